@@ -1,0 +1,1 @@
+"""Calcfunctions, one subject a file."""

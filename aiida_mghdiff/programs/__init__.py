@@ -1,0 +1,1 @@
+"""What runs inside a job; nothing here imports aiida."""

@@ -1,0 +1,1 @@
+"""Numerics of diffusion: arrays in, arrays out."""

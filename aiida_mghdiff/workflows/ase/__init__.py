@@ -1,0 +1,1 @@
+"""WorkChains around ASE."""
