@@ -1,0 +1,117 @@
+"""What molecular dynamics is for every engine: ports, parameters, exit codes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.engine import CalcJobProcessSpec, ProcessSpec
+
+from aiida_mghdiff.calculations.program import structure_content
+from aiida_mghdiff.calculations.validation import (
+    IS_COUNT,
+    IS_NUMBER,
+    IS_POSITIVE,
+    IS_SEED,
+    IS_STEP,
+    IS_SYMBOL,
+    IS_TEMPERATURE,
+    complete_message,
+    one_of,
+)
+from aiida_mghdiff.data.md_state import MdStateData
+from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.data.tracers import TracerTrajectoryData
+
+ENSEMBLES = ('nve', 'nvt', 'npt')
+
+
+IS_ENSEMBLE = one_of(*ENSEMBLES)
+
+#: Keys of the parameters of every ensemble, and what each must be.
+COMMON_KEYS = {
+    'ensemble': IS_ENSEMBLE,
+    'temperature_k': IS_TEMPERATURE,
+    'time_step_fs': IS_POSITIVE,
+    'steps': IS_COUNT,
+    'first_step': IS_STEP,
+    'seed': IS_SEED,
+    'tracer_element': IS_SYMBOL,
+    'tracer_stride': IS_COUNT,
+    'thermo_stride': IS_COUNT,
+    'frame_stride': IS_COUNT,
+    'dtype': one_of('float32', 'float64'),
+    'evaluator': one_of('auto', 'symmetrix', 'torch'),
+}
+THERMOSTAT_KEYS = {'friction_per_ps': IS_POSITIVE}
+BAROSTAT_KEYS = {'pressure_gpa': IS_NUMBER, 'barostat_time_ps': IS_POSITIVE}
+ENSEMBLE_KEYS = {
+    'nve': COMMON_KEYS,
+    'nvt': COMMON_KEYS | THERMOSTAT_KEYS,
+    'npt': COMMON_KEYS | THERMOSTAT_KEYS | BAROSTAT_KEYS,
+}
+
+
+def define_md(spec: CalcJobProcessSpec) -> None:
+    """Define the ports and exit codes that every MD job has."""
+    define_md_inputs(spec)
+    spec.output('tracers', valid_type=TracerTrajectoryData, required=False, help='Unwrapped tracers, host centre.')
+    spec.output('trajectory', valid_type=orm.TrajectoryData, required=False, help='Sparse full frames, unwrapped.')
+    spec.output('thermo', valid_type=orm.ArrayData, required=False, help='Temperature, energies, pressure, volume.')
+    spec.output('state', valid_type=MdStateData, required=False, help='All that continues the run.')
+    spec.exit_code(
+        520,
+        'ERROR_TEMPERATURE_RUNAWAY',
+        message='The temperature ran away: {message}',
+    )
+
+
+def define_md_inputs(spec: ProcessSpec) -> None:
+    """Define the inputs of one MD job beside its code and parameters."""
+    spec.input('potential', valid_type=PotentialData, help='The potential that gives the forces.')
+    spec.input('structure', valid_type=orm.StructureData, required=False, help='Start; velocities are drawn.')
+    spec.input('state', valid_type=MdStateData, required=False, help='Start, with its velocities.')
+
+
+def validate_md_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
+    """Return what is wrong with the inputs of an MD job, in one sentence."""
+    if 'parameters' in inputs and (message := parameters_message(inputs['parameters'].get_dict())):
+        return message
+    if ('structure' in inputs) == ('state' in inputs):
+        return 'give either a structure (velocities are drawn) or a state (velocities are carried over).'
+    if 'potential' in inputs:
+        return elements_message(inputs['potential'], start_symbols(inputs), inputs['parameters']['tracer_element'])
+    return None
+
+
+def parameters_message(parameters: dict[str, Any]) -> str | None:
+    """Return what is wrong with MD parameters."""
+    ensemble = parameters.get('ensemble')
+    if ensemble not in ENSEMBLES:
+        return f'parameters: ensemble = {ensemble!r} is not one of {", ".join(ENSEMBLES)}.'
+    return complete_message(parameters, ENSEMBLE_KEYS[ensemble])
+
+
+def start_symbols(inputs: dict[str, Any]) -> list[str]:
+    """Return the symbols of the atoms that the run starts from."""
+    node = inputs['structure'].get_ase() if 'structure' in inputs else inputs['state'].get_atoms()
+    return node.get_chemical_symbols()
+
+
+def elements_message(potential: PotentialData, symbols: list[str], tracer: str) -> str | None:
+    """Return what is wrong with the elements: unknown to the potential, no tracer, no host."""
+    unknown = sorted(set(symbols) - set(potential.elements))
+    if unknown:
+        return f'the potential knows {", ".join(potential.elements)}, not {", ".join(unknown)}: take or train another.'
+    if tracer not in symbols:
+        return f'the structure has no {tracer} atom: set tracer_element to what diffuses, or add tracers.'
+    if set(symbols) == {tracer}:
+        return f'the structure has only {tracer} atoms: diffusion is measured against a host.'
+    return None
+
+
+def start_content(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return the start of a run as JSON: key ``structure`` or ``state``."""
+    if 'structure' in inputs:
+        return {'structure': structure_content(inputs['structure'])}
+    return {'state': inputs['state'].get_content()}

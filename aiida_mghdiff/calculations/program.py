@@ -1,0 +1,132 @@
+"""Base of the calculation jobs that run a program of this package, and the zipapp that carries it.
+
+The program reaches the machine as one file, ``mghdiff.pyz``: a reproducible zipapp of ``programs/``, ``formats/`` and
+``science/``. The Code is the Python interpreter of an environment that has the engines; nothing of this package needs
+to be installed there.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any, ClassVar
+
+from aiida import orm
+from aiida.common.datastructures import CalcInfo, CodeInfo
+from aiida.common.folders import Folder
+from aiida.engine import CalcJob, CalcJobProcessSpec
+
+import aiida_mghdiff
+
+ZIPAPP = 'mghdiff.pyz'
+PACKAGE = Path(aiida_mghdiff.__file__).parent
+ROOMS = ('programs', 'formats', 'science')
+_MAIN = 'from aiida_mghdiff.programs.__main__ import main\n\nmain()\n'
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@functools.cache
+def zipapp_bytes() -> bytes:
+    """Return the zipapp: the same source gives the same bytes."""
+    sources = {'__main__.py': _MAIN.encode()}
+    for path in [PACKAGE / '__init__.py', *(path for room in ROOMS for path in (PACKAGE / room).rglob('*.py'))]:
+        sources[f'aiida_mghdiff/{path.relative_to(PACKAGE).as_posix()}'] = path.read_bytes()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(sources):
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), sources[name], zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def array_files(node: orm.ArrayData, folder: str) -> list[tuple[str, str, str]]:
+    """Return the entries of a ``local_copy_list`` that lay the arrays of a node as ``.npy`` files into a folder."""
+    names = node.base.repository.list_object_names()
+    return [(node.uuid, name, f'{folder}/{name}') for name in names]
+
+
+def structure_content(structure: orm.StructureData) -> dict[str, Any]:
+    """Return a structure as JSON: ``numbers`` [n], ``cell`` [3,3] in Å and ``positions`` [n,3] in Å."""
+    atoms = structure.get_ase()
+    return {
+        'numbers': atoms.numbers.tolist(),
+        'cell': atoms.cell.array.tolist(),
+        'positions': atoms.positions.tolist(),
+    }
+
+
+class ProgramCalculation(CalcJob):
+    """Runs one program of the zipapp."""
+
+    CACHE_VERSION = 1
+    _PROGRAM: ClassVar[str]
+    _TEMPORARY_FILES: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define what all programs share."""
+        super().define(spec)
+        options = spec.inputs['metadata']['options']
+        options['input_filename'].default = 'input.json'
+        options['output_filename'].default = 'output.txt'
+        options['resources'].default = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
+        options['withmpi'].default = False
+        spec.input('code', valid_type=orm.AbstractCode, help='Python interpreter of an environment with the engines.')
+        spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete settings.')
+        spec.output('results', valid_type=orm.Dict, help='Numbers, versions and settings that the program reports.')
+        spec.default_output_node = 'results'
+        define_common_exit_codes(spec)
+
+    def prepare_for_submission(self, folder: Folder) -> CalcInfo:
+        """Write ``input.json`` and the zipapp, and list the files of the inputs."""
+        options = self.inputs.metadata.options
+        content = {
+            'parameters': self.inputs.parameters.get_dict(),
+            'max_wallclock_seconds': options.get('max_wallclock_seconds'),
+            **self.program_inputs(),
+        }
+        with folder.open(options.input_filename, 'w') as handle:
+            json.dump(content, handle, indent=2, sort_keys=True)
+        with folder.open(ZIPAPP, 'wb') as handle:
+            handle.write(zipapp_bytes())
+        return self._calcinfo()
+
+    def _calcinfo(self) -> CalcInfo:
+        codeinfo = CodeInfo()
+        codeinfo.code_uuid = self.inputs.code.uuid
+        codeinfo.cmdline_params = [ZIPAPP, self._PROGRAM]
+        codeinfo.stdout_name = self.inputs.metadata.options.output_filename
+        calcinfo = CalcInfo()
+        calcinfo.codes_info = [codeinfo]
+        calcinfo.local_copy_list = self.input_files()
+        calcinfo.retrieve_list = [self.inputs.metadata.options.output_filename]
+        calcinfo.retrieve_temporary_list = ['results.json', *self._TEMPORARY_FILES]
+        return calcinfo
+
+    def program_inputs(self) -> dict[str, Any]:
+        """Return what ``input.json`` holds beside the parameters."""
+        return {}
+
+    def input_files(self) -> list[tuple[str, str, str]]:
+        """Return the ``local_copy_list``."""
+        return []
+
+
+def define_common_exit_codes(spec: CalcJobProcessSpec) -> None:
+    """Define the failures that every engine of this package can end with."""
+    codes = [
+        (210, 'ENGINE_MISSING', 'The environment of the job lacks a package: {message}', True),
+        (211, 'POTENTIAL_UNREADABLE', 'The model file cannot be loaded: {message}', False),
+        (212, 'ELEMENT_UNKNOWN', 'The potential does not know an element: {message}', False),
+        (213, 'INPUT_REFUSED', 'The program refused its input: {message}', False),
+        (300, 'OUTPUT_MISSING', 'The job left no output file {message}; look at the scheduler output.', True),
+        (302, 'OUTPUT_INVALID', 'An output file cannot be read: {message}', True),
+        (303, 'PROGRAM_CRASHED', 'The program ended unexpectedly: {message}', True),
+        (400, 'OUT_OF_WALLTIME', 'The job stopped before its wall time; its outputs continue it.', False),
+        (410, 'OUT_OF_MEMORY', 'The job ran out of memory: {message}', True),
+        (420, 'NON_FINITE', 'The potential gave energies or forces that are no finite numbers: {message}', False),
+    ]
+    for status, name, message, invalidates in codes:
+        spec.exit_code(status, f'ERROR_{name}', message=message, invalidates_cache=invalidates)

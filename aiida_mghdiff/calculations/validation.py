@@ -1,0 +1,71 @@
+"""Validation of complete parameter Dicts: every key there, no other, each value of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiida import orm
+from ase.data import atomic_numbers
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a value must be: in words, and as a test."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+IS_NUMBER = Check('a number', _is_number)
+IS_POSITIVE = Check('a positive number', lambda value: _is_number(value) and value > 0)
+IS_NOT_NEGATIVE = Check('a number of at least 0', lambda value: _is_number(value) and value >= 0)
+IS_FRACTION = Check('a number between 0 and 1', lambda value: _is_number(value) and 0 <= value < 1)
+IS_TEMPERATURE = Check('a temperature of at least 1 K', lambda value: _is_number(value) and value >= 1)
+IS_COUNT = Check('a positive whole number', lambda value: _is_whole(value) and value > 0)
+IS_STEP = Check('a whole number of at least 0', lambda value: _is_whole(value) and value >= 0)
+IS_SEED = Check('a whole number between 1 and 900000000', lambda value: _is_whole(value) and 0 < value <= 900_000_000)
+IS_BOOL = Check('true or false', lambda value: isinstance(value, bool))
+IS_SYMBOL = Check('a chemical symbol', lambda value: value in atomic_numbers and value != 'X')
+IS_TEXT = Check('a text', lambda value: isinstance(value, str))
+
+
+def one_of(*values: Any) -> Check:
+    """Return the check that a value is one of the given ones."""
+    return Check(f'one of {", ".join(map(str, values))}', lambda value: value in values)
+
+
+def optional(check: Check) -> Check:
+    """Return the check that also accepts null."""
+    return Check(f'{check.words} or null', lambda value: value is None or check.holds(value))
+
+
+def complete_message(values: Mapping[str, Any], keys: Mapping[str, Check]) -> str | None:
+    """Return what is wrong with the values: a missing, unknown or invalid key; None where nothing is."""
+    missing, unknown = sorted(set(keys) - set(values)), sorted(set(values) - set(keys))
+    if missing:
+        return f'parameters lack {", ".join(missing)}: a protocol (get_builder_from_protocol) fills in every key.'
+    if unknown:
+        return f'parameters have unknown keys {", ".join(unknown)}: known are {", ".join(sorted(keys))}.'
+    for key, check in keys.items():
+        if not check.holds(values[key]):
+            return f'parameters: {key} = {values[key]!r} is not {check.words}.'
+    return None
+
+
+def complete_dict_validator(keys: Mapping[str, Check]) -> Callable[[orm.Dict, Any], str | None]:
+    """Return a port validator for a Dict that has exactly the given keys."""
+
+    def validate(node: orm.Dict, _: Any) -> str | None:
+        return complete_message(node.get_dict(), keys)
+
+    return validate

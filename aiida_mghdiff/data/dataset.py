@@ -1,0 +1,148 @@
+"""A set of labelled configurations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from aiida import orm
+from aiida.orm.pydantic import OrmMetadataField
+from ase import Atoms
+from ase.data import chemical_symbols
+from ase.formula import Formula
+
+from aiida_mghdiff.data.arrays import require_finite, set_array
+from aiida_mghdiff.formats.frames import arrays_from_frames, frames_from_arrays, select_frames
+
+ENERGY_KINDS = ('free', 'sigma0')
+
+
+class DatasetData(orm.ArrayData):
+    """Configurations with energies, forces and, where known, stresses, as the flat arrays of ``formats.frames``.
+
+    Units and signs are ASE's: Å, eV, eV/Å, eV/Å³; stresses are NaN where absent.
+    """
+
+    class AttributesModel(orm.ArrayData.AttributesModel):
+        """What can be asked of a dataset."""
+
+        n_configurations: int = OrmMetadataField(description='number of configurations')
+        elements: list = OrmMetadataField(description='symbols of all elements')
+        formulas: dict = OrmMetadataField(description='number of configurations of each formula')
+        energy_kind: str = OrmMetadataField(description='free (force consistent) or sigma0 (zero smearing)')
+        labels: str = OrmMetadataField(description='what computed the labels: vasp, gpaw, standin:<labeller>, ...')
+        has_stress: bool = OrmMetadataField(description='whether every configuration has a stress')
+        group_names: list | None = OrmMetadataField(None, description='names of the groups of correlated frames')
+
+    @classmethod
+    def from_frames(
+        cls,
+        frames: Sequence[Atoms],
+        *,
+        energy_kind: str = 'free',
+        labels: str = 'vasp',
+        groups: Sequence[int] | None = None,
+        group_names: Sequence[str] | None = None,
+    ) -> DatasetData:
+        """Return an unstored dataset of labelled, periodic frames.
+
+        :param groups: for each frame the index of its group (say, its trajectory) into ``group_names``.
+        :raises ValueError: naming the frame, where a label is missing or not finite.
+        """
+        _check_energy_kind(energy_kind)
+        arrays = arrays_from_frames(frames, energy_kind, groups)
+        return cls.from_arrays(arrays, energy_kind=energy_kind, labels=labels, group_names=group_names)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: dict[str, np.ndarray],
+        *,
+        energy_kind: str,
+        labels: str,
+        group_names: Sequence[str] | None = None,
+    ) -> DatasetData:
+        """Return an unstored dataset of flat arrays (names, shapes and units: ``formats.frames``).
+
+        :raises ValueError: for wrong shapes, unknown elements, numbers that are not finite or unnamed groups.
+        """
+        _check_energy_kind(energy_kind)
+        _check_arrays(arrays, group_names)
+        node = cls()
+        n, atoms = len(arrays['natoms']), int(np.sum(arrays['natoms']))
+        set_array(node, 'natoms', arrays['natoms'], 'i8', (n,))
+        set_array(node, 'numbers', arrays['numbers'], 'i8', (atoms,))
+        set_array(node, 'cells', arrays['cells'], 'f8', (n, 3, 3))
+        set_array(node, 'positions', arrays['positions'], 'f8', (atoms, 3))
+        set_array(node, 'energies', arrays['energies'], 'f8', (n,))
+        set_array(node, 'forces', arrays['forces'], 'f8', (atoms, 3))
+        set_array(node, 'stresses', arrays['stresses'], 'f8', (n, 6))
+        if 'groups' in arrays:
+            set_array(node, 'groups', arrays['groups'], 'i8', (n,))
+        node.base.attributes.set_many(
+            {
+                'n_configurations': n,
+                'elements': [chemical_symbols[number] for number in np.unique(arrays['numbers'])],
+                'formulas': _count_formulas(arrays),
+                'energy_kind': energy_kind,
+                'labels': labels,
+                'has_stress': not bool(np.isnan(arrays['stresses']).any()),
+                'group_names': None if group_names is None else list(group_names),
+            }
+        )
+        return node
+
+    def get_arrays(self) -> dict[str, np.ndarray]:
+        """Return the flat arrays by name."""
+        return {name: self.get_array(name) for name in sorted(self.get_arraynames())}
+
+    def get_frames(self) -> list[Atoms]:
+        """Return the configurations as labelled ASE atoms."""
+        return frames_from_arrays(self.get_arrays())
+
+    def select(self, indices: Sequence[int]) -> DatasetData:
+        """Return an unstored dataset of some configurations, in the order of the indices; group names are kept.
+
+        :raises ValueError: for no index or one out of range.
+        """
+        count = self.base.attributes.get('n_configurations')
+        if not len(indices) or min(indices) < 0 or max(indices) >= count:
+            raise ValueError(f'indices to select must lie between 0 and {count - 1}, and there must be one at least.')
+        attributes = self.base.attributes
+        return type(self).from_arrays(
+            select_frames(self.get_arrays(), indices),
+            energy_kind=attributes.get('energy_kind'),
+            labels=attributes.get('labels'),
+            group_names=attributes.get('group_names'),
+        )
+
+
+def _check_energy_kind(energy_kind: str) -> None:
+    if energy_kind not in ENERGY_KINDS:
+        raise ValueError(f'energy_kind of a dataset is {energy_kind!r}: it must be one of {", ".join(ENERGY_KINDS)}.')
+
+
+def _check_arrays(arrays: dict[str, np.ndarray], group_names: Sequence[str] | None) -> None:
+    if not len(arrays['natoms']):
+        raise ValueError('a dataset needs at least one configuration.')
+    numbers = np.asarray(arrays['numbers'])
+    if numbers.min() < 1 or numbers.max() >= len(chemical_symbols):
+        raise ValueError('numbers of a dataset must be atomic numbers of known elements.')
+    require_finite(**{name: arrays[name] for name in ('cells', 'positions', 'energies', 'forces')})
+    partly = np.isnan(arrays['stresses']).any(axis=-1) & ~np.isnan(arrays['stresses']).all(axis=-1)
+    if partly.any() or np.isinf(arrays['stresses']).any():
+        raise ValueError('stresses of a dataset are six finite numbers a configuration, or all NaN where absent.')
+    if ('groups' in arrays) != (group_names is not None):
+        raise ValueError('groups and group_names of a dataset go together: give both or neither.')
+    if group_names is not None and not set(np.unique(arrays['groups'])) <= set(range(len(group_names))):
+        raise ValueError('groups of a dataset must be indices into group_names.')
+
+
+def _count_formulas(arrays: dict[str, np.ndarray]) -> dict[str, int]:
+    ends = np.cumsum(arrays['natoms'])
+    counts: Counter[str] = Counter()
+    for end, length in zip(ends, arrays['natoms'], strict=True):
+        symbols = [chemical_symbols[number] for number in arrays['numbers'][end - length : end]]
+        counts[Formula.from_list(symbols).format('hill')] += 1
+    return dict(sorted(counts.items()))

@@ -1,0 +1,102 @@
+"""A machine-learning potential."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from aiida import orm
+from aiida.orm.pydantic import OrmMetadataField
+from ase.data import atomic_numbers
+
+ARCHITECTURES = ('mace', 'chgnet', 'vasp-mlff')
+ORIGINS = ('pretrained', 'fine-tuned', 'scratch', 'on-the-fly')
+DTYPES = ('float32', 'float64')
+FILENAME = 'potential.model'
+
+
+class PotentialData(orm.SinglefileData):
+    """A potential as one file: a MACE ``.model``, a CHGNet checkpoint or VASP's ML_FF.
+
+    MACE and CHGNet files are pickles: loading one runs code, so load only files that you trust.
+    """
+
+    class AttributesModel(orm.SinglefileData.AttributesModel):
+        """What can be asked of a potential."""
+
+        architecture: str = OrmMetadataField(description=f'one of {", ".join(ARCHITECTURES)}')
+        origin: str = OrmMetadataField(description=f'one of {", ".join(ORIGINS)}')
+        elements: list = OrmMetadataField(description='symbols of the elements that the potential knows')
+        dtype: str = OrmMetadataField(description='floating-point type of the parameters')
+        head: str | None = OrmMetadataField(None, description='head of a multi-head model')
+        sha256: str = OrmMetadataField(description='digest of the file')
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | Path,
+        *,
+        architecture: str,
+        origin: str,
+        elements: Sequence[str],
+        dtype: str,
+        head: str | None = None,
+    ) -> PotentialData:
+        """Return an unstored potential.
+
+        :param path: the model file; its name does not matter for the node.
+        :raises ValueError: for an unknown architecture, origin, dtype or element, or an empty file.
+        """
+        path = Path(path)
+        node = cls(path.absolute(), filename=FILENAME)
+        attributes = {
+            'architecture': architecture,
+            'origin': origin,
+            'elements': sorted(elements, key=lambda symbol: atomic_numbers.get(symbol, 0)),
+            'dtype': dtype,
+            'head': head,
+            'sha256': hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
+        node.base.attributes.set_many(attributes)
+        node._validate()
+        return node
+
+    def _validate(self) -> bool:
+        super()._validate()
+        attributes = self.base.attributes.all
+        for key, known in (('architecture', ARCHITECTURES), ('origin', ORIGINS), ('dtype', DTYPES)):
+            if attributes.get(key) not in known:
+                raise ValueError(
+                    f'{key} of a potential is {attributes.get(key)!r}: it must be one of {", ".join(known)}.'
+                )
+        unknown = [symbol for symbol in attributes['elements'] if symbol not in atomic_numbers]
+        if unknown or not attributes['elements']:
+            raise ValueError(f'elements of a potential are {attributes["elements"]}: give known chemical symbols.')
+        if not self.base.repository.get_object_size(FILENAME):
+            raise ValueError('the model file is empty.')
+        return True
+
+    @property
+    def architecture(self) -> str:
+        """Return the architecture, one of ``mace``, ``chgnet``, ``vasp-mlff``."""
+        return self.base.attributes.get('architecture')
+
+    @property
+    def origin(self) -> str:
+        """Return the origin, one of ``pretrained``, ``fine-tuned``, ``scratch``, ``on-the-fly``."""
+        return self.base.attributes.get('origin')
+
+    @property
+    def elements(self) -> list[str]:
+        """Return the symbols of the elements that the potential knows."""
+        return self.base.attributes.get('elements')
+
+    @property
+    def description_for_program(self) -> dict[str, object]:
+        """Return what a program needs to load the file."""
+        return {key: self.base.attributes.get(key) for key in ('architecture', 'elements', 'dtype', 'head', 'sha256')}
+
+    def copy_entry(self, name: str = FILENAME) -> tuple[str, str, str]:
+        """Return the entry of a ``local_copy_list`` that lays the model file into a job's folder."""
+        return (self.uuid, FILENAME, name)

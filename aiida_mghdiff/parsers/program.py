@@ -1,0 +1,69 @@
+"""Base of the parsers of jobs that run a program of this package."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ExitCode
+from aiida.parsers.parser import Parser
+
+_ERROR_LINE = re.compile(r'^ERROR: \[(\w+)\] (.*)$')
+
+
+def named_failure(stdout: str) -> tuple[str, str] | None:
+    """Return name and message of the failure that the last ``ERROR: [NAME] message`` line of a program states."""
+    for line in reversed(stdout.splitlines()):
+        if match := _ERROR_LINE.match(line):
+            return match[1], match[2]
+    return None
+
+
+class ProgramParser(Parser):
+    """Maps the failures that a program names to exit codes, and stores the results, those of a failed run too."""
+
+    CACHE_VERSION = 1
+
+    def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
+        """Emit ``results`` and what :meth:`parse_program` makes of the other files."""
+        failure = self.failure()
+        files = Path(retrieved_temporary_folder or '')
+        path = files / 'results.json'
+        if not path.is_file():
+            return failure or self.crash()
+        try:
+            results = json.loads(path.read_text())
+            outcome = self.parse_program(results, files)
+        except (ValueError, KeyError, OSError) as error:
+            return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=f'{type(error).__name__}: {error}')
+        self.out('results', orm.Dict(results))
+        return failure or outcome
+
+    def parse_program(self, results: dict[str, Any], files: Path) -> ExitCode | None:
+        """Emit the outputs of the subclass; return an exit code where the run is unsatisfactory."""
+        raise NotImplementedError
+
+    @property
+    def stdout(self) -> str:
+        """Return the standard output of the program, empty where there is none."""
+        name = self.node.get_option('output_filename')
+        repository = self.retrieved.base.repository
+        return repository.get_object_content(name) if name in repository.list_object_names() else ''
+
+    def failure(self) -> ExitCode | None:
+        """Return the exit code of the failure that the program named, if any."""
+        if (named := named_failure(self.stdout)) is None:
+            return None
+        name, message = named
+        return self.exit_codes[f'ERROR_{name}'].format(message=message)
+
+    def crash(self) -> ExitCode:
+        """Return the exit code of a program that ended without results and without a word."""
+        stderr = self.node.get_scheduler_stderr() or ''
+        lines = [line for line in (stderr or self.stdout).splitlines() if line.strip()]
+        if 'Traceback' in stderr or self.stdout:
+            return self.exit_codes.ERROR_PROGRAM_CRASHED.format(message=lines[-1] if lines else 'no message')
+        return self.exit_codes.ERROR_OUTPUT_MISSING.format(message=lines[-1] if lines else 'results.json')

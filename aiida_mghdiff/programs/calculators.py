@@ -1,0 +1,85 @@
+"""ASE calculators of potentials."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ase.data import chemical_symbols
+
+from aiida_mghdiff.programs.job import ProgramError, missing_engine
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
+
+POTENTIAL_FILE = 'potential.model'
+
+#: Distributions whose versions decide what a potential of the architecture gives.
+DISTRIBUTIONS = {
+    'mace': ('ase', 'numpy', 'torch', 'mace-torch', 'e3nn'),
+    'chgnet': ('ase', 'numpy', 'torch', 'chgnet', 'pymatgen'),
+}
+
+
+def load_calculator(potential: dict[str, Any], path: str, dtype: str, device: str = 'cpu') -> Calculator:
+    """Return the ASE calculator of a potential.
+
+    :param potential: attributes of the potential node: ``architecture``, ``elements``, ``head``.
+    :param path: the model file.
+    :param dtype: ``float64`` or ``float32``; CHGNet computes in float32 only.
+    :raises ProgramError: ENGINE_MISSING, POTENTIAL_UNREADABLE or INPUT_REFUSED.
+    """
+    loaders = {'mace': _load_mace, 'chgnet': _load_chgnet}
+    if potential['architecture'] not in loaders:
+        raise ProgramError('INPUT_REFUSED', f'ASE has no calculator for {potential["architecture"]!r} potentials here.')
+    return loaders[potential['architecture']](potential, path, dtype, device)
+
+
+def check_elements(potential: dict[str, Any], numbers: Iterable[int]) -> None:
+    """Refuse atoms that the potential was not made for.
+
+    :raises ProgramError: ELEMENT_UNKNOWN with the symbols.
+    """
+    unknown = sorted({chemical_symbols[int(number)] for number in numbers} - set(potential['elements']))
+    if unknown:
+        raise ProgramError(
+            'ELEMENT_UNKNOWN',
+            f'The potential knows no {", ".join(unknown)}: train one on a dataset that has these elements.',
+        )
+
+
+def _load_mace(potential: dict[str, Any], path: str, dtype: str, device: str) -> Calculator:
+    calculators = _import('mace.calculators', 'mace-torch')
+    options = {'head': potential['head']} if potential.get('head') else {}
+    with _readable(path):
+        return calculators.MACECalculator(model_paths=path, device=device, default_dtype=dtype, **options)
+
+
+def _load_chgnet(potential: dict[str, Any], path: str, dtype: str, device: str) -> Calculator:
+    if dtype != 'float32':
+        raise ProgramError('INPUT_REFUSED', f'CHGNet computes in float32, not in {dtype}: set dtype to float32.')
+    model = _import('chgnet.model.model', 'chgnet')
+    dynamics = _import('chgnet.model.dynamics', 'chgnet')
+    with _readable(path):
+        return dynamics.CHGNetCalculator(model.CHGNet.from_file(path), use_device=device)
+
+
+def _import(module: str, distribution: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        raise missing_engine(distribution) from None
+
+
+@contextmanager
+def _readable(path: str) -> Iterator[None]:
+    """Turn whatever a damaged model file raises while it is loaded into one named failure."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ProgramError(
+            'POTENTIAL_UNREADABLE', f'{path} cannot be loaded as a model ({reason}): export it again.'
+        ) from error

@@ -1,0 +1,119 @@
+"""What every program of a job shares: its input, results, progress lines, versions and named failures."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+INPUT_FILE = 'input.json'
+RESULTS_FILE = 'results.json'
+
+#: Process exit status of each known failure; the parsers map the name to the exit code ``ERROR_<NAME>``.
+STATUS = {
+    'ENGINE_MISSING': 10,
+    'POTENTIAL_UNREADABLE': 11,
+    'ELEMENT_UNKNOWN': 12,
+    'INPUT_REFUSED': 13,
+    'OUT_OF_WALLTIME': 40,
+    'OUT_OF_MEMORY': 41,
+    'NON_FINITE': 42,
+    'E0S_IGNORED': 50,
+    'FINETUNING_MODE_CHANGED': 51,
+    'STRUCTURES_REPLACED': 52,
+    'TRAINING_DIVERGED': 53,
+    'NEB_NOT_CONVERGED': 60,
+    'ENDPOINT_NOT_CONVERGED': 61,
+    'ENDPOINT_COLLAPSED': 62,
+    'TEMPERATURE_RUNAWAY': 70,
+    'WRONG_NUMBER_OF_IMAGINARY_MODES': 80,
+}
+
+
+class ProgramError(Exception):
+    """A known failure: ends the program with its status and ``ERROR: [NAME] message`` as the last line."""
+
+    def __init__(self, name: str, message: str) -> None:
+        """:param name: a key of :data:`STATUS`; :param message: one sentence: what is wrong, where, what to do."""
+        super().__init__(message)
+        self.name = name
+        self.message = message
+
+    @property
+    def status(self) -> int:
+        """Return the exit status of the process."""
+        return STATUS[self.name]
+
+    def __str__(self) -> str:
+        return f'ERROR: [{self.name}] {self.message}'
+
+
+def read_input() -> dict[str, Any]:
+    """Return the content of ``input.json`` in the working directory."""
+    return json.loads(Path(INPUT_FILE).read_text())
+
+
+def write_results(results: dict[str, Any]) -> None:
+    """Write ``results.json``; non-finite numbers become null, since JSON has none."""
+    Path(RESULTS_FILE).write_text(json.dumps(_finite(results), indent=2, sort_keys=True))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_finite(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def write_arrays(name: str, **arrays: np.ndarray) -> None:
+    """Write the arrays to ``<name>.npz``."""
+    np.savez(f'{name}.npz', **arrays)
+
+
+def report_progress(done: int, total: int, **values: float | str) -> None:
+    """Print one line of progress, such as ``progress 1200/20000 t=0.6ps T=301.2``."""
+    words = [f'{key}={value:.6g}' if isinstance(value, float) else f'{key}={value}' for key, value in values.items()]
+    print(f'progress {done}/{total}', *words, flush=True)
+
+
+def engine_versions(*distributions: str) -> dict[str, str]:
+    """Return the versions of Python and of the installed distributions, by name.
+
+    :raises ProgramError: ENGINE_MISSING where one is not installed.
+    """
+    versions = {'python': '.'.join(map(str, sys.version_info[:3]))}
+    for name in distributions:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            raise missing_engine(name) from None
+    return versions
+
+
+def missing_engine(name: str) -> ProgramError:
+    """Return the failure that says which package the interpreter of this job lacks."""
+    return ProgramError(
+        'ENGINE_MISSING',
+        f'{sys.executable} has no package {name!r}: install aiida-mghdiff[engines] there or use another Code.',
+    )
+
+
+class WallClock:
+    """Tells when a program should stop by itself, before the scheduler ends it."""
+
+    def __init__(self, max_seconds: float | None, reserve: float = 0.05) -> None:
+        """:param max_seconds: wall time of the job in s, or None; :param reserve: fraction kept for writing results."""
+        self.start = time.monotonic()
+        self.limit = None if max_seconds is None else max_seconds * (1 - reserve)
+
+    def is_over(self, next_seconds: float = 0.0) -> bool:
+        """Return whether the limit is passed, or would be within the next given seconds."""
+        return self.limit is not None and time.monotonic() - self.start + next_seconds > self.limit

@@ -1,0 +1,151 @@
+"""The node classes: round trips, hashes, validation, queries."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aiida import orm
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.md_state import MdStateData
+from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.data.tracers import TracerTrajectoryData
+
+
+def make_frames(count=4, seed=1):
+    """Return rattled hcp cells, every second one with an H, with made-up labels."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for index in range(count):
+        atoms = bulk('Mg', 'hcp', a=3.2, c=5.19)
+        if index % 2:
+            atoms.append('H')
+            atoms.positions[-1] = (0.0, 0.0, 2.6)
+        atoms.rattle(0.05, rng=rng)
+        results = {'energy': rng.normal(), 'forces': rng.normal(size=(len(atoms), 3)), 'stress': rng.normal(size=6)}
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        frames.append(atoms)
+    return frames
+
+
+def make_state(**kwargs):
+    """Return a state of two atoms."""
+    arguments = {'numbers': [12, 1], 'cell': np.eye(3) * 5, 'positions': np.ones((2, 3)), 'velocities': np.ones((2, 3))}
+    return MdStateData.from_arrays(**{**arguments, 'step': 3, **kwargs})
+
+
+def make_tracers(**kwargs):
+    """Return a trajectory of ten frames of two tracers."""
+    arguments = {
+        'tracer_positions': np.arange(60.0).reshape(10, 2, 3),
+        'host_centre': np.zeros((10, 3)),
+        'cell': np.eye(3) * 5,
+        'first_step': 20,
+        'stride': 10,
+        'time_step_fs': 0.5,
+        'tracer_element': 'H',
+        'host_elements': ['Mg'],
+        'ensemble': 'nve',
+        'mean_temperature_k': 300.0,
+    }
+    return TracerTrajectoryData.from_arrays(**{**arguments, **kwargs})
+
+
+def test_dataset_round_trip():
+    frames = make_frames()
+    node = DatasetData.from_frames(frames, labels='gpaw', groups=[0, 0, 1, 1], group_names=['a', 'b']).store()
+    loaded = orm.load_node(node.pk)
+    for before, after in zip(frames, loaded.get_frames(), strict=True):
+        assert after.get_potential_energy() == before.get_potential_energy()
+        np.testing.assert_array_equal(after.get_forces(), before.get_forces())
+        np.testing.assert_array_equal(after.get_stress(), before.get_stress())
+        np.testing.assert_array_equal(after.positions, before.positions)
+    assert loaded.base.attributes.get('formulas') == {'HMg2': 2, 'Mg2': 2}
+    query = orm.QueryBuilder().append(DatasetData, filters={'attributes.labels': 'gpaw', 'id': node.pk})
+    assert query.count() == 1
+
+
+def test_dataset_select_keeps_order_and_groups():
+    node = DatasetData.from_frames(make_frames(), groups=[0, 0, 1, 1], group_names=['a', 'b'])
+    selected = node.select([3, 0])
+    assert [len(atoms) for atoms in selected.get_frames()] == [3, 2]
+    assert selected.get_array('groups').tolist() == [1, 0]
+    with pytest.raises(ValueError, match='indices'):
+        node.select([4])
+
+
+def test_dataset_refuses_bad_labels():
+    frames = make_frames()
+    frames[2].calc.results['energy'] = np.nan
+    with pytest.raises(ValueError, match='frame 2.*energy'):
+        DatasetData.from_frames(frames)
+    frames = make_frames()
+    del frames[1].calc.results['forces']
+    with pytest.raises(ValueError, match='frame 1.*forces'):
+        DatasetData.from_frames(frames)
+    with pytest.raises(ValueError, match='energy_kind'):
+        DatasetData.from_frames(make_frames(), energy_kind='total')
+    with pytest.raises(ValueError, match='group'):
+        DatasetData.from_frames(make_frames(), groups=[0, 0, 1, 2], group_names=['a', 'b'])
+
+
+def test_equal_content_hashes_equal(tmp_path):
+    for name in ('one.model', 'two.model'):
+        (tmp_path / name).write_bytes(b'weights')
+    options = {'architecture': 'mace', 'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float64'}
+    pairs = [
+        [DatasetData.from_frames(make_frames()) for _ in range(2)],
+        [PotentialData.from_file(tmp_path / name, **options) for name in ('one.model', 'two.model')],
+        [make_state(), make_state(velocities=np.ones((3, 2)).T)],
+        [make_tracers(), make_tracers(host_centre=np.zeros((10, 3), dtype='>f8'))],
+    ]
+    for first, second in pairs:
+        assert first.store().base.caching.get_hash() == second.store().base.caching.get_hash()
+    assert make_state(step=4).store().base.caching.get_hash() != pairs[2][0].base.caching.get_hash()
+
+
+def test_potential_attributes_and_refusals(tmp_path):
+    path = tmp_path / 'some.model'
+    path.write_bytes(b'weights')
+    options = {'architecture': 'mace', 'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float64'}
+    node = PotentialData.from_file(path, **options).store()
+    assert (node.architecture, node.origin, node.elements) == ('mace', 'scratch', ['H', 'Mg'])
+    for key, value in {'architecture': 'gap', 'origin': 'guess', 'elements': ['Xx'], 'dtype': 'int'}.items():
+        with pytest.raises(ValueError, match=key):
+            PotentialData.from_file(path, **{**options, key: value})
+    path.write_bytes(b'')
+    with pytest.raises(ValueError, match='empty'):
+        PotentialData.from_file(path, **options)
+
+
+def test_state_round_trip_is_exact():
+    positions = np.random.default_rng(2).normal(size=(2, 3)) * 100
+    node = make_state(positions=positions, restart=b'\x00\x01', engine='lammps', ensemble='npt').store()
+    atoms = node.get_atoms()
+    np.testing.assert_array_equal(atoms.positions, positions)
+    assert node.has_restart_file
+    assert node.get_content()['positions'] == positions.tolist()
+    assert not make_state().has_restart_file
+
+
+def test_state_refuses_bad_arrays():
+    with pytest.raises(ValueError, match='velocities'):
+        make_state(velocities=np.full((2, 3), np.nan))
+    with pytest.raises(ValueError, match='shape'):
+        make_state(positions=np.ones((3, 3)))
+    with pytest.raises(ValueError, match='step'):
+        make_state(step=-1)
+
+
+def test_tracers_times_and_refusals():
+    node = make_tracers()
+    np.testing.assert_allclose(node.times_ps[:2], [0.01, 0.015])
+    assert node.get_array('tracer_positions').dtype == np.float32
+    with pytest.raises(ValueError, match='either one cell'):
+        make_tracers(cells=np.zeros((10, 3, 3)))
+    with pytest.raises(ValueError, match='stride'):
+        make_tracers(stride=0)
+    with pytest.raises(ValueError, match='tracer_positions'):
+        make_tracers(tracer_positions=np.full((10, 2, 3), np.inf))
