@@ -1,0 +1,17 @@
+"""Conversions between the units of this package; no other module holds one.
+
+Numerics work in Å, ps, eV, K and Å²/ps. Factors are named FROM_IN_TO: multiply a number in FROM to get it in TO.
+Constants are the exact ones of the SI of 2019 (CODATA 2018).
+"""
+
+from __future__ import annotations
+
+BOLTZMANN_EV_PER_K = 1.380649e-23 / 1.602176634e-19
+
+ANGSTROM2_PER_PS_IN_M2_PER_S = 1e-8
+EV_PER_ANGSTROM3_IN_GPA = 160.2176634
+KBAR_IN_EV_PER_ANGSTROM3 = 0.1 / EV_PER_ANGSTROM3_IN_GPA
+BAR_IN_GPA = 1e-4
+EV_IN_MEV = 1e3
+NS_IN_PS = 1e3
+PS_IN_FS = 1e3
