@@ -1,0 +1,95 @@
+# ---- mghdiff.direct: wait for a free slot, then run the rest of this script within its wall time ----
+# Called with `queue` by the scheduler plugin; without an argument (by hand) the job simply runs.
+# Locks are flocks on open files: whoever dies, even by SIGKILL or a power cut, gives them back.
+# The process keeps its id from queue to end; `ps` shows its state as its name (exec -a).
+mghdiff_folder=../../../.mghdiff-direct
+mghdiff_limit=@LIMIT@
+mghdiff_grace=@GRACE@
+mghdiff_log=@LOG@
+
+# The ticket before mine, or nothing: glob order is the order of submission.
+mghdiff_predecessor() {
+    local ticket last=
+    for ticket in "$mghdiff_folder"/queue/*; do
+        [[ "$ticket" == "$mghdiff_ticket" ]] && break
+        last=$ticket
+    done
+    echo "$last"
+}
+
+mghdiff_leave_queue() {
+    kill $(jobs -p) 2> /dev/null
+    rm -f "$mghdiff_ticket"
+    exit 143
+}
+
+# fd 9 locks the ticket from its creation on; under the common lock nobody can see it unlocked.
+mghdiff_take_ticket() {
+    mkdir -p "$mghdiff_folder/queue" || exit 1
+    exec 8>> "$mghdiff_folder/lock"
+    flock 8 || exit 1
+    mghdiff_ticket=$mghdiff_folder/queue/$(date +%s%N)-$$
+    exec 9> "$mghdiff_ticket"
+    flock 9 || exit 1
+    trap mghdiff_leave_queue TERM INT
+    exec 8>&-
+}
+
+# Nothing polls here: each waiter sleeps on the lock of the one before it.
+mghdiff_wait_for_turn() {
+    local ticket
+    while ticket=$(mghdiff_predecessor); [[ -n "$ticket" ]]; do
+        flock --shared 6 6< "$ticket" 9>&- &
+        wait "$!" && rm -f "$ticket"
+    done
+}
+
+# Only the head of the queue polls. The number of slots is read anew each time, so that it may change.
+mghdiff_wait_for_slot() {
+    local slots slot
+    while true; do
+        slots=1
+        read -r slots 2> /dev/null < "$mghdiff_folder/slots"
+        for ((slot = 1; slot <= slots; slot++)); do
+            exec 7>> "$mghdiff_folder/slot.$slot"
+            flock --nonblock 7 && return
+        done
+        exec 7>&-
+        sleep 0.5 9>&- &
+        wait "$!"
+    done
+}
+
+# `timeout` makes the job a process group of its own and passes a TERM (a kill) on to all of it.
+# It keeps fd 7, the slot, open too: were this process killed outright, the job would still hold its slot.
+mghdiff_run() {
+    local job status
+    trap 'kill -TERM "$!" 2> /dev/null || exit 143' TERM INT
+    timeout --kill-after="$mghdiff_grace" "$mghdiff_limit" bash "$0" job &
+    job=$!
+    while true; do
+        wait "$job"
+        status=$?
+        kill -0 "$job" 2> /dev/null || break
+    done
+    kill -KILL -- "-$job" 2> /dev/null
+    if ((mghdiff_limit > 0 && SECONDS >= mghdiff_limit && (status == 124 || status == 137))); then
+        echo "mghdiff.direct: the job was ended at its wall time limit of $mghdiff_limit s" >> "$mghdiff_log"
+    fi
+    exit "$status"
+}
+
+case "${1:-}" in
+    queue)
+        mghdiff_take_ticket
+        echo "$$"
+        exec > /dev/null 2>&1
+        mghdiff_wait_for_turn
+        mghdiff_wait_for_slot
+        rm -f "$mghdiff_ticket"
+        exec -a mghdiff-running bash "$0" run 9>&-
+        ;;
+    run) mghdiff_run ;;
+    job) exec 7>&- ;;
+esac
+# ---- the job itself ----

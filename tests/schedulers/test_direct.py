@@ -1,0 +1,286 @@
+"""The scheduler with real processes, through a real local transport."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+from aiida.common.datastructures import CodeRunMode
+from aiida.schedulers.datastructures import JobState, JobTemplate, JobTemplateCodeInfo
+from aiida.transports.plugins.local import LocalTransport
+
+from aiida_mghdiff.schedulers.direct import SlotScheduler, set_slots
+
+RECORD = 'echo start $(date +%s%N) > times; sleep {seconds}; echo end $(date +%s%N) >> times'
+
+
+class QuickScheduler(SlotScheduler):
+    """Ends stubborn jobs sooner than in production."""
+
+    _KILL_GRACE_SECONDS = 1
+
+
+class Machine:
+    """A work directory with slots, and jobs in it."""
+
+    def __init__(self, scheduler, workdir):
+        self.scheduler, self.workdir, self.ids = scheduler, workdir, []
+
+    def slots(self, count):
+        folder = self.workdir / '.mghdiff-direct'
+        folder.mkdir(exist_ok=True)
+        (folder / 'slots').write_text(f'{count}\n')
+
+    def folder(self, job_id):
+        return self.workdir / 'aa' / 'bb' / f'job-{self.ids.index(job_id)}'
+
+    def submit(self, command, wall_time=None):
+        folder = self.workdir / 'aa' / 'bb' / f'job-{len(self.ids)}'
+        folder.mkdir(parents=True)
+        (folder / '_aiidasubmit.sh').write_text(self.scheduler.get_submit_script(template(command, wall_time)))
+        self.ids.append(self.scheduler.submit_job(str(folder), '_aiidasubmit.sh'))
+        return self.ids[-1]
+
+    def state(self, job_id):
+        return self.scheduler.get_jobs(jobs=[job_id], as_dict=True)[job_id].job_state
+
+    def wait(self, job_id, state=JobState.DONE, timeout=20):
+        until(lambda: self.state(job_id) is state, timeout)
+
+    def times(self, job_id):
+        return [int(line.split()[1]) for line in (self.folder(job_id) / 'times').read_text().splitlines()]
+
+
+def until(condition, timeout=20):
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, 'timed out'
+        time.sleep(0.05)
+
+
+def template(command, wall_time=None):
+    job = JobTemplate()
+    job.codes_info = [JobTemplateCodeInfo(prepend_cmdline_params=[], cmdline_params=['bash', '-c', command])]
+    job.codes_run_mode = CodeRunMode.SERIAL
+    job.sched_output_path, job.sched_error_path = '_scheduler-stdout.txt', '_scheduler-stderr.txt'
+    job.import_sys_environment = True
+    job.max_wallclock_seconds = wall_time
+    return job
+
+
+@pytest.fixture
+def machine(tmp_path):
+    scheduler = QuickScheduler()
+    with LocalTransport(use_login_shell=False) as transport:
+        scheduler.set_transport(transport)
+        machine = Machine(scheduler, tmp_path)
+        yield machine
+        for job_id in machine.ids:
+            scheduler.kill_job(job_id)
+
+
+def alive(process):
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def descendants(job_id):
+    return psutil.Process(int(job_id)).children(recursive=True)
+
+
+def test_six_jobs_on_two_slots(machine):
+    """Never more than two at a time, never fewer while jobs wait, and in the order of submission."""
+    machine.slots(0)
+    ids = [machine.submit(RECORD.format(seconds=0.6)) for _ in range(6)]
+    states = machine.scheduler.get_jobs(jobs=ids, as_dict=True)
+    assert [states[job_id].job_state for job_id in ids] == [JobState.QUEUED] * 6
+    machine.slots(2)
+    for job_id in ids:
+        machine.wait(job_id)
+    spans = [machine.times(job_id) for job_id in ids]
+    running = [sum(start <= moment < end for start, end in spans) for moment, _ in spans]
+    assert max(running) == 2
+    starts = [start for start, _ in spans]
+    assert sorted(starts[2:]) == starts[2:]
+    assert max(starts[:2]) < min(starts[2:])
+    assert list((machine.workdir / '.mghdiff-direct' / 'queue').iterdir()) == []
+
+
+def test_one_slot_by_default_and_more_while_waiting(machine):
+    first, second = machine.submit('sleep 30'), machine.submit('sleep 30')
+    machine.wait(first, JobState.RUNNING)
+    time.sleep(1)
+    assert machine.state(second) is JobState.QUEUED
+    machine.slots(2)
+    machine.wait(second, JobState.RUNNING, timeout=3)
+
+
+def test_wall_time(machine):
+    """The job's whole shell ends, and the scheduler's output says why; the next job then runs."""
+    job_id = machine.submit('echo begun > begun; sleep 60; echo over > over', wall_time=2)
+    follower = machine.submit(RECORD.format(seconds=0), wall_time=20)
+    machine.wait(job_id, timeout=6)
+    machine.wait(follower, timeout=6)
+    folder = machine.folder(job_id)
+    assert (folder / 'begun').exists()
+    assert not (folder / 'over').exists()
+    stderr = (folder / '_scheduler-stderr.txt').read_text()
+    assert 'at its wall time limit of 2 s' in stderr
+    assert machine.scheduler.parse_output(None, '', stderr).status == 120
+    stderr = (machine.folder(follower) / '_scheduler-stderr.txt').read_text()
+    assert machine.scheduler.parse_output(None, '', stderr) is None
+
+
+def test_wall_time_of_a_stubborn_job(machine):
+    """A job that ignores TERM is killed after the grace time, with its children."""
+    job_id = machine.submit('trap "" TERM; (sleep 61; sleep 61) & sleep 61; sleep 61', wall_time=1)
+    machine.wait(job_id, JobState.RUNNING)
+    until(lambda: len(descendants(job_id)) >= 4)
+    processes = descendants(job_id)
+    machine.wait(job_id, timeout=6)
+    until(lambda: not any(alive(process) for process in processes), 3)
+    assert 'wall time limit of 1 s' in (machine.folder(job_id) / '_scheduler-stderr.txt').read_text()
+
+
+def test_wall_time_counts_from_the_start_of_the_job(machine):
+    first = machine.submit(RECORD.format(seconds=2))
+    second = machine.submit(RECORD.format(seconds=0.5), wall_time=2)
+    machine.wait(first)
+    machine.wait(second)
+    assert len(machine.times(second)) == 2
+
+
+def test_kill_queued(machine):
+    """A killed waiter leaves the queue, and those behind it move up in their order."""
+    ids = [machine.submit('sleep 30')] + [machine.submit(RECORD.format(seconds=0.2)) for _ in range(3)]
+    machine.wait(ids[0], JobState.RUNNING)
+    assert machine.scheduler.kill_job(ids[1])
+    machine.wait(ids[1], timeout=3)
+    assert machine.state(ids[2]) is JobState.QUEUED
+    assert machine.scheduler.kill_job(ids[0])
+    machine.wait(ids[2], timeout=5)
+    machine.wait(ids[3], timeout=5)
+    assert not (machine.folder(ids[1]) / 'times').exists()
+    assert machine.times(ids[2])[0] < machine.times(ids[3])[0]
+
+
+@pytest.mark.parametrize('command', ['sleep 62 & sleep 62', 'trap "" TERM; sleep 62 & sleep 62; sleep 62'])
+def test_kill_running(machine, command):
+    job_id = machine.submit(command)
+    machine.wait(job_id, JobState.RUNNING)
+    until(lambda: len(descendants(job_id)) >= 4)
+    processes = descendants(job_id)
+    assert machine.scheduler.kill_job(job_id)
+    machine.wait(job_id, timeout=5)
+    until(lambda: not any(alive(process) for process in processes), 3)
+    assert 'wall time' not in (machine.folder(job_id) / '_scheduler-stderr.txt').read_text()
+
+
+@pytest.mark.skipif(shutil.which('mpiexec') is None, reason='no mpiexec')
+def test_kill_mpi(machine):
+    """MPI launchers start their ranks in sessions of their own."""
+    job_id = machine.submit('mpiexec -n 2 sleep 63')
+    machine.wait(job_id, JobState.RUNNING)
+    until(lambda: sum(process.name() == 'sleep' for process in descendants(job_id)) == 2)
+    processes = descendants(job_id)
+    assert machine.scheduler.kill_job(job_id)
+    until(lambda: not any(alive(process) for process in processes), 5)
+
+
+def test_kill_a_job_that_is_over(machine):
+    job_id = machine.submit('true')
+    machine.wait(job_id)
+    assert machine.scheduler.kill_job(job_id)
+
+
+def test_left_over_processes_end_with_the_job(machine):
+    job_id = machine.submit('sleep 64 & echo $! > child')
+    machine.wait(job_id)
+    child = int((machine.folder(job_id) / 'child').read_text())
+    until(lambda: not psutil.pid_exists(child) or not alive(psutil.Process(child)), 3)
+
+
+def test_slots_of_dead_processes_are_free(machine):
+    """Killed outright, nobody can clean up: the locks are gone all the same."""
+    running, waiting, dead = machine.submit('exec sleep 3'), machine.submit('true'), machine.submit('true')
+    last = machine.submit(RECORD.format(seconds=0))
+    machine.wait(running, JobState.RUNNING)
+    os.kill(int(dead), signal.SIGKILL)
+    for process in [psutil.Process(int(running)), *descendants(running)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    machine.wait(waiting, timeout=4)
+    machine.wait(last, timeout=4)
+    assert machine.times(last)
+    assert list((machine.workdir / '.mghdiff-direct' / 'queue').iterdir()) == []
+
+
+def test_job_without_its_supervisor_keeps_its_slot(machine):
+    """Only the supervisor is killed outright: no second job starts beside the one that still runs."""
+    running, waiting = machine.submit('sleep 2; echo over > over'), machine.submit(RECORD.format(seconds=0))
+    machine.wait(running, JobState.RUNNING)
+    until(lambda: len(descendants(running)) >= 3)
+    os.kill(int(running), signal.SIGKILL)
+    time.sleep(1)
+    assert machine.state(waiting) is JobState.QUEUED
+    machine.wait(waiting, timeout=6)
+    assert (machine.folder(running) / 'over').exists()
+
+
+def test_background_processes_that_left_the_job_hold_no_slot(machine):
+    job_id = machine.submit('setsid sleep 5 & true')
+    machine.wait(job_id)
+    follower = machine.submit('true')
+    machine.wait(follower, timeout=3)
+
+
+def test_process_with_a_reused_id_is_no_job(machine):
+    with subprocess.Popen(['sleep', '65']) as process:
+        assert machine.state(str(process.pid)) is JobState.DONE
+        assert machine.scheduler.kill_job(str(process.pid))
+        assert process.poll() is None
+        process.kill()
+
+
+def test_jobs_of_the_user(machine):
+    """What the daemon asks for: all jobs of this scheduler, nothing else."""
+    ids = [machine.submit('sleep 30'), machine.submit('sleep 30')]
+    machine.wait(ids[0], JobState.RUNNING)
+    jobs = machine.scheduler.get_jobs(user='$USER', as_dict=True)
+    assert set(ids) <= set(jobs)
+    assert jobs[ids[0]].job_state is JobState.RUNNING
+    assert jobs[ids[0]].wallclock_time_seconds < 20
+    assert str(os.getpid()) not in jobs
+
+
+def test_exit_status_and_output_reach_the_folder(machine):
+    job_id = machine.submit('echo out; echo err >&2; exit 3')
+    machine.wait(job_id)
+    assert (machine.folder(job_id) / '_scheduler-stdout.txt').read_text() == 'out\n'
+    assert (machine.folder(job_id) / '_scheduler-stderr.txt').read_text() == 'err\n'
+
+
+def test_script_by_hand(machine):
+    """`verdi calcjob` dry runs leave a script that a person can simply start."""
+    (machine.workdir / 'run.sh').write_text(machine.scheduler.get_submit_script(template('echo by hand')))
+    subprocess.run(['bash', 'run.sh'], cwd=machine.workdir, check=True)
+    assert (machine.workdir / '_scheduler-stdout.txt').read_text() == 'by hand\n'
+
+
+def test_set_slots(aiida_computer):
+    computer = aiida_computer(label='slots', scheduler_type='mghdiff.direct').configure()
+    set_slots(computer, 3)
+    with computer.get_transport() as transport:
+        workdir = computer.get_workdir().format(username=transport.whoami())
+    with open(f'{workdir}/.mghdiff-direct/slots') as handle:
+        assert handle.read() == '3\n'
+    with pytest.raises(ValueError, match='at least 1, not 0'):
+        set_slots(computer, 0)
