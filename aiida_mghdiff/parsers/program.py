@@ -39,7 +39,8 @@ class ProgramParser(Parser):
             outcome = self.parse_program(results, files)
         except (ValueError, KeyError, OSError) as error:
             return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=f'{type(error).__name__}: {error}')
-        self.out('results', orm.Dict(results))
+        if 'results' not in self.outputs:
+            self.out('results', orm.Dict(results))
         return failure or outcome
 
     def parse_program(self, results: dict[str, Any], files: Path) -> ExitCode | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ase.data import chemical_symbols
 
+from aiida_mghdiff.programs.chgnet_calculator import ChgnetCalculator
 from aiida_mghdiff.programs.job import ProgramError, missing_engine
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ POTENTIAL_FILE = 'potential.model'
 #: Distributions whose versions decide what a potential of the architecture gives.
 DISTRIBUTIONS = {
     'mace': ('ase', 'numpy', 'torch', 'mace-torch', 'e3nn'),
-    'chgnet': ('ase', 'numpy', 'torch', 'chgnet', 'pymatgen'),
+    'chgnet': ('ase', 'numpy', 'torch', 'chgnet', 'pymatgen', 'vesin'),
 }
 
 
@@ -52,6 +54,7 @@ def check_elements(potential: dict[str, Any], numbers: Iterable[int]) -> None:
 
 def _load_mace(potential: dict[str, Any], path: str, dtype: str, device: str) -> Calculator:
     calculators = _import('mace.calculators', 'mace-torch')
+    _set_threads()
     options = {'head': potential['head']} if potential.get('head') else {}
     with _readable(path):
         return calculators.MACECalculator(model_paths=path, device=device, default_dtype=dtype, **options)
@@ -61,9 +64,16 @@ def _load_chgnet(potential: dict[str, Any], path: str, dtype: str, device: str) 
     if dtype != 'float32':
         raise ProgramError('INPUT_REFUSED', f'CHGNet computes in float32, not in {dtype}: set dtype to float32.')
     model = _import('chgnet.model.model', 'chgnet')
-    dynamics = _import('chgnet.model.dynamics', 'chgnet')
+    _set_threads()
     with _readable(path):
-        return dynamics.CHGNetCalculator(model.CHGNet.from_file(path), use_device=device)
+        return ChgnetCalculator(model.CHGNet.from_file(path), device)
+
+
+def _set_threads() -> None:
+    """Use one core, or as many as ``OMP_NUM_THREADS`` grants: torch would take those of the jobs beside this one."""
+    import torch
+
+    torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', '1')))
 
 
 def _import(module: str, distribution: str) -> Any:
