@@ -65,7 +65,7 @@ def _build(numbers, channels, r_max, max_ell, scale):
         atomic_energies=np.zeros(len(numbers)),
         avg_num_neighbors=30.0,
         atomic_numbers=numbers,
-        correlation=2,
+        correlation=3,
         gate=torch.nn.functional.silu,
         pair_repulsion=True,
         radial_MLP=[16, 16],
