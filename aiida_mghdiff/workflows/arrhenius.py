@@ -1,0 +1,112 @@
+"""Diffusion over several temperatures: activation energy and prefactor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, while_
+
+from aiida_mghdiff.calculations.functions.arrhenius import arrhenius_fit
+from aiida_mghdiff.calculations.validation import IS_TEMPERATURE
+from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain, define_diffusion_inputs, validate_diffusion
+from aiida_mghdiff.workflows.protocol import ProtocolMixin
+from aiida_mghdiff.workflows.tasks import TaskWorkChain
+
+
+def temperature_label(temperature_k: float) -> str:
+    """Return the label of a temperature: ``t300k``, ``t672k5``."""
+    return f't{temperature_k:g}k'.replace('.', 'k', 1).removesuffix('k' if temperature_k % 1 else '')
+
+
+def validate_arrhenius(inputs: dict[str, Any], _: Any = None) -> str | None:
+    """Return what is wrong with the inputs: fewer than two temperatures, one below 1 K, or those of one D."""
+    temperatures = [node.value for node in inputs.get('temperatures', {}).values()]
+    if len(set(temperatures)) < 2:
+        return f'temperatures are {temperatures}: an activation energy needs at least two that differ.'
+    for value in temperatures:
+        if not IS_TEMPERATURE.holds(value):
+            return f'temperature {value} K is not {IS_TEMPERATURE.words}.'
+    return validate_diffusion(inputs)
+
+
+class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
+    """Runs DiffusionWorkChain at each temperature and fits ln D against 1/T.
+
+    A temperature that failed is reported and left out of the fit, as long as two are left.
+    """
+
+    _PROTOCOL_FILE = 'arrhenius'
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:
+        """Define inputs, outline, outputs and exit codes."""
+        super().define(spec)
+        define_diffusion_inputs(spec)
+        spec.input_namespace('temperatures', valid_type=orm.Float, dynamic=True, help='Temperatures in K by label.')
+        spec.inputs.validator = validate_arrhenius
+        spec.outline(
+            cls.setup,
+            while_(cls.has_tasks)(cls.advance),
+            cls.fit,
+            cls.results,
+        )
+        spec.output_namespace('diffusion', valid_type=orm.Dict, dynamic=True, help='Diffusion at each temperature.')
+        spec.output_namespace('msd', valid_type=orm.ArrayData, dynamic=True, help='Displacements at each temperature.')
+        spec.output('arrhenius', valid_type=orm.Dict, required=False, help='Activation energy and prefactor.')
+        spec.exit_code(442, 'ERROR_FIT_FAILED', message='There is no Arrhenius fit: {message}')
+
+    def setup(self) -> None:
+        """Make one task of each temperature."""
+        self.set_tasks({label: [] for label in self.inputs.temperatures})
+
+    def launch(self, key: str) -> orm.ProcessNode:
+        """Launch the diffusion run of one temperature."""
+        names = ('codes', 'potential', 'host', 'settings', 'segment_steps', 'options', 'clean_workdir')
+        inputs = {name: self.inputs[name] for name in names} | {'temperature': self.inputs.temperatures[key]}
+        return self.submit(DiffusionWorkChain, **inputs, metadata={'call_link_label': key})
+
+    def fit(self) -> ExitCode | None:
+        """Fit the temperatures that finished."""
+        done = {key: self.child(key).outputs.diffusion for key in self.ctx.tasks if self.is_done(key)}
+        self.out('diffusion', done)
+        self.out('msd', {key: self.child(key).outputs.msd for key in done})
+        if not done:
+            return self.failure()
+        result, node = arrhenius_fit.run_get_node(**done)
+        if not node.is_finished_ok:
+            return self.failure() or self.exit_codes.ERROR_FIT_FAILED.format(message=node.exit_message)
+        self.out('arrhenius', result)
+        return None
+
+    def results(self) -> ExitCode | None:
+        """End in the exit code that names the temperatures that failed, if any."""
+        return self.failure()
+
+    @classmethod
+    def get_builder_from_protocol(
+        cls,
+        codes: dict[str, orm.AbstractCode],
+        potential: PotentialData,
+        host: orm.StructureData,
+        *,
+        temperatures_k: Sequence[float] | None = None,
+        protocol: str | None = None,
+        overrides: dict[str, Any] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> ProcessBuilder:
+        """Return a builder.
+
+        :param temperatures_k: in K; those of the protocol by default.
+        :param overrides: of the protocol file: ``temperatures_k``, ``max_in_flight``, ``diffusion`` (overrides of
+            ``DiffusionWorkChain``).
+        """
+        inputs = cls.get_protocol_inputs(protocol, overrides)
+        builder = cls.get_builder()
+        DiffusionWorkChain.fill_builder(builder, codes, potential, host, protocol, inputs['diffusion'], options)
+        temperatures = temperatures_k or inputs['temperatures_k']
+        builder.temperatures = {temperature_label(value): orm.Float(value) for value in temperatures}
+        builder.max_in_flight = orm.Int(inputs['max_in_flight'])
+        return builder

@@ -1,0 +1,235 @@
+"""The diffusion coefficient of a tracer at one temperature."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain
+
+from aiida_mghdiff.calculations.functions.diffusion import diffusion_coefficient
+from aiida_mghdiff.calculations.functions.parameters import plan_diffusion
+from aiida_mghdiff.calculations.functions.starts import select_starts
+from aiida_mghdiff.calculations.functions.supercell import build_supercell
+from aiida_mghdiff.calculations.functions.volume import mean_volume, scale_state, scale_structure
+from aiida_mghdiff.calculations.md import elements_message
+from aiida_mghdiff.calculations.validation import IS_TEMPERATURE
+from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.workflows.engines import validate_md_codes
+from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
+
+STAGES = ('npt', 'nvt', 'nve')
+
+
+def define_diffusion_inputs(spec: ProcessSpec) -> None:
+    """Define the inputs that diffusion at one temperature and over several share."""
+    spec.input_namespace(
+        'codes', valid_type=orm.AbstractCode, dynamic=True, help='``lammps``, ``python``: the engines.'
+    )
+    spec.input('potential', valid_type=PotentialData, help='The potential that gives the forces.')
+    spec.input('host', valid_type=orm.StructureData, help='Supercell of the host, without tracers.')
+    spec.input('settings', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete settings, see protocols.')
+    spec.input('segment_steps', valid_type=orm.Int, serializer=orm.to_aiida_type, help='Most steps of one MD job.')
+    spec.input('options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.')
+    spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
+
+
+def validate_diffusion(inputs: dict[str, Any], _: Any = None) -> str | None:
+    """Return what is wrong with the inputs: elements, tracer count, temperature, codes."""
+    if not {'potential', 'host', 'settings'} <= set(inputs):
+        return None
+    supercell = inputs['settings']['supercell']
+    if supercell['tracer_count'] < 1:
+        return f'settings: tracer_count = {supercell["tracer_count"]}: at least one tracer must diffuse.'
+    if 'temperature' in inputs and not IS_TEMPERATURE.holds(inputs['temperature'].value):
+        return f'temperature = {inputs["temperature"].value} K is not {IS_TEMPERATURE.words}.'
+    symbols = [*inputs['host'].get_ase().get_chemical_symbols(), supercell['tracer_element']]
+    return elements_message(inputs['potential'], symbols, supercell['tracer_element']) or validate_md_codes(inputs)
+
+
+class DiffusionWorkChain(ProtocolMixin, WorkChain):
+    """NPT gives the mean volume, NVT the starts of the replicas, NVE the mean squared displacement.
+
+    With ``independent_replicas`` each replica has its own placement of tracers, NVT run and seeds; without, as in the
+    paper, all start from one NVT run.
+    """
+
+    _PROTOCOL_FILE = 'diffusion'
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:
+        """Define inputs, outline, outputs and exit codes."""
+        super().define(spec)
+        define_diffusion_inputs(spec)
+        spec.input('temperature', valid_type=orm.Float, serializer=orm.to_aiida_type, help='Target temperature in K.')
+        spec.inputs.validator = validate_diffusion
+        spec.outline(
+            cls.setup,
+            cls.run_npt,
+            cls.inspect_npt,
+            cls.run_nvt,
+            cls.inspect_nvt,
+            cls.run_nve,
+            cls.inspect_nve,
+            cls.results,
+        )
+        spec.output('diffusion', valid_type=orm.Dict, help='Diffusion coefficient and its interval.')
+        spec.output('msd', valid_type=orm.ArrayData, help='Mean squared displacements and fits.')
+        spec.output('volume', valid_type=orm.Float, help='Mean volume of the NPT run in Å³.')
+        spec.exit_code(440, 'ERROR_RUN_FAILED', message='Run {name} failed: {message}')
+        spec.exit_code(441, 'ERROR_ANALYSIS_FAILED', message='Step {name} failed: {message}')
+
+    def setup(self) -> None:
+        """Plan the parameters and seeds of all runs."""
+        plan = self.ctx.plan = dict(plan_diffusion(self.inputs.settings, self.inputs.temperature))
+        self.ctx.placements = sum(name.startswith('supercell_') for name in plan)
+        self.ctx.replicas = sum(name.startswith('nve_') for name in plan)
+
+    def run_npt(self) -> ToContext | ExitCode:
+        """Launch the run whose mean volume the others have."""
+        for index in range(self.ctx.placements):
+            structure = self.step(build_supercell, self.inputs.host, self.ctx.plan[f'supercell_{index}'])
+            if isinstance(structure, ExitCode):
+                return structure
+            self.ctx[f'structure_{index}'] = structure
+        return ToContext(npt=self.submit_md('npt', structure=self.ctx.structure_0))
+
+    def inspect_npt(self) -> ExitCode | None:
+        """Take the mean volume."""
+        if code := self.failed_run('npt', self.ctx.npt):
+            return code
+        volume = self.step(mean_volume, self.ctx.plan['volume'], **self.ctx.npt.outputs.thermo)
+        self.ctx.volume = volume
+        return volume if isinstance(volume, ExitCode) else None
+
+    def run_nvt(self) -> ToContext | ExitCode:
+        """Launch an NVT run for each placement of tracers, at the mean volume."""
+        if not self.inputs.settings['independent_replicas']:
+            start = self.step(scale_state, self.ctx.npt.outputs.state, self.ctx.volume)
+            return start if isinstance(start, ExitCode) else ToContext(nvt_0=self.submit_md('nvt_0', state=start))
+        nodes = {}
+        for index in range(self.ctx.placements):
+            start = self.step(scale_structure, self.ctx[f'structure_{index}'], self.ctx.volume)
+            if isinstance(start, ExitCode):
+                return start
+            nodes[f'nvt_{index}'] = self.submit_md(f'nvt_{index}', structure=start)
+        return ToContext(**nodes)
+
+    def inspect_nvt(self) -> ExitCode | None:
+        """Select the starts of the replicas, with energies near the mean of their NVT run."""
+        self.ctx.starts = []
+        for index in range(self.ctx.placements):
+            node = self.ctx[f'nvt_{index}']
+            if code := self.failed_run(f'nvt_{index}', node):
+                return code
+            starts = self.step(select_starts, self.ctx.plan['starts'], **node.outputs.trajectory)
+            if isinstance(starts, ExitCode):
+                return starts
+            self.ctx.starts += [starts[name] for name in sorted(starts)]
+        return None
+
+    def run_nve(self) -> ToContext:
+        """Launch the replicas."""
+        nodes = {f'nve_{i}': self.submit_md(f'nve_{i}', state=state) for i, state in enumerate(self.ctx.starts)}
+        return ToContext(**nodes)
+
+    def inspect_nve(self) -> ExitCode | None:
+        """Estimate the diffusion coefficient over all replicas."""
+        segments = {}
+        for index in range(self.ctx.replicas):
+            node = self.ctx[f'nve_{index}']
+            if code := self.failed_run(f'nve_{index}', node):
+                return code
+            parts = sorted(node.outputs.tracers.items())
+            segments |= {f'r{index}_s{number:03d}': segment for number, (_, segment) in enumerate(parts)}
+        outputs = self.step(diffusion_coefficient, self.ctx.plan['fit'], **segments)
+        self.ctx.analysis = outputs
+        return outputs if isinstance(outputs, ExitCode) else None
+
+    def results(self) -> None:
+        """Give the diffusion coefficient, and say what limits its worth."""
+        self.out('volume', self.ctx.volume)
+        self.out('diffusion', self.ctx.analysis['diffusion'])
+        self.out('msd', self.ctx.analysis['msd'])
+        for warning in self.ctx.analysis['diffusion'].get_dict().get('warnings', []):
+            self.report(f'warning: {warning}')
+
+    def step(self, function: Any, *args: orm.Data, **kwargs: orm.Data) -> Any:
+        """Run a calcfunction; return its result, or the exit code that says why it has none."""
+        result, node = function.run_get_node(*args, **kwargs)
+        if node.is_finished_ok:
+            return result
+        return self.exit_codes.ERROR_ANALYSIS_FAILED.format(name=node.process_label, message=node.exit_message)
+
+    def submit_md(self, name: str, **start: orm.Data) -> orm.WorkChainNode:
+        """Launch the MD run of that name in the plan."""
+        names = ('codes', 'potential', 'segment_steps', 'options', 'clean_workdir')
+        inputs = {key: self.inputs[key] for key in names} | start
+        label = name.replace('_', '')
+        return self.submit(
+            MolecularDynamicsWorkChain, **inputs, parameters=self.ctx.plan[name], metadata={'call_link_label': label}
+        )
+
+    def failed_run(self, name: str, node: orm.WorkChainNode) -> ExitCode | None:
+        """Return the exit code that names a failed run; None for one that finished."""
+        if node.is_finished_ok:
+            return None
+        return self.exit_codes.ERROR_RUN_FAILED.format(name=name, message=node.exit_message or node.process_state.value)
+
+    @classmethod
+    def get_settings(
+        cls, architecture: str, protocol: str | None = None, overrides: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the complete settings of a protocol for an architecture."""
+        settings = cls.get_protocol_inputs(protocol, overrides)['settings']
+        for stage in STAGES:
+            parameters = MolecularDynamicsWorkChain.get_md_parameters(architecture, stage, protocol, settings[stage])
+            settings[stage] = parameters | {'tracer_element': settings['supercell']['tracer_element']}
+        return settings
+
+    @classmethod
+    def fill_builder(
+        cls,
+        builder: ProcessBuilder,
+        codes: dict[str, orm.AbstractCode],
+        potential: PotentialData,
+        host: orm.StructureData,
+        protocol: str | None,
+        overrides: dict[str, Any] | None,
+        options: dict[str, Any] | None,
+    ) -> ProcessBuilder:
+        """Fill in what diffusion at one temperature and over several share."""
+        md = MolecularDynamicsWorkChain.get_protocol_inputs(protocol, (overrides or {}).get('md'))
+        builder.codes = codes
+        builder.potential = potential
+        builder.host = host
+        builder.settings = orm.Dict(cls.get_settings(potential.architecture, protocol, overrides))
+        builder.segment_steps = orm.Int(md['segment_steps'])
+        builder.options = orm.Dict(merge(md['options'], options or {}))
+        builder.clean_workdir = orm.Bool(md['clean_workdir'])
+        return builder
+
+    @classmethod
+    def get_builder_from_protocol(
+        cls,
+        codes: dict[str, orm.AbstractCode],
+        potential: PotentialData,
+        host: orm.StructureData,
+        *,
+        temperature_k: float,
+        protocol: str | None = None,
+        overrides: dict[str, Any] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> ProcessBuilder:
+        """Return a builder.
+
+        :param codes: ``lammps`` and/or ``python``.
+        :param host: supercell of the host without tracers.
+        :param overrides: of the protocol file: ``settings`` (say ``supercell: {tracer_count: 6}``, ``seed``,
+            ``nve: {duration_ps: 500}``), and ``md`` (``segment_steps``, ``options``, ``clean_workdir``).
+        """
+        builder = cls.get_builder()
+        cls.fill_builder(builder, codes, potential, host, protocol, overrides, options)
+        builder.temperature = orm.Float(temperature_k)
+        return builder

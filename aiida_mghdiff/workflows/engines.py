@@ -1,0 +1,51 @@
+"""Which engine runs a potential: the one place that decides it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiida import orm
+from aiida.engine import CalcJob
+from aiida.plugins import CalculationFactory
+
+from aiida_mghdiff.data.potential import PotentialData
+
+#: For each architecture the engines that run its MD, the preferred first: name of the code, entry point of the job.
+MD_ENGINES = {
+    'mace': (('lammps', 'mghdiff.lammps.md'), ('python', 'mghdiff.ase.md')),
+    'chgnet': (('python', 'mghdiff.ase.md'),),
+}
+TRAINERS = {'mace': 'mghdiff.mace.train', 'chgnet': 'mghdiff.chgnet.train'}
+
+
+def md_engine(
+    potential: PotentialData, codes: Mapping[str, orm.AbstractCode]
+) -> tuple[type[CalcJob], orm.AbstractCode]:
+    """Return the MD job that runs a potential, and its code: the preferred engine that there is a code for.
+
+    :raises ValueError: where no code fits.
+    """
+    engines = MD_ENGINES.get(potential.architecture, ())
+    for name, entry_point in engines:
+        if name in codes:
+            return CalculationFactory(entry_point), codes[name]
+    wanted = ' or '.join(f'codes.{name}' for name, _ in engines) or 'an engine that this version does not have'
+    raise ValueError(
+        f'a {potential.architecture} potential needs {wanted} for MD: `aiida-mghdiff setup` makes the codes.'
+    )
+
+
+def validate_md_codes(inputs: Mapping[str, Any], _: Any = None) -> str | None:
+    """Return what is wrong with the codes of a process that runs MD with one potential."""
+    if 'potential' in inputs and 'codes' in inputs:
+        try:
+            md_engine(inputs['potential'], inputs['codes'])
+        except ValueError as error:
+            return str(error)
+    return None
+
+
+def trainer(architecture: str) -> type[CalcJob]:
+    """Return the job that trains an architecture."""
+    return CalculationFactory(TRAINERS[architecture])

@@ -1,1 +1,0 @@
-"""WorkChains around LAMMPS."""

@@ -1,0 +1,153 @@
+"""Molecular dynamics of any length in one ensemble, as segments of a fixed number of steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain, append_, while_
+
+from aiida_mghdiff.calculations.functions.parameters import segment_parameters
+from aiida_mghdiff.data.md_state import MdStateData
+from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
+from aiida_mghdiff.workflows.segment import PARTS, MdSegmentWorkChain, define_md_run
+
+#: Keys of the protocol in physical time, and the keys of the parameters in steps that they become; unit in fs.
+TIMES = {
+    'duration_ps': ('steps', 1000.0),
+    'tracer_interval_fs': ('tracer_stride', 1.0),
+    'thermo_interval_fs': ('thermo_stride', 1.0),
+    'frame_interval_fs': ('frame_stride', 1.0),
+}
+
+
+class MolecularDynamicsWorkChain(ProtocolMixin, WorkChain):
+    """Runs MD in one ensemble; each segment goes on exactly where the last one ended."""
+
+    _PROTOCOL_FILE = 'md'
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:
+        """Define inputs, outline, outputs and exit codes."""
+        super().define(spec)
+        define_md_run(spec)
+        spec.input('segment_steps', valid_type=orm.Int, serializer=orm.to_aiida_type, help='Most steps of one job.')
+        spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
+        spec.outline(
+            cls.setup,
+            while_(cls.has_steps_left)(cls.run_segment, cls.inspect_segment),
+            cls.results,
+        )
+        spec.exit_code(430, 'ERROR_SEGMENT_FAILED', message='Segment {index} failed: {message}')
+
+    def setup(self) -> None:
+        """Start at the beginning."""
+        self.ctx.segments = []
+
+    def has_steps_left(self) -> bool:
+        """Return whether steps of the run are left."""
+        parameters = self.inputs.parameters
+        end = parameters['first_step'] + parameters['steps']
+        return not self.ctx.segments or self.last_state().step < end
+
+    def last_state(self) -> MdStateData | None:
+        """Return the state that the last segment ended in."""
+        return self.ctx.segments[-1].outputs.state if self.ctx.segments else None
+
+    def run_segment(self) -> ToContext:
+        """Launch the next segment."""
+        names = ('codes', 'potential', 'options', 'clean_workdir')
+        inputs = {name: self.inputs[name] for name in names}
+        inputs['parameters'] = self.next_parameters()
+        if (state := self.last_state()) is not None:
+            inputs['state'] = state
+        else:
+            inputs |= {name: self.inputs[name] for name in ('structure', 'state') if name in self.inputs}
+        label = f'seg{len(self.ctx.segments):03d}'
+        node = self.submit(MdSegmentWorkChain, **inputs, metadata={'call_link_label': label})
+        return ToContext(segments=append_(node))
+
+    def next_parameters(self) -> orm.Dict:
+        """Return the parameters of the next segment; those of the whole run where it is one segment."""
+        parameters, segment_steps = self.inputs.parameters, self.inputs.segment_steps
+        if parameters['steps'] <= segment_steps.value:
+            return parameters
+        state = self.last_state()
+        return segment_parameters(parameters, segment_steps, **({} if state is None else {'state': state}))
+
+    def inspect_segment(self) -> ExitCode | None:
+        """Stop where a segment failed for good."""
+        node = self.ctx.segments[-1]
+        if node.is_finished_ok:
+            return None
+        index = len(self.ctx.segments) - 1
+        return self.exit_codes.ERROR_SEGMENT_FAILED.format(index=index, message=node.exit_message)
+
+    def results(self) -> None:
+        """Give the outputs of all parts of all segments; nothing is joined into a copy."""
+        for name in PARTS:
+            nodes = {
+                f'seg{index:03d}_{label}': node
+                for index, segment in enumerate(self.ctx.segments)
+                for label, node in segment.outputs.get(name, {}).items()
+            }
+            self.out(name, nodes)
+        self.out('state', self.last_state())
+
+    @classmethod
+    def get_md_parameters(
+        cls,
+        architecture: str,
+        ensemble: str,
+        protocol: str | None = None,
+        overrides: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Return the MD parameters of a protocol, without temperature, seed and first step.
+
+        Times of the protocol become steps; an architecture may need a time step or dtype of its own.
+
+        :param overrides: keys of the protocol's ``parameters``, such as ``duration_ps`` or ``time_step_fs``.
+        """
+        inputs = cls.get_protocol_inputs(protocol)
+        values = inputs['parameters'] | inputs['ensembles'][ensemble] | inputs['architectures'].get(architecture, {})
+        values = merge(values, overrides or {})
+        for key, (target, femtoseconds) in TIMES.items():
+            values[target] = max(1, round(values.pop(key) * femtoseconds / values['time_step_fs']))
+        return values | {'ensemble': ensemble}
+
+    @classmethod
+    def get_builder_from_protocol(
+        cls,
+        codes: dict[str, orm.AbstractCode],
+        potential: PotentialData,
+        start: orm.StructureData | MdStateData,
+        *,
+        ensemble: str,
+        temperature_k: float,
+        seed: int,
+        protocol: str | None = None,
+        overrides: dict[str, Any] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> ProcessBuilder:
+        """Return a builder.
+
+        :param codes: ``lammps`` and/or ``python``.
+        :param start: a structure, whose velocities are drawn, or a state.
+        :param overrides: of the protocol file: ``parameters`` (say ``duration_ps``), ``segment_steps``, ``options``.
+        """
+        overrides = overrides or {}
+        inputs = cls.get_protocol_inputs(protocol, overrides)
+        own = overrides.get('parameters', {})
+        parameters = cls.get_md_parameters(potential.architecture, ensemble, protocol, own)
+        is_state = isinstance(start, MdStateData)
+        run = {'temperature_k': temperature_k, 'seed': seed, 'first_step': start.step if is_state else 0}
+        builder = cls.get_builder()
+        builder.codes = codes
+        builder.potential = potential
+        builder['state' if is_state else 'structure'] = start
+        builder.parameters = orm.Dict(parameters | run)
+        builder.segment_steps = orm.Int(inputs['segment_steps'])
+        builder.options = orm.Dict(merge(inputs['options'], options or {}))
+        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
+        return builder

@@ -1,0 +1,121 @@
+"""One segment of a molecular-dynamics run, continued after whatever can be cured."""
+
+from __future__ import annotations
+
+from aiida import orm
+from aiida.engine import (
+    BaseRestartWorkChain,
+    CalcJob,
+    ExitCode,
+    ProcessHandlerReport,
+    ProcessSpec,
+    process_handler,
+    while_,
+)
+
+from aiida_mghdiff.calculations.functions.parameters import segment_parameters
+from aiida_mghdiff.calculations.md import define_md_inputs, validate_md_inputs
+from aiida_mghdiff.data.md_state import MdStateData
+from aiida_mghdiff.data.tracers import TracerTrajectoryData
+from aiida_mghdiff.workflows.engines import md_engine, validate_md_codes
+
+#: Outputs of an MD job that a segment gives one a part; a part is what one job ran.
+PARTS = {
+    'results': orm.Dict,
+    'tracers': TracerTrajectoryData,
+    'trajectory': orm.TrajectoryData,
+    'thermo': orm.ArrayData,
+}
+
+
+def define_md_run(spec: ProcessSpec) -> None:
+    """Define the ports that a segment and a run of segments share."""
+    define_md_inputs(spec)
+    spec.input_namespace(
+        'codes', valid_type=orm.AbstractCode, dynamic=True, help='``lammps``, ``python``: the engines.'
+    )
+    spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete MD parameters.')
+    spec.input('options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.')
+    for name, node_class in PARTS.items():
+        spec.output_namespace(name, valid_type=node_class, dynamic=True, help=f'``{name}`` of each part of the run.')
+    spec.output('state', valid_type=MdStateData, help='The end of the run: all that continues it.')
+    spec.inputs.validator = validate_md_run
+
+
+def validate_md_run(inputs: dict, _: object = None) -> str | None:
+    """Return what is wrong with the inputs of an MD run."""
+    return validate_md_inputs(inputs) or validate_md_codes(inputs)
+
+
+class MdSegmentWorkChain(BaseRestartWorkChain):
+    """Runs one segment; a job that stops before its wall time is continued from its state."""
+
+    _process_class = CalcJob
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:
+        """Define inputs, outline, outputs and exit codes."""
+        super().define(spec)
+        define_md_run(spec)
+        spec.inputs['max_iterations'].default = lambda: orm.Int(20)
+        spec.inputs['on_unhandled_failure'].default = lambda: orm.Str('restart_once')
+        spec.outline(
+            cls.setup,
+            while_(cls.should_run_process)(cls.run_process, cls.inspect_process),
+            cls.results,
+        )
+        spec.exit_code(
+            420, 'ERROR_NO_PROGRESS', message='A job made no step before its wall time: raise max_wallclock_seconds.'
+        )
+        spec.exit_code(421, 'ERROR_UNPHYSICAL', message='The run left what the potential can describe: {message}')
+
+    @property
+    def process_class(self) -> type[CalcJob]:
+        """Return the MD job of the engine that runs the potential."""
+        if not self.inputs:
+            return CalcJob
+        return md_engine(self.inputs.potential, self.inputs.codes)[0]
+
+    def setup(self) -> None:
+        """Collect the inputs of the first job."""
+        super().setup()
+        names = ('potential', 'structure', 'state', 'parameters')
+        self.ctx.inputs = {name: self.inputs[name] for name in names if name in self.inputs}
+        self.ctx.inputs['code'] = md_engine(self.inputs.potential, self.inputs.codes)[1]
+        self.ctx.inputs['metadata'] = {'options': self.inputs.options.get_dict()}
+
+    @process_handler(priority=500)
+    def handle_out_of_walltime(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Continue from the state that the job stopped at."""
+        if node.exit_status != 400:
+            return None
+        state, parameters = node.outputs.state, self.ctx.inputs['parameters']
+        if state.step <= parameters['first_step']:
+            return ProcessHandlerReport(True, self.exit_codes.ERROR_NO_PROGRESS)
+        self.report(f'{node.process_label}<{node.pk}> stopped at step {state.step} before its wall time; continuing')
+        self.ctx.inputs['parameters'] = segment_parameters(parameters, orm.Int(parameters['steps']), state)
+        self.ctx.inputs['state'] = state
+        self.ctx.inputs.pop('structure', None)
+        return ProcessHandlerReport(True)
+
+    @process_handler(priority=400)
+    def handle_unphysical(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Stop where a repetition would end the same way."""
+        if node.exit_status not in (420, 520):
+            return None
+        return ProcessHandlerReport(True, self.exit_codes.ERROR_UNPHYSICAL.format(message=node.exit_message))
+
+    @process_handler(priority=300)
+    def handle_refused(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Stop where the program refused its input: it would again."""
+        if node.exit_status is None or not 200 <= node.exit_status < 300:
+            return None
+        return ProcessHandlerReport(True, ExitCode(node.exit_status, node.exit_message))
+
+    def results(self) -> None:
+        """Give the outputs of every job that ran a part of the segment."""
+        parts = [node for node in self.ctx.children if 'state' in node.outputs]
+        for name in PARTS:
+            nodes = {f'part{index}': node.outputs[name] for index, node in enumerate(parts) if name in node.outputs}
+            self.out(name, nodes)
+        self.out('state', parts[-1].outputs.state)

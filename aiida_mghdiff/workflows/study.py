@@ -1,0 +1,346 @@
+"""The whole study: from a labelled dataset to potentials, their errors, barriers and diffusion coefficients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, while_
+
+from aiida_mghdiff.calculations.evaluate import EvaluateCalculation
+from aiida_mghdiff.calculations.functions.dataset import split_dataset
+from aiida_mghdiff.calculations.functions.metrics import error_metrics
+from aiida_mghdiff.calculations.functions.select import select_best
+from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain, temperature_label
+from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
+from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
+from aiida_mghdiff.workflows.neb import BarrierWorkChain
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge, protocol_inputs
+from aiida_mghdiff.workflows.tasks import TaskWorkChain
+from aiida_mghdiff.workflows.train import TrainWorkChain
+
+BEST = 'best:'
+PARTS = ('training', 'validation', 'test')
+
+
+def architecture_of(inputs: dict[str, Any], choice: str) -> str | None:
+    """Return the architecture of a choice: a label, or ``best:<architecture>``; None for an unknown label."""
+    if choice.startswith(BEST):
+        return choice.removeprefix(BEST)
+    if choice in inputs.get('potentials', {}):
+        return inputs['potentials'][choice].architecture
+    training = inputs.get('training', {}).get(choice)
+    return training['architecture'].value if training else None
+
+
+def validate_study(inputs: dict[str, Any], _: Any = None) -> str | None:
+    """Return what is wrong with the inputs: codes, labels that are used twice or not known."""
+    labels = set(inputs.get('potentials', {})) | set(inputs.get('training', {}))
+    twice = set(inputs.get('potentials', {})) & set(inputs.get('training', {}))
+    if twice:
+        return f'labels {", ".join(sorted(twice))} name a given and a trained potential: give each its own.'
+    if not labels:
+        return 'there is no potential: give pre-trained ones (potentials) or train some (training).'
+    if 'python' not in inputs.get('codes', {}):
+        return 'codes.python is missing: `aiida-mghdiff setup` makes it.'
+    for key, run in inputs.get('diffusion', {}).items():
+        if (message := validate_run(inputs, key, run['potential'].value)) is not None:
+            return message
+    return None
+
+
+def validate_run(inputs: dict[str, Any], key: str, choice: str) -> str | None:
+    """Return what is wrong with one diffusion run: its potential, or the code that would run it."""
+    architecture = architecture_of(inputs, choice)
+    if architecture is None:
+        return f'diffusion.{key} asks for potential {choice!r}, which is neither given nor trained.'
+    candidates = candidates_of(inputs, choice)
+    if not candidates:
+        return f'diffusion.{key} asks for {choice!r}, but no {architecture} potential is given or trained.'
+    return None
+
+
+def candidates_of(inputs: dict[str, Any], choice: str) -> list[str]:
+    """Return the labels that a choice picks from: trained ones of the architecture, given ones where there is none."""
+    if not choice.startswith(BEST):
+        return [choice]
+    architecture = choice.removeprefix(BEST)
+    trained = [label for label, item in inputs.get('training', {}).items() if item['architecture'] == architecture]
+    given = [label for label, node in inputs.get('potentials', {}).items() if node.architecture == architecture]
+    return trained or given
+
+
+class StudyWorkChain(ProtocolMixin, TaskWorkChain):
+    """Trains potentials, evaluates all of them on held-out frames, finds barriers, and runs diffusion.
+
+    A potential is given (``potentials``) or trained (``training``), each with a label. A diffusion run names one by its
+    label, or the one with the smallest force error of an architecture: ``best:mace``. A failed child takes along only
+    what depends on it.
+    """
+
+    _PROTOCOL_FILE = 'study'
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:
+        """Define inputs, outline, outputs and exit codes."""
+        super().define(spec)
+        spec.input_namespace('codes', valid_type=orm.AbstractCode, dynamic=True, help='``python``, ``lammps``.')
+        spec.input('dataset', valid_type=DatasetData, help='Labelled configurations.')
+        spec.input('split', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Settings of ``split_dataset``.')
+        spec.input_namespace('potentials', valid_type=PotentialData, dynamic=True, help='Given potentials by label.')
+        spec.input_namespace(
+            'training', dynamic=True, help='By label: ``architecture``, ``parameters``, ``potential`` to fine-tune.'
+        )
+        spec.input_namespace('evaluation', valid_type=orm.Dict, dynamic=True, help='Parameters by architecture.')
+        spec.input('neb_host', valid_type=orm.StructureData, required=False, help='Host of the barriers.')
+        spec.input_namespace('paths', valid_type=orm.Dict, dynamic=True, help='Named paths by key.')
+        spec.input_namespace('neb', valid_type=orm.Dict, dynamic=True, help='ciNEB parameters by architecture.')
+        spec.input('host', valid_type=orm.StructureData, required=False, help='Host of the diffusion runs.')
+        spec.input_namespace(
+            'diffusion', dynamic=True, help='By key: ``potential`` (label or best:...), ``settings``, ``temperatures``.'
+        )
+        spec.input('segment_steps', valid_type=orm.Int, serializer=orm.to_aiida_type, help='Most steps of one MD job.')
+        spec.input(
+            'options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.'
+        )
+        spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
+        spec.inputs.validator = validate_study
+        spec.outline(
+            cls.setup,
+            while_(cls.has_tasks)(cls.advance, cls.collect),
+            cls.results,
+        )
+        spec.output_namespace('datasets', valid_type=DatasetData, dynamic=True, help='Training, validation, test.')
+        spec.output_namespace('potentials', valid_type=PotentialData, dynamic=True, help='Trained potentials by label.')
+        spec.output_namespace('metrics', valid_type=orm.Dict, dynamic=True, help='Errors on the test set by label.')
+        spec.output_namespace('barriers', valid_type=orm.Dict, dynamic=True, help='By label and path.')
+        spec.output_namespace('diffusion', valid_type=orm.Dict, dynamic=True, help='By key and temperature.')
+        spec.output_namespace('msd', valid_type=orm.ArrayData, dynamic=True, help='By key and temperature.')
+        spec.output_namespace('arrhenius', valid_type=orm.Dict, dynamic=True, help='By key.')
+        spec.exit_code(460, 'ERROR_SPLIT_FAILED', message='The dataset cannot be split: {message}')
+
+    def setup(self) -> ExitCode | None:
+        """Split the dataset, and lay out the tasks and their order."""
+        parts, node = split_dataset.run_get_node(self.inputs.dataset, self.inputs.split)
+        if not node.is_finished_ok:
+            return self.exit_codes.ERROR_SPLIT_FAILED.format(message=node.exit_message)
+        self.out('datasets', dict(parts))
+        self.ctx.datasets = dict(parts)
+        self.ctx.metrics = {}
+        self.set_tasks(self.plan_tasks())
+        return None
+
+    def plan_tasks(self) -> dict[str, list[str]]:
+        """Return each task with its prerequisites, the longest first."""
+        trained = {label: f'train_{label}' for label in self.inputs.get('training', {})}
+        labels = [*trained, *self.inputs.get('potentials', {})]
+        needs = {label: [trained[label]] if label in trained else [] for label in labels}
+        tasks: dict[str, list[str]] = {task: [] for task in trained.values()}
+        for key, run in self.inputs.get('diffusion', {}).items():
+            choice = run['potential'].value
+            candidates = candidates_of(self.inputs, choice)
+            single = [need for label in candidates for need in needs[label]]
+            tasks[f'diffusion_{key}'] = [f'evaluate_{label}' for label in candidates] if BEST in choice else single
+        tasks = {f'evaluate_{label}': needs[label] for label in labels} | tasks
+        self.ctx.barriers = {
+            f'barrier_{label}_{key}': [label, key] for label in labels for key in self.inputs.get('paths', {})
+        }
+        barriers = {task: needs[label] for task, (label, _) in self.ctx.barriers.items()}
+        return order(tasks | barriers)
+
+    def launch(self, key: str) -> orm.ProcessNode:
+        """Launch the task of the key."""
+        kind, _, name = key.partition('_')
+        return getattr(self, f'launch_{kind}')(name, {'call_link_label': key})
+
+    def launch_train(self, label: str, metadata: dict[str, Any]) -> orm.ProcessNode:
+        """Launch a training."""
+        inputs = dict(self.inputs.training[label]) | {
+            'code': self.inputs.codes['python'],
+            'training': self.ctx.datasets['training'],
+            'validation': self.ctx.datasets['validation'],
+            'options': self.inputs.options,
+            'clean_workdir': self.inputs.clean_workdir,
+        }
+        return self.submit(TrainWorkChain, **inputs, metadata=metadata)
+
+    def launch_evaluate(self, label: str, metadata: dict[str, Any]) -> orm.ProcessNode:
+        """Launch the evaluation of a potential on the held-out configurations."""
+        potential = self.potential(label)
+        return self.submit(
+            EvaluateCalculation,
+            code=self.inputs.codes['python'],
+            potential=potential,
+            dataset=self.ctx.datasets['test'],
+            parameters=self.inputs.evaluation[potential.architecture],
+            metadata=metadata | {'options': self.inputs.options.get_dict()},
+        )
+
+    def launch_barrier(self, name: str, metadata: dict[str, Any]) -> orm.ProcessNode:
+        """Launch a barrier."""
+        label, key = self.ctx.barriers[f'barrier_{name}']
+        potential = self.potential(label)
+        return self.submit(
+            BarrierWorkChain,
+            codes={'python': self.inputs.codes['python']},
+            potential=potential,
+            host=self.inputs.neb_host,
+            path=self.inputs.paths[key],
+            parameters=self.inputs.neb[potential.architecture],
+            options=self.inputs.options,
+            clean_workdir=self.inputs.clean_workdir,
+            metadata=metadata,
+        )
+
+    def launch_diffusion(self, key: str, metadata: dict[str, Any]) -> orm.ProcessNode:
+        """Launch diffusion at one temperature, or at several with the Arrhenius fit."""
+        run = self.inputs.diffusion[key]
+        names = ('codes', 'host', 'segment_steps', 'options', 'clean_workdir')
+        inputs = {name: self.inputs[name] for name in names}
+        inputs |= {'potential': self.chosen(run['potential'].value), 'settings': run['settings'], 'metadata': metadata}
+        if len(run['temperatures']) == 1:
+            (temperature,) = run['temperatures'].values()
+            return self.submit(DiffusionWorkChain, **inputs, temperature=temperature)
+        limit = self.inputs.max_in_flight
+        return self.submit(ArrheniusWorkChain, **inputs, temperatures=dict(run['temperatures']), max_in_flight=limit)
+
+    def potential(self, label: str) -> PotentialData:
+        """Return a given potential, or a trained one."""
+        if label in self.inputs.get('potentials', {}):
+            return self.inputs.potentials[label]
+        return self.child(f'train_{label}').outputs.potential
+
+    def chosen(self, choice: str) -> PotentialData:
+        """Return the potential that a diffusion run asks for."""
+        if not choice.startswith(BEST):
+            return self.potential(choice)
+        labels = candidates_of(self.inputs, choice)
+        return self.potential(select_best(**{label: self.ctx.metrics[label] for label in labels}).value)
+
+    def collect(self) -> None:
+        """Turn the predictions of each evaluation that ended into error metrics."""
+        for key in self.ctx.children:
+            kind, _, label = key.partition('_')
+            if kind == 'evaluate' and self.is_done(key) and label not in self.ctx.metrics:
+                predictions = self.child(key).outputs.predictions
+                self.ctx.metrics[label] = error_metrics(self.ctx.datasets['test'], predictions)
+
+    def results(self) -> ExitCode | None:
+        """Give all outputs; end in the exit code that names what failed, if anything did."""
+        outputs: dict[str, Any] = {'metrics': dict(self.ctx.metrics)}
+        for key in filter(self.is_done, self.ctx.children):
+            kind, _, name = key.partition('_')
+            if kind == 'barrier':
+                label, path = self.ctx.barriers[key]
+                outputs.setdefault('barriers', {}).setdefault(label, {})[path] = self.child(key).outputs.barrier
+            for namespace, value in child_outputs(kind, self.child(key)).items():
+                outputs.setdefault(namespace, {})[name] = value
+        for namespace, values in outputs.items():
+            self.out(namespace, values)
+        return self.failure()
+
+    @classmethod
+    def get_builder_from_protocol(
+        cls,
+        codes: dict[str, orm.AbstractCode],
+        dataset: DatasetData,
+        host: orm.StructureData,
+        neb_host: orm.StructureData,
+        *,
+        potentials: dict[str, PotentialData] | None = None,
+        protocol: str | None = None,
+        overrides: dict[str, Any] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> ProcessBuilder:
+        """Return a builder.
+
+        The protocol says what is trained, which paths and diffusion runs are made; a training that would fine-tune a
+        potential that is not given is left out.
+
+        :param codes: ``python`` and, for MD with MACE in LAMMPS, ``lammps``.
+        :param host: supercell of the host for diffusion; ``neb_host``: that for the barriers.
+        :param potentials: given potentials by label, such as ``mace_mp`` and ``chgnet_mp``.
+        :param overrides: of the protocol file.
+        """
+        potentials = potentials or {}
+        inputs = cls.get_protocol_inputs(protocol, overrides)
+        md = MolecularDynamicsWorkChain.get_protocol_inputs(protocol, inputs['md'])
+        builder = cls.get_builder()
+        builder.codes = codes
+        builder.dataset = dataset
+        builder.split = orm.Dict(inputs['split'])
+        builder.potentials = potentials
+        builder.training = training_inputs(inputs['training'], potentials, protocol)
+        builder.evaluation = {name: orm.Dict(values) for name, values in inputs['evaluation'].items()}
+        builder.neb_host, builder.host = neb_host, host
+        builder.paths = {key: orm.Dict(path) for key, path in inputs['paths'].items()}
+        neb = protocol_inputs('neb', protocol, inputs['neb'])['parameters']
+        builder.neb = {'mace': orm.Dict(neb), 'chgnet': orm.Dict(neb | {'dtype': 'float32'})}
+        known = {**potentials, **builder.training}
+        builder.diffusion = diffusion_inputs(inputs['diffusion'], known, protocol)
+        builder.segment_steps = orm.Int(md['segment_steps'])
+        builder.options = orm.Dict(merge(md['options'], options or {}))
+        builder.clean_workdir = orm.Bool(md['clean_workdir'])
+        builder.max_in_flight = orm.Int(inputs['max_in_flight'])
+        return builder
+
+
+def order(tasks: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return the tasks in the order they should start: trainings, then evaluations, diffusion, barriers."""
+    kinds = ('train', 'evaluate', 'diffusion', 'barrier')
+    return dict(sorted(tasks.items(), key=lambda item: kinds.index(item[0].partition('_')[0])))
+
+
+def child_outputs(kind: str, node: orm.ProcessNode) -> dict[str, Any]:
+    """Return the outputs of a child that the study gives on, by namespace."""
+    if kind == 'train':
+        return {'potentials': node.outputs.potential}
+    if kind != 'diffusion':
+        return {}
+    if 'temperature' in node.inputs:
+        label = temperature_label(node.inputs.temperature.value)
+        return {'diffusion': {label: node.outputs.diffusion}, 'msd': {label: node.outputs.msd}}
+    outputs = {'diffusion': dict(node.outputs.diffusion), 'msd': dict(node.outputs.msd)}
+    return outputs | ({'arrhenius': node.outputs.arrhenius} if 'arrhenius' in node.outputs else {})
+
+
+def training_inputs(
+    trainings: dict[str, Any], potentials: dict[str, PotentialData], protocol: str | None
+) -> dict[str, Any]:
+    """Return the namespace ``training`` of a builder without trainings that miss their foundation."""
+    inputs = {}
+    for label, values in trainings.items():
+        foundation = values.get('foundation')
+        if foundation is not None and foundation not in potentials:
+            continue
+        kind, own = values['kind'], values.get('parameters')
+        parameters = TrainWorkChain.get_parameters(values['architecture'], kind, protocol, own)
+        inputs[label] = {'architecture': orm.Str(values['architecture']), 'parameters': orm.Dict(parameters)}
+        if foundation is not None:
+            inputs[label]['potential'] = potentials[foundation]
+    return inputs
+
+
+def diffusion_inputs(runs: dict[str, Any], known: dict[str, Any], protocol: str | None) -> dict[str, Any]:
+    """Return the namespace ``diffusion`` of a builder; a run of a potential that there is not is left out."""
+    inputs = {}
+    for key, values in runs.items():
+        choice = values['potential']
+        if not choice.startswith(BEST) and choice not in known:
+            continue
+        is_best = choice.startswith(BEST)
+        architecture = choice.removeprefix(BEST) if is_best else architecture_by_label(known[choice])
+        settings = DiffusionWorkChain.get_settings(architecture, protocol, values.get('overrides'))
+        inputs[key] = {
+            'potential': orm.Str(choice),
+            'settings': orm.Dict(settings),
+            'temperatures': {temperature_label(value): orm.Float(value) for value in values['temperatures_k']},
+        }
+    return inputs
+
+
+def architecture_by_label(item: Any) -> str:
+    """Return the architecture of a given potential or of a training."""
+    return item.architecture if isinstance(item, PotentialData) else item['architecture'].value

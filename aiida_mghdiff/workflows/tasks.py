@@ -1,0 +1,101 @@
+"""A WorkChain of many children that depend on each other, with a limit on how many are in flight.
+
+AiiDA's WorkChain waits at each step for all its children, so the slowest of a wave would keep the slots of a machine
+empty. This one looks again whenever one child ends: what has its prerequisites starts as soon as there is room.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ExitCode, ProcessSpec, ProcessState, WorkChain
+from aiida.engine.processes.workchains.awaitable import Awaitable, construct_awaitable
+
+
+class TaskWorkChain(WorkChain):
+    """Runs ``ctx.tasks``: for each key the keys of its prerequisites; a subclass launches each by its key.
+
+    An outline is ``setup, while_(has_tasks)(advance), finish``. A task whose prerequisite failed is left out; the
+    others go on, so that one failure loses no other result.
+    """
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:
+        """Define the limit and the exit code of failed children."""
+        super().define(spec)
+        spec.input(
+            'max_in_flight',
+            valid_type=orm.Int,
+            serializer=orm.to_aiida_type,
+            default=lambda: orm.Int(8),
+            help='How many children may run at the same time.',
+        )
+        spec.exit_code(410, 'ERROR_CHILDREN_FAILED', message='These children failed: {failed}; left out: {left_out}.')
+
+    def launch(self, key: str) -> orm.ProcessNode:
+        """Submit the child of the key and return its node."""
+        raise NotImplementedError
+
+    def set_tasks(self, tasks: dict[str, list[str]]) -> None:
+        """Set the tasks: for each key the keys of its prerequisites."""
+        self.ctx.tasks = tasks
+        self.ctx.children = {}
+
+    def child(self, key: str) -> orm.ProcessNode | None:
+        """Return the node of a child that has ended, None for one that has not."""
+        node = self.ctx.children.get(key)
+        return None if isinstance(node, Awaitable) else node
+
+    def is_done(self, key: str) -> bool:
+        """Return whether the child of the key finished with exit code 0."""
+        node = self.child(key)
+        return node is not None and node.is_finished_ok
+
+    def running(self) -> list[str]:
+        """Return the keys of the children in flight."""
+        return [key for key, node in self.ctx.children.items() if isinstance(node, Awaitable)]
+
+    def ready(self) -> list[str]:
+        """Return the keys that are not started and have their prerequisites."""
+        waiting = [key for key in self.ctx.tasks if key not in self.ctx.children]
+        return [key for key in waiting if all(self.is_done(before) for before in self.ctx.tasks[key])]
+
+    def has_tasks(self) -> bool:
+        """Return whether there is anything to start or to wait for."""
+        return bool(self.running() or self.ready())
+
+    def advance(self) -> None:
+        """Keep waiting for the children in flight, and start what is ready as far as there is room."""
+        for key in self.running():
+            self._insert_awaitable(self.ctx.children[key])
+        room = self.inputs.max_in_flight.value - len(self.running())
+        for key in self.ready()[: max(room, 0)]:
+            awaitable = construct_awaitable(self.launch(key))
+            awaitable.key = f'children.{key}'
+            self._insert_awaitable(awaitable)
+
+    def _on_awaitable_finished(self, awaitable: Awaitable) -> None:
+        """Resume when one child ends, not only when all have; a child waited for twice is heard once."""
+        if awaitable not in self._awaitables:
+            return
+        super()._on_awaitable_finished(awaitable)
+        if self.state == ProcessState.WAITING:
+            self.resume()
+
+    def failure(self) -> ExitCode | None:
+        """Return the exit code that names the children that failed and those left out for it; None where none did."""
+        failed = [f'{key} ({describe(self.child(key))})' for key in self.ctx.children if not self.is_done(key)]
+        left_out = [key for key in self.ctx.tasks if key not in self.ctx.children]
+        if not failed:
+            return None
+        return self.exit_codes.ERROR_CHILDREN_FAILED.format(
+            failed=', '.join(failed), left_out=', '.join(left_out) or 'none'
+        )
+
+
+def describe(node: Any) -> str:
+    """Return how a process ended, in words."""
+    if node is None or node.is_excepted or node.is_killed:
+        return f'{node.process_label}<{node.pk}> {node.process_state.value}' if node is not None else 'not ended'
+    return f'{node.process_label}<{node.pk}> [{node.exit_status}] {node.exit_message}'

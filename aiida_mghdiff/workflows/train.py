@@ -1,0 +1,125 @@
+"""Training of a potential, continued after whatever can be cured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.engine import (
+    BaseRestartWorkChain,
+    CalcJob,
+    ExitCode,
+    ProcessBuilder,
+    ProcessHandlerReport,
+    ProcessSpec,
+    process_handler,
+    while_,
+)
+
+from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.workflows.engines import TRAINERS, trainer
+from aiida_mghdiff.workflows.protocol import merge, protocol_inputs
+
+JOB_INPUTS = ('code', 'training', 'validation', 'potential', 'replay', 'parameters')
+
+
+def validate_architecture(node: orm.Str, _: Any = None) -> str | None:
+    """Return what is wrong with the architecture."""
+    if node.value in TRAINERS:
+        return None
+    return f'architecture {node.value!r} cannot be trained here: choose one of {", ".join(TRAINERS)}.'
+
+
+class TrainWorkChain(BaseRestartWorkChain):
+    """Trains from scratch or fine-tunes; a job that stops before its wall time goes on from its checkpoint."""
+
+    _process_class = CalcJob
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:
+        """Define inputs, outline, outputs and exit codes."""
+        super().define(spec)
+        spec.input('architecture', valid_type=orm.Str, serializer=orm.to_aiida_type, validator=validate_architecture)
+        spec.input('code', valid_type=orm.AbstractCode, help='Python interpreter of an environment with the engines.')
+        spec.input('training', valid_type=DatasetData, help='Configurations to learn from.')
+        spec.input('validation', valid_type=DatasetData, help='Configurations that choose the best epoch.')
+        spec.input('potential', valid_type=PotentialData, required=False, help='Potential to fine-tune.')
+        spec.input('replay', valid_type=DatasetData, required=False, help='Replay set of multihead fine-tuning.')
+        spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete hyper-parameters.')
+        spec.input(
+            'options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.'
+        )
+        spec.inputs['max_iterations'].default = lambda: orm.Int(20)
+        spec.inputs['on_unhandled_failure'].default = lambda: orm.Str('restart_once')
+        spec.outline(
+            cls.setup,
+            while_(cls.should_run_process)(cls.run_process, cls.inspect_process),
+            cls.results,
+        )
+        spec.output('potential', valid_type=PotentialData, help='The trained potential.')
+        spec.output('learning_curves', valid_type=orm.ArrayData, help='Losses and errors of each epoch.')
+        spec.output('results', valid_type=orm.Dict, help='Metrics of the best epoch, versions, what was done.')
+        spec.exit_code(420, 'ERROR_NO_PROGRESS', message='A job left no checkpoint: raise max_wallclock_seconds.')
+
+    @property
+    def process_class(self) -> type[CalcJob]:
+        """Return the training job of the architecture."""
+        return trainer(self.inputs.architecture.value) if self.inputs else CalcJob
+
+    def setup(self) -> None:
+        """Collect the inputs of the first job."""
+        super().setup()
+        self.ctx.inputs = {name: self.inputs[name] for name in JOB_INPUTS if name in self.inputs}
+        self.ctx.inputs['metadata'] = {'options': self.inputs.options.get_dict()}
+
+    @process_handler(priority=500)
+    def handle_out_of_walltime(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Continue from the checkpoint."""
+        if node.exit_status != 400:
+            return None
+        if 'checkpoint' not in node.outputs:
+            return ProcessHandlerReport(True, self.exit_codes.ERROR_NO_PROGRESS)
+        self.report(f'{node.process_label}<{node.pk}> stopped before its wall time; continuing from its checkpoint')
+        self.ctx.inputs['checkpoint'] = node.outputs.checkpoint
+        return ProcessHandlerReport(True)
+
+    @process_handler(priority=400)
+    def handle_refused(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Stop where a repetition would end the same way: refused input, or not what was asked for."""
+        if node.exit_status is None or not (200 <= node.exit_status < 300 or 500 <= node.exit_status < 510):
+            return None
+        return ProcessHandlerReport(True, ExitCode(node.exit_status, node.exit_message))
+
+    @classmethod
+    def get_parameters(
+        cls, architecture: str, kind: str, protocol: str | None = None, overrides: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the complete hyper-parameters of a protocol.
+
+        :param kind: ``scratch``, ``naive`` or ``multihead`` for MACE; ``fine-tune`` for CHGNet.
+        """
+        inputs = protocol_inputs(f'{architecture}/train', protocol)
+        return merge(merge(inputs['parameters'], inputs.get(kind, {})), overrides or {})
+
+    @classmethod
+    def get_builder_from_protocol(
+        cls,
+        code: orm.AbstractCode,
+        training: DatasetData,
+        validation: DatasetData,
+        *,
+        architecture: str,
+        potential: PotentialData | None = None,
+        replay: DatasetData | None = None,
+        protocol: str | None = None,
+        overrides: dict[str, Any] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> ProcessBuilder:
+        """Return a builder.
+
+        :param architecture: ``mace`` or ``chgnet``.
+        :param potential: the potential to fine-tune; none trains from scratch.
+        :param overrides: ``parameters`` and ``options``.
+        """
+        raise NotImplementedError
