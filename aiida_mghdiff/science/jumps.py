@@ -1,0 +1,83 @@
+"""Jumps of tracers between the cages of a lattice, from the tracers' own motion.
+
+A cage is what a tracer rattles in without getting anywhere: an octahedral site of hcp, or the *pair* of tetrahedral
+sites that share a face (c/4, 1.30 Å apart in Mg), between which a tracer hops hundreds of times before it leaves. A
+cage is left by at least the distance of a tetrahedral to an octahedral site (1.96 Å in Mg). No two sites of a pair are
+further than 1.30 Å apart and no two sites of different cages closer than 1.96 Å: a threshold in the middle, 1.63 Å,
+tells a jump from rattling without a look at the host. In units of the hcp lattice these are c/4, sqrt(a²/3 + c²/64).
+
+Vibrations (0.2 to 0.4 Å an axis for H at 300 to 800 K, faster than 0.1 ps) are averaged out over short blocks. Then
+
+1. a tracer has left its cage where two blocks in a row lie further than the threshold from the mean position of its
+   stay so far; the new stay begins there (hysteresis: an excursion that comes back at once is no jump);
+2. neighbouring stays whose mean positions are closer than the threshold are one: this undoes what a stay's first,
+   inaccurate mean did.
+
+Stays shorter than about two blocks are missed, so that the count is a lower bound where residence times come near
+the block length.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Stay(NamedTuple):
+    """The time that a tracer spends in one cage."""
+
+    mean: list[float]
+    blocks: int
+
+    def joined(self, other: Stay) -> Stay:
+        """Return both as one stay."""
+        blocks = self.blocks + other.blocks
+        return Stay([(self.blocks * x + other.blocks * y) / blocks for x, y in zip(self.mean, other.mean)], blocks)
+
+
+def count_jumps(positions: np.ndarray, threshold: float, block: int) -> np.ndarray:
+    """Return the number of jumps [n] of each tracer.
+
+    :param positions: unwrapped positions [f,n,3] in Å, evenly spaced, without drift of the host.
+    :param threshold: distance in Å between the longest one inside a cage and the shortest between two.
+    :param block: frames to average over.
+    """
+    means = block_means(positions, block)
+    return np.array([len(find_stays(means[:, tracer], threshold)) - 1 for tracer in range(means.shape[1])])
+
+
+def block_means(positions: np.ndarray, block: int) -> np.ndarray:
+    """Return the means [f // block, n, 3] of consecutive blocks of frames; what is left at the end counts to the last."""
+    starts = np.arange(max(len(positions) // block, 1)) * block
+    sizes = np.diff([*starts, len(positions)])
+    return np.add.reduceat(np.asarray(positions, float), starts, axis=0) / sizes[:, None, None]
+
+
+def find_stays(path: np.ndarray, threshold: float) -> list[Stay]:
+    """Return the stays along a smoothed path [b,3], one after the other."""
+    return _merge(_split(path.tolist(), threshold), threshold)
+
+
+def _split(path: list[list[float]], threshold: float) -> Iterator[Stay]:
+    stay, excursion = Stay(path[0], 1), None
+    for point in path[1:]:
+        if math.dist(point, stay.mean) <= threshold:
+            stay, excursion = stay.joined(Stay(point, 1)), None
+        elif excursion is None:
+            excursion = Stay(point, 1)
+        else:
+            yield stay
+            stay, excursion = excursion.joined(Stay(point, 1)), None
+    yield stay
+
+
+def _merge(stays: Iterable[Stay], threshold: float) -> list[Stay]:
+    merged: list[Stay] = []
+    for stay in stays:
+        while merged and math.dist(merged[-1].mean, stay.mean) <= threshold:
+            stay = merged.pop().joined(stay)
+        merged.append(stay)
+    return merged

@@ -1,0 +1,41 @@
+"""Errors of predicted energies, forces and stresses against labels.
+
+Energies are compared in eV/atom, raw and after the constant shift of each composition is removed: what codes and
+settings put between two total energies of the same atoms is no error of a potential, and does not move an atom. The
+shift is the mean deviation of the configurations of one composition; one configuration alone is shifted onto its label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def errors(predicted: np.ndarray, reference: np.ndarray) -> dict[str, float | None]:
+    """Return rmse, mae and r2 of arrays of the same shape; r2 is None where the reference is constant.
+
+    r2 is the coefficient of determination, 1 - sum of squared deviations / sum of squares about the mean.
+    """
+    deviations = np.asarray(predicted, float) - np.asarray(reference, float)
+    spread = float(np.square(reference - np.mean(reference)).sum())
+    return {
+        'rmse': float(np.sqrt(np.square(deviations).mean())),
+        'mae': float(np.abs(deviations).mean()),
+        'r2': 1 - float(np.square(deviations).sum()) / spread if spread > 0 else None,
+    }
+
+
+def composition_shifts(deviations: np.ndarray, compositions: Sequence[str]) -> dict[str, float]:
+    """Return the mean deviation of each composition.
+
+    :param deviations: predicted less reference energies per atom [n].
+    :param compositions: formula of each configuration [n].
+    """
+    names = np.asarray(compositions)
+    return {str(name): float(deviations[names == name].mean()) for name in np.unique(names)}
+
+
+def remove_shifts(values: np.ndarray, compositions: Sequence[str], shifts: dict[str, float]) -> np.ndarray:
+    """Return values [n] less the shift of the composition of each."""
+    return values - np.array([shifts[name] for name in compositions])
