@@ -1,0 +1,41 @@
+"""The command `aiida-mghdiff`. A subcommand's module is imported when it is called, so that `--help` is quick."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+#: name: (module:command, one line of help). The help stands here so that listing imports nothing.
+COMMANDS = {
+    'setup': ('aiida_mghdiff.cli.setup:setup', 'Make the computer and the codes in an AiiDA profile.'),
+    'doctor': ('aiida_mghdiff.cli.doctor:doctor', "Check the codes' environments, and whether they changed."),
+    'profile': ('aiida_mghdiff.cli.profile:profile', 'Make a self-contained AiiDA profile in a folder.'),
+    'demo': ('aiida_mghdiff.cli.demo:demo', 'Run a whole study in a profile of its own and write its report.'),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the subcommands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a subcommand."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name][0].split(':')
+        return getattr(import_module(module), name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands without importing them."""
+        with formatter.section('Commands'):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={'help_option_names': ['-h', '--help']})
+@click.version_option(package_name='aiida-mghdiff')
+def main() -> None:
+    """Hydrogen diffusion in magnesium with machine-learning potentials, through AiiDA."""

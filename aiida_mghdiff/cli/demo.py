@@ -1,0 +1,170 @@
+"""`aiida-mghdiff demo`: the whole study at the size of a laptop, in a profile of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from aiida import orm
+
+    from aiida_mghdiff.data.dataset import DatasetData
+    from aiida_mghdiff.data.potential import PotentialData
+
+STUDY_KEY = 'mghdiff_demo'
+SLOTS = 2
+#: Lattice of the example dataset (its README), in Å, and the cells of the demo: 2x2x2 as the dataset.
+HOST = {'element': 'Mg', 'a': 3.20, 'c': 5.19}
+
+
+@click.command()
+@click.option('--directory', type=click.Path(path_type=Path, file_okay=False), default='demo', show_default=True)
+@click.option('--protocol', default='demo', show_default=True, help='Protocol of the study.')
+@click.option(
+    '--foundation', type=click.Path(path_type=Path, dir_okay=False), help='MACE foundation model to fine-tune.'
+)
+@click.option(
+    '--dataset',
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    default='examples/data/mgh_pbe.extxyz',
+    show_default=True,
+    help='Labelled configurations (extxyz).',
+)
+def demo(directory: Path, protocol: str, foundation: Path | None, dataset: Path) -> None:
+    """Run the whole study on a laptop: potentials, errors, barriers, diffusion, and a report.
+
+    Everything lives in DIRECTORY: the AiiDA profile, the jobs, the results. Interrupted, the command goes on where it
+    stopped when it is called again; a finished study is only reported again.
+    """
+    from aiida_mghdiff.cli import environment
+    from aiida_mghdiff.cli.potentials import PotentialError
+
+    directory.mkdir(parents=True, exist_ok=True)
+    environment.make_profile(directory)
+    codes = environment.setup_codes(slots=SLOTS, threads=1)
+    environment.enable_caching()
+    environment.start_daemon()
+    try:
+        study = find_or_submit(codes, protocol, foundation, dataset)
+        follow_study(study)
+    except (environment.SetupError, PotentialError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        raise click.ClickException('interrupted; the same command goes on where this one stopped.') from None
+    finally:
+        environment.stop_daemon()
+    finish(study, directory)
+
+
+def find_or_submit(
+    codes: dict[str, orm.InstalledCode], protocol: str, foundation: Path | None, dataset_file: Path
+) -> orm.ProcessNode:
+    """Return the study of these choices that runs or is finished, or submit it.
+
+    A failed one is submitted again: what finished of it comes from the cache.
+    """
+    from aiida.engine import submit
+    from aiida.orm import QueryBuilder, WorkChainNode
+
+    potentials = load_potentials(foundation)
+    dataset = load_dataset(dataset_file)
+    key = study_key(protocol, dataset, potentials)
+    query = QueryBuilder().append(WorkChainNode, filters={f'extras.{STUDY_KEY}': key}, tag='study')
+    known = query.order_by({'study': {'ctime': 'desc'}}).first(flat=True)
+    if known is not None and (not known.is_terminated or known.is_finished_ok):
+        click.echo(f'{"Report of" if known.is_terminated else "Going on with"} study {known.uuid}.')
+        return known
+    study = submit(study_builder(codes, dataset, potentials, protocol))
+    study.base.extras.set(STUDY_KEY, key)
+    click.echo(f'Submitted study {study.uuid}: {", ".join(potentials)}; protocol {protocol}.')
+    return study
+
+
+def study_key(protocol: str, dataset: DatasetData, potentials: dict[str, PotentialData]) -> str:
+    """Return what tells one study of this command from another: the choices, and the protocols as they are now."""
+    import hashlib
+
+    from aiida_mghdiff.workflows.protocol import FOLDER
+
+    words = [protocol, dataset.uuid, *(f'{label}={node.uuid}' for label, node in sorted(potentials.items()))]
+    words += [path.read_text() for path in sorted(FOLDER.rglob('*.yaml'))]
+    return hashlib.sha256('\n'.join(words).encode()).hexdigest()
+
+
+def load_potentials(foundation: Path | None) -> dict[str, PotentialData]:
+    """Return the pre-trained potentials by label: CHGNet's own weights, and a MACE foundation model if one is found."""
+    from aiida_mghdiff.cli.potentials import find_chgnet, find_mace, import_potential
+
+    potentials = {'chgnet_mp': import_potential(find_chgnet(), 'chgnet')}
+    path = foundation or find_mace([Path('../shared/data/mace')])
+    if path is None:
+        click.echo('No MACE foundation model found: name one with --foundation; MACE is trained from scratch alone.')
+    else:
+        potentials['mace_mp'] = import_potential(path, 'mace')
+    return potentials
+
+
+def load_dataset(path: Path) -> DatasetData:
+    """Return the dataset of an extxyz file; the raw file is the node that it was made from."""
+    import hashlib
+
+    from aiida import orm
+
+    from aiida_mghdiff.calculations.functions.dataset import dataset_from_extxyz
+    from aiida_mghdiff.data.dataset import DatasetData
+
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    query = orm.QueryBuilder().append(orm.SinglefileData, filters={'extras.sha256': digest}, tag='file')
+    query.append(orm.CalcFunctionNode, with_incoming='file', tag='reader').append(DatasetData, with_incoming='reader')
+    if (known := query.first(flat=True)) is not None:
+        return known
+    file = orm.SinglefileData(path.resolve()).store()
+    file.base.extras.set('sha256', digest)
+    settings = orm.Dict({'labels': 'gpaw', 'energy_kind': 'free', 'group_key': 'trajectory'})
+    dataset, node = dataset_from_extxyz.run_get_node(file, settings)
+    if not node.is_finished_ok:
+        raise ValueError(node.exit_message)
+    return dataset
+
+
+def study_builder(
+    codes: dict[str, orm.InstalledCode], dataset: DatasetData, potentials: dict[str, PotentialData], protocol: str
+) -> orm.ProcessNode:
+    """Return the builder of the study."""
+    from aiida import orm
+
+    from aiida_mghdiff.calculations.functions.supercell import build_hcp
+    from aiida_mghdiff.workflows.study import StudyWorkChain
+
+    repeats = StudyWorkChain.get_protocol_inputs(protocol)['repeats']
+    hosts = {name: build_hcp(orm.Dict(HOST | {'repeats': cells})) for name, cells in repeats.items()}
+    return StudyWorkChain.get_builder_from_protocol(
+        codes, dataset, hosts['host'], hosts['neb_host'], potentials=potentials, protocol=protocol
+    )
+
+
+def follow_study(study: orm.ProcessNode) -> None:
+    """Show the study until it ends."""
+    from aiida_mghdiff.cli.progress import follow
+
+    click.echo(f'Two jobs run at a time. More: verdi process status {study.pk}')
+    follow(study)
+
+
+def finish(study: orm.ProcessNode, directory: Path) -> None:
+    """Write report and archive, print the results and their places."""
+    from aiida.tools.archive import create_archive
+
+    from aiida_mghdiff.report import result_table, write_report
+
+    results = write_report(study, directory)
+    archive = directory / 'study.aiida'
+    create_archive([study], filename=archive, overwrite=True)
+    click.echo(result_table(results))
+    for path in (directory / 'results.json', directory / 'report.html', archive):
+        click.echo(path.resolve())
+    if not study.is_finished_ok:
+        reason = study.exit_message or study.process_state.value
+        raise click.ClickException(f'the study ended with failures: {reason} See: verdi process report {study.pk}')

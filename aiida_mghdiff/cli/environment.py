@@ -1,0 +1,256 @@
+"""What a study needs around it: a profile, a running daemon, a computer and codes.
+
+Everything here can be called again: what exists and is as asked is left alone, what exists and differs is named.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aiida_mghdiff.schedulers.direct import set_slots
+
+if TYPE_CHECKING:
+    from aiida.manage.configuration.profile import Profile
+    from aiida.orm import Computer, InstalledCode
+
+COMPUTER = 'mghdiff-localhost'
+PROFILE = 'mghdiff'
+CACHING_PATTERN = 'aiida.calculations:mghdiff.*'
+SCHEDULER = 'mghdiff.direct'
+
+#: AiiDA's default (2 s) is too short on a machine whose cores are all busy with jobs.
+_DAEMON_TIMEOUT_SECONDS = 60
+
+
+class SetupError(Exception):
+    """Something exists that is not what was asked for, or is missing; the message names the remedy."""
+
+
+def make_profile(directory: Path, name: str = PROFILE) -> Profile:
+    """Load the profile of an `AIIDA_PATH` of its own, and make it where it does not exist.
+
+    SQLite storage and the ZeroMQ broker: no service is needed, and nothing outside of the directory is touched. The
+    environment variable `AIIDA_PATH` of this process and its children leads to the directory from now on.
+    """
+    from aiida.manage.configuration import create_profile, get_config, load_profile
+    from aiida.plugins import BrokerFactory
+
+    use_directory(directory)
+    config = get_config(create=True)
+    if name not in config.profile_names:
+        create_profile(
+            config,
+            name=name,
+            email='aiida@localhost',
+            storage_backend='core.sqlite_dos',
+            storage_config={},
+            broker_backend='core.zeromq',
+            broker_config=BrokerFactory('core.zeromq').get_default_config(),
+        )
+        config.set_option('runner.poll.interval', 1, scope=name)
+        config.set_default_profile(name, overwrite=True)
+        config.store()
+    return load_profile(name, allow_switch=True)
+
+
+def use_directory(directory: Path) -> None:
+    """Let AiiDA's configuration live in a directory, in this process and its children."""
+    from aiida.manage.configuration import reset_config
+    from aiida.manage.configuration.settings import AiiDAConfigDir
+
+    folder = directory.resolve() / '.aiida'
+    os.environ['AIIDA_PATH'] = str(folder)
+    reset_config()
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', UserWarning)  # "Creating AiiDA configuration folder": that is what we ask for
+        AiiDAConfigDir.set(folder)
+
+
+def load(profile: str | None) -> Profile:
+    """Load a profile, or the default one.
+
+    :raises SetupError: if there is none.
+    """
+    from aiida.common.exceptions import ConfigurationError
+    from aiida.manage.configuration import load_profile
+
+    try:
+        return load_profile(profile)
+    except ConfigurationError as error:
+        raise SetupError(
+            f'no AiiDA profile ({error}): make one with `verdi presto`, or see `verdi profile list`.'
+        ) from error
+
+
+def start_daemon(workers: int = 1) -> None:
+    """Start the daemon of the loaded profile, unless it runs."""
+    from aiida.engine.daemon import client
+
+    # AiiDA looks for `verdi` on PATH alone: not there, or another one, where this environment is not activated
+    client.VERDI_BIN = shutil.which('verdi', path=str(Path(sys.executable).parent)) or client.VERDI_BIN
+    daemon = client.get_daemon_client()
+    if not daemon.is_daemon_running:
+        daemon.start_daemon(number_workers=workers, timeout=_DAEMON_TIMEOUT_SECONDS)
+
+
+def stop_daemon() -> None:
+    """Stop the daemon of the loaded profile, if it runs; jobs go on and are picked up by the next daemon."""
+    from aiida.engine.daemon.client import get_daemon_client
+
+    client = get_daemon_client()
+    if client.is_daemon_running:
+        client.stop_daemon(wait=True, timeout=_DAEMON_TIMEOUT_SECONDS)
+
+
+def setup_codes(
+    *,
+    label: str = COMPUTER,
+    workdir: Path | None = None,
+    slots: int | None = None,
+    threads: int | None = None,
+    python: str | None = None,
+    lmp: str | None = None,
+    suffix: str = '',
+    prepend_text: str = '',
+) -> dict[str, InstalledCode]:
+    """Make this machine usable: the computer with `mghdiff.direct`, and the codes `python` and `mghdiff-lmp`.
+
+    :param workdir: where jobs run; by default `scratch/` in AiiDA's configuration folder.
+    :param slots: jobs that run at a time; by default 2, or what the existing computer has.
+    :param threads: OMP_NUM_THREADS of a job; by default the cores of this machine over the slots.
+    :param python: interpreter of the environment with the engines; by default this one.
+    :param lmp: a LAMMPS executable with MACE; by default the `mghdiff-lmp` beside the interpreter.
+    :returns: codes by role: `python`, `lammps`.
+    :raises SetupError: if a computer or a code of that label exists and is another one, or an executable is missing.
+    """
+    computer = local_computer(label, workdir)
+    if slots is None and not computer.get_prepend_text():
+        slots = min(2, available_cores())
+    if slots is not None:
+        set_slots(computer, slots)
+        threads = threads or max(1, available_cores() // slots)
+    if threads is not None:
+        computer.set_prepend_text(f'export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-{threads}}}')
+    python = python or str(Path(sys.prefix) / 'bin' / 'python')
+    lmp = lmp or str(Path(python).parent / 'mghdiff-lmp')
+    return add_codes(computer, python, lmp, suffix, prepend_text)
+
+
+def local_computer(label: str = COMPUTER, workdir: Path | None = None) -> Computer:
+    """Load or make and configure the computer for jobs on this machine.
+
+    :raises SetupError: if a computer of that label exists with another scheduler or work directory.
+    """
+    from aiida.common.exceptions import NotExistent
+    from aiida.orm import load_computer
+
+    try:
+        computer = load_computer(label)
+    except NotExistent:
+        return _make_computer(label, workdir or _default_workdir())
+    if computer.scheduler_type != SCHEDULER:
+        raise SetupError(
+            f'computer `{label}` exists, with the scheduler `{computer.scheduler_type}`: '
+            f'choose another label for one with `{SCHEDULER}`.'
+        )
+    if workdir is not None and Path(computer.get_workdir()) != workdir.resolve():
+        raise SetupError(
+            f'computer `{label}` exists, with the work directory {computer.get_workdir()}: '
+            f'choose another label for one in {workdir.resolve()}.'
+        )
+    return computer
+
+
+def _default_workdir() -> Path:
+    from aiida.manage.configuration import get_config, get_profile
+
+    return Path(get_config().dirpath) / 'scratch' / get_profile().name
+
+
+def _make_computer(label: str, workdir: Path) -> Computer:
+    from aiida.orm import Computer
+
+    workdir.mkdir(parents=True, exist_ok=True)
+    computer = Computer(
+        label=label,
+        hostname='localhost',
+        description='This machine, with a queue of its own (aiida-mghdiff)',
+        transport_type='core.local',
+        scheduler_type=SCHEDULER,
+        workdir=str(workdir.resolve()),
+    ).store()
+    computer.configure(safe_interval=0, use_login_shell=False)
+    computer.set_minimum_job_poll_interval(1)
+    computer.set_default_mpiprocs_per_machine(1)
+    return computer
+
+
+def add_codes(
+    computer: Computer, python: str, lmp: str | None, suffix: str = '', prepend_text: str = ''
+) -> dict[str, InstalledCode]:
+    """Load or make the codes of a computer: `python<suffix>` and `mghdiff-lmp<suffix>` or `lmp<suffix>`.
+
+    :param lmp: LAMMPS, called as it is; None for none.
+    :raises SetupError: if an executable is missing or a code of that label leads to another one.
+    """
+    codes = {'python': _code(computer, f'python{suffix}', python, 'python', prepend_text)}
+    if lmp is not None:
+        name = 'mghdiff-lmp' if Path(lmp).name == 'mghdiff-lmp' else 'lmp'
+        codes['lammps'] = _code(computer, f'{name}{suffix}', lmp, 'lammps', prepend_text)
+    return codes
+
+
+def _code(computer: Computer, label: str, executable: str, role: str, prepend_text: str) -> InstalledCode:
+    from aiida.common.exceptions import NotExistent
+    from aiida.orm import InstalledCode, load_code
+
+    executable = _absolute(computer, executable)
+    try:
+        code = load_code(f'{label}@{computer.label}')
+    except NotExistent:
+        code = InstalledCode(
+            label=label,
+            computer=computer,
+            filepath_executable=executable,
+            description=f'aiida-mghdiff: {role}',
+            default_calc_job_plugin='mghdiff.lammps.md' if role == 'lammps' else None,
+            prepend_text=prepend_text,
+        ).store()
+    if (str(code.filepath_executable), code.prepend_text) != (executable, prepend_text):
+        raise SetupError(
+            f'code `{code.full_label}` exists and leads to {code.filepath_executable} '
+            f'(prepend text {code.prepend_text!r}): give the new one a name of its own with a suffix.'
+        )
+    code.base.extras.set('mghdiff_role', role)
+    return code
+
+
+def _absolute(computer: Computer, executable: str) -> str:
+    """The path of an executable; on this machine it must exist."""
+    if computer.transport_type != 'core.local':
+        return executable
+    found = shutil.which(executable)
+    if found is None:
+        raise SetupError(f'no executable {executable}: install `aiida-mghdiff[engines]` there, or name another one.')
+    return str(Path(found).absolute())
+
+
+def enable_caching() -> None:
+    """Let the loaded profile re-use finished jobs of this plugin that have equal inputs."""
+    from aiida.manage.configuration import get_config, get_profile
+
+    config, profile = get_config(), get_profile()
+    patterns = config.get_option('caching.enabled_for', scope=profile.name)
+    if CACHING_PATTERN not in patterns:
+        config.set_option('caching.enabled_for', [*patterns, CACHING_PATTERN], scope=profile.name)
+        config.store()
+
+
+def available_cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0))

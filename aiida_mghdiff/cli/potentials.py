@@ -1,0 +1,71 @@
+"""Pre-trained potentials: where they are found, and how they become nodes."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from aiida import orm
+
+from aiida_mghdiff.data.potential import PotentialData
+
+#: Where a MACE foundation model may lie, beside what the user names: MACE's own cache.
+MACE_CACHE = Path.home() / '.cache' / 'mace'
+
+
+class PotentialError(Exception):
+    """A model file that is not there or cannot be read; the message names the remedy."""
+
+
+def import_potential(path: Path, architecture: str) -> PotentialData:
+    """Return the stored node of a pre-trained model file; the same file gives the same node.
+
+    The engine reads the file in a process of its own, so that this one imports no torch.
+
+    :raises PotentialError: where the file or the engine is missing, or the file cannot be loaded.
+    """
+    if not path.is_file():
+        raise PotentialError(f'there is no model file {path}.')
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    query = orm.QueryBuilder().append(PotentialData, filters={'attributes.sha256': digest})
+    if (known := query.first(flat=True)) is not None:
+        return known
+    node = PotentialData.from_file(path, origin='pretrained', **_describe(path, architecture))
+    node.label = path.name
+    return node.store()
+
+
+def _describe(path: Path, architecture: str) -> dict:
+    command = [sys.executable, '-m', 'aiida_mghdiff.programs.describe', str(path), architecture]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = process.stdout.strip().splitlines() or process.stderr.strip().splitlines() or ['no output']
+    if process.returncode:
+        raise PotentialError(lines[-1].removeprefix('ERROR: '))
+    return json.loads(lines[-1])
+
+
+def find_chgnet() -> Path:
+    """Return the weights of CHGNet 0.3.0, which its wheel brings.
+
+    :raises PotentialError: where chgnet is not installed.
+    """
+    spec = importlib.util.find_spec('chgnet')
+    if spec is None or not spec.submodule_search_locations:
+        raise PotentialError(f'{sys.executable} has no package chgnet: install aiida-mghdiff[engines].')
+    files = sorted((Path(spec.submodule_search_locations[0]) / 'pretrained' / '0.3.0').glob('*.pth.tar'))
+    if not files:
+        raise PotentialError('the installed chgnet brings no weights 0.3.0: install chgnet 0.4.2.')
+    return files[0]
+
+
+def find_mace(folders: list[Path]) -> Path | None:
+    """Return the first MACE foundation model in the folders or in MACE's cache, None where there is none."""
+    for folder in [*folders, MACE_CACHE]:
+        files = sorted(path for path in folder.glob('*') if path.is_file() and path.name.endswith('model'))
+        if files:
+            return files[0]
+    return None

@@ -1,0 +1,30 @@
+"""`aiida-mghdiff profile`: a self-contained AiiDA profile in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument('directory', type=click.Path(path_type=Path, file_okay=False))
+@click.option('--workers', type=click.IntRange(min=0), default=1, show_default=True, help='Daemon workers; 0 for none.')
+@click.option('--stop', is_flag=True, help='Only stop its daemon.')
+def profile(directory: Path, workers: int, stop: bool) -> None:
+    """Make or load a profile that lives in DIRECTORY alone, and start its daemon.
+
+    It needs no service: SQLite storage and the ZeroMQ broker. Delete the folder to get rid of all of it.
+    """
+    from aiida_mghdiff.cli import environment
+
+    if stop and not (directory / '.aiida').is_dir():
+        raise click.ClickException(f'there is no profile in {directory}')
+    loaded = environment.make_profile(directory)
+    if stop:
+        environment.stop_daemon()
+        return
+    if workers:
+        environment.start_daemon(workers)
+    click.echo(f'Profile {loaded.name} in {directory.resolve()}. To use it in this shell:')
+    click.echo(f'  export AIIDA_PATH={directory.resolve()}')

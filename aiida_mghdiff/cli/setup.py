@@ -1,0 +1,78 @@
+"""`aiida-mghdiff setup`: computer and codes in an AiiDA profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from aiida.orm import InstalledCode
+
+
+@click.command()
+@click.option('-p', '--profile', help='AiiDA profile.  [default: the default profile]')
+@click.option('--computer', help='Add codes to this existing (remote) computer; --python and --lmp are paths there.')
+@click.option('--label', default='mghdiff-localhost', show_default=True, help='Computer to make for this machine.')
+@click.option('--workdir', type=click.Path(path_type=Path, file_okay=False), help='Where jobs run on this machine.')
+@click.option('--slots', type=click.IntRange(min=1), help='Jobs at a time on this machine.  [default: 2]')
+@click.option('--threads', type=click.IntRange(min=1), help='Threads of a job.  [default: cores over slots]')
+@click.option('--python', help='Python of an environment with the engines.  [default: this one]')
+@click.option('--lmp', help='LAMMPS with MACE.  [default: the mghdiff-lmp beside that Python]')
+@click.option('--suffix', default='', help='Appended to the labels of the codes, for a second environment.')
+@click.option('--prepend-text', default='', help='Shell lines before each job with these codes (modules).')
+@click.option('--enable-caching', 'caching', is_flag=True, help='Re-use finished jobs that have equal inputs.')
+def setup(profile: str | None, computer: str | None, caching: bool, **options: str | int | Path | None) -> None:
+    """Make the computer and the codes that the workflows use. It can be called again, to change slots and threads.
+
+    Without --computer: this machine, with a queue of --slots jobs at a time and enforced wall times.
+    """
+    from aiida_mghdiff.cli import environment
+
+    try:
+        name = environment.load(profile).name
+        codes = _remote_codes(computer, **options) if computer else _local_codes(**options)
+    except environment.SetupError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f'Profile {name}:')
+    for role, code in codes.items():
+        click.echo(f'  {role:8} {code.full_label}  {code.filepath_executable}')
+    _report_caching(name, caching)
+    click.echo('Check them with: aiida-mghdiff doctor' + (f' --profile {profile}' if profile else ''))
+
+
+def _local_codes(suffix: str, prepend_text: str, **options: str | int | Path | None) -> dict[str, InstalledCode]:
+    from aiida_mghdiff.cli import environment
+
+    return environment.setup_codes(suffix=suffix, prepend_text=prepend_text, **options)
+
+
+def _remote_codes(
+    label: str, python: str | None, lmp: str | None, suffix: str, prepend_text: str, **_: object
+) -> dict[str, InstalledCode]:
+    from aiida.common.exceptions import NotExistent
+    from aiida.orm import load_computer
+
+    from aiida_mghdiff.cli import environment
+
+    if python is None:
+        raise environment.SetupError(f'--python is missing: an interpreter with the engines on `{label}`.')
+    try:
+        computer = load_computer(label)
+    except NotExistent:
+        raise environment.SetupError(
+            f'there is no computer `{label}`: make it with `verdi computer setup`, or leave out --computer.'
+        ) from None
+    return environment.add_codes(computer, python, lmp, suffix, prepend_text)
+
+
+def _report_caching(profile: str, enable: bool) -> None:
+    from aiida_mghdiff.cli import environment
+
+    if enable:
+        environment.enable_caching()
+        click.echo(f'Caching is on for {environment.CACHING_PATTERN}.')
+    else:
+        click.echo('Caching is left as it is; to re-use finished jobs that have equal inputs:')
+        click.echo(f"  verdi -p {profile} config set caching.enabled_for '{environment.CACHING_PATTERN}' --append")
