@@ -1,0 +1,158 @@
+"""What the launcher makes of a LAMMPS script: the commands before and after the potential, and the potential itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiida_mghdiff.programs.job import ProgramError
+
+_MACE = re.compile(r'pair_style\s+mace(?:/kk)?(?:\s+no_domain_decomposition)?$')
+_MLIAP = re.compile(r'pair_style\s+mliap(?:/kk)?\s+unified\s+(\S+)(?:\s+[01])?$')
+_COEFF = re.compile(r'pair_coeff\s+\*\s+\*\s+(.+)$')
+_OPTIONS = re.compile(r'^\s*#\s*mghdiff\s+(.*=.*)$')
+_CONVERTED = ('-lammps.pt', '-mliap_lammps.pt')
+_KNOWN_OPTIONS = {
+    'evaluator': ('auto', 'symmetrix', 'torch'),
+    'dtype': ('float64', 'float32'),
+    'head': None,
+    'device': None,
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A script cut where its potential is complete."""
+
+    before: str  # commands before the potential
+    after: str  # commands after it
+    model: str  # the plain ``.model`` file
+    symbols: tuple[str, ...]  # element of each LAMMPS atom type
+    options: dict[str, str]  # of the comment ``# mghdiff key=value ...``
+
+
+def plan_script(text: str) -> Plan:
+    """Cut a script at its MACE potential.
+
+    :raises ProgramError: INPUT_REFUSED for what the launcher cannot run.
+    """
+    before: list[str] = []
+    after: list[str] = []
+    style = potential = None
+    for line in logical_lines(text):
+        command = line.split('#')[0].strip()
+        if command.startswith('pair_style'):
+            style = _read_style(command, style)
+        elif command.startswith('pair_coeff'):
+            potential = _read_coefficients(command, style, potential)
+        else:
+            _refuse_hidden_potential(command)
+            (after if potential else before).append(_adapted(line, command))
+    if potential is None:
+        raise ProgramError(
+            'INPUT_REFUSED',
+            'no "pair_style mace" or "mliap unified" with its pair_coeff in the script: use lmp for others.',
+        )
+    return Plan('\n'.join(before) + '\n', '\n'.join(after) + '\n', *potential, read_options(text))
+
+
+def logical_lines(text: str) -> Iterator[str]:
+    """Yield the lines of a script with continued ones (``&``) joined."""
+    joined = ''
+    for line in text.splitlines():
+        if line.rstrip().endswith('&'):
+            joined += line.rstrip()[:-1] + ' '
+            continue
+        yield joined + line
+        joined = ''
+    if joined:
+        yield joined
+
+
+def _read_style(command: str, previous: str | None) -> str:
+    """Return the model file of ``mliap``, or an empty string for ``mace``, whose pair_coeff names it."""
+    if previous is not None:
+        raise ProgramError('INPUT_REFUSED', f'a second potential, "{command}": the launcher runs one.')
+    if match := _MLIAP.match(command):
+        return match[1]
+    if _MACE.match(command):
+        return ''
+    raise ProgramError(
+        'INPUT_REFUSED',
+        f'"{command}": the launcher runs "pair_style mace" or "mliap unified", neither hybrid nor other.',
+    )
+
+
+def _read_coefficients(command: str, style: str | None, previous: object) -> tuple[str, tuple[str, ...]]:
+    match = _COEFF.match(command)
+    if style is None or previous is not None or not match or '$' in command:
+        raise ProgramError(
+            'INPUT_REFUSED',
+            f'"{command}": the launcher needs one "pair_coeff * * ..." without variables after pair_style.',
+        )
+    words = match[1].split()
+    model, symbols = (style, words) if style else (words[0], words[1:])
+    return plain_model(model), tuple(symbols)
+
+
+def plain_model(name: str) -> str:
+    """Return the ``.model`` file behind the name of a converted one, which is the same with a suffix."""
+    for suffix in _CONVERTED:
+        if name.endswith(suffix):
+            return name.removesuffix(suffix)
+    return name
+
+
+def _refuse_hidden_potential(command: str) -> None:
+    words = command.split()
+    included = words[1] if words[:1] == ['include'] and len(words) > 1 else None
+    if included and Path(included).is_file() and 'pair_' in Path(included).read_text():
+        raise ProgramError('INPUT_REFUSED', f'"{command}" hides the potential: write pair_style and pair_coeff here.')
+    if 'pair_style' in words or 'pair_coeff' in words:
+        raise ProgramError('INPUT_REFUSED', f'"{command}" sets the potential in passing: write it on lines of its own.')
+
+
+def _adapted(line: str, command: str) -> str:
+    """Return a command as the plain LAMMPS needs it."""
+    if command.startswith('write_data ') and 'nocoeff' not in command:
+        return f'{command} nocoeff'  # pair zero would write a Pair Coeffs section that read_data refuses
+    return line
+
+
+def shorten_timeouts(text: str, elapsed_seconds: float) -> str:
+    """Return commands with ``timer timeout`` shortened by the time that starting up and loading have used."""
+
+    def shorter(match: re.Match[str]) -> str:
+        return f'{match[1]}{max(1, int(_seconds(match[2]) - elapsed_seconds))}'
+
+    return re.sub(r'^(\s*timer\s.*\btimeout\s+)([\d:.]+)', shorter, text, flags=re.MULTILINE)
+
+
+def _seconds(time: str) -> float:
+    seconds = 0.0
+    for part in time.split(':'):
+        seconds = 60 * seconds + float(part)
+    return seconds
+
+
+def read_options(text: str) -> dict[str, str]:
+    """Return the options of the comment lines ``# mghdiff key=value ...``, which a real lmp ignores.
+
+    :raises ProgramError: INPUT_REFUSED for an unknown key or value.
+    """
+    options = {'evaluator': 'auto', 'dtype': 'float64', 'device': 'cpu'}
+    for line in text.splitlines():
+        if match := _OPTIONS.match(line):
+            options |= dict(_read_option(word) for word in match[1].split())
+    return options
+
+
+def _read_option(word: str) -> tuple[str, str]:
+    key, _, value = word.partition('=')
+    if key not in _KNOWN_OPTIONS:
+        raise ProgramError('INPUT_REFUSED', f'"# mghdiff {word}": known are {", ".join(_KNOWN_OPTIONS)}.')
+    if (allowed := _KNOWN_OPTIONS[key]) and value not in allowed:
+        raise ProgramError('INPUT_REFUSED', f'"# mghdiff {word}": {key} is one of {", ".join(allowed)}.')
+    return key, value
