@@ -1,0 +1,76 @@
+"""Fine-tuning of CHGNet potentials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiida.engine import CalcJobProcessSpec
+
+from aiida_mghdiff.calculations.train import (
+    COMMON_KEYS,
+    IS_DECAY,
+    TrainCalculation,
+    data_message,
+    e0s_check,
+    potential_message,
+)
+from aiida_mghdiff.calculations.validation import IS_NOT_NEGATIVE, IS_POSITIVE, Check, complete_message, one_of
+
+#: Layers that can be frozen, by their names in CHGNet; the documentation of CHGNet recommends all of these.
+LAYERS = (
+    'atom_embedding',
+    'bond_embedding',
+    'angle_embedding',
+    'bond_basis_expansion',
+    'angle_basis_expansion',
+    'atom_conv_layers[:-1]',
+    'bond_conv_layers',
+    'angle_layers',
+)
+IS_LAYERS = Check(
+    f'a list of some of {", ".join(LAYERS)}', lambda value: isinstance(value, list) and set(value) <= set(LAYERS)
+)
+
+#: The names are those of CHGNet's ``Trainer`` as far as it has them.
+KEYS = COMMON_KEYS | {
+    'E0s': e0s_check('estimated', 'foundation'),
+    'targets': one_of('ef', 'efs'),
+    'energy_loss_ratio': IS_NOT_NEGATIVE,
+    'force_loss_ratio': IS_NOT_NEGATIVE,
+    'stress_loss_ratio': IS_NOT_NEGATIVE,
+    'criterion': one_of('MSE', 'MAE', 'Huber'),
+    'huber_delta': IS_POSITIVE,
+    'optimizer': one_of('Adam', 'AdamW', 'RAdam', 'SGD'),
+    'weight_decay': IS_NOT_NEGATIVE,
+    'learning_rate': IS_POSITIVE,
+    'scheduler': one_of('CosLR', 'ExponentialLR'),
+    'decay_fraction': IS_DECAY,
+    'gamma': IS_DECAY,
+    'frozen_layers': IS_LAYERS,
+}
+
+
+def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
+    """Return what is wrong with the inputs, if anything."""
+    parameters = inputs['parameters'].get_dict()
+    return (
+        complete_message(parameters, KEYS)
+        or potential_message(inputs, 'chgnet')
+        or data_message(inputs, 's' in parameters['targets'])
+    )
+
+
+class ChgnetTrainCalculation(TrainCalculation):
+    """Fine-tunes a CHGNet potential with CHGNet's ``Trainer``."""
+
+    CACHE_VERSION = 1
+    _PROGRAM = 'chgnet-train'
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define the inputs of CHGNet: the potential to start from is required."""
+        super().define(spec)
+        spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.chgnet.train'
+        spec.inputs['potential'].required = True
+        spec.inputs.validator = validate_inputs

@@ -1,0 +1,61 @@
+"""Evaluation of a potential on a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiida import orm
+from aiida.engine import CalcJobProcessSpec
+
+from aiida_mghdiff.calculations.program import ProgramCalculation, array_files
+from aiida_mghdiff.calculations.validation import complete_message, one_of
+from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.potential import PotentialData
+
+KEYS = {'dtype': one_of('float64', 'float32'), 'device': one_of('cpu', 'cuda', 'mps')}
+
+
+def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
+    """Return what is wrong with the inputs, if anything."""
+    potential, parameters = inputs['potential'], inputs['parameters'].get_dict()
+    if message := complete_message(parameters, KEYS):
+        return message
+    if potential.architecture == 'vasp-mlff':
+        return 'a vasp-mlff potential is evaluated by VASP, not by this job.'
+    if potential.architecture == 'chgnet' and parameters['dtype'] != 'float32':
+        return 'parameters: dtype must be float32 for a chgnet potential: CHGNet computes in nothing else.'
+    if unknown := sorted(set(inputs['dataset'].base.attributes.get('elements')) - set(potential.elements)):
+        return f'the potential knows no {", ".join(unknown)}: it cannot be evaluated on this dataset.'
+    return None
+
+
+class EvaluateCalculation(ProgramCalculation):
+    """Predicts energies, forces and stresses of a dataset."""
+
+    CACHE_VERSION = 1
+    _PROGRAM = 'evaluate'
+    _TEMPORARY_FILES = ('predictions.npz',)
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define inputs and outputs."""
+        super().define(spec)
+        spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.evaluate'
+        spec.input('potential', valid_type=PotentialData, help='Potential to evaluate.')
+        spec.input('dataset', valid_type=DatasetData, help='Configurations to evaluate it on.')
+        spec.inputs.validator = validate_inputs
+        spec.output(
+            'predictions',
+            valid_type=orm.ArrayData,
+            required=False,
+            help='energies [n] eV, forces [N,3] eV/Å, stresses [n,6] eV/Å³ (ASE sign and order), as in the dataset.',
+        )
+
+    def program_inputs(self) -> dict[str, Any]:
+        """Return the description of the potential."""
+        return {'potential': self.inputs.potential.description_for_program}
+
+    def input_files(self) -> list[tuple[str, str, str]]:
+        """Return the dataset and the potential."""
+        return [*array_files(self.inputs.dataset, 'dataset'), self.inputs.potential.copy_entry()]

@@ -1,0 +1,146 @@
+"""What the training jobs of all architectures share: ports, files, outputs and exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from aiida import orm
+from aiida.engine import CalcJobProcessSpec
+
+from aiida_mghdiff.calculations.program import ProgramCalculation, array_files
+from aiida_mghdiff.calculations.validation import (
+    IS_COUNT,
+    IS_NUMBER,
+    IS_SEED,
+    Check,
+    complete_message,
+    one_of,
+    optional,
+)
+from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.potential import PotentialData
+
+IS_DECAY = Check('a number between 0 and 1', lambda value: IS_NUMBER.holds(value) and 0 < value <= 1)
+IS_SHARE = Check('a number above 0 and below 1', lambda value: IS_NUMBER.holds(value) and 0 < value < 1)
+
+#: Parameters that every architecture has.
+COMMON_KEYS = {
+    'batch_size': IS_COUNT,
+    'valid_batch_size': IS_COUNT,
+    'max_num_epochs': IS_COUNT,
+    'patience': IS_COUNT,
+    'validation_fraction': optional(IS_SHARE),
+    'seed': IS_SEED,
+    'device': one_of('cpu', 'cuda', 'mps'),
+}
+
+
+def e0s_check(*names: str) -> Check:
+    """Return the check of ``E0s``: one of the names, or energies in eV by symbol."""
+
+    def holds(value: Any) -> bool:
+        return value in names if isinstance(value, str) else _are_energies(value)
+
+    return Check(f'one of {", ".join(names)} or a dictionary of energies in eV by symbol', holds)
+
+
+def _are_energies(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(value) and all(IS_NUMBER.holds(energy) for energy in value.values())
+
+
+def section_message(parameters: Mapping[str, Any], section: str, keys: Mapping[str, Check]) -> str | None:
+    """Return what is wrong with a section, a dictionary within the parameters."""
+    values = parameters[section]
+    if not isinstance(values, Mapping):
+        return f'parameters: {section} = {values!r} is not a dictionary.'
+    message = complete_message(values, keys)
+    return message and message.replace('parameters', f'parameters.{section}', 1)
+
+
+def data_message(inputs: Mapping[str, Any], uses_stress: bool) -> str | None:
+    """Return what is wrong with the datasets, as far as the parameters have a say."""
+    parameters = inputs['parameters'].get_dict()
+    fraction = parameters['validation_fraction']
+    if ('validation' in inputs) == (fraction is not None):
+        return 'give either the dataset validation or parameters.validation_fraction: the other must be absent or null.'
+    names = [name for name in ('training', 'validation', 'replay') if name in inputs]
+    without = [name for name in names if not inputs[name].base.attributes.get('has_stress')]
+    if uses_stress and without:
+        return f'{" and ".join(without)} lacks stresses: set the weight or the target of the stress to none.'
+    count = inputs['training'].base.attributes.get('n_configurations')
+    if parameters['batch_size'] > count:
+        return f'parameters: batch_size = {parameters["batch_size"]} is larger than the training set ({count}).'
+    return None
+
+
+def potential_message(inputs: Mapping[str, Any], architecture: str) -> str | None:
+    """Return what is wrong with the potential to fine-tune."""
+    potential = inputs['potential']
+    if potential.architecture != architecture:
+        return f'the potential is a {potential.architecture} one: this job trains {architecture}.'
+    elements = {symbol for name in ('training', 'validation') if name in inputs for symbol in _elements(inputs[name])}
+    if unknown := sorted(elements - set(potential.elements)):
+        return f'the potential knows no {", ".join(unknown)}: fine-tune one that does, or train from scratch.'
+    return None
+
+
+def _elements(dataset: DatasetData) -> list[str]:
+    return dataset.base.attributes.get('elements')
+
+
+class TrainCalculation(ProgramCalculation):
+    """Trains a potential with one of the training programs."""
+
+    _TEMPORARY_FILES: ClassVar[tuple[str, ...]] = ('trained.model', 'learning_curves.npz', 'checkpoint.pt')
+    _DATASETS: ClassVar[tuple[str, ...]] = ('training', 'validation')
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define what all trainings share."""
+        super().define(spec)
+        spec.input('training', valid_type=DatasetData, help='Configurations to learn from.')
+        spec.input(
+            'validation',
+            valid_type=DatasetData,
+            required=False,
+            help='Configurations that choose the best epoch; without it, `validation_fraction` of the training set.',
+        )
+        spec.input('potential', valid_type=PotentialData, required=False, help='Potential to fine-tune.')
+        spec.input(
+            'checkpoint',
+            valid_type=orm.SinglefileData,
+            required=False,
+            help='Output of a job with the same inputs that ran out of wall time: training goes on from there.',
+        )
+        spec.output('potential', valid_type=PotentialData, required=False, help='The weights of the best epoch.')
+        spec.output(
+            'learning_curves',
+            valid_type=orm.ArrayData,
+            required=False,
+            help='For each epoch: epoch, stage, learning_rate, and loss, energy_rmse (eV/atom), force_rmse (eV/Å) and '
+            'stress_rmse (eV/Å³), each with the suffix _train (running means) and _valid.',
+        )
+        spec.output('checkpoint', valid_type=orm.SinglefileData, required=False, help='Where a restart goes on.')
+        message = 'The model does not have the energies per element (E0s) that were asked for: {message}'
+        spec.exit_code(500, 'ERROR_E0S_IGNORED', message=message)
+        message = 'The program left out or replaced structures: {message}'
+        spec.exit_code(502, 'ERROR_STRUCTURES_REPLACED', message=message)
+        spec.exit_code(503, 'ERROR_TRAINING_DIVERGED', message='The training diverged: {message}')
+
+    def program_inputs(self) -> dict[str, Any]:
+        """Return the description of the potential."""
+        has_potential = 'potential' in self.inputs
+        return {'potential': self.inputs.potential.description_for_program if has_potential else None}
+
+    def input_files(self) -> list[tuple[str, str, str]]:
+        """Return the datasets, the potential and the checkpoint."""
+        files = [
+            entry for name in self._DATASETS if name in self.inputs for entry in array_files(self.inputs[name], name)
+        ]
+        if 'potential' in self.inputs:
+            files.append(self.inputs.potential.copy_entry())
+        if 'checkpoint' in self.inputs:
+            checkpoint = self.inputs.checkpoint
+            files.append((checkpoint.uuid, checkpoint.filename, 'checkpoint.pt'))
+        return files

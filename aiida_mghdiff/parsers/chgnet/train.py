@@ -1,0 +1,12 @@
+"""Parser of CHGNet trainings."""
+
+from __future__ import annotations
+
+from aiida_mghdiff.parsers.train import TrainParser
+
+
+class ChgnetTrainParser(TrainParser):
+    """Stores what a CHGNet training left."""
+
+    CACHE_VERSION = 1
+    _ARCHITECTURE = 'chgnet'

@@ -1,0 +1,12 @@
+"""Parser of MACE trainings."""
+
+from __future__ import annotations
+
+from aiida_mghdiff.parsers.train import TrainParser
+
+
+class MaceTrainParser(TrainParser):
+    """Stores what a MACE training left."""
+
+    CACHE_VERSION = 1
+    _ARCHITECTURE = 'mace'

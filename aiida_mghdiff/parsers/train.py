@@ -1,0 +1,50 @@
+"""What the parsers of all training jobs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from aiida import orm
+from aiida.engine import ExitCode
+
+from aiida_mghdiff.data.arrays import set_array
+from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.parsers.program import ProgramParser
+
+
+class TrainParser(ProgramParser):
+    """Stores the potential, the learning curves and, of a training that is not complete, the checkpoint."""
+
+    _ARCHITECTURE: ClassVar[str]
+
+    def parse_program(self, results: dict[str, Any], files: Path) -> ExitCode | None:
+        """Emit what the training left."""
+        if (curves := files / 'learning_curves.npz').is_file():
+            self.out('learning_curves', read_curves(curves))
+        if not results['completed']:
+            if (checkpoint := files / 'checkpoint.pt').is_file():
+                self.out('checkpoint', orm.SinglefileData(checkpoint, filename='checkpoint.pt'))
+            return None
+        self.out('potential', self.read_potential(results, files / 'trained.model'))
+        return None
+
+    def read_potential(self, results: dict[str, Any], path: Path) -> PotentialData:
+        """Return the trained potential."""
+        return PotentialData.from_file(
+            path,
+            architecture=self._ARCHITECTURE,
+            origin='scratch' if results['mode'] == 'scratch' else 'fine-tuned',
+            elements=results['elements'],
+            dtype=results['dtype'],
+        )
+
+
+def read_curves(path: Path) -> orm.ArrayData:
+    """Return the columns of the learning curves as arrays [number of epochs]."""
+    node = orm.ArrayData()
+    with np.load(path) as columns:
+        for name in sorted(columns):
+            set_array(node, name, columns[name], 'f8', (None,))
+    return node

@@ -1,0 +1,60 @@
+"""Predict energies, forces and stresses of a dataset with a potential."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+from aiida_mghdiff.formats.arrays import read_folder
+from aiida_mghdiff.formats.frames import frames_from_arrays
+from aiida_mghdiff.programs import job
+from aiida_mghdiff.programs.calculators import DISTRIBUTIONS, POTENTIAL_FILE, check_elements, load_calculator
+
+DATASET_FOLDER = 'dataset'
+PREDICTIONS_NAME = 'predictions'
+PROGRESS_SECONDS = 5.0
+
+
+def main() -> None:
+    """Run the program in the working directory."""
+    inputs = job.read_input()
+    parameters, potential = inputs['parameters'], inputs['potential']
+    clock = job.WallClock(inputs['max_wallclock_seconds'])
+    versions = job.engine_versions(*DISTRIBUTIONS[potential['architecture']])
+    arrays = read_folder(DATASET_FOLDER)
+    check_elements(potential, np.unique(arrays['numbers']))
+    calculator = load_calculator(potential, POTENTIAL_FILE, parameters['dtype'], parameters['device'])
+    job.write_arrays(PREDICTIONS_NAME, **predict(frames_from_arrays(arrays), calculator, clock))
+    job.write_results(
+        {
+            'n_configurations': len(arrays['natoms']),
+            'dtype': parameters['dtype'],
+            'device': parameters['device'],
+            'versions': versions,
+        }
+    )
+
+
+def predict(frames: list[Atoms], calculator: Calculator, clock: job.WallClock) -> dict[str, np.ndarray]:
+    """Return ``energies [n]`` eV, ``forces [N,3]`` eV/Å and ``stresses [n,6]`` eV/Å³ (ASE's sign and order).
+
+    :raises ProgramError: NON_FINITE, or OUT_OF_WALLTIME (nothing of an unfinished evaluation is kept).
+    """
+    energies, forces, stresses = [], [], []
+    reported = time.monotonic()
+    for index, atoms in enumerate(frames):
+        if clock.is_over():
+            raise job.ProgramError('OUT_OF_WALLTIME', f'{index} of {len(frames)} frames done: ask for more time.')
+        atoms.calc = calculator
+        energies.append(atoms.get_potential_energy())
+        forces.append(atoms.get_forces())
+        stresses.append(atoms.get_stress())
+        if not (np.isfinite(energies[-1]) and np.isfinite(forces[-1]).all() and np.isfinite(stresses[-1]).all()):
+            raise job.ProgramError('NON_FINITE', f'frame {index}: look at the configuration, or at the potential.')
+        if time.monotonic() - reported > PROGRESS_SECONDS or index + 1 == len(frames):
+            reported = time.monotonic()
+            job.report_progress(index + 1, len(frames))
+    return {'energies': np.array(energies), 'forces': np.concatenate(forces), 'stresses': np.array(stresses)}

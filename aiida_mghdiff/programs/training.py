@@ -1,0 +1,367 @@
+"""What the training programs share: datasets, energy offsets, the loop over epochs, checkpoints and learning curves.
+
+The loop is ours because the engines' own cannot be continued exactly: MACE's checkpoint holds the averaged weights of
+the best epoch instead of the state of the optimiser's own, CHGNet's loses what was frozen, and MACE 0.3.16 heeds its
+``patience`` in distributed runs alone. What one epoch does is the engines' own code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from aiida_mghdiff.formats.arrays import read_folder
+from aiida_mghdiff.formats.frames import select_frames
+from aiida_mghdiff.programs import job
+
+TRAINING_FOLDER = 'training'
+VALIDATION_FOLDER = 'validation'
+REPLAY_FOLDER = 'replay'
+CHECKPOINT_FILE = 'checkpoint.pt'
+MODEL_FILE = 'trained.model'
+CURVES_NAME = 'learning_curves'
+
+Arrays = dict[str, np.ndarray]
+
+
+class Trainer(Protocol):
+    """One engine's training run, epoch by epoch."""
+
+    def train_epoch(self, epoch: int, validation_loss: float | None) -> dict[str, float]:
+        """Train one epoch; return ``loss`` and running errors (keys of the curves, without ``_train``).
+
+        :param validation_loss: that of the epoch before, for schedulers that follow it.
+        """
+
+    def validate(self) -> dict[str, float]:
+        """Return ``loss`` and the errors on the validation set."""
+
+    def start_stage(self, stage: int) -> None:
+        """Begin the stage, counted from 0."""
+
+    def weights(self) -> dict[str, Any]:
+        """Return a copy of the weights that :meth:`validate` looks at."""
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the next epoch depends on; it is written at once, so no copy."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from such a copy."""
+
+
+@dataclass
+class Progress:
+    """How far a training is: all of the loop's own state."""
+
+    next_epoch: int = 0
+    stage: int = -1
+    stale_epochs: int = 0
+    validation_loss: float | None = None
+    best_loss: float = math.inf
+    best_epoch: int = -1
+    best_weights: dict[str, Any] = field(default_factory=dict)
+    curves: list[dict[str, float]] = field(default_factory=list)
+    initial: dict[str, float] = field(default_factory=dict)
+    stopped_early: bool = False
+
+
+class OutOfTimeError(Exception):
+    """The wall time is nearly over, in the middle of an epoch."""
+
+
+class DivergedError(Exception):
+    """A loss is not finite."""
+
+
+@dataclass
+class TimedBatches:
+    """A data loader that reports its progress and stops when the wall time is nearly over."""
+
+    loader: Any
+    clock: job.WallClock
+    every_seconds: float = 15.0
+
+    def __iter__(self) -> Iterator[Any]:
+        last = time.monotonic()
+        for done, batch in enumerate(self.loader):
+            if self.clock.is_over():
+                raise OutOfTimeError
+            if time.monotonic() - last > self.every_seconds:
+                last = time.monotonic()
+                print(f'batch {done}/{len(self.loader)}', flush=True)
+            yield batch
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+
+def read_datasets(parameters: Mapping[str, Any]) -> tuple[Arrays, Arrays]:
+    """Return the arrays to train and to validate on; without a validation folder they are split from one set.
+
+    :raises ProgramError: INPUT_REFUSED if one of both would be empty.
+    """
+    training = read_folder(TRAINING_FOLDER)
+    if Path(VALIDATION_FOLDER).is_dir():
+        return training, read_folder(VALIDATION_FOLDER)
+    return split(training, parameters['validation_fraction'], parameters['seed'])
+
+
+def split(arrays: Arrays, fraction: float, seed: int) -> tuple[Arrays, Arrays]:
+    """Return the arrays without, and those of, about ``fraction`` of the frames, whole groups where there are groups.
+
+    Groups are taken in random order as long as they bring the number of frames closer to what is wanted.
+
+    :raises ProgramError: INPUT_REFUSED if that leaves nothing on one side.
+    """
+    natoms = arrays['natoms']
+    groups = arrays.get('groups', np.arange(len(natoms)))
+    wanted = max(1.0, fraction * len(natoms))
+    held: list[int] = []
+    count = 0
+    for group in np.random.default_rng(seed).permutation(np.unique(groups)):
+        size = int(np.sum(groups == group))
+        if abs(count + size - wanted) < abs(count - wanted):
+            held.append(int(group))
+            count += size
+    mask = np.isin(groups, held)
+    if not held or mask.all():
+        raise job.ProgramError(
+            'INPUT_REFUSED', f'{len(natoms)} frames cannot be split with validation_fraction {fraction}: give more.'
+        )
+    return select_frames(arrays, np.flatnonzero(~mask)), select_frames(arrays, np.flatnonzero(mask))
+
+
+def elements_of(*datasets: Arrays) -> list[int]:
+    """Return the atomic numbers that occur, sorted."""
+    return sorted({int(number) for arrays in datasets for number in np.unique(arrays['numbers'])})
+
+
+def element_counts(arrays: Arrays, numbers: Iterable[int]) -> np.ndarray:
+    """Return how many atoms of each element each frame has ``[n, len(numbers)]``."""
+    frame = np.repeat(np.arange(len(arrays['natoms'])), arrays['natoms'])
+    columns = [np.bincount(frame[arrays['numbers'] == number], minlength=len(arrays['natoms'])) for number in numbers]
+    return np.stack(columns, axis=1).astype(float)
+
+
+def fit_offsets(counts: np.ndarray, residuals: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return energies per element that fit ``residuals [n]`` (eV a cell) by least squares, and the rank of the fit.
+
+    A rank below the number of elements (few different compositions) leaves the split between the elements open; the
+    solution of least norm is taken then. It is harmless where the residuals are corrections to a model that knows the
+    elements, and a guess where they are whole energies: the rank is recorded for that.
+    """
+    solution, _, rank, _ = np.linalg.lstsq(counts, residuals, rcond=None)
+    return solution, int(rank)
+
+
+def by_symbol(numbers: Iterable[int], values: Iterable[float]) -> dict[str, float]:
+    """Return values by chemical symbol."""
+    return {chemical_symbols[number]: float(value) for number, value in zip(numbers, values, strict=True)}
+
+
+def given_offsets(given: Mapping[str, float], numbers: Iterable[int]) -> np.ndarray:
+    """Return the energies of ``numbers`` from a dictionary by symbol.
+
+    :raises ProgramError: INPUT_REFUSED if one is missing.
+    """
+    missing = [chemical_symbols[number] for number in numbers if chemical_symbols[number] not in given]
+    if missing:
+        raise job.ProgramError('INPUT_REFUSED', f'parameters.E0s has no energy of {", ".join(missing)}: add it.')
+    return np.array([float(given[chemical_symbols[number]]) for number in numbers])
+
+
+def fingerprint(parameters: Mapping[str, Any], *datasets: Arrays) -> str:
+    """Return a digest of what a checkpoint is bound to: all parameters but the number of epochs, and the data."""
+    bound = {key: value for key, value in parameters.items() if key != 'max_num_epochs'}
+    digest = hashlib.sha256(json.dumps(bound, sort_keys=True).encode())
+    for arrays in datasets:
+        for name in sorted(arrays):
+            digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
+
+
+def run_epochs(
+    trainer: Trainer,
+    epochs: int,
+    patience: int,
+    clock: job.WallClock,
+    progress: Progress,
+    stage_starts: tuple[int, ...] = (0,),
+    save: Callable[[Progress], None] = lambda progress: None,
+) -> None:
+    """Train until ``epochs`` are done or ``patience`` epochs brought no better validation loss, and keep the best.
+
+    With several stages (each has its own loss), the best of the last one counts, and running out of patience goes on
+    to the next stage.
+
+    :param progress: where to go on; updated.
+    :param save: called after every epoch.
+    :raises OutOfTimeError: if the wall time does not suffice for the next epoch: the last ``save`` is where to go on.
+    :raises DivergedError: on a loss that is not finite.
+    """
+    duration = 0.0
+    while progress.next_epoch < epochs and not progress.stopped_early:
+        if clock.is_over(1.2 * duration):
+            raise OutOfTimeError
+        start = time.monotonic()
+        _enter_stage(trainer, progress, stage_starts)
+        _one_epoch(trainer, progress, epochs)
+        duration = time.monotonic() - start
+        if progress.stale_epochs >= patience:
+            later = [first for first in stage_starts if first >= progress.next_epoch]
+            progress.next_epoch = min(later, default=progress.next_epoch)
+            progress.stopped_early = not later
+        save(progress)
+
+
+def _enter_stage(trainer: Trainer, progress: Progress, stage_starts: tuple[int, ...]) -> None:
+    stage = sum(progress.next_epoch >= first for first in stage_starts) - 1
+    if stage > progress.stage:
+        progress.stage, progress.stale_epochs, progress.best_loss = stage, 0, math.inf
+        trainer.start_stage(stage)
+
+
+def _one_epoch(trainer: Trainer, progress: Progress, epochs: int) -> None:
+    epoch = progress.next_epoch
+    start = time.monotonic()
+    train = trainer.train_epoch(epoch, progress.validation_loss)
+    valid = trainer.validate()
+    row = {'epoch': float(epoch), 'stage': float(progress.stage)}
+    row |= {f'{key}_train': value for key, value in train.items()}
+    row |= {f'{key}_valid': value for key, value in valid.items()}
+    progress.curves.append(row)
+    job.report_progress(
+        epoch + 1,
+        epochs,
+        loss=valid['loss'],
+        rmse_e=valid['energy_rmse'],
+        rmse_f=valid['force_rmse'],
+        s=time.monotonic() - start,
+    )
+    if not (math.isfinite(train['loss']) and math.isfinite(valid['loss'])):
+        raise DivergedError
+    progress.validation_loss = valid['loss']
+    progress.next_epoch = epoch + 1
+    progress.stale_epochs += 1
+    if valid['loss'] < progress.best_loss:
+        progress.best_loss, progress.best_epoch, progress.stale_epochs = valid['loss'], epoch, 0
+        progress.best_weights = trainer.weights()
+
+
+def write_curves(progress: Progress) -> None:
+    """Write one array a column of the curves; NaN where a column has no value."""
+    columns = {key: None for row in progress.curves for key in row}
+    job.write_arrays(
+        CURVES_NAME, **{key: np.array([row.get(key, np.nan) for row in progress.curves]) for key in columns}
+    )
+
+
+def save_checkpoint(trainer: Trainer, progress: Progress, mark: str) -> None:
+    """Write all that the next epoch depends on to ``checkpoint.pt``, in one move."""
+    import torch
+
+    content = {'fingerprint': mark, 'progress': vars(progress), 'trainer': trainer.state()}
+    torch.save(content, f'{CHECKPOINT_FILE}.part')
+    os.replace(f'{CHECKPOINT_FILE}.part', CHECKPOINT_FILE)
+
+
+def load_checkpoint(trainer: Trainer, mark: str) -> Progress | None:
+    """Put the trainer where ``checkpoint.pt`` is, if there is one.
+
+    :raises ProgramError: INPUT_REFUSED if it is damaged or belongs to another training.
+    """
+    import torch
+
+    if not Path(CHECKPOINT_FILE).exists():
+        return None
+    try:
+        content = torch.load(CHECKPOINT_FILE, map_location='cpu', weights_only=False)
+    except Exception as error:
+        raise job.ProgramError('INPUT_REFUSED', f'The checkpoint cannot be read ({error}): start afresh.') from error
+    if content['fingerprint'] != mark:
+        raise job.ProgramError(
+            'INPUT_REFUSED',
+            'The checkpoint belongs to other data or parameters: restart with the same (only max_num_epochs may grow).',
+        )
+    trainer.load_state(content['trainer'])
+    return Progress(**content['progress'])
+
+
+def train_with_restarts(
+    trainer: Trainer,
+    parameters: Mapping[str, Any],
+    clock: job.WallClock,
+    mark: str,
+    stage_starts: tuple[int, ...] = (0,),
+) -> Progress:
+    """Run the epochs from the checkpoint, if any, to the end, leaving no checkpoint behind.
+
+    :raises ProgramError: OUT_OF_WALLTIME, leaving ``checkpoint.pt``, or TRAINING_DIVERGED.
+    """
+    progress = load_checkpoint(trainer, mark) or Progress(initial=trainer.validate())
+    first = progress.next_epoch
+    try:
+        run_epochs(
+            trainer,
+            parameters['max_num_epochs'],
+            parameters['patience'],
+            clock,
+            progress,
+            stage_starts,
+            lambda reached: save_checkpoint(trainer, reached, mark),
+        )
+    except OutOfTimeError:
+        if progress.next_epoch == first:  # a restart from here would end here again
+            Path(CHECKPOINT_FILE).unlink(missing_ok=True)
+        _write_incomplete(progress)
+        raise job.ProgramError(
+            'OUT_OF_WALLTIME', 'The wall time is nearly over: restart from the checkpoint, or ask for more time.'
+        ) from None
+    except DivergedError:
+        Path(CHECKPOINT_FILE).unlink(missing_ok=True)
+        _write_incomplete(progress)
+        raise job.ProgramError(
+            'TRAINING_DIVERGED',
+            f'the loss of epoch {progress.next_epoch} is no finite number: lower the learning rate, check the labels.',
+        ) from None
+    Path(CHECKPOINT_FILE).unlink(missing_ok=True)
+    return progress
+
+
+def _write_incomplete(progress: Progress) -> None:
+    if progress.curves:
+        write_curves(progress)
+    job.write_results({'completed': False, 'n_epochs': len(progress.curves)})
+
+
+def summary(progress: Progress) -> dict[str, Any]:
+    """Return what ``results.json`` says of a training: the errors on the validation set, at first and at best."""
+    best = next(row for row in progress.curves if row['epoch'] == progress.best_epoch)
+    return {
+        'completed': True,
+        'n_epochs': len(progress.curves),
+        'best_epoch': progress.best_epoch,
+        'stopped_early': progress.stopped_early,
+        'validation_initial': in_report_units(progress.initial),
+        'validation': in_report_units({key.removesuffix('_valid'): v for key, v in best.items() if '_valid' in key}),
+    }
+
+
+def in_report_units(errors: Mapping[str, float]) -> dict[str, float]:
+    """Return errors (eV/atom, eV/Å, eV/Å³) with the unit of reports in their keys."""
+    return {
+        'loss': errors['loss'],
+        'energy_rmse_mev_per_atom': 1e3 * errors['energy_rmse'],
+        'force_rmse_mev_per_angstrom': 1e3 * errors['force_rmse'],
+        'stress_rmse_mev_per_angstrom3': 1e3 * errors['stress_rmse'],
+    }
