@@ -275,7 +275,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         builder.training = training_inputs(inputs['training'], potentials, protocol)
         builder.evaluation = {name: orm.Dict(values) for name, values in inputs['evaluation'].items()}
         builder.neb_host, builder.host = neb_host, host
-        builder.paths = {key: orm.Dict(path) for key, path in inputs['paths'].items()}
+        builder.paths = {key: orm.Dict(path) for key, path in inputs['paths'].items() if path}
         neb = protocol_inputs('neb', protocol, inputs['neb'])['parameters']
         builder.neb = {'mace': orm.Dict(neb), 'chgnet': orm.Dict(neb | {'dtype': 'float32'})}
         known = {**potentials, **builder.training}

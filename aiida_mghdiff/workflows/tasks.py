@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiida import orm
+from aiida.common.extendeddicts import AttributeDict
 from aiida.engine import ExitCode, ProcessSpec, ProcessState, WorkChain
 from aiida.engine.processes.workchains.awaitable import Awaitable, construct_awaitable
 
@@ -40,7 +41,7 @@ class TaskWorkChain(WorkChain):
     def set_tasks(self, tasks: dict[str, list[str]]) -> None:
         """Set the tasks: for each key the keys of its prerequisites."""
         self.ctx.tasks = tasks
-        self.ctx.children = {}
+        self.ctx.children = AttributeDict()
 
     def child(self, key: str) -> orm.ProcessNode | None:
         """Return the node of a child that has ended, None for one that has not."""
