@@ -25,3 +25,11 @@ def shared_data() -> Path:
 def example_data() -> Path:
     """Folder of the data that come with the repository."""
     return REPOSITORY / 'examples' / 'data'
+
+
+@pytest.fixture(scope='session')
+def tiny_mace(tmp_path_factory) -> Path:
+    """A tiny MACE model file for Mg and H, in float64."""
+    from models import make_tiny_mace
+
+    return make_tiny_mace(tmp_path_factory.mktemp('models') / 'tiny.model')
