@@ -24,7 +24,7 @@ class Network:
         kinds = np.array(['O'] * len(octahedral) + ['T'] * len(tetrahedral))
         shifts = np.array(list(product((-1, 0, 1), repeat=3))) @ self.cell
         self.hops = []
-        for kind, site in zip(kinds, self.sites):
+        for kind, site in zip(kinds, self.sites, strict=True):
             steps = self.sites[:, None] + shifts - site
             lengths = np.linalg.norm(steps, axis=-1)
             found = [
@@ -36,7 +36,7 @@ class Network:
             self.hops.append(found)
 
     def diffusion_coefficient(self):
-        """Return the exact D in Å²/ps from the master equation: uncorrelated part and correction for correlated hops."""
+        """Return the exact D in Å²/ps from the master equation: uncorrelated hops and their correlation."""
         n = len(self.sites)
         matrix, bias, square = np.zeros((n, n)), np.zeros((n, 3)), np.zeros(n)
         for site, hops in enumerate(self.hops):

@@ -83,7 +83,7 @@ class Diffusion:
 
 
 def einstein_fit(times_ps: np.ndarray, msd: np.ndarray, window: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Return slopes [...] and intercepts [...] of straight lines through msd [f,...] in a window of lags (ps, inclusive).
+    """Return slopes [...] and intercepts [...] of straight lines through msd [f,...] in a window of lags in ps.
 
     Ordinary least squares; the lag 0 is left out where the window starts there, since its msd is 0 by definition.
 
@@ -93,13 +93,14 @@ def einstein_fit(times_ps: np.ndarray, msd: np.ndarray, window: tuple[float, flo
     tolerance = 1e-6 * end
     if times_ps[-1] < end - tolerance:
         raise TooShortError(
-            f'the fit window ends at {end:g} ps, but the run has {times_ps[-1]:g} ps: run longer or fit a shorter window.'
+            f'the fit window ends at {end:g} ps, but the run has {times_ps[-1]:g} ps: run longer or fit '
+            'a shorter window.'
         )
     inside = (times_ps >= start - tolerance) & (times_ps <= end + tolerance) & (times_ps > 0)
     if inside.sum() < 3:
         raise TooShortError(
-            f'{inside.sum()} frames lie in the fit window of {start:g} to {end:g} ps, at least 3 are needed: widen the '
-            'window or record the tracers more often.'
+            f'{inside.sum()} frames lie in the fit window of {start:g} to {end:g} ps, at least 3 are needed: widen '
+            'the window or record the tracers more often.'
         )
     times, values = times_ps[inside], msd[inside]
     centred = times - times.mean()

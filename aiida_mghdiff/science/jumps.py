@@ -35,7 +35,8 @@ class Stay(NamedTuple):
     def joined(self, other: Stay) -> Stay:
         """Return both as one stay."""
         blocks = self.blocks + other.blocks
-        return Stay([(self.blocks * x + other.blocks * y) / blocks for x, y in zip(self.mean, other.mean)], blocks)
+        pairs = zip(self.mean, other.mean, strict=True)
+        return Stay([(self.blocks * x + other.blocks * y) / blocks for x, y in pairs], blocks)
 
 
 def count_jumps(positions: np.ndarray, threshold: float, block: int) -> np.ndarray:
@@ -50,7 +51,7 @@ def count_jumps(positions: np.ndarray, threshold: float, block: int) -> np.ndarr
 
 
 def block_means(positions: np.ndarray, block: int) -> np.ndarray:
-    """Return the means [f // block, n, 3] of consecutive blocks of frames; what is left at the end counts to the last."""
+    """Return the means [f // block, n, 3] of consecutive blocks of frames; the last takes what is left at the end."""
     starts = np.arange(max(len(positions) // block, 1)) * block
     sizes = np.diff([*starts, len(positions)])
     return np.add.reduceat(np.asarray(positions, float), starts, axis=0) / sizes[:, None, None]

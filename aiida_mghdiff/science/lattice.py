@@ -9,7 +9,8 @@ as well. With a the distance of nearest neighbours in the close-packed crystal o
   apart) that are the diagonals of an octahedron. One for each host atom.
 
 A host that does not have exactly one octahedral and two tetrahedral sites for each atom is refused. In Mg, random
-displacements of 0.1 Å an axis and strains of a few per cent are harmless; a snapshot at high temperature is too far off.
+displacements of 0.1 Å an axis and strains of a few per cent are harmless; a snapshot at high temperature is too far
+off.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def interstitial_sites(cell: np.ndarray, positions: np.ndarray) -> tuple[np.ndar
     if len(octahedral) != n or len(tetrahedral) != 2 * n:
         raise LatticeError(
             f'the host of {n} atoms has {len(octahedral)} octahedral and {len(tetrahedral)} tetrahedral sites, a '
-            f'close-packed one has {n} and {2 * n}: give an ideal, relaxed or time-averaged hcp crystal without tracers.'
+            f'close-packed one has {n} and {2 * n}: give an ideal, relaxed or averaged hcp crystal without tracers.'
         )
     return octahedral, tetrahedral
 
@@ -129,7 +130,7 @@ def place_tracers(
         if len(chosen) == count:
             return sites[chosen]
     raise PlacementError(
-        f'{count} tracers do not fit into {len(sites)} sites at least {minimum_distance:g} Å apart ({_ATTEMPTS} draws): '
+        f'{count} tracers do not fit into {len(sites)} sites {minimum_distance:g} Å or more apart ({_ATTEMPTS} draws): '
         'lower the number or the distance, or repeat the host more often.'
     )
 
@@ -158,7 +159,7 @@ def _shifts(cell: np.ndarray, reach: float) -> np.ndarray:
 
 
 def _images(cell: np.ndarray, points: np.ndarray, reach: float) -> np.ndarray:
-    """Return points [n,3] of the cell and their images, the points of the cell first; index modulo n is the original."""
+    """Return points [n,3] of the cell and their images, those of the cell first; index modulo n is the original."""
     return (points + _shifts(cell, reach)[:, None]).reshape(-1, 3)
 
 

@@ -18,7 +18,7 @@ def host():
 
 
 def with_sites(cell, positions, sites):
-    """Return distances from each site to host atoms within 2.6 Å, by ASE's neighbour list as an independent reference."""
+    """Return distances from each site to host atoms within 2.6 Å by ASE's neighbour list."""
     atoms = Atoms('Mg' * len(positions) + 'H' * len(sites), [*positions, *sites], cell=cell, pbc=True)
     return neighbor_list('ijd', atoms, {('H', 'Mg'): 2.6})
 
@@ -63,7 +63,8 @@ def test_octahedral_sites_are_wyckoff_2a(host):
 
 def test_tetrahedral_sites_lie_above_and_below_each_atom(host):
     cell, positions = host
-    expected = np.concatenate([positions + [0, 0, 3 / 8 * C], positions - [0, 0, 3 / 8 * C]])
+    up = np.array([0, 0, 3 / 8 * C])
+    expected = np.concatenate([positions + up, positions - up])
     assert matched(cell, lattice.interstitial_sites(cell, positions)[1], expected) < 1e-9
 
 

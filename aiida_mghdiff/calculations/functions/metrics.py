@@ -1,0 +1,88 @@
+"""Errors of a potential on a labelled dataset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.engine import calcfunction
+from ase.data import chemical_symbols
+from ase.formula import Formula
+
+from aiida_mghdiff.calculations.functions.refusals import MismatchError, NotFiniteError, refusing, require_finite
+from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.science import metrics
+from aiida_mghdiff.science.units import EV_IN_MEV, EV_PER_ANGSTROM3_IN_GPA
+
+Arrays = dict[str, np.ndarray]
+
+
+@refusing(MismatchError, NotFiniteError)
+@calcfunction
+def error_metrics(dataset: DatasetData, predictions: orm.ArrayData) -> orm.Dict:
+    """Return RMSE, MAE and R² of energies, forces, and stresses where every configuration has one.
+
+    ``energy_*`` is per atom and raw, ``energy_*_shifted`` after the constant shift of each composition is removed.
+
+    :param predictions: arrays ``energies`` [n] in eV, ``forces`` [N,3] in eV/Å, ``stresses`` [n,6] in eV/Å³, in the
+        order of the dataset.
+    """
+    labels = dataset.get_arrays()
+    names = ('energies', 'forces', 'stresses') if dataset.base.attributes.get('has_stress') else ('energies', 'forces')
+    predicted = {name: predictions.get_array(name) for name in names}
+    for name, values in predicted.items():
+        if values.shape != labels[name].shape:
+            raise MismatchError(
+                f'predicted {name} have shape {values.shape}, those of the dataset {labels[name].shape}: evaluate the '
+                'potential on this very dataset.'
+            )
+    require_finite(**predicted)
+    results = {'n_configurations': len(labels['natoms'])}
+    results |= energy_metrics(labels, predicted) | force_metrics(labels, predicted)
+    return orm.Dict(results | stress_metrics(labels, predicted) if 'stresses' in predicted else results)
+
+
+def energy_metrics(labels: Arrays, predicted: Arrays) -> dict[str, Any]:
+    """Return the errors of the energies per atom, raw and shifted, and the shifts, in meV/atom."""
+    reference, found = (EV_IN_MEV * arrays['energies'] / labels['natoms'] for arrays in (labels, predicted))
+    compositions = formulas(labels)
+    shifts = metrics.composition_shifts(found - reference, compositions)
+    shifted = metrics.remove_shifts(found, compositions, shifts)
+    return (
+        named(metrics.errors(found, reference), 'energy', 'mev_per_atom')
+        | named(metrics.errors(shifted, reference), 'energy', 'mev_per_atom', '_shifted')
+        | {'energy_shifts_mev_per_atom': shifts}
+    )
+
+
+def force_metrics(labels: Arrays, predicted: Arrays) -> dict[str, Any]:
+    """Return the errors of the force components in meV/Å, over all atoms and for each element."""
+    reference, found = EV_IN_MEV * labels['forces'], EV_IN_MEV * predicted['forces']
+    by_element = {
+        chemical_symbols[number]: named(metrics.errors(found[atoms], reference[atoms]), 'force', 'mev_per_angstrom')
+        for number in np.unique(labels['numbers'])
+        for atoms in [labels['numbers'] == number]
+    }
+    return named(metrics.errors(found, reference), 'force', 'mev_per_angstrom') | {'by_element': by_element}
+
+
+def stress_metrics(labels: Arrays, predicted: Arrays) -> dict[str, Any]:
+    """Return the errors of the stress components in GPa."""
+    reference, found = (EV_PER_ANGSTROM3_IN_GPA * arrays['stresses'] for arrays in (labels, predicted))
+    return named(metrics.errors(found, reference), 'stress', 'gpa')
+
+
+def named(errors: dict[str, float | None], quantity: str, unit: str, suffix: str = '') -> dict[str, float | None]:
+    """Return errors by names that say what they are of, and in which unit."""
+    return {
+        f'{quantity}_rmse{suffix}_{unit}': errors['rmse'],
+        f'{quantity}_mae{suffix}_{unit}': errors['mae'],
+        f'{quantity}_r2{suffix}': errors['r2'],
+    }
+
+
+def formulas(labels: Arrays) -> list[str]:
+    """Return the formula of each configuration, written as in the attribute ``formulas`` of the dataset."""
+    frames = np.split(labels['numbers'], np.cumsum(labels['natoms'])[:-1])
+    return [Formula.from_list([chemical_symbols[number] for number in frame]).format('hill') for frame in frames]

@@ -1,0 +1,96 @@
+"""What calcfunctions refuse, and the exit status of each refusal.
+
+A calcfunction that cannot do what is asked ends in an exit code with one clear sentence, never in an exception: the
+sentence is then in ``verdi process list`` and reaches the WorkChain that called it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.engine import ExitCode
+from aiida.engine.processes.functions import FunctionProcess
+
+from aiida_mghdiff.calculations.validation import Check, complete_message
+from aiida_mghdiff.science.arrhenius import TooFewTemperaturesError
+from aiida_mghdiff.science.diffusion import TooShortError
+from aiida_mghdiff.science.lattice import LatticeError, PlacementError
+from aiida_mghdiff.science.sampling import NoStartsError
+
+
+class SettingsError(ValueError):
+    """Settings that are incomplete or wrong."""
+
+
+class NotFiniteError(ValueError):
+    """Numbers that are not finite."""
+
+
+class SegmentsError(ValueError):
+    """Segments that do not make up whole runs of one system."""
+
+
+class MismatchError(ValueError):
+    """Nodes that do not belong together."""
+
+
+REFUSALS: dict[type[ValueError], tuple[int, str, str]] = {
+    SettingsError: (220, 'SETTINGS_INVALID', 'The settings are incomplete or wrong: {message}'),
+    NotFiniteError: (221, 'NOT_FINITE', 'An input holds numbers that are not finite: {message}'),
+    LatticeError: (222, 'HOST_NOT_HCP', 'The host is no hcp crystal: {message}'),
+    PlacementError: (223, 'TRACERS_DO_NOT_FIT', 'The tracers cannot be placed as asked: {message}'),
+    TooShortError: (224, 'RUN_TOO_SHORT', 'The run is too short for the analysis: {message}'),
+    NoStartsError: (225, 'NO_STARTS', 'There are not enough frames to start from: {message}'),
+    SegmentsError: (226, 'SEGMENTS_DO_NOT_JOIN', 'The segments do not make up whole runs: {message}'),
+    TooFewTemperaturesError: (227, 'TOO_FEW_TEMPERATURES', 'There is no line to fit: {message}'),
+    MismatchError: (228, 'NODES_DO_NOT_MATCH', 'The inputs do not belong together: {message}'),
+}
+
+
+def refusing(*refusals: type[ValueError]) -> Callable[[Any], Any]:
+    """Return a decorator that makes a calcfunction end in an exit code where its body raises one of these.
+
+    The exit codes go into the function's process specification. The function itself stays as it is, so that the node
+    of a call keeps its source file.
+    """
+
+    def decorate(function: Any) -> Any:
+        run = function.process_class.run
+
+        async def refusing_run(process: FunctionProcess) -> ExitCode | None:
+            try:
+                return await run(process)
+            except refusals as error:
+                return ExitCode(REFUSALS[type(error)][0], str(error))
+
+        function.process_class.run = refusing_run
+        for status, name, message in map(REFUSALS.get, refusals):
+            function.spec().exit_code(status, f'ERROR_{name}', message=message)
+        return function
+
+    return decorate
+
+
+def read_settings(settings: orm.Dict, keys: Mapping[str, Check]) -> dict[str, Any]:
+    """Return the settings.
+
+    :raises SettingsError: for a missing, unknown or invalid key.
+    """
+    values = settings.get_dict()
+    if message := complete_message(values, keys):
+        raise SettingsError(message.replace('parameters', 'settings', 1))
+    return values
+
+
+def require_finite(**arrays: np.ndarray) -> None:
+    """Refuse arrays that hold NaN or infinity.
+
+    :raises NotFiniteError: with the name of the array.
+    """
+    for name, values in arrays.items():
+        bad = np.count_nonzero(~np.isfinite(values))
+        if bad:
+            raise NotFiniteError(f'{name} has {bad} of {np.size(values)}; look at the run that made it.')
