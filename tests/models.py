@@ -7,6 +7,7 @@ gives an Mg-H potential poor in numbers but sound in kind: hcp Mg stays hcp and 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ def make_tiny_mace(path, elements=('Mg', 'H'), dtype='float64', channels=16, r_m
 
     `fit=False` (or elements other than Mg and H) leaves the readouts random and weak, under a ZBL repulsion.
     """
+    os.environ.setdefault('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')  # e3nn loads a pickle
     import torch
 
     fitted = fit and set(elements) == {'Mg', 'H'}
