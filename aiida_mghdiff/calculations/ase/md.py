@@ -1,0 +1,83 @@
+"""Molecular dynamics in ASE, with any potential that has an ASE calculator."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aiida.engine import CalcJobProcessSpec
+
+from aiida_mghdiff.calculations.md import define_md, start_content, validate_md_inputs
+from aiida_mghdiff.calculations.program import ProgramCalculation
+from aiida_mghdiff.data.md_state import RESTART_FILE
+
+ENGINE = 'ase'
+ARCHITECTURES = ('chgnet', 'mace')
+
+
+def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
+    """Return what is wrong with the inputs, in one sentence."""
+    if message := validate_md_inputs(inputs):
+        return message
+    if {'potential', 'parameters'} <= set(inputs):
+        return _engine_message(inputs) or _step_message(inputs)
+    return None
+
+
+def _engine_message(inputs: dict[str, Any]) -> str | None:
+    architecture, parameters = inputs['potential'].architecture, inputs['parameters']
+    if architecture not in ARCHITECTURES:
+        return f'ASE runs {" and ".join(ARCHITECTURES)} potentials, not {architecture}.'
+    if parameters['evaluator'] != 'torch':
+        return f'parameters: evaluator = {parameters["evaluator"]!r}, but in ASE it is torch.'
+    if architecture == 'chgnet' and parameters['dtype'] != 'float32':
+        return 'parameters: CHGNet computes in float32 only: set dtype to float32.'
+    return None
+
+
+def _step_message(inputs: dict[str, Any]) -> str | None:
+    first_step = inputs['parameters']['first_step']
+    if first_step and 'state' in inputs and inputs['state'].step != first_step:
+        return f'parameters: first_step = {first_step}, but the state is that of step {inputs["state"].step}.'
+    return None
+
+
+class AseMdCalculation(ProgramCalculation):
+    """One run of molecular dynamics in ASE: velocity Verlet, BAOAB Langevin, or this with a Langevin piston."""
+
+    CACHE_VERSION = 1
+    _PROGRAM = 'ase-md'
+    _TEMPORARY_FILES = ('*.npz', 'restart.json')
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define ports and exit codes."""
+        super().define(spec)
+        define_md(spec)
+        spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.ase.md'
+        spec.inputs.validator = validate_inputs
+
+    def program_inputs(self) -> dict[str, Any]:
+        """Return potential, start and, where the state continues this very kind of run, the restart."""
+        return {
+            'potential': self.inputs.potential.description_for_program,
+            **start_content(self.inputs),
+            'restart': self._restart(),
+        }
+
+    def _restart(self) -> dict[str, Any] | None:
+        """Return the random state and cell momentum of the run that this one continues.
+
+        A run that starts at step 0 begins a new one, with its own seed, whatever the state comes from.
+        """
+        state, parameters = self.inputs.get('state'), self.inputs.parameters
+        if state is None or not state.has_restart_file or not parameters['first_step']:
+            return None
+        attributes = state.base.attributes
+        if (attributes.get('engine'), attributes.get('ensemble')) != (ENGINE, parameters['ensemble']):
+            return None
+        return json.loads(state.base.repository.get_object_content(RESTART_FILE))
+
+    def input_files(self) -> list[tuple[str, str, str]]:
+        """Return the model file."""
+        return [self.inputs.potential.copy_entry()]
