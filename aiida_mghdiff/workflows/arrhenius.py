@@ -75,7 +75,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         self.out('msd', {key: self.child(key).outputs.msd for key in done})
         if not done:
             return self.failure()
-        result, node = arrhenius_fit.run_get_node(**done)
+        result, node = arrhenius_fit.run_get_node(**done, metadata={'call_link_label': 'arrhenius_fit'})
         if not node.is_finished_ok:
             return self.failure() or self.exit_codes.ERROR_FIT_FAILED.format(message=node.exit_message)
         self.out('arrhenius', result)

@@ -74,7 +74,9 @@ class MolecularDynamicsWorkChain(ProtocolMixin, WorkChain):
         if parameters['steps'] <= segment_steps.value:
             return parameters
         state = self.last_state()
-        return segment_parameters(parameters, segment_steps, **({} if state is None else {'state': state}))
+        label = {'call_link_label': f'seg{len(self.ctx.segments):03d}_parameters'}
+        start = {} if state is None else {'state': state}
+        return segment_parameters(parameters, segment_steps, **start, metadata=label)
 
     def inspect_segment(self) -> ExitCode | None:
         """Stop where a segment failed for good."""
@@ -90,7 +92,8 @@ class MolecularDynamicsWorkChain(ProtocolMixin, WorkChain):
             nodes = {
                 f'seg{index:03d}_{label}': node
                 for index, segment in enumerate(self.ctx.segments)
-                for label, node in segment.outputs.get(name, {}).items()
+                if name in segment.outputs
+                for label, node in segment.outputs[name].items()
             }
             self.out(name, nodes)
         self.out('state', self.last_state())

@@ -65,7 +65,9 @@ class BarrierWorkChain(ProtocolMixin, WorkChain):
 
     def setup(self) -> ExitCode | None:
         """Place the tracer on the two sites of the path."""
-        ends, node = path_endpoints.run_get_node(self.inputs.host, self.inputs.path)
+        ends, node = path_endpoints.run_get_node(
+            self.inputs.host, self.inputs.path, metadata={'call_link_label': 'endpoints'}
+        )
         if not node.is_finished_ok:
             return self.exit_codes.ERROR_ENDPOINTS_FAILED.format(message=node.exit_message)
         self.ctx.inputs = {'initial': ends['initial'], 'final': ends['final']}

@@ -93,7 +93,9 @@ class MdSegmentWorkChain(BaseRestartWorkChain):
         if state.step <= parameters['first_step']:
             return ProcessHandlerReport(True, self.exit_codes.ERROR_NO_PROGRESS)
         self.report(f'{node.process_label}<{node.pk}> stopped at step {state.step} before its wall time; continuing')
-        self.ctx.inputs['parameters'] = segment_parameters(parameters, orm.Int(parameters['steps']), state)
+        label = {'call_link_label': f'iteration_{self.ctx.iteration + 1:02d}_parameters'}
+        left = orm.Int(parameters['steps'])
+        self.ctx.inputs['parameters'] = segment_parameters(parameters, left, state, metadata=label)
         self.ctx.inputs['state'] = state
         self.ctx.inputs.pop('structure', None)
         return ProcessHandlerReport(True)

@@ -123,7 +123,9 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
 
     def setup(self) -> ExitCode | None:
         """Split the dataset, and lay out the tasks and their order."""
-        parts, node = split_dataset.run_get_node(self.inputs.dataset, self.inputs.split)
+        parts, node = split_dataset.run_get_node(
+            self.inputs.dataset, self.inputs.split, metadata={'call_link_label': 'split'}
+        )
         if not node.is_finished_ok:
             return self.exit_codes.ERROR_SPLIT_FAILED.format(message=node.exit_message)
         self.out('datasets', dict(parts))
@@ -216,8 +218,8 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         """Return the potential that a diffusion run asks for."""
         if not choice.startswith(BEST):
             return self.potential(choice)
-        labels = candidates_of(self.inputs, choice)
-        return self.potential(select_best(**{label: self.ctx.metrics[label] for label in labels}).value)
+        metrics = {label: self.ctx.metrics[label] for label in candidates_of(self.inputs, choice)}
+        return self.potential(select_best(**metrics, metadata={'call_link_label': 'select_best'}).value)
 
     def collect(self) -> None:
         """Turn the predictions of each evaluation that ended into error metrics."""
@@ -225,7 +227,9 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
             kind, _, label = key.partition('_')
             if kind == 'evaluate' and self.is_done(key) and label not in self.ctx.metrics:
                 predictions = self.child(key).outputs.predictions
-                self.ctx.metrics[label] = error_metrics(self.ctx.datasets['test'], predictions)
+                self.ctx.metrics[label] = error_metrics(
+                    self.ctx.datasets['test'], predictions, metadata={'call_link_label': f'metrics_{label}'}
+                )
 
     def results(self) -> ExitCode | None:
         """Give all outputs; end in the exit code that names what failed, if anything did."""

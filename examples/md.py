@@ -1,0 +1,44 @@
+"""MD of one H in magnesium: ``verdi run examples/md.py --help``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from aiida import orm
+from aiida.engine import run_get_node
+from common import load_codes, load_potential, make_host
+
+from aiida_mghdiff.calculations.functions.supercell import build_supercell
+from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
+
+
+@click.command()
+@click.option(
+    '--computer', default='mghdiff-localhost', show_default=True, help='Where `aiida-mghdiff setup` made codes.'
+)
+@click.option('--potential', type=click.Path(path_type=Path, exists=True), help='MACE model; CHGNet without.')
+@click.option('--protocol', default='demo', show_default=True)
+@click.option('--temperature', default=600.0, show_default=True, help='K')
+def main(computer: str, potential: Path | None, protocol: str, temperature: float) -> None:
+    """Run NVT and print where the results are."""
+    settings = orm.Dict({'tracer_element': 'H', 'tracer_count': 1, 'seed': 1, 'minimum_distance': 2.0})
+    builder = MolecularDynamicsWorkChain.get_builder_from_protocol(
+        load_codes(computer),
+        load_potential(potential),
+        build_supercell(make_host(2), settings),
+        ensemble='nvt',
+        temperature_k=temperature,
+        seed=1,
+        protocol=protocol,
+    )
+    outputs, node = run_get_node(builder)
+    if not node.is_finished_ok:
+        raise click.ClickException(f'{node.process_label}<{node.pk}> [{node.exit_status}] {node.exit_message}')
+    for label, results in sorted(outputs['results'].items()):
+        click.echo(f'{label}: mean temperature {results["mean_temperature_k"]:.0f} K, evaluator {results["evaluator"]}')
+    click.echo(f'state {outputs["state"].uuid}; more: verdi process show {node.pk}')
+
+
+if __name__ == '__main__':
+    main()

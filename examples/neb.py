@@ -1,0 +1,41 @@
+"""A barrier of H in magnesium: ``verdi run examples/neb.py --help``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from aiida.engine import run_get_node
+from common import load_codes, load_potential, make_host
+
+from aiida_mghdiff.workflows.neb import BarrierWorkChain
+
+
+@click.command()
+@click.option(
+    '--computer', default='mghdiff-localhost', show_default=True, help='Where `aiida-mghdiff setup` made codes.'
+)
+@click.option('--potential', type=click.Path(path_type=Path, exists=True), help='MACE model; CHGNet without.')
+@click.option('--protocol', default='demo', show_default=True)
+@click.option('--path', default='O-T', show_default=True, help='O-O c, O-O ab, O-T or T-T')
+@click.option('--vibrations', is_flag=True, help='Also vibrations at minima and saddle point.')
+def main(computer: str, potential: Path | None, protocol: str, path: str, vibrations: bool) -> None:
+    """Run ciNEB and print the barriers both ways."""
+    builder = BarrierWorkChain.get_builder_from_protocol(
+        load_codes(computer),
+        load_potential(potential),
+        make_host(2),
+        path=path,
+        vibrations=vibrations,
+        protocol=protocol,
+    )
+    outputs, node = run_get_node(builder)
+    if not node.is_finished_ok:
+        raise click.ClickException(f'{node.process_label}<{node.pk}> [{node.exit_status}] {node.exit_message}')
+    barrier = outputs['barrier']
+    click.echo(f'{path}: {barrier["forward_barrier_ev"]:.3f} eV, back {barrier["reverse_barrier_ev"]:.3f} eV')
+    click.echo(f'{barrier.uuid}; more: verdi process show {node.pk}')
+
+
+if __name__ == '__main__':
+    main()

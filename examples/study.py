@@ -1,0 +1,45 @@
+"""The whole study: ``verdi run examples/study.py --help``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from aiida.engine import run_get_node, submit
+from common import DATASET, load_codes, load_dataset, load_potential, make_host
+
+from aiida_mghdiff.report import result_table, write_report
+from aiida_mghdiff.workflows.study import StudyWorkChain
+
+
+@click.command()
+@click.option(
+    '--computer', default='mghdiff-localhost', show_default=True, help='Where `aiida-mghdiff setup` made codes.'
+)
+@click.option('--dataset', type=click.Path(path_type=Path, exists=True), default=DATASET, show_default=True)
+@click.option('--foundation', type=click.Path(path_type=Path, exists=True), help='MACE model to fine-tune.')
+@click.option('--protocol', default='demo', show_default=True)
+@click.option('--report', 'folder', type=click.Path(path_type=Path), help='Wait, and write the report here.')
+def main(computer: str, dataset: Path, foundation: Path | None, protocol: str, folder: Path | None) -> None:
+    """Submit the study to the daemon, or run it here and write its report."""
+    repeats = StudyWorkChain.get_protocol_inputs(protocol)['repeats']
+    potentials = {'chgnet_mp': load_potential(None)} | ({'mace_mp': load_potential(foundation)} if foundation else {})
+    builder = StudyWorkChain.get_builder_from_protocol(
+        load_codes(computer),
+        load_dataset(dataset),
+        make_host(repeats['host'][0]),
+        make_host(repeats['neb_host'][0]),
+        potentials=potentials,
+        protocol=protocol,
+    )
+    if folder is None:
+        click.echo(f'submitted; follow it: verdi process status {submit(builder).pk}')
+        return
+    _, node = run_get_node(builder)
+    click.echo(result_table(write_report(node, folder)))
+    if not node.is_finished_ok:
+        raise click.ClickException(f'{node.process_label}<{node.pk}> [{node.exit_status}] {node.exit_message}')
+
+
+if __name__ == '__main__':
+    main()
