@@ -1,0 +1,142 @@
+"""Molecular dynamics in LAMMPS with a MACE potential."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from aiida import orm
+from aiida.common.datastructures import CalcInfo, CodeInfo, CodeRunMode
+from aiida.common.folders import Folder
+from aiida.engine import CalcJobProcessSpec
+from aiida_lammps.calculations.raw import LammpsRawCalculation
+
+from aiida_mghdiff.calculations.lammps import script
+from aiida_mghdiff.calculations.md import define_md, start_symbols, validate_md_inputs
+from aiida_mghdiff.calculations.program import define_common_exit_codes
+from aiida_mghdiff.data.md_state import RESTART_FILE
+from aiida_mghdiff.formats.lammps import write_data
+
+ENGINE = 'lammps'
+_RESERVE = 0.05
+
+
+def validate_inputs(inputs: dict[str, Any], context: Any = None) -> str | None:
+    """Return what is wrong with the inputs, in one sentence."""
+    if message := validate_md_inputs(inputs, context):
+        return message
+    if not {'potential', 'parameters'} <= set(inputs):
+        return None
+    if inputs['potential'].architecture != 'mace':
+        return f'LAMMPS runs mace potentials here, not {inputs["potential"].architecture}.'
+    first_step = inputs['parameters']['first_step']
+    if first_step and 'state' in inputs and inputs['state'].step != first_step:
+        return f'parameters: first_step = {first_step}, but the state is that of step {inputs["state"].step}.'
+    return None
+
+
+class LammpsMdCalculation(LammpsRawCalculation):
+    """One run of molecular dynamics: velocity Verlet, with Langevin noise, or this with an isotropic barostat.
+
+    The Code is ``mghdiff-lmp``, or an ``lmp`` built with ML-MACE. The latter reads a converted model, which the
+    program of ``convert_code`` (``mace_create_lammps_model``) makes in the same job, right before.
+    """
+
+    CACHE_VERSION = 1
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define ports and exit codes."""
+        super().define(spec)
+        for name in ('script', 'files', 'filenames'):
+            del spec.inputs[name]
+        options = spec.inputs['metadata']['options']
+        options['parser_name'].default = 'mghdiff.lammps.md'
+        options['resources'].default = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
+        options['withmpi'].default = False
+        spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete settings.')
+        spec.input(
+            'convert_code',
+            valid_type=orm.AbstractCode,
+            required=False,
+            help='`mace_create_lammps_model`, for a Code that is an `lmp` built with MACE; `mghdiff-lmp` needs none.',
+        )
+        define_md(spec)
+        spec.default_output_node = 'results'
+        define_common_exit_codes(spec)
+        spec.inputs.validator = validate_inputs
+
+    def prepare_for_submission(self, folder: Folder) -> CalcInfo:
+        """Write script and start, and list the files of the inputs."""
+        with folder.open(self.inputs.metadata.options.input_filename, 'w') as handle:
+            handle.write(self._script())
+        if not self._reads_restart:
+            with folder.open(script.DATA_FILE, 'w') as handle:
+                self._write_start(handle)
+        calcinfo = CalcInfo()
+        calcinfo.codes_info = list(self._codes())
+        calcinfo.codes_run_mode = CodeRunMode.SERIAL
+        calcinfo.local_copy_list = list(self._files())
+        calcinfo.retrieve_list = [self.inputs.metadata.options.output_filename, *self._additional_files()]
+        calcinfo.retrieve_temporary_list = ['*.dump', '*.txt', script.RESTART_OUT]
+        return calcinfo
+
+    def _script(self) -> str:
+        wall = self.inputs.metadata.options.get('max_wallclock_seconds')
+        return script.md_script(
+            self.inputs.parameters.get_dict(),
+            self._types(),
+            draws_velocities='structure' in self.inputs,
+            reads_restart=self._reads_restart,
+            head=self.inputs.potential.base.attributes.get('head'),
+            wall_seconds=int(wall * (1 - _RESERVE)) if wall else None,
+        )
+
+    def _types(self) -> list[str]:
+        """Return the element of each LAMMPS atom type, the tracer last."""
+        tracer = self.inputs.parameters['tracer_element']
+        return [*sorted(set(start_symbols(self.inputs)) - {tracer}), tracer]
+
+    @property
+    def _reads_restart(self) -> bool:
+        """Whether the state continues a run under this barostat; a run from step 0 begins a new one."""
+        state, parameters = self.inputs.get('state'), self.inputs.parameters
+        if state is None or not state.has_restart_file or not parameters['first_step']:
+            return False
+        attributes = state.base.attributes
+        return (attributes.get('engine'), attributes.get('ensemble')) == (ENGINE, parameters['ensemble'])
+
+    def _write_start(self, handle: Any) -> None:
+        if 'structure' in self.inputs:
+            atoms, velocities = self.inputs.structure.get_ase(), None
+        else:
+            atoms = self.inputs.state.get_atoms()
+            velocities = self.inputs.state.get_array('velocities') * 1e3  # Å/ps
+        symbols = atoms.get_chemical_symbols()
+        write_data(handle, self._types(), symbols, atoms.cell.array, atoms.positions, velocities)
+
+    def _codes(self) -> Iterator[CodeInfo]:
+        options = self.inputs.metadata.options
+        if 'convert_code' in self.inputs:
+            head = self.inputs.potential.base.attributes.get('head')
+            dtype = self.inputs.parameters['dtype']
+            arguments = [script.POTENTIAL_FILE, '--dtype', dtype, *(['--head', head] if head else [])]
+            yield _code_info(self.inputs.convert_code, arguments, 'convert.log')
+        yield _code_info(self.inputs.code, ['-in', options.input_filename], options.output_filename)
+
+    def _files(self) -> Iterator[tuple[str, str, str]]:
+        yield self.inputs.potential.copy_entry()
+        if self._reads_restart:
+            yield (self.inputs.state.uuid, RESTART_FILE, script.RESTART_IN)
+
+    def _additional_files(self) -> list[str]:
+        settings = self.inputs.settings.get_dict() if 'settings' in self.inputs else {}
+        return settings.get('additional_retrieve_list', [])
+
+
+def _code_info(code: orm.AbstractCode, arguments: list[str], stdout: str) -> CodeInfo:
+    info = CodeInfo()
+    info.code_uuid = code.uuid
+    info.cmdline_params = arguments
+    info.stdout_name = stdout
+    return info

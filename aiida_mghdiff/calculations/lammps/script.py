@@ -1,0 +1,131 @@
+"""The LAMMPS script of a molecular-dynamics run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from aiida_mghdiff.data.potential import FILENAME as POTENTIAL_FILE
+
+DATA_FILE = 'start.data'
+RESTART_IN = 'start.restart'
+RESTART_OUT = 'final.restart'
+TRACER_DUMP, FRAME_DUMP, FINAL_DUMP = 'tracers.dump', 'frames.dump', 'final.dump'
+CENTRE_SERIES, FRAME_SERIES, THERMO_SERIES = 'centre.txt', 'frames.txt', 'thermo.txt'
+
+#: What ``mace_create_lammps_model`` makes of the model file, and what ``mghdiff-lmp`` takes the model's name from.
+CONVERTED_FILE = f'{POTENTIAL_FILE}-lammps.pt'
+
+THERMOSTATS = {'nve': None, 'nvt': 'LAMMPS fix langevin (zero yes)', 'npt': 'LAMMPS fix langevin (zero yes)'}
+BAROSTATS = {'nve': None, 'nvt': None, 'npt': 'LAMMPS fix nph iso (Martyna-Tobias-Klein)'}
+
+#: A run is stopped above this multiple of its temperature, and not below the floor.
+RUNAWAY_FACTOR, RUNAWAY_FLOOR_K = 10.0, 3000.0
+
+_PROGRESS_LINES = 100
+_BAR_PER_GPA = 1e4
+
+
+def md_script(
+    parameters: dict[str, Any],
+    types: list[str],
+    *,
+    draws_velocities: bool,
+    reads_restart: bool,
+    head: str | None = None,
+    wall_seconds: int | None = None,
+) -> str:
+    """Return the script of one run; a LAMMPS with MACE and ``mghdiff-lmp`` run the same text.
+
+    :param parameters: complete MD parameters.
+    :param types: element of each LAMMPS atom type, the tracer last.
+    :param draws_velocities: whether the start has no velocities.
+    :param reads_restart: whether to start from LAMMPS' own restart file, which has the state of the barostat.
+    :param wall_seconds: when the run is to stop by itself, so that its final state is still written.
+    """
+    lines = [
+        *_setup(parameters, types, reads_restart, head),
+        *_dynamics(parameters, draws_velocities),
+        *_recording(parameters),
+        *([f'timer timeout {wall_seconds} every 1'] if wall_seconds else []),
+        f'run {parameters["steps"]}',
+        f'write_dump all custom {FINAL_DUMP} id xu yu zu vx vy vz modify sort id format float %.17g',
+        *([f'write_restart {RESTART_OUT}'] if parameters['ensemble'] == 'npt' else []),
+    ]
+    return '\n'.join(lines) + '\n'
+
+
+def _setup(parameters: dict[str, Any], types: list[str], reads_restart: bool, head: str | None) -> list[str]:
+    options = f'evaluator={parameters["evaluator"]} dtype={parameters["dtype"]}'
+    return [
+        '# Molecular dynamics by aiida-mghdiff. The next comment is for mghdiff-lmp.',
+        f'# mghdiff {options}' + (f' head={head}' if head else ''),
+        'units metal',
+        'atom_style atomic',
+        'atom_modify map yes',
+        'newton on',
+        'box tilt large',
+        f'read_restart {RESTART_IN}' if reads_restart else f'read_data {DATA_FILE}',
+        f'reset_timestep {parameters["first_step"]}',
+        'pair_style mace no_domain_decomposition',
+        f'pair_coeff * * {CONVERTED_FILE} {" ".join(types)}',
+        f'group tracer type {len(types)}',
+        'group host subtract all tracer',
+    ]
+
+
+def _dynamics(parameters: dict[str, Any], draws_velocities: bool) -> list[str]:
+    temperature, ensemble = parameters['temperature_k'], parameters['ensemble']
+    lines = [f'timestep {parameters["time_step_fs"] * 1e-3!r}']
+    if draws_velocities:
+        lines.append(f'velocity all create {temperature} {parameters["seed"]} mom yes rot no dist gaussian')
+    lines.append(f'fix integrate all {_barostat(parameters) if ensemble == "npt" else "nve"}')
+    if ensemble != 'nve':
+        damping, seed = 1 / parameters['friction_per_ps'], thermostat_seed(parameters)
+        lines.append(f'fix thermostat all langevin {temperature} {temperature} {damping!r} {seed} zero yes')
+    return lines
+
+
+def _barostat(parameters: dict[str, Any]) -> str:
+    pressure = parameters['pressure_gpa'] * _BAR_PER_GPA
+    # the fixed point keeps the corner of the box at the origin, where the next segment starts it
+    return f'nph iso {pressure!r} {pressure!r} {parameters["barostat_time_ps"]!r} fixedpoint 0 0 0'
+
+
+def thermostat_seed(parameters: dict[str, Any]) -> int:
+    """Return the seed of the thermostat: another one in each segment, or segments would repeat the same noise."""
+    sequence = np.random.SeedSequence([parameters['seed'], parameters['first_step']])
+    return int(sequence.generate_state(1)[0]) % 900_000_000 + 1
+
+
+def _recording(parameters: dict[str, Any]) -> list[str]:
+    every = max(1, parameters['steps'] // _PROGRESS_LINES)
+    limit = max(RUNAWAY_FACTOR * parameters['temperature_k'], RUNAWAY_FLOOR_K)
+    tracer, frame, thermo = (parameters[f'{name}_stride'] for name in ('tracer', 'frame', 'thermo'))
+    return [
+        'compute centre host com',
+        'variable now equal step',
+        f'variable done equal step-{parameters["first_step"]}',
+        f'variable time equal step*{parameters["time_step_fs"] * 1e-3!r}',
+        *(f'variable {name} equal {name}' for name in ('temp', 'pe', 'ke', 'etotal', 'press', 'vol')),
+        *(f'variable centre_{name} equal c_centre[{axis}]' for axis, name in enumerate('xyz', 1)),
+        f'dump tracers tracer custom {tracer} {TRACER_DUMP} id xu yu zu',
+        'dump_modify tracers sort id format float %.10g first yes',
+        _print_fix('centre', tracer, ('now', 'centre_x', 'centre_y', 'centre_z'), CENTRE_SERIES),
+        f'dump frames all custom {frame} {FRAME_DUMP} id xu yu zu vx vy vz',
+        'dump_modify frames sort id format float %.17g first yes',
+        _print_fix('frames', frame, ('now', 'etotal'), FRAME_SERIES),
+        _print_fix('thermo', thermo, ('now', 'temp', 'pe', 'ke', 'press', 'vol'), THERMO_SERIES),
+        f'fix progress all print {every} "progress ${{done}}/{parameters["steps"]} '
+        't=$(v_time:%.4f)ps E=$(v_etotal:%.4f)eV T=$(v_temp:%.1f)K"',
+        f'fix runaway all halt {every} v_temp > {limit!r} error soft',
+        'thermo_style custom step temp pe ke press vol',
+        f'thermo {every}',
+        'thermo_modify flush yes',
+    ]
+
+
+def _print_fix(name: str, stride: int, variables: tuple[str, ...], file: str) -> str:
+    values = ' '.join(f'${{{variable}}}' for variable in variables)
+    return f'fix {name} all print {stride} "{values}" file {file} screen no title "# {" ".join(variables)}"'

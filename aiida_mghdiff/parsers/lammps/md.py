@@ -1,0 +1,173 @@
+"""Parser of molecular dynamics in LAMMPS."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from aiida.engine import ExitCode
+from aiida.parsers.parser import Parser
+
+from aiida_mghdiff.calculations.lammps import script
+from aiida_mghdiff.calculations.lammps.md import ENGINE
+from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.lammps import Dump, LammpsFrame, read_dump, read_series
+from aiida_mghdiff.parsers.md import MdRun, emit_md_outputs
+from aiida_mghdiff.parsers.program import named_failure
+
+_LAUNCHER = re.compile(r'^mghdiff-lmp (\S+ sources \S+)$', re.MULTILINE)
+_EVALUATOR = re.compile(r'^mghdiff-lmp: evaluator (\S+) \S+ dtype \S+ \((.*)\)$', re.MULTILINE)
+_VERSIONS = re.compile(r'^mghdiff-lmp: versions (\{.*\})$', re.MULTILINE)
+_LAMMPS = re.compile(r'^LAMMPS \((.*)\)$', re.MULTILINE)
+_ERROR = re.compile(r'^ERROR.*$', re.MULTILINE)
+_HALTED = re.compile(r'^.*condition for fix-id runaway met.*$', re.MULTILINE)
+_RUNAWAY = re.compile(r'Lost atoms|Non-numeric|Out of range atoms|NaN', re.IGNORECASE)
+_NO_MEMORY = re.compile(r'bad_alloc|out of memory|Failed to (?:re)?allocate|MemoryError', re.IGNORECASE)
+_GPA_PER_BAR = 1e-4
+_POSITIONS, _VELOCITIES = ('xu', 'yu', 'zu'), ('vx', 'vy', 'vz')
+
+
+class LammpsMdParser(Parser):
+    """Gives the outputs that every MD job has, also of a run that stopped before its wall time or ran away."""
+
+    CACHE_VERSION = 1
+
+    def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
+        """Emit the outputs; return the exit code of what went wrong."""
+        files = Path(retrieved_temporary_folder or '')
+        stdout = self._stdout()
+        if (files / script.FINAL_DUMP).is_file():
+            return self._parse_run(stdout, files)
+        return self.failure(stdout)
+
+    def _stdout(self) -> str:
+        name = self.node.get_option('output_filename')
+        repository = self.retrieved.base.repository
+        return repository.get_object_content(name) if name in repository.list_object_names() else ''
+
+    def failure(self, stdout: str) -> ExitCode:
+        """Return the exit code of a run without a final state."""
+        codes, stderr = self.exit_codes, self.node.get_scheduler_stderr() or ''
+        if named := named_failure(stdout):
+            return codes[f'ERROR_{named[0]}'].format(message=named[1])
+        if match := _NO_MEMORY.search(stdout + stderr):
+            return codes.ERROR_OUT_OF_MEMORY.format(message=match[0])
+        if errors := _ERROR.findall(stdout):
+            if _RUNAWAY.search(errors[-1]):
+                return codes.ERROR_TEMPERATURE_RUNAWAY.format(message=errors[-1])
+            return codes.ERROR_PARSER_DETECTED_LAMMPS_RUN_ERROR.format(error=errors[-1])
+        lines = [line for line in stderr.splitlines() if line.strip()]
+        if 'Traceback' in stderr:
+            return codes.ERROR_PROGRAM_CRASHED.format(message=lines[-1])
+        return codes.ERROR_OUTPUT_MISSING.format(message=lines[-1] if lines else script.FINAL_DUMP)
+
+    def _parse_run(self, stdout: str, files: Path) -> ExitCode | None:
+        try:
+            run = read_run(self._start(), self.node.inputs.parameters.get_dict(), stdout, files)
+        except (FormatError, OSError, KeyError, ValueError) as error:
+            return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=f'{type(error).__name__}: {error}')
+        if (match := _EVALUATOR.search(stdout)) and 'not used' in match[2]:
+            self.logger.warning(f'evaluator {match[1]}: {match[2]}')
+        completed = emit_md_outputs(self.out, run)
+        if halted := _HALTED.search(stdout):
+            return self.exit_codes.ERROR_TEMPERATURE_RUNAWAY.format(message=halted[0])
+        return None if completed else self.exit_codes.ERROR_OUT_OF_WALLTIME
+
+    def _start(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return numbers [n] and cell [3,3] of the start."""
+        inputs = self.node.inputs
+        atoms = inputs.structure.get_ase() if 'structure' in inputs else inputs.state.get_atoms()
+        return atoms.numbers, atoms.cell.array
+
+
+def read_run(start: tuple[np.ndarray, np.ndarray], parameters: dict[str, Any], stdout: str, files: Path) -> MdRun:
+    """Return the run whose files are in a folder.
+
+    :param start: numbers [n] and cell [3,3] that the run started with.
+    :raises FormatError: for a damaged file.
+    """
+    numbers, cell = start
+    frame, ensemble = LammpsFrame.of_cell(cell), parameters['ensemble']
+    tracers, centres = _recorded(files, script.TRACER_DUMP, script.CENTRE_SERIES, parameters, 'tracer_stride')
+    frames, energies = _recorded(files, script.FRAME_DUMP, script.FRAME_SERIES, parameters, 'frame_stride')
+    final = read_dump(files / script.FINAL_DUMP)
+    restart = files / script.RESTART_OUT
+
+    def cells(dump: Dump) -> np.ndarray:
+        """Return the cells of a dump; one that does not change is the very one of the start."""
+        return frame.from_lammps(dump.cells) if ensemble == 'npt' else np.tile(cell, (len(dump.steps), 1, 1))
+
+    return MdRun(
+        parameters=parameters,
+        numbers=numbers,
+        tracer_positions=frame.from_lammps(tracers.vectors(*_POSITIONS)),
+        host_centre=frame.from_lammps(np.stack([centres[f'centre_{axis}'] for axis in 'xyz'], axis=-1)),
+        tracer_steps=tracers.steps,
+        tracer_cells=cells(tracers) if ensemble == 'npt' else cell,
+        frame_steps=frames.steps,
+        frame_positions=frame.from_lammps(frames.vectors(*_POSITIONS)),
+        frame_velocities=frame.from_lammps(frames.vectors(*_VELOCITIES)) * 1e-3,
+        frame_cells=cells(frames),
+        frame_energies=energies['etotal'],
+        thermo=_read_thermo(files, parameters),
+        final_step=int(final.steps[0]),
+        final_positions=frame.from_lammps(final.vectors(*_POSITIONS)[0]),
+        final_velocities=frame.from_lammps(final.vectors(*_VELOCITIES)[0]) * 1e-3,
+        final_cell=cells(final)[0],
+        restart=restart.read_bytes() if restart.is_file() else None,
+        engine=ENGINE,
+        thermostat=script.THERMOSTATS[ensemble],
+        barostat=script.BAROSTATS[ensemble],
+        evaluator=read_evaluator(stdout),
+        versions=read_versions(stdout),
+    )
+
+
+def _recorded(
+    files: Path, dump_name: str, series_name: str, parameters: dict[str, Any], stride: str
+) -> tuple[Dump, dict[str, np.ndarray]]:
+    """Return a dump and a series at the steps that both have and that belong to this run."""
+    dump, series = read_dump(files / dump_name), read_series(files / series_name)
+    steps = series['now'].astype(int)
+    common = np.intersect1d(dump.steps, steps)
+    common = common[_belongs(common, parameters, stride)]
+    return dump.select(np.isin(dump.steps, common)), {
+        key: values[np.isin(steps, common)] for key, values in series.items()
+    }
+
+
+def _belongs(steps: np.ndarray, parameters: dict[str, Any], stride: str) -> np.ndarray:
+    """Return which steps are recorded: multiples of the stride after the first step, and step 0 itself."""
+    return (steps % parameters[stride] == 0) & ((steps > parameters['first_step']) | (steps == 0))
+
+
+def _read_thermo(files: Path, parameters: dict[str, Any]) -> dict[str, np.ndarray]:
+    series = read_series(files / script.THERMO_SERIES)
+    kept = _belongs(series['now'].astype(int), parameters, 'thermo_stride')
+    series = {key: values[kept] for key, values in series.items()}
+    return {
+        'steps': series['now'].astype(int),
+        'temperature_k': series['temp'],
+        'potential_energy_ev': series['pe'],
+        'kinetic_energy_ev': series['ke'],
+        'pressure_gpa': series['press'] * _GPA_PER_BAR,
+        'volume_a3': series['vol'],
+    }
+
+
+def read_evaluator(stdout: str) -> str:
+    """Return what evaluated the potential: ``symmetrix`` or ``torch`` of the launcher, or LAMMPS' own pair style."""
+    match = _EVALUATOR.search(stdout)
+    return match[1] if match else 'pair_style mace'
+
+
+def read_versions(stdout: str) -> dict[str, str]:
+    """Return the versions that LAMMPS and the launcher print."""
+    versions = json.loads(match[1]) if (match := _VERSIONS.search(stdout)) else {}
+    for name, pattern in (('LAMMPS', _LAMMPS), ('mghdiff-lmp', _LAUNCHER)):
+        if match := pattern.search(stdout):
+            versions[name] = match[1]
+    return versions
