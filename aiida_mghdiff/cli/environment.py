@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from aiida_mghdiff.schedulers.direct import set_slots
 
 if TYPE_CHECKING:
+    from aiida.engine.daemon.client import DaemonClient
     from aiida.manage.configuration.profile import Profile
     from aiida.orm import Computer, InstalledCode
 
@@ -94,8 +95,18 @@ def start_daemon(workers: int = 1) -> None:
     # AiiDA looks for `verdi` on PATH alone: not there, or another one, where this environment is not activated
     client.VERDI_BIN = shutil.which('verdi', path=str(Path(sys.executable).parent)) or client.VERDI_BIN
     daemon = client.get_daemon_client()
-    if not daemon.is_daemon_running:
+    if not _answers(daemon):
         daemon.start_daemon(number_workers=workers, timeout=_DAEMON_TIMEOUT_SECONDS)
+
+
+def _answers(daemon: DaemonClient) -> bool:
+    """Whether the daemon lives: its process id file alone outlives a power cut."""
+    from aiida.engine.daemon.client import DaemonException
+
+    try:
+        return daemon.is_daemon_running and bool(daemon.get_status(timeout=_DAEMON_TIMEOUT_SECONDS))
+    except DaemonException:
+        return False
 
 
 def stop_daemon() -> None:
@@ -103,7 +114,7 @@ def stop_daemon() -> None:
     from aiida.engine.daemon.client import get_daemon_client
 
     client = get_daemon_client()
-    if client.is_daemon_running:
+    if _answers(client):
         client.stop_daemon(wait=True, timeout=_DAEMON_TIMEOUT_SECONDS)
 
 

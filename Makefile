@@ -1,0 +1,72 @@
+# make demo        environment, an AiiDA profile of its own in demo/, a whole study at demo size, a report
+# make test        environment, the tests without the slow ones        make test-all   every test
+# make venv        the environment alone: .venv with an editable install, the engines and the test tools
+# make lint        style and import contracts       make docs   the manual      make bench   the benchmarks
+# make clean       build products and caches        make clean-demo   the demo (its daemon is stopped first)
+# make distclean   clean, and the environment
+#
+# Variables: PYTHON (3.11 or newer), VENV, PYTEST_FLAGS; PROTOCOL=smoke and FOUNDATION=file.model for the demo;
+# TORCH_INDEX: where torch comes from. Empty: the default index, which on Linux means the CUDA build (some GB).
+# A machine without a GPU saves them with TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH_INDEX ?=
+PROTOCOL ?=
+FOUNDATION ?=
+PYTEST_FLAGS ?=
+
+BIN := $(abspath $(VENV))/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+export PATH := $(BIN):$(PATH)
+
+.PHONY: venv demo test test-all lint docs bench clean clean-demo distclean
+
+venv: $(VENV)/.installed
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, make PYTHON=... names it")'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# torch first and by itself: what depends on it must not choose another build
+$(VENV)/.torch: $(VENV)/.created constraints.txt
+	$(PIP) install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml
+	$(PIP) install --quiet -c constraints.txt -e '.[engines,tests,tools]'
+	touch $@
+
+demo: venv
+	$(BIN)/aiida-mghdiff demo --directory demo $(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(FOUNDATION),--foundation '$(FOUNDATION)')
+
+test: venv
+	$(BIN)/python -m pytest -m 'not slow' $(PYTEST_FLAGS)
+
+test-all: venv
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+docs: venv
+	$(PIP) install --quiet -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+bench: venv
+	set -e; for file in benchmarks/bench_*.py; do $(BIN)/python $$file; done
+
+clean:
+	rm -rf build dist docs/_build *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+clean-demo:
+	if [ -d demo/.aiida ]; then $(BIN)/aiida-mghdiff profile --stop demo; fi
+	rm -rf demo
+
+distclean: clean
+	rm -rf $(VENV)

