@@ -69,8 +69,8 @@ def scale_structure(structure: orm.StructureData, volume: orm.Float) -> orm.Stru
 def scale_factor(cell: np.ndarray, volume: orm.Float) -> float:
     """Return the factor of all lengths that gives the cell a volume in Å³.
 
-    :raises SettingsError: for a volume that is not positive and finite.
+    :raises SettingsError: for a volume that is not positive.
     """
-    if not 0 < volume.value < np.inf:
+    if not volume.value > 0:
         raise SettingsError(f'volume = {volume.value} Å³ is not a positive number.')
     return float(np.cbrt(volume.value / abs(np.linalg.det(cell))))

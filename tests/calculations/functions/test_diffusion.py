@@ -1,0 +1,142 @@
+"""Diffusion coefficients from nodes."""
+
+import numpy as np
+import pytest
+from aiida import orm
+from hops import O_T, RATTLING, T_O, Network, trajectory
+
+from aiida_mghdiff.calculations.functions.diffusion import diffusion_coefficient
+from aiida_mghdiff.data.tracers import TracerTrajectoryData
+
+SETTINGS = {
+    'fit_start_ps': 0.0,
+    'fit_end_ps': 10.0,
+    'jump_threshold': 1.63,
+    'jump_length': 1.96,
+    'jump_averaging_ps': 0.1,
+}
+RATES = RATTLING | {T_O: 0.2, O_T: 0.1}
+CELL = Network(RATES).cell
+
+
+def segment(positions, first_step=0, temperature=500.0, centre=None, **changes):
+    centre = np.zeros((len(positions), 3)) if centre is None else centre
+    attributes = {
+        'first_step': first_step,
+        'stride': 50,
+        'time_step_fs': 1.0,
+        'tracer_element': 'H',
+        'host_elements': ['Mg'],
+        'ensemble': 'nve',
+        'mean_temperature_k': temperature,
+    }
+    return TracerTrajectoryData.from_arrays(positions, centre, cell=CELL, **attributes | changes)
+
+
+@pytest.fixture(scope='module')
+def walks():
+    return [trajectory(RATES, 4000, 0.05, 6, seed)[0] for seed in (1, 2, 3)]
+
+
+@pytest.fixture(scope='module')
+def result(walks):
+    temperatures = (490.0, 500.0, 516.0)
+    segments = {
+        f'r{i}_s0': segment(walk, temperature=t) for i, (walk, t) in enumerate(zip(walks, temperatures, strict=True))
+    }
+    return diffusion_coefficient(orm.Dict(SETTINGS), **segments)
+
+
+def test_known_coefficient_in_si(result):
+    values = result['diffusion'].get_dict()
+    exact = Network(RATES).diffusion_coefficient() * 1e-8
+    assert values['diffusing'] is True
+    assert values['diffusion_coefficient_m2_s'] == pytest.approx(exact, rel=0.25)
+    assert values['ci95_m2_s'][0] < exact < values['ci95_m2_s'][1]
+    assert values['upper_bound_m2_s'] is None
+    assert values['temperature_k'] == pytest.approx(502)
+    assert values['replica_temperatures_k'] == [490, 500, 516]
+    assert (values['n_replicas'], values['tracer_count']) == (3, 6)
+    assert values['total_time_ps'] == pytest.approx(3 * 199.95)
+    assert values['jump_count'] == sum(values['replica_jump_counts']) > 1000
+
+
+def test_arrays_reproduce_the_fit(result):
+    arrays = result['msd']
+    lags, msd = arrays.get_array('lag_times_ps'), arrays.get_array('msd')
+    assert msd.shape == (3, len(lags), 3)
+    assert lags[-1] == pytest.approx(99.95)
+    inside = (lags > 0) & (lags <= 10)
+    slope, intercept = np.polyfit(lags[inside], msd[1][inside].sum(axis=-1), 1)
+    assert slope == pytest.approx(arrays.get_array('slopes')[1].sum())
+    assert intercept == pytest.approx(arrays.get_array('intercepts')[1].sum())
+    replica = result['diffusion']['replica_diffusion_coefficients_m2_s'][1]
+    assert replica == pytest.approx(slope / 6 * 1e-8)
+
+
+def test_segments_and_drift_of_the_host_change_nothing(walks, result):
+    drift = np.linspace(0, 30, 4000)[:, None] * [1.0, -0.5, 0.2]
+    segments = {}
+    for replica, walk in enumerate(walks):
+        for index, part in enumerate((slice(0, 1500), slice(1500, 4000))):
+            positions = walk[part] + drift[part, None]
+            segments[f'r{replica}_s{index:03d}'] = segment(positions, 50 * part.start, centre=drift[part])
+    found = diffusion_coefficient(orm.Dict(SETTINGS), **segments)['diffusion'].get_dict()
+    whole = result['diffusion'].get_dict()
+    assert found['diffusion_coefficient_m2_s'] == pytest.approx(whole['diffusion_coefficient_m2_s'], rel=1e-4)
+    assert found['jump_count'] == whole['jump_count']
+
+
+def test_rattling_has_an_upper_bound_and_nulls():
+    segments = {f'r{i}_s0': segment(trajectory(RATTLING, 1000, 0.05, 4, i, kind='T')[0]) for i in range(3)}
+    values = diffusion_coefficient(orm.Dict(SETTINGS), **segments)['diffusion'].get_dict()
+    names = ('diffusion_coefficient_m2_s', 'sem_m2_s', 'ci95_m2_s', 'relative_error', 'residence_time_ps')
+    assert [values[name] for name in names] == [None] * 5
+    assert values['diffusing'] is False
+    assert values['upper_bound_m2_s'] == pytest.approx(2.9957 * 1.96**2 / (6 * 12 * 49.95) * 1e-8, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'status', 'words'),
+    [
+        ({'fit_end_ps': 500.0}, 224, 'the run has 199.95 ps'),
+        ({'fit_end_ps': 0.1}, 224, 'at least 3'),
+        ({'fit_start_ps': 20.0}, 220, 'less than fit_end_ps'),
+        ({'jump_threshold': 0.0}, 220, 'jump_threshold'),
+    ],
+)
+def test_settings_that_do_not_fit_the_run(walks, changes, status, words):
+    _, node = diffusion_coefficient.run_get_node(orm.Dict(SETTINGS | changes), r0_s0=segment(walks[0]))
+    assert node.exit_status == status
+    assert words in node.exit_message
+    assert list(node.outputs) == []
+
+
+def refused(segments):
+    _, node = diffusion_coefficient.run_get_node(orm.Dict(SETTINGS), **segments)
+    assert node.exit_status == 226
+    return node.exit_message
+
+
+def test_segments_with_a_gap(walks):
+    parts = {'r0_s0': segment(walks[0][:2000]), 'r0_s1': segment(walks[0][2000:], 50 * 2001)}
+    assert 'replica 0 leave a gap' in refused(parts)
+
+
+def test_segments_that_were_wrapped(walks):
+    parts = {'r0_s0': segment(walks[0][:2000]), 'r0_s1': segment(walks[0][2000:] + CELL[0], 50 * 2000)}
+    assert 'replica 0 leap' in refused(parts)
+
+
+def test_segments_of_different_recording(walks):
+    assert 'differ in' in refused({'r0_s0': segment(walks[0][:2000]), 'r0_s1': segment(walks[0], 1, stride=10)})
+    assert 'time between frames' in refused({'r0_s0': segment(walks[0]), 'r1_s0': segment(walks[1], time_step_fs=0.5)})
+
+
+def test_npt_run(walks):
+    assert 'npt' in refused({'r0_s0': segment(walks[0], ensemble='npt')})
+
+
+def test_keys_of_another_form(walks):
+    assert 'seg000' in refused({'seg000': segment(walks[0])})
+    assert 'at least one' in refused({})

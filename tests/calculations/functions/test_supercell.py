@@ -1,0 +1,70 @@
+"""Supercells with tracers."""
+
+import numpy as np
+import pytest
+from aiida import orm
+
+from aiida_mghdiff.calculations.functions.supercell import build_hcp, build_supercell
+
+HCP = {'element': 'Mg', 'a': 3.20, 'c': 5.19, 'repeats': [3, 3, 2]}
+TRACERS = {'tracer_element': 'H', 'tracer_count': 4, 'seed': 1, 'minimum_distance': 2.6}
+
+
+@pytest.fixture(scope='module')
+def host():
+    return build_hcp(orm.Dict(HCP))
+
+
+def test_hcp_has_its_atoms_and_density(host):
+    assert host.get_formula() == 'Mg36'
+    assert host.get_cell_volume() == pytest.approx(18 * np.sqrt(3) / 2 * 3.2**2 * 5.19)
+    assert host.pbc == (True, True, True)
+
+
+def test_tracers_are_behind_an_unchanged_host(host):
+    atoms = build_supercell(host, orm.Dict(TRACERS)).get_ase()
+    assert atoms.get_chemical_symbols() == ['Mg'] * 36 + ['H'] * 4
+    np.testing.assert_allclose(atoms.positions[:36], host.get_ase().positions)
+    distances = atoms.get_all_distances(mic=True)
+    assert distances[36:, 36:][np.triu_indices(4, 1)].min() >= 2.6
+    assert distances[36:, :36].min() > 1.9
+
+
+def test_seed_is_reproducible(host):
+    first, again, other = (
+        build_supercell(host, orm.Dict(TRACERS | {'seed': seed})).get_ase().positions for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'status', 'words'),
+    [
+        ({'tracer_count': 0}, 223, '0 tracers asked'),
+        ({'tracer_count': 109}, 223, 'room for 1 to 108'),
+        ({'minimum_distance': 9.0}, 223, 'thin'),
+        ({'tracer_count': 40, 'minimum_distance': 4.0}, 223, 'do not fit'),
+        ({'tracer_element': 'Xx'}, 220, 'tracer_element'),
+        ({'seed': None}, 220, 'seed'),
+    ],
+)
+def test_what_cannot_be_placed(host, changes, status, words):
+    _, node = build_supercell.run_get_node(host, orm.Dict(TRACERS | changes))
+    assert node.exit_status == status
+    assert words in node.exit_message
+    assert list(node.outputs) == []
+
+
+def test_host_with_tracers_is_refused(host):
+    filled = build_supercell(host, orm.Dict(TRACERS))
+    _, node = build_supercell.run_get_node(filled, orm.Dict(TRACERS))
+    assert node.exit_status == 222
+    assert 'without tracers' in node.exit_message
+
+
+@pytest.mark.parametrize('changes', [{'repeats': [3, 3]}, {'repeats': [3, 3, 0]}, {'a': -1.0}, {'element': 'Q'}])
+def test_crystals_that_make_no_sense(changes):
+    _, node = build_hcp.run_get_node(orm.Dict(HCP | changes))
+    assert node.exit_status == 220
+    assert next(iter(changes)) in node.exit_message
