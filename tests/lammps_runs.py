@@ -1,0 +1,107 @@
+"""LAMMPS runs inside the test's own process, which spares each one the seconds that importing torch takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+
+from aiida_mghdiff.calculations.lammps import script
+from aiida_mghdiff.formats.lammps import write_data
+from aiida_mghdiff.parsers.lammps.md import read_run
+from aiida_mghdiff.programs.lammps import launcher
+
+TYPES = ['Mg', 'H']
+HEADER = """\
+units metal
+atom_style atomic
+atom_modify map yes
+box tilt large
+read_data start.data
+pair_style mace no_domain_decomposition
+pair_coeff * * {model}-lammps.pt Mg H
+"""
+
+
+def hydride(repeats=(2, 2, 2), strain=0.02, noise=0.03, shift=(30.0, -20.0, 7.0)) -> Atoms:
+    """Return hcp Mg with one H in a general triclinic cell, its atoms outside of the cell."""
+    atoms = bulk('Mg', 'hcp', a=3.2, c=5.19).repeat(repeats)
+    atoms += Atoms('H', [atoms.positions[0] + [1.6, 0.92, 1.3]])
+    rng = np.random.default_rng(2)
+    atoms.set_cell(atoms.cell @ (np.eye(3) + strain * rng.normal(size=(3, 3))), scale_atoms=True)
+    atoms.positions += rng.normal(scale=noise, size=atoms.positions.shape) + shift
+    return atoms
+
+
+def write_start(folder: Path, atoms: Atoms, velocities=None) -> None:
+    """Write ``start.data``."""
+    with open(folder / script.DATA_FILE, 'w') as handle:
+        write_data(handle, TYPES, atoms.get_chemical_symbols(), atoms.cell.array, atoms.positions, velocities)
+
+
+def parameters(ensemble='nve', **changes) -> dict:
+    """Return complete MD parameters."""
+    values = {
+        'ensemble': ensemble,
+        'temperature_k': 300.0,
+        'time_step_fs': 0.5,
+        'steps': 40,
+        'first_step': 0,
+        'seed': 5,
+        'tracer_element': 'H',
+        'tracer_stride': 4,
+        'thermo_stride': 2,
+        'frame_stride': 10,
+        'dtype': 'float64',
+        'evaluator': 'torch',
+    }
+    if ensemble in ('nvt', 'npt'):
+        values['friction_per_ps'] = 10.0
+    if ensemble == 'npt':
+        values |= {'pressure_gpa': 0.0, 'barostat_time_ps': 0.2}
+    return values | changes
+
+
+class Bench:
+    """Runs scripts with one model, each in a folder of its own."""
+
+    def __init__(self, root: Path, model: Path, capture) -> None:
+        self.root, self.model, self.capture, self.count = root, model, capture, 0
+
+    def folder(self) -> Path:
+        """Return a new folder with the model in it."""
+        self.count += 1
+        folder = self.root / f'run_{self.count}'
+        folder.mkdir()
+        (folder / 'potential.model').symlink_to(self.model)
+        return folder
+
+    def launch(self, folder: Path, text: str, monkeypatch) -> tuple[int, str]:
+        """Run a script in a folder; return exit status and output."""
+        (folder / 'input.in').write_text(text)
+        with monkeypatch.context() as patch:
+            patch.chdir(folder)
+            self.capture.readouterr()
+            status = launcher.run(['-in', 'input.in', '-log', 'none'])
+        return status, self.capture.readouterr().out
+
+    def md(self, monkeypatch, values, atoms=None, start=None, restart=None, wall_seconds=None):
+        """Run molecular dynamics from atoms, or from the end ``start`` of another run."""
+        folder = self.folder()
+        if start is not None:
+            atoms = Atoms(start.numbers, start.final_positions, cell=start.final_cell, pbc=True)
+        if restart:
+            (folder / script.RESTART_IN).write_bytes(restart)
+        write_start(folder, atoms, None if start is None else start.final_velocities * 1e3)
+        text = script.md_script(
+            values,
+            TYPES,
+            draws_velocities=start is None,
+            reads_restart=restart is not None,
+            wall_seconds=wall_seconds,
+        )
+        status, output = self.launch(folder, text, monkeypatch)
+        assert status == 0, output
+        return read_run((atoms.numbers, atoms.cell.array), values, output, folder)
