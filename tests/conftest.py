@@ -33,3 +33,62 @@ def tiny_mace(tmp_path_factory) -> Path:
     from models import make_tiny_mace
 
     return make_tiny_mace(tmp_path_factory.mktemp('models') / 'tiny.model')
+
+
+@pytest.fixture
+def codes(aiida_profile_clean, tmp_path_factory) -> dict:
+    """The codes of this environment by role, on a computer with two slots, in an empty profile."""
+    from aiida_mghdiff.cli.environment import setup_codes
+
+    return setup_codes(workdir=tmp_path_factory.mktemp('scratch'), slots=2, threads=1)
+
+
+@pytest.fixture
+def tiny_potential(aiida_profile_clean, tiny_mace):
+    """The tiny MACE model as an unstored node."""
+    from aiida_mghdiff.data.potential import PotentialData
+
+    options = {'architecture': 'mace', 'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float64'}
+    return PotentialData.from_file(tiny_mace, **options)
+
+
+@pytest.fixture
+def host(aiida_profile_clean):
+    """A 2x2x2 cell of hcp magnesium."""
+    from aiida import orm
+    from ase.build import bulk
+
+    return orm.StructureData(ase=bulk('Mg', 'hcp', a=3.20, c=5.19).repeat(2))
+
+
+@pytest.fixture
+def generate_workchain():
+    """Return a function that makes a WorkChain with its inputs, without running it."""
+    from aiida.engine.utils import instantiate_process
+    from aiida.manage.manager import get_manager
+
+    def generate(process_class, inputs):
+        return instantiate_process(get_manager().get_runner(), process_class, **inputs)
+
+    return generate
+
+
+@pytest.fixture
+def generate_job_node():
+    """Return a function that makes the node of a job that ended, with an exit status and outputs."""
+    from aiida import orm
+    from aiida.common.links import LinkType
+    from plumpy import ProcessState
+
+    def generate(entry_point, exit_status=0, outputs=None, exit_message='as made'):
+        node = orm.CalcJobNode(process_type=f'aiida.calculations:{entry_point}')
+        node.set_process_state(ProcessState.FINISHED)
+        node.set_exit_status(exit_status)
+        node.set_exit_message(exit_message)
+        node.store()
+        for label, output in (outputs or {}).items():
+            output.base.links.add_incoming(node, link_type=LinkType.CREATE, link_label=label)
+            output.store()
+        return node
+
+    return generate

@@ -19,7 +19,7 @@ from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.neb import BarrierWorkChain
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge, protocol_inputs
 from aiida_mghdiff.workflows.tasks import TaskWorkChain
-from aiida_mghdiff.workflows.train import TrainWorkChain
+from aiida_mghdiff.workflows.train import TrainWorkChain, training_kind
 
 BEST = 'best:'
 PARTS = ('training', 'validation', 'test')
@@ -319,9 +319,10 @@ def training_inputs(
         foundation = values.get('foundation')
         if foundation is not None and foundation not in potentials:
             continue
-        kind, own = values['kind'], values.get('parameters')
-        parameters = TrainWorkChain.get_parameters(values['architecture'], kind, protocol, own)
-        inputs[label] = {'architecture': orm.Str(values['architecture']), 'parameters': orm.Dict(parameters)}
+        architecture = values['architecture']
+        kind = training_kind(architecture, foundation is not None, False)
+        parameters = TrainWorkChain.get_parameters(architecture, kind, protocol, values.get('parameters'))
+        inputs[label] = {'architecture': orm.Str(architecture), 'parameters': orm.Dict(parameters)}
         if foundation is not None:
             inputs[label]['potential'] = potentials[foundation]
     return inputs

@@ -120,6 +120,26 @@ class TrainWorkChain(BaseRestartWorkChain):
 
         :param architecture: ``mace`` or ``chgnet``.
         :param potential: the potential to fine-tune; none trains from scratch.
-        :param overrides: ``parameters`` and ``options``.
+        :param overrides: of the parameters, such as ``max_num_epochs``.
+        :param options: ``metadata.options`` of the jobs.
         """
-        raise NotImplementedError
+        kind = training_kind(architecture, potential is not None, replay is not None)
+        builder = cls.get_builder()
+        builder.architecture = orm.Str(architecture)
+        builder.code = code
+        builder.training, builder.validation = training, validation
+        for name, node in {'potential': potential, 'replay': replay}.items():
+            if node is not None:
+                builder[name] = node
+        builder.parameters = orm.Dict(cls.get_parameters(architecture, kind, protocol, overrides))
+        builder.options = orm.Dict(merge(protocol_inputs('md', protocol)['options'], options or {}))
+        return builder
+
+
+def training_kind(architecture: str, has_potential: bool, has_replay: bool) -> str:
+    """Return the kind of a training, as the protocols call it."""
+    if architecture == 'chgnet':
+        return 'fine-tune'
+    if not has_potential:
+        return 'scratch'
+    return 'multihead' if has_replay else 'naive'

@@ -1,0 +1,104 @@
+"""A segment goes on after what can be cured, and stops where a repetition would end the same way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aiida import orm
+
+from aiida_mghdiff.data.md_state import MdStateData
+from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
+from aiida_mghdiff.workflows.segment import MdSegmentWorkChain
+
+
+def make_state(step, atoms):
+    """Return a state at rest."""
+    return MdStateData.from_arrays(atoms.numbers, atoms.cell.array, atoms.positions, np.zeros((len(atoms), 3)), step)
+
+
+@pytest.fixture
+def atoms(host):
+    """The host with one H."""
+    atoms = host.get_ase()
+    atoms.append('H')
+    atoms.positions[-1] = (0.0, 0.0, 2.595)
+    return atoms
+
+
+@pytest.fixture
+def inputs(codes, tiny_potential, atoms):
+    """Inputs of a segment of 100 steps."""
+    parameters = MolecularDynamicsWorkChain.get_md_parameters('mace', 'nvt', 'smoke')
+    return {
+        'codes': {'python': codes['python']},
+        'potential': tiny_potential,
+        'structure': orm.StructureData(ase=atoms),
+        'parameters': orm.Dict(parameters | {'temperature_k': 300.0, 'seed': 1, 'first_step': 0}),
+        'options': orm.Dict({'resources': {'num_machines': 1}}),
+    }
+
+
+@pytest.fixture
+def segment(generate_workchain, inputs):
+    """A segment that is set up."""
+    process = generate_workchain(MdSegmentWorkChain, inputs)
+    process.setup()
+    return process
+
+
+def inspect(segment, node):
+    """Let the segment look at a job that ended."""
+    segment.ctx.iteration = 1
+    segment.ctx.children = [node]
+    return segment.inspect_process()
+
+
+def test_continues_from_the_state_of_a_job_without_time(segment, generate_job_node, atoms):
+    state = make_state(40, atoms)
+    assert inspect(segment, generate_job_node('mghdiff.ase.md', 400, {'state': state})).status == 0
+    parameters = segment.ctx.inputs['parameters']
+    assert (parameters['first_step'], parameters['steps']) == (40, 60)
+    assert segment.ctx.inputs['state'].uuid == state.uuid
+    assert 'structure' not in segment.ctx.inputs
+    assert parameters.creator.process_label == 'segment_parameters'
+
+
+def test_stops_where_a_job_makes_no_step(segment, generate_job_node, atoms):
+    node = generate_job_node('mghdiff.ase.md', 400, {'state': make_state(0, atoms)})
+    assert inspect(segment, node) == segment.exit_codes.ERROR_NO_PROGRESS
+
+
+@pytest.mark.parametrize('status', [420, 520])
+def test_stops_where_the_run_is_unphysical(segment, generate_job_node, status):
+    code = inspect(segment, generate_job_node('mghdiff.ase.md', status))
+    assert code.status == segment.exit_codes.ERROR_UNPHYSICAL.status
+    assert 'as made' in code.message
+
+
+@pytest.mark.parametrize('status', [210, 211, 212, 213])
+def test_stops_where_the_program_refused(segment, generate_job_node, status):
+    assert inspect(segment, generate_job_node('mghdiff.ase.md', status)).status == status
+
+
+def test_repeats_a_crash_once(segment, generate_job_node):
+    assert inspect(segment, generate_job_node('mghdiff.ase.md', 303)) is None
+    assert inspect(segment, generate_job_node('mghdiff.ase.md', 303)) == segment.exit_codes.ERROR_UNHANDLED_FAILURE
+
+
+def test_needs_a_code_of_an_engine(generate_workchain, inputs):
+    inputs['codes'] = {}
+    with pytest.raises(ValueError, match=r'codes\.lammps or codes\.python'):
+        generate_workchain(MdSegmentWorkChain, inputs)
+
+
+def test_refuses_unknown_elements_and_incomplete_parameters(generate_workchain, inputs, atoms):
+    atoms.symbols[0] = 'Fe'
+    with pytest.raises(ValueError, match='not Fe'):
+        generate_workchain(MdSegmentWorkChain, inputs | {'structure': orm.StructureData(ase=atoms)})
+    parameters = inputs['parameters'].get_dict()
+    del parameters['seed']
+    with pytest.raises(ValueError, match='lack seed'):
+        generate_workchain(MdSegmentWorkChain, inputs | {'parameters': orm.Dict(parameters)})
+    parameters = inputs['parameters'].get_dict() | {'temperature_k': 0.5}
+    with pytest.raises(ValueError, match='temperature of at least 1 K'):
+        generate_workchain(MdSegmentWorkChain, inputs | {'parameters': orm.Dict(parameters)})
