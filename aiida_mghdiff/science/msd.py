@@ -32,26 +32,26 @@ def mean_squared_displacement(positions: np.ndarray) -> np.ndarray:
     :param positions: unwrapped positions [f,n,3] in Å, evenly spaced in time; without drift of the host.
     :returns: row m holds the lag of m frames, averaged over all f-m time origins.
     """
-    frames = len(positions)
-    centred = np.asarray(positions, float) - np.mean(positions, axis=0)
-    origins = np.arange(frames, 0, -1).reshape(-1, *[1] * (centred.ndim - 1))
-    squares = np.square(centred)
-    both = 2 * squares.sum(axis=0) - _leading_sums(squares) - _leading_sums(squares[::-1])
-    msd = (both - 2 * _autocorrelation(centred)) / origins
+    frames, *rest = positions.shape
+    coordinates = np.array(positions.reshape(frames, -1).T, float, order='C')
+    coordinates -= coordinates.mean(axis=1, keepdims=True)
+    # one coordinate at a time: its arrays stay in the processor's cache
+    msd = np.stack([_coordinate_msd(coordinate) for coordinate in coordinates])
+    return np.moveaxis(msd.reshape(*rest, frames), -1, 0)
+
+
+def _coordinate_msd(x: np.ndarray) -> np.ndarray:
+    """Return the mean squared displacement [f] of one centred coordinate [f]."""
+    frames, squares = len(x), np.square(x)
+    left_out = np.zeros(frames)
+    np.cumsum(squares[:-1] + squares[:0:-1], out=left_out[1:])
+    msd = (2 * squares.sum() - left_out - 2 * _autocorrelation(x)) / np.arange(frames, 0, -1)
     msd[0] = 0.0
     return msd
 
 
-def _leading_sums(squares: np.ndarray) -> np.ndarray:
-    """Return the sum of the first m squares at row m."""
-    sums = np.zeros_like(squares)
-    np.cumsum(squares[:-1], axis=0, out=sums[1:])
-    return sums
-
-
-def _autocorrelation(values: np.ndarray) -> np.ndarray:
-    """Return the unnormalised autocorrelation along the first axis, zero padded against wrap-around."""
-    frames = len(values)
-    spectrum = fft.rfft(values, n=fft.next_fast_len(2 * frames - 1, real=True), axis=0)
-    power = np.square(spectrum.real) + np.square(spectrum.imag)
-    return fft.irfft(power, n=fft.next_fast_len(2 * frames - 1, real=True), axis=0)[:frames]
+def _autocorrelation(x: np.ndarray) -> np.ndarray:
+    """Return the unnormalised autocorrelation [f], zero padded against wrap-around."""
+    length = fft.next_fast_len(2 * len(x) - 1, real=True)
+    spectrum = fft.rfft(x, length)
+    return fft.irfft(np.square(spectrum.real) + np.square(spectrum.imag), length)[: len(x)]
