@@ -1,0 +1,530 @@
+"""VASP's file of labelled configurations, ML_AB (read by VASP) and ML_ABN (written by it): one format.
+
+The file is a sequence of sections: a ledger (a line of ``*`` or ``=``), a label, a ledger, values. VASP writes with
+Fortran's list-directed output, whose columns depend on the compiler, so sections are found by their labels and numbers
+are separated by white space; no column and no line offset is relied upon. The section CTIFOR is optional.
+
+Energies in the file are free energies in eV; the stress is in kbar with VASP's sign (compression positive) and in the
+order XX YY ZZ XY YZ ZX. Frames have ASE's units, sign and order: σ = -stress, eV/Å³, xx yy zz yz xz xy.
+Positions are wrapped into the cell by VASP and configurations are sorted by composition: the frames are no trajectory.
+
+A file is either read completely or refused with its line and the reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import atomic_masses, atomic_numbers, chemical_symbols
+
+from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.frames import arrays_from_frames
+from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3
+
+# kbar, XX YY ZZ XY YZ ZX -> eV/Å³, xx yy zz yz xz xy
+STRESS_ORDER = [0, 1, 2, 4, 5, 3]
+STRESS_FACTOR = -KBAR_IN_EV_PER_ANGSTROM3
+
+_DASHES = rb'[ \t]*-{5,}[ \t]*\n'
+_LINE = rb'([^\n]*)\n'
+_INTEGER = rb'\s*(\d+)[ \t]*\n'
+_TO_LEDGER = rb'(.*?)(?=^[ \t]*[*=]{5,}[ \t]*$)'
+_COUNTED_TYPES = rb'((?:[ \t]*[^\s*=]+[ \t]+\d+[ \t]*\n)+)'
+
+
+class _Section:
+    """A ledger, a label and what follows it, as patterns: of the label alone, and of all."""
+
+    def __init__(self, label: str, value: bytes, what: str = '', optional: bool = False) -> None:
+        self.label = label
+        self.what = what
+        self.optional = optional
+        label_pattern = rb'\s*[*=-]{5,}\s*' + re.escape(label.encode()).replace(rb'\ ', rb' +') + rb'(?=\s)'
+        self.label_pattern = re.compile(label_pattern)
+        self.source = label_pattern + value
+        self.pattern = re.compile(self.source, re.MULTILINE | re.DOTALL)
+
+
+def _valued(label: str, value: bytes, what: str, optional: bool = False) -> _Section:
+    return _Section(label, rb'\s*?\n' + _DASHES + value, what, optional)
+
+
+class _Group:
+    """Sections in a fixed order, matched at once: a tenth of the time of one by one."""
+
+    def __init__(self, *sections: _Section) -> None:
+        self.sections = sections
+        sources = (b'(?:' + part.source + (b')?' if part.optional else b')') for part in sections)
+        self.pattern = re.compile(b''.join(sources), re.MULTILINE | re.DOTALL)
+
+
+_CONFIGURATION_COUNT = _valued('The number of configurations', _INTEGER, 'one whole number')
+_HEADER = (
+    _CONFIGURATION_COUNT,
+    _valued('The maximum number of atom type', _INTEGER, 'one whole number'),
+    _valued('The atom types in the data file', _TO_LEDGER, 'the atom types'),
+    _valued('The maximum number of atoms per system', _INTEGER, 'one whole number'),
+    _valued('The maximum number of atoms per atom type', _INTEGER, 'one whole number'),
+    _valued('Reference atomic energy (eV)', _TO_LEDGER, 'numbers'),
+    _valued('Atomic mass', _TO_LEDGER, 'numbers'),
+    _valued('The numbers of basis sets per atom type', _TO_LEDGER, 'whole numbers'),
+)
+_BASIS = _Section('Basis set for', rb'[ \t]+(\S+)[ \t]*\n' + _DASHES + _TO_LEDGER, 'an atom type and its basis')
+_TO_POSITIONS = _Group(
+    _Section('Configuration num.', rb'[ \t]*(\d+)[ \t]*\n', 'its number'),
+    _valued('System name', _LINE, 'a name'),
+    _valued('The number of atom types', _INTEGER, 'one whole number'),
+    _valued('The number of atoms', _INTEGER, 'one whole number'),
+    _valued('Atom types and atom numbers', _COUNTED_TYPES, 'atom types, each with its number of atoms'),
+    _valued('CTIFOR', _LINE, 'one number', optional=True),
+    _valued('Primitive lattice vectors (ang.)', rb'((?:[^\n]*\n){3})', 'three rows of numbers'),
+    _valued('Atomic positions (ang.)', b'', 'rows of numbers'),
+)
+_TO_FORCES = _Group(
+    _valued('Total energy (eV)', _LINE, 'one number'),
+    _valued('Forces (eV ang.^-1)', b'', 'rows of numbers'),
+)
+_TO_STRESS = _Group(
+    _Section('Stress (kbar)', rb'[ \t]*\n', 'the normal stresses'),
+    _valued('XX YY ZZ', _LINE, 'three numbers'),
+    _valued('XY YZ ZX', _LINE, 'three numbers'),
+)
+
+_BLANK = re.compile(rb'[\s*=-]*\Z')
+_SYMBOL = re.compile(r'([A-Z][a-z]?)[^A-Za-z]*')
+_D_TO_E = bytes.maketrans(b'Dd', b'Ee')
+# One pattern a letter: with a literal first byte the search is ten times faster than with a set of letters.
+_SHORT_EXPONENTS = {
+    width: [re.compile(letter + rule) for letter in (b'E', b'e')]
+    for width, rule in {2: rb'(?:[+-]\d?|-00)(?=\s)', 3: rb'[+-]\d?\d?(?=\s)'}.items()
+}
+_PADDED_EXPONENT = re.compile(rb'[EeDd][+-]0\d\d\s')
+
+
+@dataclass(frozen=True)
+class MlAb:
+    """Content of an ML_AB file.
+
+    ``basis`` holds for each atom type the local reference configurations as integers ``[m, 2]``: configuration and
+    atom, both counted from 1 as in the file. A frame's ``info`` has ``system_name``, ``ctifor`` (eV/Å; where the file
+    has it) and ``atom_types`` (where a label is not a plain symbol, say O1: pairs of label and number of atoms).
+    """
+
+    frames: list[Atoms]
+    version: str
+    types: list[str]
+    basis: dict[str, np.ndarray]
+    reference_energies: dict[str, float] = field(default_factory=dict)
+    masses: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def ctifor(self) -> list[float] | None:
+        """Threshold of the Bayesian force error of each configuration, eV/Å; None in a file without it."""
+        return [frame.info['ctifor'] for frame in self.frames] if 'ctifor' in self.frames[0].info else None
+
+
+def read_mlab(path: str | Path) -> MlAb:
+    """Read an ML_AB or ML_ABN file.
+
+    :raises FormatError: naming file, line and reason, for a file that is truncated, contradicts itself, or holds a
+        damaged number. Nothing is skipped.
+    """
+    reader = _Reader(path)
+    reader.refuse_damaged_exponents(0, reader.data)
+    header = _read_header(reader)
+    frames = list(_read_configurations(reader, header))
+    _check_ctifor(reader, frames)
+    _check_basis(reader, header, frames)
+    return MlAb(frames, header.version, header.types, header.basis, header.reference_energies, header.masses)
+
+
+def write_mlab(path: str | Path, frames: Sequence[Atoms], ctifor: Sequence[float] | None = None) -> None:
+    """Write labelled frames as an ML_AB file that VASP's ``ML_MODE = select`` reads.
+
+    Configurations of one composition are put together, as VASP does, and atoms of one element within each: the order
+    within a composition and within an element is kept. The basis is a dummy, one atom an element, which ``select``
+    replaces. Numbers are written with 17 digits: reading them gives the same floats, the stress up to rounding.
+
+    :param frames: periodic, with energy (the free energy where given), forces and stress.
+    :param ctifor: eV/Å, for every frame or not at all; VASP aborts a ``select`` with ML_ICRITERIA=3 without it.
+    :raises ValueError: naming the frame that lacks a label.
+    """
+    stresses = arrays_from_frames(frames)['stresses']
+    without = np.flatnonzero(np.isnan(stresses).any(axis=1))
+    if len(without):
+        raise ValueError(f'frame {without[0]}: no stress, which every configuration of an ML_AB file must have')
+    if ctifor is not None and len(ctifor) != len(frames):
+        raise ValueError(f'{len(ctifor)} values of ctifor for {len(frames)} frames')
+    order = _order_by_composition(frames)
+    ordered = [_order_by_element(frames[index]) for index in order]
+    lines = _header_lines(ordered)
+    for number, (index, frame) in enumerate(zip(order, ordered, strict=True), start=1):
+        lines += _configuration_lines(number, frame, stresses[index], None if ctifor is None else ctifor[index])
+    Path(path).write_text('\n'.join(lines) + '\n')
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Header:
+    version: str
+    count: int
+    types: list[str]
+    most_atoms: int
+    most_of_type: int
+    reference_energies: dict[str, float]
+    masses: dict[str, float]
+    basis: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Composition:
+    numbers: np.ndarray
+    info: dict[str, list[tuple[str, int]]]
+
+
+class _Reader:
+    """A cursor over the bytes of a file. Lines are counted only when there is something to complain about."""
+
+    def __init__(self, path: str | Path) -> None:
+        data = Path(path).read_bytes()
+        if b'\r' in data:
+            data = data.replace(b'\r\n', b'\n')
+        self.path = path
+        self.data = data if data.endswith(b'\n') else data + b'\n'
+        self.offset = 0
+
+    def error(self, reason: str, offset: int | None = None) -> FormatError:
+        """Return the error to raise, at an offset (by default at what is to be read next)."""
+        offset = self.offset if offset is None else offset
+        blank = len(self.data[offset : offset + 1000]) - len(self.data[offset : offset + 1000].lstrip())
+        line = self.data.count(b'\n', 0, min(offset + blank, len(self.data) - 1)) + 1
+        return FormatError(self.path, f'line {line}', reason)
+
+    def at_end(self) -> bool:
+        """Return whether nothing but blanks and ledgers is left."""
+        return _BLANK.match(self.data, self.offset) is not None
+
+    def take(self, section: _Section) -> re.Match[bytes] | None:
+        """Pass a section that must come next and return its match, None for an optional one that is not there."""
+        match = section.pattern.match(self.data, self.offset)
+        if match is None:
+            label = section.label_pattern.match(self.data, self.offset)
+            if label is not None:
+                raise self.error(f'{section.what} must follow {section.label!r}', label.end() + 1)
+            if not section.optional:
+                raise self._misplaced(section.label)
+            return None
+        self.offset = match.end()
+        return match
+
+    def take_group(self, group: _Group) -> re.Match[bytes]:
+        """Pass sections that must come next, in their order, and return their common match."""
+        match = group.pattern.match(self.data, self.offset)
+        if match is None:
+            for section in group.sections:
+                self.take(section)
+            raise self.error('sections that do not fit together')
+        self.offset = match.end()
+        return match
+
+    def take_rows(self, rows: int) -> np.ndarray:
+        """Pass rows of three numbers up to the next ledger and return them, ``[rows, 3]``."""
+        start, stop = self.offset, self.data.find(b'==', self.offset)
+        self.offset = stop if stop >= 0 else len(self.data)
+        return self.numbers(self.data[start : self.offset], start, rows)
+
+    def numbers(self, text: bytes, start: int, rows: int, columns: int = 3) -> np.ndarray:
+        """Return the numbers of a text, which stands at the offset ``start``, as ``[rows, columns]``."""
+        tokens = text.split()
+        try:
+            array = np.array(tokens, dtype=float)
+        except ValueError:
+            array = self._fortran_numbers(text, start)
+        if array.size != rows * columns or text.count(b'\n') != rows or not np.isfinite(array).all():
+            self._check_rows(text, start, rows, columns)
+        return array.reshape(rows, columns)
+
+    def refuse_damaged_exponents(self, start: int, text: bytes) -> None:
+        """Refuse numbers whose exponent has lost digits (a file cut at a column by hand: ``...E-00`` of ``...E-002``).
+
+        A writer that fills exponents up to three digits never writes fewer; one that fills up to two never writes
+        fewer than that; none writes the exponent -00. Such numbers parse, to a wrong value.
+        """
+        width = 3 if _PADDED_EXPONENT.search(self.data) else 2
+        for pattern in _SHORT_EXPONENTS[width]:
+            for match in pattern.finditer(text):
+                first = text.rfind(b'\n', 0, match.start()) + 1
+                token = text[first : match.end()].split()[-1]
+                if _is_number(token + b'0') and not self._is_name(start + first):
+                    reason = f'{token.decode()!r} has lost digits of its exponent, which has {width} in this file'
+                    raise self.error(reason, start + match.start())
+
+    def _misplaced(self, label: str) -> FormatError:
+        lines = (line.strip() for line in self.data[self.offset : self.offset + 1000].splitlines())
+        found = next((line for line in lines if line.strip(b'*=-')), b'')[:60].decode(errors='replace')
+        if not found:
+            return self.error(f'the file ends where {label!r} should stand: it is truncated', len(self.data))
+        return self.error(f'{label!r} should stand here, not {found!r}')
+
+    def _fortran_numbers(self, text: bytes, start: int) -> np.ndarray:
+        replaced = text.translate(_D_TO_E)
+        for offset, line in _lines(start, replaced):
+            for token in line.split():
+                if not _is_number(token):
+                    raise self.error(f'{token.decode(errors="replace")!r} is not a number', offset)
+        self.refuse_damaged_exponents(start, replaced)
+        return np.array(replaced.split(), dtype=float)
+
+    def _check_rows(self, text: bytes, start: int, rows: int, columns: int) -> None:
+        lines = [(offset, line.translate(_D_TO_E).split()) for offset, line in _lines(start, text) if line.strip()]
+        for offset, tokens in lines:
+            if len(tokens) != columns:
+                raise self.error(f'{len(tokens)} number(s) in a row that must have {columns}', offset)
+            if not np.isfinite([float(token) for token in tokens]).all():
+                raise self.error('a number that is not finite', offset)
+        if len(lines) != rows:
+            raise self.error(f'{len(lines)} row(s) of numbers where {rows} must be', start)
+
+    def _is_name(self, line_start: int) -> bool:
+        before = self.data[max(line_start - 300, 0) : line_start].split()
+        return before[-3:-1] == [b'System', b'name']
+
+
+def _lines(start: int, text: bytes) -> Iterator[tuple[int, bytes]]:
+    for line in text.splitlines(keepends=True):
+        yield start, line
+        start += len(line)
+
+
+def _is_number(token: bytes) -> bool:
+    try:
+        float(token)
+    except ValueError:
+        return False
+    return True
+
+
+def _read_header(reader: _Reader) -> _Header:
+    version = _read_version(reader)
+    matches = [reader.take(section) for section in _HEADER]
+    count, type_count, most_atoms, most_of_type = (int(matches[index][1]) for index in (0, 1, 3, 4))
+    types = _read_types(reader, matches[2], type_count)
+    per_type = [_numbers_per_type(reader, match, types) for match in matches[5:]]
+    basis = dict(_read_basis(reader, name, size) for name, size in zip(types, per_type[2], strict=True))
+    references, masses = (dict(zip(types, map(float, values), strict=True)) for values in per_type[:2])
+    return _Header(version, count, types, most_atoms, most_of_type, references, masses, basis)
+
+
+def _read_version(reader: _Reader) -> str:
+    words = reader.data[:200].partition(b'\n')[0].split()
+    if len(words) != 2 or words[1] != b'Version':
+        reason = "not an ML_AB file: the first line must be '<number> Version' (files older than VASP 6.3 have none)"
+        raise reader.error(reason)
+    reader.offset = reader.data.find(b'\n') + 1
+    return words[0].decode(errors='replace')
+
+
+def _read_types(reader: _Reader, match: re.Match[bytes], count: int) -> list[str]:
+    types = match[1].decode(errors='replace').split()
+    if len(types) != count or len(set(types)) != count:
+        raise reader.error(f'{len(types)} atom types {types} where the header says {count}', match.start(1))
+    for name in types:
+        symbol = _SYMBOL.fullmatch(name)
+        if symbol is None or symbol[1] not in chemical_symbols[1:]:
+            raise reader.error(f'atom type {name!r} is not an element', match.start(1))
+    return types
+
+
+def _numbers_per_type(reader: _Reader, match: re.Match[bytes], types: list[str]) -> np.ndarray:
+    joined = b' '.join(match[1].split()) + b'\n'
+    return reader.numbers(joined, match.start(1), 1, len(types))[0]
+
+
+def _read_basis(reader: _Reader, name: str, size: float) -> tuple[str, np.ndarray]:
+    match = reader.take(_BASIS)
+    found = match[1].decode(errors='replace')
+    if found != name:
+        raise reader.error(f'the basis set of {name} should stand here, not of {found}', match.start(1))
+    return name, reader.numbers(match[2], match.start(2), int(size), 2).astype(np.int64)
+
+
+def _read_configurations(reader: _Reader, header: _Header) -> Iterator[Atoms]:
+    compositions: dict[tuple[bytes, ...], _Composition] = {}
+    for number in range(1, header.count + 1):
+        if reader.at_end():
+            raise reader.error(f'{number - 1} configuration(s) in the file, but its header says {header.count}')
+        yield _read_configuration(reader, header, number, compositions)
+    if not reader.at_end():
+        raise reader.error(f'more in the file than the {header.count} configuration(s) its header says')
+
+
+def _read_configuration(
+    reader: _Reader, header: _Header, number: int, compositions: dict[tuple[bytes, ...], _Composition]
+) -> Atoms:
+    match = reader.take_group(_TO_POSITIONS)
+    index, name, n_types, n_atoms, types, ctifor, lattice = match.groups()
+    if int(index) != number:
+        raise reader.error(f'configuration {int(index)} where number {number} should stand', match.start(1))
+    composition = compositions.get((n_types, n_atoms, types))
+    if composition is None:
+        composition = compositions[n_types, n_atoms, types] = _read_composition(reader, header, match)
+    positions = reader.take_rows(len(composition.numbers))
+    energy = _scalar(reader, reader.take_group(_TO_FORCES), 1)
+    forces = reader.take_rows(len(composition.numbers))
+    stress = _read_stress(reader)
+    cell = reader.numbers(lattice, match.start(7), 3)
+    frame = Atoms(numbers=composition.numbers, positions=positions, cell=cell, pbc=True)
+    frame.info = {'system_name': name.decode(errors='replace').strip()} | composition.info
+    if ctifor is not None:
+        frame.info['ctifor'] = _scalar(reader, match, 6)
+    frame.calc = SinglePointCalculator(frame, energy=energy, free_energy=energy, forces=forces, stress=stress)
+    return frame
+
+
+def _scalar(reader: _Reader, match: re.Match[bytes], group: int) -> float:
+    return float(reader.numbers(match[group] + b'\n', match.start(group), 1, 1)[0, 0])
+
+
+def _read_stress(reader: _Reader) -> np.ndarray:
+    match = reader.take_group(_TO_STRESS)
+    values = [reader.numbers(match[group] + b'\n', match.start(group), 1)[0] for group in (1, 2)]
+    return STRESS_FACTOR * np.concatenate(values)[STRESS_ORDER]
+
+
+def _read_composition(reader: _Reader, header: _Header, match: re.Match[bytes]) -> _Composition:
+    n_types, n_atoms = int(match[3]), int(match[4])
+    words = match[5].decode(errors='replace').split()
+    names, counts = words[::2], [int(word) for word in words[1::2]]
+    problems = {
+        f'{len(names)} atom types where {n_types} are announced': len(names) != n_types,
+        f'the atom types have {sum(counts)} atoms, the configuration {n_atoms}': sum(counts) != n_atoms or not n_atoms,
+        f'atom types {names} that are not all in the header, {header.types}': not set(names) <= set(header.types),
+        f'{n_atoms} atoms, but the header says {header.most_atoms} at most': n_atoms > header.most_atoms,
+        f'{max(counts)} atoms of a type, but the header says {header.most_of_type} at most': max(counts)
+        > header.most_of_type,
+    }
+    for problem, present in problems.items():
+        if present:
+            raise reader.error(problem, match.start(5))
+    plain = all(name in atomic_numbers for name in names)
+    numbers = np.repeat([atomic_numbers[_SYMBOL.fullmatch(name)[1]] for name in names], counts)
+    return _Composition(numbers, {} if plain else {'atom_types': list(zip(names, counts, strict=True))})
+
+
+def _check_ctifor(reader: _Reader, frames: list[Atoms]) -> None:
+    present = ['ctifor' in frame.info for frame in frames]
+    if any(present) and not all(present):
+        offset = [match.start() for match in re.finditer(rb'Configuration num', reader.data)][present.index(False)]
+        reason = f'configuration {present.index(False) + 1} has no CTIFOR, others do: all must have it or none'
+        raise reader.error(reason, offset)
+
+
+def _check_basis(reader: _Reader, header: _Header, frames: list[Atoms]) -> None:
+    sizes = np.array([len(frame) for frame in frames])
+    for name, rows in header.basis.items():
+        inside = (rows >= 1).all(axis=1) & (rows[:, 0] <= len(frames))
+        inside[inside] &= rows[inside, 1] <= sizes[rows[inside, 0] - 1]
+        if not inside.all():
+            configuration, atom = rows[inside.argmin()]
+            offset = reader.data.find(b'Basis set for ' + name.encode())
+            raise reader.error(f'basis: atom {atom} of configuration {configuration} does not exist', offset)
+
+
+# --- writing -------------------------------------------------------------------------------------------------------
+
+_STARS, _EQUALS, _LEDGER = '*' * 50, '=' * 50, '-' * 50
+
+
+def _order_by_composition(frames: Sequence[Atoms]) -> list[int]:
+    seen: dict[str, int] = {}
+    ranks = [seen.setdefault(frame.symbols.formula.format('hill'), len(seen)) for frame in frames]
+    return sorted(range(len(frames)), key=ranks.__getitem__)
+
+
+def _order_by_element(frame: Atoms) -> Atoms:
+    order = np.argsort(-frame.numbers, kind='stable')
+    ordered = frame[order]
+    results = frame.calc.results
+    energy = results.get('free_energy') if results.get('free_energy') is not None else results['energy']
+    ordered.calc = SinglePointCalculator(ordered, energy=energy, forces=np.asarray(results['forces'])[order])
+    return ordered
+
+
+def _header_lines(frames: list[Atoms]) -> list[str]:
+    numbers = sorted({int(number) for frame in frames for number in frame.numbers}, reverse=True)
+    symbols = [chemical_symbols[number] for number in numbers]
+    most_of_type = max(int((frame.numbers == number).sum()) for frame in frames for number in numbers)
+    lines = [' 1.0 Version']
+    lines += _section(_STARS, 'The number of configurations', f'{len(frames):11d}')
+    lines += _section(_STARS, 'The maximum number of atom type', f'{len(numbers):8d}')
+    lines += _section(_STARS, 'The atom types in the data file', *_by_three(f'     {name:2}' for name in symbols))
+    lines += _section(_STARS, 'The maximum number of atoms per system', f'{max(map(len, frames)):15d}')
+    lines += _section(_STARS, 'The maximum number of atoms per atom type', f'{most_of_type:15d}')
+    lines += _section(_STARS, 'Reference atomic energy (eV)', *_by_three(_number(0.0) for _ in numbers))
+    lines += _section(_STARS, 'Atomic mass', *_by_three(_number(atomic_masses[number]) for number in numbers))
+    lines += _section(_STARS, 'The numbers of basis sets per atom type', *_by_three(f'{1:6d}' for _ in numbers))
+    for number, symbol in zip(numbers, symbols, strict=True):
+        lines += _section(_STARS, f'Basis set for {symbol}', _first_of(frames, number))
+    return lines
+
+
+def _first_of(frames: list[Atoms], number: int) -> str:
+    index = next(index for index, frame in enumerate(frames) if number in frame.numbers)
+    return f'{index + 1:11d}{int((frames[index].numbers == number).argmax()) + 1:7d}'
+
+
+def _configuration_lines(number: int, frame: Atoms, stress: np.ndarray, ctifor: float | None) -> list[str]:
+    symbols, counts = _species(frame)
+    kbar = np.empty(6)
+    kbar[STRESS_ORDER] = stress / STRESS_FACTOR
+    lines = [_STARS, f'     Configuration num. {number:6d}']
+    lines += _section(_EQUALS, 'System name', f'     {_name(frame):40}')
+    lines += _section(_EQUALS, 'The number of atom types', f'{len(symbols):8d}')
+    lines += _section(_EQUALS, 'The number of atoms', f'{len(frame):11d}')
+    lines += _section(
+        _STARS, 'Atom types and atom numbers', *(f'     {s:2}{c:7d}' for s, c in zip(symbols, counts, strict=True))
+    )
+    if ctifor is not None:
+        lines += _section(_EQUALS, 'CTIFOR', _number(ctifor))
+    lines += _section(_EQUALS, 'Primitive lattice vectors (ang.)', *_rows(frame.cell.array))
+    lines += _section(_EQUALS, 'Atomic positions (ang.)', *_rows(frame.positions))
+    lines += _section(_EQUALS, 'Total energy (eV)', _number(frame.calc.results['energy']))
+    lines += _section(_EQUALS, 'Forces (eV ang.^-1)', *_rows(frame.calc.results['forces']))
+    lines += _section(_EQUALS, 'Stress (kbar)', '     XX YY ZZ')
+    lines += [_LEDGER, *_rows(kbar[None, :3]), _LEDGER, '     XY YZ ZX', _LEDGER, *_rows(kbar[None, 3:])]
+    return lines
+
+
+def _species(frame: Atoms) -> tuple[list[str], list[int]]:
+    numbers = list(dict.fromkeys(frame.numbers.tolist()))
+    return [chemical_symbols[number] for number in numbers], [int((frame.numbers == n).sum()) for n in numbers]
+
+
+def _name(frame: Atoms) -> str:
+    return ' '.join(str(frame.info.get('system_name') or frame.symbols.formula).split())[:40]
+
+
+def _section(ledger: str, label: str, *values: str) -> list[str]:
+    return [ledger, f'     {label}', _LEDGER, *values]
+
+
+def _rows(array: np.ndarray) -> list[str]:
+    return [''.join(map(_number, row)) for row in array]
+
+
+def _by_three(words: Iterator[str]) -> list[str]:
+    words = list(words)
+    return [''.join(words[start : start + 3]) for start in range(0, len(words), 3)]
+
+
+def _number(value: float) -> str:
+    mantissa, exponent = f'{float(value):.16E}'.split('E')
+    return f'{mantissa:>20}E{int(exponent):+04d}'
