@@ -67,6 +67,7 @@ def main() -> None:
     numbers = training.elements_of(*datasets)
     e0s, rank = choose_e0s(parameters, inputs.get('potential'), datasets[0], numbers)
     arguments = mace_arguments(parameters, inputs.get('potential'), datasets, replay, numbers, e0s)
+    check_batch_size(parameters['batch_size'], datasets[0])
     parts = set_up(arguments)
     check_structures(parts, datasets, replay)
     trainer = MaceTrainer(parts, clock)
@@ -241,13 +242,23 @@ def set_up(arguments: argparse.Namespace) -> dict[str, Any]:
     return parts
 
 
+def check_batch_size(batch_size: int, arrays: Arrays) -> None:
+    """Refuse a batch larger than the training set: MACE leaves out the last, incomplete batch of each epoch.
+
+    :raises ProgramError: INPUT_REFUSED.
+    """
+    if batch_size > (count := len(arrays['natoms'])):
+        raise job.ProgramError(
+            'INPUT_REFUSED', f'batch_size {batch_size} exceeds the training set ({count}): lower it.'
+        )
+
+
 def check_structures(
     parts: dict[str, Any], datasets: tuple[Arrays, Arrays], replay: tuple[Arrays, Arrays] | None
 ) -> None:
     """Refuse a training on other structures than were given.
 
-    :raises ProgramError: STRUCTURES_REPLACED, or INPUT_REFUSED if the batch is larger than the dataset (MACE leaves
-        out the last, incomplete batch of each epoch).
+    :raises ProgramError: STRUCTURES_REPLACED.
     """
     given = [len(arrays['natoms']) for arrays in datasets]
     used = len(parts['train_loader'].dataset) - (0 if replay is None else len(replay[0]['natoms']))
@@ -257,8 +268,6 @@ def check_structures(
             'STRUCTURES_REPLACED',
             f'MACE took {used} of {given[0]} structures for training and {validated} of {given[1]} for validation.',
         )
-    if len(parts['train_loader']) == 0:
-        raise job.ProgramError('INPUT_REFUSED', f'batch_size is larger than the training set ({given[0]}): lower it.')
 
 
 def check_model(numbers: list[int], e0s: np.ndarray) -> None:
@@ -296,7 +305,7 @@ class _RecordedLoss:
         if pred.get('stress') is not None:
             self._add('stress', (pred['stress'] - ref['stress'])[ref.stress_weight > 0])
         value = self.loss(pred=pred, ref=ref, ddp=ddp)
-        self.losses.append(float(value))
+        self.losses.append(value.item())
         return value
 
     def _add(self, key: str, errors: Any) -> None:

@@ -47,7 +47,7 @@ class Trainer(Protocol):
         """Return ``loss`` and the errors on the validation set."""
 
     def start_stage(self, stage: int) -> None:
-        """Begin the stage, counted from 0."""
+        """Begin the stage, counted from 0, or go on in it after a restart."""
 
     def weights(self) -> dict[str, Any]:
         """Return a copy of the weights that :meth:`validate` looks at."""
@@ -210,6 +210,8 @@ def run_epochs(
     :raises DivergedError: on a loss that is not finite.
     """
     duration = 0.0
+    if progress.stage >= 0:
+        trainer.start_stage(progress.stage)
     while progress.next_epoch < epochs and not progress.stopped_early:
         if clock.is_over(1.2 * duration):
             raise OutOfTimeError
