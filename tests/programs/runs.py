@@ -64,3 +64,10 @@ def reset_torch():
     import torch
 
     torch.set_default_dtype(torch.float32)
+
+
+def chgnet_file():
+    """Return the file of CHGNet 0.3.0 that comes with CHGNet."""
+    import chgnet
+
+    return next((Path(chgnet.__file__).parent / 'pretrained' / '0.3.0').glob('*.tar'))

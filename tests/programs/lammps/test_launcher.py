@@ -86,6 +86,7 @@ def test_more_than_one_rank(bench, monkeypatch, variable):
 def test_walls(bench, monkeypatch):
     cubic = hydride()
     cubic.set_cell(np.diag(cubic.cell.lengths()), scale_atoms=True)
+    cubic.wrap()
     status, line = failure(bench, monkeypatch, 'boundary p p f\n' + SCRIPT, cubic)
     assert status == job.STATUS['INPUT_REFUSED']
     assert 'not periodic along all axes' in line
