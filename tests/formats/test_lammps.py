@@ -6,7 +6,6 @@ import io
 
 import numpy as np
 import pytest
-from ase.geometry import cellpar_to_cell
 from ase.io.lammpsdata import read_lammps_data
 from hypothesis import given
 from hypothesis import strategies as st

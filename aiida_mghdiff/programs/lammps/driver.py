@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import traceback
+from contextlib import closing
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -71,14 +72,13 @@ def run_plan(plan: Plan, arguments: list[str], start: float) -> str:
     :raises ProgramError: for the failures that have a name.
     :raises Exception: with LAMMPS' own message for its errors.
     """
-    instance = open_lammps(arguments)
-    run_commands(instance, plan.before)
-    forces = ExternalForces(instance, numbers_of(plan.symbols))
-    evaluator = make_evaluator(plan.model, plan.options, forces.current_atoms())
-    forces.attach(evaluator)
-    announce(evaluator, plan)
-    run_commands(instance, shorten_timeouts(plan.after, time.monotonic() - start))
-    instance.close()
+    with closing(open_lammps(arguments)) as instance:
+        run_commands(instance, plan.before)
+        forces = ExternalForces(instance, numbers_of(plan.symbols))
+        evaluator = make_evaluator(plan.model, plan.options, forces.current_atoms())
+        forces.attach(evaluator)
+        announce(evaluator, plan)
+        run_commands(instance, shorten_timeouts(plan.after, time.monotonic() - start))
     return forces.timing(time.monotonic() - start)
 
 

@@ -68,6 +68,8 @@ def make_evaluator(model: str, options: dict[str, str], atoms: Atoms) -> Evaluat
         symmetrix = load_symmetrix(model, options, sorted(set(atoms.numbers.tolist())), torch.cutoff)
         difference = compare(symmetrix, torch, atoms)
     except Exception as error:
+        if forced and isinstance(error, ProgramError):
+            raise
         return _refuse_symmetrix(torch, forced, _first_line(error))
     if not forced and not difference <= TOLERANCE[options['dtype']]:
         return _refuse_symmetrix(torch, forced, f'it differs from torch by {difference:.1e} eV/Å')

@@ -96,7 +96,7 @@ def run(arguments: list[str]) -> int:
     except MemoryError:
         return _fail('ERROR: [OUT_OF_MEMORY] the process found no memory: ask for more.', job.STATUS['OUT_OF_MEMORY'])
     except Exception as error:
-        return _fail(f'{error}'.strip().splitlines()[-1], driver.CRASHED)
+        return _fail(_lammps_message(error), driver.CRASHED)
     driver.say(timing)
     return 0
 
@@ -105,6 +105,12 @@ def _fail(message: str, status: int) -> int:
     driver.flush()
     print(message if message.startswith('ERROR') else f'ERROR: {message}', flush=True)
     return status
+
+
+def _lammps_message(error: Exception) -> str:
+    """Return the line of a LAMMPS error that says what is wrong; others say where."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return next((line for line in lines if line.startswith('ERROR')), lines[-1])
 
 
 def installed_versions() -> dict[str, str]:
