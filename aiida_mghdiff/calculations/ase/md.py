@@ -10,6 +10,7 @@ from aiida.engine import CalcJobProcessSpec
 from aiida_mghdiff.calculations.md import define_md, start_content, validate_md_inputs
 from aiida_mghdiff.calculations.program import ProgramCalculation
 from aiida_mghdiff.data.md_state import RESTART_FILE
+from aiida_mghdiff.data.potential import PotentialData
 
 ENGINE = 'ase'
 ARCHITECTURES = ('chgnet', 'mace')
@@ -25,12 +26,17 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
 
 
 def _engine_message(inputs: dict[str, Any]) -> str | None:
-    architecture, parameters = inputs['potential'].architecture, inputs['parameters']
-    if architecture not in ARCHITECTURES:
-        return f'ASE runs {" and ".join(ARCHITECTURES)} potentials, not {architecture}.'
+    parameters = inputs['parameters']
     if parameters['evaluator'] != 'torch':
         return f'parameters: evaluator = {parameters["evaluator"]!r}, but in ASE it is torch.'
-    if architecture == 'chgnet' and parameters['dtype'] != 'float32':
+    return architecture_message(inputs['potential'], parameters['dtype'])
+
+
+def architecture_message(potential: PotentialData, dtype: str) -> str | None:
+    """Return why ASE cannot run a potential in a floating-point type."""
+    if potential.architecture not in ARCHITECTURES:
+        return f'ASE runs {" and ".join(ARCHITECTURES)} potentials, not {potential.architecture}.'
+    if potential.architecture == 'chgnet' and dtype != 'float32':
         return 'parameters: CHGNet computes in float32 only: set dtype to float32.'
     return None
 

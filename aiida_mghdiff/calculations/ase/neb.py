@@ -1,0 +1,117 @@
+"""Climbing-image nudged elastic band in ASE."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.engine import CalcJobProcessSpec
+
+from aiida_mghdiff.calculations.ase.md import architecture_message
+from aiida_mghdiff.calculations.program import ProgramCalculation, structure_content
+from aiida_mghdiff.calculations.validation import (
+    IS_BOOL,
+    IS_COUNT,
+    IS_NOT_NEGATIVE,
+    IS_POSITIVE,
+    complete_message,
+    one_of,
+)
+from aiida_mghdiff.data.potential import PotentialData
+
+KEYS = {
+    'n_images': IS_COUNT,
+    'interpolation': one_of('idpp', 'linear'),
+    'neb_method': one_of('improvedtangent', 'aseneb', 'eb'),
+    'spring_constant_ev_per_angstrom2': IS_POSITIVE,
+    'climb': IS_BOOL,
+    'climb_below_ev_per_angstrom': IS_POSITIVE,
+    'optimizer': one_of('bfgs', 'fire', 'lbfgs', 'mdmin'),
+    'force_tolerance_ev_per_angstrom': IS_POSITIVE,
+    'max_steps': IS_COUNT,
+    'relax_endpoints': IS_BOOL,
+    'endpoint_tolerance_ev_per_angstrom': IS_POSITIVE,
+    'endpoint_max_steps': IS_COUNT,
+    'endpoint_displacement_angstrom': IS_NOT_NEGATIVE,
+    'minimum_endpoint_distance_angstrom': IS_POSITIVE,
+    'dtype': one_of('float32', 'float64'),
+}
+
+
+def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
+    """Return what is wrong with the inputs, in one sentence."""
+    if not {'potential', 'initial', 'final', 'parameters'} <= set(inputs):
+        return None
+    parameters = inputs['parameters'].get_dict()
+    return (
+        complete_message(parameters, KEYS)
+        or architecture_message(inputs['potential'], parameters['dtype'])
+        or ends_message(inputs['initial'], inputs['final'])
+        or symbols_message(inputs['potential'], inputs['initial'])
+        or _restart_message(inputs.get('restart'), parameters['n_images'])
+    )
+
+
+def ends_message(initial: orm.StructureData, final: orm.StructureData) -> str | None:
+    """Return why two structures cannot be the ends of a path."""
+    first, last = initial.get_ase(), final.get_ase()
+    if first.get_chemical_symbols() != last.get_chemical_symbols():
+        return 'initial and final must have the same atoms in the same order.'
+    if not np.allclose(first.cell, last.cell, atol=1e-6):
+        return 'initial and final must have the same cell.'
+    return None
+
+
+def symbols_message(potential: PotentialData, structure: orm.StructureData) -> str | None:
+    """Return which elements of a structure the potential does not know."""
+    unknown = sorted(set(structure.get_symbols_set()) - set(potential.elements))
+    if unknown:
+        return f'the potential knows {", ".join(potential.elements)}, not {", ".join(unknown)}: take or train another.'
+    return None
+
+
+def _restart_message(restart: orm.TrajectoryData | None, n_images: int) -> str | None:
+    if restart is not None and restart.numsteps != n_images + 2:
+        return f'restart has {restart.numsteps} images, end points included: n_images = {n_images} asks {n_images + 2}.'
+    return None
+
+
+class AseNebCalculation(ProgramCalculation):
+    """Relaxes two end points at a fixed cell and finds the minimum-energy path between them."""
+
+    CACHE_VERSION = 1
+    _PROGRAM = 'ase-neb'
+    _TEMPORARY_FILES = ('path.npz',)
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define ports and exit codes."""
+        super().define(spec)
+        spec.input('potential', valid_type=PotentialData, help='The potential that gives the forces.')
+        spec.input('initial', valid_type=orm.StructureData, help='First end point.')
+        spec.input('final', valid_type=orm.StructureData, help='Last end point: the same atoms in the same cell.')
+        spec.input('restart', valid_type=orm.TrajectoryData, required=False, help='Path of a search to continue.')
+        spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.ase.neb'
+        spec.inputs.validator = validate_inputs
+        spec.output('path', valid_type=orm.TrajectoryData, required=False, help='Images, end points included.')
+        spec.output('saddle', valid_type=orm.StructureData, required=False, help='The image of highest energy.')
+        spec.output('initial_relaxed', valid_type=orm.StructureData, required=False, help='First end point, relaxed.')
+        spec.output('final_relaxed', valid_type=orm.StructureData, required=False, help='Last end point, relaxed.')
+        spec.exit_code(510, 'ERROR_NEB_NOT_CONVERGED', message='The path did not converge: {message}')
+        spec.exit_code(511, 'ERROR_ENDPOINT_NOT_CONVERGED', message='An end point did not relax: {message}')
+        spec.exit_code(512, 'ERROR_ENDPOINT_COLLAPSED', message='Both end points relaxed to the same place: {message}')
+
+    def program_inputs(self) -> dict[str, Any]:
+        """Return potential, end points and the images to continue from."""
+        restart = self.inputs.get('restart')
+        return {
+            'potential': self.inputs.potential.description_for_program,
+            'initial': structure_content(self.inputs.initial),
+            'final': structure_content(self.inputs.final),
+            'restart': None if restart is None else restart.get_array('positions').tolist(),
+        }
+
+    def input_files(self) -> list[tuple[str, str, str]]:
+        """Return the model file."""
+        return [self.inputs.potential.copy_entry()]

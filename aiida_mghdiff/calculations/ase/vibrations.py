@@ -1,0 +1,73 @@
+"""Vibrations of the tracers in ASE, the host held fixed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.engine import CalcJobProcessSpec
+
+from aiida_mghdiff.calculations.ase.md import architecture_message
+from aiida_mghdiff.calculations.ase.neb import symbols_message
+from aiida_mghdiff.calculations.program import ProgramCalculation, structure_content
+from aiida_mghdiff.calculations.validation import IS_NOT_NEGATIVE, IS_POSITIVE, IS_SYMBOL, complete_message, one_of
+from aiida_mghdiff.data.potential import PotentialData
+
+KEYS = {
+    'tracer_element': IS_SYMBOL,
+    'displacement_angstrom': IS_POSITIVE,
+    'expected_imaginary_modes': one_of(0, 1),
+    'imaginary_threshold_mev': IS_NOT_NEGATIVE,
+    'dtype': one_of('float32', 'float64'),
+}
+
+
+def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
+    """Return what is wrong with the inputs, in one sentence."""
+    if not {'potential', 'structure', 'parameters'} <= set(inputs):
+        return None
+    parameters = inputs['parameters'].get_dict()
+    return (
+        complete_message(parameters, KEYS)
+        or architecture_message(inputs['potential'], parameters['dtype'])
+        or symbols_message(inputs['potential'], inputs['structure'])
+        or _tracer_message(inputs['structure'], parameters['tracer_element'])
+    )
+
+
+def _tracer_message(structure: orm.StructureData, tracer: str) -> str | None:
+    if tracer not in structure.get_symbols_set():
+        return f'the structure has no {tracer} atom: set tracer_element to what is to vibrate.'
+    return None
+
+
+class AseVibrationsCalculation(ProgramCalculation):
+    """Frequencies of the tracers at a minimum or a saddle point, by finite differences."""
+
+    CACHE_VERSION = 1
+    _PROGRAM = 'ase-vibrations'
+    _TEMPORARY_FILES = ('vibrations.npz',)
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define ports and exit codes."""
+        super().define(spec)
+        spec.input('potential', valid_type=PotentialData, help='The potential that gives the forces.')
+        spec.input('structure', valid_type=orm.StructureData, help='A minimum or a saddle point.')
+        spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.ase.vibrations'
+        spec.inputs.validator = validate_inputs
+        spec.output('modes', valid_type=orm.ArrayData, required=False, help='Hessian, modes and indices of tracers.')
+        spec.exit_code(
+            530, 'ERROR_WRONG_NUMBER_OF_IMAGINARY_MODES', message='Not the stationary point that was asked: {message}'
+        )
+
+    def program_inputs(self) -> dict[str, Any]:
+        """Return potential and structure."""
+        return {
+            'potential': self.inputs.potential.description_for_program,
+            'structure': structure_content(self.inputs.structure),
+        }
+
+    def input_files(self) -> list[tuple[str, str, str]]:
+        """Return the model file."""
+        return [self.inputs.potential.copy_entry()]

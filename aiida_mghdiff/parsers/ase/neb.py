@@ -1,0 +1,47 @@
+"""Parser of nudged elastic bands in ASE."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.engine import ExitCode
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from aiida_mghdiff.parsers.program import ProgramParser
+
+
+class AseNebParser(ProgramParser):
+    """Gives the path, its highest image and its ends, also of a search that ended early."""
+
+    CACHE_VERSION = 1
+
+    def parse_program(self, results: dict[str, Any], files: Path) -> ExitCode | None:
+        """Emit the structures of the path."""
+        path = dict(np.load(files / 'path.npz'))
+        self.out('path', make_path(path, results))
+        ends = {'initial_relaxed': 0, 'saddle': results['saddle_image'], 'final_relaxed': -1}
+        for name, index in ends.items():
+            atoms = Atoms(path['numbers'], path['positions'][index], cell=path['cell'], pbc=True)
+            self.out(name, orm.StructureData(ase=atoms))
+        return None
+
+
+def make_path(path: dict[str, np.ndarray], results: dict[str, Any]) -> orm.TrajectoryData:
+    """Return the images, with the arrays ``energies_ev``, ``forces_ev_per_angstrom``, ``coordinate_angstrom``."""
+    images = len(path['positions'])
+    node = orm.TrajectoryData()
+    node.set_trajectory(
+        symbols=[chemical_symbols[number] for number in path['numbers']],
+        positions=path['positions'],
+        stepids=np.arange(images),
+        cells=np.repeat(path['cell'][None], images, axis=0),
+        pbc=[True, True, True],
+    )
+    node.set_array('energies_ev', np.array(results['energies_ev'], dtype=float))
+    node.set_array('forces_ev_per_angstrom', path['forces'])
+    node.set_array('coordinate_angstrom', np.array(results['reaction_coordinate_angstrom'], dtype=float))
+    return node

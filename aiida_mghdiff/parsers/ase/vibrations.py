@@ -1,0 +1,23 @@
+"""Parser of vibrations in ASE."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.engine import ExitCode
+
+from aiida_mghdiff.parsers.program import ProgramParser
+
+
+class AseVibrationsParser(ProgramParser):
+    """Gives frequencies and modes, also of a structure that is no stationary point of the kind asked."""
+
+    CACHE_VERSION = 1
+
+    def parse_program(self, results: dict[str, Any], files: Path) -> ExitCode | None:
+        """Emit Hessian and modes."""
+        self.out('modes', orm.ArrayData(dict(np.load(files / 'vibrations.npz'))))
+        return None
