@@ -67,8 +67,8 @@ def parameters(ensemble='nve', **changes) -> dict:
 class Bench:
     """Runs scripts with one model, each in a folder of its own."""
 
-    def __init__(self, root: Path, model: Path, capture) -> None:
-        self.root, self.model, self.capture, self.count = root, model, capture, 0
+    def __init__(self, root: Path, model: Path, capture, monkeypatch) -> None:
+        self.root, self.model, self.capture, self.monkeypatch, self.count = root, model, capture, monkeypatch, 0
 
     def folder(self) -> Path:
         """Return a new folder with the model in it."""
@@ -78,16 +78,17 @@ class Bench:
         (folder / 'potential.model').symlink_to(self.model)
         return folder
 
-    def launch(self, folder: Path, text: str, monkeypatch) -> tuple[int, str]:
+    def launch(self, folder: Path, text: str) -> tuple[int, str]:
         """Run a script in a folder; return exit status and output."""
         (folder / 'input.in').write_text(text)
-        with monkeypatch.context() as patch:
+        with self.monkeypatch.context() as patch:
             patch.chdir(folder)
             self.capture.readouterr()
             status = launcher.run(['-in', 'input.in', '-log', 'none'])
-        return status, self.capture.readouterr().out
+        self.output = self.capture.readouterr().out
+        return status, self.output
 
-    def md(self, monkeypatch, values, atoms=None, start=None, restart=None, wall_seconds=None):
+    def md(self, values, atoms=None, start=None, restart=None, wall_seconds=None):
         """Run molecular dynamics from atoms, or from the end ``start`` of another run."""
         folder = self.folder()
         if start is not None:
@@ -102,6 +103,6 @@ class Bench:
             reads_restart=restart is not None,
             wall_seconds=wall_seconds,
         )
-        status, output = self.launch(folder, text, monkeypatch)
+        status, output = self.launch(folder, text)
         assert status == 0, output
         return read_run((atoms.numbers, atoms.cell.array), values, output, folder)

@@ -28,11 +28,11 @@ def reference(model, atoms, dtype='float64'):
     return atoms.get_potential_energy(), atoms.get_forces(), -atoms.get_stress(voigt=False) / units.bar
 
 
-def in_lammps(bench, monkeypatch, atoms, options):
+def in_lammps(bench, atoms, options):
     folder = bench.folder()
     write_start(folder, atoms)
     text = f'# mghdiff {options}\n{HEADER.format(model="potential.model")}{RECORD}'
-    status, output = bench.launch(folder, text, monkeypatch)
+    status, output = bench.launch(folder, text)
     assert status == 0, output
     frame, series = LammpsFrame.of_cell(atoms.cell.array), read_series(folder / 'series.txt')
     xx, yy, zz, xy, xz, yz = (series[name][0] for name in ('xx', 'yy', 'zz', 'xy', 'xz', 'yz'))
@@ -42,15 +42,15 @@ def in_lammps(bench, monkeypatch, atoms, options):
 
 
 @pytest.fixture
-def bench(tmp_path, tiny_mace, capfd):
-    return Bench(tmp_path, tiny_mace, capfd)
+def bench(tmp_path, tiny_mace, capfd, monkeypatch):
+    return Bench(tmp_path, tiny_mace, capfd, monkeypatch)
 
 
 @pytest.mark.parametrize('evaluator', ['torch', 'symmetrix'])
 @pytest.mark.parametrize('repeats', [(2, 2, 2), (3, 1, 1), (1, 1, 1)])
-def test_agrees_with_ase(bench, monkeypatch, tiny_mace, evaluator, repeats):
+def test_agrees_with_ase(bench, tiny_mace, evaluator, repeats):
     atoms = hydride(repeats)
-    energy, forces, pressure, output = in_lammps(bench, monkeypatch, atoms, f'evaluator={evaluator}')
+    energy, forces, pressure, output = in_lammps(bench, atoms, f'evaluator={evaluator}')
     expected_energy, expected_forces, expected_pressure = reference(tiny_mace, atoms)
     assert f'mghdiff-lmp: evaluator {evaluator} ' in output
     assert energy == pytest.approx(expected_energy, abs=1e-6)
@@ -59,36 +59,36 @@ def test_agrees_with_ase(bench, monkeypatch, tiny_mace, evaluator, repeats):
 
 
 @pytest.mark.parametrize('evaluator', ['torch', 'symmetrix'])
-def test_float32(bench, monkeypatch, tiny_mace, evaluator):
+def test_float32(bench, tiny_mace, evaluator):
     atoms = hydride()
-    _, forces, _, output = in_lammps(bench, monkeypatch, atoms, f'evaluator={evaluator} dtype=float32')
+    _, forces, _, output = in_lammps(bench, atoms, f'evaluator={evaluator} dtype=float32')
     error = np.abs(forces - reference(tiny_mace, atoms)[1]).max()
     assert 'dtype float32' in output
     assert 1e-9 < error < 5e-5
 
 
-def test_left_handed_cell(bench, monkeypatch, tiny_mace):
+def test_left_handed_cell(bench, tiny_mace):
     atoms = hydride()
     atoms.set_cell(atoms.cell[[1, 0, 2]])
-    _, forces, _, _ = in_lammps(bench, monkeypatch, atoms, 'evaluator=torch')
+    _, forces, _, _ = in_lammps(bench, atoms, 'evaluator=torch')
     assert np.abs(forces - reference(tiny_mace, atoms)[1]).max() < 1e-6
 
 
-def test_data_file_of_lammps_is_read_again(bench, monkeypatch):
+def test_data_file_of_lammps_is_read_again(bench):
     folder = bench.folder()
     write_start(folder, hydride())
     header = HEADER.format(model='potential.model')
-    status, output = bench.launch(folder, f'# mghdiff evaluator=torch\n{header}write_data start.data\n', monkeypatch)
+    status, output = bench.launch(folder, f'# mghdiff evaluator=torch\n{header}write_data start.data\n')
     assert status == 0, output
-    status, output = bench.launch(folder, f'# mghdiff evaluator=torch\n{header}run 0\n', monkeypatch)
+    status, output = bench.launch(folder, f'# mghdiff evaluator=torch\n{header}run 0\n')
     assert status == 0, output
 
 
 @pytest.mark.slow
 def test_foundation_model_agrees_with_ase(tmp_path, shared_data, capfd, monkeypatch):
     model, atoms = shared_data / 'mace' / 'mace_mp_small.model', hydride((3, 2, 2))
-    bench = Bench(tmp_path, model, capfd)
-    energy, forces, pressure, output = in_lammps(bench, monkeypatch, atoms, 'evaluator=auto')
+    bench = Bench(tmp_path, model, capfd, monkeypatch)
+    energy, forces, pressure, output = in_lammps(bench, atoms, 'evaluator=auto')
     expected_energy, expected_forces, expected_pressure = reference(model, atoms)
     assert 'mghdiff-lmp: evaluator symmetrix ' in output
     assert energy == pytest.approx(expected_energy, abs=1e-6)

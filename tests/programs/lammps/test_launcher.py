@@ -18,15 +18,15 @@ SCRIPT = '# mghdiff evaluator=torch\n' + HEADER.format(model='potential.model') 
 
 
 @pytest.fixture
-def bench(tmp_path, tiny_mace, capfd):
-    return Bench(tmp_path, tiny_mace, capfd)
+def bench(tmp_path, tiny_mace, capfd, monkeypatch):
+    return Bench(tmp_path, tiny_mace, capfd, monkeypatch)
 
 
-def failure(bench, monkeypatch, text=SCRIPT, atoms=None, prepare=lambda folder: None):
+def failure(bench, text=SCRIPT, atoms=None, prepare=lambda folder: None):
     folder = bench.folder()
     write_start(folder, atoms or hydride())
     prepare(folder)
-    status, output = bench.launch(folder, text, monkeypatch)
+    status, output = bench.launch(folder, text)
     return status, output.splitlines()[-1]
 
 
@@ -70,52 +70,52 @@ def test_missing_script(capfd):
     assert capfd.readouterr().out.splitlines()[-1].startswith('ERROR: [INPUT_REFUSED] ')
 
 
-def test_input_refused(bench, monkeypatch):
-    status, line = failure(bench, monkeypatch, SCRIPT.replace('mace no', 'hybrid/overlay mace no'))
+def test_input_refused(bench):
+    status, line = failure(bench, SCRIPT.replace('mace no', 'hybrid/overlay mace no'))
     assert (status, line[:23]) == (job.STATUS['INPUT_REFUSED'], 'ERROR: [INPUT_REFUSED] ')
 
 
 @pytest.mark.parametrize('variable', ['PMI_SIZE', 'OMPI_COMM_WORLD_SIZE'])
 def test_more_than_one_rank(bench, monkeypatch, variable):
     monkeypatch.setenv(variable, '2')
-    status, line = failure(bench, monkeypatch)
+    status, line = failure(bench)
     assert status == job.STATUS['INPUT_REFUSED']
     assert line.startswith('ERROR: [INPUT_REFUSED] more than one MPI rank')
 
 
-def test_walls(bench, monkeypatch):
+def test_walls(bench):
     cubic = hydride()
     cubic.set_cell(np.diag(cubic.cell.lengths()), scale_atoms=True)
     cubic.wrap()
-    status, line = failure(bench, monkeypatch, 'boundary p p f\n' + SCRIPT, cubic)
+    status, line = failure(bench, 'boundary p p f\n' + SCRIPT, cubic)
     assert status == job.STATUS['INPUT_REFUSED']
     assert 'not periodic along all axes' in line
 
 
-def test_wrong_number_of_types(bench, monkeypatch):
-    status, line = failure(bench, monkeypatch, SCRIPT.replace(' Mg H', ' Mg'))
+def test_wrong_number_of_types(bench):
+    status, line = failure(bench, SCRIPT.replace(' Mg H', ' Mg'))
     assert status == job.STATUS['INPUT_REFUSED']
     assert '1 elements for 2 atom types' in line
 
 
-def test_corrupt_model(bench, monkeypatch):
+def test_corrupt_model(bench):
     def corrupt(folder):
         (folder / 'potential.model').unlink()
         (folder / 'potential.model').write_bytes(b'PK\x03\x04 cut off')
 
-    status, line = failure(bench, monkeypatch, prepare=corrupt)
+    status, line = failure(bench, prepare=corrupt)
     assert status == job.STATUS['POTENTIAL_UNREADABLE']
     assert line.startswith('ERROR: [POTENTIAL_UNREADABLE] potential.model ')
 
 
-def test_missing_model(bench, monkeypatch):
-    status, line = failure(bench, monkeypatch, SCRIPT.replace('potential.model', 'none.model'))
+def test_missing_model(bench):
+    status, line = failure(bench, SCRIPT.replace('potential.model', 'none.model'))
     assert status == job.STATUS['POTENTIAL_UNREADABLE']
     assert 'none.model' in line
 
 
-def test_unknown_element(bench, monkeypatch):
-    status, line = failure(bench, monkeypatch, SCRIPT.replace(' Mg H', ' Ti H'))
+def test_unknown_element(bench):
+    status, line = failure(bench, SCRIPT.replace(' Mg H', ' Ti H'))
     assert status == job.STATUS['ELEMENT_UNKNOWN']
     assert line.startswith('ERROR: [ELEMENT_UNKNOWN] ')
     assert 'Ti' in line
@@ -124,13 +124,13 @@ def test_unknown_element(bench, monkeypatch):
 @pytest.mark.parametrize('module', ['mace.calculators', 'lammps'])
 def test_missing_engine(bench, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)
-    status, line = failure(bench, monkeypatch)
+    status, line = failure(bench)
     assert status == job.STATUS['ENGINE_MISSING']
     assert line.startswith('ERROR: [ENGINE_MISSING] ')
 
 
-def test_error_of_lammps(bench, monkeypatch):
-    status, line = failure(bench, monkeypatch, SCRIPT + 'no_such_command\n')
+def test_error_of_lammps(bench):
+    status, line = failure(bench, SCRIPT + 'no_such_command\n')
     assert status == 1
     assert line.startswith('ERROR: Unknown command: no_such_command')
 
