@@ -31,8 +31,10 @@ from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3
 STRESS_ORDER = [0, 1, 2, 4, 5, 3]
 STRESS_FACTOR = -KBAR_IN_EV_PER_ANGSTROM3
 
-_DASHES = rb'[ \t]*-{5,}[ \t]*\n'
+_DASHES = rb'[ \t]*+-{5,}+[ \t]*+\n'
 _LINE = rb'([^\n]*)\n'
+_NUMBER = rb'[ \t]*+([+-]?[0-9.]++(?:[EeDd][+-]?[0-9]++)?+)'
+_NUMBERS = {count: _NUMBER.join([b''] + [rb'(?=[ \t])'] * (count - 1) + [rb'[ \t]*\n']) for count in (1, 3)}
 _INTEGER = rb'\s*(\d+)[ \t]*\n'
 _TO_LEDGER = rb'(.*?)(?=^[ \t]*[*=]{5,}[ \t]*$)'
 _COUNTED_TYPES = rb'((?:[ \t]*[^\s*=]+[ \t]+\d+[ \t]*\n)+)'
@@ -45,14 +47,14 @@ class _Section:
         self.label = label
         self.what = what
         self.optional = optional
-        label_pattern = rb'\s*[*=-]{5,}\s*' + re.escape(label.encode()).replace(rb'\ ', rb' +') + rb'(?=\s)'
+        label_pattern = rb'\s*+[*=-]{5,}+\s*+' + re.escape(label.encode()).replace(rb'\ ', rb' +') + rb'(?=\s)'
         self.label_pattern = re.compile(label_pattern)
         self.source = label_pattern + value
         self.pattern = re.compile(self.source, re.MULTILINE | re.DOTALL)
 
 
 def _valued(label: str, value: bytes, what: str, optional: bool = False) -> _Section:
-    return _Section(label, rb'\s*?\n' + _DASHES + value, what, optional)
+    return _Section(label, rb'[ \t]*+\n' + _DASHES + value, what, optional)
 
 
 class _Group:
@@ -82,18 +84,18 @@ _TO_POSITIONS = _Group(
     _valued('The number of atom types', _INTEGER, 'one whole number'),
     _valued('The number of atoms', _INTEGER, 'one whole number'),
     _valued('Atom types and atom numbers', _COUNTED_TYPES, 'atom types, each with its number of atoms'),
-    _valued('CTIFOR', _LINE, 'one number', optional=True),
-    _valued('Primitive lattice vectors (ang.)', rb'((?:[^\n]*\n){3})', 'three rows of numbers'),
+    _valued('CTIFOR', _NUMBERS[1], 'one number', optional=True),
+    _valued('Primitive lattice vectors (ang.)', _NUMBERS[3] * 3, 'three rows of numbers'),
     _valued('Atomic positions (ang.)', b'', 'rows of numbers'),
 )
 _TO_FORCES = _Group(
-    _valued('Total energy (eV)', _LINE, 'one number'),
+    _valued('Total energy (eV)', _NUMBERS[1], 'one number'),
     _valued('Forces (eV ang.^-1)', b'', 'rows of numbers'),
 )
 _TO_STRESS = _Group(
     _Section('Stress (kbar)', rb'[ \t]*\n', 'the normal stresses'),
-    _valued('XX YY ZZ', _LINE, 'three numbers'),
-    _valued('XY YZ ZX', _LINE, 'three numbers'),
+    _valued('XX YY ZZ', _NUMBERS[3], 'three numbers'),
+    _valued('XY YZ ZX', _NUMBERS[3], 'three numbers'),
 )
 
 _BLANK = re.compile(rb'[\s*=-]*\Z')
@@ -101,10 +103,10 @@ _SYMBOL = re.compile(r'([A-Z][a-z]?)[^A-Za-z]*')
 _D_TO_E = bytes.maketrans(b'Dd', b'Ee')
 # One pattern a letter: with a literal first byte the search is ten times faster than with a set of letters.
 _SHORT_EXPONENTS = {
-    width: [re.compile(letter + rule) for letter in (b'E', b'e')]
+    width: {letter: re.compile(letter + rule) for letter in (b'E', b'e', b'D', b'd')}
     for width, rule in {2: rb'(?:[+-]\d?|-00)(?=\s)', 3: rb'[+-]\d?\d?(?=\s)'}.items()
 }
-_PADDED_EXPONENT = re.compile(rb'[EeDd][+-]0\d\d\s')
+_PADDED_EXPONENTS = {letter: re.compile(letter + rb'[+-]0\d\d\s') for letter in (b'E', b'e', b'D', b'd')}
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,10 @@ def read_mlab(path: str | Path) -> MlAb:
         damaged number. Nothing is skipped.
     """
     reader = _Reader(path)
-    reader.refuse_damaged_exponents(0, reader.data)
+    reader.refuse_damaged_exponents(b'E', b'e')
     header = _read_header(reader)
     frames = list(_read_configurations(reader, header))
+    _check_cells(reader, frames)
     _check_ctifor(reader, frames)
     _check_basis(reader, header, frames)
     return MlAb(frames, header.version, header.types, header.basis, header.reference_energies, header.masses)
@@ -200,6 +203,7 @@ class _Reader:
         self.path = path
         self.data = data if data.endswith(b'\n') else data + b'\n'
         self.offset = 0
+        self._d_exponents = False
 
     def error(self, reason: str, offset: int | None = None) -> FormatError:
         """Return the error to raise, at an offset (by default at what is to be read next)."""
@@ -207,6 +211,10 @@ class _Reader:
         blank = len(self.data[offset : offset + 1000]) - len(self.data[offset : offset + 1000].lstrip())
         line = self.data.count(b'\n', 0, min(offset + blank, len(self.data) - 1)) + 1
         return FormatError(self.path, f'line {line}', reason)
+
+    def offset_of(self, index: int) -> int:
+        """Return the offset of a configuration, counted from 0."""
+        return [match.start() for match in re.finditer(rb'Configuration num', self.data)][index]
 
     def at_end(self) -> bool:
         """Return whether nothing but blanks and ledgers is left."""
@@ -237,7 +245,7 @@ class _Reader:
 
     def take_rows(self, rows: int) -> np.ndarray:
         """Pass rows of three numbers up to the next ledger and return them, ``[rows, 3]``."""
-        start, stop = self.offset, self.data.find(b'==', self.offset)
+        start, stop = self.offset, self.data.find(b'=', self.offset)
         self.offset = stop if stop >= 0 else len(self.data)
         return self.numbers(self.data[start : self.offset], start, rows)
 
@@ -252,20 +260,20 @@ class _Reader:
             self._check_rows(text, start, rows, columns)
         return array.reshape(rows, columns)
 
-    def refuse_damaged_exponents(self, start: int, text: bytes) -> None:
+    def refuse_damaged_exponents(self, *letters: bytes) -> None:
         """Refuse numbers whose exponent has lost digits (a file cut at a column by hand: ``...E-00`` of ``...E-002``).
 
         A writer that fills exponents up to three digits never writes fewer; one that fills up to two never writes
         fewer than that; none writes the exponent -00. Such numbers parse, to a wrong value.
         """
-        width = 3 if _PADDED_EXPONENT.search(self.data) else 2
-        for pattern in _SHORT_EXPONENTS[width]:
-            for match in pattern.finditer(text):
-                first = text.rfind(b'\n', 0, match.start()) + 1
-                token = text[first : match.end()].split()[-1]
-                if _is_number(token + b'0') and not self._is_name(start + first):
+        for letter in letters:
+            width = 3 if _PADDED_EXPONENTS[letter].search(self.data) else 2
+            for match in _SHORT_EXPONENTS[width][letter].finditer(self.data):
+                first = self.data.rfind(b'\n', 0, match.start()) + 1
+                token = self.data[first : match.end()].split()[-1]
+                if _is_number(token.translate(_D_TO_E) + b'0') and not self._is_name(first):
                     reason = f'{token.decode()!r} has lost digits of its exponent, which has {width} in this file'
-                    raise self.error(reason, start + match.start())
+                    raise self.error(reason, match.start())
 
     def _misplaced(self, label: str) -> FormatError:
         lines = (line.strip() for line in self.data[self.offset : self.offset + 1000].splitlines())
@@ -275,13 +283,14 @@ class _Reader:
         return self.error(f'{label!r} should stand here, not {found!r}')
 
     def _fortran_numbers(self, text: bytes, start: int) -> np.ndarray:
-        replaced = text.translate(_D_TO_E)
-        for offset, line in _lines(start, replaced):
+        for offset, line in _lines(start, text):
             for token in line.split():
-                if not _is_number(token):
+                if not _is_number(token.translate(_D_TO_E)):
                     raise self.error(f'{token.decode(errors="replace")!r} is not a number', offset)
-        self.refuse_damaged_exponents(start, replaced)
-        return np.array(replaced.split(), dtype=float)
+        if not self._d_exponents:
+            self.refuse_damaged_exponents(b'D', b'd')
+            self._d_exponents = True
+        return np.array(text.translate(_D_TO_E).split(), dtype=float)
 
     def _check_rows(self, text: bytes, start: int, rows: int, columns: int) -> None:
         lines = [(offset, line.translate(_D_TO_E).split()) for offset, line in _lines(start, text) if line.strip()]
@@ -369,34 +378,27 @@ def _read_configurations(reader: _Reader, header: _Header) -> Iterator[Atoms]:
 def _read_configuration(
     reader: _Reader, header: _Header, number: int, compositions: dict[tuple[bytes, ...], _Composition]
 ) -> Atoms:
-    match = reader.take_group(_TO_POSITIONS)
-    index, name, n_types, n_atoms, types, ctifor, lattice = match.groups()
+    head = reader.take_group(_TO_POSITIONS)
+    index, name, n_types, n_atoms, types, ctifor, *lattice = head.groups()
     if int(index) != number:
-        raise reader.error(f'configuration {int(index)} where number {number} should stand', match.start(1))
+        raise reader.error(f'configuration {int(index)} where number {number} should stand', head.start(1))
     composition = compositions.get((n_types, n_atoms, types))
     if composition is None:
-        composition = compositions[n_types, n_atoms, types] = _read_composition(reader, header, match)
+        composition = compositions[n_types, n_atoms, types] = _read_composition(reader, header, head)
     positions = reader.take_rows(len(composition.numbers))
-    energy = _scalar(reader, reader.take_group(_TO_FORCES), 1)
+    energy = reader.take_group(_TO_FORCES).groups()
     forces = reader.take_rows(len(composition.numbers))
-    stress = _read_stress(reader)
-    cell = reader.numbers(lattice, match.start(7), 3)
-    frame = Atoms(numbers=composition.numbers, positions=positions, cell=cell, pbc=True)
+    stress = reader.take_group(_TO_STRESS).groups()
+    text = b' '.join((*lattice, *energy, *stress, ctifor or b'0')) + b'\n'
+    values = reader.numbers(text, head.start(1), 1, 17)[0]
+    frame = Atoms(numbers=composition.numbers, positions=positions, cell=values[:9].reshape(3, 3), pbc=True)
+    labels = {'energy': values[9], 'free_energy': values[9], 'forces': forces}
+    frame.calc = SinglePointCalculator(frame, **labels, stress=STRESS_FACTOR * values[10:16][STRESS_ORDER])
+    # After the calculator, which copies the frame: a deep copy of info would take as long as the rest.
     frame.info = {'system_name': name.decode(errors='replace').strip()} | composition.info
     if ctifor is not None:
-        frame.info['ctifor'] = _scalar(reader, match, 6)
-    frame.calc = SinglePointCalculator(frame, energy=energy, free_energy=energy, forces=forces, stress=stress)
+        frame.info['ctifor'] = float(values[16])
     return frame
-
-
-def _scalar(reader: _Reader, match: re.Match[bytes], group: int) -> float:
-    return float(reader.numbers(match[group] + b'\n', match.start(group), 1, 1)[0, 0])
-
-
-def _read_stress(reader: _Reader) -> np.ndarray:
-    match = reader.take_group(_TO_STRESS)
-    values = [reader.numbers(match[group] + b'\n', match.start(group), 1)[0] for group in (1, 2)]
-    return STRESS_FACTOR * np.concatenate(values)[STRESS_ORDER]
 
 
 def _read_composition(reader: _Reader, header: _Header, match: re.Match[bytes]) -> _Composition:
@@ -419,12 +421,19 @@ def _read_composition(reader: _Reader, header: _Header, match: re.Match[bytes]) 
     return _Composition(numbers, {} if plain else {'atom_types': list(zip(names, counts, strict=True))})
 
 
+def _check_cells(reader: _Reader, frames: list[Atoms]) -> None:
+    volumes = np.abs(np.linalg.det([frame.cell.array for frame in frames]))
+    if not volumes.min() > 1e-6:
+        index = int(volumes.argmin())
+        raise reader.error(f'the cell of configuration {index + 1} has no volume', reader.offset_of(index))
+
+
 def _check_ctifor(reader: _Reader, frames: list[Atoms]) -> None:
     present = ['ctifor' in frame.info for frame in frames]
     if any(present) and not all(present):
-        offset = [match.start() for match in re.finditer(rb'Configuration num', reader.data)][present.index(False)]
-        reason = f'configuration {present.index(False) + 1} has no CTIFOR, others do: all must have it or none'
-        raise reader.error(reason, offset)
+        index = present.index(False)
+        reason = f'configuration {index + 1} has no CTIFOR, others do: all must have it or none'
+        raise reader.error(reason, reader.offset_of(index))
 
 
 def _check_basis(reader: _Reader, header: _Header, frames: list[Atoms]) -> None:
