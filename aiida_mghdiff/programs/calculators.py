@@ -54,7 +54,7 @@ def check_elements(potential: dict[str, Any], numbers: Iterable[int]) -> None:
 
 def _load_mace(potential: dict[str, Any], path: str, dtype: str, device: str) -> Calculator:
     calculators = _import('mace.calculators', 'mace-torch')
-    _set_threads()
+    set_threads()
     options = {'head': potential['head']} if potential.get('head') else {}
     with _readable(path):
         return calculators.MACECalculator(model_paths=path, device=device, default_dtype=dtype, **options)
@@ -64,12 +64,12 @@ def _load_chgnet(potential: dict[str, Any], path: str, dtype: str, device: str) 
     if dtype != 'float32':
         raise ProgramError('INPUT_REFUSED', f'CHGNet computes in float32, not in {dtype}: set dtype to float32.')
     model = _import('chgnet.model.model', 'chgnet')
-    _set_threads()
+    set_threads()
     with _readable(path):
         return ChgnetCalculator(model.CHGNet.from_file(path), device)
 
 
-def _set_threads() -> None:
+def set_threads() -> None:
     """Use one core, or as many as ``OMP_NUM_THREADS`` grants: torch would take those of the jobs beside this one."""
     import torch
 

@@ -27,7 +27,13 @@ from ase.io import write
 from aiida_mghdiff.formats.arrays import read_folder
 from aiida_mghdiff.formats.frames import frames_from_arrays
 from aiida_mghdiff.programs import job, training
-from aiida_mghdiff.programs.calculators import DISTRIBUTIONS, POTENTIAL_FILE, check_elements, load_calculator
+from aiida_mghdiff.programs.calculators import (
+    DISTRIBUTIONS,
+    POTENTIAL_FILE,
+    check_elements,
+    load_calculator,
+    set_threads,
+)
 from aiida_mghdiff.programs.training import Arrays
 
 if TYPE_CHECKING:
@@ -217,6 +223,8 @@ def set_up(arguments: argparse.Namespace) -> dict[str, Any]:
     :raises ProgramError: FINETUNING_MODE_CHANGED if it changed what was asked.
     """
     from mace.cli import run_train
+
+    set_threads()
 
     def take_over(**parts: Any) -> None:
         raise _SetUp(parts)

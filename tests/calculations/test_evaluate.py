@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.engine import run_get_node
+from training_inputs import make_chgnet, make_dataset
+
+from aiida_mghdiff.calculations.evaluate import EvaluateCalculation, validate_inputs
+
+
+@pytest.fixture
+def inputs(codes, tiny_potential):
+    parameters = orm.Dict({'dtype': 'float64', 'device': 'cpu'})
+    return {'code': codes['python'], 'potential': tiny_potential, 'dataset': make_dataset(3), 'parameters': parameters}
+
+
+def test_refuses(inputs):
+    assert validate_inputs(inputs) is None
+    assert 'dtype' in validate_inputs(inputs | {'parameters': orm.Dict({'dtype': 'half', 'device': 'cpu'})})
+    assert 'float32' in validate_inputs(inputs | {'potential': make_chgnet()})
+    inputs['potential'].base.attributes.set('elements', ['Mg'])
+    assert 'knows no H' in validate_inputs(inputs)
+
+
+def test_evaluates(inputs):
+    outputs, node = run_get_node(EvaluateCalculation, **inputs)
+    assert node.is_finished_ok, node.exit_message
+    forces = outputs['predictions'].get_array('forces')
+    labels = inputs['dataset'].get_array('forces')
+    assert 0 < np.sqrt(np.mean((forces - labels) ** 2)) < 0.3
+    assert outputs['predictions'].get_array('energies').shape == (3,)
+    assert outputs['predictions'].get_array('stresses').shape == (3, 6)
+    assert outputs['results']['versions']['mace-torch']
+
+
+def test_corrupt_model(inputs, tmp_path):
+    (tmp_path / 'corrupt.model').write_bytes(b'no model')
+    attributes = {'architecture': 'mace', 'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float64'}
+    inputs['potential'] = type(inputs['potential']).from_file(tmp_path / 'corrupt.model', **attributes)
+    _, node = run_get_node(EvaluateCalculation, **inputs)
+    assert node.exit_status == EvaluateCalculation.exit_codes.ERROR_POTENTIAL_UNREADABLE.status
+    assert 'potential.model cannot be loaded' in node.exit_message
