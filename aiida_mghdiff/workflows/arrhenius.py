@@ -15,6 +15,9 @@ from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain, define_diffusi
 from aiida_mghdiff.workflows.protocol import ProtocolMixin
 from aiida_mghdiff.workflows.tasks import TaskWorkChain
 
+#: Exit status of ``arrhenius_fit`` where fewer than two temperatures diffuse.
+NO_FIT = 227
+
 
 def temperature_label(temperature_k: float) -> str:
     """Return the label of a temperature: ``t300k``, ``t672k5``."""
@@ -35,7 +38,8 @@ def validate_arrhenius(inputs: dict[str, Any], _: Any = None) -> str | None:
 class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
     """Runs DiffusionWorkChain at each temperature and fits ln D against 1/T.
 
-    A temperature that failed is reported and left out of the fit, as long as two are left.
+    A temperature that failed is reported and left out of the fit. Where fewer than two diffuse, that is the result:
+    there are upper bounds, and no activation energy.
     """
 
     _PROTOCOL_FILE = 'arrhenius'
@@ -76,10 +80,13 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         if not done:
             return self.failure()
         result, node = arrhenius_fit.run_get_node(**done, metadata={'call_link_label': 'arrhenius_fit'})
-        if not node.is_finished_ok:
-            return self.failure() or self.exit_codes.ERROR_FIT_FAILED.format(message=node.exit_message)
-        self.out('arrhenius', result)
-        return None
+        if node.is_finished_ok:
+            self.out('arrhenius', result)
+            return None
+        if node.exit_status == NO_FIT:
+            self.report(f'there is no activation energy: {node.exit_message}')
+            return None
+        return self.failure() or self.exit_codes.ERROR_FIT_FAILED.format(message=node.exit_message)
 
     def results(self) -> ExitCode | None:
         """End in the exit code that names the temperatures that failed, if any."""

@@ -173,7 +173,8 @@ class BarrierWorkChain(ProtocolMixin, WorkChain):
         builder.path = orm.Dict({'tracer_element': tracer_element, 'path': path})
         builder.parameters = orm.Dict(inputs['parameters'] | dtype)
         builder.options = orm.Dict(merge(inputs['options'], options or {}))
+        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
         if vibrations:
-            own = protocol_inputs('vibrations', protocol, overrides.get('vibrations'))
-            builder.vibrations = orm.Dict(own['parameters'] | dtype)
+            own = protocol_inputs('vibrations', protocol, inputs['vibrations'])
+            builder.vibrations = orm.Dict(own['parameters'] | dtype | {'tracer_element': tracer_element})
         return builder
