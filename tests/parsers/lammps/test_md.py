@@ -1,0 +1,155 @@
+"""The parser of LAMMPS runs: outputs of a recorded run, and each exit code."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.common.links import LinkType
+from aiida.plugins import CalculationFactory, ParserFactory
+from lammps_runs import hydride, parameters
+
+from aiida_mghdiff.data.md_state import MdStateData
+
+RECORDED = Path(__file__).parent / 'recorded'
+CALCULATION = CalculationFactory('mghdiff.lammps.md')
+
+
+@pytest.fixture
+def finish(aiida_profile, aiida_localhost, tmp_path):
+    """Return a function that parses a job whose files lie in ``tmp_path / 'files'``."""
+    (tmp_path / 'files').mkdir()
+
+    def parse(stdout, values=None, stderr=''):
+        node = orm.CalcJobNode(computer=aiida_localhost, process_type='aiida.calculations:mghdiff.lammps.md')
+        node.set_options({'output_filename': 'lammps.out', 'resources': {'num_machines': 1}})
+        node.base.attributes.set('scheduler_stderr', 'stderr.txt')
+        atoms = hydride()
+        state = MdStateData.from_arrays(
+            atoms.numbers, atoms.cell.array, atoms.positions, np.zeros(atoms.positions.shape), 0
+        )
+        for name, data in (('parameters', orm.Dict(values or parameters())), ('state', state)):
+            node.base.links.add_incoming(data.store(), LinkType.INPUT_CALC, name)
+        node.store()
+        retrieved = orm.FolderData()
+        retrieved.base.repository.put_object_from_filelike(io.BytesIO(stderr.encode()), 'stderr.txt')
+        if stdout is not None:
+            retrieved.base.repository.put_object_from_filelike(io.BytesIO(stdout.encode()), 'lammps.out')
+        retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
+        retrieved.store()
+        parser = ParserFactory('mghdiff.lammps.md')(node)
+        code = parser.parse(retrieved_temporary_folder=str(tmp_path / 'files'))
+        return code, parser.outputs
+
+    return parse
+
+
+@pytest.fixture
+def recorded(tmp_path, finish):
+    """Lay the files of the recorded run and return its output."""
+    for path in RECORDED.iterdir():
+        shutil.copy(path, tmp_path / 'files' / path.name)
+    return (RECORDED / 'lammps.out').read_text()
+
+
+def test_recorded_run(finish, recorded, data_regression):
+    code, outputs = finish(recorded)
+    assert code is None
+    thermo, state, tracers = (outputs[name] for name in ('thermo', 'state', 'tracers'))
+    assert thermo.get_array('steps').tolist() == list(range(0, 42, 2))
+    assert tracers.steps.tolist() == list(range(0, 44, 4))
+    assert np.allclose(tracers.get_array('cell'), hydride().cell.array)
+    assert np.array_equal(state.get_array('cell'), hydride().cell.array)
+    assert np.allclose(outputs['trajectory'].get_positions()[-1], state.get_array('positions'), atol=1e-12)
+    results = outputs['results'].get_dict()
+    results = {key: round(value, 6) if isinstance(value, float) else value for key, value in results.items()}
+    data_regression.check(results)
+
+
+def test_first_frame_belongs_to_the_segment_before(finish, recorded):
+    """The same files, as if of a segment that began at step 0 of an earlier count, keep all but the first rows."""
+    code, outputs = finish(recorded, parameters(first_step=20, steps=20))
+    assert code is None
+    assert outputs['thermo'].get_array('steps').tolist() == [0, *range(22, 42, 2)]
+    assert outputs['trajectory'].get_stepids().tolist() == [0, 30, 40]
+
+
+def test_out_of_walltime_has_outputs(finish, recorded):
+    code, outputs = finish(recorded, parameters(steps=1000))
+    assert code.status == 400
+    assert outputs['results'].get_dict()['completed'] is False
+    assert outputs['state'].step == 40
+
+
+def test_a_real_lmp_has_no_line_of_the_launcher(finish, recorded):
+    own = '\n'.join(line for line in recorded.splitlines() if not line.startswith('mghdiff-lmp'))
+    _, outputs = finish(own)
+    assert outputs['results'].get_dict()['evaluator'] == 'pair_style mace'
+    assert list(outputs['results'].get_dict()['versions']) == ['LAMMPS']
+
+
+def test_runaway_that_was_halted_has_outputs(finish, recorded):
+    line = 'Fix halt condition for fix-id runaway met on step 40 with value 3912.2 (src/fix_halt.cpp:306)'
+    code, outputs = finish(f'{recorded}\n{line}\n', parameters(steps=1000))
+    assert (code.status, code.message) == (520, f'The temperature ran away: {line}')
+    assert 'state' in outputs
+
+
+def test_damaged_output(finish, recorded, tmp_path):
+    (tmp_path / 'files' / 'thermo.txt').write_text('# now temp\nbroken line\n')
+    code, outputs = finish(recorded)
+    assert code.status == 302
+    assert 'thermo.txt' in code.message
+    assert not outputs
+
+
+@pytest.mark.parametrize(
+    ('stdout', 'stderr', 'status', 'message'),
+    [
+        (None, '', 300, 'final.dump'),
+        ('LAMMPS (x)\n', 'slurmstepd: killed\n', 300, 'slurmstepd: killed'),
+        ('ERROR: [ENGINE_MISSING] no mace', '', 210, 'no mace'),
+        ('ERROR: [POTENTIAL_UNREADABLE] damaged', '', 211, 'damaged'),
+        ('ERROR: [ELEMENT_UNKNOWN] Ti', '', 212, 'Ti'),
+        ('ERROR: [INPUT_REFUSED] hybrid', '', 213, 'hybrid'),
+        ('ERROR: [NON_FINITE] at step 3', '', 420, 'at step 3'),
+        ('ERROR: [OUT_OF_MEMORY] none left', '', 410, 'none left'),
+        ('', "terminate called after throwing an instance of 'std::bad_alloc'", 410, 'bad_alloc'),
+        ('ERROR: Failed to reallocate 10 bytes', '', 410, 'Failed to reallocate'),
+        ('ERROR: Lost atoms: original 17 current 16 (src/thermo.cpp:530)', '', 520, 'Lost atoms'),
+        ('ERROR on proc 0: Non-numeric positions', '', 520, 'Non-numeric'),
+        ('ERROR: Unknown pair style mace', '', 309, 'Unknown pair style mace'),
+        ('', 'Traceback (most recent call last):\n  ...\nValueError: broken\n', 303, 'ValueError: broken'),
+    ],
+)
+def test_failures(finish, stdout, stderr, status, message):
+    code, outputs = finish(stdout, stderr=stderr)
+    assert code.status == status
+    assert message in code.message
+    assert not outputs
+
+
+@pytest.mark.parametrize(
+    ('status', 'invalidates'),
+    [
+        (210, True),
+        (211, False),
+        (212, False),
+        (213, False),
+        (300, True),
+        (302, True),
+        (303, True),
+        (309, False),
+        (400, False),
+        (410, True),
+        (420, False),
+        (520, False),
+    ],
+)
+def test_which_failures_are_cached(status, invalidates):
+    codes = {code.status: code.invalidates_cache for code in CALCULATION.exit_codes.values()}
+    assert codes[status] is invalidates
