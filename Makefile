@@ -17,7 +17,7 @@ FOUNDATION ?=
 PYTEST_FLAGS ?=
 
 BIN := $(abspath $(VENV))/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 export PATH := $(BIN):$(PATH)
 
@@ -32,11 +32,13 @@ $(VENV)/.created:
 
 # torch first and by itself: what depends on it must not choose another build
 $(VENV)/.torch: $(VENV)/.created constraints.txt
-	$(PIP) install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(INSTALL) --no-compile $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	touch $@
 
+# byte code on all cores at once: pip uses one
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
-	$(PIP) install --quiet -c constraints.txt -e '.[engines,tests,tools]'
+	$(INSTALL) --no-compile -c constraints.txt -e '.[engines,tests,tools]'
+	-@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib > /dev/null 2>&1
 	touch $@
 
 demo: venv
@@ -54,7 +56,7 @@ lint: venv
 	$(BIN)/lint-imports
 
 docs: venv
-	$(PIP) install --quiet -c constraints.txt -e '.[docs]'
+	$(INSTALL) -c constraints.txt -e '.[docs]'
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 bench: venv

@@ -235,7 +235,7 @@ def _code(computer: Computer, label: str, executable: str, role: str, prepend_te
     if (str(code.filepath_executable), code.prepend_text) != (executable, prepend_text):
         raise SetupError(
             f'code `{code.full_label}` exists and leads to {code.filepath_executable} '
-            f'(prepend text {code.prepend_text!r}): give the new one a name of its own with a suffix.'
+            f'(prepend text {code.prepend_text!r}): give the new one a name of its own (setup --suffix).'
         )
     code.base.extras.set('mghdiff_role', role)
     return code

@@ -49,7 +49,7 @@ def _local_codes(suffix: str, prepend_text: str, **options: str | int | Path | N
 
 
 def _remote_codes(
-    label: str, python: str | None, lmp: str | None, suffix: str, prepend_text: str, **_: object
+    computer_label: str, python: str | None, lmp: str | None, suffix: str, prepend_text: str, **_: object
 ) -> dict[str, InstalledCode]:
     from aiida.common.exceptions import NotExistent
     from aiida.orm import load_computer
@@ -57,12 +57,12 @@ def _remote_codes(
     from aiida_mghdiff.cli import environment
 
     if python is None:
-        raise environment.SetupError(f'--python is missing: an interpreter with the engines on `{label}`.')
+        raise environment.SetupError(f'--python is missing: an interpreter with the engines on `{computer_label}`.')
     try:
-        computer = load_computer(label)
+        computer = load_computer(computer_label)
     except NotExistent:
         raise environment.SetupError(
-            f'there is no computer `{label}`: make it with `verdi computer setup`, or leave out --computer.'
+            f'there is no computer `{computer_label}`: make it with `verdi computer setup`, or leave out --computer.'
         ) from None
     return environment.add_codes(computer, python, lmp, suffix, prepend_text)
 
