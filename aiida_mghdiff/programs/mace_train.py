@@ -8,7 +8,8 @@ and for the validation. Before the first step what MACE made is compared with wh
   place where the elements are the same (fine-tuning a fine-tuned model); they are set again, and looked for once more
   in the model that is written.
 - MACE switches multi-head fine-tuning off, or changes loss, learning rate and averaging, by itself: refused.
-- ``weight_pt_head`` has no effect on replay data of one's own in MACE 0.3.16: it is given with the frames.
+- ``weight_pt_head`` has no effect in MACE 0.3.16 on replay data of one's own, nor a weight of a frame as a whole on the
+  loss of multi-head training: it is given as the weight of each frame's energy, forces and stress.
 
 The model that is written has one head.
 """
@@ -140,7 +141,7 @@ def choose_e0s(
         return training.fit_offsets(counts, arrays['energies'])
     check_elements(potential, numbers)
     calculator = load_calculator(potential, POTENTIAL_FILE, 'float64', parameters['device'])
-    own = _potential_e0s(calculator.models[0], numbers)
+    own = _potential_e0s(calculator.models[0], numbers, potential['head'])
     if kind == 'foundation':
         return own, None
     energies = [calculator.get_potential_energy(atoms) for atoms in frames_from_arrays(arrays)]
@@ -148,10 +149,10 @@ def choose_e0s(
     return own + correction, rank
 
 
-def _potential_e0s(model: Any, numbers: list[int]) -> np.ndarray:
+def _potential_e0s(model: Any, numbers: list[int], head: str | None = None) -> np.ndarray:
     known = [int(number) for number in model.atomic_numbers]
-    energies = np.atleast_2d(model.atomic_energies_fn.atomic_energies.detach().cpu().numpy())[0]
-    return energies[[known.index(number) for number in numbers]]
+    energies = np.atleast_2d(model.atomic_energies_fn.atomic_energies.detach().cpu().numpy())
+    return energies[0 if head is None else model.heads.index(head)][[known.index(number) for number in numbers]]
 
 
 def mace_arguments(
@@ -209,7 +210,8 @@ def write_frames(name: str, arrays: Arrays, weight: float = 1.0) -> str:
     frames = frames_from_arrays(arrays)
     for atoms in frames:
         results, atoms.calc = atoms.calc.results, None
-        atoms.info = {'REF_energy': results['energy'], 'config_weight': weight}
+        atoms.info = {f'config_{label}_weight': weight for label in ('energy', 'forces', 'stress')}
+        atoms.info['REF_energy'] = results['energy']
         if 'stress' in results:
             atoms.info['REF_stress'] = results['stress']
         atoms.arrays['REF_forces'] = results['forces']

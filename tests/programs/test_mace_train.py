@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ase.io import read
 from models import make_tiny_mace
 from programs.runs import example_arrays, mixed_indices, reset_torch, run_program
 
@@ -123,6 +124,17 @@ def test_multihead_gives_the_fine_tuned_head(tmp_path, datasets, tiny):
     assert model_e0s(tmp_path / 'trained.model') == pytest.approx(results['e0s_ev'])
     errors = results['validation']['force_rmse_mev_per_angstrom']
     assert 1e3 * force_rmse(tmp_path / 'trained.model', datasets['validation']) == pytest.approx(errors, rel=1e-5)
+
+
+def test_weight_of_the_replay_set_reaches_the_loss(tmp_path, datasets, monkeypatch):
+    from mace.data import KeySpecification, config_from_atoms_list, update_keyspec_from_kwargs
+    from mace.tools.default_keys import DefaultKeys
+
+    monkeypatch.chdir(tmp_path)
+    mace_train.write_frames('replay', datasets['training'], weight=0.25)
+    keys = update_keyspec_from_kwargs(KeySpecification(), DefaultKeys.keydict())
+    for config in config_from_atoms_list(read('replay.extxyz', ':'), keys):
+        assert [config.property_weights[name] for name in ('energy', 'forces', 'stress')] == [0.25] * 3
 
 
 def test_changed_fine_tuning_mode_is_noticed(tmp_path, datasets, tiny, monkeypatch):
