@@ -39,15 +39,19 @@ def arrays_from_frames(
     """
     if not frames:
         raise ValueError('no frames: a dataset needs at least one labelled configuration')
-    labels = [_labels(index, atoms, ENERGY_KEYS[energy_kind]) for index, atoms in enumerate(frames)]
-    energies, forces, stresses = zip(*labels, strict=True)
+    keys = ENERGY_KEYS[energy_kind]
+    for index, atoms in enumerate(frames):
+        if problem := frame_problem(atoms, keys):
+            raise ValueError(f'frame {index}: {problem}')
+    results = [atoms.calc.results for atoms in frames]
+    stresses = [np.full(6, np.nan) if labels.get('stress') is None else labels['stress'] for labels in results]
     arrays = {
         'natoms': np.array([len(atoms) for atoms in frames], dtype=np.int64),
         'numbers': np.concatenate([atoms.numbers for atoms in frames]).astype(np.int64),
         'cells': np.array([atoms.cell.array for atoms in frames], dtype=np.float64),
         'positions': np.concatenate([atoms.positions for atoms in frames]).astype(np.float64),
-        'energies': np.array(energies, dtype=np.float64),
-        'forces': np.concatenate(forces).astype(np.float64),
+        'energies': np.array([_energy(labels, keys) for labels in results], dtype=np.float64),
+        'forces': np.concatenate([labels['forces'] for labels in results]).astype(np.float64),
         'stresses': np.array(stresses, dtype=np.float64),
     }
     return arrays if groups is None else arrays | {'groups': np.array(groups, dtype=np.int64)}
@@ -80,28 +84,29 @@ def index_groups(labels: Iterable[object]) -> tuple[np.ndarray, list[str]]:
     return np.array(indices, dtype=np.int64), list(names)
 
 
-def _labels(index: int, atoms: Atoms, energy_keys: Sequence[str]) -> tuple[float, np.ndarray, np.ndarray]:
+def frame_problem(atoms: Atoms, energy_keys: Sequence[str] = ENERGY_KEYS['free']) -> str | None:
+    """Return in words what keeps a frame from being a labelled, periodic configuration; None where nothing does."""
     if len(atoms) == 0 or not atoms.pbc.all() or atoms.cell.rank < 3:
-        raise ValueError(f'frame {index}: not a periodic cell with atoms in it')
+        return 'not a cell with atoms in it that is periodic in three dimensions'
     results = atoms.calc.results if atoms.calc is not None else {}
-    energy = next((results[key] for key in energy_keys if results.get(key) is not None), None)
-    forces = results.get('forces')
+    energy, forces, stress = _energy(results, energy_keys), results.get('forces'), results.get('stress')
     if energy is None or forces is None:
-        raise ValueError(f'frame {index}: no {"energy" if energy is None else "forces"}')
-    stress = np.full(6, np.nan) if results.get('stress') is None else np.asarray(results['stress'], dtype=float)
-    _check(index, atoms, energy, np.asarray(forces), stress)
-    return float(energy), np.asarray(forces), stress
-
-
-def _check(index: int, atoms: Atoms, energy: float, forces: np.ndarray, stress: np.ndarray) -> None:
-    if forces.shape != (len(atoms), 3) or stress.shape != (6,):
-        raise ValueError(f'frame {index}: forces {forces.shape} or stress {stress.shape} of a wrong shape')
+        return f'no {"energy" if energy is None else "forces"}'
+    if np.shape(forces) != (len(atoms), 3):
+        return f'forces have the shape {np.shape(forces)}, not {(len(atoms), 3)}'
+    if stress is not None and np.shape(stress) != (6,):
+        return f'stress has the shape {np.shape(stress)}, not (6,)'
     values = {'cell': atoms.cell.array, 'positions': atoms.positions, 'energy': energy, 'forces': forces}
-    if not np.isnan(stress).all():
-        values['stress'] = stress
-    for name, value in values.items():
-        if not np.isfinite(value).all():
-            raise ValueError(f'frame {index}: {name} not finite')
+    broken = [name for name, value in (values | {'stress': stress}).items() if not _is_finite(value)]
+    return f'{broken[0]} is not finite' if broken else None
+
+
+def _is_finite(value: object) -> bool:
+    return value is None or bool(np.isfinite(value).all())
+
+
+def _energy(results: Mapping[str, object], keys: Sequence[str]) -> object:
+    return next((results[key] for key in keys if results.get(key) is not None), None)
 
 
 def _frame(arrays: Mapping[str, np.ndarray], index: int, atoms: slice) -> Atoms:

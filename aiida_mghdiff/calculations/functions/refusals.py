@@ -15,10 +15,12 @@ from aiida.engine import ExitCode
 from aiida.engine.processes.functions import FunctionProcess
 
 from aiida_mghdiff.calculations.validation import Check, complete_message
+from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.science.arrhenius import TooFewTemperaturesError
 from aiida_mghdiff.science.diffusion import TooShortError
 from aiida_mghdiff.science.lattice import LatticeError, PlacementError
 from aiida_mghdiff.science.sampling import NoStartsError
+from aiida_mghdiff.science.splits import SplitError
 
 
 class SettingsError(ValueError):
@@ -47,6 +49,8 @@ REFUSALS: dict[type[ValueError], tuple[int, str, str]] = {
     SegmentsError: (226, 'SEGMENTS_DO_NOT_JOIN', 'The segments do not make up whole runs: {message}'),
     TooFewTemperaturesError: (227, 'TOO_FEW_TEMPERATURES', 'There is no line to fit: {message}'),
     MismatchError: (228, 'NODES_DO_NOT_MATCH', 'The inputs do not belong together: {message}'),
+    FormatError: (230, 'FILE_REFUSED', 'The file cannot be read: {message}'),
+    SplitError: (231, 'SPLIT_IMPOSSIBLE', 'The dataset cannot be split as asked: {message}'),
 }
 
 

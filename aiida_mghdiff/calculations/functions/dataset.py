@@ -1,0 +1,141 @@
+"""Datasets from files, and their splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.engine import calcfunction
+
+from aiida_mghdiff.calculations.functions.refusals import SettingsError, refusing
+from aiida_mghdiff.calculations.validation import IS_SEED, IS_TEXT, Check, complete_message, one_of, optional
+from aiida_mghdiff.data.dataset import ENERGY_KINDS, DatasetData
+from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.extxyz import read_extxyz
+from aiida_mghdiff.formats.frames import index_groups
+from aiida_mghdiff.formats.mlab import read_mlab
+from aiida_mghdiff.science.splits import SplitError, check_indices, split_by_group
+
+PARTS = ('training', 'validation', 'test')
+IS_KEY = Check('a key of the file', lambda value: isinstance(value, str) and value != '')
+
+# Each with its default: files follow conventions, so a setting need only be given where a file departs from them.
+MLAB_SETTINGS = {'labels': ('vasp', IS_TEXT)}
+EXTXYZ_SETTINGS = {
+    'labels': (None, IS_TEXT),
+    'energy_kind': ('free', one_of(*ENERGY_KINDS)),
+    'energy_key': ('REF_energy', IS_KEY),
+    'forces_key': ('REF_forces', IS_KEY),
+    'stress_key': ('REF_stress', optional(IS_KEY)),
+    'group_key': (None, optional(IS_KEY)),
+}
+
+
+@refusing(SettingsError, FormatError)
+@calcfunction
+def dataset_from_mlab(file: orm.SinglefileData, settings: orm.Dict) -> DatasetData:
+    """Return the configurations of VASP's ML_AB or ML_ABN as a dataset. Its energies are free energies.
+
+    :param settings: ``labels``, what computed the labels (default ``vasp``).
+    """
+    values = _with_defaults(settings, MLAB_SETTINGS)
+    with file.as_path() as path, _NamedFile(file):
+        frames = read_mlab(path).frames
+    return DatasetData.from_frames(frames, energy_kind='free', labels=values['labels'])
+
+
+@refusing(SettingsError, FormatError)
+@calcfunction
+def dataset_from_extxyz(file: orm.SinglefileData, settings: orm.Dict) -> DatasetData:
+    """Return the labelled configurations of an extended XYZ file as a dataset.
+
+    :param settings: ``labels``, what computed the labels, must be given. Defaults: ``energy_kind`` ``free``;
+        ``energy_key`` ``REF_energy``; ``forces_key`` ``REF_forces``; ``stress_key`` ``REF_stress`` (null: no
+        stresses); ``group_key`` null, or a key that is the same in frames that are correlated (one trajectory).
+    """
+    values = _with_defaults(settings, EXTXYZ_SETTINGS)
+    keys = {key: value for key, value in values.items() if key.endswith('_key')}
+    with file.as_path() as path, _NamedFile(file):
+        content = read_extxyz(path, **keys)
+    groups, names = (None, None) if content.groups is None else index_groups(content.groups)
+    return DatasetData.from_frames(
+        content.frames, energy_kind=values['energy_kind'], labels=values['labels'], groups=groups, group_names=names
+    )
+
+
+@refusing(SettingsError, SplitError)
+@calcfunction
+def split_dataset(dataset: DatasetData, settings: orm.Dict) -> dict[str, DatasetData]:
+    """Return ``training``, ``validation`` and ``test``; a part that is not asked for, or of fraction 0, is left out.
+
+    A group of correlated configurations is never cut, and each composition is in the training set where the number of
+    groups allows it. Configurations keep their order.
+
+    :param settings: ``fractions``, of each part, which sum to one, and ``seed``; or ``indices``, of each part.
+    """
+    values = settings.get_dict()
+    arrays = dataset.get_arrays()
+    groups = arrays.get('groups', np.arange(len(arrays['natoms']))).tolist()
+    if 'indices' in values:
+        parts = _chosen_parts(values)
+        check_indices(parts, groups)
+    else:
+        parts = split_by_group(groups, _compositions(arrays), **_random_settings(values))
+    return {part: dataset.select([int(index) for index in indices]) for part, indices in parts.items()}
+
+
+class _NamedFile:
+    """Puts the file's own name in the place of the temporary path into the error of a reader."""
+
+    def __init__(self, file: orm.SinglefileData) -> None:
+        self.name = file.filename
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: type | None, error: BaseException | None, __: object) -> None:
+        if isinstance(error, FormatError):
+            raise FormatError(self.name, error.place, error.reason) from error
+
+
+def _with_defaults(settings: orm.Dict, known: Mapping[str, tuple[Any, Check]]) -> dict[str, Any]:
+    values = {key: default for key, (default, _) in known.items()} | settings.get_dict()
+    _require(complete_message(values, {key: check for key, (_, check) in known.items()}))
+    return values
+
+
+def _require(problem: str | None) -> None:
+    if problem is not None:
+        raise SettingsError(problem.replace('parameters', 'settings', 1))
+
+
+def _random_settings(values: dict[str, Any]) -> dict[str, Any]:
+    words = f'a fraction for each of {", ".join(PARTS)}, which sum to one'
+    _require(complete_message(values, {'fractions': Check(words, _are_fractions), 'seed': IS_SEED}))
+    return values
+
+
+def _are_fractions(value: Any) -> bool:
+    """Whether these are shares of known parts that sum to one, with something for training."""
+    if not isinstance(value, dict) or not set(value) <= set(PARTS) or not value.get('training'):
+        return False
+    numbers = [share for share in value.values() if isinstance(share, int | float) and 0 <= share <= 1]
+    return len(numbers) == len(value) and abs(sum(numbers) - 1) < 1e-6
+
+
+def _chosen_parts(values: dict[str, Any]) -> dict[str, list[int]]:
+    _require(complete_message(values, {'indices': Check(f'a list of indices for {", ".join(PARTS)}', _are_indices)}))
+    return {part: values['indices'][part] for part in PARTS if part in values['indices']}
+
+
+def _are_indices(value: Any) -> bool:
+    """Whether these are non-empty lists of whole numbers for known parts, training among them."""
+    if not isinstance(value, dict) or not set(value) <= set(PARTS) or 'training' not in value:
+        return False
+    return all(isinstance(part, list) and part and all(type(index) is int for index in part) for part in value.values())
+
+
+def _compositions(arrays: Mapping[str, np.ndarray]) -> list[tuple[int, ...]]:
+    ends = np.cumsum(arrays['natoms'])
+    return [tuple(sorted(numbers)) for numbers in np.split(arrays['numbers'], ends[:-1])]

@@ -1,0 +1,126 @@
+"""Reader of labelled configurations in the extended XYZ format, as ASE writes it.
+
+Labels stand under keys of the user's choice: the energy of the cell (eV) and the stress (eV/Å³, ASE's sign; six values
+xx yy zz yz xz xy, or nine) in the comment line, the forces (eV/Å) as columns. ``REF_...`` are the keys that ASE leaves
+alone; it takes ``energy``, ``forces`` and ``stress`` for results of a calculator, where they are found too.
+
+A file is either read completely or refused with frame (counted from 0), line and reason.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.frames import frame_problem
+
+
+@dataclass(frozen=True)
+class ExtXyz:
+    """Labelled frames, and where asked for the name of each frame's group."""
+
+    frames: list[Atoms]
+    groups: list[str] | None
+
+
+def read_extxyz(
+    path: str | Path,
+    energy_key: str = 'REF_energy',
+    forces_key: str = 'REF_forces',
+    stress_key: str | None = 'REF_stress',
+    group_key: str | None = None,
+) -> ExtXyz:
+    """Read labelled frames.
+
+    :param stress_key: a frame may lack it; None reads no stress.
+    :param group_key: key of the comment line that is the same in frames that are correlated, say of one trajectory.
+    :raises FormatError: for a frame that is damaged, not periodic, or lacks energy, forces or group.
+    """
+    frames, groups = [], []
+    for index, (line, text) in enumerate(_split_frames(path)):
+        place = f'frame {index} (line {line})'
+        atoms = _parse(path, place, text)
+        frame = _label(path, place, atoms, (energy_key, forces_key, stress_key))
+        frames.append(frame)
+        if group_key is not None:
+            groups.append(_group(path, place, atoms, group_key))
+    if not frames:
+        raise FormatError(path, '', 'no frames in this file')
+    return ExtXyz(frames, groups if group_key is not None else None)
+
+
+def _split_frames(path: str | Path) -> Iterator[tuple[int, str]]:
+    """Yield the line, from 1, and the text of each frame. (ASE itself stops at the first blank line.)"""
+    lines = Path(path).read_text(encoding='utf-8', errors='replace').splitlines()
+    start, index = 0, 0
+    while start < len(lines):
+        if not lines[start].strip():
+            start += 1
+            continue
+        place = f'frame {index} (line {start + 1})'
+        if not lines[start].strip().isdigit():
+            raise FormatError(path, place, f'a number of atoms should stand here, not {lines[start][:40].strip()!r}')
+        end = start + int(lines[start]) + 2
+        if end > len(lines):
+            raise FormatError(path, place, f'the file ends within this frame of {int(lines[start])} atoms')
+        yield start + 1, '\n'.join(lines[start:end]) + '\n'
+        start, index = end, index + 1
+
+
+def _parse(path: str | Path, place: str, text: str) -> Atoms:
+    try:
+        return read(io.StringIO(text), index=0, format='extxyz')
+    except (ValueError, KeyError, IndexError, OSError, AssertionError) as error:
+        raise FormatError(path, place, f'not extended XYZ ({error})') from error
+
+
+def _label(path: str | Path, place: str, atoms: Atoms, keys: Sequence[str | None]) -> Atoms:
+    energy, forces, stress = (None if key is None else _find(atoms, key) for key in keys)
+    for name, key, value in (('energy', keys[0], energy), ('forces', keys[1], forces)):
+        if value is None:
+            present = ', '.join(sorted({*atoms.info, *atoms.arrays} - {'numbers', 'positions'})) or 'none'
+            raise FormatError(path, place, f'no {name}: no key {key!r} (keys of this frame: {present})')
+    frame = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    frame.info = {key: value for key, value in atoms.info.items() if key not in keys}
+    results = {'energy': energy, 'free_energy': energy, 'forces': forces, 'stress': _voigt(stress)}
+    try:
+        frame.calc = SinglePointCalculator(frame, **{name: _floats(value) for name, value in results.items()})
+    except (TypeError, ValueError) as error:
+        raise FormatError(path, place, f'a label is not made of numbers ({error})') from error
+    if problem := frame_problem(frame):
+        raise FormatError(path, place, problem)
+    return frame
+
+
+def _find(atoms: Atoms, key: str) -> Any:
+    results = atoms.calc.results if atoms.calc is not None else {}
+    return next((source[key] for source in (atoms.info, atoms.arrays, results) if key in source), None)
+
+
+def _voigt(stress: Any) -> Any:
+    if stress is None or np.size(stress) != 9:
+        return stress
+    return full_3x3_to_voigt_6_stress(np.reshape(stress, (3, 3)))
+
+
+def _floats(value: Any) -> float | np.ndarray | None:
+    if value is None:
+        return None
+    array = np.asarray(value, dtype=float)
+    return array if array.ndim else float(array)
+
+
+def _group(path: str | Path, place: str, atoms: Atoms, key: str) -> str:
+    if key not in atoms.info:
+        raise FormatError(path, place, f'no group: no key {key!r} in the comment line')
+    return str(atoms.info[key])

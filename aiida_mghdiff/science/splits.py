@@ -1,0 +1,112 @@
+"""Splits of a dataset into parts that never share a group of correlated configurations.
+
+Frames of one molecular dynamics run are correlated: a model is not tested on frames whose neighbours in time it has
+seen. Groups are dealt out whole, large ones rather first, each to the part that lacks most of its share, of the dataset and
+of the group's composition alike. Before that, one group of each composition goes into the training set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+class SplitError(ValueError):
+    """A split that cannot be made as asked."""
+
+
+@dataclass(frozen=True)
+class _Group:
+    frames: np.ndarray
+    composition: Hashable
+
+
+def split_by_group(
+    groups: Sequence[int], compositions: Sequence[Hashable], fractions: Mapping[str, float], seed: int
+) -> dict[str, np.ndarray]:
+    """Return the indices of the frames of each part, ascending; parts of fraction zero are left out.
+
+    :param groups: the group of each frame; give each frame its own where none are correlated.
+    :param compositions: the composition of each frame.
+    :param fractions: the share of each part; they sum to one. ``training`` is one of them.
+    :param seed: decides which group goes where.
+    :raises SplitError: where there are fewer groups than parts.
+    """
+    shares = {part: share for part, share in fractions.items() if share > 0}
+    shuffled = _shuffle_groups(np.asarray(groups), compositions, seed)
+    if len(shuffled) < len(shares):
+        raise SplitError(f'{len(shares)} parts need as many groups of frames, the dataset has {len(shuffled)}.')
+    parts = _deal(shuffled, shares, _totals(shuffled))
+    return {part: np.sort(np.concatenate([group.frames for group in dealt])) for part, dealt in parts.items()}
+
+
+def check_indices(parts: Mapping[str, Sequence[int]], groups: Sequence[int]) -> None:
+    """Refuse parts that share a frame or a group, or name frames that do not exist.
+
+    :raises SplitError: naming the frame or the parts.
+    """
+    owner: dict[int, str] = {}
+    seen: set[int] = set()
+    for part, indices in parts.items():
+        for index in indices:
+            if not 0 <= index < len(groups):
+                raise SplitError(f'{part} asks for frame {index}, the dataset has frames 0 to {len(groups) - 1}.')
+            if index in seen:
+                raise SplitError(f'frame {index} is asked for twice.')
+            if owner.setdefault(groups[index], part) != part:
+                raise SplitError(f'frame {index} of {part} is correlated with frames of {owner[groups[index]]}.')
+            seen.add(index)
+
+
+def _shuffle_groups(groups: np.ndarray, compositions: Sequence[Hashable], seed: int) -> list[_Group]:
+    """Return the groups in random order, large ones rather first (always first, they would never be in a test set)."""
+    order = np.argsort(groups, kind='stable')
+    _, starts = np.unique(groups[order], return_index=True)
+    members = [_Group(frames, compositions[frames[0]]) for frames in np.split(order, starts[1:])]
+    sizes = np.array([len(group.frames) for group in members])
+    ranks = np.argsort(-sizes * np.random.default_rng(seed).uniform(0.5, 1.5, len(members)))
+    return [members[index] for index in ranks]
+
+
+def _totals(groups: Sequence[_Group]) -> dict[Hashable, int]:
+    totals: dict[Hashable, int] = {}
+    for group in groups:
+        totals[group.composition] = totals.get(group.composition, 0) + len(group.frames)
+    return totals
+
+
+def _deal(groups: list[_Group], shares: Mapping[str, float], totals: Mapping[Hashable, int]) -> dict[str, list[_Group]]:
+    parts: dict[str, list[_Group]] = {part: [] for part in shares}
+    counts = {part: dict.fromkeys(totals, 0) for part in shares}
+    whole = sum(totals.values())
+
+    def give(group: _Group, part: str) -> None:
+        parts[part].append(group)
+        counts[part][group.composition] += len(group.frames)
+
+    def lack(part: str, composition: Hashable) -> float:
+        of_whole = shares[part] - sum(counts[part].values()) / whole
+        return of_whole + shares[part] - counts[part][composition] / totals[composition]
+
+    first = _first_of_training(groups, shares, totals)
+    for group in first:
+        give(group, 'training')
+    rest = [group for group in groups if not any(group is given for given in first)]
+    for left, group in zip(range(len(rest), 0, -1), rest, strict=True):
+        empty = [part for part in shares if not parts[part]]
+        candidates = empty if len(empty) >= left else list(shares)
+        give(group, max(candidates, key=lambda part: lack(part, group.composition)))
+    return parts
+
+
+def _first_of_training(
+    groups: list[_Group], shares: Mapping[str, float], totals: Mapping[Hashable, int]
+) -> list[_Group]:
+    """Return for each composition the group whose size fits the share of training best, as far as groups suffice."""
+    first = []
+    for composition, total in totals.items():
+        own = [group for group in groups if group.composition == composition]
+        first.append(min(own, key=lambda group: abs(len(group.frames) - shares['training'] * total)))
+    return first[: len(groups) - len(shares) + 1]
