@@ -7,8 +7,10 @@ versions of its engines in its output `results`; here they are compared with wha
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +18,7 @@ import click
 if TYPE_CHECKING:
     from aiida.orm import InstalledCode
 
-#: module: distribution. What the programs import, and what a part of them is for.
+#: module: distribution. What the programs import.
 ENGINES = {
     'torch': 'torch',
     'ase': 'ase',
@@ -26,6 +28,9 @@ ENGINES = {
     'symmetrix': 'symmetrix-xl',
     'vesin': 'vesin',
 }
+
+#: Recorded by jobs, and no distribution: the interpreter, LAMMPS itself, and the launcher with its sources' digest.
+_NO_DISTRIBUTIONS = ('python', 'LAMMPS', 'mghdiff-lmp')
 
 #: Runs in the code's interpreter: imports each engine and prints one JSON line with versions and errors.
 _PROBE = """
@@ -97,35 +102,38 @@ def codes_of_setup() -> list[InstalledCode]:
 
 def diagnose(code: InstalledCode) -> Diagnosis:
     """Run the code's executable once and compare with its earlier jobs."""
-    role = code.base.extras.get('mghdiff_role', 'python')
-    return _diagnose_python(code) if role == 'python' else _diagnose_lammps(code)
+    path = Path(code.filepath_executable)
+    if code.base.extras.get('mghdiff_role', 'python') == 'python':
+        return _diagnose_python(code, path)
+    if path.name == 'mghdiff-lmp':
+        return _diagnose_python(code, path.with_name('python'))
+    return _diagnose_lammps(code)
 
 
-def _diagnose_python(code: InstalledCode) -> Diagnosis:
+def _diagnose_python(code: InstalledCode, python: Path) -> Diagnosis:
     recorded = recorded_versions(code)
-    names = dict.fromkeys([*ENGINES.values(), *recorded])
-    names.pop('python', None)
-    probe = f'MODULES = {list(ENGINES)!r}\nDISTRIBUTIONS = {list(names)!r}\n{_PROBE}'
-    output, error = _run(code, ['-c', probe])
+    names = [name for name in dict.fromkeys([*ENGINES.values(), *recorded]) if name not in _NO_DISTRIBUTIONS]
+    probe = f'MODULES = {list(ENGINES)!r}\nDISTRIBUTIONS = {names!r}\n{_PROBE}'
+    output, error = _run(code, python, ['-c', probe])
     lines = [line for line in output.splitlines() if line.startswith('mghdiff-doctor ')]
     if not lines:
-        return Diagnosis(errors=[f'it does not run as a Python: {error.strip() or output.strip() or "no output"}'])
+        return Diagnosis(errors=[f'{python} does not run: {error.strip() or output.strip() or "no output"}'])
     found = json.loads(lines[-1].removeprefix('mghdiff-doctor '))
-    diagnosis = Diagnosis(versions=found['versions'])
-    diagnosis.errors = [
+    errors = [
         f'{module} does not import ({text}): install aiida-mghdiff[engines] there'
         for module, text in found['errors'].items()
     ]
-    diagnosis.warnings = changes(recorded, diagnosis.versions)
-    return diagnosis
+    return Diagnosis(found['versions'], errors, changes(recorded, found['versions']))
 
 
 def _diagnose_lammps(code: InstalledCode) -> Diagnosis:
-    output, error = _run(code, ['-h'])
-    first = next((line.strip() for line in output.splitlines() if line.strip()), '')
-    if not first:
-        return Diagnosis(errors=[f'it does not run: {error.strip() or "no output"}'])
-    return Diagnosis(versions={first: ''})
+    output, error = _run(code, Path(code.filepath_executable), ['-h'])
+    version = re.search(r'Massively Parallel Simulator - (.+)', output)
+    if version is None:
+        return Diagnosis(errors=[f'it does not run as LAMMPS: {error.strip() or output.strip() or "no output"}'])
+    errors = [] if {'mace', 'mliap'} & set(output.split()) else ['it has neither pair_style mace nor mliap']
+    versions = {'LAMMPS': version[1]}
+    return Diagnosis(versions, errors, changes(recorded_versions(code), versions))
 
 
 def changes(recorded: dict[str, str], found: dict[str, str | None]) -> list[str]:
@@ -135,7 +143,7 @@ def changes(recorded: dict[str, str], found: dict[str, str | None]) -> list[str]
         'make a new code for the changed environment (`aiida-mghdiff setup --suffix ...`), '
         'or cached results of the old one are taken for its own'
         for name, version in recorded.items()
-        if found.get(name) != version
+        if name in found and found[name] != version
     ]
 
 
@@ -154,10 +162,10 @@ def recorded_versions(code: InstalledCode) -> dict[str, str]:
     return {name: version for name, version in versions.items() if isinstance(version, str)}
 
 
-def _run(code: InstalledCode, arguments: list[str]) -> tuple[str, str]:
-    """Run the executable on its computer, in the shell environment of a job: stdout and stderr."""
+def _run(code: InstalledCode, executable: Path, arguments: list[str]) -> tuple[str, str]:
+    """Run an executable on the code's computer, in the shell environment of a job: stdout and stderr."""
     prepend = [code.computer.get_prepend_text(), code.prepend_text]
-    command = '\n'.join([*filter(None, prepend), shlex.join([str(code.filepath_executable), *arguments])])
+    command = '\n'.join([*filter(None, prepend), shlex.join([str(executable), *arguments])])
     with code.computer.get_transport() as transport:
         _, stdout, stderr = transport.exec_command_wait(f'bash -c {shlex.quote(command)}')
     return stdout, stderr

@@ -86,7 +86,7 @@ def test_jobs_of_other_codes_do_not_count(computer, light, tmp_path):
 
 def test_no_python(computer, light, tmp_path):
     diagnosis = doctor.diagnose(python_code(computer, script(tmp_path / 'python', 'echo broken >&2; exit 1')))
-    assert diagnosis.errors == ['it does not run as a Python: broken']
+    assert diagnosis.errors == [f'{tmp_path}/python does not run: broken']
 
 
 def test_environment_of_the_code_is_used(computer, monkeypatch, tmp_path):
@@ -98,12 +98,34 @@ def test_environment_of_the_code_is_used(computer, monkeypatch, tmp_path):
     assert doctor.diagnose(code).errors == []
 
 
-@pytest.mark.parametrize(('text', 'errors'), [('echo; echo LAMMPS 1 Jan', 0), ('echo broken >&2; exit 1', 1)])
-def test_lammps(computer, tmp_path, text, errors):
-    codes = environment.add_codes(computer, sys.executable, script(tmp_path / 'lmp', text))
-    diagnosis = doctor.diagnose(codes['lammps'])
-    assert len(diagnosis.errors) == errors
-    assert errors or diagnosis.versions == {'LAMMPS 1 Jan': ''}
+HELP = 'Large-scale Atomic/Molecular Massively Parallel Simulator - 1 Jan 2030 - Update 2'
+
+
+@pytest.mark.parametrize(
+    ('text', 'error'),
+    [
+        (f'echo; echo "{HELP}"; echo "lj/cut mace morse"', None),
+        (f'echo; echo "{HELP}"; echo "lj/cut morse"', 'neither pair_style mace nor mliap'),
+        ('echo broken >&2; exit 1', 'it does not run as LAMMPS: broken'),
+    ],
+)
+def test_lammps(computer, tmp_path, text, error):
+    code = environment.add_codes(computer, sys.executable, script(tmp_path / 'lmp', text))['lammps']
+    add_job(code, {'LAMMPS': '1 Jan 2029'})
+    diagnosis = doctor.diagnose(code)
+    assert [error in text for text in diagnosis.errors] == ([True] if error else [])
+    if not error:
+        assert diagnosis.versions == {'LAMMPS': '1 Jan 2030 - Update 2'}
+        assert diagnosis.warnings[0].startswith('LAMMPS is 1 Jan 2030 - Update 2, earlier jobs')
+
+
+def test_launcher(computer, light, tmp_path):
+    """It is a script of an environment: that one is looked at. Its own sources are the caches' business, not ours."""
+    script(tmp_path / 'python', f'exec {sys.executable} "$@"')
+    code = environment.add_codes(computer, sys.executable, script(tmp_path / 'mghdiff-lmp', 'exit 1'))['lammps']
+    add_job(code, {'LAMMPS': '1 Jan 2029', 'mghdiff-lmp': '0.0.1 sources abc', 'numpy': '0.1'})
+    diagnosis = doctor.diagnose(code)
+    assert [text.split()[0] for text in diagnosis.warnings + diagnosis.errors] == ['numpy']
 
 
 def test_command(computer, light, tmp_path):
