@@ -1,0 +1,54 @@
+"""The report as one HTML page that needs nothing else: styles and figures are inside, nothing is loaded."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from aiida_mghdiff import __version__
+from aiida_mghdiff.report.sections import CAPTIONS, headlines, sections
+from aiida_mghdiff.report.study import Study
+
+
+def render_page(study: Study, figures: dict[str, Path]) -> str:
+    """Return the page.
+
+    :param figures: PNG files by the name of the figure.
+    """
+    loader = PackageLoader('aiida_mghdiff', 'report')
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    page = environment.get_template('page.html').render(
+        title=title_of(study),
+        css=loader.get_source(environment, 'page.css')[0],
+        study={'uuid': study.node.uuid, 'started': f'{study.node.ctime:%d %B %Y}', 'state': state_of(study)},
+        headlines=headlines(study),
+        sections=sections(study),
+        figures={name: {'source': embedded(path), 'caption': CAPTIONS[name]} for name, path in figures.items()},
+        version=__version__,
+    )
+    return page + '\n'
+
+
+def title_of(study: Study) -> str:
+    """Return the title of the page: what diffuses in what, where the study says so."""
+    systems = {(item.tracer_element, item.host) for item in study.diffusion}
+    names = ' and '.join(f'{tracer} in {host}' for tracer, host in sorted(systems))
+    return study.node.label or (f'Diffusion of {names} with machine-learning potentials' if names else 'Study')
+
+
+def state_of(study: Study) -> str:
+    """Return how far the study is, in words."""
+    node = study.node
+    if not node.is_terminated:
+        return f'not finished: {node.process_state.value if node.process_state else "created"}'
+    if node.is_finished_ok:
+        return 'finished'
+    return f'ended with failures [{node.exit_status}]' if node.exit_status else f'{node.process_state.value}'
+
+
+def embedded(path: Path) -> dict[str, Any] | str:
+    """Return a PNG file as a data URI."""
+    return f'data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}'

@@ -1,0 +1,171 @@
+"""The numbers of a study, as plain values for ``results.json`` and as a table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from aiida import orm
+
+from aiida_mghdiff.report.study import Barrier, Diffusion, Study
+
+Row = dict[str, Any]
+
+
+def study_results(node: orm.WorkChainNode) -> dict[str, list[Row]]:
+    """Return the results of a study: ``potentials``, ``rmse``, ``barriers``, ``diffusion``, ``arrhenius``.
+
+    ``potential`` of a row is the label of one of the potentials; ``uuid`` is the node that the numbers come from; a
+    value that does not exist is None. ``temperature_k`` of a diffusion row is the temperature that was asked for: the
+    node has the mean one that was measured. What failed has no row.
+    """
+    return results_of(Study(node))
+
+
+def results_of(study: Study) -> dict[str, list[Row]]:
+    """Return the results of a study that was read; see :func:`study_results`."""
+    return {
+        'potentials': [
+            {'label': label, 'architecture': node.architecture, 'origin': node.origin, 'uuid': node.uuid}
+            for label, node in study.potentials.items()
+        ],
+        'rmse': [
+            {
+                'potential': errors.label,
+                'energy_mev_per_atom': errors.metrics['energy_rmse_shifted_mev_per_atom'],
+                'force_mev_per_angstrom': errors.metrics['force_rmse_mev_per_angstrom'],
+                'n_configurations': errors.metrics['n_configurations'],
+                'uuid': errors.metrics.uuid,
+            }
+            for errors in study.errors
+        ],
+        'barriers': [row for barrier in study.barriers for row in barrier_rows(barrier)],
+        'diffusion': [diffusion_row(diffusion) for diffusion in study.diffusion],
+        'arrhenius': [
+            {
+                'potential': fit.label,
+                'activation_energy_ev': fit.results['activation_energy_ev'],
+                'ci95_ev': fit.results['ci95_ev'],
+                'uuid': fit.results.uuid,
+            }
+            for fit in study.arrhenius
+        ],
+    }
+
+
+def directions(path: str) -> tuple[str, str]:
+    """Return the names of both directions of a path: ``O-T`` gives ``O->T``, ``T->O``; ``O-O c`` twice ``O->O c``."""
+    sites, _, along = path.partition(' ')
+    start, end = sites.split('-')
+    suffix = f' {along}' if along else ''
+    return f'{start}->{end}{suffix}', f'{end}->{start}{suffix}'
+
+
+def barrier_rows(barrier: Barrier) -> list[Row]:
+    """Return one row for each direction of a path."""
+    keys = ('forward_barrier_ev', 'reverse_barrier_ev')
+    return [
+        {'potential': barrier.label, 'path': name, 'barrier_ev': barrier.results[key], 'uuid': barrier.results.uuid}
+        for name, key in zip(directions(barrier.path), keys, strict=True)
+    ]
+
+
+def diffusion_row(diffusion: Diffusion) -> Row:
+    """Return the row of one temperature."""
+    results = diffusion.results
+    keys = ('diffusion_coefficient_m2_s', 'ci95_m2_s', 'diffusing', 'upper_bound_m2_s', 'n_replicas')
+    return {
+        'potential': diffusion.label,
+        'temperature_k': diffusion.target_temperature_k,
+        'h_count': results['tracer_count'],
+        **{key: results[key] for key in keys},
+        'uuid': results.uuid,
+    }
+
+
+#: Of each table for the terminal: its title and columns: header, alignment, text of a row.
+POTENTIAL = ('potential', '<', lambda row: row['potential'])
+NODE = ('node', '<', lambda row: row['uuid'][:8])
+TABLES: dict[str, tuple[str, list[tuple[str, str, Callable[[Row], str]]]]] = {
+    'rmse': (
+        'Errors on held-out configurations (RMSE)',
+        [
+            POTENTIAL,
+            ('energy (meV/atom)', '>', lambda row: number(row['energy_mev_per_atom'], '.2f')),
+            ('forces (meV/Å)', '>', lambda row: number(row['force_mev_per_angstrom'], '.1f')),
+            ('configurations', '>', lambda row: str(row['n_configurations'])),
+            NODE,
+        ],
+    ),
+    'barriers': (
+        'Barriers',
+        [
+            POTENTIAL,
+            ('path', '<', lambda row: row['path']),
+            ('barrier (eV)', '>', lambda row: number(row['barrier_ev'], '.3f')),
+            NODE,
+        ],
+    ),
+    'diffusion': (
+        'Diffusion coefficients',
+        [
+            POTENTIAL,
+            ('T (K)', '>', lambda row: f'{row["temperature_k"]:g}'),
+            ('H', '>', lambda row: str(row['h_count'])),
+            ('D (m²/s)', '>', lambda row: coefficient(row)),
+            ('95 % interval (m²/s)', '>', lambda row: interval(row['ci95_m2_s'], '.1e')),
+            ('replicas', '>', lambda row: str(row['n_replicas'])),
+            NODE,
+        ],
+    ),
+    'arrhenius': (
+        'Activation energies',
+        [
+            POTENTIAL,
+            ('Ea (eV)', '>', lambda row: number(row['activation_energy_ev'], '.3f')),
+            ('95 % interval (eV)', '>', lambda row: interval(row['ci95_ev'], '.3f')),
+            NODE,
+        ],
+    ),
+}
+
+
+def result_table(results: dict[str, list[Row]]) -> str:
+    """Return the results as text, each row with the first characters of the UUID of its node."""
+    parts = []
+    for key, (title, columns) in TABLES.items():
+        if rows := results[key]:
+            header, alignments, texts = zip(*columns, strict=True)
+            parts.append(f'{title}\n{aligned([header, *([text(row) for text in texts] for row in rows)], alignments)}')
+    return '\n\n'.join(parts)
+
+
+def number(value: float | None, spec: str) -> str:
+    """Return a number as text, a dash where there is none."""
+    return '-' if value is None else format(value, spec)
+
+
+def interval(limits: Sequence[float] | None, spec: str) -> str:
+    """Return an interval as text, a dash where there is none."""
+    return '-' if limits is None else f'{limits[0]:{spec}} to {limits[1]:{spec}}'
+
+
+def coefficient(row: Row) -> str:
+    """Return D, or the upper bound of a run that does not diffuse, as text."""
+    if row['diffusing']:
+        return number(row['diffusion_coefficient_m2_s'], '.2e')
+    return f'< {number(row["upper_bound_m2_s"], ".1e")}'
+
+
+def aligned(cells: Sequence[Sequence[str]], alignments: Sequence[str]) -> str:
+    """Return rows of cells as text, a line under the first.
+
+    :param alignments: ``<`` or ``>`` for each column.
+    """
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    columns = list(zip(alignments, widths, strict=True))
+    lines = [
+        '  '.join(f'{cell:{side}{width}}' for cell, (side, width) in zip(row, columns, strict=True)).rstrip()
+        for row in cells
+    ]
+    return '\n'.join([lines[0], '  '.join('-' * width for width in widths), *lines[1:]])

@@ -1,0 +1,513 @@
+"""What the sections of the report say: text, tables and the names of figures, read from the nodes of a study."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiida import orm
+from scipy import stats
+
+from aiida_mghdiff import queries
+from aiida_mghdiff.report.figures import EXPERIMENT_EV, scientific
+from aiida_mghdiff.report.results import barrier_rows
+from aiida_mghdiff.report.study import Diffusion, EnergyDrift, Study, is_done, output
+
+#: Drift that the study holds an NVE run of MACE against, in meV/atom/ns.
+DRIFT_LIMIT = 1.0
+DASH = '–'
+MOST_HEADLINES = 6
+
+CAPTIONS = {
+    'rmse': 'Errors on held-out configurations. Hatched: pre-trained; dotted: trained from scratch; plain: fine-tuned.',
+    'parity': 'Predicted against reference force components on the held-out configurations.',
+    'learning_curves': 'Errors on the validation set during training; the best epoch is the one that was kept.',
+    'barriers': 'Barriers by climbing-image NEB, for each direction of a path. Fills as in the errors.',
+    'paths': 'Energy along the paths, relative to their start; each mark is an image of the band.',
+    'msd': 'Mean squared displacement of the tracers, one line a replica, with the straight lines that give D. Beyond '
+    'the window of the fit few time origins are left, and lines of replicas part by chance.',
+    'arrhenius': 'Diffusion coefficients at the measured mean temperatures, with 95 % intervals; a bar that leaves the '
+    'figure reaches zero. Lines and bands: weighted fits and their 95 % bands. Open marks with arrows: no jump was '
+    'seen, D lies below. The grey line has the slope of the experiment alone: it is drawn through the hottest point of '
+    'the first fit, its height is no measurement.',
+    'activation_energies': 'Activation energies with their 95 % intervals.',
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: how its cells are set."""
+
+    header: str
+    kind: str = 'number'  # number, name, text, long (text that needs room), node
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; folded ones open at a click."""
+
+    columns: Sequence[Column]
+    cells: Sequence[Sequence[Any]]
+    title: str = ''
+    folded: bool = False
+
+    @property
+    def rows(self) -> list[list[tuple[Column, Any]]]:
+        """Return the cells with their columns."""
+        return [list(zip(self.columns, cells, strict=True)) for cells in self.cells]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page."""
+
+    key: str
+    title: str
+    text: Sequence[str] = ()
+    points: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    figures: Sequence[str] = ()
+    code: Sequence[str] = field(default=())
+
+
+NAME, NODE = Column('potential', 'name'), Column('node', 'node')
+
+
+def sections(study: Study) -> list[Section]:
+    """Return the sections that there is something to say in, in their order."""
+    candidates = [
+        (failures_section, study.failures),
+        (potentials_section, study.potentials),
+        (errors_section, study.errors),
+        (barriers_section, study.barriers),
+        (diffusion_section, study.diffusion),
+        (worth_section, study.diffusion),
+        (drift_section, study.energy_drifts),
+        (provenance_section, study.calls),
+        (queries_section, study.calls),
+    ]
+    return [make(study) for make, items in candidates if items]
+
+
+def headlines(study: Study) -> list[dict[str, str]]:
+    """Return the numbers at the top: the best force error, a barrier of that potential, D, activation energies."""
+    items = []
+    if study.errors:
+        best = min(study.errors, key=lambda errors: errors.metrics['force_rmse_mev_per_angstrom'])
+        value = f'{best.metrics["force_rmse_mev_per_angstrom"]:.0f} meV/Å'
+        items.append(headline('Smallest force error', value, best.label, best.metrics))
+        for barrier in (item for item in study.barriers if item.label == best.label):
+            row = barrier_rows(barrier)[0]
+            name = f'Barrier {row["path"].replace("->", " → ")}'
+            items.append(headline(name, f'{row["barrier_ev"]:.3f} eV', best.label, barrier.results))
+    for diffusion in study.diffusion if len(study.diffusion) <= MOST_HEADLINES else []:
+        name = f'D at {diffusion.target_temperature_k:g} K'
+        items.append(headline(name, f'{coefficient(diffusion)} m²/s', diffusion.series, diffusion.results))
+    for fit in study.arrhenius:
+        low, high = fit.results['ci95_ev']
+        detail = f'{fit.series}; 95 %: {low:.2f} to {high:.2f} eV'
+        items.append(
+            headline('Activation energy', f'{fit.results["activation_energy_ev"]:.2f} eV', detail, fit.results)
+        )
+    return items
+
+
+def headline(name: str, value: str, detail: str, node: orm.Node) -> dict[str, str]:
+    """Return one of the numbers at the top."""
+    return {'name': name, 'value': value, 'detail': detail, 'uuid': node.uuid}
+
+
+def coefficient(diffusion: Diffusion) -> str:
+    """Return D, or its upper bound, as text."""
+    results = diffusion.results
+    value = results['diffusion_coefficient_m2_s']
+    return f'< {scientific(results["upper_bound_m2_s"])}' if value is None else scientific(value)
+
+
+def number(value: float | None, spec: str) -> str:
+    """Return a number as text with a true minus sign; a dash where there is none."""
+    return DASH if value is None else format(value, spec).replace('-', '−')
+
+
+def failures_section(study: Study) -> Section:
+    """Say what failed: nothing else may hide it."""
+    columns = [Column('step', 'text'), Column('ended as', 'text'), Column('message', 'long'), NODE]
+    cells = [(call.name, ended(call.node), call.node.exit_message or DASH, call.node.uuid) for call in study.failures]
+    text = ['These steps did not finish; what depends on them is missing below. All other results stand on their own.']
+    return Section('failures', 'What failed', text, tables=[Table(columns, cells)])
+
+
+def ended(node: orm.ProcessNode) -> str:
+    """Return how a process ended, in a few words."""
+    return (
+        f'{node.process_label} [{node.exit_status}]'
+        if node.is_finished
+        else f'{node.process_label}, {node.process_state.value}'
+    )
+
+
+def potentials_section(study: Study) -> Section:
+    """Say which potentials there are and how they were trained."""
+    columns = [NAME, Column('architecture', 'text'), Column('origin', 'text'), Column('precision', 'text')]
+    columns += [Column('sha256 of the file', 'text'), NODE]
+    cells = [
+        (label, node.architecture, node.origin, attribute(node, 'dtype'), attribute(node, 'sha256')[:12], node.uuid)
+        for label, node in study.potentials.items()
+    ]
+    return Section(
+        'potentials', 'Potentials', tables=[Table(columns, cells), *training_tables(study)], figures=['learning_curves']
+    )
+
+
+def attribute(node: orm.Node, name: str) -> Any:
+    """Return an attribute of a node."""
+    return node.base.attributes.get(name)
+
+
+def training_tables(study: Study) -> Iterable[Table]:
+    """Yield a table of the trainings, if there are any."""
+    if not study.trainings:
+        return
+    columns = [
+        NAME,
+        Column('epochs'),
+        Column('best epoch'),
+        Column('seed'),
+        Column('curves', 'node'),
+        Column('settings', 'node'),
+    ]
+    cells = [
+        (
+            training.label,
+            training.results.get('n_epochs', DASH),
+            training.results['best_epoch'] + 1 if 'best_epoch' in training.results else DASH,
+            training.parameters.get('seed', DASH),
+            training.curves.uuid,
+            training.parameters.uuid,
+        )
+        for training in study.trainings
+    ]
+    yield Table(columns, cells, 'Training')
+
+
+def errors_section(study: Study) -> Section:
+    """Say how far potentials are from the reference on configurations that they never saw."""
+    symbols = sorted({symbol for errors in study.errors for symbol in errors.metrics['by_element']})
+    columns = [NAME, Column('energy, shifted (meV/atom)'), Column('energy, raw (meV/atom)'), Column('forces (meV/Å)')]
+    columns += [Column(f'on {symbol} (meV/Å)') for symbol in symbols]
+    columns += [Column('R² of forces'), Column('configurations'), NODE]
+    cells = []
+    for errors in study.errors:
+        metrics = errors.metrics
+        elements = [metrics['by_element'].get(symbol, {}).get('force_rmse_mev_per_angstrom') for symbol in symbols]
+        cells.append(
+            [
+                errors.label,
+                number(metrics['energy_rmse_shifted_mev_per_atom'], '.2f'),
+                number(metrics['energy_rmse_mev_per_atom'], '.2f'),
+                number(metrics['force_rmse_mev_per_angstrom'], '.1f'),
+                *(number(value, '.1f') for value in elements),
+                number(metrics['force_r2'], '.4f'),
+                metrics['n_configurations'],
+                metrics.uuid,
+            ]
+        )
+    text = [
+        'Root mean square errors on held-out configurations. Energies are compared after the constant shift of each '
+        'composition is removed, which moves no atom; the raw error has it in.'
+    ]
+    return Section('errors', 'Errors', text, tables=[Table(columns, cells)], figures=['rmse', 'parity'])
+
+
+def barriers_section(study: Study) -> Section:
+    """Say how high the barriers are."""
+    rows = [row for barrier in study.barriers for row in barrier_rows(barrier)]
+    columns = [NAME, Column('path', 'text'), Column('barrier (eV)'), NODE]
+    cells = [
+        (row['potential'], row['path'].replace('->', ' → '), number(row['barrier_ev'], '.3f'), row['uuid'])
+        for row in rows
+    ]
+    text = ['Climbing-image NEB between relaxed interstitial sites; both directions of each path.']
+    return Section('barriers', 'Barriers', text, tables=[Table(columns, cells)], figures=['barriers', 'paths'])
+
+
+def diffusion_section(study: Study) -> Section:
+    """Say what diffuses how fast."""
+    columns = [NAME, Column('tracers'), Column('T asked (K)'), Column('T measured (K)'), Column('D (m²/s)')]
+    columns += [Column('95 % interval (m²/s)'), Column('jumps'), Column('replicas'), NODE]
+    cells = [
+        (
+            item.label,
+            f'{item.results["tracer_count"]} {item.tracer_element}',
+            f'{item.target_temperature_k:g}',
+            number(item.results['temperature_k'], '.0f'),
+            coefficient(item),
+            interval(item.results['ci95_m2_s']),
+            item.results['jump_count'],
+            item.results['n_replicas'],
+            item.results.uuid,
+        )
+        for item in study.diffusion
+    ]
+    text = [
+        'Tracer diffusion coefficients: slope of the mean squared displacement against the host, all time origins, a '
+        'straight line with a free intercept in the window of the fit, mean over replicas, Student-t interval. Where '
+        'no tracer left its cage there is no D but an upper bound (95 %).'
+    ]
+    text += [
+        f'There is no activation energy of {call.path[-1]}: fewer than two of its temperatures have a D.'
+        for call in study.of_kind('arrhenius')
+        if is_done(call) and output(call, 'arrhenius') is None
+    ]
+    tables = [Table(columns, cells), *replica_tables(study), *arrhenius_tables(study)]
+    figures = ['msd', 'arrhenius', 'activation_energies']
+    return Section('diffusion', 'Diffusion', text, tables=tables, figures=figures)
+
+
+def interval(limits: Sequence[float] | None) -> str:
+    """Return an interval of D as text, a lower limit below zero as zero: D is not negative."""
+    if limits is None:
+        return DASH
+    return f'{scientific(limits[0]) if limits[0] > 0 else "0"} to {scientific(limits[1])}'
+
+
+def replica_tables(study: Study) -> Iterable[Table]:
+    """Yield the table of the single replicas."""
+    columns = [NAME, Column('T asked (K)'), Column('replica'), Column('T measured (K)'), Column('D (m²/s)'), NODE]
+    keys = ('replica_temperatures_k', 'replica_diffusion_coefficients_m2_s')
+    cells = [
+        (
+            item.label,
+            f'{item.target_temperature_k:g}',
+            index,
+            number(temperature, '.0f'),
+            number(value, '.2e'),
+            item.results.uuid,
+        )
+        for item in study.diffusion
+        for index, (temperature, value) in enumerate(zip(*(item.results[key] for key in keys), strict=True))
+    ]
+    yield Table(columns, cells, 'Each replica on its own', folded=True)
+
+
+def arrhenius_tables(study: Study) -> Iterable[Table]:
+    """Yield the table of activation energies, if there are any."""
+    if not study.arrhenius:
+        return
+    columns = [NAME, Column('activation energy (eV)'), Column('95 % interval (eV)'), Column('prefactor (m²/s)')]
+    columns += [Column('temperatures (K)', 'text'), Column('left out (K)', 'text'), NODE]
+    cells = [
+        (
+            fit.series,
+            number(fit.results['activation_energy_ev'], '.3f'),
+            ' to '.join(number(limit, '.3f') for limit in fit.results['ci95_ev']),
+            scientific(fit.results['prefactor_m2_s']),
+            ', '.join(f'{value:.0f}' for value in fit.results['temperatures_k']),
+            ', '.join(f'{value:.0f}' for value in fit.results['excluded_temperatures_k']) or DASH,
+            fit.results.uuid,
+        )
+        for fit in study.arrhenius
+    ]
+    yield Table(columns, cells, f'Arrhenius fits (experiment, Nishimura et al. 1999: {EXPERIMENT_EV} eV)')
+
+
+def worth_section(study: Study) -> Section:
+    """Say what limits the worth of each D."""
+    columns = [NAME, Column('T asked (K)'), Column('atoms'), Column('replicas × time (ps)'), Column('jumps')]
+    columns += [
+        Column('error of counting alone'),
+        Column('half-width of the 95 % interval'),
+        Column('warnings', 'long'),
+        NODE,
+    ]
+    cells = [
+        (
+            item.label,
+            f'{item.target_temperature_k:g}',
+            item.n_atoms,
+            f'{item.results["n_replicas"]} × {item.results["total_time_ps"] / item.results["n_replicas"]:.3g}',
+            item.results['jump_count'],
+            f'{100 / math.sqrt(item.results["jump_count"]):.0f} %' if item.results['jump_count'] else DASH,
+            relative_width(item),
+            ' '.join(item.results.get('warnings', [])) or DASH,
+            item.results.uuid,
+        )
+        for item in study.diffusion
+    ]
+    return Section(
+        'worth',
+        'What these diffusion coefficients are worth',
+        points=worth_points(study),
+        tables=[Table(columns, cells)],
+    )
+
+
+def relative_width(item: Diffusion) -> str:
+    """Return half the 95 % interval over D in percent."""
+    value, limits = item.results['diffusion_coefficient_m2_s'], item.results['ci95_m2_s']
+    return DASH if value is None or limits is None else f'± {50 * (limits[1] - limits[0]) / value:.0f} %'
+
+
+def worth_points(study: Study) -> list[str]:
+    """Return what a reader has to know before a number is used, with the numbers of this study."""
+    items = study.diffusion
+    jumps = [item.results['jump_count'] for item in items]
+    times = [item.results['total_time_ps'] for item in items]
+    atoms = sorted({item.n_atoms for item in items})
+    ratios = sorted({item.results['tracer_count'] / (item.n_atoms - item.results['tracer_count']) for item in items})
+    replicas = sorted({item.results['n_replicas'] for item in items if item.results['n_replicas'] > 1})
+    points = [
+        f'Few events. D rests on {spread(jumps, "g")} jumps at each temperature. Counting alone leaves a relative '
+        'error of one over the square root of their number, and jumps that return count for less.',
+        f'Finite time. Each D has seen {spread(times, ".3g")} ps in all its replicas together (the published study: '
+        '3000 ps). Where a tracer stays longer in a site than a run lasts, replicas started from one arrangement '
+        'share it, and no statistics over them shows that.',
+        f'A small cell. {spread(atoms, "g")} atoms with periodic images: tracers meet their own images, and the '
+        f'concentration is {spread(ratios, ".3g")} tracers per host atom (the published study: 0.031 to 0.078 in 128 '
+        'host atoms). A thermostat-free run of so few atoms has a temperature of its own, which is why measured '
+        'temperatures are used in the fits.',
+        'Classical nuclei. Zero-point motion and tunnelling of hydrogen are left out; they matter most at low '
+        'temperature.',
+        'A potential of one functional. No D can be better than the reference that the potential learned from, nor '
+        'than its errors above.',
+    ]
+    if replicas:
+        factors = ', '.join(f'{stats.t.ppf(0.975, count - 1):.2f} for {count}' for count in replicas)
+        points.insert(
+            1,
+            f'Wide intervals, on purpose. The 95 % interval is the standard error over replicas times Student’s factor '
+            f'({factors} replicas): with few replicas the spread itself is hardly known. A lower limit of 0 says that '
+            'the replicas alone do not prove that D differs from zero; the jumps do.',
+        )
+    return points
+
+
+def spread(values: Iterable[float], spec: str) -> str:
+    """Return the smallest and largest value as text."""
+    low, high = min(values), max(values)
+    return format(low, spec) if low == high else f'{low:{spec}} to {high:{spec}}'
+
+
+def drift_section(study: Study) -> Section:
+    """Say how well each NVE run conserved its energy."""
+    columns = [NAME, Column('T asked (K)'), Column('run', 'text'), Column('seed'), Column('step (fs)')]
+    columns += [Column('drift ± 2 errors (meV/atom/ns)'), Column('limit', 'text')]
+    columns += [Column('evaluator', 'text'), Column('precision', 'text'), NODE]
+    cells = [
+        (
+            drift.label,
+            f'{drift.target_temperature_k:g}',
+            run_name(drift),
+            drift.parameters['seed'],
+            f'{drift.parameters["time_step_fs"]:g}',
+            *drift_cells(drift),
+            drift.results['evaluator'],
+            drift.results['dtype'],
+            drift.results.uuid,
+        )
+        for drift in study.energy_drifts
+    ]
+    within = sum(drift_cells(drift)[1] == 'within' for drift in study.energy_drifts)
+    text = [
+        'Drift of the total energy in the runs without a thermostat, the test of time step, precision and smoothness '
+        'of a potential. A run is within the limit where its drift, less two standard errors, is at most '
+        f'{DRIFT_LIMIT:g} meV/atom/ns; a short run can only say so with a wide error. Within the limit are {within} of '
+        f'{len(cells)} runs.'
+    ]
+    table = Table(columns, cells, f'All {len(cells)} runs', folded=True) if len(cells) > 24 else Table(columns, cells)
+    return Section('drift', 'Energy conservation', text, tables=[table])
+
+
+def run_name(drift: EnergyDrift) -> str:
+    """Return the name of a run: its labels below the temperature, without the iteration of its restarts."""
+    return ' / '.join(drift.call.path[-3:-1])
+
+
+def drift_cells(drift: EnergyDrift) -> tuple[str, str]:
+    """Return the drift with two standard errors, and whether it is within the limit, as text."""
+    keys = ('energy_drift_mev_per_atom_ns', 'energy_drift_error_mev_per_atom_ns')
+    value, error = (drift.results[key] for key in keys)
+    if value is None:
+        return DASH, 'too short to tell'
+    verdict = 'within' if abs(value) - 2 * error <= DRIFT_LIMIT else 'above'
+    return f'{number(value, "+.2f")} ± {2 * error:.2f}', verdict
+
+
+def provenance_section(study: Study) -> Section:
+    """Say what everything came from: data, codes, versions, seeds."""
+    tables = [data_table(study), code_table(study), version_table(study), seed_table(study)]
+    return Section('provenance', 'Provenance', tables=[table for table in tables if table.cells])
+
+
+def data_table(study: Study) -> Table:
+    """Return the dataset, the raw files that it was read from, and its parts."""
+    columns = [Column('data', 'name'), Column('content', 'long'), NODE]
+    cells = []
+    if (dataset := study.inputs.get('dataset')) is not None:
+        cells += [('raw file', file.filename, file.uuid) for file in queries.lineage(dataset).raw_files]
+        cells.append(('dataset', describe_dataset(dataset), dataset.uuid))
+    for call in study.of_kind('split_dataset'):
+        parts = call.node.base.links.get_outgoing().all()
+        cells += [(f'{part.link_label} part', describe_dataset(part.node), part.node.uuid) for part in parts]
+    return Table(columns, cells, 'Data')
+
+
+def describe_dataset(node: orm.Node) -> str:
+    """Return what a dataset holds, in words."""
+    formulas = ', '.join(f'{count} × {formula}' for formula, count in attribute(node, 'formulas').items())
+    return f'{attribute(node, "n_configurations")} configurations labelled by {attribute(node, "labels")}: {formulas}'
+
+
+def code_table(study: Study) -> Table:
+    """Return the codes that the study was given."""
+    columns = [Column('code', 'name'), Column('executable', 'text'), NODE]
+    codes = {node.uuid: node for node in study.inputs.values() if isinstance(node, orm.AbstractCode)}
+    cells = [(code.full_label, str(code.get_executable()), code.uuid) for code in codes.values()]
+    return Table(columns, cells, 'Codes')
+
+
+def version_table(study: Study) -> Table:
+    """Return the versions that jobs recorded."""
+    columns = [Column('package', 'name'), Column('version', 'text')]
+    versions = queries.versions_of([call.node for call in study.calls])
+    return Table(
+        columns, [(name, ', '.join(found)) for name, found in versions.items()], 'Versions that the jobs recorded'
+    )
+
+
+def seed_table(study: Study) -> Table:
+    """Return the seeds that jobs and calcfunctions took."""
+    columns = [Column('step', 'text'), Column('seed'), Column('process', 'node')]
+    seeds = queries.seeds_of([call.node for call in study.calls if isinstance(call.node, orm.CalculationNode)])
+    cells = [
+        (call.name, ', '.join(map(str, seeds[call.node.uuid])), call.node.uuid)
+        for call in study.calls
+        if call.node.uuid in seeds
+    ]
+    return Table(columns, cells, f'All {len(cells)} seeds', folded=True)
+
+
+def queries_section(study: Study) -> Section:
+    """Say how to go on from here in the graph, with the nodes of this study."""
+    first = study.diffusion or study.barriers or study.errors
+    result = getattr(first[0], 'results', None) or first[0].metrics if first else study.node
+    script = f"""\
+from aiida import load_profile, orm
+from aiida_mghdiff import queries
+
+load_profile()
+result = orm.load_node('{result.uuid}')
+potential = queries.potential_of(result)          # the potential behind a number
+origin = queries.lineage(result)                  # raw files, datasets, codes, seeds, versions
+print(origin.raw_files, origin.datasets, origin.versions)
+print(queries.diffusion_coefficients(potential))  # all D of this potential, of any study
+print(queries.barriers(potential), queries.activation_energies(potential))
+print(queries.all_rmses())                        # every potential that was ever evaluated"""
+    shell = f"""\
+verdi archive import study.aiida         # where the study came as an archive
+verdi process status {study.node.uuid}   # the tree of all processes, with their labels
+verdi process report {study.node.uuid}   # what they said
+verdi node graph generate {result.uuid}"""
+    return Section('ask', 'How to ask the graph', code=[script, shell])
