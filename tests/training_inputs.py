@@ -25,7 +25,7 @@ def make_chgnet(elements=('H', 'Mg')):
 
 def mace_inputs(code, kind='scratch', **changes):
     """Return the inputs of a MACE training, without a potential."""
-    parameters = TrainWorkChain.get_parameters('mace', kind, 'smoke')
+    parameters = TrainWorkChain.get_parameters('mace', kind, 'smoke') | {'max_num_epochs': 2}
     if kind == 'scratch':
         parameters['architecture'] |= {'num_channels': 4, 'max_ell': 1, 'correlation': 2, 'r_max': 4.0}
     inputs = {'code': code, 'training': make_dataset(4), 'validation': make_dataset(2, start=2)}

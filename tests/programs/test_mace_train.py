@@ -15,7 +15,8 @@ TINY = {'architecture': 'mace', 'elements': ['H', 'Mg'], 'head': None, 'dtype': 
 
 def parameters(kind, **changes):
     """Return parameters for a run of seconds, in float64."""
-    values = TrainWorkChain.get_parameters('mace', kind, 'smoke') | {'default_dtype': 'float64', 'lr': 1e-3}
+    values = TrainWorkChain.get_parameters('mace', kind, 'smoke')
+    values |= {'default_dtype': 'float64', 'lr': 1e-3, 'max_num_epochs': 2 if kind == 'scratch' else 1}
     if kind == 'scratch':
         values['architecture'] |= {'num_channels': 4, 'max_ell': 1, 'correlation': 2, 'r_max': 4.0}
     return values | changes
