@@ -1,8 +1,8 @@
 """Splits of a dataset into parts that never share a group of correlated configurations.
 
 Frames of one molecular dynamics run are correlated: a model is not tested on frames whose neighbours in time it has
-seen. Groups are dealt out whole, large ones rather first, each to the part that lacks most of its share, of the dataset and
-of the group's composition alike. Before that, one group of each composition goes into the training set.
+seen. Groups are dealt out whole, large ones rather first, each to the part that lacks most of its share, of the dataset
+and of the group's composition alike. Before that, one group of each composition goes into the training set.
 """
 
 from __future__ import annotations

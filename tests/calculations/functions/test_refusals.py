@@ -5,6 +5,7 @@ from aiida import orm
 
 from aiida_mghdiff.calculations.functions import (
     arrhenius,
+    dataset,
     diffusion,
     metrics,
     paths,
@@ -16,6 +17,9 @@ from aiida_mghdiff.calculations.functions import (
 
 FUNCTIONS = [
     arrhenius.arrhenius_fit,
+    dataset.dataset_from_mlab,
+    dataset.dataset_from_extxyz,
+    dataset.split_dataset,
     diffusion.diffusion_coefficient,
     metrics.error_metrics,
     paths.path_endpoints,

@@ -1,0 +1,106 @@
+"""Labelled extended XYZ is read completely, or refused with frame, line and reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase.io import read, write
+
+from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.extxyz import read_extxyz
+
+FRAME = (
+    '2\n'
+    'Lattice="4 0 0 0 5 0 0 0 6" Properties=species:S:1:pos:R:3:REF_forces:R:3 REF_energy=-1.5 '
+    'REF_stress="1 2 3 4 5 6" trajectory=a pbc="T T T"\n'
+    'Mg 0 0 0 0.1 0.2 0.3\n'
+    'H 1 2 3 -0.1 -0.2 -0.3\n'
+)
+
+
+@pytest.fixture
+def read_text(tmp_path):
+    """Read a text as an extended XYZ file."""
+
+    def read_labelled(text, **keys):
+        path = tmp_path / 'labels.extxyz'
+        path.write_text(text)
+        return read_extxyz(path, **keys)
+
+    return read_labelled
+
+
+def test_labels(read_text):
+    content = read_text(FRAME, group_key='trajectory')
+    (atoms,) = content.frames
+    assert content.groups == ['a']
+    assert atoms.get_potential_energy() == atoms.get_potential_energy(force_consistent=True) == -1.5
+    assert atoms.get_forces().tolist() == [[0.1, 0.2, 0.3], [-0.1, -0.2, -0.3]]
+    assert atoms.get_stress().tolist() == [1, 2, 3, 4, 5, 6]
+    assert (atoms.info, set(atoms.arrays)) == ({'trajectory': 'a'}, {'numbers', 'positions'})
+
+
+def test_stress_of_nine_or_none(read_text):
+    nine = read_text(FRAME.replace('1 2 3 4 5 6', '1 6 5 6 2 4 5 4 3')).frames[0]
+    assert nine.get_stress().tolist() == [1, 2, 3, 4, 5, 6]
+    for atoms in read_text(FRAME, stress_key=None).frames + read_text(FRAME.replace('REF_stress', 'other')).frames:
+        assert 'stress' not in atoms.calc.results
+
+
+def test_keys_that_ase_takes_for_a_calculator(read_text):
+    text = FRAME.replace('REF_', '').replace('1 2 3 4 5 6', '1 6 5 6 2 4 5 4 3')
+    content = read_text(text, energy_key='energy', forces_key='forces', stress_key='stress')
+    assert content.frames[0].get_potential_energy() == -1.5
+    assert content.frames[0].get_stress().tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_blank_lines_end_nothing(read_text):
+    assert len(read_text(FRAME + '\n\n' + FRAME + '\n').frames) == 2
+
+
+@pytest.mark.parametrize(
+    ('text', 'keys', 'words'),
+    [
+        ('', {}, 'no frames'),
+        (
+            FRAME.replace('REF_forces', 'force'),
+            {},
+            r"frame 1 \(line 5\): no forces: no key 'REF_forces' \(.*force",
+        ),
+        (FRAME.replace('REF_energy', 'E'), {}, r'frame 1 \(line 5\): no energy'),
+        (FRAME.replace('-1.5', 'nan'), {}, r'frame 1 \(line 5\): energy is not finite'),
+        (FRAME.replace('0.3', 'nan', 1), {}, 'forces is not finite'),
+        (FRAME.replace('1 2 3 4', '1 nan 3 4'), {}, 'stress is not finite'),
+        (FRAME.replace('1 2 3 4 5 6', '1 2 3'), {}, r'stress has the shape \(3,\)'),
+        (FRAME.replace('-1.5', 'low'), {}, 'a label is not made of numbers'),
+        (FRAME.replace('pbc="T T T"', 'pbc="T T F"'), {}, 'not a cell'),
+        (FRAME.replace('trajectory=a', 'run=a'), {'group_key': 'trajectory'}, "no group: no key 'trajectory'"),
+        (FRAME.replace('H 1 2 3', 'Qq 1 2 3'), {}, r'frame 1 \(line 5\): not extended XYZ'),
+        (FRAME.replace('H 1 2 3', 'H 1 2'), {}, r'frame 1 \(line 5\): not extended XYZ'),
+        (FRAME.replace('2\n', '3\n', 1), {}, r'frame 1 \(line 5\): the file ends within this frame of 3 atoms'),
+        (FRAME.replace('2\n', '1\n', 1), {}, r"frame 2 \(line 8\): a number of atoms should stand here, not 'H 1 2 3"),
+    ],
+)
+def test_refused(read_text, text, keys, words):
+    with pytest.raises(FormatError, match=r'labels.extxyz') as caught:
+        read_text(text and FRAME + text, **keys)
+    assert caught.match(words)
+
+
+def test_example_data(example_data):
+    path = example_data / 'mgh_pbe.extxyz'
+    content = read_extxyz(path, group_key='trajectory')
+    assert (len(content.frames), len(set(content.groups))) == (101, 15)
+    for atoms, raw in zip(content.frames, read(path, ':'), strict=True):
+        assert atoms == raw
+        assert atoms.get_potential_energy() == raw.info['REF_energy']
+        np.testing.assert_array_equal(atoms.get_forces(), raw.arrays['REF_forces'])
+        np.testing.assert_array_equal(atoms.get_stress(), raw.info['REF_stress'])
+
+
+def test_what_ase_writes_is_read(read_text, tmp_path):
+    frames = read_text(FRAME).frames
+    write(tmp_path / 'again.extxyz', frames, format='extxyz')
+    (atoms,) = read_extxyz(tmp_path / 'again.extxyz', 'energy', 'forces', 'stress').frames
+    assert atoms == frames[0]
+    np.testing.assert_allclose(atoms.get_forces(), frames[0].get_forces(), atol=1e-8)
