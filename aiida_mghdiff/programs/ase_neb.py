@@ -196,8 +196,9 @@ class PathSearch:
     def _check_collapse(self) -> None:
         initial, final = self.ends
         steps = _shortest(initial, final)
+        steps -= steps.mean(axis=0)
         distance = np.linalg.norm(steps, axis=1).max()
-        final.positions = initial.positions + steps - steps.mean(axis=0)
+        final.positions = initial.positions + steps
         if distance < self.parameters['minimum_endpoint_distance_angstrom']:
             raise job.ProgramError(
                 'ENDPOINT_COLLAPSED',

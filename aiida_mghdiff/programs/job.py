@@ -112,7 +112,8 @@ class WallClock:
     def __init__(self, max_seconds: float | None, reserve: float = 0.05) -> None:
         """:param max_seconds: wall time of the job in s, or None; :param reserve: fraction kept for writing results."""
         self.start = time.monotonic()
-        self.limit = None if max_seconds is None else max_seconds * (1 - reserve)
+        least = 0.0 if max_seconds is None else min(30.0, max_seconds / 4)  # interpreter and imports, before this clock
+        self.limit = None if max_seconds is None else max_seconds - max(max_seconds * reserve, least)
 
     def is_over(self, next_seconds: float = 0.0) -> bool:
         """Return whether the limit is passed, or would be within the next given seconds."""
