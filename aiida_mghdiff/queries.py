@@ -103,7 +103,7 @@ def versions_of(processes: Sequence[orm.ProcessNode]) -> dict[str, list[str]]:
 
 def among(nodes: Sequence[orm.Node]) -> dict[str, Any]:
     """Return the filter that only these nodes pass."""
-    return {'id': {'in': [node.pk for node in nodes]}}
+    return {'id': {'in': [node.pk for node in nodes] or [-1]}}  # AiiDA refuses an empty list
 
 
 def diffusion_coefficients(potential: PotentialData) -> list[orm.Dict]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from aiida import orm
 
@@ -15,15 +16,15 @@ from aiida_mghdiff.report.study import Study
 __all__ = ('result_table', 'study_results', 'write_report')
 
 
-def write_report(node: orm.WorkChainNode, directory: str | Path) -> dict[str, Path]:
-    """Write ``results.json``, ``report.html`` and ``figures/`` of a study, finished or not; return their paths.
+def write_report(node: orm.WorkChainNode, directory: str | Path) -> dict[str, list[dict[str, Any]]]:
+    """Write ``results.json``, ``report.html`` and ``figures/`` of a study, finished or not; return its results.
 
     :param node: of a ``StudyWorkChain``.
     :param directory: made where it does not exist; files of an earlier report are replaced.
     """
     folder, study = Path(directory), Study(node)
-    paths = {'results': folder / 'results.json', 'report': folder / 'report.html', 'figures': folder / 'figures'}
-    figures = write_figures(study, paths['figures'])
-    paths['results'].write_text(json.dumps(results_of(study), indent=2, allow_nan=False) + '\n', encoding='utf-8')
-    paths['report'].write_text(render_page(study, figures), encoding='utf-8')
-    return paths
+    results, figures = results_of(study), write_figures(study, folder / 'figures')
+    text = json.dumps(results, indent=2, allow_nan=False)
+    (folder / 'results.json').write_text(text + '\n', encoding='utf-8')
+    (folder / 'report.html').write_text(render_page(study, figures), encoding='utf-8')
+    return results

@@ -1,0 +1,118 @@
+"""The figures: what is drawn, where nothing is, and that grey tells potentials apart."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from aiida import orm
+from matplotlib.colors import to_rgb
+from study_graph import Process
+
+from aiida_mghdiff.data.potential import ARCHITECTURES, ORIGINS
+from aiida_mghdiff.report.figures import barrier_groups, draw_figures, fitted, scientific
+from aiida_mghdiff.report.study import Study
+from aiida_mghdiff.report.style import RC, styles_of
+
+EVERY = ['rmse', 'parity', 'learning_curves', 'barriers', 'paths', 'msd', 'arrhenius', 'activation_energies']
+
+
+@pytest.fixture(scope='module')
+def figures(study):
+    with mpl.rc_context(RC):
+        return draw_figures(study)
+
+
+def test_every_figure_is_there_and_axes_have_units(figures):
+    assert list(figures) == EVERY
+    units = {
+        'rmse': ['RMSE (meV/atom)', 'RMSE (meV/Å)'],
+        'arrhenius': ['1000 / T (1/K)'],
+        'activation_energies': ['activation energy (eV)'],
+        'learning_curves': ['epoch', 'epoch'],
+    }
+    for name, labels in units.items():
+        assert [axis.get_xlabel() for axis in figures[name].axes] == labels
+    assert [text.get_text() for text in (figures['msd']._supxlabel, figures['msd']._supylabel)] == [
+        'lag time (ps)',
+        'mean squared displacement (Å²)',
+    ]
+
+
+def test_error_bars_are_as_long_as_the_errors(figures, study):
+    widths = [patch.get_width() for patch in figures['rmse'].axes[1].patches]
+    assert widths == [errors.metrics['force_rmse_mev_per_angstrom'] for errors in study.errors]
+
+
+def test_fits_lie_on_the_displacements(figures, study):
+    lines = {line.get_label(): line for line in figures['msd'].axes[0].lines}
+    x, y = lines['fit'].get_data()
+    assert list(x) == study.diffusion[0].results['fit_window_ps']
+    slope = (y[1] - y[0]) / (x[1] - x[0])
+    assert slope / 6 * 1e-8 == pytest.approx(study.diffusion[0].results['replica_diffusion_coefficients_m2_s'][0])
+
+
+def test_guide_of_the_experiment_has_its_slope_alone(figures):
+    axis = figures['arrhenius'].axes[0]
+    (guide,) = [line for line in axis.lines if 'Nishimura' in str(line.get_label())]
+    assert 'height arbitrary' in guide.get_label()
+    x, y = guide.get_data()
+    slope = -(np.log(y[1]) - np.log(y[0])) / (x[1] - x[0]) * 1000 * 8.617333e-5
+    assert slope == pytest.approx(0.25, rel=1e-4)
+
+
+def test_band_of_a_fit_contains_its_line(study):
+    line, low, high = fitted(study.arrhenius[0].results, np.array([500.0, 700.0, 900.0]))
+    assert np.all((low < line) & (line < high))
+
+
+def test_upper_bounds_are_arrows_within_the_axis(broken_study):
+    with mpl.rc_context(RC):
+        figures = draw_figures(broken_study)
+    assert list(figures) == ['msd', 'arrhenius']
+    axis = figures['arrhenius'].axes[0]
+    (arrow,) = [text for text in axis.texts if text.arrowprops]
+    bound = broken_study.diffusion[0].results['upper_bound_m2_s']
+    assert arrow.xyann[1] == pytest.approx(bound)
+    assert axis.get_ylim()[0] < arrow.xy[1] < bound < axis.get_ylim()[1]
+    assert 'not diffusing' in figures['msd'].axes[0].texts[0].get_text()
+
+
+def test_files(folder):
+    for name in EVERY:
+        assert (folder / 'figures' / f'{name}.png').read_bytes().startswith(b'\x89PNG')
+        assert (folder / 'figures' / f'{name}.pdf').read_bytes().startswith(b'%PDF')
+
+
+def test_no_figures_of_nothing():
+    assert draw_figures(Study(Process(orm.WorkChainNode, 'study', {}).node)) == {}
+
+
+def test_both_directions_of_a_path_between_equal_sites_are_one():
+    class Barrier:
+        label, path, results = 'a', 'O-O c', {'forward_barrier_ev': 0.3, 'reverse_barrier_ev': 0.31}
+
+    assert barrier_groups([Barrier]) == {'O->O c': {'a': 0.3}}
+
+
+def test_potentials_differ_in_marker_and_in_grey():
+    class Potential:
+        def __init__(self, architecture, origin):
+            self.architecture, self.origin = architecture, origin
+
+    styles = styles_of({f'{a}_{o}': Potential(a, o) for a in ARCHITECTURES for o in ORIGINS})
+    assert len({style.marker for style in styles.values()}) == len(styles)
+    assert len({style.fill for style in styles.values()}) == len(styles)
+    luminance = {label: np.dot(to_rgb(style.fill), (0.299, 0.587, 0.114)) for label, style in styles.items()}
+    for a, b in combinations(ORIGINS, 2):
+        for architecture in ARCHITECTURES:
+            first, second = f'{architecture}_{a}', f'{architecture}_{b}'
+            assert abs(luminance[first] - luminance[second]) > 0.04
+            assert styles[first].hatch != styles[second].hatch
+
+
+def test_scientific():
+    assert scientific(4.26e-09) == '4.3×10⁻⁹'
+    assert scientific(12.0) == '1.2×10¹'

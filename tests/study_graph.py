@@ -1,0 +1,361 @@
+"""A study made by hand: nodes and links as the real one has them, numbers from hops on the hcp network and noise.
+
+Results of calcfunctions come from their real bodies.
+"""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from pathlib import Path
+
+import hops
+import numpy as np
+from aiida import orm
+from aiida.common.links import LinkType
+from ase.build import make_supercell
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from aiida_mghdiff.calculations.functions.arrhenius import arrhenius_fit
+from aiida_mghdiff.calculations.functions.diffusion import diffusion_coefficient
+from aiida_mghdiff.calculations.functions.metrics import error_metrics
+from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.data.tracers import TracerTrajectoryData
+from aiida_mghdiff.science import lattice
+from aiida_mghdiff.workflows.arrhenius import temperature_label
+
+FIT = {'fit_start_ps': 0.5, 'fit_end_ps': 4.0, 'jump_threshold': 1.63, 'jump_length': 1.96, 'jump_averaging_ps': 0.1}
+KINDS = {orm.CalcJobNode: 'calculations', orm.CalcFunctionNode: 'calculations', orm.WorkChainNode: 'workflows'}
+VERSIONS = {'mace-torch': '0.3.16', 'torch': '2.13.0', 'ase': '3.29.0', 'lammps': '20250722'}
+#: Force error in eV/Å and shift of the barriers in eV of each potential.
+QUALITY = {'mace_mp': (0.071, -0.09), 'mace_ft': (0.019, 0.01), 'mace_tr': (0.042, 0.03)} | {
+    'chgnet_mp': (0.164, -0.12),
+    'chgnet_ft': (0.034, -0.02),
+}
+
+
+class Process:
+    """A process node with its links: open until its children are made, then closed with its outputs."""
+
+    def __init__(self, node_class, entry_point, inputs, caller=None, label=None, computer=None):
+        is_job = node_class is orm.CalcJobNode
+        process_type = f'aiida.{KINDS[node_class]}:mghdiff.{entry_point}'
+        self.node = node_class(process_type=process_type, **({'computer': computer} if is_job else {}))
+        if is_job:
+            self.node.set_option('resources', {'num_machines': 1, 'num_mpiprocs_per_machine': 1})
+        self.is_calculation = node_class is not orm.WorkChainNode
+        self.node.set_process_label(entry_point)
+        self.node.set_process_state('running')
+        self.node.base.attributes.set('version', {'core': '2.9.4', 'plugin': '0.1.0'})
+        link = LinkType.INPUT_CALC if self.is_calculation else LinkType.INPUT_WORK
+        for name, data in inputs.items():
+            self.node.base.links.add_incoming(data.store(), link, name)
+        if caller is not None:
+            call = LinkType.CALL_CALC if self.is_calculation else LinkType.CALL_WORK
+            self.node.base.links.add_incoming(caller.node, call, label)
+        self.node.store()
+
+    def close(self, outputs, exit_status=0, message=None):
+        link = LinkType.CREATE if self.is_calculation else LinkType.RETURN
+        for name, data in outputs.items():
+            data.base.links.add_incoming(self.node, link, name)
+            data.store()
+        self.node.set_process_state('finished')
+        self.node.set_exit_status(exit_status)
+        if message:
+            self.node.set_exit_message(message)
+        self.node.seal()
+        return self.node
+
+
+def get_computer():
+    """Return the computer of the jobs."""
+    arguments = {'label': 'by-hand', 'hostname': 'localhost', 'workdir': '/tmp'}
+    _, computer = orm.Computer.collection.get_or_create(
+        **arguments, transport_type='core.local', scheduler_type='core.direct'
+    )
+    return computer.store()
+
+
+def make_potential(label, folder):
+    """Return an unstored potential; its content is its label."""
+    architecture, _, kind = label.partition('_')
+    path = Path(folder) / label
+    path.write_text(label)
+    origin = {'mp': 'pretrained', 'ft': 'fine-tuned', 'tr': 'scratch'}[kind]
+    return PotentialData.from_file(
+        path, architecture=architecture, origin=origin, elements=['Mg', 'H'], dtype='float64'
+    )
+
+
+def make_dataset(count, seed):
+    """Return an unstored dataset of rattled Mg16H and Mg16H2."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for index in range(count):
+        host = make_host((2, 2, 2)).get_ase()
+        for hydrogen in range(1 + index % 2):
+            host.append('H')
+            host.positions[-1] = (1.6, 0.92 + 3 * hydrogen, 1.3)
+        host.rattle(0.05, rng=rng)
+        forces = rng.normal(scale=0.4, size=(len(host), 3))
+        host.calc = SinglePointCalculator(host, energy=-1.5 * len(host) + rng.normal(scale=0.3), forces=forces)
+        frames.append(host)
+    return DatasetData.from_frames(frames, labels='gpaw')
+
+
+def make_host(repeats):
+    """Return an unstored supercell of hcp Mg."""
+    from ase.build import bulk
+
+    return orm.StructureData(ase=make_supercell(bulk('Mg', 'hcp', a=3.2, c=5.19), np.diag(repeats)))
+
+
+def make_tracers(temperature, seed, frames, activation=0.25, attempt=12.0, n_tracers=2):
+    """Return an unstored trajectory of tracers that hop with an Arrhenius rate; attempt frequency in 1/ps."""
+    rate = attempt * np.exp(-activation / (8.617e-5 * temperature))
+    rates = {hops.T_T: rate * 4, hops.T_O: rate, hops.O_T: rate, hops.O_O: rate / 2}
+    interval = 0.02
+    positions, _ = hops.trajectory(rates, frames, interval, n_tracers, seed, kind='O')
+    return TracerTrajectoryData.from_arrays(
+        positions,
+        np.zeros((frames, 3)),
+        cell=lattice.hcp_supercell(3.2, 5.19, (2, 2, 2))[0],
+        first_step=0,
+        stride=20,
+        time_step_fs=1.0,
+        tracer_element='H',
+        host_elements=['Mg'],
+        ensemble='nve',
+        mean_temperature_k=temperature * (1 + 0.02 * np.random.default_rng(seed).normal()),
+    )
+
+
+def computed(function, *args, **kwargs):
+    """Return what the body of a calcfunction gives, as unstored nodes by output."""
+    result = inspect.unwrap(function)(*args, **kwargs)
+    return result if isinstance(result, dict) else {'result': result}
+
+
+class StudyGraph:
+    """Builds the study; ``node`` is the study, ``raw_file`` and ``potentials`` are what tests look for.
+
+    :param labels: potentials; those ending in ``_mp`` are given, the others trained.
+    :param runs: temperatures by label of the potential of a diffusion run.
+    :param broken: call labels of children that fail.
+    :param frozen: temperatures in K at which nothing diffuses.
+    """
+
+    def __init__(self, labels=tuple(QUALITY), runs=None, broken=(), frozen=(), frames=600, configurations=8):
+        self.folder = tempfile.mkdtemp()
+        self.computer, self.broken, self.frozen, self.frames = get_computer(), broken, frozen, frames
+        runs = {'mace_ft': (600.0, 700.0, 850.0), 'chgnet_ft': (850.0,)} if runs is None else runs
+        self.code = orm.InstalledCode(
+            label='python', computer=self.computer, filepath_executable='/opt/engines/bin/python'
+        ).store()
+        self.make_datasets(configurations)
+        self.given = {label: make_potential(label, self.folder).store() for label in labels if label.endswith('_mp')}
+        self.potentials = dict(self.given)
+        self.host, self.neb_host = make_host((2, 2, 2)).store(), make_host((2, 2, 2)).store()
+        self.settings = orm.Dict({'seed': 7, 'supercell': {'tracer_element': 'H', 'tracer_count': 2}}).store()
+        self.study = Process(orm.WorkChainNode, 'study', self.study_inputs())
+        self.split_dataset(configurations)
+        for label in labels:
+            if label not in self.given:
+                self.train(label)
+        known = [label for label in labels if label in self.potentials]
+        for index, label in enumerate(known):
+            self.evaluate(label, index)
+            self.barrier(label)
+        for label, temperatures in runs.items():
+            if label in self.potentials:
+                self.diffusion(label, temperatures)
+        status = (410, 'These children failed: ' + ', '.join(broken)) if broken else (0, None)
+        self.node = self.study.close({}, *status)
+
+    def study_inputs(self):
+        inputs = {'dataset': self.dataset, 'split': orm.Dict({'seed': 11}), 'codes__python': self.code}
+        return inputs | {f'potentials__{label}': node for label, node in self.given.items()}
+
+    def make_datasets(self, configurations):
+        path = Path(self.folder) / 'labels.extxyz'
+        path.write_text('raw')
+        self.raw_file = orm.SinglefileData(path).store()
+        self.dataset = make_dataset(2 * configurations, 1)
+        read = Process(orm.CalcFunctionNode, 'dataset_from_extxyz', {'file': self.raw_file})
+        read.close({'result': self.dataset})
+
+    def split_dataset(self, configurations):
+        inputs = {'dataset': self.dataset, 'settings': orm.Dict({'seed': 11})}
+        split = Process(orm.CalcFunctionNode, 'split_dataset', inputs, self.study, 'split_dataset')
+        half = range(configurations)
+        self.training = self.dataset.select(list(half))
+        self.test = self.dataset.select([configurations + index for index in half])
+        split.close({'training': self.training, 'test': self.test})
+
+    def job(self, entry_point, inputs, caller, label):
+        inputs = {'code': self.code, **inputs}
+        return Process(orm.CalcJobNode, entry_point, inputs, caller, label, computer=self.computer)
+
+    def fails(self, process, label, status=303, message='The program ended unexpectedly: MemoryError'):
+        """Close a process that is to fail, and say whether it did."""
+        if label in self.broken:
+            process.close({}, status, message)
+        return label in self.broken
+
+    def train(self, label):
+        architecture, name = label.split('_')[0], f'train_{label}'
+        parameters = orm.Dict({'seed': 123, 'max_num_epochs': 40})
+        inputs = {'training': self.training, 'parameters': parameters}
+        if not label.endswith('_tr') and f'{architecture}_mp' in self.given:
+            inputs['potential'] = self.given[f'{architecture}_mp']
+        chain = Process(orm.WorkChainNode, 'train', inputs, self.study, name)
+        job = self.job(f'{architecture}.train', inputs, chain, 'iteration_01')
+        if self.fails(job, name):
+            chain.close({}, 402, 'The maximum number of failures was exceeded')
+            return
+        epochs = np.arange(40.0)
+        rng = np.random.default_rng(len(label))
+        decay = QUALITY[label][0] * (1 + 4 * np.exp(-epochs / 6))
+        noise = lambda: 1 + 0.04 * rng.normal(size=40)  # noqa: E731
+        curves = orm.ArrayData(
+            {
+                'epoch': epochs,
+                'stage': np.zeros(40),
+                'loss_train': decay**2 * noise(),
+                'loss_valid': 1.2 * decay**2 * noise(),
+                'energy_rmse_valid': decay * 0.1 * noise(),
+                'force_rmse_valid': decay * noise(),
+            }
+        )
+        results = orm.Dict({'versions': VERSIONS, 'best_epoch': 37, 'n_epochs': 40, 'mode': 'naive'})
+        potential = make_potential(label, self.folder)
+        outputs = {'potential': potential, 'learning_curves': curves, 'results': results}
+        job.close(outputs)
+        chain.close(outputs)
+        self.potentials[label] = potential
+
+    def evaluate(self, label, seed):
+        name, rng = f'evaluate_{label}', np.random.default_rng(seed)
+        inputs = {'potential': self.potentials[label], 'dataset': self.test, 'parameters': orm.Dict({'device': 'cpu'})}
+        job = self.job('evaluate', inputs, self.study, name)
+        if self.fails(job, name):
+            return
+        labels, sigma = self.test.get_arrays(), QUALITY[label][0]
+        arrays = {
+            'energies': labels['energies'] + rng.normal(scale=sigma, size=len(labels['natoms'])),
+            'forces': labels['forces'] + rng.normal(scale=sigma, size=labels['forces'].shape),
+            'stresses': np.zeros((len(labels['natoms']), 6)),
+        }
+        predictions = orm.ArrayData(arrays)
+        job.close({'predictions': predictions, 'results': orm.Dict({'versions': VERSIONS})})
+        inputs = {'dataset': self.test, 'predictions': predictions}
+        compare = Process(orm.CalcFunctionNode, 'error_metrics', inputs, self.study, f'metrics_{label}')
+        compare.close(computed(error_metrics, self.test, predictions))
+
+    def barrier(self, label):
+        name, shift = f'barrier_{label}_o_t', QUALITY[label][1]
+        path = orm.Dict({'tracer_element': 'H', 'path': 'O-T'})
+        inputs = {'potential': self.potentials[label], 'host': self.neb_host, 'path': path}
+        chain = Process(orm.WorkChainNode, 'neb', inputs, self.study, name)
+        inputs = {'potential': self.potentials[label], 'parameters': orm.Dict({'n_images': 10})}
+        job = self.job('ase.neb', inputs, chain, 'neb')
+        if self.fails(job, name, 510, 'The band did not converge in 200 steps'):
+            chain.close({}, 451, 'The ciNEB run failed')
+            return
+        s = np.linspace(0, 1, 12)
+        energies = (0.24 + shift) * np.sin(np.pi * np.minimum(s * 1.1, 1)) ** 2 + 0.06 * s**2
+        results = orm.Dict(
+            {
+                'forward_barrier_ev': float(energies.max() - energies[0]),
+                'reverse_barrier_ev': float(energies.max() - energies[-1]),
+                'energies_ev': (energies - energies[0]).tolist(),
+                'reaction_coordinate_angstrom': (1.9 * s).tolist(),
+                'versions': VERSIONS,
+            }
+        )
+        job.close({'results': results})
+        chain.close({'barrier': results})
+
+    def diffusion(self, label, temperatures):
+        potential, name = self.potentials[label], f'diffusion_best_{label}_h2'
+        common = {'potential': potential, 'host': self.host, 'settings': self.settings, 'codes__x': self.code}
+        if len(temperatures) == 1:
+            self.one_temperature(label, temperatures[0], common, self.study, name)
+            return
+        chain = Process(orm.WorkChainNode, 'arrhenius', common, self.study, name)
+        found = {}
+        for temperature in temperatures:
+            key = temperature_label(temperature)
+            found[key] = self.one_temperature(label, temperature, common, chain, key)
+        found = {key: node for key, node in found.items() if node is not None}
+        fit = Process(orm.CalcFunctionNode, 'arrhenius_fit', found, chain, 'arrhenius_fit')
+        outputs = {}
+        if sum(node['diffusing'] for node in found.values()) > 1:
+            outputs = computed(arrhenius_fit, **found)
+            fit.close(outputs)
+        else:
+            fit.close({}, 227, 'an Arrhenius fit needs diffusion coefficients at two distinct temperatures')
+        failed = len(found) < len(temperatures)
+        status = (410, 'These children failed') if failed else (0, None)
+        chain.close({'arrhenius': outputs['result']} if outputs else {}, *status)
+
+    def one_temperature(self, label, temperature, common, caller, name):
+        """Return the diffusion Dict."""
+        inputs = common | {'temperature': orm.Float(temperature)}
+        chain = Process(orm.WorkChainNode, 'diffusion', inputs, caller, name)
+        segments = {}
+        for replica in range(3):
+            segments[f'r{replica}_s000'] = self.replica(label, temperature, replica, chain, f'{name}_nve{replica}')
+        if None in segments.values():
+            chain.close({}, 440, 'Run nve failed')
+            return None
+        settings = orm.Dict(FIT)
+        outputs = computed(diffusion_coefficient, settings, **segments)
+        fit = Process(
+            orm.CalcFunctionNode,
+            'diffusion_coefficient',
+            {'settings': settings, **segments},
+            chain,
+            'diffusion_coefficient',
+        )
+        fit.close(outputs)
+        chain.close(outputs)
+        return outputs['diffusion']
+
+    def replica(self, label, temperature, replica, caller, broken_name):
+        """Return the tracers of an NVE run; None where it failed."""
+        engine = 'lammps.md' if label.startswith('mace') else 'ase.md'
+        seed = int(temperature) * 10 + replica
+        parameters = orm.Dict(
+            {'ensemble': 'nve', 'temperature_k': temperature, 'seed': seed, 'time_step_fs': 1.0, 'steps': 12000}
+        )
+        potential = {'potential': self.potentials[label], 'parameters': parameters}
+        run = Process(orm.WorkChainNode, 'md', potential, caller, f'nve{replica}')
+        segment = Process(orm.WorkChainNode, 'segment', potential, run, 'seg000')
+        job = self.job(engine, potential, segment, 'iteration_01')
+        if self.fails(job, broken_name, 520, 'The temperature ran away: 5400 K at step 812'):
+            segment.close({}, 421, 'The run left what the potential can describe')
+            run.close({}, 430, 'Segment 0 failed')
+            return None
+        activation = 9.0 if temperature in self.frozen else 0.25
+        tracers = make_tracers(temperature, seed, self.frames, activation=activation)
+        drift = np.random.default_rng(seed).normal(scale=0.3)
+        results = orm.Dict(
+            {
+                'completed': True,
+                'ensemble': 'nve',
+                'n_atoms': 18,
+                'mean_temperature_k': tracers.base.attributes.get('mean_temperature_k'),
+                'energy_drift_mev_per_atom_ns': drift if engine == 'lammps.md' else 4.1,
+                'energy_drift_error_mev_per_atom_ns': 0.4,
+                'evaluator': 'symmetrix' if engine == 'lammps.md' else 'torch',
+                'dtype': 'float64',
+                'versions': VERSIONS,
+            }
+        )
+        job.close({'results': results, 'tracers': tracers})
+        segment.close({'results__part0': results})
+        run.close({'results__seg000_part0': results})
+        return tracers
