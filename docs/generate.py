@@ -1,0 +1,110 @@
+"""Pages of the manual that are made from the code: exit codes, command line, protocols.
+
+``conf.py`` calls this at each build; ``python docs/generate.py`` writes the pages alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+from aiida.engine import ExitCode
+
+DISTRIBUTION = 'aiida-mghdiff'
+#: Below it are the codes of aiida-core itself.
+OWN = 200
+GROUPS = {'aiida.workflows': 'Workflows', 'aiida.calculations': 'Calculations and calcfunctions'}
+
+
+def write_pages(folder: Path) -> None:
+    """Write all generated pages into a folder."""
+    for name, lines in (
+        ('exit_codes', exit_code_lines()),
+        ('command_line', command_line_lines()),
+        ('protocols', protocol_lines()),
+    ):
+        (folder / f'{name}.md').write_text('\n'.join(lines) + '\n')
+
+
+def exit_code_lines() -> Iterator[str]:
+    """Yield a table of the exit codes of each process."""
+    yield '# Exit codes\n'
+    yield (
+        'Made from the specifications of the processes. 200s: input; 300s: output missing or unreadable; 400s: what a '
+        'restart or a look at the children may cure; 500s: the program ended, but not well. A job whose code is not '
+        'cached runs again when the same inputs come again. Codes below 200 are those of AiiDA itself.\n'
+    )
+    for group, title in GROUPS.items():
+        yield f'## {title}\n'
+        for name, process in processes(group):
+            codes = {label: code for label, code in process.spec().exit_codes.items() if code.status >= OWN}
+            if codes:
+                yield from exit_code_table(name, codes)
+
+
+def exit_code_table(name: str, codes: dict[str, ExitCode]) -> Iterator[str]:
+    """Yield the section of one process."""
+    yield f'### `{name}`\n'
+    yield '| status | label | message | cached |'
+    yield '|---|---|---|---|'
+    for label, code in sorted(codes.items(), key=lambda item: item[1].status):
+        message = str(code.message).replace('|', r'\|').replace('{', '`{').replace('}', '}`')
+        yield f'| {code.status} | `{label}` | {message} | {"no" if code.invalidates_cache else "yes"} |'
+    yield ''
+
+
+def processes(group: str) -> Iterator[tuple[str, Any]]:
+    """Yield the processes of this package in an entry-point group, by name."""
+    entry_points = metadata.distribution(DISTRIBUTION).entry_points.select(group=group)
+    for entry_point in sorted(entry_points, key=lambda item: item.name):
+        yield entry_point.name, entry_point.load()
+
+
+def command_line_lines() -> Iterator[str]:
+    """Yield the help texts of the command."""
+    from aiida_mghdiff.cli import main
+    from aiida_mghdiff.programs.lammps import launcher
+
+    yield '# Command line\n'
+    yield from help_text('aiida-mghdiff', main, None)
+    parent = click.Context(main, info_name='aiida-mghdiff')
+    for name in main.list_commands(parent):
+        yield from help_text(f'aiida-mghdiff {name}', main.get_command(parent, name), parent)
+    yield '## `mghdiff-lmp`\n\n```text'
+    yield launcher.HELP
+    yield from (f'    {status:3d}  {name}' for name, status in launcher.launcher_failures().items())
+    yield '```'
+
+
+def help_text(title: str, command: click.Command, parent: click.Context | None) -> Iterator[str]:
+    """Yield the help of one command."""
+    context = click.Context(command, info_name=title.split()[-1], parent=parent, max_content_width=100)
+    yield f'## `{title}`\n\n```text'
+    yield command.get_help(context)
+    yield '```\n'
+
+
+def protocol_lines() -> Iterator[str]:
+    """Yield the protocols: what they are for, and the files themselves."""
+    yield '# Protocols\n'
+    yield (
+        'A protocol is a named set of settings; `get_builder_from_protocol(..., protocol=..., overrides=...)` fills a '
+        'builder from it. All defaults are in these files and nowhere else: what reaches a job is complete.\n'
+    )
+    root = resources.files('aiida_mghdiff') / 'workflows' / 'protocols'
+    for path in sorted(Path(str(root)).rglob('*.yaml')):
+        text = path.read_text()
+        yield f'## `{path.relative_to(Path(str(root))).with_suffix("")}`\n'
+        content = yaml.safe_load(text)
+        for name, protocol in content.get('protocols', {}).items():
+            default = ' (default)' if name == content.get('default_protocol') else ''
+            yield f'`{name}`{default}\n: {(protocol or {}).get("description", "")}\n'
+        yield f'```yaml\n{text}```\n'
+
+
+if __name__ == '__main__':
+    write_pages(Path(__file__).parent / 'reference')
