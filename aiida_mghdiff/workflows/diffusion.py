@@ -90,7 +90,7 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
     def run_npt(self) -> ToContext | ExitCode:
         """Launch the run whose mean volume the others have."""
         for index in range(self.ctx.placements):
-            structure = self.step(
+            structure = self.derive(
                 f'supercell{index}', build_supercell, self.inputs.host, self.ctx.plan[f'supercell_{index}']
             )
             if isinstance(structure, ExitCode):
@@ -102,18 +102,18 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
         """Take the mean volume."""
         if code := self.failed_run('npt', self.ctx.npt):
             return code
-        volume = self.step('mean_volume', mean_volume, self.ctx.plan['volume'], **self.ctx.npt.outputs.thermo)
+        volume = self.derive('mean_volume', mean_volume, self.ctx.plan['volume'], **self.ctx.npt.outputs.thermo)
         self.ctx.volume = volume
         return volume if isinstance(volume, ExitCode) else None
 
     def run_nvt(self) -> ToContext | ExitCode:
         """Launch an NVT run for each placement of tracers, at the mean volume."""
         if not self.inputs.settings['independent_replicas']:
-            start = self.step('scale_state', scale_state, self.ctx.npt.outputs.state, self.ctx.volume)
+            start = self.derive('scale_state', scale_state, self.ctx.npt.outputs.state, self.ctx.volume)
             return start if isinstance(start, ExitCode) else ToContext(nvt_0=self.submit_md('nvt_0', state=start))
         nodes = {}
         for index in range(self.ctx.placements):
-            start = self.step(
+            start = self.derive(
                 f'scale_structure{index}', scale_structure, self.ctx[f'structure_{index}'], self.ctx.volume
             )
             if isinstance(start, ExitCode):
@@ -128,7 +128,7 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
             node = self.ctx[f'nvt_{index}']
             if code := self.failed_run(f'nvt_{index}', node):
                 return code
-            starts = self.step(
+            starts = self.derive(
                 f'select_starts{index}', select_starts, self.ctx.plan['starts'], **node.outputs.trajectory
             )
             if isinstance(starts, ExitCode):
@@ -150,7 +150,7 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
                 return code
             parts = sorted(node.outputs.tracers.items())
             segments |= {f'r{index}_s{number:03d}': segment for number, (_, segment) in enumerate(parts)}
-        outputs = self.step('diffusion_coefficient', diffusion_coefficient, self.ctx.plan['fit'], **segments)
+        outputs = self.derive('diffusion_coefficient', diffusion_coefficient, self.ctx.plan['fit'], **segments)
         self.ctx.analysis = outputs
         return outputs if isinstance(outputs, ExitCode) else None
 
@@ -162,7 +162,7 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
         for warning in self.ctx.analysis['diffusion'].get_dict().get('warnings', []):
             self.report(f'warning: {warning}')
 
-    def step(self, label: str, function: Any, *args: orm.Data, **kwargs: orm.Data) -> Any:
+    def derive(self, label: str, function: Any, *args: orm.Data, **kwargs: orm.Data) -> Any:
         """Run a calcfunction; return its result, or the exit code that says why it has none."""
         result, node = function.run_get_node(*args, **kwargs, metadata={'call_link_label': label})
         if node.is_finished_ok:

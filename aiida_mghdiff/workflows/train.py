@@ -91,6 +91,11 @@ class TrainWorkChain(BaseRestartWorkChain):
             return None
         return ProcessHandlerReport(True, ExitCode(node.exit_status, node.exit_message))
 
+    def results(self) -> None:
+        """Give the outputs of the last job."""
+        for name in ('potential', 'learning_curves', 'results'):
+            self.out(name, self.ctx.children[-1].outputs[name])
+
     @classmethod
     def get_parameters(
         cls, architecture: str, kind: str, protocol: str | None = None, overrides: dict[str, Any] | None = None
