@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 import yaml
-from aiida.engine import ExitCode
+from aiida.engine import ExitCode, WorkChain
 
 DISTRIBUTION = 'aiida-mghdiff'
 #: Below it are the codes of aiida-core itself.
@@ -35,25 +35,28 @@ def exit_code_lines() -> Iterator[str]:
     yield '# Exit codes\n'
     yield (
         'Made from the specifications of the processes. 200s: input; 300s: output missing or unreadable; 400s: what a '
-        'restart or a look at the children may cure; 500s: the program ended, but not well. A job whose code is not '
-        'cached runs again when the same inputs come again. Codes below 200 are those of AiiDA itself.\n'
+        'restart or a look at the children may cure; 500s: the program ended, but not well. With caching on, a job '
+        'that ended with a code that is cached is not run again for the same inputs; workflows are never cached. '
+        'Codes below 200 are those of AiiDA itself.\n'
     )
     for group, title in GROUPS.items():
         yield f'## {title}\n'
         for name, process in processes(group):
             codes = {label: code for label, code in process.spec().exit_codes.items() if code.status >= OWN}
             if codes:
-                yield from exit_code_table(name, codes)
+                workchain = isinstance(process, type) and issubclass(process, WorkChain)
+                yield from exit_code_table(name, codes, cached=not workchain)
 
 
-def exit_code_table(name: str, codes: dict[str, ExitCode]) -> Iterator[str]:
+def exit_code_table(name: str, codes: dict[str, ExitCode], cached: bool) -> Iterator[str]:
     """Yield the section of one process."""
     yield f'### `{name}`\n'
-    yield '| status | label | message | cached |'
-    yield '|---|---|---|---|'
+    yield '| status | label | message |' + ' cached |' * cached
+    yield '|---|---|---|' + '---|' * cached
     for label, code in sorted(codes.items(), key=lambda item: item[1].status):
         message = str(code.message).replace('|', r'\|').replace('{', '`{').replace('}', '}`')
-        yield f'| {code.status} | `{label}` | {message} | {"no" if code.invalidates_cache else "yes"} |'
+        again = f' {"no" if code.invalidates_cache else "yes"} |' * cached
+        yield f'| {code.status} | `{label}` | {message} |' + again
     yield ''
 
 
