@@ -31,6 +31,14 @@ SPLINE_POINTS = 800
 #: above 1 eV/Å are compared relative to the largest.
 TOLERANCE = {'float64': 1e-6, 'float32': 5e-5}
 
+_ENVIRONMENT = {
+    # binding would put all single-threaded jobs of a machine on its first core
+    'OMP_PROC_BIND': 'false',
+    # symmetrix 0.1.1 looks its BLAS library up again for each product, 12 ms a step whatever the number of atoms;
+    # without these calls a step of 40 atoms of a 16-channel model takes 1 ms instead of 13, with the same forces
+    'SYMMETRIX_HOST_WORKER_BLAS': 'off',
+}
+
 
 @dataclass(frozen=True)
 class Evaluator:
@@ -105,8 +113,8 @@ def load_torch(model: str, options: dict[str, str]) -> Evaluator:
 
 def load_symmetrix(model: str, options: dict[str, str], numbers: list[int], cutoff: float) -> Evaluator:
     """Return the evaluator of symmetrix for the elements given, with compiled kernels where they can be had."""
-    # OpenMP's binding would put all single-threaded jobs of a machine on its first core
-    os.environ.setdefault('OMP_PROC_BIND', 'false')
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         from symmetrix import Symmetrix
     except ModuleNotFoundError:

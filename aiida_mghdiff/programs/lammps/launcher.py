@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 import time
 from importlib import metadata
@@ -35,7 +36,7 @@ A comment, which lmp ignores, chooses how the model is evaluated:
     dtype      float64 (default) or float32        device  cpu (default) or cuda (torch)
     head       of a model with several heads
 
-It runs on one MPI rank; OMP_NUM_THREADS sets the threads. symmetrix compiles kernels once per model shape and user,
+It runs on one MPI rank; OMP_NUM_THREADS sets the threads (default 1). symmetrix compiles kernels once per model shape and user,
 a few seconds with a C++20 compiler, into SYMMETRIX_JIT_CACHE (default ~/.cache/symmetrix).
 Known failures end with a last line "ERROR: [NAME] message" and an exit status of their own:
 """
@@ -84,6 +85,8 @@ def sources_digest() -> str:
 def run(arguments: list[str]) -> int:
     """Run a script; return the exit status."""
     start = time.monotonic()
+    # one thread unless asked, as lmp itself; threads of several jobs on the same cores slow each other down tenfold
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
     try:
         path, others = read_arguments(arguments)
         text = Path(path).read_text() if path else sys.stdin.read()
