@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -150,7 +151,7 @@ def follow_study(study: orm.ProcessNode) -> None:
     from aiida_mghdiff.cli.progress import follow
 
     click.echo(f'Two jobs run at a time. More: verdi process status {study.pk}')
-    follow(study)
+    follow(study, SLOTS)
 
 
 def finish(study: orm.ProcessNode, directory: Path) -> None:
@@ -159,6 +160,7 @@ def finish(study: orm.ProcessNode, directory: Path) -> None:
 
     from aiida_mghdiff.report import result_table, write_report
 
+    logging.getLogger('aiida.export').setLevel(logging.WARNING)
     results = write_report(study, directory)
     archive = directory / 'study.aiida'
     create_archive([study], filename=archive, overwrite=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,18 +20,64 @@ if TYPE_CHECKING:
 
 _PROGRESS = re.compile(r'progress (\d+)/(\d+)(.*)')
 _TAIL_BYTES = 4000
-BAR_WIDTH = 24
+_MARKS = {'done': '✓', 'cached': '↺', 'failed': '✗'}
+_STYLES = {'failed': 'red', 'cached': 'dim'}
+BAR_WIDTH = 20
 
 
 @dataclass
 class Job:
-    """A job of the workflow, as seen now."""
+    """A job of the workflow, as seen now; ``done`` is a fraction, ``left`` the time that it still needs in s."""
 
     label: str
+    node: orm.CalcJobNode
     state: str
-    done: float  # fraction
-    text: str
-    seconds: float
+    done: float = 0.0
+    text: str = ''
+    left: float | None = None
+
+
+@dataclass
+class Watch:
+    """Follows the jobs of a process; a job's pace is measured from when it was first seen to move."""
+
+    process: orm.ProcessNode
+    slots: int
+    first_seen: dict[int, tuple[float, float]] = field(default_factory=dict)
+    step_seconds: dict[str, float] = field(default_factory=dict)
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs as they are now."""
+        return [self._job(label, node) for label, node in walk(self.process)]
+
+    def _job(self, label: str, node: orm.CalcJobNode) -> Job:
+        state = job_state(node)
+        if state != 'running':
+            return Job(label, node, state)
+        done, total, text = last_progress(node)
+        fraction, now = done / total, time.monotonic()
+        start, before = self.first_seen.setdefault(node.pk, (now, fraction))
+        moved = fraction - before
+        left = (now - start) * (1 - fraction) / moved if moved > 0 else None
+        if moved > 0 and is_md(node):
+            self.step_seconds[architecture(node)] = (now - start) / (moved * total)
+        return Job(label, node, state, fraction, text, left)
+
+    def left(self, jobs: list[Job]) -> float | None:
+        """Return the estimated time in s until the process ends; None while the pace of its MD is not known.
+
+        What is left are the MD steps that its diffusion runs plan, at the pace seen, over the slots; or the longest
+        running job, where that takes longer.
+        """
+        planned = planned_steps(self.process)
+        for job in jobs:
+            if is_md(job.node) and job.state != 'queued':
+                done = 1.0 if job.state != 'running' else job.done
+                planned[architecture(job.node)] -= done * job.node.inputs.parameters['steps']
+        if any(steps > 0 and name not in self.step_seconds for name, steps in planned.items()):
+            return None
+        work = sum(max(steps, 0) * self.step_seconds[name] for name, steps in planned.items() if steps > 0)
+        return max([work / self.slots, *(job.left or 0.0 for job in jobs)])
 
 
 def walk(node: orm.ProcessNode, path: str = '') -> Iterator[tuple[str, orm.CalcJobNode]]:
@@ -40,104 +86,110 @@ def walk(node: orm.ProcessNode, path: str = '') -> Iterator[tuple[str, orm.CalcJ
     for link in sorted(links, key=lambda link: link.node.pk):
         label = f'{path}/{link.link_label}'.strip('/')
         if isinstance(link.node, orm.CalcJobNode):
-            yield label, link.node
+            yield label.removesuffix('/iteration_01').removesuffix('/seg000'), link.node
         elif isinstance(link.node, orm.WorkChainNode):
             yield from walk(link.node, label)
 
 
-def observe(label: str, node: orm.CalcJobNode) -> Job:
-    """Return what a job is doing."""
-    state = job_state(node)
-    done, text = last_progress(node) if state == 'running' else (float(state == 'done'), '')
-    end = node.mtime.timestamp() if node.is_terminated else time.time()
-    return Job(label, state, done, text, end - node.ctime.timestamp())
-
-
 def job_state(node: orm.CalcJobNode) -> str:
     """Return one of ``cached``, ``done``, ``failed``, ``running``, ``queued``."""
-    if node.base.caching.is_created_from_cache:
-        return 'cached'
     if node.is_terminated:
-        return 'done' if node.is_finished_ok else 'failed'
+        cached = node.base.caching.is_created_from_cache
+        return ('cached' if cached else 'done') if node.is_finished_ok else 'failed'
     scheduler = node.get_scheduler_state()
     return 'running' if scheduler is not None and scheduler.value == 'running' else 'queued'
 
 
-def last_progress(node: orm.CalcJobNode) -> tuple[float, str]:
-    """Return fraction and text of the last line of progress that a job on this machine printed."""
+def last_progress(node: orm.CalcJobNode) -> tuple[int, int, str]:
+    """Return done, total and text of the last line of progress that a job on this machine printed."""
     folder, name = node.get_remote_workdir(), node.get_option('output_filename')
     path = Path(folder or '') / (name or '')
     if not folder or not path.is_file():
-        return 0.0, ''
+        return 0, 1, 'starting'
     with path.open('rb') as handle:
         handle.seek(max(0, path.stat().st_size - _TAIL_BYTES))
         matches = _PROGRESS.findall(handle.read().decode(errors='replace'))
     if not matches:
-        return 0.0, ''
+        return 0, 1, 'starting'
     done, total, text = matches[-1]
-    return int(done) / max(int(total), 1), text.strip()
+    return int(done), max(int(total), 1), text.strip()
 
 
-def remaining_seconds(jobs: list[Job]) -> float | None:
-    """Return the longest time that a running job still needs at its own pace; None where none tells."""
-    paces = [job.seconds * (1 - job.done) / job.done for job in jobs if job.state == 'running' and job.done > 0.02]
-    return max(paces, default=None)
+def is_md(node: orm.CalcJobNode) -> bool:
+    """Return whether a job runs MD."""
+    return node.process_type.endswith('.md')
 
 
-def render(process: orm.ProcessNode, jobs: list[Job], started: float) -> Group:
-    """Return the view: one line for the study, one for each job that is not over."""
+def architecture(node: orm.CalcJobNode) -> str:
+    """Return the architecture of the potential that a job runs."""
+    return node.inputs.potential.architecture
+
+
+def planned_steps(study: orm.ProcessNode) -> dict[str, float]:
+    """Return the MD steps that all diffusion runs of a study make, by the architecture of their potential."""
+    steps = {'mace': 0.0, 'chgnet': 0.0}
+    runs = study.inputs.diffusion if 'diffusion' in study.inputs else {}
+    for key in runs:
+        settings = runs[key]['settings'].get_dict()
+        placements = settings['n_replicas'] if settings['independent_replicas'] else 1
+        counts = {'npt': 1, 'nvt': placements, 'nve': settings['n_replicas']}
+        name = 'chgnet' if settings['nve']['dtype'] == 'float32' and settings['nve']['evaluator'] == 'torch' else 'mace'
+        one = sum(count * settings[stage]['steps'] for stage, count in counts.items())
+        steps[name] += one * len(list(runs[key]['temperatures']))
+    return steps
+
+
+def render(watch: Watch, jobs: list[Job]) -> Group:
+    """Return the view: one line for the process, one for each job that runs, and how many wait."""
     counts = {state: sum(job.state == state for job in jobs) for state in ('done', 'cached', 'failed', 'queued')}
-    words = [f'{counts[state]} {state}' for state in counts if counts[state]]
-    elapsed = _clock(time.time() - started)
-    head = Text(f'{process.process_label}<{process.pk}> {elapsed}  ' + ', '.join(words), style='bold')
+    words = [f'{count} {state}' for state, count in counts.items() if count]
+    left = watch.left(jobs)
+    words.append('time left not known yet' if left is None else f'about {clock(left)} left')
+    elapsed = clock(time.time() - watch.process.ctime.timestamp())
+    head = Text(f'{watch.process.process_label}<{watch.process.pk}> {elapsed}: {", ".join(words)}', style='bold')
     table = Table.grid(padding=(0, 2))
     for job in jobs:
-        if job.state in ('running', 'queued'):
-            table.add_row(job.label, _bar(job.done) if job.state == 'running' else 'queued', _left(job), job.text)
+        if job.state == 'running':
+            table.add_row(job.label, bar(job.done), '' if job.left is None else f'{clock(job.left)} left', job.text)
     return Group(head, table)
 
 
-def _bar(done: float) -> str:
+def bar(done: float) -> str:
+    """Return a bar of characters for a fraction."""
     filled = round(done * BAR_WIDTH)
     return '█' * filled + '░' * (BAR_WIDTH - filled) + f' {done:4.0%}'
 
 
-def _left(job: Job) -> str:
-    if job.state != 'running' or job.done < 0.02:
-        return ''
-    return f'{_clock(job.seconds * (1 - job.done) / job.done)} left'
-
-
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Return a time as ``m:ss`` or ``h:mm:ss``."""
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f'{hours}:{minutes:02d}:{seconds:02d}' if hours else f'{minutes}:{seconds:02d}'
 
 
-def follow(process: orm.ProcessNode, interval: float = 2.0, console: Console | None = None) -> None:
+def follow(process: orm.ProcessNode, slots: int, interval: float = 2.0, console: Console | None = None) -> None:
     """Show the jobs of a process until it ends; on a console that is no terminal, a line for each job that ends."""
     console = console or Console()
-    started = process.ctime.timestamp()
-    told: set[int] = set()
+    watch, told = Watch(process, slots), set()
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             ended = process.is_terminated
-            nodes = list(walk(process))
-            jobs = [observe(label, node) for label, node in nodes]
-            for job, (_, node) in zip(jobs, nodes, strict=True):
-                if job.state in ('done', 'failed', 'cached') and node.pk not in told:
-                    told.add(node.pk)
-                    console.print(_ended_line(job, node), highlight=False)
+            jobs = watch.jobs()
+            for job in jobs:
+                if job.state in _MARKS and job.node.pk not in told:
+                    told.add(job.node.pk)
+                    console.print(ended_line(job), highlight=False, soft_wrap=True)
             if ended:
                 return
             if console.is_terminal:
-                live.update(render(process, jobs, started), refresh=True)
+                live.update(render(watch, jobs), refresh=True)
             time.sleep(interval)
 
 
-def _ended_line(job: Job, node: orm.CalcJobNode) -> Text:
-    mark = {'done': '✓', 'cached': '↺', 'failed': '✗'}[job.state]
-    text = f'{mark} {job.label}  {node.process_label}<{node.pk}>  {_clock(job.seconds)}'
+def ended_line(job: Job) -> Text:
+    """Return the line that says how a job ended."""
+    seconds = job.node.mtime.timestamp() - job.node.ctime.timestamp()
+    text = f'{_MARKS[job.state]} {job.label}  {job.node.process_label}<{job.node.pk}>  {clock(seconds)} with queue'
     if job.state == 'failed':
-        text += f'  [{node.exit_status}] {node.exit_message}'
-    return Text(text, style={'failed': 'red', 'cached': 'dim'}.get(job.state, ''))
+        text += f'  [{job.node.exit_status}] {job.node.exit_message}'
+    return Text(text, style=_STYLES.get(job.state, ''))

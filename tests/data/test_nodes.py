@@ -79,11 +79,11 @@ def test_dataset_select_keeps_order_and_groups():
 def test_dataset_refuses_bad_labels():
     frames = make_frames()
     frames[2].calc.results['energy'] = np.nan
-    with pytest.raises(ValueError, match='frame 2.*energy'):
+    with pytest.raises(ValueError, match=r'frame 2.*energy'):
         DatasetData.from_frames(frames)
     frames = make_frames()
     del frames[1].calc.results['forces']
-    with pytest.raises(ValueError, match='frame 1.*forces'):
+    with pytest.raises(ValueError, match=r'frame 1.*forces'):
         DatasetData.from_frames(frames)
     with pytest.raises(ValueError, match='energy_kind'):
         DatasetData.from_frames(make_frames(), energy_kind='total')

@@ -1,0 +1,114 @@
+"""The demo at smoke size: the daemon, all engines, report and archive; then what the archive tells."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+REPOSITORY = Path(__file__).parents[1]
+COMMAND = Path(sys.executable).with_name('aiida-mghdiff')
+
+#: Asks an archive, in an empty profile of its own: every UUID of the results, and what is behind each D.
+ASK = """
+import json, sys
+from pathlib import Path
+from aiida_mghdiff.cli import environment
+
+folder, archive, results = (Path(word) for word in sys.argv[1:4])
+environment.make_profile(folder)
+from aiida import orm
+from aiida.tools.archive import import_archive
+
+import_archive(archive)
+from aiida_mghdiff.queries import lineage
+
+rows = json.loads(results.read_text())
+uuids = {row['uuid'] for group in rows.values() for row in group}
+found = [lineage(orm.load_node(row['uuid'])) for row in rows['diffusion']]
+print('ANSWER', json.dumps({
+    'loadable': [orm.load_node(uuid).uuid for uuid in sorted(uuids)] == sorted(uuids),
+    'raw': [[file.get_content() == Path(sys.argv[4]).read_text() for file in each.raw_files] for each in found],
+    'potentials': [each.potentials[0].uuid for each in found],
+    'datasets': [len(each.datasets) for each in found],
+    'seeds': [len(each.seeds) for each in found],
+    'versions': [each.versions for each in found],
+}))
+"""
+
+
+def run_demo(folder: Path, *options: str) -> subprocess.CompletedProcess:
+    """Run the command as a user does, with no AIIDA_PATH of its own."""
+    environment = {key: value for key, value in os.environ.items() if key != 'AIIDA_PATH'}
+    command = [COMMAND, 'demo', '--protocol', 'smoke', '--directory', folder, *options]
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope='module')
+def demo(tmp_path_factory) -> tuple[Path, str]:
+    """Folder and output of a finished smoke study."""
+    folder = tmp_path_factory.mktemp('study') / 'demo'
+    process = run_demo(folder)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return folder, process.stdout
+
+
+@pytest.fixture(scope='module')
+def results(demo) -> dict:
+    """Results of the study."""
+    return json.loads((demo[0] / 'results.json').read_text())
+
+
+def test_files_and_table(demo):
+    folder, output = demo
+    for name in ('results.json', 'report.html', 'study.aiida'):
+        assert (folder / name).stat().st_size > 0
+        assert str(folder / name) in output
+    assert 'Diffusion coefficients' in output
+
+
+def test_every_trained_and_given_potential_has_its_rows(results):
+    labels = {row['label'] for row in results['potentials']}
+    assert {'mace_tr', 'chgnet_mp', 'chgnet_ft'} <= labels
+    assert {row['potential'] for row in results['rmse']} == labels
+    paths = {(row['potential'], row['path']) for row in results['barriers']}
+    assert paths == {(label, path) for label in labels for path in ('O->T', 'T->O')}
+
+
+def test_diffusion_rows_are_physical(results):
+    assert len(results['diffusion']) == 3
+    for row in results['diffusion']:
+        value, bound = row['diffusion_coefficient_m2_s'], row['upper_bound_m2_s']
+        assert row['diffusing'] == (value is not None) == (bound is None)
+        assert 0 < (value or bound) < 1e-6
+
+
+def test_a_finished_study_is_only_reported_again(demo):
+    process = run_demo(demo[0])
+    assert process.returncode == 0
+    assert 'Report of study' in process.stdout
+    assert 'Submitted' not in process.stdout
+
+
+def test_archive_leads_from_any_d_back_to_everything(demo, results, tmp_path):
+    folder = demo[0]
+    raw = REPOSITORY / 'examples' / 'data' / 'mgh_pbe.extxyz'
+    command = [sys.executable, '-c', ASK, tmp_path / 'empty', folder / 'study.aiida', folder / 'results.json', raw]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    answer = json.loads(process.stdout.partition('ANSWER ')[2])
+    assert answer['loadable']
+    assert all(raw == [True] for raw in answer['raw'])
+    labels = {row['uuid']: row['label'] for row in results['potentials']}
+    expected = [row['potential'] for row in results['diffusion']]
+    assert [labels[uuid] for uuid in answer['potentials']] == expected
+    assert min(answer['datasets']) >= 3
+    assert min(answer['seeds']) >= 5
+    for versions in answer['versions']:
+        assert {'aiida-core', 'aiida-mghdiff', 'torch', 'ase'} <= set(versions)
