@@ -344,9 +344,11 @@ def draw_series(axis: Axes, name: str, items: Sequence[Diffusion], style: Style)
         x = [1000 / item.results['temperature_k'] for item in drawn]
         errors = [values - low, intervals[:, 1] - values]
         axis.errorbar(x, values, errors, label=name, elinewidth=1, markersize=6, zorder=4, **options)
-    for item in (item for item in items if not item.results['diffusing']):
+    bounds = [item for item in items if not item.results['diffusing']]
+    for index, item in enumerate(bounds):
         x, bound = 1000 / item.results['temperature_k'], item.results['upper_bound_m2_s']
-        axis.plot(x, bound, markersize=6, markerfacecolor='white', zorder=4, **options)
+        label = {} if drawn or index else {'label': f'{name}: upper bounds'}
+        axis.plot(x, bound, markersize=6, markerfacecolor='white', zorder=4, **label, **options)
         arrow = {'arrowstyle': '-|>', 'color': style.colour, 'shrinkA': 3, 'linewidth': 1.2}
         axis.annotate('', (x, bound / 3), (x, bound), arrowprops=arrow, zorder=3)
 

@@ -73,6 +73,7 @@ def test_upper_bounds_are_arrows_within_the_axis(broken_study):
         figures = draw_figures(broken_study)
     assert list(figures) == ['msd', 'arrhenius']
     axis = figures['arrhenius'].axes[0]
+    assert axis.get_legend_handles_labels()[1] == ['mace_mp, 2 H: upper bounds']
     (arrow,) = [text for text in axis.texts if text.arrowprops]
     bound = broken_study.diffusion[0].results['upper_bound_m2_s']
     assert arrow.xyann[1] == pytest.approx(bound)

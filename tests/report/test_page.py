@@ -59,6 +59,7 @@ def test_page_needs_nothing_else(page):
     references = [value for _, name, value in structure.attributes if name in ('src', 'href', 'srcset', 'data')]
     assert references
     assert all(value.startswith(('data:image/png;base64,', '#')) for value in references)
+    assert '&' not in page[page.index('<style>') : page.index('</style>')]
     assert not re.search(r'url\(|@import|<script|https?://', page)
     anchors = {value for _, name, value in structure.attributes if name == 'id'}
     assert {value[1:] for value in references if value.startswith('#')} <= anchors
