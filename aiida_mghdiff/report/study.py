@@ -14,8 +14,8 @@ from typing import Any
 from aiida import orm
 from aiida.common.links import LinkType
 
-from aiida_mghdiff.data.dataset import DatasetData
-from aiida_mghdiff.data.potential import ARCHITECTURES, ORIGINS, PotentialData
+from aiida_mghdiff.queries import DatasetData, PotentialData
+from aiida_mghdiff.report.style import COLOURS, ORIGINS
 
 CALLS = (LinkType.CALL_CALC, LinkType.CALL_WORK)
 
@@ -259,7 +259,7 @@ def descend(node: orm.ProcessNode, path: tuple[str, ...] = ()) -> Iterator[Call]
 
 def rank(label: str, potential: PotentialData) -> tuple[int, int, str]:
     """Return the place of a potential: by architecture, origin, label."""
-    return ARCHITECTURES.index(potential.architecture), ORIGINS.index(potential.origin), label
+    return list(COLOURS).index(potential.architecture), list(ORIGINS).index(potential.origin), label
 
 
 def output(call: Call, name: str) -> Any:

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 
 from matplotlib.colors import to_hex, to_rgb
 
-from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.queries import PotentialData
 
 INK, GUIDE, SHADE = '#222222', '#767676', '#ececec'
+#: By architecture and origin, in the order of tables and figures; of an origin: lightness, hatch, line.
 COLOURS = {'mace': '#0072B2', 'chgnet': '#D55E00', 'vasp-mlff': '#009E73'}
 ORIGINS = {
     'pretrained': (0.65, '////', (0, (1, 1.2))),
+    'fine-tuned': (0.0, '', '-'),
     'scratch': (0.35, '....', (0, (4, 1.5))),
     'on-the-fly': (0.2, 'xxxx', (0, (4, 1.5, 1, 1.5))),
-    'fine-tuned': (0.0, '', '-'),
 }
 MARKERS = 'osD^vPXp<>h*'
 ELEMENT_MARKERS = 'oDsv^'
