@@ -36,8 +36,8 @@ A comment, which lmp ignores, chooses how the model is evaluated:
     dtype      float64 (default) or float32        device  cpu (default) or cuda (torch)
     head       of a model with several heads
 
-It runs on one MPI rank; OMP_NUM_THREADS sets the threads (default 1). symmetrix compiles kernels once per model shape and user,
-a few seconds with a C++20 compiler, into SYMMETRIX_JIT_CACHE (default ~/.cache/symmetrix).
+It runs on one MPI rank; OMP_NUM_THREADS sets the threads (default 1). symmetrix compiles kernels once per model shape
+and user, a few seconds with a C++20 compiler, into SYMMETRIX_JIT_CACHE (default ~/.cache/symmetrix).
 Known failures end with a last line "ERROR: [NAME] message" and an exit status of their own:
 """
 
