@@ -234,13 +234,13 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
     def results(self) -> ExitCode | None:
         """Give all outputs; end in the exit code that names what failed, if anything did."""
         outputs: dict[str, Any] = {'metrics': dict(self.ctx.metrics)}
-        for key in filter(self.is_done, self.ctx.children):
+        for key in self.ctx.children:
             kind, _, name = key.partition('_')
-            if kind == 'barrier':
-                label, path = self.ctx.barriers[key]
-                outputs.setdefault('barriers', {}).setdefault(label, {})[path] = self.child(key).outputs.barrier
             for namespace, value in child_outputs(kind, self.child(key)).items():
                 outputs.setdefault(namespace, {})[name] = value
+        for key in filter(self.is_done, self.ctx.barriers):
+            label, path = self.ctx.barriers[key]
+            outputs.setdefault('barriers', {}).setdefault(label, {})[path] = self.child(key).outputs.barrier
         for namespace, values in outputs.items():
             self.out(namespace, values)
         return self.failure()
@@ -298,10 +298,10 @@ def order(tasks: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def child_outputs(kind: str, node: orm.ProcessNode) -> dict[str, Any]:
-    """Return the outputs of a child that the study gives on, by namespace."""
-    if kind == 'train':
+    """Return the outputs of a child that the study gives on, by namespace; what a failed one has, too."""
+    if kind == 'train' and node.is_finished_ok:
         return {'potentials': node.outputs.potential}
-    if kind != 'diffusion':
+    if kind != 'diffusion' or 'diffusion' not in node.outputs:
         return {}
     if 'temperature' in node.inputs:
         label = temperature_label(node.inputs.temperature.value)
