@@ -8,9 +8,11 @@ import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
+from aiida_mghdiff.calculations.functions.refusals import refusing
 from aiida_mghdiff.data.md_state import MdStateData
 
 
+@refusing()
 @calcfunction
 def segment_parameters(parameters: orm.Dict, segment_steps: orm.Int, state: MdStateData | None = None) -> orm.Dict:
     """Return the parameters of the next segment of a run.
@@ -26,6 +28,7 @@ def segment_parameters(parameters: orm.Dict, segment_steps: orm.Int, state: MdSt
     return orm.Dict(values)
 
 
+@refusing()
 @calcfunction
 def plan_diffusion(settings: orm.Dict, temperature: orm.Float) -> dict[str, orm.Dict]:
     """Return the parameters of all runs behind one diffusion coefficient, each with a seed of its own.

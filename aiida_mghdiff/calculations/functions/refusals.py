@@ -59,6 +59,9 @@ def refusing(*refusals: type[ValueError]) -> Callable[[Any], Any]:
 
     The exit codes go into the function's process specification. The function itself stays as it is, so that the node
     of a call keeps its source file.
+
+    Its calls are never taken from the cache: AiiDA's hash has the file of the function, not the modules that it calls,
+    so that a changed estimator would give its old results. All of them are quick.
     """
 
     def decorate(function: Any) -> Any:
@@ -71,11 +74,17 @@ def refusing(*refusals: type[ValueError]) -> Callable[[Any], Any]:
                 return ExitCode(REFUSALS[type(error)][0], str(error))
 
         function.process_class.run = refusing_run
+        function.is_valid_cache = never
         for status, name, message in map(REFUSALS.get, refusals):
             function.spec().exit_code(status, f'ERROR_{name}', message=message)
         return function
 
     return decorate
+
+
+def never(_: orm.ProcessNode) -> bool:
+    """Return False: the node of a call is no valid source of the cache."""
+    return False
 
 
 def read_settings(settings: orm.Dict, keys: Mapping[str, Check]) -> dict[str, Any]:
