@@ -35,16 +35,22 @@ def tiny_mace(tmp_path_factory) -> Path:
     return make_tiny_mace(tmp_path_factory.mktemp('models') / 'tiny.model')
 
 
+@pytest.fixture(scope='session')
+def scratch(tmp_path_factory) -> Path:
+    """Where jobs run."""
+    return tmp_path_factory.mktemp('scratch')
+
+
 @pytest.fixture
-def codes(aiida_profile_clean, tmp_path_factory) -> dict:
-    """The codes of this environment by role, on a computer with two slots, in an empty profile."""
+def codes(aiida_profile, scratch) -> dict:
+    """The codes of this environment by role, on a computer with two slots."""
     from aiida_mghdiff.cli.environment import setup_codes
 
-    return setup_codes(workdir=tmp_path_factory.mktemp('scratch'), slots=2, threads=1)
+    return setup_codes(workdir=scratch, slots=2, threads=1)
 
 
 @pytest.fixture
-def tiny_potential(aiida_profile_clean, tiny_mace):
+def tiny_potential(aiida_profile, tiny_mace):
     """The tiny MACE model as an unstored node."""
     from aiida_mghdiff.data.potential import PotentialData
 
@@ -53,7 +59,7 @@ def tiny_potential(aiida_profile_clean, tiny_mace):
 
 
 @pytest.fixture
-def host(aiida_profile_clean):
+def host(aiida_profile):
     """A 2x2x2 cell of hcp magnesium."""
     from aiida import orm
     from ase.build import bulk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiida import orm
@@ -79,6 +80,8 @@ def validate_md_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
         return message
     if ('structure' in inputs) == ('state' in inputs):
         return 'give either a structure (velocities are drawn) or a state (velocities are carried over).'
+    if message := step_message(inputs):
+        return message
     if 'potential' in inputs:
         return elements_message(inputs['potential'], start_symbols(inputs), inputs['parameters']['tracer_element'])
     return None
@@ -90,6 +93,26 @@ def parameters_message(parameters: dict[str, Any]) -> str | None:
     if ensemble not in ENSEMBLES:
         return f'parameters: ensemble = {ensemble!r} is not one of {", ".join(ENSEMBLES)}.'
     return complete_message(parameters, ENSEMBLE_KEYS[ensemble])
+
+
+def step_message(inputs: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the first step of a run that goes on from a state."""
+    first_step = inputs['parameters']['first_step']
+    if first_step and 'state' in inputs and inputs['state'].step != first_step:
+        return f'parameters: first_step = {first_step}, but the state is that of step {inputs["state"].step}.'
+    return None
+
+
+def has_own_restart(inputs: Mapping[str, Any], engine: str) -> bool:
+    """Return whether the state holds a restart file of this engine for the run that goes on.
+
+    A run that starts at step 0 begins a new one, with its own seed, whatever the state comes from.
+    """
+    state, parameters = inputs.get('state'), inputs['parameters']
+    if state is None or not state.has_restart_file or not parameters['first_step']:
+        return False
+    attributes = state.base.attributes
+    return (attributes.get('engine'), attributes.get('ensemble')) == (engine, parameters['ensemble'])
 
 
 def start_symbols(inputs: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiida.engine import CalcJobProcessSpec
 
-from aiida_mghdiff.calculations.md import define_md, start_content, validate_md_inputs
+from aiida_mghdiff.calculations.md import define_md, has_own_restart, start_content, validate_md_inputs
 from aiida_mghdiff.calculations.program import ProgramCalculation
 from aiida_mghdiff.data.md_state import RESTART_FILE
 from aiida_mghdiff.data.potential import PotentialData
@@ -21,14 +21,14 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
     if message := validate_md_inputs(inputs):
         return message
     if {'potential', 'parameters'} <= set(inputs):
-        return _engine_message(inputs) or _step_message(inputs)
+        return _engine_message(inputs)
     return None
 
 
 def _engine_message(inputs: dict[str, Any]) -> str | None:
     parameters = inputs['parameters']
-    if parameters['evaluator'] != 'torch':
-        return f'parameters: evaluator = {parameters["evaluator"]!r}, but in ASE it is torch.'
+    if parameters['evaluator'] not in ('auto', 'torch'):
+        return f'parameters: evaluator = {parameters["evaluator"]!r}, but ASE has torch alone (or auto).'
     return architecture_message(inputs['potential'], parameters['dtype'])
 
 
@@ -38,13 +38,6 @@ def architecture_message(potential: PotentialData, dtype: str) -> str | None:
         return f'ASE runs {" and ".join(ARCHITECTURES)} potentials, not {potential.architecture}.'
     if potential.architecture == 'chgnet' and dtype != 'float32':
         return 'parameters: CHGNet computes in float32 only: set dtype to float32.'
-    return None
-
-
-def _step_message(inputs: dict[str, Any]) -> str | None:
-    first_step = inputs['parameters']['first_step']
-    if first_step and 'state' in inputs and inputs['state'].step != first_step:
-        return f'parameters: first_step = {first_step}, but the state is that of step {inputs["state"].step}.'
     return None
 
 
@@ -72,17 +65,10 @@ class AseMdCalculation(ProgramCalculation):
         }
 
     def _restart(self) -> dict[str, Any] | None:
-        """Return the random state and cell momentum of the run that this one continues.
-
-        A run that starts at step 0 begins a new one, with its own seed, whatever the state comes from.
-        """
-        state, parameters = self.inputs.get('state'), self.inputs.parameters
-        if state is None or not state.has_restart_file or not parameters['first_step']:
+        """Return the random state and cell momentum of the run that this one continues."""
+        if not has_own_restart(self.inputs, ENGINE):
             return None
-        attributes = state.base.attributes
-        if (attributes.get('engine'), attributes.get('ensemble')) != (ENGINE, parameters['ensemble']):
-            return None
-        return json.loads(state.base.repository.get_object_content(RESTART_FILE))
+        return json.loads(self.inputs.state.base.repository.get_object_content(RESTART_FILE))
 
     def input_files(self) -> list[tuple[str, str, str]]:
         """Return the model file."""

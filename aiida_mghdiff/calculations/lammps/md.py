@@ -12,7 +12,7 @@ from aiida.engine import CalcJobProcessSpec
 from aiida_lammps.calculations.raw import LammpsRawCalculation
 
 from aiida_mghdiff.calculations.lammps import script
-from aiida_mghdiff.calculations.md import define_md, start_symbols, validate_md_inputs
+from aiida_mghdiff.calculations.md import define_md, has_own_restart, start_symbols, validate_md_inputs
 from aiida_mghdiff.calculations.program import define_common_exit_codes
 from aiida_mghdiff.data.md_state import RESTART_FILE
 from aiida_mghdiff.formats.lammps import write_data
@@ -29,9 +29,6 @@ def validate_inputs(inputs: dict[str, Any], context: Any = None) -> str | None:
         return None
     if inputs['potential'].architecture != 'mace':
         return f'LAMMPS runs mace potentials here, not {inputs["potential"].architecture}.'
-    first_step = inputs['parameters']['first_step']
-    if first_step and 'state' in inputs and inputs['state'].step != first_step:
-        return f'parameters: first_step = {first_step}, but the state is that of step {inputs["state"].step}.'
     return None
 
 
@@ -70,7 +67,7 @@ class LammpsMdCalculation(LammpsRawCalculation):
         """Write script and start, and list the files of the inputs."""
         with folder.open(self.inputs.metadata.options.input_filename, 'w') as handle:
             handle.write(self._script())
-        if not self._reads_restart:
+        if not has_own_restart(self.inputs, ENGINE):
             with folder.open(script.DATA_FILE, 'w') as handle:
                 self._write_start(handle)
         calcinfo = CalcInfo()
@@ -87,7 +84,7 @@ class LammpsMdCalculation(LammpsRawCalculation):
             self.inputs.parameters.get_dict(),
             self._types(),
             draws_velocities='structure' in self.inputs,
-            reads_restart=self._reads_restart,
+            reads_restart=has_own_restart(self.inputs, ENGINE),
             head=self.inputs.potential.base.attributes.get('head'),
             wall_seconds=int(wall * (1 - _RESERVE)) if wall else None,
         )
@@ -96,15 +93,6 @@ class LammpsMdCalculation(LammpsRawCalculation):
         """Return the element of each LAMMPS atom type, the tracer last."""
         tracer = self.inputs.parameters['tracer_element']
         return [*sorted(set(start_symbols(self.inputs)) - {tracer}), tracer]
-
-    @property
-    def _reads_restart(self) -> bool:
-        """Whether the state continues a run under this barostat; a run from step 0 begins a new one."""
-        state, parameters = self.inputs.get('state'), self.inputs.parameters
-        if state is None or not state.has_restart_file or not parameters['first_step']:
-            return False
-        attributes = state.base.attributes
-        return (attributes.get('engine'), attributes.get('ensemble')) == (ENGINE, parameters['ensemble'])
 
     def _write_start(self, handle: Any) -> None:
         if 'structure' in self.inputs:
@@ -126,7 +114,7 @@ class LammpsMdCalculation(LammpsRawCalculation):
 
     def _files(self) -> Iterator[tuple[str, str, str]]:
         yield self.inputs.potential.copy_entry()
-        if self._reads_restart:
+        if has_own_restart(self.inputs, ENGINE):
             yield (self.inputs.state.uuid, RESTART_FILE, script.RESTART_IN)
 
     def _additional_files(self) -> list[str]:

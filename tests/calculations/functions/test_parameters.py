@@ -13,7 +13,7 @@ from aiida_mghdiff.calculations.md import parameters_message
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
 
-pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
+pytestmark = pytest.mark.usefixtures('aiida_profile')
 
 
 def make_state(step):
