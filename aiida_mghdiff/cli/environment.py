@@ -53,7 +53,7 @@ def make_profile(directory: Path, name: str = PROFILE) -> Profile:
             broker_backend='core.zeromq',
             broker_config=BrokerFactory('core.zeromq').get_default_config(),
         )
-        config.set_option('runner.poll.interval', 1, scope=name)
+        config.set_option('runner.poll.interval', 15, scope=name)  # the broker tells at once; this is its safety net
         config.set_default_profile(name, overwrite=True)
         config.store()
     return load_profile(name, allow_switch=True)
@@ -196,7 +196,7 @@ def _make_computer(label: str, workdir: Path) -> Computer:
         workdir=str(workdir.resolve()),
     ).store()
     computer.configure(safe_interval=0, use_login_shell=False)
-    computer.set_minimum_job_poll_interval(1)
+    computer.set_minimum_job_poll_interval(2)
     computer.set_default_mpiprocs_per_machine(1)
     return computer
 

@@ -45,12 +45,26 @@ class Watch:
     slots: int
     first_seen: dict[int, tuple[float, float]] = field(default_factory=dict)
     step_seconds: dict[str, float] = field(default_factory=dict)
+    over: dict[int, list[Job]] = field(default_factory=dict)  # jobs below the processes that are over
 
     def jobs(self) -> list[Job]:
         """Return all jobs as they are now."""
-        return [self._job(label, node) for label, node in walk(self.process)]
+        return self._below(self.process, '')
+
+    def _below(self, node: orm.ProcessNode, path: str) -> list[Job]:
+        """Return the jobs below a process; what is over is asked once, since the daemon needs the processor more."""
+        if node.pk in self.over:
+            return self.over[node.pk]
+        jobs: list[Job] = []
+        for label, child in children(node):
+            where = f'{path}/{label}'.strip('/')
+            jobs += [self._job(where, child)] if isinstance(child, orm.CalcJobNode) else self._below(child, where)
+        if node.is_terminated:
+            self.over[node.pk] = jobs
+        return jobs
 
     def _job(self, label: str, node: orm.CalcJobNode) -> Job:
+        label = label.removesuffix('/iteration_01').removesuffix('/seg000')
         state = job_state(node)
         if state != 'running':
             return Job(label, node, state)
@@ -80,15 +94,12 @@ class Watch:
         return max([work / self.slots, *(job.left or 0.0 for job in jobs)])
 
 
-def walk(node: orm.ProcessNode, path: str = '') -> Iterator[tuple[str, orm.CalcJobNode]]:
-    """Yield all jobs below a process, each with the labels of the calls that lead to it."""
+def children(node: orm.ProcessNode) -> Iterator[tuple[str, orm.CalcJobNode | orm.WorkChainNode]]:
+    """Yield the jobs and WorkChains that a process called, each with the label of the call."""
     links = node.base.links.get_outgoing(link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK)).all()
     for link in sorted(links, key=lambda link: link.node.pk):
-        label = f'{path}/{link.link_label}'.strip('/')
-        if isinstance(link.node, orm.CalcJobNode):
-            yield label.removesuffix('/iteration_01').removesuffix('/seg000'), link.node
-        elif isinstance(link.node, orm.WorkChainNode):
-            yield from walk(link.node, label)
+        if isinstance(link.node, orm.CalcJobNode | orm.WorkChainNode):
+            yield link.link_label, link.node
 
 
 def job_state(node: orm.CalcJobNode) -> str:
@@ -167,7 +178,7 @@ def clock(seconds: float) -> str:
     return f'{hours}:{minutes:02d}:{seconds:02d}' if hours else f'{minutes}:{seconds:02d}'
 
 
-def follow(process: orm.ProcessNode, slots: int, interval: float = 2.0, console: Console | None = None) -> None:
+def follow(process: orm.ProcessNode, slots: int, interval: float = 5.0, console: Console | None = None) -> None:
     """Show the jobs of a process until it ends; on a console that is no terminal, a line for each job that ends."""
     console = console or Console()
     watch, told = Watch(process, slots), set()

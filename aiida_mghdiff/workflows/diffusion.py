@@ -148,8 +148,8 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
             node = self.ctx[f'nve_{index}']
             if code := self.failed_run(f'nve_{index}', node):
                 return code
-            parts = sorted(node.outputs.tracers.items())
-            segments |= {f'r{index}_s{number:03d}': segment for number, (_, segment) in enumerate(parts)}
+            parts = sorted(node.outputs.tracers.values(), key=lambda part: part.base.attributes.get('first_step'))
+            segments |= {f'r{index}_s{number:03d}': part for number, part in enumerate(parts)}
         outputs = self.derive('diffusion_coefficient', diffusion_coefficient, self.ctx.plan['fit'], **segments)
         self.ctx.analysis = outputs
         return outputs if isinstance(outputs, ExitCode) else None

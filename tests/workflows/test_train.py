@@ -6,9 +6,9 @@ import io
 
 import pytest
 from aiida import orm
-from aiida_mghdiff.formats.extxyz import read_extxyz
 
 from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.formats.extxyz import read_extxyz
 from aiida_mghdiff.workflows.train import TrainWorkChain, training_kind
 
 

@@ -13,7 +13,7 @@ from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_mghdiff.calculations.functions.refusals import SegmentsError, SettingsError, read_settings, refusing
-from aiida_mghdiff.calculations.validation import IS_NOT_NEGATIVE, IS_POSITIVE
+from aiida_mghdiff.calculations.validation import IS_NOT_NEGATIVE, IS_POSITIVE, optional
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.science.diffusion import Diffusion, Replica, TooShortError, analyse_replica, combine_replicas
 from aiida_mghdiff.science.lattice import cell_heights
@@ -26,6 +26,7 @@ FIT_SETTINGS = {
     'jump_threshold': IS_POSITIVE,
     'jump_length': IS_POSITIVE,
     'jump_averaging_ps': IS_NOT_NEGATIVE,
+    'start_spacing_ps': optional(IS_NOT_NEGATIVE),
 }
 STORED_LAGS = 2000
 _KEY = re.compile(r'r(\d+)_s(\d+)')
@@ -44,7 +45,8 @@ def diffusion_coefficient(settings: orm.Dict, **segments: TracerTrajectoryData) 
 
     :param settings: ``fit_start_ps`` and ``fit_end_ps``, first and last lag of the fit; ``jump_threshold`` in Å between
         the longest hop within a cage and the shortest out of it; ``jump_length`` in Å for the upper bound;
-        ``jump_averaging_ps``, over which vibrations are averaged out before jumps are counted.
+        ``jump_averaging_ps``, over which vibrations are averaged out before jumps are counted; ``start_spacing_ps``,
+        the time between the starts of replicas that one run gave, null where each replica has a start of its own.
     :param segments: by keys ``r<replica>_s<index>``; the segments of a replica follow each other without gaps.
     """
     values = read_settings(settings, FIT_SETTINGS)
@@ -56,12 +58,29 @@ def diffusion_coefficient(settings: orm.Dict, **segments: TracerTrajectoryData) 
         raise SegmentsError('the replicas differ in the time between frames: record all at the same interval.')
     temperatures = [run_temperature(run) for run in runs]
     combined = combine_replicas(replicas, values['jump_length'])
+    warnings = combined.warnings + shared_start_warnings(values['start_spacing_ps'], combined, len(replicas))
     results = describe(combined, replicas) | {
+        'warnings': warnings,
         'replica_temperatures_k': temperatures,
         'temperature_k': float(np.mean(temperatures)),
         'fit_window_ps': [values['fit_start_ps'], values['fit_end_ps']],
     }
     return {'diffusion': orm.Dict(results), 'msd': orm.ArrayData(msd_arrays(replicas, values['fit_end_ps']))}
+
+
+def shared_start_warnings(spacing_ps: float | None, diffusion: Diffusion, replicas: int) -> list[str]:
+    """Return the warning that replicas share one arrangement of tracers, where their starts are too close in time.
+
+    :param spacing_ps: time between the starts, None where each replica has a start of its own.
+    """
+    residence = diffusion.residence_time_ps
+    if spacing_ps is None or replicas == 1 or (residence is not None and spacing_ps >= residence):
+        return []
+    time = 'longer than the runs' if residence is None else f'{residence:.3g} ps'
+    return [
+        f'the replicas start {spacing_ps:g} ps apart in one run, but the residence time is {time}: they share one '
+        'arrangement of tracers, and no interval knows it. Give each replica its own (independent_replicas).'
+    ]
 
 
 def group_segments(segments: Mapping[str, TracerTrajectoryData]) -> list[list[TracerTrajectoryData]]:
@@ -144,7 +163,6 @@ def describe(diffusion: Diffusion, replicas: list[Replica]) -> dict[str, Any]:
         'residence_time_ps': diffusion.residence_time_ps,
         'tracer_count': len(replicas[0].jumps),
         'total_time_ps': sum(replica.duration_ps for replica in replicas),
-        'warnings': diffusion.warnings,
     }
 
 

@@ -52,7 +52,9 @@ def plan_diffusion(settings: orm.Dict, temperature: orm.Float) -> dict[str, orm.
     for index in range(placements):
         seed = derive_seed(values['seed'], temperature.value, 'supercell', index)
         plan[f'supercell_{index}'] = orm.Dict(values['supercell'] | {'seed': seed})
-    return plan | {name: orm.Dict(values[name]) for name in ('volume', 'starts', 'fit')}
+    spacing = None if values['independent_replicas'] else values['starts']['minimum_spacing_ps']
+    plan['fit'] = orm.Dict(values['fit'] | {'start_spacing_ps': spacing})
+    return plan | {name: orm.Dict(values[name]) for name in ('volume', 'starts')}
 
 
 def derive_seed(seed: int, temperature_k: float, stage: str, index: int) -> int:

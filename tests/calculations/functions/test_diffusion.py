@@ -14,6 +14,7 @@ SETTINGS = {
     'jump_threshold': 1.63,
     'jump_length': 1.96,
     'jump_averaging_ps': 0.1,
+    'start_spacing_ps': None,
 }
 RATES = RATTLING | {T_O: 0.2, O_T: 0.1}
 CELL = Network(RATES).cell
@@ -59,6 +60,14 @@ def test_known_coefficient_in_si(result):
     assert (values['n_replicas'], values['tracer_count']) == (3, 6)
     assert values['total_time_ps'] == pytest.approx(3 * 199.95)
     assert values['jump_count'] == sum(values['replica_jump_counts']) > 1000
+
+
+@pytest.mark.parametrize(('spacing', 'warns'), [(None, False), (1.0, True), (50.0, False)])
+def test_warns_of_replicas_that_share_an_arrangement(walks, result, spacing, warns):
+    assert 1.0 < result['diffusion']['residence_time_ps'] < 50.0
+    segments = {f'r{i}_s0': segment(walk) for i, walk in enumerate(walks)}
+    values = diffusion_coefficient(orm.Dict(SETTINGS | {'start_spacing_ps': spacing}), **segments)
+    assert any('share one' in text for text in values['diffusion']['warnings']) == warns
 
 
 def test_arrays_reproduce_the_fit(result):
