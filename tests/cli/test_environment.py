@@ -43,7 +43,7 @@ class TestSetupCodes:
         assert str(codes['lammps'].filepath_executable) == lmp
         computer = codes['python'].computer
         assert computer.scheduler_type == 'mghdiff.direct'
-        assert computer.get_minimum_job_poll_interval() == 1
+        assert computer.get_minimum_job_poll_interval() == 2
         assert computer.get_configuration()['safe_interval'] == 0
         assert computer.get_prepend_text() == 'export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}'
         assert slots_file(computer).read_text() == '3\n'
