@@ -43,11 +43,50 @@ print('ANSWER', json.dumps({
 """
 
 
-def run_demo(folder: Path, *options: str) -> subprocess.CompletedProcess:
+#: Jobs of the newest study that were not taken from the cache.
+COUNT_NEW_JOBS = """
+from aiida import orm
+studies = orm.QueryBuilder().append(orm.WorkChainNode, filters={'attributes.process_label': 'StudyWorkChain'}, tag='s')
+newest = studies.order_by({'s': {'id': 'desc'}}).first(flat=True)
+jobs = [node for node in newest.called_descendants if isinstance(node, orm.CalcJobNode)]
+print(sum(not node.base.caching.is_created_from_cache for node in jobs) if jobs else 'no jobs')
+"""
+
+#: Writes the foundation model that the demo found, if it found one, to a file.
+WRITE_FOUNDATION = """
+from pathlib import Path
+from aiida import orm
+from aiida_mghdiff.data.potential import PotentialData
+filters = {{'attributes.architecture': 'mace', 'attributes.origin': 'pretrained'}}
+node = orm.QueryBuilder().append(PotentialData, filters=filters).first(flat=True)
+if node is not None:
+    Path('{model}').write_bytes(node.get_content(mode='rb'))
+"""
+
+
+def ask(folder: Path, script: str) -> str:
+    """Run a few lines in the profile of a study and return what they print last."""
+    environment = os.environ | {'AIIDA_PATH': str(folder)}
+    command = [sys.executable, '-c', 'from aiida import load_profile\nload_profile()\n' + script]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    return (process.stdout.strip().splitlines() or [''])[-1]
+
+
+def run_demo(folder: Path) -> subprocess.CompletedProcess:
     """Run the command as a user does, with no AIIDA_PATH of its own."""
     environment = {key: value for key, value in os.environ.items() if key != 'AIIDA_PATH'}
-    command = [COMMAND, 'demo', '--protocol', 'smoke', '--directory', folder, *options]
+    command = [COMMAND, 'demo', '--protocol', 'smoke', '--directory', folder]
     return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+
+
+def run_example(folder: Path, name: str, *options: str | Path) -> str:
+    """Run an example script in the profile of a study and return its output."""
+    environment = os.environ | {'AIIDA_PATH': str(folder)}
+    command = [COMMAND.with_name('verdi'), 'run', f'examples/{name}.py', '--protocol', 'smoke', *options]
+    process = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
 
 
 @pytest.fixture(scope='module')
@@ -112,3 +151,22 @@ def test_archive_leads_from_any_d_back_to_everything(demo, results, tmp_path):
     assert min(answer['seeds']) >= 5
     for versions in answer['versions']:
         assert {'aiida-core', 'aiida-mghdiff', 'torch', 'ase'} <= set(versions)
+
+
+def test_the_same_study_again_takes_every_job_from_the_cache(demo, results, tmp_path):
+    folder = demo[0]
+    model = tmp_path / 'foundation.model'
+    ask(folder, WRITE_FOUNDATION.format(model=str(model)))
+    foundation = ['--foundation', model] if model.exists() else []
+    run_example(folder, 'study', '--report', tmp_path / 'report', *foundation)
+    again = json.loads((tmp_path / 'report' / 'results.json').read_text())
+    for group, keys in {'rmse': ['force_mev_per_angstrom'], 'diffusion': ['upper_bound_m2_s']}.items():
+        assert [[row[key] for key in keys] for row in again[group]] == [
+            [row[key] for key in keys] for row in results[group]
+        ]
+    assert ask(folder, COUNT_NEW_JOBS) == '0'
+
+
+@pytest.mark.parametrize('name', ['train', 'md', 'neb'])
+def test_example(demo, name):
+    assert 'verdi process show' in run_example(demo[0], name)

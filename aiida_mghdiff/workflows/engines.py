@@ -38,9 +38,9 @@ def md_engine(
 
 def validate_md_codes(inputs: Mapping[str, Any], _: Any = None) -> str | None:
     """Return what is wrong with the codes of a process that runs MD with one potential."""
-    if 'potential' in inputs and 'codes' in inputs:
+    if 'potential' in inputs:
         try:
-            md_engine(inputs['potential'], inputs['codes'])
+            md_engine(inputs['potential'], inputs.get('codes', {}))
         except ValueError as error:
             return str(error)
     return None

@@ -1,0 +1,86 @@
+"""What a diffusion run, a temperature series and a barrier refuse before anything runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aiida import orm
+
+from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain
+from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
+from aiida_mghdiff.workflows.neb import BarrierWorkChain
+
+
+@pytest.fixture
+def build(generate_workchain, codes, tiny_potential, host):
+    """Return a function that makes a diffusion run with changed inputs."""
+
+    def make(codes=codes, host=host, temperature_k=600.0, **supercell):
+        builder = DiffusionWorkChain.get_builder_from_protocol(
+            codes,
+            tiny_potential,
+            host,
+            temperature_k=temperature_k,
+            protocol='smoke',
+            overrides={'settings': {'supercell': supercell}},
+        )
+        return generate_workchain(DiffusionWorkChain, builder._inputs(prune=True))
+
+    return make
+
+
+def test_plans_all_runs(build):
+    process = build(tracer_count=2)
+    process.setup()
+    assert (process.ctx.placements, process.ctx.replicas) == (2, 2)
+    assert {'npt', 'nvt_0', 'nvt_1', 'nve_0', 'nve_1', 'supercell_0', 'supercell_1'} <= set(process.ctx.plan)
+
+
+def test_refuses_what_cannot_run(build):
+    with pytest.raises(ValueError, match='tracer_count = 0'):
+        build(tracer_count=0)
+    with pytest.raises(ValueError, match='temperature of at least 1 K'):
+        build(temperature_k=0.5)
+    with pytest.raises(ValueError, match=r'codes\.lammps or codes\.python'):
+        build(codes={})
+    with pytest.raises(ValueError, match='not C'):
+        build(tracer_element='C')
+
+
+def test_more_tracers_than_sites_end_in_an_exit_code(build):
+    process = build(tracer_count=500)
+    process.setup()
+    code = process.run_npt()
+    assert code.status == 441
+    assert 'supercell0' in code.message
+
+
+def test_series_needs_two_temperatures(generate_workchain, codes, tiny_potential, host):
+    builder = ArrheniusWorkChain.get_builder_from_protocol(
+        codes, tiny_potential, host, temperatures_k=[600.0], protocol='smoke'
+    )
+    with pytest.raises(ValueError, match='at least two'):
+        generate_workchain(ArrheniusWorkChain, builder._inputs(prune=True))
+
+
+def test_barrier_refuses_a_path_that_hcp_does_not_have(generate_workchain, codes, tiny_potential, host):
+    builder = BarrierWorkChain.get_builder_from_protocol(codes, tiny_potential, host, path='O-X', protocol='smoke')
+    process = generate_workchain(BarrierWorkChain, builder._inputs(prune=True))
+    code = process.setup()
+    assert code.status == 450
+    assert 'O-X' in code.message
+
+
+def test_barrier_continues_from_its_images(generate_workchain, generate_job_node, codes, tiny_potential, host):
+    builder = BarrierWorkChain.get_builder_from_protocol(codes, tiny_potential, host, path='O-T', protocol='smoke')
+    process = generate_workchain(BarrierWorkChain, builder._inputs(prune=True))
+    process.setup()
+    path = orm.TrajectoryData()
+    cells = np.eye(3)[None]
+    path.set_trajectory(symbols=['H'], positions=np.zeros((1, 1, 3)), cells=cells, pbc=[True] * 3)
+    process.ctx.neb = generate_job_node('mghdiff.ase.neb', 400, {'path': path})
+    assert process.inspect_neb() is None
+    assert process.should_run_neb()
+    assert process.ctx.inputs['restart'].uuid == path.uuid
+    process.ctx.neb = generate_job_node('mghdiff.ase.neb', 510)
+    assert process.inspect_neb().status == 451
