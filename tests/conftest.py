@@ -98,3 +98,12 @@ def generate_job_node():
         return node
 
     return generate
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the fast tests first, and at the very end those that load LAMMPS into this process.
+
+    Its libraries bring C++ symbols and a floating-point mode of their own (subnormal numbers become zero), after which
+    scipy's trees crash and hypothesis refuses to draw numbers. A job has LAMMPS in a process of its own.
+    """
+    items.sort(key=lambda item: ('lammps' in item.path.parent.name, item.get_closest_marker('slow') is not None))
