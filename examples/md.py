@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 from aiida import orm
 from aiida.engine import run_get_node
-from common import load_codes, load_potential, make_host
 
 from aiida_mghdiff.calculations.functions.supercell import build_supercell
+from aiida_mghdiff.cli.inputs import load_codes, load_potential, make_host
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 
 
@@ -26,7 +26,7 @@ def main(computer: str, potential: Path | None, protocol: str, temperature: floa
     builder = MolecularDynamicsWorkChain.get_builder_from_protocol(
         load_codes(computer),
         load_potential(potential),
-        build_supercell(make_host(2), settings),
+        build_supercell(make_host([2, 2, 2]), settings),
         ensemble='nvt',
         temperature_k=temperature,
         seed=1,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 from aiida.engine import run_get_node
-from common import load_codes, load_potential, make_host
 
+from aiida_mghdiff.cli.inputs import load_codes, load_potential, make_host
 from aiida_mghdiff.workflows.neb import BarrierWorkChain
 
 
@@ -24,7 +24,7 @@ def main(computer: str, potential: Path | None, protocol: str, path: str, vibrat
     builder = BarrierWorkChain.get_builder_from_protocol(
         load_codes(computer),
         load_potential(potential),
-        make_host(2),
+        make_host([2, 2, 2]),
         path=path,
         vibrations=vibrations,
         protocol=protocol,

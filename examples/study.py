@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 from aiida.engine import run_get_node, submit
-from common import DATASET, load_codes, load_dataset, load_potential, make_host
 
+from aiida_mghdiff.cli.inputs import EXAMPLE, load_codes, load_dataset, load_potential, make_host
 from aiida_mghdiff.report import result_table, write_report
 from aiida_mghdiff.workflows.study import StudyWorkChain
 
@@ -16,7 +16,7 @@ from aiida_mghdiff.workflows.study import StudyWorkChain
 @click.option(
     '--computer', default='mghdiff-localhost', show_default=True, help='Where `aiida-mghdiff setup` made codes.'
 )
-@click.option('--dataset', type=click.Path(path_type=Path, exists=True), default=DATASET, show_default=True)
+@click.option('--dataset', type=click.Path(path_type=Path, exists=True), default=EXAMPLE, show_default=True)
 @click.option('--foundation', type=click.Path(path_type=Path, exists=True), help='MACE model to fine-tune.')
 @click.option('--protocol', default='demo', show_default=True)
 @click.option('--report', 'folder', type=click.Path(path_type=Path), help='Wait, and write the report here.')
@@ -27,8 +27,8 @@ def main(computer: str, dataset: Path, foundation: Path | None, protocol: str, f
     builder = StudyWorkChain.get_builder_from_protocol(
         load_codes(computer),
         load_dataset(dataset),
-        make_host(repeats['host'][0]),
-        make_host(repeats['neb_host'][0]),
+        make_host(repeats['host']),
+        make_host(repeats['neb_host']),
         potentials=potentials,
         protocol=protocol,
     )

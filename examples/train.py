@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 from aiida import orm
 from aiida.engine import run_get_node
-from common import DATASET, load_codes, load_dataset, load_potential
 
 from aiida_mghdiff.calculations.functions.dataset import split_dataset
+from aiida_mghdiff.cli.inputs import EXAMPLE, load_codes, load_dataset, load_potential
 from aiida_mghdiff.workflows.train import TrainWorkChain
 
 
@@ -17,7 +17,7 @@ from aiida_mghdiff.workflows.train import TrainWorkChain
 @click.option(
     '--computer', default='mghdiff-localhost', show_default=True, help='Where `aiida-mghdiff setup` made codes.'
 )
-@click.option('--dataset', type=click.Path(path_type=Path, exists=True), default=DATASET, show_default=True)
+@click.option('--dataset', type=click.Path(path_type=Path, exists=True), default=EXAMPLE, show_default=True)
 @click.option('--architecture', type=click.Choice(['mace', 'chgnet']), default='mace', show_default=True)
 @click.option('--foundation', type=click.Path(path_type=Path, exists=True), help='MACE model to fine-tune.')
 @click.option('--protocol', default='demo', show_default=True)

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 STUDY_KEY = 'mghdiff_demo'
 SLOTS = 2
-#: Lattice of the example dataset (its README), in Å, and the cells of the demo: 2x2x2 as the dataset.
-HOST = {'element': 'Mg', 'a': 3.20, 'c': 5.19}
 
 
 @click.command()
@@ -69,6 +67,8 @@ def find_or_submit(
     from aiida.engine import submit
     from aiida.orm import QueryBuilder, WorkChainNode
 
+    from aiida_mghdiff.cli.inputs import load_dataset
+
     potentials = load_potentials(foundation)
     dataset = load_dataset(dataset_file)
     key = study_key(protocol, dataset, potentials)
@@ -96,51 +96,27 @@ def study_key(protocol: str, dataset: DatasetData, potentials: dict[str, Potenti
 
 def load_potentials(foundation: Path | None) -> dict[str, PotentialData]:
     """Return the pre-trained potentials by label: CHGNet's own weights, and a MACE foundation model if one is found."""
-    from aiida_mghdiff.cli.potentials import find_chgnet, find_mace, import_potential
+    from aiida_mghdiff.cli.inputs import load_potential
+    from aiida_mghdiff.cli.potentials import find_mace
 
-    potentials = {'chgnet_mp': import_potential(find_chgnet(), 'chgnet')}
+    potentials = {'chgnet_mp': load_potential(None)}
     path = foundation or find_mace([Path('../shared/data/mace')])
     if path is None:
         click.echo('No MACE foundation model found: name one with --foundation; MACE is trained from scratch alone.')
     else:
-        potentials['mace_mp'] = import_potential(path, 'mace')
+        potentials['mace_mp'] = load_potential(path)
     return potentials
-
-
-def load_dataset(path: Path) -> DatasetData:
-    """Return the dataset of an extxyz file; the raw file is the node that it was made from."""
-    import hashlib
-
-    from aiida import orm
-
-    from aiida_mghdiff.calculations.functions.dataset import dataset_from_extxyz
-    from aiida_mghdiff.data.dataset import DatasetData
-
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    query = orm.QueryBuilder().append(orm.SinglefileData, filters={'extras.sha256': digest}, tag='file')
-    query.append(orm.CalcFunctionNode, with_incoming='file', tag='reader').append(DatasetData, with_incoming='reader')
-    if (known := query.first(flat=True)) is not None:
-        return known
-    file = orm.SinglefileData(path.resolve()).store()
-    file.base.extras.set('sha256', digest)
-    settings = orm.Dict({'labels': 'gpaw', 'energy_kind': 'free', 'group_key': 'trajectory'})
-    dataset, node = dataset_from_extxyz.run_get_node(file, settings)
-    if not node.is_finished_ok:
-        raise ValueError(node.exit_message)
-    return dataset
 
 
 def study_builder(
     codes: dict[str, orm.InstalledCode], dataset: DatasetData, potentials: dict[str, PotentialData], protocol: str
 ) -> orm.ProcessNode:
     """Return the builder of the study."""
-    from aiida import orm
-
-    from aiida_mghdiff.calculations.functions.supercell import build_hcp
+    from aiida_mghdiff.cli.inputs import make_host
     from aiida_mghdiff.workflows.study import StudyWorkChain
 
     repeats = StudyWorkChain.get_protocol_inputs(protocol)['repeats']
-    hosts = {name: build_hcp(orm.Dict(HOST | {'repeats': cells})) for name, cells in repeats.items()}
+    hosts = {name: make_host(cells) for name, cells in repeats.items()}
     return StudyWorkChain.get_builder_from_protocol(
         codes, dataset, hosts['host'], hosts['neb_host'], potentials=potentials, protocol=protocol
     )
