@@ -46,7 +46,7 @@ def codes(aiida_profile, scratch) -> dict:
     """The codes of this environment by role, on a computer with two slots."""
     from aiida_mghdiff.cli.environment import setup_codes
 
-    return setup_codes(workdir=scratch, slots=2, threads=1)
+    return setup_codes(label='tests', workdir=scratch, slots=2, threads=1)
 
 
 @pytest.fixture

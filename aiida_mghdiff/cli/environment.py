@@ -53,7 +53,7 @@ def make_profile(directory: Path, name: str = PROFILE) -> Profile:
             broker_backend='core.zeromq',
             broker_config=BrokerFactory('core.zeromq').get_default_config(),
         )
-        config.set_option('runner.poll.interval', 15, scope=name)  # the broker tells at once; this is its safety net
+        config.set_option('runner.poll.interval', 5, scope=name)  # the broker tells at once; this is its safety net
         config.set_default_profile(name, overwrite=True)
         config.store()
     return load_profile(name, allow_switch=True)
