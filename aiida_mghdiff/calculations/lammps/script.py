@@ -17,7 +17,8 @@ CENTRE_SERIES, FRAME_SERIES, THERMO_SERIES = 'centre.txt', 'frames.txt', 'thermo
 #: What ``mace_create_lammps_model`` makes of the model file, and what ``mghdiff-lmp`` takes the model's name from.
 CONVERTED_FILE = f'{POTENTIAL_FILE}-lammps.pt'
 
-THERMOSTATS = {'nve': None, 'nvt': 'LAMMPS fix langevin (zero yes)', 'npt': 'LAMMPS fix langevin (zero yes)'}
+_LANGEVIN = 'LAMMPS fix langevin, zero momentum (fix momentum)'
+THERMOSTATS = {'nve': None, 'nvt': _LANGEVIN, 'npt': _LANGEVIN}
 BAROSTATS = {'nve': None, 'nvt': None, 'npt': 'LAMMPS fix nph iso (Martyna-Tobias-Klein)'}
 
 #: A run is stopped above this multiple of its temperature, and not below the floor.
@@ -83,7 +84,9 @@ def _dynamics(parameters: dict[str, Any], draws_velocities: bool) -> list[str]:
     lines.append(f'fix integrate all {_barostat(parameters) if ensemble == "npt" else "nve"}')
     if ensemble != 'nve':
         damping, seed = 1 / parameters['friction_per_ps'], thermostat_seed(parameters)
-        lines.append(f'fix thermostat all langevin {temperature} {temperature} {damping!r} {seed} zero yes')
+        lines.append(f'fix thermostat all langevin {temperature} {temperature} {damping!r} {seed}')
+        # not langevin's `zero yes`: it spreads the noise of the heavy atoms evenly, which heats the light ones
+        lines.append('fix still all momentum 1 linear 1 1 1')
     return lines
 
 

@@ -15,6 +15,7 @@ from aiida.engine import run_get_node
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 from lammps_runs import TYPES, Bench, hydride, parameters
+from scipy.constants import Boltzmann, atomic_mass
 
 from aiida_mghdiff.calculations.lammps import script
 from aiida_mghdiff.calculations.lammps.md import LammpsMdCalculation
@@ -250,14 +251,19 @@ def test_positions_stay_unwrapped(bench):
 
 def test_nvt_keeps_the_temperature(bench):
     values = parameters('nvt', steps=5000, time_step_fs=1.0, friction_per_ps=50.0, evaluator='auto', thermo_stride=5)
-    run = bench.md(values, hydride())
+    run = bench.md(values | {'frame_stride': 5}, hydride())
     kinetic = run.thermo['kinetic_energy_ev'][100:]
     freedom = 3 * len(run.numbers) - 3
     mean = freedom / 2 * BOLTZMANN * 300.0
     assert kinetic.mean() == pytest.approx(mean, rel=0.08)
     # canonical: the relative standard deviation of the kinetic energy is sqrt(2 / degrees of freedom)
     assert kinetic.std() / mean == pytest.approx(np.sqrt(2 / freedom), rel=0.2)
-    assert run.thermostat == 'LAMMPS fix langevin (zero yes)'
+    # equipartition: each atom has 3 kT / 2, less its share of the momentum, so the light one is no hotter
+    masses = np.where(run.numbers == 1, 1.008, 24.305)
+    squares = np.square(run.frame_velocities[20:] * 1e5).sum(axis=-1).mean(axis=0)  # (m/s)²
+    temperatures = masses * atomic_mass * squares / (3 * Boltzmann * (1 - masses / masses.sum()))
+    assert temperatures[run.numbers == 1].mean() == pytest.approx(300.0, rel=0.2)
+    assert run.thermostat == 'LAMMPS fix langevin, zero momentum (fix momentum)'
 
 
 def test_npt_follows_the_pressure_at_fixed_shape(bench):
