@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aiida import orm
 from ase.data import atomic_numbers
 
 
@@ -60,12 +59,3 @@ def complete_message(values: Mapping[str, Any], keys: Mapping[str, Check]) -> st
         if not check.holds(values[key]):
             return f'parameters: {key} = {values[key]!r} is not {check.words}.'
     return None
-
-
-def complete_dict_validator(keys: Mapping[str, Check]) -> Callable[[orm.Dict, Any], str | None]:
-    """Return a port validator for a Dict that has exactly the given keys."""
-
-    def validate(node: orm.Dict, _: Any) -> str | None:
-        return complete_message(node.get_dict(), keys)
-
-    return validate

@@ -22,7 +22,6 @@ from aiida_mghdiff.workflows.tasks import TaskWorkChain
 from aiida_mghdiff.workflows.train import TrainWorkChain, training_kind
 
 BEST = 'best:'
-PARTS = ('training', 'validation', 'test')
 
 
 def architecture_of(inputs: dict[str, Any], choice: str) -> str | None:
