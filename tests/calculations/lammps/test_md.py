@@ -185,10 +185,11 @@ def test_job_from_a_structure(inputs):
 @pytest.mark.slow
 def test_job_that_converts_its_model_first(inputs, aiida_code_installed):
     converter = Path(sys.executable).with_name('mace_create_lammps_model')
-    inputs['convert_code'] = aiida_code_installed(label='convert', filepath_executable=str(converter))
+    inputs['convert_code'] = aiida_code_installed(label='mace-converter', filepath_executable=str(converter))
     _, node = run_get_node(LammpsMdCalculation, **inputs)
     assert node.is_finished_ok, node.exit_message
-    assert script.CONVERTED_FILE in node.outputs.remote_folder.listdir()
+    log = Path(node.outputs.remote_folder.get_remote_path(), 'convert.log').read_text()
+    assert script.CONVERTED_FILE in node.outputs.remote_folder.listdir(), log
 
 
 # ---- physics -------------------------------------------------------------------------------------------------------
