@@ -1,0 +1,58 @@
+"""Reader of INCAR, VASP's file of settings: ``TAG = value`` statements, raw values by tag.
+
+Statements end with the line or a ``;``. A ``!`` or ``#`` begins a comment, a ``\\`` at the end of a line goes on in the
+next one, and a value in double quotes may hold all of these and line breaks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from aiida_mghdiff.formats.errors import FormatError
+
+_TAG = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
+_TOKENS = re.compile(
+    r'(?P<quoted>"[^"]*")|(?P<comment>[!#][^\n]*)|(?P<continued>\\[ \t]*(?:[!#][^\n]*)?\n)|(?P<end>[;\n])|(?P<text>.)'
+)
+
+
+def read_incar(path: str | Path) -> dict[str, str]:
+    """Return the raw value of each tag; tags in upper case, in the order of the file.
+
+    :raises FormatError: with line and reason, for a statement that is none, a tag without a value, a tag that is there
+        twice, and a quotation that does not end.
+    """
+    values: dict[str, str] = {}
+    for line, statement in _statements(Path(path).read_text(encoding='utf-8', errors='replace')):
+        tag, equals, value = (part.strip() for part in statement.partition('='))
+        place = f'line {line}'
+        if not equals or not _TAG.fullmatch(tag):
+            raise FormatError(
+                path, place, f"'TAG = value' should stand here, not {statement[:60]!r}; mark comments by #"
+            )
+        if not value:
+            raise FormatError(path, place, f'{tag.upper()} has no value')
+        if value.count('"') % 2:
+            raise FormatError(path, place, f'the quotation of {tag.upper()} does not end')
+        if tag.upper() in values:
+            raise FormatError(path, place, f'{tag.upper()} is there twice: keep one')
+        values[tag.upper()] = value[1:-1] if value[0] == value[-1] == '"' else value
+    return values
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the line on which a statement begins, from 1, and the statement without comments."""
+    line, start, parts = 1, 1, []
+    for match in _TOKENS.finditer(text + '\n'):
+        kind, token = match.lastgroup, match[0]
+        if kind == 'end':
+            if statement := ''.join(parts).strip():
+                yield start, statement
+            parts = []
+        elif kind != 'comment':
+            if not ''.join(parts).strip():
+                start, parts = line, []
+            parts.append(' ' if kind == 'continued' else token)
+        line += token.count('\n')
