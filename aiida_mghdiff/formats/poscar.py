@@ -21,6 +21,8 @@ from ase.data import atomic_numbers
 
 from aiida_mghdiff.formats.errors import FormatError
 
+HEAD_LINES = 7
+
 _ELEMENT = re.compile(r'[A-Z][a-z]?(?=$|[_/])')
 
 
@@ -76,8 +78,7 @@ def read_poscar(path_or_text: str | Path) -> Poscar:
     text = path_or_text if is_text else Path(path_or_text).read_text(encoding='utf-8', errors='replace')
     lines = _Lines('POSCAR' if is_text else path_or_text, text)
     comment = lines.take('the comment').strip()
-    factors, vectors = _read_lattice(lines)
-    cell = vectors * factors
+    factors, cell = _read_lattice(lines)
     symbols, counts = _read_species(lines)
     selective = lines.take_if('s')
     cartesian = lines.take('the mode of the positions').strip()[:1].lower() in ('c', 'k')
@@ -96,6 +97,17 @@ def read_poscar(path_or_text: str | Path) -> Poscar:
         predictor_corrector=lines.rest(),
         movable=movable,
     )
+
+
+def read_structure_head(path: str | Path, text: str, line: int) -> tuple[np.ndarray, list[str], list[int]]:
+    """Return cell [3,3] in Å, symbols and counts of the first lines of a POSCAR, which XDATCAR has too.
+
+    :param text: ``HEAD_LINES`` lines, of which the first has the number ``line`` in the file at ``path``.
+    """
+    lines = _Lines(path, text, line)
+    lines.take('the comment')
+    _, cell = _read_lattice(lines)
+    return cell, *_read_species(lines)
 
 
 def write_poscar(poscar: Poscar) -> str:
@@ -133,8 +145,9 @@ def _exact_rows(array: np.ndarray) -> list[str]:
 class _Lines:
     """A cursor over the lines of a file."""
 
-    def __init__(self, path: str | Path, text: str) -> None:
+    def __init__(self, path: str | Path, text: str, first: int = 1) -> None:
         self.path = path
+        self.first = first
         self.lines = text.splitlines()
         self.next = 0
         if not text.endswith('\n') and len(self.lines) > 1 and len(self.lines[-1]) < len(self.lines[-2].rstrip()):
@@ -143,7 +156,7 @@ class _Lines:
 
     def error(self, reason: str, line: int | None = None) -> FormatError:
         """Return the error to raise for a line, by default the one that was taken last."""
-        return FormatError(self.path, f'line {self.next if line is None else line}', reason)
+        return FormatError(self.path, f'line {(self.next if line is None else line) + self.first - 1}', reason)
 
     def take(self, what: str) -> str:
         """Pass a line that must be there and return it."""
@@ -187,7 +200,7 @@ class _Lines:
 
 
 def _read_lattice(lines: _Lines) -> tuple[np.ndarray, np.ndarray]:
-    """Return the factors [3] of the Cartesian components and the lattice vectors [3,3] before they are applied."""
+    """Return the factors [3] by which Cartesian components are multiplied, and the cell [3,3] in Å."""
     words = lines.take('the scale').split()
     try:
         scale = np.array(words, dtype=float)
@@ -199,7 +212,8 @@ def _read_lattice(lines: _Lines) -> tuple[np.ndarray, np.ndarray]:
     volume = abs(np.linalg.det(vectors))
     if scale[0] == 0 or not volume > 1e-6:
         raise lines.error('the cell has no volume')
-    return np.broadcast_to(scale if scale[0] > 0 else (-scale / volume) ** (1 / 3), 3), vectors
+    factors = np.broadcast_to(scale if scale[0] > 0 else (-scale / volume) ** (1 / 3), 3)
+    return factors, vectors * factors
 
 
 def _read_species(lines: _Lines) -> tuple[list[str], list[int]]:
