@@ -14,9 +14,10 @@ A file is either read completely or refused with its line and the reason.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -111,8 +112,9 @@ class MlAb:
     """Content of an ML_AB file.
 
     ``basis`` holds for each atom type the local reference configurations as integers ``[m, 2]``: configuration and
-    atom, both counted from 1 as in the file. A frame's ``info`` has ``system_name``, ``ctifor`` (eV/Å; where the file
-    has it) and ``atom_types`` (where a label is not a plain symbol, say O1: pairs of label and number of atoms).
+    atom, both counted from 1 as in the file. A frame's ``info`` has ``system_name``, ``stress_kbar`` (the six numbers
+    of the file), ``ctifor`` (eV/Å; where the file has it) and ``atom_types`` (where a label is not a plain symbol, say
+    O1: pairs of label and number of atoms).
     """
 
     frames: list[Atoms]
@@ -143,16 +145,28 @@ def read_mlab(path: str | Path) -> MlAb:
     return MlAb(frames, header.version, header.types, header.basis, header.reference_energies, header.masses)
 
 
-def write_mlab(path: str | Path, frames: Sequence[Atoms], ctifor: Sequence[float] | None = None) -> None:
-    """Write labelled frames as an ML_AB file that VASP's ``ML_MODE = select`` reads.
+def write_mlab(
+    path: str | Path,
+    frames: Sequence[Atoms],
+    ctifor: Sequence[float] | None = None,
+    basis: Mapping[str, np.ndarray] | None = None,
+    reference_energies: Mapping[str, float] | None = None,
+    masses: Mapping[str, float] | None = None,
+    version: str = '1.0',
+) -> None:
+    """Write labelled frames as an ML_AB file. Numbers have 17 digits: reading them gives the same floats.
 
-    Configurations of one composition are put together, as VASP does, and atoms of one element within each: the order
-    within a composition and within an element is kept. The basis is a dummy, one atom an element, which ``select``
-    replaces. Numbers are written with 17 digits: reading them gives the same floats, the stress up to rounding.
+    With a basis this is the file that VASP goes on from: everything stays in its order, and reading it gives again what
+    :func:`read_mlab` gave. Without one it is what ``ML_MODE = select`` reads: configurations of one composition are put
+    together, as VASP does, and atoms of one element within each; the basis is a dummy, one atom an element, which
+    ``select`` replaces.
 
     :param frames: periodic, with energy (the free energy where given), forces and stress.
     :param ctifor: eV/Å, for every frame or not at all; VASP aborts a ``select`` with ML_ICRITERIA=3 without it.
-    :raises ValueError: naming the frame that lacks a label.
+    :param basis: for each atom type, in the order of the header, rows of configuration and atom, both from 1, [m,2].
+    :param reference_energies: eV of each atom type, by default 0.
+    :param masses: u of each atom type, by default the standard atomic weights (VASP has POMASS).
+    :raises ValueError: naming the frame that lacks a label, or whose atom types are not grouped or not in the basis.
     """
     stresses = arrays_from_frames(frames)['stresses']
     without = np.flatnonzero(np.isnan(stresses).any(axis=1))
@@ -160,11 +174,18 @@ def write_mlab(path: str | Path, frames: Sequence[Atoms], ctifor: Sequence[float
         raise ValueError(f'frame {without[0]}: no stress, which every configuration of an ML_AB file must have')
     if ctifor is not None and len(ctifor) != len(frames):
         raise ValueError(f'{len(ctifor)} values of ctifor for {len(frames)} frames')
-    order = _order_by_composition(frames)
-    ordered = [_order_by_element(frames[index]) for index in order]
-    lines = _header_lines(ordered)
-    for number, (index, frame) in enumerate(zip(order, ordered, strict=True), start=1):
-        lines += _configuration_lines(number, frame, stresses[index], None if ctifor is None else ctifor[index])
+    if basis is None:
+        order = _order_by_composition(frames)
+        ordered = [_order_by_element(frames[index]) for index in order]
+        blocks = [_blocks(frame) for frame in ordered]
+        basis = _dummy_basis(ordered)
+    else:
+        order, ordered = list(range(len(frames))), list(frames)
+        blocks = [_typed_blocks(frame) for frame in frames]
+        _check_types(blocks, basis)
+    lines = _header_lines(blocks, version, basis, reference_energies or {}, masses or {})
+    for number, (index, frame, block) in enumerate(zip(order, ordered, blocks, strict=True), start=1):
+        lines += _configuration_lines(number, frame, block, stresses[index], None if ctifor is None else ctifor[index])
     Path(path).write_text('\n'.join(lines) + '\n')
 
 
@@ -389,7 +410,8 @@ def _read_configuration(
     energy, stress = float(values[9]), STRESS_FACTOR * values[10:16][STRESS_ORDER]
     frame.calc = _calculator(frame, {'energy': energy, 'free_energy': energy, 'forces': forces, 'stress': stress})
     # After the calculator, which copies the frame: a deep copy of info would take as long as the rest.
-    frame.info = {'system_name': name.decode(errors='replace').strip()} | composition.info
+    name = name.decode(errors='replace').strip()
+    frame.info = {'system_name': name, 'stress_kbar': tuple(values[10:16].tolist())} | composition.info
     if ctifor is not None:
         frame.info['ctifor'] = float(values[16])
     return frame
@@ -452,6 +474,8 @@ def _check_basis(reader: _Reader, header: _Header, frames: list[Atoms]) -> None:
 
 _STARS, _EQUALS, _LEDGER = '*' * 50, '=' * 50, '-' * 50
 
+_Blocks = list[tuple[str, int]]  # atom type and number of atoms, in the order of a configuration
+
 
 def _order_by_composition(frames: Sequence[Atoms]) -> list[int]:
     seen: dict[str, int] = {}
@@ -462,64 +486,117 @@ def _order_by_composition(frames: Sequence[Atoms]) -> list[int]:
 def _order_by_element(frame: Atoms) -> Atoms:
     order = np.argsort(-frame.numbers, kind='stable')
     ordered = frame[order]
-    results = frame.calc.results
-    energy = results.get('free_energy') if results.get('free_energy') is not None else results['energy']
-    ordered.calc = SinglePointCalculator(ordered, energy=energy, forces=np.asarray(results['forces'])[order])
+    labels = {'energy': _energy(frame), 'forces': np.asarray(frame.calc.results['forces'])[order]}
+    ordered.calc = SinglePointCalculator(ordered, **labels)
     return ordered
 
 
-def _header_lines(frames: list[Atoms]) -> list[str]:
+def _energy(frame: Atoms) -> float:
+    results = frame.calc.results
+    return results['energy'] if results.get('free_energy') is None else results['free_energy']
+
+
+def _blocks(frame: Atoms) -> _Blocks:
+    return [(symbol, len(list(atoms))) for symbol, atoms in groupby(frame.symbols)]
+
+
+def _typed_blocks(frame: Atoms) -> _Blocks:
+    """Return the blocks with the labels of the file a frame was read from, where they are not plain symbols."""
+    return frame.info.get('atom_types') or _blocks(frame)
+
+
+def _check_types(blocks: Sequence[_Blocks], basis: Mapping[str, np.ndarray]) -> None:
+    for index, frame_blocks in enumerate(blocks):
+        names = [name for name, _ in frame_blocks]
+        if len(set(names)) < len(names):
+            raise ValueError(f'frame {index}: the atoms of a type are not together ({" ".join(names)})')
+        if not set(names) <= set(basis):
+            raise ValueError(f'frame {index}: atom types {names} that are not all in the basis, {list(basis)}')
+    sizes = [sum(count for _, count in frame_blocks) for frame_blocks in blocks]
+    for name, rows in basis.items():
+        for configuration, atom in np.asarray(rows).tolist():
+            if not (1 <= configuration <= len(sizes) and 1 <= atom <= sizes[configuration - 1]):
+                raise ValueError(f'basis of {name}: atom {atom} of configuration {configuration} does not exist')
+
+
+def _dummy_basis(frames: Sequence[Atoms]) -> dict[str, np.ndarray]:
     numbers = sorted({int(number) for frame in frames for number in frame.numbers}, reverse=True)
-    symbols = [chemical_symbols[number] for number in numbers]
-    most_of_type = max(int((frame.numbers == number).sum()) for frame in frames for number in numbers)
-    lines = [' 1.0 Version']
-    lines += _section(_STARS, 'The number of configurations', f'{len(frames):11d}')
-    lines += _section(_STARS, 'The maximum number of atom type', f'{len(numbers):8d}')
-    lines += _section(_STARS, 'The atom types in the data file', *_by_three(f'     {name:2}' for name in symbols))
-    lines += _section(_STARS, 'The maximum number of atoms per system', f'{max(map(len, frames)):15d}')
+    return {chemical_symbols[number]: np.array([_first_of(frames, number)]) for number in numbers}
+
+
+def _first_of(frames: Sequence[Atoms], number: int) -> tuple[int, int]:
+    index = next(index for index, frame in enumerate(frames) if number in frame.numbers)
+    return index + 1, int((frames[index].numbers == number).argmax()) + 1
+
+
+def _header_lines(
+    blocks: Sequence[_Blocks],
+    version: str,
+    basis: Mapping[str, np.ndarray],
+    references: Mapping[str, float],
+    masses: Mapping[str, float],
+) -> list[str]:
+    most_atoms = max(sum(count for _, count in frame_blocks) for frame_blocks in blocks)
+    most_of_type = max(count for frame_blocks in blocks for _, count in frame_blocks)
+    masses = {name: atomic_masses[atomic_numbers[_SYMBOL.fullmatch(name)[1]]] for name in basis} | dict(masses)
+    lines = [f' {version} Version']
+    lines += _section(_STARS, 'The number of configurations', f'{len(blocks):11d}')
+    lines += _section(_STARS, 'The maximum number of atom type', f'{len(basis):8d}')
+    lines += _section(_STARS, 'The atom types in the data file', *_by_three(f'     {name:2}' for name in basis))
+    lines += _section(_STARS, 'The maximum number of atoms per system', f'{most_atoms:15d}')
     lines += _section(_STARS, 'The maximum number of atoms per atom type', f'{most_of_type:15d}')
-    lines += _section(_STARS, 'Reference atomic energy (eV)', *_by_three(_number(0.0) for _ in numbers))
-    lines += _section(_STARS, 'Atomic mass', *_by_three(_number(atomic_masses[number]) for number in numbers))
-    lines += _section(_STARS, 'The numbers of basis sets per atom type', *_by_three(f'{1:6d}' for _ in numbers))
-    for number, symbol in zip(numbers, symbols, strict=True):
-        lines += _section(_STARS, f'Basis set for {symbol}', _first_of(frames, number))
+    lines += _section(
+        _STARS, 'Reference atomic energy (eV)', *_by_three(_number(references.get(name, 0.0)) for name in basis)
+    )
+    lines += _section(_STARS, 'Atomic mass', *_by_three(_number(masses[name]) for name in basis))
+    lines += _section(
+        _STARS, 'The numbers of basis sets per atom type', *_by_three(f'{len(rows):6d}' for rows in basis.values())
+    )
+    for name, rows in basis.items():
+        words = (f'{configuration:11d}{atom:7d}' for configuration, atom in np.asarray(rows).tolist())
+        lines += _section(_STARS, f'Basis set for {name}', *words)
     return lines
 
 
-def _first_of(frames: list[Atoms], number: int) -> str:
-    index = next(index for index, frame in enumerate(frames) if number in frame.numbers)
-    return f'{index + 1:11d}{int((frames[index].numbers == number).argmax()) + 1:7d}'
+def _kbar(frame: Atoms, stress: np.ndarray) -> np.ndarray:
+    """Return a stress [6] in the unit, sign and order of the file, from which the reader makes the same floats.
+
+    The conversion rounds, so that its neighbours are tried too. Where two numbers of a file make the same stress, it is
+    the one that the frame was read with, if it was.
+    """
+    read = np.array(frame.info.get('stress_kbar', [np.nan] * 6))
+    nearest = np.empty(6)
+    nearest[STRESS_ORDER] = stress / STRESS_FACTOR
+    candidates = np.stack([read, nearest, np.nextafter(nearest, np.inf), np.nextafter(nearest, -np.inf), nearest])
+    right = np.empty(candidates.shape, dtype=bool)
+    right[:, STRESS_ORDER] = STRESS_FACTOR * candidates[:, STRESS_ORDER] == stress
+    right[-1] = True
+    return candidates[right.argmax(axis=0), range(6)]
 
 
-def _configuration_lines(number: int, frame: Atoms, stress: np.ndarray, ctifor: float | None) -> list[str]:
-    symbols, counts = _species(frame)
-    kbar = np.empty(6)
-    kbar[STRESS_ORDER] = stress / STRESS_FACTOR
+def _configuration_lines(
+    number: int, frame: Atoms, blocks: _Blocks, stress: np.ndarray, ctifor: float | None
+) -> list[str]:
+    kbar = _kbar(frame, stress)
     lines = [_STARS, f'     Configuration num. {number:6d}']
     lines += _section(_EQUALS, 'System name', f'     {_name(frame):40}')
-    lines += _section(_EQUALS, 'The number of atom types', f'{len(symbols):8d}')
+    lines += _section(_EQUALS, 'The number of atom types', f'{len(blocks):8d}')
     lines += _section(_EQUALS, 'The number of atoms', f'{len(frame):11d}')
-    lines += _section(
-        _STARS, 'Atom types and atom numbers', *(f'     {s:2}{c:7d}' for s, c in zip(symbols, counts, strict=True))
-    )
+    lines += _section(_STARS, 'Atom types and atom numbers', *(f'     {name:2}{count:7d}' for name, count in blocks))
     if ctifor is not None:
         lines += _section(_EQUALS, 'CTIFOR', _number(ctifor))
     lines += _section(_EQUALS, 'Primitive lattice vectors (ang.)', *_rows(frame.cell.array))
     lines += _section(_EQUALS, 'Atomic positions (ang.)', *_rows(frame.positions))
-    lines += _section(_EQUALS, 'Total energy (eV)', _number(frame.calc.results['energy']))
+    lines += _section(_EQUALS, 'Total energy (eV)', _number(_energy(frame)))
     lines += _section(_EQUALS, 'Forces (eV ang.^-1)', *_rows(frame.calc.results['forces']))
     lines += _section(_EQUALS, 'Stress (kbar)', '     XX YY ZZ')
     lines += [_LEDGER, *_rows(kbar[None, :3]), _LEDGER, '     XY YZ ZX', _LEDGER, *_rows(kbar[None, 3:])]
     return lines
 
 
-def _species(frame: Atoms) -> tuple[list[str], list[int]]:
-    numbers = list(dict.fromkeys(frame.numbers.tolist()))
-    return [chemical_symbols[number] for number in numbers], [int((frame.numbers == n).sum()) for n in numbers]
-
-
 def _name(frame: Atoms) -> str:
-    return ' '.join(str(frame.info.get('system_name') or frame.symbols.formula).split())[:40]
+    name = frame.info.get('system_name')
+    return ' '.join(str(frame.symbols.formula if name is None else name).splitlines()).strip()[:40]
 
 
 def _section(ledger: str, label: str, *values: str) -> list[str]:

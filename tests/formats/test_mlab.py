@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from aiida_mghdiff.formats.errors import FormatError
-from aiida_mghdiff.formats.mlab import read_mlab, write_mlab
+from aiida_mghdiff.formats.mlab import STRESS_FACTOR, _kbar, read_mlab, write_mlab
 
 S, Q, D = '*' * 50, '=' * 50, '-' * 50
 
@@ -294,7 +294,7 @@ def test_what_is_written_is_read(tmp_path_factory, frames, threshold):
         np.testing.assert_array_equal(found.cell, written.cell)
         assert found.get_potential_energy() == written.calc.results['energy']
         np.testing.assert_array_equal(found.get_forces(), written.calc.results['forces'][order])
-        np.testing.assert_allclose(found.get_stress(), written.calc.results['stress'], rtol=1e-14, atol=0)
+        np.testing.assert_allclose(found.get_stress(), written.calc.results['stress'], rtol=4e-16, atol=0)
 
 
 def test_basis_names_an_atom_of_its_element(read, tmp_path):
@@ -302,6 +302,90 @@ def test_basis_names_an_atom_of_its_element(read, tmp_path):
     write_mlab(tmp_path / 'new', frames)
     basis = read_mlab(tmp_path / 'new').basis
     assert {name: rows.tolist() for name, rows in basis.items()} == {'Mg': [[1, 1]], 'H': [[1, 3]]}
+
+
+def write_again(content, path):
+    """Write all that was read."""
+    options = {'basis': content.basis, 'masses': content.masses, 'version': content.version}
+    write_mlab(path, content.frames, content.ctifor, reference_energies=content.reference_energies, **options)
+
+
+def assert_same(content, other):
+    """Every number is the same, bit for bit."""
+    for name in ('version', 'types', 'reference_energies', 'masses', 'ctifor'):
+        assert getattr(content, name) == getattr(other, name)
+    assert list(content.basis) == list(other.basis)
+    for name, rows in content.basis.items():
+        np.testing.assert_array_equal(rows, other.basis[name])
+    for one, two in zip(content.frames, other.frames, strict=True):
+        assert one == two
+        assert one.info == two.info
+        for name, value in one.calc.results.items():
+            assert np.asarray(value).tobytes() == np.asarray(two.calc.results[name]).tobytes()
+
+
+def stresses(path):
+    """The stresses as they are written in a file, kbar."""
+    number = r'\s+(\S+)\s+(\S+)\s+(\S+)'
+    found = re.findall(rf'XX YY ZZ\s+-+{number}\s+-+\s+XY YZ ZX\s+-+{number}', path.read_text())
+    return [[float(word) for word in words] for words in found]
+
+
+@pytest.mark.parametrize('ctifor', ['  2.000000000000000E-003', None])
+def test_what_was_read_is_written_in_its_order(read, tmp_path, ctifor):
+    text = header(3, references='  0.125000000000000E+000 -1.500000000000000E-001')
+    text += configuration(1, ctifor) + configuration(2, ctifor, types='     H      1\n     Mg     2', name='a  b')
+    content = read(text.replace(' 1.0 V', ' 1.1 V') + configuration(3, ctifor, name=''))
+    assert content.reference_energies == {'Mg': 0.125, 'H': -0.15}
+    write_again(content, tmp_path / 'again')
+    assert_same(read_mlab(tmp_path / 'again'), content)
+    assert stresses(tmp_path / 'again') == [[1, 2, 3, 4, 5, 6]] * 3
+    write_again(read_mlab(tmp_path / 'again'), tmp_path / 'third')
+    assert (tmp_path / 'third').read_bytes() == (tmp_path / 'again').read_bytes()
+
+
+def test_atom_types_with_a_number_are_written_again(read, tmp_path):
+    text = header(1, types='     O1 O2', basis='     1     2').replace('2      3', '1      1')
+    content = read(text + configuration(1, types='     O1     2\n     O2     1'))
+    write_again(content, tmp_path / 'again')
+    assert_same(read_mlab(tmp_path / 'again'), content)
+
+
+@settings(max_examples=200, deadline=None)
+@given(kbar=st.floats(-1e4, 1e4, allow_subnormal=False))
+def test_stress_of_a_file_survives_any_number_of_conversions(kbar):
+    stress = STRESS_FACTOR * np.full(6, kbar)
+    again = _kbar(Atoms(), stress)
+    np.testing.assert_array_equal(STRESS_FACTOR * again, stress)
+    np.testing.assert_array_max_ulp(again, np.full(6, kbar), maxulp=1)
+    assert (_kbar(Atoms(info={'stress_kbar': (kbar,) * 6}), stress) == kbar).all()
+    np.testing.assert_array_equal(_kbar(Atoms(info={'stress_kbar': (1.5,) * 6}), stress), again)
+
+
+@pytest.mark.parametrize(
+    ('basis', 'words'),
+    [
+        ({'Mg': [[1, 1]]}, 'not all in the basis'),
+        ({'Mg': [[1, 1]], 'H': [[2, 4]]}, 'basis of H: atom 4 of configuration 2 does not exist'),
+        ({'Mg': [[3, 1]], 'H': [[1, 3]]}, 'basis of Mg: atom 1 of configuration 3 does not exist'),
+    ],
+)
+def test_refuses_a_basis_that_does_not_fit(read, tmp_path, basis, words):
+    frames = read(WHOLE).frames
+    with pytest.raises(ValueError, match=words):
+        write_mlab(tmp_path / 'new', frames, basis=basis)
+    with pytest.raises(ValueError, match='frame 1: the atoms of a type are not together'):
+        write_mlab(tmp_path / 'new', [frames[0], mixed(frames[1])], basis={'Mg': [[1, 1]], 'H': [[1, 3]]})
+    assert not (tmp_path / 'new').exists()
+
+
+def mixed(frame):
+    """A frame with its last atom between the others of another element."""
+    order = [0, 2, 1]
+    other = frame[order]
+    labels = {name: value[order] if name == 'forces' else value for name, value in frame.calc.results.items()}
+    other.calc = SinglePointCalculator(other, **labels)
+    return other
 
 
 def test_refuses_to_write_what_vasp_would_not_read(read, tmp_path):
@@ -325,8 +409,11 @@ def test_real_files(shared_data, name, count, tmp_path):
     assert len(content.frames) == count
     assert {len(atoms) for atoms in content.frames} <= {22, 23, 24}
     assert content.masses == {'Ce': 140.115, 'O': 32.0}
-    write_mlab(tmp_path / 'again', content.frames, content.ctifor)
-    for one, other in zip(content.frames, read_mlab(tmp_path / 'again').frames, strict=True):
+    write_again(content, tmp_path / 'again')
+    assert_same(read_mlab(tmp_path / 'again'), content)
+    assert stresses(tmp_path / 'again') == stresses(shared_data / 'mlab' / name)
+    write_mlab(tmp_path / 'select', content.frames, content.ctifor)
+    for one, other in zip(content.frames, read_mlab(tmp_path / 'select').frames, strict=True):
         assert one == other
 
 
