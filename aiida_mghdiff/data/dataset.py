@@ -17,11 +17,16 @@ from aiida_mghdiff.formats.frames import arrays_from_frames, frames_from_arrays,
 
 ENERGY_KINDS = ('free', 'sigma0')
 
+#: Optional arrays [n] of what made a configuration: the step of the run (-1 where unknown), the temperature then in K
+#: (NaN where unknown), and whether an on-the-fly force field has learned it (1) or only the dataset has it (0).
+ORIGIN = {'steps': 'i8', 'temperatures_k': 'f8', 'learned': 'i8'}
+
 
 class DatasetData(orm.ArrayData):
     """Configurations with energies, forces and, where known, stresses, as the flat arrays of ``formats.frames``.
 
-    Units and signs are ASE's: Å, eV, eV/Å, eV/Å³; stresses are NaN where absent.
+    Units and signs are ASE's: Å, eV, eV/Å, eV/Å³; stresses are NaN where absent. A dataset of molecular dynamics may
+    say where each configuration is from, in :data:`ORIGIN` arrays.
     """
 
     class AttributesModel(orm.ArrayData.AttributesModel):
@@ -63,7 +68,7 @@ class DatasetData(orm.ArrayData):
         labels: str,
         group_names: Sequence[str] | None = None,
     ) -> DatasetData:
-        """Return an unstored dataset of flat arrays (names, shapes and units: ``formats.frames``).
+        """Return an unstored dataset of flat arrays (names, shapes and units: ``formats.frames`` and ``ORIGIN``).
 
         :raises ValueError: for wrong shapes, unknown elements, numbers that are not finite or unnamed groups.
         """
@@ -80,6 +85,8 @@ class DatasetData(orm.ArrayData):
         set_array(node, 'stresses', arrays['stresses'], 'f8', (n, 6))
         if 'groups' in arrays:
             set_array(node, 'groups', arrays['groups'], 'i8', (n,))
+        for name in ORIGIN.keys() & arrays.keys():
+            set_array(node, name, arrays[name], ORIGIN[name], (n,))
         node.base.attributes.set_many(
             {
                 'n_configurations': n,

@@ -10,6 +10,8 @@ from aiida import orm
 from aiida.orm.pydantic import OrmMetadataField
 from ase.data import atomic_numbers
 
+from aiida_mghdiff.formats.ml_ff import read_ml_ff_header
+
 ARCHITECTURES = ('mace', 'chgnet', 'vasp-mlff')
 ORIGINS = ('pretrained', 'fine-tuned', 'scratch', 'on-the-fly')
 DTYPES = ('float32', 'float64')
@@ -31,6 +33,9 @@ class PotentialData(orm.SinglefileData):
         dtype: str = OrmMetadataField(description='floating-point type of the parameters')
         head: str | None = OrmMetadataField(None, description='head of a multi-head model')
         sha256: str = OrmMetadataField(description='digest of the file')
+        version: str | None = OrmMetadataField(None, description='version of the file format of an ML_FF')
+        fast: bool | None = OrmMetadataField(None, description='whether an ML_FF has the fast prediction mode')
+        labels: str | None = OrmMetadataField(None, description='what an ML_FF learned: vasp or standin:<labeller>')
 
     @classmethod
     def from_file(
@@ -46,7 +51,8 @@ class PotentialData(orm.SinglefileData):
         """Return an unstored potential.
 
         :param path: the model file; its name does not matter for the node.
-        :raises ValueError: for an unknown architecture, origin, dtype or element, or an empty file.
+        :raises ValueError: for an unknown architecture, origin, dtype or element, an empty file, or an ML_FF without
+            the header that VASP writes since 6.4, or with other elements in it.
         """
         path = Path(path)
         node = cls(path.absolute(), filename=FILENAME)
@@ -58,6 +64,8 @@ class PotentialData(orm.SinglefileData):
             'head': head,
             'sha256': hashlib.sha256(path.read_bytes()).hexdigest(),
         }
+        if architecture == 'vasp-mlff':
+            attributes |= _header_attributes(path, elements)
         node.base.attributes.set_many(attributes)
         node._validate()
         return node
@@ -100,3 +108,11 @@ class PotentialData(orm.SinglefileData):
     def copy_entry(self, name: str = FILENAME) -> tuple[str, str, str]:
         """Return the entry of a ``local_copy_list`` that lays the model file into a job's folder."""
         return (self.uuid, FILENAME, name)
+
+
+def _header_attributes(path: Path, elements: Sequence[str]) -> dict[str, object]:
+    header = read_ml_ff_header(path)
+    if set(header.elements) != set(elements):
+        raise ValueError(f'the ML_FF is of {", ".join(header.elements)}, not of {", ".join(elements)}.')
+    labels = 'vasp' if header.standin is None else f'standin:{header.standin}'
+    return {'version': header.version, 'fast': header.fast, 'labels': labels}

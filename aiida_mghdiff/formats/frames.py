@@ -77,6 +77,12 @@ def select_frames(arrays: Mapping[str, np.ndarray], indices: Sequence[int]) -> d
     return {name: array[atoms if name in per_atom else rows] for name, array in arrays.items()}
 
 
+def concatenate_frames(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the flat arrays of all parts, one after the other: those arrays that every part has."""
+    names = set.intersection(*(set(part) for part in parts))
+    return {name: np.concatenate([part[name] for part in parts]) for name in sorted(names)}
+
+
 def index_groups(labels: Iterable[object]) -> tuple[np.ndarray, list[str]]:
     """Return the group index of each frame ``[n]`` and the names of the groups, in the order they appear."""
     names: dict[str, int] = {}

@@ -145,6 +145,15 @@ def read_mlab(path: str | Path) -> MlAb:
     return MlAb(frames, header.version, header.types, header.basis, header.reference_energies, header.masses)
 
 
+def read_mlab_header(path: str | Path) -> tuple[int, list[str]]:
+    """Return number of configurations and atom types that the header of an ML_AB file announces.
+
+    :raises FormatError: naming file, line and reason, for a damaged header; what follows it is not looked at.
+    """
+    header = _read_header(_Reader(path))
+    return header.count, header.types
+
+
 def write_mlab(
     path: str | Path,
     frames: Sequence[Atoms],

@@ -12,6 +12,7 @@ from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
+from aiida_mghdiff.formats.ml_ff import MlFfHeader, write_ml_ff
 
 
 def make_frames(count=4, seed=1):
@@ -91,6 +92,18 @@ def test_dataset_refuses_bad_labels():
         DatasetData.from_frames(make_frames(), groups=[0, 0, 1, 2], group_names=['a', 'b'])
 
 
+def test_dataset_keeps_where_its_configurations_are_from():
+    arrays = DatasetData.from_frames(make_frames(3)).get_arrays()
+    origin = {'steps': [4, -1, 9], 'temperatures_k': [300.0, np.nan, 310.0], 'learned': [True, True, False]}
+    options = {'energy_kind': 'free', 'labels': 'vasp'}
+    dataset = DatasetData.from_arrays(arrays | origin, **options).select([2, 1])
+    assert dataset.get_array('steps').tolist() == [9, -1]
+    assert np.array_equal(dataset.get_array('temperatures_k'), [310.0, np.nan], equal_nan=True)
+    assert dataset.get_array('learned').tolist() == [0, 1]
+    with pytest.raises(ValueError, match='steps has shape'):
+        DatasetData.from_arrays(arrays | {'steps': [1]}, **options)
+
+
 def test_equal_content_hashes_equal(tmp_path):
     for name in ('one.model', 'two.model'):
         (tmp_path / name).write_bytes(b'weights')
@@ -118,6 +131,20 @@ def test_potential_attributes_and_refusals(tmp_path):
     path.write_bytes(b'')
     with pytest.raises(ValueError, match='empty'):
         PotentialData.from_file(path, **options)
+
+
+def test_force_field_of_vasp_is_what_its_header_says(tmp_path):
+    path = tmp_path / 'ML_FFN'
+    write_ml_ff(path, MlFfHeader('0.2.1', ['Mg', 'H'], False, standin='chgnet-r2scan'), b'content')
+    options = {'architecture': 'vasp-mlff', 'origin': 'on-the-fly', 'dtype': 'float64'}
+    attributes = PotentialData.from_file(path, elements=['H', 'Mg'], **options).base.attributes
+    assert (attributes.get('version'), attributes.get('fast')) == ('0.2.1', False)
+    assert attributes.get('labels') == 'standin:chgnet-r2scan'
+    with pytest.raises(ValueError, match='is of Mg, H, not of Mg'):
+        PotentialData.from_file(path, elements=['Mg'], **options)
+    path.write_bytes(b'old binary')
+    with pytest.raises(ValueError, match='before 6.4'):
+        PotentialData.from_file(path, elements=['Mg', 'H'], **options)
 
 
 def test_state_round_trip_is_exact():

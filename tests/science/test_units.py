@@ -19,3 +19,8 @@ def test_pressure_factors_match_ase():
 
 def test_diffusion_factor():
     assert pytest.approx(constants.angstrom**2 / constants.pico) == units.ANGSTROM2_PER_PS_IN_M2_PER_S
+
+
+def test_mass_factor():
+    action = constants.e * constants.femto**2 / constants.angstrom**2
+    assert pytest.approx(action / constants.atomic_mass, rel=1e-8) == units.EV_FS2_PER_ANGSTROM2_IN_AMU

@@ -1,0 +1,212 @@
+"""What the jobs of VASP share: the text of their input files, the stop before the wall time, the distilling program.
+
+POTCARs are licensed. Their content goes into the folder of a job only, never into a repository, and not into the folder
+of a dry run, which has titles and hashes instead. ``vaspout.h5`` holds a copy of them and is never retrieved.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.common.datastructures import CalcInfo, CodeInfo, CodeRunMode
+from aiida.common.folders import Folder
+from aiida.engine import CalcJob, CalcJobProcessSpec
+from aiida_vasp.data.potcar import PotcarData
+from ase import Atoms
+
+from aiida_mghdiff.calculations.program import ZIPAPP, zipapp_bytes
+from aiida_mghdiff.data.md_state import RESTART_FILE, MdStateData
+from aiida_mghdiff.formats.distil import DistilPlan
+from aiida_mghdiff.formats.poscar import Poscar, require_grouped, write_poscar
+
+ENGINE = 'vasp'
+STDOUT = 'vasp_output'
+STOPPER = 'mghdiff_stopper'
+
+#: Files that a run leaves and a parser reads once; of these nothing but the distilled nodes is kept.
+RUN_FILES = ('CONTCAR', 'OSZICAR', 'OUTCAR')
+TRAJECTORY = 'XDATCAR'
+DISTILLED = 'distilled.npz'
+DISTIL_INPUT = 'input.json'
+DISTIL_STDOUT = 'distil.txt'
+
+#: Part of the wall time that is kept for the step in progress and what VASP writes at its end. A training step may be
+#: a whole single point, and a regression comes after it.
+RESERVE_RUN, RESERVE_TRAIN = 0.05, 0.15
+
+_EXIT_CODES = (
+    (210, 'ENGINE_MISSING', 'The environment of the job lacks a package: {message}', True),
+    (213, 'INPUT_REFUSED', 'VASP refused its input: {message}', False),
+    (300, 'OUTPUT_MISSING', 'The job left no output file {message}; look at the scheduler output.', True),
+    (302, 'OUTPUT_INVALID', 'An output file cannot be read: {message}', True),
+    (303, 'PROGRAM_CRASHED', 'VASP ended unexpectedly: {message}', True),
+    (310, 'OUTPUT_TRUNCATED', 'Files end in the middle; what is whole was kept: {message}', True),
+    (400, 'OUT_OF_WALLTIME', 'The job stopped before its wall time; its outputs continue it.', False),
+    (410, 'OUT_OF_MEMORY', 'The job ran out of memory: {message}', True),
+)
+
+
+def define_vasp_exit_codes(spec: CalcJobProcessSpec) -> None:
+    """Define the failures that every run of VASP can end with."""
+    for status, name, message, invalidates in _EXIT_CODES:
+        spec.exit_code(status, f'ERROR_{name}', message=message, invalidates_cache=invalidates)
+
+
+def define_distil_code(spec: CalcJobProcessSpec) -> None:
+    """Define the optional second code of a run."""
+    spec.input(
+        'distil_code',
+        valid_type=orm.AbstractCode,
+        required=False,
+        help='Python interpreter (with numpy, h5py and ase) on the machine of VASP: distils the trajectory where it '
+        'lies. Without it XDATCAR is retrieved, gigabytes a ns, and distilled by the parser.',
+    )
+
+
+def incar_text(tags: Mapping[str, Any]) -> str:
+    """Return an INCAR: one tag a line, sorted, upper case; null leaves a tag out, a list is separated by blanks."""
+    rows = {str(tag).upper(): value for tag, value in tags.items() if value is not None}
+    return ''.join(f'{tag} = {_incar_value(rows[tag])}\n' for tag in sorted(rows))
+
+
+def _incar_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return '.TRUE.' if value else '.FALSE.'
+    if isinstance(value, list | tuple):
+        return ' '.join(map(_incar_value, value))
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def kpoints_text(mesh: Sequence[int]) -> str:
+    """Return a KPOINTS with a mesh that is centred at Γ."""
+    return f'mesh centred at Gamma\n0\nGamma\n{" ".join(map(str, mesh))}\n0 0 0\n'
+
+
+def symbols_message(symbols: Sequence[str]) -> str | None:
+    """Return what is wrong with the order of the atoms: a species that comes back after another one."""
+    try:
+        require_grouped(symbols)
+    except ValueError as error:
+        return f'structure: {error} the atoms by element: VASP takes the order of POTCAR for that of the species.'
+    return None
+
+
+def potcars_message(symbols: Sequence[str], potcars: Mapping[str, PotcarData], port: str) -> str | None:
+    """Return which element of a structure has no POTCAR, or one of another element."""
+    elements = list(dict.fromkeys(symbols))
+    missing = [element for element in elements if element not in potcars]
+    if missing:
+        return (
+            f'{port} has no POTCAR for {", ".join(missing)}: upload a family (`aiida-vasp potcar uploadfamily`), or '
+            'for the stand-in take what `aiida-mghdiff setup` made.'
+        )
+    wrong = [element for element in elements if potcars[element].element != element]
+    return f'{port}.{wrong[0]} is a POTCAR of {potcars[wrong[0]].element}: give that of the element.' if wrong else None
+
+
+def start_atoms(structure: orm.StructureData | None, state: MdStateData | None) -> Atoms:
+    """Return the atoms that a run starts from."""
+    return structure.get_ase() if structure is not None else state.get_atoms()
+
+
+def poscar_text(atoms: Atoms, velocities: np.ndarray | None) -> str:
+    """Return a POSCAR of atoms that are grouped by element.
+
+    :param velocities: [n,3] in Å/fs; None where VASP is to draw them at TEBEG.
+    """
+    symbols = atoms.get_chemical_symbols()
+    blocks = list(dict.fromkeys(symbols))
+    return write_poscar(
+        Poscar(
+            comment=atoms.get_chemical_formula(),
+            symbols=blocks,
+            counts=[symbols.count(symbol) for symbol in blocks],
+            cell=atoms.cell.array,
+            positions=atoms.positions,
+            velocities=velocities,
+        )
+    )
+
+
+def write_start(folder: Folder, structure: orm.StructureData | None, state: MdStateData | None) -> None:
+    """Write the POSCAR of a structure, or of the arrays of a state."""
+    velocities = None if state is None else state.get_array('velocities')
+    with folder.open('POSCAR', 'w') as handle:
+        handle.write(poscar_text(start_atoms(structure, state), velocities))
+
+
+def restart_entry(state: MdStateData) -> tuple[str, str, str]:
+    """Return the entry of a ``local_copy_list`` that lays VASP's own CONTCAR down as POSCAR."""
+    return (state.uuid, RESTART_FILE, 'POSCAR')
+
+
+def potcar_bytes(symbols: Sequence[str], potcars: Mapping[str, PotcarData], dry_run: bool) -> bytes:
+    """Return the POTCAR of a structure; for a dry run titles and hashes in its place."""
+    nodes = [potcars[symbol] for symbol in dict.fromkeys(symbols)]
+    if not dry_run:
+        return b''.join(node.get_content() for node in nodes)
+    return b''.join(f'{node.title}  sha512 {node.sha512}\n'.encode() for node in nodes)
+
+
+def stopping_text(max_wallclock_seconds: int | None, reserve: float) -> tuple[str, str]:
+    """Return what the job script does before and after VASP, so that VASP ends by itself before its wall time.
+
+    VASP has no clock of its own and takes no signal: it looks for STOPCAR at every ionic step, and ``LSTOP`` there lets
+    it finish the step and write all of its files. So a shell in the background writes that file when the time is near.
+    Where VASP is done before, the shell and its ``sleep`` are ended, or a machine without queue would keep them.
+    """
+    if not max_wallclock_seconds:
+        return '', ''
+    seconds = int(max_wallclock_seconds * (1 - reserve))
+    wait = f"trap 'kill $!; exit' TERM; sleep {seconds} & wait $!; echo 'LSTOP = .TRUE.' > STOPCAR"
+    start = f'( {wait} ) < /dev/null > /dev/null 2>&1 &\n{STOPPER}=$!'
+    return start, f'kill ${STOPPER} 2> /dev/null'
+
+
+def finish_calcinfo(
+    calculation: CalcJob, folder: Folder, calcinfo: CalcInfo, plan: DistilPlan | None, reserve: float = RESERVE_RUN
+) -> None:
+    """Fill in what the runs of VASP share: codes, the stop before the wall time, what is retrieved.
+
+    :param plan: what of the trajectory is kept; None for a job without one.
+    """
+    inputs = calculation.inputs
+    wall = inputs.metadata.options.get('max_wallclock_seconds')
+    calcinfo.prepend_text, calcinfo.append_text = stopping_text(wall, reserve)
+    calcinfo.codes_info = [_vasp_info(inputs.code)]
+    calcinfo.codes_run_mode = CodeRunMode.SERIAL
+    calcinfo.provenance_exclude_list = ['POTCAR']
+    calcinfo.retrieve_list = [STDOUT]
+    calcinfo.retrieve_temporary_list = list(RUN_FILES)
+    if plan is None:
+        return
+    if 'distil_code' not in inputs:
+        calcinfo.retrieve_temporary_list.append(TRAJECTORY)
+        return
+    calcinfo.codes_info.append(_distil_info(inputs.distil_code))
+    calcinfo.retrieve_temporary_list += [DISTILLED, DISTIL_STDOUT]
+    with folder.open(ZIPAPP, 'wb') as handle:
+        handle.write(zipapp_bytes())
+    with folder.open(DISTIL_INPUT, 'w') as handle:
+        json.dump(plan.to_json(), handle, sort_keys=True)
+
+
+def _vasp_info(code: orm.AbstractCode) -> CodeInfo:
+    info = CodeInfo()
+    info.code_uuid = code.uuid
+    info.stdout_name = STDOUT
+    info.join_files = True
+    return info
+
+
+def _distil_info(code: orm.AbstractCode) -> CodeInfo:
+    info = CodeInfo()
+    info.code_uuid = code.uuid
+    info.cmdline_params = [ZIPAPP, 'distil']
+    info.stdout_name = DISTIL_STDOUT
+    info.withmpi = False
+    return info
