@@ -1,0 +1,66 @@
+"""OSZICAR, VASP's short log: a line an ionic step, between those of the electronic cycles.
+
+A step of molecular dynamics has the temperature and the kinetic energy besides the energies, one of a relaxation has
+the energies alone. For a step of a learned force field, F and E0 are the same.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aiida_mghdiff.formats.errors import FormatError
+
+_COLUMNS = {
+    'temperature_k': rb'T',
+    'total_energy_ev': rb'E',
+    'free_energy_ev': rb'F',
+    'energy0_ev': rb'E0',
+    'kinetic_energy_ev': rb'EK',
+}
+_STEP = re.compile(rb'\s*(\d+|\*+)\s+(?:T|F)=')
+_VALUES = {name: re.compile(rb'\s' + key + rb'=\s*(\S+)') for name, key in _COLUMNS.items()}
+_STARS = re.compile(rb'\*+')
+
+
+def read_oszicar(path: str | Path) -> dict[str, Any]:
+    """Return the ionic steps of a run and what is missing at the end of the file.
+
+    ``steps`` [s], from 1, and for each of them ``temperature_k``, ``total_energy_ev`` (with the kinetic energy and that
+    of the thermostat), ``free_energy_ev``, ``energy0_ev`` (extrapolated to no smearing) and ``kinetic_energy_ev``;
+    ``truncated`` is None, or a sentence about a last line that is not whole.
+
+    A value is NaN where the step has none, or one that does not fit its column (stars, as of a run that explodes).
+
+    :raises FormatError: with line and reason, for a step whose values are no numbers.
+    """
+    steps, values = array('q'), {name: array('d') for name in _COLUMNS}
+    truncated = None
+    with Path(path).open('rb') as handle:
+        for number, line in enumerate(handle, start=1):
+            if not line.endswith(b'\n'):
+                truncated = f'{path}, line {number}: the file ends within this line, after step {_last(steps)}'
+            elif match := _STEP.match(line):
+                steps.append(int(match[1]) if match[1].isdigit() else _last(steps) + 1)
+                for name, pattern in _VALUES.items():
+                    values[name].append(_value(path, number, pattern.search(line)))
+    arrays = {name: np.array(column, dtype=float) for name, column in values.items()}
+    return {'steps': np.array(steps, dtype=np.int64), **arrays, 'truncated': truncated}
+
+
+def _last(steps: array) -> int:
+    return steps[-1] if steps else 0
+
+
+def _value(path: str | Path, line: int, match: re.Match[bytes] | None) -> float:
+    if match is None or _STARS.fullmatch(match[1]):
+        return np.nan
+    try:
+        return float(match[1])
+    except ValueError as error:
+        word = match[1].decode(errors='replace')
+        raise FormatError(path, f'line {line}', f'{word!r} is not a number') from error
