@@ -50,6 +50,17 @@ def codes(aiida_profile, scratch) -> dict:
 
 
 @pytest.fixture
+def gpaw(codes):
+    """The code of an interpreter that has GPAW; a test that needs it skips where there is none."""
+    from aiida_mghdiff.cli.environment import SetupError, gpaw_code
+
+    try:
+        return gpaw_code(codes['python'].computer)
+    except SetupError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
 def tiny_potential(aiida_profile, tiny_mace):
     """The tiny MACE model as an unstored node."""
     from aiida_mghdiff.data.potential import PotentialData

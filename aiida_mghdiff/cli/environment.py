@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -214,6 +215,23 @@ def add_codes(
         name = 'mghdiff-lmp' if Path(lmp).name == 'mghdiff-lmp' else 'lmp'
         codes['lammps'] = _code(computer, f'{name}{suffix}', lmp, 'lammps', prepend_text)
     return codes
+
+
+def gpaw_code(computer: Computer, python: str = '/usr/bin/python3', prepend_text: str = '') -> InstalledCode:
+    """Load or make the code `gpaw`: an interpreter that has GPAW, by default the one of Debian's package.
+
+    :raises SetupError: if the interpreter is missing or has no GPAW, or the code exists and leads to another one.
+    """
+    if computer.transport_type == 'core.local' and not _imports(python, 'gpaw'):
+        raise SetupError(f'{python} has no GPAW: `apt-get install gpaw gpaw-data`, or name another interpreter.')
+    return _code(computer, 'gpaw', python, 'gpaw', prepend_text)
+
+
+def _imports(python: str, package: str) -> bool:
+    """Whether an interpreter of this machine exists and finds a package."""
+    if shutil.which(python) is None:
+        return False
+    return subprocess.run([python, '-c', f'import {package}'], capture_output=True, check=False).returncode == 0
 
 
 def _code(computer: Computer, label: str, executable: str, role: str, prepend_text: str) -> InstalledCode:

@@ -14,6 +14,11 @@ from aiida.engine import ExitCode, ProcessSpec, ProcessState, WorkChain
 from aiida.engine.processes.workchains.awaitable import Awaitable, construct_awaitable
 
 
+def validate_limit(node: orm.Int, _: Any = None) -> str | None:
+    """Return what is wrong with the limit: without room for a child nothing would ever start."""
+    return None if node.value >= 1 else f'max_in_flight = {node.value}: it must be at least 1.'
+
+
 class TaskWorkChain(WorkChain):
     """Runs ``ctx.tasks``: for each key the keys of its prerequisites; a subclass launches each by its key.
 
@@ -30,6 +35,7 @@ class TaskWorkChain(WorkChain):
             valid_type=orm.Int,
             serializer=orm.to_aiida_type,
             default=lambda: orm.Int(8),
+            validator=validate_limit,
             help='How many children may run at the same time.',
         )
         spec.exit_code(410, 'ERROR_CHILDREN_FAILED', message='These children failed: {failed}; left out: {left_out}.')

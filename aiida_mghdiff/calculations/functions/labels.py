@@ -1,0 +1,145 @@
+"""Frames to label from first principles, and the datasets that come back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from aiida import orm
+from aiida.engine import calcfunction
+from ase import Atoms
+from ase.data import atomic_numbers
+
+from aiida_mghdiff.calculations.functions.refusals import MismatchError, NotFiniteError, refusing, require_finite
+from aiida_mghdiff.data.arrays import set_array
+from aiida_mghdiff.data.dataset import ORIGIN, DatasetData
+from aiida_mghdiff.formats.frames import concatenate_frames
+
+FRAME_KEY = 'frame_'
+_CELL_TOLERANCE_ANGSTROM = 1e-6
+
+
+@refusing(NotFiniteError)
+@calcfunction
+def gather_frames(**structures: orm.StructureData | orm.TrajectoryData) -> orm.ArrayData:
+    """Return the frames of structures and trajectories, those of one node as one group, in the order of the keys.
+
+    :param structures: by any keys; positions of a trajectory are Cartesian (aiida-vasp's own are not).
+    :returns: ``natoms``, ``numbers``, ``cells``, ``positions`` and ``groups``, flat as those of a dataset; attribute
+        ``group_names``, the keys.
+    """
+    names = sorted(structures)
+    pairs = [(group, atoms) for group, name in enumerate(names) for atoms in frames_of(structures[name])]
+    groups, frames = zip(*pairs, strict=True)
+    node = orm.ArrayData()
+    require_finite(positions=np.concatenate([atoms.positions for atoms in frames]))
+    set_array(node, 'natoms', [len(atoms) for atoms in frames], 'i8', (None,))
+    set_array(node, 'numbers', np.concatenate([atoms.numbers for atoms in frames]), 'i8', (None,))
+    set_array(node, 'cells', [atoms.cell.array for atoms in frames], 'f8', (None, 3, 3))
+    set_array(node, 'positions', np.concatenate([atoms.positions for atoms in frames]), 'f8', (None, 3))
+    set_array(node, 'groups', groups, 'i8', (None,))
+    node.base.attributes.set('group_names', names)
+    return node
+
+
+@refusing()
+@calcfunction
+def frame_structure(frames: orm.ArrayData, index: orm.Int) -> orm.StructureData:
+    """Return one frame as a structure, its atoms grouped by element as in VASP's files (:func:`grouped_order`).
+
+    :param frames: a dataset, or what ``gather_frames`` returns.
+    """
+    numbers, cell, positions = frame_arrays(frames, index.value)
+    order = grouped_order(numbers)
+    return orm.StructureData(ase=Atoms(numbers=numbers[order], positions=positions[order], cell=cell, pbc=True))
+
+
+@refusing(MismatchError)
+@calcfunction
+def collect_labels(frames: orm.ArrayData, **labelled: DatasetData) -> dict[str, orm.Data]:
+    """Return ``dataset``, the frames that were labelled, and ``summary``, which names those that were not.
+
+    Frames and atoms keep their order and, to the last digit, their positions; groups and origin go along. Without a
+    labelled frame there is no ``dataset``.
+
+    :param frames: a dataset, whose own labels are left behind, or what ``gather_frames`` returns.
+    :param labelled: by ``frame_<index>`` the one configuration that a single point gave, grouped by element.
+    """
+    parts = {frame_index(key): node for key, node in sorted(labelled.items())}
+    count = len(frames.get_array('natoms'))
+    outputs: dict[str, orm.Data] = {}
+    if parts:
+        arrays = [labelled_frame(frames, index, node) for index, node in parts.items()]
+        outputs['dataset'] = DatasetData.from_arrays(
+            concatenate_frames(arrays),
+            energy_kind=shared_attribute(parts, 'energy_kind'),
+            labels=shared_attribute(parts, 'labels'),
+            group_names=frames.base.attributes.get('group_names', None),
+        )
+    summary = {
+        'n_frames': count,
+        'n_labelled': len(parts),
+        'failed_frames': sorted(set(range(count)) - set(parts)),
+        'labels': outputs['dataset'].base.attributes.get('labels') if parts else None,
+    }
+    return outputs | {'summary': orm.Dict(summary)}
+
+
+def frames_of(node: orm.StructureData | orm.TrajectoryData) -> list[Atoms]:
+    """Return a structure, or all steps of a trajectory."""
+    if isinstance(node, orm.StructureData):
+        return [node.get_ase()]
+    numbers = [atomic_numbers[symbol] for symbol in node.symbols]
+    pairs = zip(node.get_cells(), node.get_positions(), strict=True)
+    return [Atoms(numbers=numbers, positions=positions, cell=cell, pbc=True) for cell, positions in pairs]
+
+
+def frame_arrays(frames: orm.ArrayData, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return numbers [n], cell [3,3] and positions [n,3] of one frame."""
+    end = int(np.sum(frames.get_array('natoms')[: index + 1]))
+    atoms = slice(end - int(frames.get_array('natoms')[index]), end)
+    return frames.get_array('numbers')[atoms], frames.get_array('cells')[index], frames.get_array('positions')[atoms]
+
+
+def grouped_order(numbers: np.ndarray) -> np.ndarray:
+    """Return the order [n] that puts atoms of one element together: elements by their first atom, atoms as they are."""
+    _, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
+    return np.argsort(first[inverse], kind='stable')
+
+
+def frame_key(index: int) -> str:
+    """Return the key of a frame; keys sort as their indices."""
+    return f'{FRAME_KEY}{index:06d}'
+
+
+def frame_index(key: str) -> int:
+    """Return the index of a key."""
+    return int(key.removeprefix(FRAME_KEY))
+
+
+def labelled_frame(frames: orm.ArrayData, index: int, node: DatasetData) -> dict[str, np.ndarray]:
+    """Return the arrays of one frame in its own order of atoms, with the labels of a single point.
+
+    :raises MismatchError: where the single point is one of another structure.
+    """
+    numbers, cell, positions = frame_arrays(frames, index)
+    order, found = grouped_order(numbers), node.get_arrays()
+    same = found['numbers'].tolist() == numbers[order].tolist()
+    if not same or not np.allclose(found['cells'], cell, rtol=0, atol=_CELL_TOLERANCE_ANGSTROM):
+        raise MismatchError(f'the single point of frame {index} is one of another structure.')
+    forces = np.empty_like(found['forces'])
+    forces[order] = found['forces']
+    own = {'numbers': numbers, 'cells': cell[None], 'positions': positions, 'forces': forces}
+    kept = {'groups', *ORIGIN} & set(frames.get_arraynames())
+    return found | own | {name: frames.get_array(name)[index : index + 1] for name in kept}
+
+
+def shared_attribute(parts: Mapping[int, DatasetData], name: str) -> str:
+    """Return the value that an attribute has in all parts.
+
+    :raises MismatchError: where it differs.
+    """
+    values = {node.base.attributes.get(name) for node in parts.values()}
+    if len(values) > 1:
+        raise MismatchError(f'single points differ in {name}: {", ".join(sorted(values))}; label with one program.')
+    return values.pop()

@@ -1,0 +1,86 @@
+"""Single points with GPAW, through aiida-ase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiida import orm
+from aiida.common.datastructures import CalcInfo
+from aiida.common.folders import Folder
+from aiida.engine import CalcJobProcessSpec
+from aiida_ase.calculations.ase import AseCalculation
+
+from aiida_mghdiff.calculations.singlepoint import define_singlepoint
+
+#: Part of every parameters, in the form of aiida-ase: what the script writes. The free energy (``total_energy``, which
+#: aiida-ase always asks for, is the one extrapolated to zero smearing), forces, stress, and what computed them.
+GETTERS = {
+    'atoms_getters': [['potential_energy', {'force_consistent': True}], 'forces', 'stress'],
+    'calculator_getters': ['number_of_iterations'],
+    'extra_imports': ['gpaw'],
+    'post_lines': ["results['versions'] = {'gpaw': gpaw.__version__, 'ase': ase.__version__}"],
+}
+
+
+def validate_parameters(node: orm.Dict, _: Any = None) -> str | None:
+    """Return what is wrong with parameters in the form of aiida-ase."""
+    values = node.get_dict()
+    if wrong := sorted(key for key, value in GETTERS.items() if values.get(key) != value):
+        return f'parameters: {", ".join(wrong)} must be those of a single point (GETTERS): a protocol has them.'
+    if unknown := sorted(set(values) - {'calculator', 'kpoints_options', *GETTERS}):
+        return f'parameters have keys that no single point has: {", ".join(unknown)}.'
+    calculator = values.get('calculator', {})
+    if calculator.get('name') != 'gpaw':
+        return f'parameters: calculator.name = {calculator.get("name")!r} is not gpaw.'
+    arguments = calculator.get('args') or {}
+    if missing := sorted({'mode', 'xc', 'convergence', 'occupations'} - set(arguments)):
+        return (
+            f'parameters: calculator.args lack {", ".join(missing)}: a protocol (get_builder_from_protocol) has them.'
+        )
+    if 'kpts' in arguments:
+        return 'parameters: calculator.args has kpts: give the k-points as kpoints.'
+    if not is_plane_waves(arguments['mode']):
+        return (
+            f"parameters: mode = {arguments['mode']!r} is not {{'@function': 'PW', 'args': {{'ecut': eV}}}}: "
+            'only plane waves give a stress.'
+        )
+    return None
+
+
+def is_plane_waves(mode: Any) -> bool:
+    """Return whether a mode is that of plane waves with a cut-off energy."""
+    if not isinstance(mode, Mapping) or mode.get('@function') != 'PW':
+        return False
+    return isinstance(mode.get('args', {}).get('ecut'), int | float)
+
+
+class GpawSinglePointCalculation(AseCalculation):
+    """A script of aiida-ase for GPAW; the Code is the Python interpreter that has GPAW.
+
+    aiida-ase's own parsers lose what a label needs: ``ase.gpaw`` reads energy and forces from the text output, rounded,
+    and takes every failure for an electronic one; ``ase.ase`` calls all of them missing output. Failures of both stay
+    in the cache. So outputs, exit codes and the parser are our own; the script is aiida-ase's.
+    """
+
+    CACHE_VERSION = 1
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define inputs, outputs and exit codes."""
+        super().define(spec)
+        options = spec.inputs['metadata']['options']
+        options['parser_name'].default = 'mghdiff.gpaw.singlepoint'
+        options['resources'].default = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
+        options['withmpi'].default = False
+        spec.inputs['kpoints'].required = True
+        spec.inputs['parameters'].validator = validate_parameters
+        define_singlepoint(spec)
+
+    def prepare_for_submission(self, folder: Folder) -> CalcInfo:
+        """Write script and structure; keep the text output, and the results until they are parsed."""
+        calcinfo = super().prepare_for_submission(folder)
+        options = self.inputs.metadata.options
+        calcinfo.retrieve_list = [options.log_filename]
+        calcinfo.retrieve_temporary_list = [options.output_filename]
+        return calcinfo

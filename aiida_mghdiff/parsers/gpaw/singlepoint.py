@@ -1,0 +1,52 @@
+"""Parser of single points with GPAW."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from aiida.engine import ExitCode
+
+from aiida_mghdiff.parsers.singlepoint import SinglePointParser
+
+#: What a traceback ends with or names, and the failure that it is.
+_FAILURES = (
+    ('KohnShamConvergenceError', 'SCF_NOT_CONVERGED'),
+    ('Could not find required', 'ELEMENT_UNKNOWN'),
+    ("No module named 'gpaw", 'ENGINE_MISSING'),
+    ('MemoryError', 'OUT_OF_MEMORY'),
+    ('TypeError', 'INPUT_REFUSED'),
+)
+
+
+class GpawSinglePointParser(SinglePointParser):
+    """Reads ``results.json``, which the script of aiida-ase writes after a converged calculation, in full precision."""
+
+    def parse_files(self, files: Path) -> ExitCode | None:
+        """Emit the labels."""
+        path = files / self.node.get_option('output_filename')
+        if not path.is_file():
+            return self.failure()
+        values = json.loads(path.read_text())
+        self.emit_results(
+            {
+                'free_energy_ev': values['potential_energy'],
+                'energy_sigma0_ev': values['total_energy'],
+                'converged': True,
+                'n_electronic_steps': values['number_of_iterations'],
+                'labels': 'gpaw',
+                'versions': values['versions'],
+            }
+        )
+        self.emit_label('gpaw', values['potential_energy'], values['forces'], values['stress'])
+        return None
+
+    def failure(self) -> ExitCode:
+        """Return the exit code of a script that came to no end, by its traceback."""
+        stderr = self.node.get_scheduler_stderr() or ''
+        for mark, name in _FAILURES:
+            lines = [line.strip() for line in stderr.splitlines() if mark in line]
+            if lines:
+                return self.exit_codes[f'ERROR_{name}'].format(message=lines[-1])
+        name = 'PROGRAM_CRASHED' if 'Traceback' in stderr else 'OUTPUT_MISSING'
+        return self.exit_codes[f'ERROR_{name}'].format(message=self.log_tail(stderr))

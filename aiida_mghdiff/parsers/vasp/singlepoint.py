@@ -1,0 +1,71 @@
+"""Parser of single points with VASP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from aiida.engine import ExitCode
+
+from aiida_mghdiff.calculations.vasp.base import STDOUT
+from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
+from aiida_mghdiff.parsers.singlepoint import SinglePointParser
+
+#: OUTCAR has positions with 5 decimals.
+_POSITION_TOLERANCE_ANGSTROM = 2e-5
+
+
+class VaspSinglePointParser(SinglePointParser):
+    """Reads OUTCAR. Labels that are not VASP's own, but a stand-in's, are named as such."""
+
+    def parse_files(self, files: Path) -> ExitCode | None:
+        """Emit the labels."""
+        path = files / 'OUTCAR'
+        if not path.is_file():
+            return self.exit_codes.ERROR_OUTPUT_MISSING.format(message=self.log_tail(self.stdout))
+        reader = OutcarReader(path)
+        steps = list(reader)
+        if not steps:
+            return self.failure(reader.truncated)
+        step, labels = steps[-1], f'standin:{reader.standin}' if reader.standin else 'vasp'
+        self.emit_results(
+            {
+                'free_energy_ev': step.energy,
+                'energy_sigma0_ev': step.energy_sigma0,
+                'converged': step.scf_converged,
+                'labels': labels,
+                'versions': {'vasp': reader.version},
+                'max_memory_mb': reader.max_memory_mb,
+            }
+        )
+        if not reader.finished:
+            return self.failure(reader.truncated)
+        if not step.scf_converged:
+            return self.exit_codes.ERROR_SCF_NOT_CONVERGED.format(message='NELM steps were not enough')
+        self.check_structure(step)
+        self.emit_label(labels, step.energy, step.forces, step.stress)
+        return None
+
+    def check_structure(self, step: OutcarStep) -> None:
+        """Make sure that the labels are those of the input structure, its atoms in the same order.
+
+        :raises ValueError: where they are not.
+        """
+        atoms = self.node.inputs.structure.get_ase()
+        if step.positions.shape != atoms.positions.shape:
+            raise ValueError(f'OUTCAR has {len(step.positions)} atoms, the structure {len(atoms)}')
+        shifts = np.linalg.solve(step.cell.T, (step.positions - atoms.positions).T).T
+        if np.abs((shifts - np.round(shifts)) @ step.cell).max() > _POSITION_TOLERANCE_ANGSTROM:
+            raise ValueError('OUTCAR has atoms where the structure has none')
+
+    def failure(self, truncated: str | None) -> ExitCode:
+        """Return the exit code of a run that came to no end."""
+        if 'error' in self.stdout.lower():
+            return self.exit_codes.ERROR_PROGRAM_CRASHED.format(message=self.log_tail(self.stdout))
+        return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=truncated or self.log_tail(self.stdout))
+
+    @property
+    def stdout(self) -> str:
+        """Return what VASP wrote to its standard output and error."""
+        repository = self.retrieved.base.repository
+        return repository.get_object_content(STDOUT) if STDOUT in repository.list_object_names() else ''

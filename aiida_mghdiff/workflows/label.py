@@ -1,0 +1,390 @@
+"""Labels from first principles: a single point for each frame of a dataset, of structures or of trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.engine import CalcJob, ExitCode, ProcessBuilder, ProcessSpec, while_
+from aiida_vasp.data.potcar import PotcarData
+
+from aiida_mghdiff.calculations.functions.labels import (
+    collect_labels,
+    frame_index,
+    frame_key,
+    frame_structure,
+    gather_frames,
+)
+from aiida_mghdiff.calculations.gpaw import singlepoint as gpaw
+from aiida_mghdiff.calculations.singlepoint import SYSTEMATIC
+from aiida_mghdiff.calculations.vasp import singlepoint as vasp
+from aiida_mghdiff.calculations.vasp.base import potcars_message
+from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
+from aiida_mghdiff.workflows.tasks import TaskWorkChain, describe
+
+ENGINES: dict[str, tuple[type[CalcJob], Any]] = {
+    'vasp': (vasp.VaspSinglePointCalculation, vasp.validate_parameters),
+    'gpaw': (gpaw.GpawSinglePointCalculation, gpaw.validate_parameters),
+}
+RETRY = '_retry_'
+
+#: What the estimate of the cost is scaled from: GPAW on one core, Mg16H, plane waves; and what it takes to start.
+REFERENCE = {'cpu_seconds': 82.0, 'atoms': 17, 'kpoints': 26, 'cutoff_ev': 300.0}
+_START_SECONDS = 3.0
+#: Cells whose edges differ by more than this cannot share one mesh of k-points.
+_SAME_CELL_TOLERANCE = 0.15
+_MOST_NAMED = 20
+
+
+def validate_label(inputs: Mapping[str, Any], _: Any = None) -> str | None:
+    """Return what is wrong with the inputs, in one sentence."""
+    if ('dataset' in inputs) == bool(inputs.get('structures')):
+        return 'give the frames either as dataset or as structures.'
+    if 'engine' not in inputs or 'parameters' not in inputs:
+        return None
+    engine = inputs['engine'].value
+    for name in ('parameters', 'retry_parameters'):
+        if name in inputs and (message := ENGINES[engine][1](inputs[name])):
+            return message
+    if not has_mesh(inputs['kpoints']):
+        return 'kpoints must be a mesh: KpointsData.set_kpoints_mesh.'
+    if message := frames_message(inputs):
+        return message
+    return potcars_message(elements_of(inputs), inputs.get('potcars', {}), 'potcars') if engine == 'vasp' else None
+
+
+def frames_message(inputs: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the structures: not periodic, or sites that are no single atom."""
+    for key, node in inputs.get('structures', {}).items():
+        if isinstance(node, orm.StructureData) and not all(node.pbc):
+            return f'structures.{key} is not periodic in three dimensions: give it a cell.'
+        if isinstance(node, orm.StructureData) and (node.is_alloy or node.has_vacancies):
+            return f'structures.{key} has sites that are no single atom: a single point needs atoms.'
+    return None
+
+
+def elements_of(inputs: Mapping[str, Any]) -> list[str]:
+    """Return the symbols of all elements of the frames."""
+    if 'dataset' in inputs:
+        return inputs['dataset'].base.attributes.get('elements')
+    nodes = inputs['structures'].values()
+    symbols = [node.symbols if isinstance(node, orm.TrajectoryData) else node.get_symbols_set() for node in nodes]
+    return sorted(set().union(*symbols))
+
+
+def has_mesh(kpoints: orm.KpointsData) -> bool:
+    """Return whether the k-points are a mesh."""
+    return 'mesh' in kpoints.base.attributes
+
+
+def validate_engine(node: orm.Str, _: Any = None) -> str | None:
+    """Return what is wrong with the engine."""
+    return None if node.value in ENGINES else f'engine {node.value!r} is not one of {", ".join(ENGINES)}.'
+
+
+def validate_retries(node: orm.Int, _: Any = None) -> str | None:
+    """Return what is wrong with the number of retries."""
+    return None if node.value >= 0 else f'retries = {node.value}: it must be at least 0.'
+
+
+class LabelWorkChain(ProtocolMixin, TaskWorkChain):
+    """Labels frames with single points, at most ``max_in_flight`` at a time; the next starts as soon as one ends.
+
+    A frame that fails is tried again, ``retries`` times; what still has no label is named in the summary and in the
+    exit code, and the dataset holds the others. A failure that every frame would share (no GPAW, no PAW dataset, input
+    refused) ends the launching.
+    """
+
+    _PROTOCOL_FILE = 'label'
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:
+        """Define inputs, outline, outputs and exit codes."""
+        super().define(spec)
+        spec.input('engine', valid_type=orm.Str, serializer=orm.to_aiida_type, validator=validate_engine)
+        spec.input('code', valid_type=orm.AbstractCode, help='VASP, or a Python interpreter that has GPAW.')
+        spec.input('dataset', valid_type=DatasetData, required=False, help='Frames whose labels are replaced.')
+        spec.input_namespace(
+            'structures',
+            valid_type=(orm.StructureData, orm.TrajectoryData),
+            dynamic=True,
+            help='Or: frames by any keys, Cartesian; each key becomes a group of correlated frames.',
+        )
+        spec.input(
+            'parameters',
+            valid_type=orm.Dict,
+            serializer=orm.to_aiida_type,
+            help='INCAR, or the parameters of aiida-ase for GPAW.',
+        )
+        spec.input(
+            'retry_parameters',
+            valid_type=orm.Dict,
+            serializer=orm.to_aiida_type,
+            required=False,
+            help='Those of a frame that is tried again: the same accuracy, by a more patient way to it.',
+        )
+        spec.input('kpoints', valid_type=orm.KpointsData, help='One mesh for all frames.')
+        spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='For VASP: POTCAR by element.')
+        spec.input(
+            'retries',
+            valid_type=orm.Int,
+            serializer=orm.to_aiida_type,
+            default=lambda: orm.Int(1),
+            validator=validate_retries,
+            help='How many times a frame that failed is tried again.',
+        )
+        spec.input(
+            'options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.'
+        )
+        spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
+        spec.inputs.validator = validate_label
+        spec.outline(
+            cls.setup,
+            while_(cls.has_tasks)(cls.advance, cls.inspect),
+            cls.results,
+        )
+        spec.output('dataset', valid_type=DatasetData, required=False, help='The frames that were labelled.')
+        spec.output('summary', valid_type=orm.Dict, help='Indices of the frames that have no label; what labelled.')
+        spec.exit_code(420, 'ERROR_FRAMES_FAILED', message='{n_failed} of {n} frames have no label: {failed}')
+        spec.exit_code(421, 'ERROR_NO_FRAME_LABELLED', message='No frame could be labelled: {failed}')
+        spec.exit_code(460, 'ERROR_LABELS_DO_NOT_MATCH', message='The labels cannot be put together: {message}')
+
+    def setup(self) -> ExitCode | None:
+        """Gather the frames, and say what is ahead."""
+        if 'dataset' in self.inputs:
+            self.ctx.frames = self.inputs.dataset
+        else:
+            frames, node = gather_frames.run_get_node(
+                **self.inputs.structures, metadata={'call_link_label': 'gather_frames'}
+            )
+            if not node.is_finished_ok:
+                return ExitCode(node.exit_status, node.exit_message)
+            self.ctx.frames = frames
+        natoms = self.ctx.frames.get_array('natoms')
+        self.ctx.stopped, self.ctx.measured = None, False
+        self.set_tasks({frame_key(index): [] for index in range(len(natoms))})
+        self.report(self.announcement(natoms))
+        return None
+
+    def announcement(self, natoms: np.ndarray) -> str:
+        """Return how many single points are ahead and what they would cost, in words."""
+        engine, mesh = self.inputs.engine.value, self.inputs.kpoints.get_kpoints_mesh()[0]
+        seconds = sum(estimate_cpu_seconds(int(n), mesh, cutoff_ev(engine, self.inputs.parameters)) for n in natoms)
+        reference = '{cpu_seconds:.0f} s for {atoms} atoms, {kpoints} k-points, {cutoff_ev:.0f} eV'.format(**REFERENCE)
+        return (
+            f'{len(natoms)} single points with {engine}: {natoms.min()} to {natoms.max()} atoms, '
+            f'k-points {"x".join(map(str, mesh))}, at most {self.inputs.max_in_flight.value} at a time. '
+            f'As density-functional theory about {duration(seconds)} of one core in all; a guess, scaled from GPAW '
+            f'({reference}), and right to a factor of 5 or so; the first that ends is measured.'
+        )
+
+    def ready(self) -> list[str]:
+        """Return the keys that may start: none once a failure was met that all would share."""
+        return [] if self.ctx.stopped else super().ready()
+
+    def launch(self, key: str) -> orm.ProcessNode:
+        """Launch the single point of a frame, or its repetition."""
+        frame, _, attempt = key.partition(RETRY)
+        process, _ = ENGINES[self.inputs.engine.value]
+        parameters = self.inputs.get('retry_parameters', self.inputs.parameters) if attempt else self.inputs.parameters
+        structure = self.child(frame).inputs.structure if attempt else self.make_structure(frame)
+        inputs = {
+            'code': self.inputs.code,
+            'structure': structure,
+            'parameters': parameters,
+            'kpoints': self.inputs.kpoints,
+            'metadata': {'options': self.inputs.options.get_dict(), 'call_link_label': key},
+        }
+        if self.inputs.engine == 'vasp':
+            inputs['potential'] = {symbol: self.inputs.potcars[symbol] for symbol in structure.get_symbols_set()}
+        return self.submit(process, **inputs)
+
+    def make_structure(self, frame: str) -> orm.StructureData:
+        """Return the structure of a frame."""
+        metadata = {'call_link_label': f'structure_{frame}'}
+        return frame_structure(self.ctx.frames, orm.Int(frame_index(frame)), metadata=metadata)
+
+    def inspect(self) -> None:
+        """Measure the first that ended well; add a task for each that failed and may be tried again."""
+        for key in self.ctx.children:
+            if self.child(key) is None:
+                continue
+            if self.is_done(key):
+                self.measure(key)
+            else:
+                self.try_again(key)
+
+    def measure(self, key: str) -> None:
+        """Say once what a single point takes and what is left."""
+        if self.ctx.measured:
+            return
+        self.ctx.measured = True
+        node, left = self.child(key), len(self.ctx.tasks) - len(self.ctx.children) + len(self.running())
+        seconds = (node.mtime - node.ctime).total_seconds()
+        rounds = -(-left // self.inputs.max_in_flight.value)
+        self.report(
+            f'{key} took {duration(seconds)} from launch to label, waiting included; {left} are left: about '
+            f'{duration(rounds * seconds)} with {self.inputs.max_in_flight.value} at a time'
+        )
+
+    def try_again(self, key: str) -> None:
+        """Add the next attempt at a frame, where there is one and the failure is the frame's own."""
+        node, (frame, _, attempt) = self.child(key), key.partition(RETRY)
+        again = f'{frame}{RETRY}{int(attempt or 0) + 1}'
+        if again in self.ctx.tasks or int(attempt or 0) >= self.inputs.retries.value:
+            return
+        if node.exit_status in SYSTEMATIC:
+            self.ctx.stopped = describe(node)
+            return
+        self.report(f'{key} failed: {describe(node)}; trying again')
+        self.ctx.tasks[again] = []
+
+    def results(self) -> ExitCode | None:
+        """Give the labelled frames and the summary; name the frames without a label."""
+        labelled = {
+            key.partition(RETRY)[0]: self.child(key).outputs.dataset for key in self.ctx.children if self.is_done(key)
+        }
+        outputs, node = collect_labels.run_get_node(
+            self.ctx.frames, **labelled, metadata={'call_link_label': 'collect_labels'}
+        )
+        if not node.is_finished_ok:
+            return self.exit_codes.ERROR_LABELS_DO_NOT_MATCH.format(message=node.exit_message)
+        self.out_many(outputs)
+        return self.failure_of(outputs['summary']['failed_frames'], outputs['summary']['n_frames'])
+
+    def failure_of(self, failed: Sequence[int], n_frames: int) -> ExitCode | None:
+        """Return the exit code that names the frames without a label; None where all have one."""
+        if not failed:
+            return None
+        reasons = [f'{index} ({self.reason(index)})' for index in failed[:_MOST_NAMED]]
+        more = len(failed) - len(reasons)
+        words = ', '.join(reasons) + (f' and {more} more, see the output summary' if more else '')
+        if len(failed) == n_frames:
+            return self.exit_codes.ERROR_NO_FRAME_LABELLED.format(failed=words)
+        return self.exit_codes.ERROR_FRAMES_FAILED.format(n_failed=len(failed), n=n_frames, failed=words)
+
+    def reason(self, index: int) -> str:
+        """Return why a frame has no label: how its last attempt ended."""
+        keys = [key for key in self.ctx.children if key.partition(RETRY)[0] == frame_key(index)]
+        return describe(self.child(keys[-1])) if keys else 'not tried'
+
+    def on_terminated(self) -> None:
+        """Empty the scratch folders where asked."""
+        super().on_terminated()
+        if self.inputs.clean_workdir:
+            for node in self.node.called:
+                if isinstance(node, orm.CalcJobNode) and 'remote_folder' in node.outputs:
+                    node.outputs.remote_folder._clean()
+
+    @classmethod
+    def get_parameters(
+        cls, engine: str, protocol: str | None = None, overrides: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the parameters of a protocol, and those of a frame that is tried again.
+
+        :param overrides: of the protocol's ``parameters`` of the engine: INCAR tags, or ``calculator: {args: ...}``.
+        """
+        settings = cls.get_protocol_inputs(protocol)[engine]
+        parameters = merge(settings['parameters'], overrides or {})
+        if engine == 'gpaw':
+            parameters |= gpaw.GETTERS
+        return parameters, merge(parameters, settings['retry_parameters'])
+
+    @classmethod
+    def get_builder_from_protocol(
+        cls,
+        code: orm.AbstractCode,
+        frames: DatasetData | Mapping[str, orm.StructureData | orm.TrajectoryData],
+        *,
+        engine: str,
+        potcars: Mapping[str, PotcarData] | None = None,
+        protocol: str | None = None,
+        overrides: dict[str, Any] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> ProcessBuilder:
+        """Return a builder.
+
+        :param code: VASP, or for GPAW a Python interpreter that has it.
+        :param frames: a dataset, whose labels are replaced, or structures and trajectories by any keys.
+        :param engine: ``vasp`` or ``gpaw``.
+        :param potcars: for VASP, by element.
+        :param overrides: of the protocol file: ``max_in_flight``, ``retries``, ``options``, and by engine
+            ``parameters``, ``retry_parameters``, ``kpoints``.
+        :raises ValueError: where the cells are too different for one mesh of k-points.
+        """
+        inputs = cls.get_protocol_inputs(protocol, overrides)
+        settings = inputs[engine]
+        parameters, retry_parameters = cls.get_parameters(
+            engine, protocol, (overrides or {}).get(engine, {}).get('parameters')
+        )
+        builder = cls.get_builder()
+        builder.engine, builder.code = orm.Str(engine), code
+        builder['dataset' if isinstance(frames, DatasetData) else 'structures'] = frames
+        builder.parameters, builder.retry_parameters = orm.Dict(parameters), orm.Dict(retry_parameters)
+        builder.kpoints = orm.KpointsData()
+        builder.kpoints.set_kpoints_mesh(choose_mesh(settings['kpoints'], cells_of(frames)))
+        builder.potcars = dict(potcars or {})
+        builder.retries, builder.max_in_flight = orm.Int(inputs['retries']), orm.Int(inputs['max_in_flight'])
+        builder.options = orm.Dict(merge(inputs['options'], options or {}))
+        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
+        return builder
+
+
+def cells_of(frames: DatasetData | Mapping[str, orm.StructureData | orm.TrajectoryData]) -> np.ndarray:
+    """Return the cells [n,3,3] of all frames, in Å."""
+    if isinstance(frames, DatasetData):
+        return frames.get_array('cells')
+    cells = [node.get_cells() if isinstance(node, orm.TrajectoryData) else [node.cell] for node in frames.values()]
+    return np.concatenate(cells)
+
+
+def choose_mesh(settings: Mapping[str, Any], cells: np.ndarray) -> list[int]:
+    """Return the Gamma-centred mesh that all frames share, so that their energies can be compared.
+
+    :param settings: ``mesh``, or ``spacing_per_angstrom``, the largest distance of points along the vectors of the
+        mean reciprocal cell (with 2π).
+    :raises ValueError: where a mesh must be chosen for cells of different sizes.
+    """
+    if settings.get('mesh'):
+        return settings['mesh']
+    edges = np.linalg.norm(cells, axis=-1)
+    mean = edges.mean(axis=0)
+    if np.max(np.abs(edges / mean - 1)) > _SAME_CELL_TOLERANCE:
+        raise ValueError(
+            f'the frames have cells of different sizes (edges {edges.min():.1f} to {edges.max():.1f} Å): label those '
+            'of one size at a time, or give one mesh for all (overrides: kpoints.mesh).'
+        )
+    reciprocal = 2 * np.pi * np.linalg.inv(cells.mean(axis=0)).T
+    return [
+        max(1, int(np.ceil(length / settings['spacing_per_angstrom']))) for length in np.linalg.norm(reciprocal, axis=1)
+    ]
+
+
+def cutoff_ev(engine: str, parameters: orm.Dict) -> float:
+    """Return the cut-off energy of the plane waves in eV."""
+    values = parameters.get_dict()
+    if engine == 'gpaw':
+        return values['calculator']['args']['mode']['args']['ecut']
+    return {key.lower(): value for key, value in values.items()}['encut']
+
+
+def estimate_cpu_seconds(natoms: int, mesh: Sequence[int], cutoff: float) -> float:
+    """Return a guess of the CPU time of a single point: as atoms², k-points and cut-off^1.5, from ``REFERENCE``.
+
+    A Gamma-centred mesh is halved by time reversal, all but the points that are their own partners.
+    """
+    own = np.prod([2 if points % 2 == 0 else 1 for points in mesh])
+    kpoints = (np.prod(mesh) + own) / 2
+    scale = (natoms / REFERENCE['atoms']) ** 2 * kpoints / REFERENCE['kpoints']
+    return float(_START_SECONDS + REFERENCE['cpu_seconds'] * scale * (cutoff / REFERENCE['cutoff_ev']) ** 1.5)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration with two digits, in a fitting unit."""
+    for unit, length in (('days', 86400), ('hours', 3600), ('minutes', 60)):
+        if seconds >= 2 * length:
+            return f'{seconds / length:.2g} {unit}'
+    return f'{seconds:.2g} s'

@@ -1,0 +1,116 @@
+"""Frames that go to single points come back in their own order, with the labels where they belong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aiida import orm
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from aiida_mghdiff.calculations.functions.labels import (
+    collect_labels,
+    frame_key,
+    frame_structure,
+    gather_frames,
+    grouped_order,
+)
+from aiida_mghdiff.data.dataset import DatasetData
+
+pytestmark = pytest.mark.usefixtures('aiida_profile')
+
+SYMBOLS = (['H', 'Mg', 'H', 'Mg', 'Mg'], ['Mg', 'Mg', 'H', 'H', 'Mg'], ['Mg', 'Mg', 'Mg', 'Mg', 'H'])
+
+
+def labelled(atoms, energy, forces):
+    """Return the atoms with labels."""
+    results = {'energy': energy, 'free_energy': energy, 'forces': forces, 'stress': np.arange(6) * energy}
+    atoms = atoms.copy()
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
+
+
+@pytest.fixture
+def atoms():
+    """Three frames whose elements are mixed."""
+    rng = np.random.default_rng(5)
+    return [Atoms(symbols, positions=rng.uniform(0, 6, (5, 3)), cell=[6, 7, 8], pbc=True) for symbols in SYMBOLS]
+
+
+@pytest.fixture
+def dataset(atoms):
+    """The frames with labels that are to be replaced, in two groups."""
+    frames = [labelled(frame, -1.0, np.zeros((5, 3))) for frame in atoms]
+    return DatasetData.from_frames(
+        frames, energy_kind='sigma0', labels='mace', groups=[0, 0, 1], group_names=['a', 'b']
+    )
+
+
+def single_point(structure, labels='vasp'):
+    """Return what a single point would: forces that name the atom they are on, by its position."""
+    atoms = structure.get_ase()
+    return DatasetData.from_frames([labelled(atoms, -7.0, 10 * atoms.positions)], energy_kind='free', labels=labels)
+
+
+def test_elements_are_grouped_by_their_first_atom():
+    assert grouped_order(np.array([1, 12, 1, 12, 12])).tolist() == [0, 2, 1, 3, 4]
+    assert grouped_order(np.array([12, 12, 1])).tolist() == [0, 1, 2]
+
+
+def test_labels_return_to_their_atoms(dataset):
+    structures = {index: frame_structure(dataset, orm.Int(index)) for index in (2, 0)}
+    assert [site.kind_name for site in structures[0].sites] == ['H', 'H', 'Mg', 'Mg', 'Mg']
+    parts = {frame_key(index): single_point(structure) for index, structure in structures.items()}
+    outputs = collect_labels(dataset, **parts)
+    result, arrays = outputs['dataset'], dataset.get_arrays()
+    rows = np.r_[0:5, 10:15]
+    assert np.array_equal(result.get_array('positions'), arrays['positions'][rows])
+    assert np.array_equal(result.get_array('numbers'), arrays['numbers'][rows])
+    assert np.allclose(result.get_array('forces'), 10 * arrays['positions'][rows])
+    assert result.get_array('energies').tolist() == [-7.0, -7.0]
+    assert result.get_array('groups').tolist() == [0, 1]
+    attributes = result.base.attributes
+    assert [attributes.get(name) for name in ('labels', 'energy_kind', 'group_names')] == ['vasp', 'free', ['a', 'b']]
+    assert outputs['summary'].get_dict() == {
+        'n_frames': 3,
+        'n_labelled': 2,
+        'failed_frames': [1],
+        'labels': 'vasp',
+    }
+    assert result.creator.process_label == 'collect_labels'
+
+
+def test_nothing_labelled(dataset):
+    outputs = collect_labels(dataset)
+    assert set(outputs) == {'summary'}
+    assert outputs['summary']['failed_frames'] == [0, 1, 2]
+
+
+def test_stand_in_and_vasp_are_never_mixed(dataset):
+    parts = {
+        frame_key(index): single_point(frame_structure(dataset, orm.Int(index)), labels)
+        for index, labels in enumerate(['vasp', 'standin:mace:0123'])
+    }
+    _, node = collect_labels.run_get_node(dataset, **parts)
+    assert node.exit_status == 228
+    assert 'differ in labels: standin:mace:0123, vasp' in node.exit_message
+
+
+def test_a_single_point_of_another_structure(dataset):
+    part = single_point(frame_structure(dataset, orm.Int(2)))
+    _, node = collect_labels.run_get_node(dataset, **{frame_key(0): part})
+    assert node.exit_status == 228
+    assert 'frame 0' in node.exit_message
+
+
+def test_frames_of_structures_and_trajectories(atoms):
+    trajectory = orm.TrajectoryData([orm.StructureData(ase=frame) for frame in (atoms[1], atoms[1])])
+    frames = gather_frames(run=trajectory, alone=orm.StructureData(ase=atoms[0]))
+    assert frames.get_array('natoms').tolist() == [5, 5, 5]
+    assert frames.get_array('groups').tolist() == [0, 1, 1]
+    assert frames.base.attributes.get('group_names') == ['alone', 'run']
+    structure = frame_structure(frames, orm.Int(2))
+    assert np.allclose(structure.get_ase().positions, atoms[1].positions[[0, 1, 4, 2, 3]])
+    outputs = collect_labels(frames, **{frame_key(2): single_point(structure)})
+    assert np.array_equal(outputs['dataset'].get_array('positions'), atoms[1].positions)
+    assert outputs['dataset'].get_array('groups').tolist() == [1]

@@ -1,0 +1,114 @@
+"""The parser of GPAW's single points: labels in full precision, and an exit code for each way to fail."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.common.links import LinkType
+from aiida.plugins import CalculationFactory, ParserFactory
+from ase.build import bulk
+
+ENTRY_POINT = 'mghdiff.gpaw.singlepoint'
+EXIT_CODES = CalculationFactory(ENTRY_POINT).exit_codes
+RESULTS = {
+    'total_energy': -2.25,
+    'potential_energy': -2.5123456789012345,
+    'forces': [[0.1, 0.2, 0.3], [-0.1, -0.2, -0.3]],
+    'stress': [0.01, 0.02, 0.03, 0.04, 0.05, 0.06],
+    'number_of_iterations': 12,
+    'versions': {'gpaw': '22.8.0', 'ase': '3.22.1'},
+}
+TRACEBACK = 'Traceback (most recent call last):\n  File "aiida_script.py", line 12, in <module>\n'
+
+
+@pytest.fixture
+def parse(aiida_profile, aiida_localhost, tmp_path):
+    """Return a function that parses what a job left."""
+
+    def run(results=None, stderr='', scheduler_status=None):
+        node = orm.CalcJobNode(computer=aiida_localhost, process_type=f'aiida.calculations:{ENTRY_POINT}')
+        node.set_options({'output_filename': 'results.json', 'resources': {'num_machines': 1}})
+        node.base.attributes.set('scheduler_stderr', 'stderr.txt')
+        structure = orm.StructureData(ase=bulk('Mg', 'hcp', a=3.2, c=5.19)).store()
+        node.base.links.add_incoming(structure, LinkType.INPUT_CALC, 'structure')
+        if scheduler_status is not None:
+            node.set_exit_status(scheduler_status)
+        node.store()
+        retrieved = orm.FolderData()
+        retrieved.base.repository.put_object_from_bytes(stderr.encode(), 'stderr.txt')
+        retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
+        retrieved.store()
+        if results is not None:
+            (tmp_path / 'results.json').write_text(results)
+        parser = ParserFactory(ENTRY_POINT)(node)
+        return parser.parse(retrieved_temporary_folder=str(tmp_path)), parser.outputs
+
+    return run
+
+
+def test_converged(parse):
+    code, outputs = parse(json.dumps(RESULTS))
+    assert code is None
+    arrays = outputs['dataset'].get_arrays()
+    assert arrays['energies'].tolist() == [RESULTS['potential_energy']]
+    assert np.array_equal(arrays['forces'], RESULTS['forces'])
+    assert np.array_equal(arrays['stresses'], [RESULTS['stress']])
+    attributes = outputs['dataset'].base.attributes
+    assert (attributes.get('labels'), attributes.get('energy_kind')) == ('gpaw', 'free')
+    assert outputs['results'].get_dict() == {
+        'free_energy_ev': RESULTS['potential_energy'],
+        'energy_sigma0_ev': -2.25,
+        'converged': True,
+        'n_electronic_steps': 12,
+        'labels': 'gpaw',
+        'versions': RESULTS['versions'],
+    }
+
+
+@pytest.mark.parametrize(
+    ('stderr', 'name', 'words'),
+    [
+        (f'{TRACEBACK}gpaw.KohnShamConvergenceError: Did not converge!', 'SCF_NOT_CONVERGED', 'Did not converge'),
+        (
+            f'{TRACEBACK}FileNotFoundError: Could not find required PAW dataset file "U.PBE".',
+            'ELEMENT_UNKNOWN',
+            'U.PBE',
+        ),
+        (f"{TRACEBACK}ModuleNotFoundError: No module named 'gpaw'", 'ENGINE_MISSING', 'No module'),
+        (f'{TRACEBACK}numpy.core._exceptions._ArrayMemoryError: Unable to allocate', 'OUT_OF_MEMORY', 'Unable'),
+        (f'{TRACEBACK}TypeError: Unknown keyword argument: "xd"', 'INPUT_REFUSED', 'xd'),
+        (f'{TRACEBACK}AssertionError', 'PROGRAM_CRASHED', 'AssertionError'),
+        ('', 'OUTPUT_MISSING', 'output of the scheduler'),
+        ('slurmstepd: error: node failure\n', 'OUTPUT_MISSING', 'node failure'),
+    ],
+)
+def test_failures(parse, stderr, name, words):
+    code, outputs = parse(stderr=stderr)
+    assert code.status == EXIT_CODES[f'ERROR_{name}'].status
+    assert words in code.message
+    assert not outputs
+
+
+@pytest.mark.parametrize(
+    'results',
+    [
+        '{"potential_energy": -2.5, "forces": [[',
+        json.dumps({key: value for key, value in RESULTS.items() if key != 'stress'}),
+        json.dumps(RESULTS | {'forces': [[0.1, 0.2, 0.3]]}),
+        json.dumps(RESULTS | {'potential_energy': float('nan')}),
+    ],
+)
+def test_damaged_results(parse, results):
+    code, outputs = parse(results)
+    assert code.status == EXIT_CODES['ERROR_OUTPUT_INVALID'].status
+    assert 'dataset' not in outputs
+
+
+@pytest.mark.parametrize('status', [110, 120])
+def test_the_scheduler_knows_better(parse, status):
+    """Killed for memory or time: AiiDA's own exit code of it stays."""
+    code, _ = parse(stderr='Terminated', scheduler_status=status)
+    assert code is None

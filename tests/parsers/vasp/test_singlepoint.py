@@ -1,0 +1,96 @@
+"""The parser of VASP's single points: whose labels they are, and an exit code for each way to fail."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.common.links import LinkType
+from aiida.plugins import CalculationFactory, ParserFactory
+from ase import Atoms
+from ase.units import GPa
+from vasp_files import dft_step, outcar_end, outcar_head
+
+ENTRY_POINT = 'mghdiff.vasp.singlepoint'
+EXIT_CODES = CalculationFactory(ENTRY_POINT).exit_codes
+CELL = np.diag([3.2, 5.5, 5.2])
+POSITIONS = np.array([[0.1, 0.2, 0.3], [1.5, -0.25, 2.0], [1.0, 4.0, 5.3]])
+STEP = {
+    'cell': CELL,
+    'positions': POSITIONS % np.diag(CELL),
+    'forces': np.arange(9).reshape(3, 3) / 10,
+    'stress': [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+    'energy': -8.25,
+    'sigma0': -8.2,
+}
+HEAD = outcar_head(['Mg', 'H'], [2, 1])
+
+
+@pytest.fixture
+def parse(aiida_profile, aiida_localhost, tmp_path):
+    """Return a function that parses what a job left."""
+
+    def run(outcar=None, stdout=''):
+        node = orm.CalcJobNode(computer=aiida_localhost, process_type=f'aiida.calculations:{ENTRY_POINT}')
+        node.set_option('resources', {'num_machines': 1})
+        atoms = Atoms('Mg2H', cell=CELL, positions=POSITIONS, pbc=True)
+        node.base.links.add_incoming(orm.StructureData(ase=atoms).store(), LinkType.INPUT_CALC, 'structure')
+        node.store()
+        retrieved = orm.FolderData()
+        retrieved.base.repository.put_object_from_bytes(stdout.encode(), 'vasp_output')
+        retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
+        retrieved.store()
+        if outcar is not None:
+            (tmp_path / 'OUTCAR').write_text(outcar)
+        parser = ParserFactory(ENTRY_POINT)(node)
+        return parser.parse(retrieved_temporary_folder=str(tmp_path)), parser.outputs
+
+    return run
+
+
+def test_converged(parse):
+    code, outputs = parse(HEAD + dft_step(1, STEP) + outcar_end())
+    assert code is None
+    arrays = outputs['dataset'].get_arrays()
+    assert arrays['energies'].tolist() == [-8.25]
+    assert np.array_equal(arrays['forces'], STEP['forces'])
+    assert np.array_equal(arrays['positions'], POSITIONS)
+    assert np.allclose(arrays['stresses'], -0.1 * GPa * np.array([[1, 2, 3, 5, 6, 4]]))
+    assert outputs['dataset'].base.attributes.get('labels') == 'vasp'
+    assert outputs['results'].get_dict() == {
+        'free_energy_ev': -8.25,
+        'energy_sigma0_ev': -8.2,
+        'converged': True,
+        'labels': 'vasp',
+        'versions': {'vasp': 'vasp.6.4.2 20Jul23 (build) complex'},
+        'max_memory_mb': 470384 / 1024,
+    }
+
+
+def test_a_stand_in_is_named(parse):
+    mark = ' NOT VASP: stand-in, labels chgnet-r2scan\n'
+    head = outcar_head(['Mg', 'H'], [2, 1], version='vasp.6.4.2-standin mghdiff-vasp-standin 0.1', extra=mark)
+    code, outputs = parse(head + dft_step(1, STEP) + outcar_end())
+    assert code is None
+    assert outputs['dataset'].base.attributes.get('labels') == 'standin:chgnet-r2scan'
+    assert outputs['results']['labels'] == 'standin:chgnet-r2scan'
+    assert outputs['results']['versions']['vasp'].startswith('vasp.6.4.2-standin')
+
+
+@pytest.mark.parametrize(
+    ('outcar', 'stdout', 'name', 'words'),
+    [
+        (None, 'srun: error: node failure', 'OUTPUT_MISSING', 'node failure'),
+        (HEAD + dft_step(1, STEP, converged=False) + outcar_end(), '', 'SCF_NOT_CONVERGED', 'NELM'),
+        (HEAD + dft_step(1, STEP), '', 'OUTPUT_INVALID', 'ends without'),
+        (HEAD, '', 'OUTPUT_INVALID', 'ends without'),
+        (HEAD, 'ERROR: tag ENCUTT is unknown', 'PROGRAM_CRASHED', 'ENCUTT'),
+        ('nonsense\n', '', 'OUTPUT_INVALID', 'no OUTCAR'),
+        (HEAD + dft_step(1, STEP | {'positions': POSITIONS[::-1]}) + outcar_end(), '', 'OUTPUT_INVALID', 'has none'),
+    ],
+)
+def test_failures(parse, outcar, stdout, name, words):
+    code, outputs = parse(outcar, stdout)
+    assert code.status == EXIT_CODES[f'ERROR_{name}'].status
+    assert words in code.message
+    assert 'dataset' not in outputs

@@ -1,0 +1,223 @@
+"""Frames are labelled a few at a time; what fails is tried again, named, and never lost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.engine import run_get_node
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.formats.extxyz import read_extxyz
+from aiida_mghdiff.workflows.label import LabelWorkChain, choose_mesh, duration, estimate_cpu_seconds
+
+TITLES = ('paper', 'pbe', 'balanced', 'smoke')
+
+
+def magnesium(shift=0.0):
+    """Return a primitive cell of magnesium, its second atom moved by so many Å, with labels of no worth."""
+    atoms = bulk('Mg', 'hcp', a=3.2, c=5.19)
+    atoms.positions[1, 0] += shift
+    atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((2, 3)))
+    return atoms
+
+
+@pytest.fixture
+def dataset(aiida_profile):
+    """Three frames, labelled by something else."""
+    frames = [magnesium(shift) for shift in (0.0, 0.05, 0.1)]
+    return DatasetData.from_frames(frames, labels='mace', groups=[0, 0, 1], group_names=['a', 'b'])
+
+
+@pytest.fixture
+def build(codes, dataset):
+    """Return a function that makes the inputs of a run with GPAW, some of them changed."""
+
+    def run(frames=dataset, **changes):
+        builder = LabelWorkChain.get_builder_from_protocol(codes['python'], frames, engine='gpaw', protocol='smoke')
+        inputs = builder._inputs(prune=True) | changes
+        return {key: value for key, value in inputs.items() if value is not None}
+
+    return run
+
+
+@pytest.fixture
+def chain(generate_workchain, build):
+    """A run that is set up; nothing is launched."""
+    process = generate_workchain(LabelWorkChain, build())
+    process.setup()
+    return process
+
+
+def finish(chain, key, node):
+    """Let a child of the key have ended."""
+    chain.ctx.children[key] = node
+
+
+# ---- what is refused -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'dataset': None}, 'either as dataset or as structures'),
+        ({'retries': -1}, 'retries = -1: it must be at least 0'),
+        ({'max_in_flight': 0}, 'max_in_flight = 0: it must be at least 1'),
+        ({'max_in_flight': -2}, 'max_in_flight = -2'),
+        ({'engine': 'qe'}, "engine 'qe' is not one of vasp, gpaw"),
+        ({'engine': 'vasp'}, 'parameters lack'),
+        ({'parameters': {}}, 'must be those of a single point'),
+        ({'code': None}, "'code'"),
+    ],
+)
+def test_refuses(generate_workchain, build, changes, message):
+    with pytest.raises(ValueError, match=message):
+        generate_workchain(LabelWorkChain, build(**changes))
+
+
+def test_refuses_frames_given_twice(generate_workchain, build):
+    with pytest.raises(ValueError, match='either as dataset or as structures'):
+        generate_workchain(LabelWorkChain, build(structures={'a': orm.StructureData(ase=magnesium())}))
+
+
+def test_refuses_kpoints_without_a_mesh(generate_workchain, build):
+    kpoints = orm.KpointsData()
+    kpoints.set_kpoints([[0.0, 0.0, 0.0]])
+    with pytest.raises(ValueError, match='kpoints must be a mesh'):
+        generate_workchain(LabelWorkChain, build(kpoints=kpoints))
+
+
+def test_refuses_structures_that_are_not_periodic(generate_workchain, build):
+    atoms = magnesium()
+    atoms.pbc = (True, True, False)
+    with pytest.raises(ValueError, match=r'structures\.slab is not periodic'):
+        generate_workchain(LabelWorkChain, build({'slab': orm.StructureData(ase=atoms)}))
+
+
+def test_refuses_elements_without_potcar(generate_workchain, build):
+    parameters, retry = LabelWorkChain.get_parameters('vasp', 'smoke')
+    with pytest.raises(ValueError, match='potcars has no POTCAR for Mg'):
+        generate_workchain(LabelWorkChain, build(engine='vasp', parameters=parameters, retry_parameters=retry))
+
+
+# ---- protocols and the estimate ------------------------------------------------------------------------------------
+
+
+def test_protocols(data_regression):
+    assert set(LabelWorkChain.get_available_protocols()) == set(TITLES)
+    data_regression.check({name: LabelWorkChain.get_parameters('vasp', name)[0] for name in TITLES})
+
+
+@pytest.mark.parametrize('engine', ['vasp', 'gpaw'])
+@pytest.mark.parametrize('protocol', TITLES)
+def test_a_retry_changes_nothing_that_labels_depend_on(engine, protocol):
+    first, again = LabelWorkChain.get_parameters(engine, protocol)
+    if engine == 'gpaw':
+        first, again = (values['calculator']['args'] for values in (first, again))
+    assert {key for key in again if again[key] != first.get(key)} == (
+        {'algo', 'nelm'} if engine == 'vasp' else {'maxiter', 'mixer'}
+    )
+
+
+def test_mesh():
+    cell = np.array([[6.4, 0, 0], [-3.2, 6.4 * 3**0.5 / 2, 0], [0, 0, 10.38]])
+    assert choose_mesh({'mesh': [4, 4, 3]}, cell[None]) == [4, 4, 3]
+    by_spacing = {'mesh': None, 'spacing_per_angstrom': 0.29}
+    assert choose_mesh(by_spacing, np.stack([cell, 1.02 * cell])) == [4, 4, 3]
+    assert choose_mesh(by_spacing, 2 * cell[None]) == [2, 2, 2]
+    with pytest.raises(ValueError, match='cells of different sizes'):
+        choose_mesh(by_spacing, np.stack([cell, 2 * cell]))
+
+
+def test_estimate():
+    """The reference itself; eight times its atoms at fewer k-points."""
+    assert estimate_cpu_seconds(17, [4, 4, 3], 300.0) == pytest.approx(85, abs=3)
+    assert estimate_cpu_seconds(8 * 17, [2, 2, 1], 300.0) == pytest.approx(82 * 64 * 4 / 26, abs=4)
+    assert [duration(seconds) for seconds in (8.5, 130, 7200, 3e5)] == ['8.5 s', '2.2 minutes', '2 hours', '3.5 days']
+
+
+# ---- the course of a run -------------------------------------------------------------------------------------------
+
+
+def test_says_what_is_ahead_before_the_first(chain):
+    (record,) = orm.Log.collection.get_logs_for(chain.node)
+    assert '3 single points with gpaw: 2 to 2 atoms, k-points 1x1x1, at most 2 at a time' in record.message
+    assert 'of one core in all; a guess' in record.message
+    assert not chain.node.called
+
+
+def test_a_failed_frame_is_tried_again_as_often_as_asked(chain, generate_job_node):
+    finish(chain, 'frame_000001', generate_job_node('mghdiff.gpaw.singlepoint', 430))
+    chain.inspect()
+    chain.inspect()
+    assert list(chain.ctx.tasks) == ['frame_000000', 'frame_000001', 'frame_000002', 'frame_000001_retry_1']
+    assert chain.ready()[-1] == 'frame_000001_retry_1'
+    finish(chain, 'frame_000001_retry_1', generate_job_node('mghdiff.gpaw.singlepoint', 303))
+    chain.inspect()
+    assert len(chain.ctx.tasks) == 4
+
+
+@pytest.mark.parametrize('status', [210, 212, 213])
+def test_stops_launching_where_all_would_fail(chain, generate_job_node, status):
+    finish(chain, 'frame_000000', generate_job_node('mghdiff.gpaw.singlepoint', status))
+    chain.inspect()
+    assert not chain.has_tasks()
+    code = chain.results()
+    assert code.status == chain.exit_codes.ERROR_NO_FRAME_LABELLED.status
+    assert f'[{status}] as made), 1 (not tried), 2 (not tried)' in code.message
+    assert 'dataset' not in chain.outputs
+    assert chain.outputs['summary']['failed_frames'] == [0, 1, 2]
+
+
+def test_the_others_are_given_where_some_failed(chain, dataset, generate_job_node):
+    for index in (0, 2):
+        outputs = {'dataset': dataset.select([index])}
+        finish(chain, f'frame_{index:06d}', generate_job_node('mghdiff.gpaw.singlepoint', 0, outputs))
+    for key in ('frame_000001', 'frame_000001_retry_1'):
+        finish(chain, key, generate_job_node('mghdiff.gpaw.singlepoint', 430))
+        chain.inspect()
+    code = chain.results()
+    assert code.status == chain.exit_codes.ERROR_FRAMES_FAILED.status
+    assert code.message.startswith('1 of 3 frames have no label: 1 (')
+    assert '[430] as made' in code.message
+    assert chain.outputs['dataset'].base.attributes.get('n_configurations') == 2
+    assert chain.outputs['summary']['failed_frames'] == [1]
+
+
+# ---- with GPAW -----------------------------------------------------------------------------------------------------
+
+
+def test_labels_with_gpaw(gpaw, build, dataset):
+    """Two at a time; the first attempts are given too few steps, so that every frame needs its second."""
+    parameters, retry = LabelWorkChain.get_parameters('gpaw', 'smoke', {'calculator': {'args': {'maxiter': 2}}})
+    inputs = build(code=gpaw, parameters=parameters, retry_parameters=retry)
+    outputs, node = run_get_node(LabelWorkChain, **inputs)
+    assert node.is_finished_ok, node.exit_message
+    assert outputs['summary']['failed_frames'] == []
+    labelled = outputs['dataset']
+    assert labelled.base.attributes.get('labels') == 'gpaw'
+    assert np.array_equal(labelled.get_array('positions'), dataset.get_array('positions'))
+    assert labelled.get_array('groups').tolist() == [0, 0, 1]
+    forces = labelled.get_array('forces').reshape(3, 2, 3)
+    assert np.abs(forces[0]).max() < 0.05
+    assert forces[2, 1, 0] < forces[1, 1, 0] - 0.01 < -0.02
+    jobs = [child for child in node.called if isinstance(child, orm.CalcJobNode)]
+    assert sorted(job.exit_status for job in jobs) == [0, 0, 0, 430, 430, 430]
+
+
+@pytest.mark.slow
+def test_reproduces_the_example_data(gpaw, example_data):
+    """One frame of each composition, at the settings that the data were made with."""
+    content = read_extxyz(example_data / 'mgh_pbe.extxyz')
+    formulas = [str(frame.symbols) for frame in content.frames]
+    frames = [content.frames[formulas.index(formula)] for formula in sorted(set(formulas))]
+    known = DatasetData.from_frames(frames, energy_kind='free', labels='gpaw')
+    builder = LabelWorkChain.get_builder_from_protocol(gpaw, known, engine='gpaw', protocol='pbe')
+    outputs, node = run_get_node(builder)
+    assert node.is_finished_ok, node.exit_message
+    differences = {name: outputs['dataset'].get_array(name) - known.get_array(name) for name in known.get_arraynames()}
+    assert np.abs(differences['energies'] / known.get_array('natoms')).max() < 1e-3
+    assert np.abs(differences['forces']).max() < 1e-2
+    assert np.abs(differences['stresses']).max() < 1e-4
