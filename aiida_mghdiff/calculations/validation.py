@@ -27,6 +27,7 @@ def _is_whole(value: Any) -> bool:
 
 IS_NUMBER = Check('a number', _is_number)
 IS_POSITIVE = Check('a positive number', lambda value: _is_number(value) and value > 0)
+IS_NEGATIVE = Check('a negative number', lambda value: _is_number(value) and value < 0)
 IS_NOT_NEGATIVE = Check('a number of at least 0', lambda value: _is_number(value) and value >= 0)
 IS_FRACTION = Check('a number between 0 and 1', lambda value: _is_number(value) and 0 <= value < 1)
 IS_TEMPERATURE = Check('a temperature of at least 1 K', lambda value: _is_number(value) and value >= 1)

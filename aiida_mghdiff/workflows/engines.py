@@ -16,6 +16,8 @@ MD_ENGINES = {
     'mace': (('lammps', 'mghdiff.lammps.md'), ('python', 'mghdiff.ase.md')),
     'chgnet': (('python', 'mghdiff.ase.md'),),
 }
+#: For each architecture the engine that finds its barriers: name of the code.
+NEB_ENGINES = {'mace': 'python', 'chgnet': 'python', 'vasp-mlff': 'vasp'}
 TRAINERS = {'mace': 'mghdiff.mace.train', 'chgnet': 'mghdiff.chgnet.train'}
 
 
@@ -44,6 +46,11 @@ def validate_md_codes(inputs: Mapping[str, Any], _: Any = None) -> str | None:
         except ValueError as error:
             return str(error)
     return None
+
+
+def neb_engine(potential: PotentialData | None) -> str:
+    """Return the name of the code that finds barriers with a potential, or with DFT where there is none."""
+    return 'vasp' if potential is None else NEB_ENGINES[potential.architecture]
 
 
 def trainer(architecture: str) -> type[CalcJob]:

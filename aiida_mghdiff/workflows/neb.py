@@ -6,31 +6,67 @@ from typing import Any
 
 from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain, if_, while_
+from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.ase.neb import AseNebCalculation
 from aiida_mghdiff.calculations.ase.vibrations import AseVibrationsCalculation
-from aiida_mghdiff.calculations.functions.paths import path_endpoints
+from aiida_mghdiff.calculations.functions.paths import INTERPOLATION_SETTINGS, interpolate_path, path_endpoints
 from aiida_mghdiff.calculations.md import elements_message
+from aiida_mghdiff.calculations.vasp.base import potcars_message, symbols_message
+from aiida_mghdiff.calculations.vasp.neb import VaspNebCalculation
+from aiida_mghdiff.calculations.vasp.relax import VaspRelaxCalculation
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.workflows.engines import neb_engine
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge, protocol_inputs
 
 #: Structures of a path whose vibrations are asked, and the imaginary modes that each must have.
 STATIONARY = {'initial': 'initial_relaxed', 'saddle': 'saddle', 'final': 'final_relaxed'}
 
 
+#: Inputs that a search in VASP needs beside those of every search.
+OF_VASP = ('relaxation', 'interpolation', 'displacement_angstrom', 'kpoints')
+
+
 def validate_barrier(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs: elements, or the code."""
-    if not {'potential', 'host', 'path'} <= set(inputs):
+    """Return what is wrong with the inputs: elements, the code, or what one engine needs and another does not."""
+    if not {'host', 'path'} <= set(inputs):
         return None
-    if 'python' not in inputs.get('codes', {}):
-        return 'codes.python is missing: barriers run in ASE; `aiida-mghdiff setup` makes the code.'
     tracer = inputs['path']['tracer_element']
     symbols = [*inputs['host'].get_ase().get_chemical_symbols(), tracer]
-    return elements_message(inputs['potential'], symbols, tracer)
+    engine = neb_engine(inputs.get('potential'))
+    message = _code_message(engine, inputs)
+    if message is None and 'potential' in inputs:
+        message = elements_message(inputs['potential'], symbols, tracer)
+    if message is None and engine == 'vasp':
+        message = _vasp_message(symbols, inputs)
+    return message
+
+
+def _code_message(engine: str, inputs: dict[str, Any]) -> str | None:
+    if engine in inputs.get('codes', {}):
+        return None
+    if 'potential' not in inputs:
+        return 'give a potential, or for DFT potcars and codes.vasp: without a potential barriers run in VASP.'
+    name = 'ASE' if engine == 'python' else 'VASP'
+    return (
+        f'codes.{engine} is missing: barriers of {inputs["potential"].architecture} potentials run in {name}; '
+        '`aiida-mghdiff setup` makes the code.'
+    )
+
+
+def _vasp_message(symbols: list[str], inputs: dict[str, Any]) -> str | None:
+    if missing := [name for name in OF_VASP if name not in inputs]:
+        return f'inputs lack {", ".join(missing)}, which VASP needs: get_builder_from_protocol fills them in.'
+    if 'vibrations' in inputs:
+        return 'vibrations run in ASE: leave them out of a barrier in VASP.'
+    return symbols_message(symbols) or potcars_message(symbols, inputs.get('potcars', {}), 'potcars')
 
 
 class BarrierWorkChain(ProtocolMixin, WorkChain):
-    """Places the tracer on the two sites of a path, relaxes both, and finds the saddle point between them by ciNEB."""
+    """Places the tracer on the two sites of a path, relaxes both, and finds the saddle point between them by ciNEB.
+
+    A mace or chgnet potential runs in ASE, a vasp-mlff one in VASP; without a potential VASP runs DFT.
+    """
 
     _PROTOCOL_FILE = 'neb'
 
@@ -38,11 +74,16 @@ class BarrierWorkChain(ProtocolMixin, WorkChain):
     def define(cls, spec: ProcessSpec) -> None:
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
-        spec.input_namespace('codes', valid_type=orm.AbstractCode, dynamic=True, help='``python``: the engine ASE.')
-        spec.input('potential', valid_type=PotentialData, help='The potential that gives the forces.')
+        spec.input_namespace('codes', valid_type=orm.AbstractCode, dynamic=True, help='``python`` (ASE) or ``vasp``.')
+        spec.input('potential', valid_type=PotentialData, required=False, help='What gives the forces; DFT without.')
         spec.input('host', valid_type=orm.StructureData, help='Supercell of the host, without tracers.')
         spec.input('path', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``tracer_element`` and ``path``.')
         spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete ciNEB parameters.')
+        spec.input('relaxation', valid_type=orm.Dict, required=False, help='VASP: INCAR tags for the end points.')
+        spec.input('interpolation', valid_type=orm.Dict, required=False, help='VASP: settings of interpolate_path.')
+        spec.input('displacement_angstrom', valid_type=orm.Float, required=False, help='VASP: shift of the ends.')
+        spec.input('kpoints', valid_type=orm.KpointsData, required=False, help='VASP: the mesh.')
+        spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='VASP: POTCARs by element.')
         spec.input('vibrations', valid_type=orm.Dict, required=False, help='Parameters of vibrations, where asked.')
         spec.input(
             'options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.'
@@ -51,6 +92,10 @@ class BarrierWorkChain(ProtocolMixin, WorkChain):
         spec.inputs.validator = validate_barrier
         spec.outline(
             cls.setup,
+            if_(cls.runs_in_vasp)(
+                while_(cls.should_relax_ends)(cls.relax_ends, cls.inspect_ends),
+                cls.interpolate,
+            ),
             while_(cls.should_run_neb)(cls.run_neb, cls.inspect_neb),
             if_(cls.wants_vibrations)(cls.run_vibrations, cls.inspect_vibrations),
             cls.results,
@@ -61,17 +106,59 @@ class BarrierWorkChain(ProtocolMixin, WorkChain):
         spec.output_namespace('vibrations', valid_type=orm.Dict, dynamic=True, help='Vibrations at stationary points.')
         spec.exit_code(450, 'ERROR_ENDPOINTS_FAILED', message='The end points cannot be placed: {message}')
         spec.exit_code(451, 'ERROR_NEB_FAILED', message='The ciNEB run failed: {message}')
+        spec.exit_code(453, 'ERROR_ENDS_NOT_RELAXED', message='The end points are no two minima: {message}')
         spec.exit_code(452, 'ERROR_VIBRATIONS_FAILED', message='Vibrations of {name} failed: {message}')
 
     def setup(self) -> ExitCode | None:
         """Place the tracer on the two sites of the path."""
+        shift = {'displacement_angstrom': self.inputs.displacement_angstrom} if self.runs_in_vasp() else {}
         ends, node = path_endpoints.run_get_node(
-            self.inputs.host, self.inputs.path, metadata={'call_link_label': 'endpoints'}
+            self.inputs.host, self.inputs.path, **shift, metadata={'call_link_label': 'endpoints'}
         )
         if not node.is_finished_ok:
             return self.exit_codes.ERROR_ENDPOINTS_FAILED.format(message=node.exit_message)
         self.ctx.inputs = {'initial': ends['initial'], 'final': ends['final']}
+        self.ctx.unrelaxed = list(self.ctx.inputs)
         self.ctx.neb = None
+        return None
+
+    def runs_in_vasp(self) -> bool:
+        """Return whether VASP finds the path; ASE relaxes and interpolates by itself."""
+        return neb_engine(self.inputs.get('potential')) == 'vasp'
+
+    def should_relax_ends(self) -> bool:
+        """Return whether an end point is still to be relaxed, or to be continued after a stop before the wall time."""
+        return bool(self.ctx.unrelaxed)
+
+    def relax_ends(self) -> ToContext:
+        """Launch the relaxations of the end points that are not relaxed yet."""
+        nodes = {}
+        for name in self.ctx.unrelaxed:
+            inputs = self.vasp_inputs(f'relax_{name}') | {'structure': self.ctx.inputs[name]}
+            nodes[name] = self.submit(VaspRelaxCalculation, parameters=self.inputs.relaxation, **inputs)
+        return ToContext(**nodes)
+
+    def inspect_ends(self) -> ExitCode | None:
+        """Continue relaxations that stopped before their wall time; stop at any other failure."""
+        for name in self.ctx.unrelaxed:
+            node = self.ctx[name]
+            if not node.is_finished_ok and not self.can_continue(node, 'structure'):
+                message = f'{name}: {node.exit_message or node.process_state.value}'
+                return self.exit_codes.ERROR_ENDS_NOT_RELAXED.format(message=message)
+            self.ctx.inputs[name] = node.outputs.structure
+        self.ctx.unrelaxed = [name for name in self.ctx.unrelaxed if not self.ctx[name].is_finished_ok]
+        return None
+
+    def interpolate(self) -> ExitCode | None:
+        """Lay images between the relaxed end points."""
+        ends = {name: self.ctx.inputs[name] for name in ('initial', 'final')}
+        path, node = interpolate_path.run_get_node(
+            **ends, settings=self.inputs.interpolation, metadata={'call_link_label': 'interpolate'}
+        )
+        if not node.is_finished_ok:
+            return self.exit_codes.ERROR_ENDS_NOT_RELAXED.format(message=node.exit_message)
+        self.ctx.inputs = {f'{name}_results': self.ctx[name].outputs.results for name in ends}
+        self.ctx.inputs['images'] = path['images']
         return None
 
     def should_run_neb(self) -> bool:
@@ -80,14 +167,27 @@ class BarrierWorkChain(ProtocolMixin, WorkChain):
 
     def run_neb(self) -> ToContext:
         """Launch the ciNEB job."""
+        if self.runs_in_vasp():
+            inputs = self.vasp_inputs('neb') | {'parameters': self.inputs.parameters}
+            return ToContext(neb=self.submit(VaspNebCalculation, **inputs, **self.ctx.inputs))
         return ToContext(neb=self.submit(AseNebCalculation, **self.job_inputs('neb'), **self.ctx.inputs))
 
     def job_inputs(self, label: str) -> dict[str, Any]:
-        """Return the inputs that all jobs on this path share."""
+        """Return the inputs that all jobs of ASE on this path share."""
         return {
             'code': self.inputs.codes['python'],
             'potential': self.inputs.potential,
             'parameters': self.inputs.parameters,
+            'metadata': {'call_link_label': label, 'options': self.inputs.options.get_dict()},
+        }
+
+    def vasp_inputs(self, label: str) -> dict[str, Any]:
+        """Return the inputs that all jobs of VASP on this path share."""
+        force_field = {'force_field': self.inputs.potential} if 'potential' in self.inputs else {}
+        return force_field | {
+            'code': self.inputs.codes['vasp'],
+            'potential': dict(self.inputs.potcars),
+            'kpoints': self.inputs.kpoints,
             'metadata': {'call_link_label': label, 'options': self.inputs.options.get_dict()},
         }
 
@@ -96,11 +196,17 @@ class BarrierWorkChain(ProtocolMixin, WorkChain):
         node = self.ctx.neb
         if node.is_finished_ok:
             return None
-        if node.exit_status == 400 and 'path' in node.outputs:
-            self.report(f'{node.process_label}<{node.pk}> stopped before its wall time; continuing from its images')
-            self.ctx.inputs['restart'] = node.outputs.path
+        if self.can_continue(node, 'path'):
+            self.ctx.inputs['images' if self.runs_in_vasp() else 'restart'] = node.outputs.path
             return None
         return self.exit_codes.ERROR_NEB_FAILED.format(message=node.exit_message or node.process_state.value)
+
+    def can_continue(self, node: orm.CalcJobNode, output: str) -> bool:
+        """Return whether a job stopped before its wall time and left where it stands."""
+        stopped = node.exit_status == 400 and output in node.outputs
+        if stopped:
+            self.report(f'{node.process_label}<{node.pk}> stopped before its wall time; continuing from its {output}')
+        return stopped
 
     def wants_vibrations(self) -> bool:
         """Return whether vibrations are asked."""
@@ -147,34 +253,70 @@ class BarrierWorkChain(ProtocolMixin, WorkChain):
     def get_builder_from_protocol(
         cls,
         codes: dict[str, orm.AbstractCode],
-        potential: PotentialData,
+        potential: PotentialData | None,
         host: orm.StructureData,
         *,
         path: str,
         tracer_element: str = 'H',
         vibrations: bool = False,
+        potcars: dict[str, PotcarData] | None = None,
         protocol: str | None = None,
         overrides: dict[str, Any] | None = None,
         options: dict[str, Any] | None = None,
     ) -> ProcessBuilder:
         """Return a builder.
 
+        :param potential: what gives the forces; None for DFT in VASP.
         :param path: one of the named paths of hcp: ``O-O c``, ``O-O ab``, ``O-T``, ``T-T``.
         :param vibrations: whether vibrations at the minima and the saddle point are asked.
-        :param overrides: of the protocol file: ``parameters``, ``vibrations``, ``options``, ``clean_workdir``.
+        :param potcars: POTCARs by element, for VASP.
+        :param overrides: of the protocol: ``parameters``, ``vasp``, ``vibrations``, ``options``, ``clean_workdir``.
         """
         overrides = overrides or {}
         inputs = cls.get_protocol_inputs(protocol, overrides)
-        dtype = {'dtype': 'float32'} if potential.architecture == 'chgnet' else {}
+        dtype = {'dtype': 'float32'} if potential is not None and potential.architecture == 'chgnet' else {}
         builder = cls.get_builder()
         builder.codes = codes
-        builder.potential = potential
         builder.host = host
         builder.path = orm.Dict({'tracer_element': tracer_element, 'path': path})
         builder.parameters = orm.Dict(inputs['parameters'] | dtype)
         builder.options = orm.Dict(merge(inputs['options'], options or {}))
         builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
+        if potential is not None:
+            builder.potential = potential
+        if neb_engine(potential) == 'vasp':
+            builder.potcars = potcars or {}
+            for name, node in vasp_inputs_of_protocol(inputs, potential).items():
+                setattr(builder, name, node)
         if vibrations:
             own = protocol_inputs('vibrations', protocol, inputs['vibrations'])
             builder.vibrations = orm.Dict(own['parameters'] | dtype | {'tracer_element': tracer_element})
         return builder
+
+
+def vasp_inputs_of_protocol(inputs: dict[str, Any], potential: PotentialData | None) -> dict[str, orm.Data]:
+    """Return the inputs of a search in VASP: the settings of the protocol in VASP's words.
+
+    :param inputs: of the protocol; ``vasp`` adds to ``parameters``, which every engine shares, what only VASP has.
+    """
+    settings, vasp = inputs['parameters'], inputs['vasp']
+    method = vasp['dft' if potential is None else 'force_field']
+    relaxation = {
+        'ediffg': -settings['endpoint_tolerance_ev_per_angstrom'],
+        'nsw': settings['endpoint_max_steps'],
+    }
+    band = {
+        'images': settings['n_images'],
+        'lclimb': settings['climb'],
+        'ediffg': -settings['force_tolerance_ev_per_angstrom'],
+        'nsw': settings['max_steps'],
+    }
+    kpoints = orm.KpointsData()
+    kpoints.set_kpoints_mesh(method['mesh'])
+    return {
+        'relaxation': orm.Dict(method['parameters'] | vasp['relaxation'] | relaxation),
+        'parameters': orm.Dict(method['parameters'] | vasp['band'] | band),
+        'interpolation': orm.Dict({name: settings[name] for name in INTERPOLATION_SETTINGS}),
+        'displacement_angstrom': orm.Float(settings['endpoint_displacement_angstrom']),
+        'kpoints': kpoints,
+    }

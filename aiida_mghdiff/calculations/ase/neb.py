@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 
 from aiida_mghdiff.calculations.ase.md import architecture_message
+from aiida_mghdiff.calculations.functions.paths import ends_message
 from aiida_mghdiff.calculations.program import ProgramCalculation, structure_content
 from aiida_mghdiff.calculations.validation import (
     IS_BOOL,
@@ -47,20 +47,10 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
     return (
         complete_message(parameters, KEYS)
         or architecture_message(inputs['potential'], parameters['dtype'])
-        or ends_message(inputs['initial'], inputs['final'])
+        or ends_message(inputs['initial'].get_ase(), inputs['final'].get_ase())
         or symbols_message(inputs['potential'], inputs['initial'])
         or _restart_message(inputs.get('restart'), parameters['n_images'])
     )
-
-
-def ends_message(initial: orm.StructureData, final: orm.StructureData) -> str | None:
-    """Return why two structures cannot be the ends of a path."""
-    first, last = initial.get_ase(), final.get_ase()
-    if first.get_chemical_symbols() != last.get_chemical_symbols():
-        return 'initial and final must have the same atoms in the same order.'
-    if not np.allclose(first.cell, last.cell, atol=1e-6):
-        return 'initial and final must have the same cell.'
-    return None
 
 
 def symbols_message(potential: PotentialData, structure: orm.StructureData) -> str | None:

@@ -39,6 +39,10 @@ class MismatchError(ValueError):
     """Nodes that do not belong together."""
 
 
+class EndsError(ValueError):
+    """End points between which there is no path."""
+
+
 REFUSALS: dict[type[ValueError], tuple[int, str, str]] = {
     SettingsError: (220, 'SETTINGS_INVALID', 'The settings are incomplete or wrong: {message}'),
     NotFiniteError: (221, 'NOT_FINITE', 'An input holds numbers that are not finite: {message}'),
@@ -49,6 +53,7 @@ REFUSALS: dict[type[ValueError], tuple[int, str, str]] = {
     SegmentsError: (226, 'SEGMENTS_DO_NOT_JOIN', 'The segments do not make up whole runs: {message}'),
     TooFewTemperaturesError: (227, 'TOO_FEW_TEMPERATURES', 'There is no line to fit: {message}'),
     MismatchError: (228, 'NODES_DO_NOT_MATCH', 'The inputs do not belong together: {message}'),
+    EndsError: (229, 'ENDS_COINCIDE', 'There is no path between the end points: {message}'),
     FormatError: (230, 'FILE_REFUSED', 'The file cannot be read: {message}'),
     SplitError: (231, 'SPLIT_IMPOSSIBLE', 'The dataset cannot be split as asked: {message}'),
 }

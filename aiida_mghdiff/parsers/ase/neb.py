@@ -9,8 +9,8 @@ import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode
 from ase import Atoms
-from ase.data import chemical_symbols
 
+from aiida_mghdiff.calculations.functions.paths import make_trajectory
 from aiida_mghdiff.parsers.program import ProgramParser
 
 
@@ -32,15 +32,7 @@ class AseNebParser(ProgramParser):
 
 def make_path(path: dict[str, np.ndarray], results: dict[str, Any]) -> orm.TrajectoryData:
     """Return the images, with the arrays ``energies_ev``, ``forces_ev_per_angstrom``, ``coordinate_angstrom``."""
-    images = len(path['positions'])
-    node = orm.TrajectoryData()
-    node.set_trajectory(
-        symbols=[chemical_symbols[number] for number in path['numbers']],
-        positions=path['positions'],
-        stepids=np.arange(images),
-        cells=np.repeat(path['cell'][None], images, axis=0),
-        pbc=[True, True, True],
-    )
+    node = make_trajectory(Atoms(path['numbers'], cell=path['cell']), path['positions'])
     node.set_array('energies_ev', np.array(results['energies_ev'], dtype=float))
     node.set_array('forces_ev_per_angstrom', path['forces'])
     node.set_array('coordinate_angstrom', np.array(results['reaction_coordinate_angstrom'], dtype=float))

@@ -23,6 +23,7 @@ FUNCTIONS = [
     diffusion.diffusion_coefficient,
     metrics.error_metrics,
     paths.path_endpoints,
+    paths.interpolate_path,
     starts.select_starts,
     supercell.build_hcp,
     supercell.build_supercell,

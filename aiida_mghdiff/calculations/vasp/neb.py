@@ -1,0 +1,153 @@
+"""Climbing-image nudged elastic band in VASP with the VTST code, at a fixed cell.
+
+Henkelman, Uberuaga, Jónsson, J. Chem. Phys. 113, 9901 (2000), doi:10.1063/1.1329672. VASP computes the images between
+the end points alone: the energies of the end points come from relaxations with the same method, as their ``results``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiida import orm
+from aiida.common.datastructures import CalcInfo
+from aiida.common.folders import Folder
+from aiida.engine import CalcJobProcessSpec
+from ase import Atoms
+
+from aiida_mghdiff.calculations.validation import IS_BOOL, IS_COUNT, IS_NEGATIVE, one_of
+from aiida_mghdiff.calculations.vasp.base import STDOUT, poscar_text
+from aiida_mghdiff.calculations.vasp.ionic import (
+    FORCE_FIELD_FILE,
+    TAGS,
+    IonicCalculation,
+    evaluator,
+    system_message,
+    tags_message,
+)
+
+#: Tags of the band. A negative SPRING turns nudging on; IBRION = 3 with POTIM = 0 leaves the ions to VTST's optimizers,
+#: of which IOPT chooses one: VASP's own conjugate gradients (IBRION = 2) need an energy that a band does not have.
+BAND_TAGS = TAGS | {
+    'images': IS_COUNT,
+    'spring': IS_NEGATIVE,
+    'lclimb': IS_BOOL,
+    'ichain': one_of(0),
+    'ibrion': one_of(3),
+    'potim': one_of(0),
+    'iopt': one_of(1, 2, 3, 4, 7),
+}
+
+
+def validate_band(inputs: dict[str, Any], _: Any = None) -> str | None:
+    """Return what is wrong with the inputs, in one sentence."""
+    if not {'parameters', 'images', 'initial_results', 'final_results'} <= set(inputs):
+        return None
+    parameters = inputs['parameters'].get_dict()
+    return (
+        tags_message(parameters, BAND_TAGS)
+        or _images_message(inputs['images'], parameters['images'])
+        or system_message(image_atoms(inputs['images'], 0), inputs)
+        or _ranks_message(inputs.get('metadata', {}).get('options', {}), parameters['images'])
+        or _end_message('initial_results', inputs, parameters)
+        or _end_message('final_results', inputs, parameters)
+    )
+
+
+def _images_message(images: orm.TrajectoryData, n_images: int) -> str | None:
+    if images.numsteps != n_images + 2:
+        return f'images has {images.numsteps} structures, end points included: images = {n_images} asks {n_images + 2}.'
+    return None
+
+
+def _ranks_message(options: Mapping[str, Any], n_images: int) -> str | None:
+    """Return why the ranks of MPI cannot be shared out: each image gets as many."""
+    resources = options.get('resources', {})
+    ranks = resources.get('tot_num_mpiprocs') or (
+        resources.get('num_machines', 1) * resources.get('num_mpiprocs_per_machine', 0)
+    )
+    if options.get('withmpi') and ranks % n_images:
+        return f'{ranks} MPI ranks cannot be shared by {n_images} images: ask for a multiple of {n_images}.'
+    return None
+
+
+def _end_message(name: str, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> str | None:
+    """Return why the results of a relaxation cannot give the energy of an end point of this band."""
+    results = inputs[name].get_dict()
+    if missing := {'free_energy_ev', 'max_force_ev_per_angstrom', 'evaluator', 'labels'} - set(results):
+        return f'{name} lacks {", ".join(sorted(missing))}: give the results of mghdiff.vasp.relax.'
+    if results['max_force_ev_per_angstrom'] > -parameters['ediffg']:
+        return (
+            f'{name}: forces of {results["max_force_ev_per_angstrom"]:.3f} eV/Å are above ediffg = '
+            f'{parameters["ediffg"]:g} of the band: relax the end point further.'
+        )
+    if results['evaluator'] != evaluator(inputs):
+        return f'{name} is of {results["evaluator"]}, the band of {evaluator(inputs)}: their energies do not compare.'
+    return None
+
+
+def image_atoms(images: orm.TrajectoryData, index: int) -> Atoms:
+    """Return one image of a path."""
+    return Atoms(images.symbols, images.get_positions()[index], cell=images.get_cells()[index], pbc=True)
+
+
+def image_folder(index: int) -> str:
+    """Return the folder of an image: ``00`` is the initial end point."""
+    return f'{index:02d}'
+
+
+class VaspNebCalculation(IonicCalculation):
+    """Finds the minimum-energy path between two relaxed end points, with DFT or with a learned force field."""
+
+    CACHE_VERSION = 1
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define ports and exit codes."""
+        super().define(spec)
+        spec.input(
+            'images',
+            valid_type=orm.TrajectoryData,
+            help='Where the search starts, end points included: interpolated images, or the path of a run to continue.',
+        )
+        spec.input('initial_results', valid_type=orm.Dict, help='Results of the relaxation of the first end point.')
+        spec.input('final_results', valid_type=orm.Dict, help='Results of the relaxation of the last end point.')
+        spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.vasp.neb'
+        spec.inputs.validator = validate_band
+        spec.output('path', valid_type=orm.TrajectoryData, required=False, help='Images, end points included.')
+        spec.output('saddle', valid_type=orm.StructureData, required=False, help='The image of highest energy.')
+        spec.exit_code(
+            240,
+            'ERROR_VTST_MISSING',
+            message='The VASP of this code was built without VTST, which {tags} need: {message}',
+        )
+        spec.exit_code(
+            241, 'ERROR_ENDS_OF_OTHER_LABELS', message='The end points cannot be compared with the images: {message}'
+        )
+        spec.exit_code(510, 'ERROR_NEB_NOT_CONVERGED', message='The path did not converge: {message}')
+
+    @property
+    def n_images(self) -> int:
+        """Return the number of images between the end points."""
+        return self.inputs.images.numsteps - 2
+
+    def first_atoms(self) -> Atoms:
+        """Return the first end point."""
+        return image_atoms(self.inputs.images, 0)
+
+    def prepare_for_submission(self, folder: Folder) -> CalcInfo:
+        """Write a folder for each image."""
+        calcinfo = super().prepare_for_submission(folder)
+        for index in range(self.n_images + 2):
+            with folder.get_subfolder(image_folder(index), create=True).open('POSCAR', 'w') as handle:
+                handle.write(poscar_text(image_atoms(self.inputs.images, index), None))
+        inner = [image_folder(index) for index in range(1, self.n_images + 1)]
+        calcinfo.retrieve_temporary_list = [
+            (f'{image}/{name}', '.', 2) for image in inner for name in self._TEMPORARY_FILES
+        ]
+        calcinfo.retrieve_list = [STDOUT, *((f'{image}/OSZICAR', '.', 2) for image in inner)]
+        if 'force_field' in self.inputs:
+            # VASP's manual does not say whether an image reads the one above or its own
+            force_field = self.inputs.force_field
+            calcinfo.local_copy_list += [force_field.copy_entry(f'{image}/{FORCE_FIELD_FILE}') for image in inner]
+        return calcinfo

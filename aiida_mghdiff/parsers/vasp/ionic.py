@@ -1,0 +1,131 @@
+"""What the parsers of relaxations and elastic bands in VASP share."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from aiida.engine import CalcJob, ExitCode
+from aiida.parsers.parser import Parser
+from ase.geometry import find_mic
+
+from aiida_mghdiff.calculations.vasp.base import STDOUT
+from aiida_mghdiff.formats.convergence import read_convergence
+from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
+from aiida_mghdiff.formats.poscar import read_poscar
+
+_NO_MEMORY = re.compile(r'bad_alloc|out of memory|oom-kill|insufficient virtual memory|MemoryError', re.IGNORECASE)
+#: OUTCAR has five decimals of a position: CONTCAR is of the same step where it differs by less (Å).
+_SAME_POSITION = 1e-4
+
+
+@dataclass
+class IonicRun:
+    """The relaxation of one structure: what its OUTCAR tells.
+
+    ``steps`` are the last two of ``n_steps``: the images of a band that was cut may be one step apart.
+    """
+
+    folder: Path
+    steps: list[OutcarStep]
+    n_steps: int
+    version: str
+    vtst: str | None
+    labels: str
+    finished: bool
+    truncated: str | None
+    converged: bool
+    band_forces: list[float]
+
+    def step(self, number: int) -> OutcarStep:
+        """Return a step, counted from 1: the last one or that before it."""
+        return self.steps[number - self.n_steps - 1]
+
+    def positions(self, number: int, reference: np.ndarray) -> np.ndarray:
+        """Return the positions [n,3] in Å of a step, with the digits of CONTCAR where it is of that step.
+
+        :param reference: positions [n,3] in Å of the same atoms; the periodic images next to these are given.
+        """
+        step = self.step(number)
+        positions = step.positions + self._missing_digits(step)
+        return reference + find_mic(positions - reference, step.cell, pbc=True)[0]
+
+    def _missing_digits(self, step: OutcarStep) -> np.ndarray:
+        try:
+            exact = read_poscar(self.folder / 'CONTCAR').positions
+        except (OSError, FormatError):
+            return np.zeros_like(step.positions)
+        digits = find_mic(exact - step.positions, step.cell, pbc=True)[0]
+        return digits if np.abs(digits).max() < _SAME_POSITION else np.zeros_like(digits)
+
+
+def read_ionic_run(folder: Path, is_dft: bool) -> IonicRun:
+    """Read the OUTCAR of a folder, as far as it is whole.
+
+    :param is_dft: whether DFT gave energies and forces, or a force field.
+    :raises FormatError: for an OUTCAR that is not one.
+    :raises FileNotFoundError: for a folder without one.
+    """
+    path = folder / 'OUTCAR'
+    reader, last, n_steps = OutcarReader(path), deque(maxlen=2), 0
+    for step in reader:
+        if step.is_dft == is_dft:
+            last.append(step)
+            n_steps += 1
+    convergence = read_convergence(path)
+    return IonicRun(
+        folder=folder,
+        steps=list(last),
+        n_steps=n_steps,
+        version=reader.version,
+        vtst=reader.vtst,
+        labels=f'standin:{reader.standin}' if reader.standin else 'vasp',
+        finished=reader.finished,
+        truncated=reader.truncated,
+        converged=convergence.reached,
+        band_forces=convergence.max_forces,
+    )
+
+
+def versions(run: IonicRun) -> dict[str, str]:
+    """Return the versions that a run printed."""
+    return {'vasp': run.version} | ({} if run.vtst is None else {'vtst': run.vtst})
+
+
+def largest(vectors: np.ndarray) -> float:
+    """Return the length of the longest of vectors [n,3]."""
+    return float(np.linalg.norm(vectors, axis=1).max())
+
+
+class IonicParser(Parser):
+    """Base of the parsers of jobs that move ions."""
+
+    CACHE_VERSION = 1
+
+    @property
+    def is_dft(self) -> bool:
+        """Return whether DFT gave energies and forces."""
+        return 'force_field' not in self.node.inputs
+
+    def unfinished(self, where: str) -> ExitCode:
+        """Return the exit code of a VASP that was cut; one that STOPCAR ended in time has finished.
+
+        :param where: what is missing, in words without a full stop.
+        """
+        if self.node.exit_status == CalcJob.exit_codes.ERROR_SCHEDULER_OUT_OF_WALLTIME.status:
+            return self.exit_codes.ERROR_OUT_OF_WALLTIME
+        said = self._said()
+        if match := _NO_MEMORY.search(said):
+            return self.exit_codes.ERROR_OUT_OF_MEMORY.format(message=match[0])
+        last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), '')
+        return self.exit_codes.ERROR_OUTPUT_TRUNCATED.format(message=f"{where}; VASP's last words: {last or 'none'}.")
+
+    def _said(self) -> str:
+        """Return the standard output of VASP and what the scheduler adds to it."""
+        repository = self.retrieved.base.repository
+        said = repository.get_object_content(STDOUT) if STDOUT in repository.list_object_names() else ''
+        return said + (self.node.get_scheduler_stderr() or '')

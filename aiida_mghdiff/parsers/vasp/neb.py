@@ -1,0 +1,130 @@
+"""Parser of nudged elastic bands in VASP.
+
+VASP writes one OUTCAR an image between the end points, and none for these: their energies are those of the relaxations
+that the job was given. All energies are free energies, of which VASP's forces are the gradient.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.engine import ExitCode
+from ase import Atoms
+
+from aiida_mghdiff.calculations.vasp.ionic import evaluator
+from aiida_mghdiff.calculations.vasp.neb import image_atoms, image_folder
+from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.parsers.ase.neb import make_path
+from aiida_mghdiff.parsers.vasp.ionic import IonicParser, IonicRun, read_ionic_run, versions
+
+
+class VaspNebParser(IonicParser):
+    """Gives the path and its highest image at the last step that all images have, also of a search that ended early."""
+
+    def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
+        """Emit the outputs; return the exit code of what went wrong."""
+        files = Path(retrieved_temporary_folder or '')
+        folders = [image_folder(index) for index in range(1, self.node.inputs.images.numsteps - 1)]
+        if missing := [name for name in folders if not (files / name / 'OUTCAR').is_file()]:
+            message = ', '.join(f'{name}/OUTCAR' for name in missing)
+            return self.exit_codes.ERROR_OUTPUT_MISSING.format(message=message)
+        try:
+            runs = [read_ionic_run(files / name, self.is_dft) for name in folders]
+        except FormatError as error:
+            return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=str(error))
+        return self._outcome_before_steps(runs) or self._outcome(runs, self._emit(runs))
+
+    def _outcome_before_steps(self, runs: list[IonicRun]) -> ExitCode | None:
+        """Return the exit code of runs whose steps do not make a band."""
+        if any(run.vtst is None and run.n_steps for run in runs):
+            tags = ', '.join(tag.upper() for tag in ('iopt', 'ichain', 'lclimb') if tag in self.node.inputs.parameters)
+            message = f'OUTCAR of {runs[0].version} has no line VTST. Take a code that has it.'
+            return self.exit_codes.ERROR_VTST_MISSING.format(tags=tags, message=message)
+        counts = [run.n_steps for run in runs]
+        if min(counts) == 0 or max(counts) - min(counts) > 1:
+            return self.unfinished(f'the images have {", ".join(map(str, counts))} whole steps; {_end_of(runs)}')
+        return None
+
+    def _emit(self, runs: list[IonicRun]) -> dict[str, Any]:
+        """Emit path, saddle point and results; return the results."""
+        step = min(run.n_steps for run in runs)
+        atoms, start = image_atoms(self.node.inputs.images, 0), self.node.inputs.images.get_positions()
+        inner = [run.positions(step, reference) for run, reference in zip(runs, start[1:-1], strict=True)]
+        unknown = np.full_like(start[0], np.nan)
+        path = {
+            'numbers': atoms.numbers,
+            'cell': atoms.cell.array,
+            'positions': np.stack([start[0], *inner, start[-1]]),
+            'forces': np.stack([unknown, *(run.step(step).forces for run in runs), unknown]),
+        }
+        results = self._energies(runs, step) | _coordinate(path['positions']) | self._convergence(runs, step)
+        saddle = Atoms(atoms.numbers, path['positions'][results['saddle_image']], cell=atoms.cell, pbc=True)
+        self.out('path', make_path(path, results))
+        self.out('saddle', orm.StructureData(ase=saddle))
+        self.out('results', orm.Dict(results))
+        return results
+
+    def _energies(self, runs: list[IonicRun], step: int) -> dict[str, Any]:
+        ends = [self.node.inputs[name]['free_energy_ev'] for name in ('initial_results', 'final_results')]
+        energies = np.array([ends[0], *(run.step(step).energy for run in runs), ends[1]])
+        return {
+            'forward_barrier_ev': float(energies.max() - energies[0]),
+            'reverse_barrier_ev': float(energies.max() - energies[-1]),
+            'reaction_energy_ev': float(energies[-1] - energies[0]),
+            'energies_ev': energies.tolist(),
+            'saddle_image': int(np.argmax(energies)),
+        }
+
+    def _convergence(self, runs: list[IonicRun], step: int) -> dict[str, Any]:
+        inputs = self.node.inputs
+        return {
+            'converged': all(run.converged for run in runs),
+            'max_force_ev_per_angstrom': max(run.band_forces[step - 1] for run in runs),
+            'n_steps': step,
+            'initial_displacement_angstrom': inputs.initial_results['largest_displacement_angstrom'],
+            'final_displacement_angstrom': inputs.final_results['largest_displacement_angstrom'],
+            'dtype': 'float64',
+            'evaluator': evaluator(inputs),
+            'labels': runs[0].labels,
+            'versions': versions(runs[0]),
+        }
+
+    def _outcome(self, runs: list[IonicRun], results: dict[str, Any]) -> ExitCode | None:
+        """Return the exit code of a band that is not as asked."""
+        for name in ('initial_results', 'final_results'):
+            if (labels := self.node.inputs[name]['labels']) != results['labels']:
+                return self.exit_codes.ERROR_ENDS_OF_OTHER_LABELS.format(
+                    message=f'{name} has the labels {labels}, the images {results["labels"]}.'
+                )
+        if not all(run.finished for run in runs):
+            return self.unfinished(f'the path of step {results["n_steps"]} is kept; {_end_of(runs)}')
+        if unsettled := [image for image, run in enumerate(runs, 1) if run.steps[-1].scf_converged is False]:
+            message = f'at the last step of image {", ".join(map(str, unsettled))}.'
+            return self.exit_codes.ERROR_SCF_NOT_CONVERGED.format(message=message)
+        if not results['converged'] and results['n_steps'] < self.node.inputs.parameters['nsw']:
+            return self.exit_codes.ERROR_OUT_OF_WALLTIME
+        if not results['converged']:
+            return self.exit_codes.ERROR_NEB_NOT_CONVERGED.format(
+                message=f'forces of {results["max_force_ev_per_angstrom"]:.3f} eV/Å after {results["n_steps"]} steps; '
+                f'ediffg = {self.node.inputs.parameters["ediffg"]:g}. Continue from its path, or raise nsw.'
+            )
+        return None
+
+
+def _end_of(runs: list[IonicRun]) -> str:
+    """Return where the first file that was cut ends."""
+    return next((run.truncated for run in runs if run.truncated), 'no file tells its end')
+
+
+def _coordinate(positions: np.ndarray) -> dict[str, Any]:
+    """Return how far along the path each image is, in the space of all coordinates."""
+    steps = [np.linalg.norm(after - before) for before, after in pairwise(positions)]
+    coordinate = np.concatenate([[0.0], np.cumsum(steps)])
+    return {
+        'reaction_coordinate_angstrom': coordinate.tolist(),
+        'path_length_angstrom': float(coordinate[-1]),
+    }

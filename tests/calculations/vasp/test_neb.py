@@ -1,0 +1,150 @@
+"""Elastic bands in VASP: the files of the job, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from aiida import orm
+from aiida.common.folders import SandboxFolder
+from aiida.engine.utils import instantiate_process
+from aiida.manage import get_manager
+from vasp_runs import end_results, hydride, make_force_field, straight_path, vasp_inputs
+
+from aiida_mghdiff.calculations.vasp.neb import VaspNebCalculation, validate_band
+from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
+from aiida_mghdiff.formats.poscar import read_poscar
+
+
+def tags(protocol='smoke', **changes):
+    return orm.Dict(vasp_inputs(protocol)['parameters'].get_dict() | changes)
+
+
+@pytest.fixture
+def inputs(aiida_profile, aiida_code_installed):
+    """Inputs of a band of one image."""
+    potcars = placeholder_potcars(['Mg', 'H'])
+    return {
+        'code': aiida_code_installed(default_calc_job_plugin='mghdiff.vasp.neb', filepath_executable='/bin/true'),
+        'parameters': tags(),
+        'kpoints': vasp_inputs()['kpoints'],
+        'potential': potcars,
+        'images': straight_path(hydride(), 1),
+        'initial_results': end_results(),
+        'final_results': end_results(-25.8),
+        'metadata': {'options': {'max_wallclock_seconds': 3600}},
+    }
+
+
+def content(folder, name):
+    return Path(folder.get_abs_path(name)).read_text()
+
+
+def prepare(inputs, folder):
+    process = instantiate_process(get_manager().get_runner(), VaspNebCalculation, **inputs)
+    return process.prepare_for_submission(folder)
+
+
+def test_files(inputs):
+    with SandboxFolder() as folder:
+        calcinfo = prepare(inputs, folder)
+        assert {'INCAR', 'KPOINTS', 'POSCAR', 'POTCAR', '00', '01', '02'} == set(folder.get_content_list())
+        for index, image in enumerate(inputs['images'].get_positions()):
+            poscar = read_poscar(folder.get_abs_path(f'0{index}/POSCAR'))
+            assert poscar.symbols == ['Mg', 'H']
+            assert poscar.positions == pytest.approx(image, abs=1e-13)
+        assert 'Mg_standin' in content(folder, 'POTCAR')
+    assert calcinfo.provenance_exclude_list == ['POTCAR']
+    assert calcinfo.retrieve_temporary_list == [('01/OUTCAR', '.', 2), ('01/CONTCAR', '.', 2)]
+    assert calcinfo.local_copy_list == []
+    assert 'sleep 3420' in calcinfo.prepend_text
+
+
+@pytest.mark.parametrize('protocol', ['paper', 'balanced', 'demo', 'smoke'])
+def test_incar(inputs, protocol, file_regression):
+    parameters = tags(protocol)
+    with SandboxFolder() as folder:
+        prepare(inputs | {'parameters': parameters, 'images': straight_path(hydride(), parameters['images'])}, folder)
+        file_regression.check(content(folder, 'INCAR'), extension='.INCAR')
+
+
+def test_force_field(inputs, tmp_path, file_regression):
+    force_field = make_force_field(tmp_path).store()
+    ends = {name: end_results(evaluator=f'vasp-mlff {force_field.base.attributes.get("sha256")[:12]}') for name in ENDS}
+    parameters = vasp_inputs('paper', force_field)['parameters']
+    images = straight_path(hydride(), parameters['images'])
+    with SandboxFolder() as folder:
+        calcinfo = prepare(
+            inputs | ends | {'force_field': force_field, 'parameters': parameters, 'images': images}, folder
+        )
+        file_regression.check(content(folder, 'INCAR'), extension='.INCAR')
+    targets = [target for uuid, _, target in calcinfo.local_copy_list if uuid == force_field.uuid]
+    assert targets == ['ML_FF', *(f'{index:02d}/ML_FF' for index in range(1, 11))]
+
+
+def test_dry_run_has_no_potcar(inputs):
+    inputs['metadata'] = {'dry_run': True, 'store_provenance': False}
+    with SandboxFolder() as folder:
+        prepare(inputs, folder)
+        text = content(folder, 'POTCAR')
+    assert text.startswith('STANDIN Mg_standin placeholder  sha512 ')
+    assert 'VRHFIN' not in text
+
+
+ENDS = ('initial_results', 'final_results')
+
+
+def test_refuses_tags(inputs):
+    assert validate_band(inputs) is None
+
+    def message(**changes):
+        return validate_band(inputs | {'parameters': tags(**changes)})
+
+    assert 'ibrion = 2 is not one of 3' in message(ibrion=2)
+    assert 'ediffg = 0.01 is not a negative number' in message(ediffg=0.01)
+    assert 'LCLIMB in lower case' in message(LCLIMB=True)
+    assert 'ml_mode cannot be given' in message(ml_mode='run')
+    assert 'images = 3 asks 5' in message(images=3)
+    parameters = inputs['parameters'].get_dict()
+    del parameters['iopt']
+    assert 'lack iopt' in validate_band(inputs | {'parameters': orm.Dict(parameters)})
+
+
+def test_refuses_systems(inputs, tmp_path):
+    potcars = inputs['potential']
+    assert 'potential has no POTCAR for H' in validate_band(inputs | {'potential': {'Mg': potcars['Mg']}})
+    ends = hydride()
+    mixed = [atoms[[0, 16, *range(1, 16)]] for atoms in ends]
+    assert 'species are not grouped' in validate_band(inputs | {'images': straight_path(mixed, 1)})
+    assert 'knows Mg, not H' in validate_band(inputs | {'force_field': make_force_field(tmp_path, ('Mg',))})
+
+
+def test_refuses_force_field_of_another_engine(inputs, tiny_potential):
+    assert 'force_field is a mace potential' in validate_band(inputs | {'force_field': tiny_potential})
+
+
+def test_refuses_ranks_that_images_cannot_share(inputs):
+    three = {'parameters': tags(images=3), 'images': straight_path(hydride(), 3)}
+    options = {'withmpi': True, 'resources': {'num_machines': 2, 'num_mpiprocs_per_machine': 16}}
+    message = validate_band(inputs | three | {'metadata': {'options': options}})
+    assert message == '32 MPI ranks cannot be shared by 3 images: ask for a multiple of 3.'
+
+
+def test_refuses_ends_that_give_no_honest_barrier(inputs, tmp_path):
+    def message(**changes):
+        return validate_band(inputs | {'final_results': end_results(**changes)})
+
+    assert 'forces of 0.300 eV/Å are above ediffg = -0.1' in message(max_force_ev_per_angstrom=0.3)
+    assert 'is of vasp-mlff 0123, the band of dft' in message(evaluator='vasp-mlff 0123')
+    assert 'final_results lacks evaluator, free_energy_ev' in validate_band(
+        inputs | {'final_results': orm.Dict({'max_force_ev_per_angstrom': 0.0, 'labels': 'vasp'})}
+    )
+    force_field = make_force_field(tmp_path)
+    assert 'initial_results is of dft' in validate_band(inputs | {'force_field': force_field})
+
+
+def test_exit_codes_and_the_cache():
+    codes = VaspNebCalculation.exit_codes
+    kept = {'OUT_OF_WALLTIME', 'NEB_NOT_CONVERGED', 'VTST_MISSING', 'ENDS_OF_OTHER_LABELS', 'SCF_NOT_CONVERGED'}
+    lost = {'OUTPUT_MISSING', 'OUTPUT_INVALID', 'OUTPUT_TRUNCATED', 'OUT_OF_MEMORY', 'PROGRAM_CRASHED'}
+    assert {name for name in kept | lost if codes[f'ERROR_{name}'].invalidates_cache} == lost

@@ -1,0 +1,64 @@
+"""Relaxations in VASP: the files of the job, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from aiida import orm
+from aiida.common.folders import SandboxFolder
+from aiida.engine.utils import instantiate_process
+from aiida.manage import get_manager
+from vasp_runs import hydride, make_force_field, vasp_inputs
+
+from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
+from aiida_mghdiff.calculations.vasp.relax import VaspRelaxCalculation, validate_relaxation
+
+
+@pytest.fixture
+def inputs(aiida_profile, aiida_code_installed):
+    """Inputs of a relaxation."""
+    return {
+        'code': aiida_code_installed(default_calc_job_plugin='mghdiff.vasp.relax', filepath_executable='/bin/true'),
+        'parameters': vasp_inputs('paper')['relaxation'],
+        'kpoints': vasp_inputs('paper')['kpoints'],
+        'potential': placeholder_potcars(['Mg', 'H']),
+        'structure': orm.StructureData(ase=hydride()[0]),
+    }
+
+
+def content(folder, name):
+    return Path(folder.get_abs_path(name)).read_text()
+
+
+def prepare(inputs, folder):
+    process = instantiate_process(get_manager().get_runner(), VaspRelaxCalculation, **inputs)
+    return process.prepare_for_submission(folder)
+
+
+@pytest.mark.parametrize('name', ['INCAR', 'KPOINTS'])
+def test_files_of_the_paper(inputs, name, file_regression):
+    with SandboxFolder() as folder:
+        calcinfo = prepare(inputs, folder)
+        file_regression.check(content(folder, name), extension=f'.{name}')
+    assert calcinfo.retrieve_temporary_list == ['OUTCAR', 'CONTCAR']
+    assert calcinfo.retrieve_list == ['vasp_output']
+
+
+def test_force_field(inputs, tmp_path):
+    force_field = make_force_field(tmp_path).store()
+    with SandboxFolder() as folder:
+        calcinfo = prepare(inputs | {'force_field': force_field}, folder)
+        text = content(folder, 'INCAR')
+    assert 'ML_LMLFF = .TRUE.\nML_MODE = run\n' in text
+    assert calcinfo.local_copy_list == [force_field.copy_entry('ML_FF')]
+
+
+def test_refuses(inputs, tmp_path):
+    assert validate_relaxation(inputs) is None
+    relaxation = inputs['parameters'].get_dict()
+    changed = orm.Dict(relaxation | {'isif': 3})
+    assert 'isif = 3 is not one of 2' in validate_relaxation(inputs | {'parameters': changed})
+    assert 'has no POTCAR for Mg, H' in validate_relaxation(inputs | {'potential': {}})
+    force_field = make_force_field(tmp_path, ('H', 'Ti'))
+    assert 'knows H, Ti, not Mg' in validate_relaxation(inputs | {'force_field': force_field})

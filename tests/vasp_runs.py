@@ -1,0 +1,119 @@
+"""What the tests of relaxations and elastic bands in VASP share."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from aiida import orm
+from aiida.common.links import LinkType
+from aiida.engine import ExitCode
+from aiida.plugins import ParserFactory
+from ase import Atoms
+from ase.build import bulk
+from vasp_files import dft_step, ml_step, outcar_end, outcar_head
+
+from aiida_mghdiff.calculations.functions.paths import make_trajectory
+from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.formats.ml_ff import MlFfHeader, write_ml_ff
+from aiida_mghdiff.science.lattice import hcp_paths
+from aiida_mghdiff.workflows.neb import vasp_inputs_of_protocol
+from aiida_mghdiff.workflows.protocol import protocol_inputs
+
+
+def hydride(path: str = 'O-T') -> list[Atoms]:
+    """Return Mg16H with H on either end of a path."""
+    host = bulk('Mg', 'hcp', a=3.20, c=5.19).repeat(2)
+    return [host + Atoms('H', [site]) for site in hcp_paths(host.cell.array, host.positions)[path]]
+
+
+def straight_path(ends: list[Atoms], n_images: int) -> orm.TrajectoryData:
+    """Return images on the straight line between two ends, these included."""
+    shares = np.linspace(0.0, 1.0, n_images + 2)[:, None, None]
+    return make_trajectory(ends[0], ends[0].positions + shares * (ends[1].positions - ends[0].positions))
+
+
+def vasp_inputs(
+    protocol: str = 'smoke', potential: PotentialData | None = None, **changes: dict
+) -> dict[str, orm.Data]:
+    """Return the inputs that a protocol gives to a search in VASP."""
+    return vasp_inputs_of_protocol(protocol_inputs('neb', protocol, changes), potential)
+
+
+def end_results(energy: float = -26.0, **changes: object) -> orm.Dict:
+    """Return the results of a relaxation."""
+    results = {
+        'converged': True,
+        'free_energy_ev': energy,
+        'max_force_ev_per_angstrom': 0.004,
+        'n_steps': 7,
+        'largest_displacement_angstrom': 0.05,
+        'evaluator': 'dft',
+        'labels': 'vasp',
+        'versions': {'vasp': 'vasp.6.4.3'},
+    }
+    return orm.Dict(results | changes)
+
+
+def make_force_field(folder: Path, elements: tuple[str, ...] = ('H', 'Mg')) -> PotentialData:
+    """Return a force field in fast mode: a true header, and behind it what no program reads."""
+    path = folder / 'ML_FF'
+    write_ml_ff(path, MlFfHeader('0.2.1', list(elements), True, standin='chgnet-r2scan'), b'content')
+    options = {'architecture': 'vasp-mlff', 'origin': 'on-the-fly', 'dtype': 'float64'}
+    return PotentialData.from_file(path, elements=elements, **options)
+
+
+def parse_job(
+    entry_point: str,
+    computer: orm.Computer,
+    files: Path,
+    inputs: dict[str, orm.Data],
+    scheduler_status: int | None = None,
+    stdout: str = '',
+) -> tuple[ExitCode | None, dict[str, orm.Data]]:
+    """Parse the files of a job that ended; return the exit code and the outputs.
+
+    :param scheduler_status: exit status that the scheduler gave the job.
+    """
+    node = orm.CalcJobNode(computer=computer, process_type=f'aiida.calculations:{entry_point}')
+    node.set_options({'output_filename': 'vasp_output', 'resources': {'num_machines': 1}})
+    if scheduler_status is not None:
+        node.set_exit_status(scheduler_status)
+    for name, data in inputs.items():
+        node.base.links.add_incoming(data.store(), LinkType.INPUT_CALC, name)
+    node.store()
+    retrieved = orm.FolderData()
+    retrieved.base.repository.put_object_from_filelike(io.BytesIO(stdout.encode()), 'vasp_output')
+    retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
+    retrieved.store()
+    parser = ParserFactory(entry_point)(node)
+    return parser.parse(retrieved_temporary_folder=str(files)), parser.outputs
+
+
+def outcar_text(
+    atoms: Atoms,
+    steps: list[tuple[np.ndarray, float, np.ndarray]],
+    *,
+    band_force: float | None = 0.01,
+    converged: bool = True,
+    finished: bool = True,
+    is_dft: bool = True,
+    scf_converged: bool = True,
+) -> str:
+    """Return an OUTCAR with the lines that VASP 6 writes for a relaxation, or for an image of a band with VTST.
+
+    :param steps: positions [n,3] in Å, free energy in eV and forces [n,3] in eV/Å of each.
+    :param band_force: largest force of the band; None for a VASP without VTST.
+    """
+    symbols = list(dict.fromkeys(atoms.get_chemical_symbols()))
+    counts = [atoms.get_chemical_symbols().count(symbol) for symbol in symbols]
+    extra = '' if band_force is None else ' VTST: version 4.2, (2024-01-01)\n'
+    text = outcar_head(symbols, counts, extra=extra)
+    for number, (positions, energy, forces) in enumerate(steps, start=1):
+        step = {'cell': atoms.cell.array, 'positions': positions, 'forces': forces, 'stress': np.zeros(6)}
+        step |= {'energy': energy, 'sigma0': energy}
+        text += dft_step(number, step, scf_converged) if is_dft else ml_step(step)
+        text += '' if band_force is None else f'  FORCES: max atom, RMS {band_force:12.6f} {band_force / 2:11.6f}\n'
+    text += ' reached required accuracy - stopping structural energy minimisation\n' if converged else ''
+    return text + (outcar_end() if finished else '')

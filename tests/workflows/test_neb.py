@@ -1,0 +1,129 @@
+"""Barriers: which engine runs, how VASP's end points are relaxed and joined, what is refused before anything runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aiida import orm
+from vasp_runs import end_results, hydride, make_force_field, straight_path
+
+from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
+from aiida_mghdiff.workflows.neb import BarrierWorkChain
+
+
+@pytest.fixture
+def vasp(aiida_profile, aiida_code_installed):
+    """A code that stands for VASP where nothing is run."""
+    return aiida_code_installed(default_calc_job_plugin='mghdiff.vasp.neb', filepath_executable='/bin/true')
+
+
+@pytest.fixture
+def build(generate_workchain, vasp, host):
+    """Return a function that makes a search in VASP with changed inputs."""
+
+    def make(potential=None, codes=None, elements=('Mg', 'H'), drop=(), **options):
+        builder = BarrierWorkChain.get_builder_from_protocol(
+            {'vasp': vasp} if codes is None else codes,
+            potential,
+            host,
+            path='O-T',
+            potcars=placeholder_potcars(elements),
+            protocol='smoke',
+            **options,
+        )
+        inputs = {name: value for name, value in builder._inputs(prune=True).items() if name not in drop}
+        return generate_workchain(BarrierWorkChain, inputs)
+
+    return make
+
+
+def test_engine_follows_the_potential(build, codes, tiny_potential, vasp, tmp_path):
+    both = codes | {'vasp': vasp}
+    assert build(codes=both).runs_in_vasp()
+    assert build(make_force_field(tmp_path), codes=both).runs_in_vasp()
+    assert not build(tiny_potential, codes=both).runs_in_vasp()
+
+
+def test_settings_of_dft_and_of_a_force_field(build, tmp_path):
+    dft, learned = build().inputs, build(make_force_field(tmp_path)).inputs
+    assert (dft.parameters['encut'], dft.kpoints.get_kpoints_mesh()[0]) == (600.0, [4, 4, 4])
+    assert (learned.parameters['encut'], learned.kpoints.get_kpoints_mesh()[0]) == (300.0, [1, 1, 1])
+    for inputs in (dft, learned):
+        assert inputs.parameters['images'] == inputs.interpolation['n_images'] == 1
+        assert (inputs.parameters['ediffg'], inputs.relaxation['ediffg']) == (-0.1, -0.05)
+
+
+def test_refusals_of_dft(build, codes):
+    with pytest.raises(ValueError, match=r'give a potential, or for DFT potcars and codes\.vasp'):
+        build(codes=codes)
+    with pytest.raises(ValueError, match='potcars has no POTCAR for H'):
+        build(elements=('Mg',))
+    with pytest.raises(ValueError, match='vibrations run in ASE'):
+        build(vibrations=True)
+    with pytest.raises(ValueError, match='inputs lack kpoints'):
+        build(drop=('kpoints',))
+
+
+def test_refusals_of_potentials(build, codes, tiny_potential, tmp_path):
+    with pytest.raises(ValueError, match=r'codes\.vasp is missing: barriers of vasp-mlff'):
+        build(make_force_field(tmp_path), codes=codes)
+    with pytest.raises(ValueError, match=r'codes\.python is missing: barriers of mace'):
+        build(tiny_potential)
+    with pytest.raises(ValueError, match='knows H, Ti, not Mg'):
+        build(make_force_field(tmp_path, ('H', 'Ti')))
+
+
+def test_ends_are_relaxed_each_until_it_is_done(build, generate_job_node):
+    process = build()
+    assert process.setup() is None
+    assert process.ctx.unrelaxed == ['initial', 'final']
+    first, last = (orm.StructureData(ase=atoms) for atoms in hydride())
+    process.ctx.initial = generate_job_node('mghdiff.vasp.relax', 0, {'structure': first, 'results': end_results()})
+    process.ctx.final = generate_job_node('mghdiff.vasp.relax', 400, {'structure': last})
+    assert process.inspect_ends() is None
+    assert process.ctx.unrelaxed == ['final']
+    assert process.ctx.inputs['final'].uuid == last.uuid
+
+    last, results = orm.StructureData(ase=hydride()[1]), end_results(-25.8)
+    process.ctx.final = generate_job_node('mghdiff.vasp.relax', 0, {'structure': last, 'results': results})
+    assert process.inspect_ends() is None
+    assert not process.should_relax_ends()
+    assert process.interpolate() is None
+    assert process.ctx.inputs['final_results'].uuid == results.uuid
+    assert process.ctx.inputs['images'].numsteps == 3
+    np.testing.assert_allclose(process.ctx.inputs['images'].get_positions()[0], first.get_ase().positions)
+
+
+def test_end_that_does_not_relax(build, generate_job_node):
+    process = build()
+    process.setup()
+    process.ctx.initial = generate_job_node('mghdiff.vasp.relax', 510, exit_message='forces of 0.3 eV/Å')
+    code = process.inspect_ends()
+    assert code.status == 453
+    assert 'initial: forces of 0.3 eV/Å' in code.message
+
+
+def test_ends_that_collapse(build, generate_job_node):
+    process = build()
+    process.setup()
+    for name in ('initial', 'final'):
+        outputs = {'structure': orm.StructureData(ase=hydride()[0]), 'results': end_results()}
+        process.ctx[name] = generate_job_node('mghdiff.vasp.relax', 0, outputs)
+    process.inspect_ends()
+    code = process.interpolate()
+    assert code.status == 453
+    assert 'one minimum' in code.message
+
+
+def test_path_that_stopped_is_continued(build, generate_job_node):
+    process = build()
+    process.setup()
+    path = straight_path(hydride(), 1)
+    process.ctx.neb = generate_job_node('mghdiff.vasp.neb', 400, {'path': path})
+    assert process.inspect_neb() is None
+    assert process.should_run_neb()
+    assert process.ctx.inputs['images'].uuid == path.uuid
+    process.ctx.neb = generate_job_node('mghdiff.vasp.neb', 240, exit_message='built without VTST')
+    code = process.inspect_neb()
+    assert code.status == 451
+    assert 'without VTST' in code.message
