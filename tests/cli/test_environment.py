@@ -97,6 +97,17 @@ class TestSetupCodes:
         assert [code.full_label for code in codes.values()] == ['python@cluster', 'lmp@cluster']
         assert codes['python'].prepend_text == 'module load x'
 
+    def test_gpaw(self, lmp, tmp_path):
+        computer = environment.setup_codes(workdir=tmp_path / 'work', lmp=lmp)['python'].computer
+        with pytest.raises(environment.SetupError, match='has no GPAW: `apt-get install gpaw gpaw-data`'):
+            environment.gpaw_code(computer, sys.executable)
+        with pytest.raises(environment.SetupError, match='/nowhere/python has no GPAW'):
+            environment.gpaw_code(computer, '/nowhere/python')
+        interpreter = use_executable(tmp_path / 'bin' / 'python')  # it fails at no import
+        code = environment.gpaw_code(computer, interpreter)
+        assert (code.full_label, str(code.filepath_executable)) == ('gpaw@mghdiff-localhost', interpreter)
+        assert environment.gpaw_code(computer, interpreter).uuid == code.uuid
+
 
 def test_enable_caching(aiida_profile, aiida_config):
     environment.enable_caching()
