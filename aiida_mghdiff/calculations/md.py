@@ -7,6 +7,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec, ProcessSpec
+from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.program import structure_content
 from aiida_mghdiff.calculations.validation import (
@@ -56,6 +57,11 @@ ENSEMBLE_KEYS = {
 def define_md(spec: CalcJobProcessSpec) -> None:
     """Define the ports and exit codes that every MD job has."""
     define_md_inputs(spec)
+    define_md_outputs(spec)
+
+
+def define_md_outputs(spec: CalcJobProcessSpec) -> None:
+    """Define the outputs of every MD job beside its results."""
     spec.output('tracers', valid_type=TracerTrajectoryData, required=False, help='Unwrapped tracers, host centre.')
     spec.output('trajectory', valid_type=orm.TrajectoryData, required=False, help='Sparse full frames, unwrapped.')
     spec.output('thermo', valid_type=orm.ArrayData, required=False, help='Temperature, energies, pressure, volume.')
@@ -72,6 +78,9 @@ def define_md_inputs(spec: ProcessSpec) -> None:
     spec.input('potential', valid_type=PotentialData, help='The potential that gives the forces.')
     spec.input('structure', valid_type=orm.StructureData, required=False, help='Start; velocities are drawn.')
     spec.input('state', valid_type=MdStateData, required=False, help='Start, with its velocities.')
+    spec.input_namespace(
+        'potcars', valid_type=PotcarData, dynamic=True, help='POTCAR of each element; only VASP needs them.'
+    )
 
 
 def validate_md_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:

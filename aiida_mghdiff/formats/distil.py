@@ -83,8 +83,8 @@ def distil(frames: Iterable[Frame], plan: DistilPlan) -> dict[str, np.ndarray]:
     without every step does not tell. Steps are those of VASP, counted from 1 in this run: ``tracer_steps`` [f],
     ``tracer_positions`` [f,t,3] and ``host_centre`` [f,3] in Å, ``tracer_cells`` [f,3,3] Å; ``frame_steps`` [k],
     ``frame_positions`` [k,n,3] Å, ``frame_velocities`` [k,n,3] Å/fs (NaN where unknown), ``frame_cells`` [k,3,3];
-    ``volume_steps`` and ``volumes`` [m] Å³ of all frames where the cell moves; ``last_step``, ``last_fractional`` [n,3] unwrapped;
-    ``largest_move``: the largest change of a fractional coordinate between two frames.
+    ``volume_steps`` and ``volumes`` [m] Å³ of all frames where the cell moves; ``last_step``; ``last_fractional``
+    [n,3], unwrapped; ``largest_move``: the largest change of a fractional coordinate between two frames.
     """
     start_cell = np.array(plan.cell)
     weights, tracers = np.array(plan.host_weights), np.array(plan.tracers, dtype=int)

@@ -29,7 +29,7 @@ class MdRun:
     tracer_cells: np.ndarray  # [f,3,3], or [3,3] where the cell is fixed
     frame_steps: np.ndarray  # [k]
     frame_positions: np.ndarray  # [k,n,3] unwrapped
-    frame_velocities: np.ndarray  # [k,n,3] Å/fs
+    frame_velocities: np.ndarray | None  # [k,n,3] Å/fs; None where the engine does not write them
     frame_cells: np.ndarray  # [k,3,3]
     frame_energies: np.ndarray  # [k] total energy
     thermo: dict[str, np.ndarray]  # THERMO -> [m]
@@ -45,12 +45,16 @@ class MdRun:
     versions: dict[str, str]
 
 
-def emit_md_outputs(out: Callable[[str, orm.Data], None], run: MdRun) -> bool:
+def emit_md_outputs(
+    out: Callable[[str, orm.Data], None], run: MdRun, more_results: dict[str, Any] | None = None
+) -> bool:
     """Emit the output nodes of a run; return whether it made all its steps.
 
     A run that stopped before its first tracer or full frame has no such output.
+
+    :param more_results: of an engine that has more to say than the others.
     """
-    results = md_results(run)
+    results = md_results(run) | (more_results or {})
     out('results', orm.Dict(results))
     out('state', make_state(run))
     out('thermo', orm.ArrayData({name: np.asarray(run.thermo[name]) for name in THERMO}))
@@ -138,7 +142,7 @@ def make_trajectory(run: MdRun) -> orm.TrajectoryData:
         stepids=np.asarray(run.frame_steps, dtype=int),
         cells=np.ascontiguousarray(run.frame_cells, dtype=float),
         times=np.asarray(run.frame_steps) * run.parameters['time_step_fs'] * 1e-3,
-        velocities=np.ascontiguousarray(run.frame_velocities, dtype=float),
+        velocities=None if run.frame_velocities is None else np.ascontiguousarray(run.frame_velocities, dtype=float),
         pbc=[True, True, True],
     )
     node.set_array('total_energies_ev', np.ascontiguousarray(run.frame_energies, dtype=float))

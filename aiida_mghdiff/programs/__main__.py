@@ -14,6 +14,7 @@ PROGRAMS = {
     'ase-md': 'ase_md',
     'ase-neb': 'ase_neb',
     'ase-vibrations': 'ase_vibrations',
+    'distil': 'distil',
 }
 
 

@@ -15,6 +15,7 @@ from aiida_mghdiff.data.potential import PotentialData
 MD_ENGINES = {
     'mace': (('lammps', 'mghdiff.lammps.md'), ('python', 'mghdiff.ase.md')),
     'chgnet': (('python', 'mghdiff.ase.md'),),
+    'vasp-mlff': (('vasp', 'mghdiff.vasp.md'),),
 }
 #: For each architecture the engine that finds its barriers: name of the code.
 NEB_ENGINES = {'mace': 'python', 'chgnet': 'python', 'vasp-mlff': 'vasp'}

@@ -38,6 +38,8 @@ def select_starts(settings: orm.Dict, **trajectories: orm.TrajectoryData) -> dic
     times = np.concatenate([[], *(node.get_times() for node in nodes)])
     energies = np.concatenate([[], *(node.get_array('total_energies_ev') for node in nodes)])
     require_finite(total_energies_ev=energies)
+    if any('velocities' not in node.get_arraynames() for node in nodes):
+        raise sampling.NoStartsError('the frames have no velocities: VASP gives them in NVT runs alone.')
     order = np.argsort(times)
     chosen = sampling.select_starts(times[order], energies[order], **values)
     return {f'start_{rank}': make_start(*frames[order[index]]) for rank, index in enumerate(chosen)}

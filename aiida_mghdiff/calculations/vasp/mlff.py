@@ -1,0 +1,392 @@
+"""On-the-fly learning in VASP, and what else its machine-learned force fields can do: train, select, refit, run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.common.datastructures import CalcInfo
+from aiida.common.folders import Folder
+from aiida.engine import CalcJobProcessSpec
+from aiida_vasp.calcs.vasp import VaspCalculation
+from ase import Atoms
+
+from aiida_mghdiff.calculations.md import define_md_outputs
+from aiida_mghdiff.calculations.validation import (
+    IS_COUNT,
+    IS_POSITIVE,
+    IS_STEP,
+    IS_SYMBOL,
+    IS_TEXT,
+    complete_message,
+    optional,
+)
+from aiida_mghdiff.calculations.vasp import base
+from aiida_mghdiff.calculations.vasp.md import FORCE_FIELD, distil_plan, force_field_message
+from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.md_state import MdStateData
+from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.frames import concatenate_frames, frames_from_arrays, select_frames
+from aiida_mghdiff.formats.iconst import check_iconst, read_iconst
+from aiida_mghdiff.formats.mlab import read_mlab_header, write_mlab
+
+ENGINE = base.ENGINE
+MODES = ('train', 'select', 'refit', 'run')
+MOVING_MODES = ('train', 'run')
+
+#: VASP takes a start below this temperature, in K, for a relaxation.
+COLDEST_K = 0.1
+
+#: Tags of INCAR that a mode must have: those whose default changes with the version, the POTCAR or the length of the
+#: run, so that a job without them is not the same job tomorrow.
+MOVING_TAGS = ('ibrion', 'mdalgo', 'isif', 'nsw', 'potim', 'tebeg', 'random_seed')
+LEARNING_TAGS = ('encut', 'ml_mconf')
+
+SETTINGS = {
+    'stage': IS_TEXT,
+    'first_step': IS_STEP,
+    'tracer_element': optional(IS_SYMBOL),
+    'tracer_stride': IS_COUNT,
+    'thermo_stride': IS_COUNT,
+    'frame_stride': IS_COUNT,
+    'spilling_limit': optional(IS_POSITIVE),
+}
+
+#: Files that hold what was learned.
+LEARNED_FILES = ('ML_LOGFILE', 'ML_ABN', 'ML_FFN')
+
+_PORTS_OF_NO_USE = ('restart_folder', 'dynamics', 'charge_density', 'wavefunctions')
+_OUTPUTS_OF_AIIDA = ('remote_folder', 'remote_stash', 'retrieved')
+_FIRST_OWN_STATUS = 200
+
+_EXIT_CODES = (
+    (211, 'POTENTIAL_UNREADABLE', 'VASP cannot read the force field: {message}', False),
+    (440, 'MCONF_REACHED', 'There is no room for more configurations (ML_MCONF): {message}', False),
+    (441, 'SCF_NOT_CONVERGED', 'The electrons did not converge: {message}', False),
+    (530, 'FORCE_FIELD_UNLEARNED', 'The run ended without a force field: {message}', False),
+    (531, 'SPILLING_FACTOR', 'The force field does not know where the run went: {message}', False),
+)
+
+
+def tags_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tags of INCAR in lower case."""
+    return {str(tag).lower(): value for tag, value in parameters.items()}
+
+
+def mode_of(tags: Mapping[str, Any]) -> str:
+    """Return ML_MODE in lower case."""
+    return str(tags.get('ml_mode', '')).lower()
+
+
+def ensemble_of(tags: Mapping[str, Any]) -> str:
+    """Return the ensemble of a run: ``npt`` where the cell moves, ``nve`` where there is no thermostat."""
+    if tags['isif'] == 3:
+        return 'npt'
+    without = (tags['mdalgo'] == 1 and not tags.get('andersen_prob', 0.0)) or (
+        tags['mdalgo'] in (0, 2) and tags.get('smass', -3) == -3
+    )
+    return 'nve' if without else 'nvt'
+
+
+def md_parameters(tags: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the outputs of an MD job need to know, in the words of ``calculations.md``."""
+    keys = ('first_step', 'tracer_element', 'tracer_stride', 'thermo_stride', 'frame_stride')
+    return {key: settings[key] for key in keys} | {
+        'ensemble': ensemble_of(tags),
+        'temperature_k': max(tags['tebeg'], tags.get('teend', tags['tebeg'])),
+        'time_step_fs': tags['potim'],
+        'steps': tags['nsw'],
+        'dtype': 'float64',
+    }
+
+
+def output_block_of(tags: Mapping[str, Any]) -> int:
+    """Return the number of steps between frames of XDATCAR; VASP itself takes the larger of the two tags."""
+    block = tags.get('ml_outblock', 1) if mode_of(tags) == 'run' else 1
+    return max(block, tags.get('nblock', 1))
+
+
+def start_of(inputs: Mapping[str, Any]) -> Atoms:
+    """Return the atoms of the start."""
+    return base.start_atoms(inputs.get('structure'), inputs.get('restart'))
+
+
+def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
+    """Return what is wrong with the inputs, in one sentence."""
+    if not {'parameters', 'settings'} <= set(inputs):
+        return None
+    tags, settings = tags_of(inputs['parameters'].get_dict()), inputs['settings'].get_dict()
+    if message := complete_message(settings, SETTINGS):
+        return message.replace('parameters', 'settings', 1)
+    if ('structure' in inputs) == ('restart' in inputs):
+        return 'give either a structure (velocities are drawn at TEBEG) or a restart (velocities are carried over).'
+    atoms = start_of(inputs)
+    return (
+        mode_message(tags)
+        or start_message(atoms, inputs, settings)
+        or (moving_message(tags, atoms) if mode_of(tags) in MOVING_MODES else None)
+        or iconst_message(atoms, inputs)
+        or force_field_input_message(tags, atoms, inputs)
+        or known_message(tags, atoms, inputs)
+    )
+
+
+def mode_message(tags: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with ML_MODE, or which tag its mode lacks."""
+    mode = mode_of(tags)
+    if mode not in MODES or tags.get('ml_lmlff') is not True:
+        return f'parameters: ml_lmlff must be true and ml_mode one of {", ".join(MODES)}, not {tags.get("ml_mode")!r}.'
+    wanted = (*MOVING_TAGS, *(LEARNING_TAGS if mode == 'train' else ())) if mode in MOVING_MODES else ()
+    missing = [tag for tag in wanted if tags.get(tag) is None]
+    if missing:
+        return f'parameters lack {", ".join(missing)}: a run in mode {mode} must say them, since defaults change.'
+    return None
+
+
+def start_message(atoms: Atoms, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the start: the order of its species, POTCARs, tracers, its step."""
+    symbols, tracer = atoms.get_chemical_symbols(), settings['tracer_element']
+    if tracer is not None and (tracer not in symbols or set(symbols) == {tracer}):
+        return f'settings: tracer_element = {tracer}, but the start has {", ".join(sorted(set(symbols)))}; or set null.'
+    if 'restart' in inputs and settings['first_step'] not in (0, inputs['restart'].step):
+        return f'settings: first_step = {settings["first_step"]}, but the restart is of step {inputs["restart"].step}.'
+    return base.symbols_message(symbols) or base.potcars_message(symbols, inputs.get('potential', {}), 'potential')
+
+
+def moving_message(tags: Mapping[str, Any], atoms: Atoms) -> str | None:
+    """Return what is wrong with the tags of molecular dynamics."""
+    if tags['ibrion'] != 0:
+        return f'parameters: ibrion = {tags["ibrion"]}, but molecular dynamics is ibrion = 0.'
+    if min(tags['tebeg'], tags.get('teend', tags['tebeg'])) < COLDEST_K:
+        return (
+            f'parameters: tebeg = {tags["tebeg"]}, teend = {tags.get("teend")}: below {COLDEST_K} K VASP relaxes '
+            'instead of moving; begin at 1 K.'
+        )
+    species, gamma = len(set(atoms.get_chemical_symbols())), tags.get('langevin_gamma')
+    if tags['mdalgo'] == 3 and (not isinstance(gamma, list) or len(gamma) != species):
+        return f'parameters: langevin_gamma = {gamma!r} must be a list of one friction for each of {species} species.'
+    return None
+
+
+def iconst_message(atoms: Atoms, inputs: Mapping[str, Any]) -> str | None:
+    """Return what in ICONST contradicts the start."""
+    if 'iconst' not in inputs:
+        return None
+    try:
+        with inputs['iconst'].as_path() as path:
+            check_iconst(read_iconst(path), atoms.cell.array, len(atoms))
+    except ValueError as error:
+        return f'iconst: {error.reason if isinstance(error, FormatError) else error}.'
+    return None
+
+
+def force_field_input_message(tags: Mapping[str, Any], atoms: Atoms, inputs: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the force field of a run: none given, without fast mode, of other elements."""
+    if mode_of(tags) != 'run':
+        return (
+            'ml_ff is read in mode run alone; learning begins from ml_ab or configurations.' * ('ml_ff' in inputs)
+            or None
+        )
+    if 'ml_ff' not in inputs:
+        return 'mode run needs a force field: give ml_ff, or learn one first (ML_MODE = train, then refit).'
+    potential = inputs['ml_ff']
+    if tags.get('ml_lfast') is not False and (message := force_field_message(potential)):
+        return f'ml_ff: {message} (or set ml_lfast to false: slower, as learned)'
+    unknown = sorted(set(atoms.get_chemical_symbols()) - set(potential.elements))
+    return f'ml_ff knows {", ".join(potential.elements)}, not {", ".join(unknown)}: learn it.' if unknown else None
+
+
+def known_message(tags: Mapping[str, Any], atoms: Atoms, inputs: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the configurations that are known before the run."""
+    mode, parts = mode_of(tags), inputs.get('configurations', {})
+    if 'ml_ab' in inputs and parts:
+        return 'give either ml_ab or configurations, not both.'
+    if not parts and 'learning_state' in inputs:
+        return 'a learning_state tells the order of configurations: give them too.'
+    if 'ml_ab' not in inputs and not parts:
+        return (
+            f'mode {mode} needs labelled configurations: give ml_ab or configurations.' * (mode in ('select', 'refit'))
+            or None
+        )
+    if mode == 'run':
+        return 'mode run reads no configurations: leave out ml_ab and configurations.'
+    if parts and 'learning_state' not in inputs and mode != 'select':
+        return f'mode {mode} needs a learning_state with its configurations: the one of the job that learned them.'
+    return _content_message(tags, atoms, inputs)
+
+
+def _content_message(tags: Mapping[str, Any], atoms: Atoms, inputs: Mapping[str, Any]) -> str | None:
+    try:
+        count, elements = known_content(inputs)
+    except FormatError as error:
+        return f'ml_ab, {error.place}: {error.reason}.'
+    foreign = sorted(elements - set(atoms.get_chemical_symbols()))
+    if foreign:
+        return (
+            f'the known configurations have {", ".join(foreign)}, which the start has not: learning goes on with the '
+            'elements that are known, so begin anew or give other configurations.'
+        )
+    most, room = tags.get('ml_mconf'), int(mode_of(tags) == 'train')
+    if most is not None and most < count + room:
+        return f'parameters: ml_mconf = {most}, but {count} configurations are known already: raise it.'
+    return None
+
+
+def known_content(inputs: Mapping[str, Any]) -> tuple[int, set[str]]:
+    """Return number and elements of the configurations that ML_AB will hold.
+
+    :raises FormatError: for an ``ml_ab`` that is none.
+    """
+    if 'ml_ab' in inputs:
+        with inputs['ml_ab'].as_path() as path:
+            count, types = read_mlab_header(path)
+        return count, set(types)
+    parts = inputs['configurations'].values()
+    elements = {element for part in parts for element in part.base.attributes.get('elements')}
+    if 'learning_state' in inputs:
+        return len(inputs['learning_state'].get_array('order')), elements
+    return sum(part.base.attributes.get('n_configurations') for part in parts), elements
+
+
+def known_arrays(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the flat arrays of all given configurations, part after part."""
+    parts = inputs['configurations']
+    return concatenate_frames([parts[name].get_arrays() for name in sorted(parts)])
+
+
+class VaspMlffCalculation(VaspCalculation):
+    """Learns a force field on the fly, or selects, refits or runs one.
+
+    ``parameters`` are the tags of INCAR. Configurations that are known before are one ``ml_ab`` file, or datasets and
+    the ``learning_state`` that says how they make up ML_AB: the job then writes the file, which is not stored again.
+    ``learning_state``: ``order`` [n], index of each configuration of ML_AB into the given ones, part after part;
+    ``ctifor`` [n] in eV/Å; ``basis_<element>`` [m,2], configuration and atom counted from 1; attributes ``types``,
+    ``reference_energies``, ``masses``, ``version``. In the output, an index beyond the given ones (those of ``ml_ab``
+    in the order of the file) goes on in the output ``dataset``.
+    """
+
+    CACHE_VERSION = 1
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define ports and exit codes; of the base class those stay that do not lead around the provenance."""
+        super().define(spec)
+        for name in _PORTS_OF_NO_USE:
+            del spec.inputs[name]
+        for name in set(spec.outputs) - set(_OUTPUTS_OF_AIIDA):
+            del spec.outputs[name]
+        for name in [name for name, code in spec.exit_codes.items() if code.status >= _FIRST_OWN_STATUS]:
+            del spec.exit_codes[name]
+        options = spec.inputs['metadata']['options']
+        options['parser_name'].default = 'mghdiff.vasp.mlff'
+        options['output_filename'].default = base.STDOUT
+        options['resources'].default = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
+        options['withmpi'].default = True
+        cls._define_inputs(spec)
+        cls._define_outputs(spec)
+        spec.inputs.validator = validate_inputs
+
+    @classmethod
+    def _define_inputs(cls, spec: CalcJobProcessSpec) -> None:
+        spec.inputs['structure'].required = False
+        spec.input(
+            'settings', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Stage, first step, what is recorded.'
+        )
+        spec.input('restart', valid_type=MdStateData, required=False, help='Start, with its velocities.')
+        spec.input('ml_ab', valid_type=orm.SinglefileData, required=False, help='Known configurations, as ML_AB.')
+        spec.input_namespace(
+            'configurations', valid_type=DatasetData, dynamic=True, help='Known ones: part000, part001, ...'
+        )
+        spec.input('learning_state', valid_type=orm.ArrayData, required=False, help='How these make up ML_AB.')
+        spec.input('ml_ff', valid_type=PotentialData, required=False, help='Force field of mode run.')
+        spec.input('iconst', valid_type=orm.SinglefileData, required=False, help='What of the cell stays: ICONST.')
+        base.define_distil_code(spec)
+
+    @classmethod
+    def _define_outputs(cls, spec: CalcJobProcessSpec) -> None:
+        define_md_outputs(spec)
+        spec.output('results', valid_type=orm.Dict, help='Counts, errors, versions, whose labels.')
+        spec.output('dataset', valid_type=DatasetData, required=False, help='Labelled configurations that are new.')
+        spec.output('learning_state', valid_type=orm.ArrayData, required=False, help='How all make up ML_ABN.')
+        spec.output('force_field', valid_type=PotentialData, required=False, help='ML_FFN.')
+        spec.output('learning', valid_type=orm.ArrayData, required=False, help='ML_LOGFILE, step by step.')
+        spec.default_output_node = 'results'
+        base.define_vasp_exit_codes(spec)
+        for status, name, message, invalidates in _EXIT_CODES:
+            spec.exit_code(status, f'ERROR_{name}', message=message, invalidates_cache=invalidates)
+
+    def prepare_for_submission(self, folder: Folder) -> CalcInfo:
+        """Write the input files and list those of the inputs."""
+        calcinfo = super().prepare_for_submission(folder)
+        tags, settings = tags_of(self.inputs.parameters.get_dict()), self.inputs.settings.get_dict()
+        mode, plan = mode_of(tags), None
+        if mode in MOVING_MODES:
+            plan = distil_plan(md_parameters(tags, settings), start_of(self.inputs), output_block_of(tags))
+        learns = mode != 'run'
+        base.finish_calcinfo(self, folder, calcinfo, plan, base.RESERVE_TRAIN if learns else base.RESERVE_RUN)
+        calcinfo.retrieve_temporary_list += LEARNED_FILES if learns else LEARNED_FILES[:1]
+        calcinfo.provenance_exclude_list.append('ML_AB')
+        return calcinfo
+
+    def write_incar(self, dst: str, validate_tags: bool = False) -> None:
+        """Write INCAR; the table of aiida-vasp knows none of the tags ML_*."""
+        with open(dst, 'w') as handle:
+            handle.write(base.incar_text(tags_of(self.inputs.parameters.get_dict())))
+
+    def write_poscar(self, dst: str) -> None:
+        """Write POSCAR with 16 digits, and velocities where there are some; VASP's own CONTCAR is copied instead."""
+        if self._has_own_restart():
+            return
+        state = self.inputs.get('restart')
+        velocities = None if state is None else state.get_array('velocities')
+        with open(dst, 'w') as handle:
+            handle.write(base.poscar_text(start_of(self.inputs), velocities))
+
+    def write_potcar(self, dst: str) -> None:
+        """Write POTCAR; for a dry run titles and hashes."""
+        symbols = start_of(self.inputs).get_chemical_symbols()
+        with open(dst, 'wb') as handle:
+            dry_run = bool(self.inputs.metadata.get('dry_run'))
+            handle.write(base.potcar_bytes(symbols, self.inputs.potential, dry_run))
+
+    def write_additional(self, folder: Folder, calcinfo: CalcInfo) -> None:
+        """Write ML_AB of datasets, and list the files of the inputs."""
+        super().write_additional(folder, calcinfo)
+        inputs = self.inputs
+        for port, name in (('ml_ab', 'ML_AB'), ('iconst', 'ICONST')):
+            if port in inputs:
+                calcinfo.local_copy_list.append((inputs[port].uuid, inputs[port].filename, name))
+        if 'ml_ff' in inputs:
+            calcinfo.local_copy_list.append(inputs.ml_ff.copy_entry(FORCE_FIELD))
+        if self._has_own_restart():
+            calcinfo.local_copy_list.append(base.restart_entry(inputs.restart))
+        if inputs.get('configurations'):
+            write_known(folder.get_abs_path('ML_AB'), inputs)
+
+    def _has_own_restart(self) -> bool:
+        """Return whether to go on from VASP's CONTCAR: its predictor-corrector block is of this very ensemble."""
+        state, tags = self.inputs.get('restart'), tags_of(self.inputs.parameters.get_dict())
+        if state is None or not state.has_restart_file or not self.inputs.settings['first_step']:
+            return False
+        attributes = state.base.attributes
+        return (attributes.get('engine'), attributes.get('ensemble')) == (ENGINE, ensemble_of(tags))
+
+
+def write_known(path: str, inputs: Mapping[str, Any]) -> None:
+    """Write the given configurations as ML_AB, with what was learned from them where there is a learning state."""
+    arrays, state = known_arrays(inputs), inputs.get('learning_state')
+    if state is None:
+        write_mlab(path, frames_from_arrays(arrays))
+        return
+    attributes = state.base.attributes
+    write_mlab(
+        path,
+        frames_from_arrays(select_frames(arrays, state.get_array('order'))),
+        ctifor=state.get_array('ctifor') if 'ctifor' in state.get_arraynames() else None,
+        basis={element: state.get_array(f'basis_{element}') for element in attributes.get('types')},
+        reference_energies=attributes.get('reference_energies'),
+        masses=attributes.get('masses'),
+    )

@@ -1,0 +1,49 @@
+"""Parser of molecular dynamics in VASP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aiida.engine import ExitCode
+
+from aiida_mghdiff.calculations.vasp.base import start_atoms
+from aiida_mghdiff.calculations.vasp.md import distil_plan, output_block
+from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.parsers.md import emit_md_outputs
+from aiida_mghdiff.parsers.vasp.run import Recorded, VaspRunParser, read_run, runaway_message, summarise_outcar
+
+
+class VaspMdParser(VaspRunParser):
+    """Gives the outputs that every MD job has, also of a run that stopped before its wall time or was killed."""
+
+    CACHE_VERSION = 1
+
+    def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
+        """Emit the outputs; return the exit code of what went wrong."""
+        try:
+            recorded, labels = self._read(Path(retrieved_temporary_folder or ''))
+        except FileNotFoundError as error:
+            return self.crash(Path(error.filename).name)
+        except (FormatError, KeyError, ValueError) as error:
+            return self.failure() or self.exit_codes.ERROR_OUTPUT_INVALID.format(message=str(error))
+        completed = emit_md_outputs(self.out, recorded.run, {'labels': labels})
+        if failure := self.failure():
+            return failure
+        if message := runaway_message(recorded.run, recorded.largest_move):
+            return self.exit_codes.ERROR_TEMPERATURE_RUNAWAY.format(message=message)
+        if recorded.truncated:
+            return self.exit_codes.ERROR_OUTPUT_TRUNCATED.format(message='; '.join(recorded.truncated))
+        return None if completed else self.exit_codes.ERROR_OUT_OF_WALLTIME
+
+    def _read(self, files: Path) -> tuple[Recorded, str]:
+        inputs, parameters = self.inputs, self.inputs['parameters'].get_dict()
+        start = start_atoms(inputs.get('structure'), inputs.get('state'))
+        plan = distil_plan(parameters, start, output_block(parameters))
+        outcar = summarise_outcar(files / 'OUTCAR')
+        return read_run(files, start, parameters, plan, outcar, evaluator_of(inputs['potential'])), outcar.labels
+
+
+def evaluator_of(potential: Any) -> str:
+    """Return how a force field of VASP is named: its architecture and the first digits of its digest."""
+    return f'{potential.architecture} {potential.base.attributes.get("sha256")[:12]}'

@@ -1,0 +1,307 @@
+"""What a run of VASP with moving atoms left: its trajectory, energies, pressures and final state.
+
+VASP counts ionic steps from 1: the energy of its step i is that of the positions after i - 1 steps, and CONTCAR has the
+positions after the last one. Steps here are those that were made, counted over all segments, as in every other engine.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from aiida.common.links import LinkType
+from aiida.engine import CalcJob, ExitCode
+from aiida.parsers.parser import Parser
+from ase import Atoms
+
+from aiida_mghdiff.calculations.lammps.script import RUNAWAY_FACTOR, RUNAWAY_FLOOR_K
+from aiida_mghdiff.calculations.vasp.base import DISTILLED, ENGINE, STDOUT, TRAJECTORY
+from aiida_mghdiff.calculations.vasp.md import BAROSTATS, THERMOSTATS
+from aiida_mghdiff.formats.distil import DistilPlan, distil
+from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.oszicar import read_oszicar
+from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
+from aiida_mghdiff.formats.poscar import Poscar, read_poscar
+from aiida_mghdiff.formats.xdatcar import XdatcarReader
+from aiida_mghdiff.parsers.md import MdRun
+from aiida_mghdiff.parsers.program import named_failure
+from aiida_mghdiff.science.units import EV_PER_ANGSTROM3_IN_GPA
+
+#: CONTCAR and the last frame of XDATCAR, which has 8 decimals, are of one step where they differ by less.
+_SAME_FRACTIONAL = 1e-7
+#: Two frames whose atoms moved by nearly half a cell do not tell where to.
+_LARGEST_MOVE = 0.45
+
+_NO_MEMORY = re.compile(
+    r'^.*(?:bad_alloc|out of memory|oom-kill|insufficient virtual memory|MemoryError|[Cc]annot allocate memory).*$',
+    re.MULTILINE | re.IGNORECASE,
+)
+_BOX = re.compile(r'^\s*\|\s*(.*?)\s*\|?\s*$')
+_WORDS = re.compile(r'[A-Za-z]{2,}[\s.,:]+[A-Za-z(]{2,}')
+
+
+@dataclass
+class OutcarSummary:
+    """One pass over OUTCAR: who wrote it, how it ended, its steps of DFT, and pressures by step of VASP in GPa."""
+
+    version: str
+    labels: str
+    finished: bool
+    truncated: str | None
+    max_memory_mb: float | None
+    dft_steps: list[OutcarStep] = field(default_factory=list)
+    pressures: dict[int, float] = field(default_factory=dict)
+
+
+def summarise_outcar(path: Path) -> OutcarSummary:
+    """Return what OUTCAR tells; memory grows with the steps of DFT alone.
+
+    :raises FormatError: for a file that is none.
+    """
+    reader = OutcarReader(path)
+    dft_steps, pressures = [], {}
+    for step in reader:
+        if step.is_dft:
+            dft_steps.append(step)
+        if step.stress is not None:
+            # of a step with both, that of DFT comes last: it moved the atoms
+            pressures[step.index] = -float(step.stress[:3].mean()) * EV_PER_ANGSTROM3_IN_GPA
+    return OutcarSummary(
+        version=reader.version,
+        labels='vasp' if reader.standin is None else f'standin:{reader.standin}',
+        finished=reader.finished,
+        truncated=reader.truncated,
+        max_memory_mb=reader.max_memory_mb,
+        dft_steps=dft_steps,
+        pressures=pressures,
+    )
+
+
+@dataclass
+class Recorded:
+    """What was read of a run, with the sentences that say what is missing at the ends of its files."""
+
+    run: MdRun
+    truncated: list[str]
+    largest_move: float
+
+
+def read_run(
+    files: Path, start: Atoms, parameters: dict[str, Any], plan: DistilPlan, outcar: OutcarSummary, evaluator: str
+) -> Recorded:
+    """Return the run whose files are in a folder.
+
+    :param start: unwrapped atoms that it started from.
+    :raises FormatError: for a damaged file.
+    :raises FileNotFoundError: for one that is missing.
+    """
+    energies = _read_energies(files / 'OSZICAR', plan.block)
+    contcar = read_poscar(files / 'CONTCAR')
+    if contcar.velocities is None or not len(energies['steps']):
+        raise FormatError('CONTCAR', '', 'no velocities in it: VASP ended before its first step')
+    kept, truncated = _read_trajectory(files, plan)
+    last, first = int(energies['steps'][-1]), parameters['first_step']
+    final = _unwrap(contcar, kept['last_fractional'])
+    shift = _shift(kept, contcar, last)
+    tracers = _tracers(kept, plan, shift, final, contcar.cell, first + last)
+    thermo = _thermo(energies, kept, outcar, start, parameters, plan)
+    run = MdRun(
+        parameters=parameters,
+        numbers=start.numbers,
+        **tracers,
+        **_frames(kept, energies, first, shift),
+        thermo=thermo,
+        final_step=first + last,
+        final_positions=final,
+        final_velocities=contcar.velocities,
+        final_cell=contcar.cell if plan.moving_cell else start.cell.array,
+        restart=(files / 'CONTCAR').read_bytes(),
+        engine=ENGINE,
+        thermostat=THERMOSTATS[parameters['ensemble']],
+        barostat=BAROSTATS[parameters['ensemble']],
+        evaluator=evaluator,
+        versions={'vasp': outcar.version},
+    )
+    sentences = [sentence for sentence in (truncated, energies['truncated'], outcar.truncated) if sentence]
+    return Recorded(run, sentences, float(kept['largest_move']))
+
+
+def _read_energies(path: Path, block: int) -> dict[str, Any]:
+    """Return the series of OSZICAR; ``steps`` are VASP's own, where the file counts written ones too."""
+    series = dict(read_oszicar(path))
+    steps = np.asarray(series['steps'], dtype=int)
+    series['steps'] = steps * block if len(steps) and steps[0] < block else steps
+    return series
+
+
+def _read_trajectory(files: Path, plan: DistilPlan) -> tuple[dict[str, np.ndarray], str | None]:
+    """Return what was distilled of the trajectory, by the job or here, and what is missing at its end."""
+    if (files / DISTILLED).is_file():
+        with np.load(files / DISTILLED) as arrays:
+            kept = dict(arrays)
+        return kept, str(kept.pop('truncated')) or None
+    if not (files / TRAJECTORY).is_file():
+        return distil([], plan), f'{TRAJECTORY} is missing'
+    frames = XdatcarReader(files / TRAJECTORY)
+    return distil(frames, plan), frames.truncated
+
+
+def _unwrap(contcar: Poscar, reference: np.ndarray) -> np.ndarray:
+    """Return the positions of CONTCAR [n,3] in Å next to unwrapped fractional ones."""
+    move = _fractional(contcar) - reference
+    return (reference + move - np.rint(move)) @ contcar.cell
+
+
+def _fractional(contcar: Poscar) -> np.ndarray:
+    return np.linalg.solve(contcar.cell.T, contcar.positions.T).T
+
+
+def _shift(kept: dict[str, np.ndarray], contcar: Poscar, last: int) -> int:
+    """Return 1 where frame i of the trajectory holds the positions before step i, 0 where those after it."""
+    if kept['shift'] >= 0:
+        return int(kept['shift'])
+    move = _fractional(contcar) - kept['last_fractional']
+    return int(kept['last_step'] != last or np.abs(move - np.rint(move)).max() > _SAME_FRACTIONAL)
+
+
+def _tracers(
+    kept: dict[str, np.ndarray], plan: DistilPlan, shift: int, final: np.ndarray, cell: np.ndarray, final_step: int
+) -> dict[str, np.ndarray]:
+    """Return the tracer fields of a run: frames after its first step (or of step 0), the final one from CONTCAR."""
+    steps = plan.first_step + kept['tracer_steps'].astype(int) - shift
+    belongs = (steps > plan.first_step) | (steps == 0)
+    names = ('tracer_positions', 'host_centre', 'tracer_cells')
+    steps, arrays = steps[belongs], {name: kept[name][belongs] for name in names}
+    if len(steps) and steps[-1] + plan.tracer_stride == final_step:
+        rows = {
+            'tracer_positions': final[plan.tracers],
+            'host_centre': np.array(plan.host_weights) @ final,
+            'tracer_cells': cell,
+        }
+        steps = np.append(steps, final_step)
+        arrays = {name: np.concatenate([arrays[name], rows[name][None]]) for name in names}
+    if not plan.moving_cell:
+        arrays['tracer_cells'] = np.array(plan.cell)
+    return arrays | {'tracer_steps': steps}
+
+
+def _frames(kept: dict[str, np.ndarray], energies: dict[str, Any], first: int, shift: int) -> dict[str, np.ndarray]:
+    """Return the full frames whose energy is known and, where the file has every step, their velocities."""
+    labels = kept['frame_steps'].astype(int)
+    wanted, steps = labels - shift + 1, energies['steps']
+    has_velocity = np.isfinite(kept['frame_velocities']).all(axis=(1, 2))
+    chosen = np.isin(wanted, steps) & (has_velocity | ~has_velocity.any())
+    rows = np.searchsorted(steps, wanted[chosen])
+    total = energies['free_energy_ev'] + energies['kinetic_energy_ev']
+    return {
+        'frame_steps': first + labels[chosen] - shift,
+        'frame_positions': kept['frame_positions'][chosen],
+        'frame_velocities': kept['frame_velocities'][chosen] if has_velocity.any() else None,
+        'frame_cells': kept['frame_cells'][chosen],
+        'frame_energies': total[rows],
+    }
+
+
+def _thermo(
+    energies: dict[str, Any],
+    kept: dict[str, np.ndarray],
+    outcar: OutcarSummary,
+    start: Atoms,
+    parameters: dict[str, Any],
+    plan: DistilPlan,
+) -> dict[str, np.ndarray]:
+    """Return the thermodynamic series; its pressure is that of the atoms with their kinetic part, as elsewhere."""
+    steps = energies['steps']
+    made = parameters['first_step'] + steps - 1
+    counted = made if plan.block == 1 else made + 1
+    rows = counted % parameters['thermo_stride'] == 0
+    kinetic, potential = energies['kinetic_energy_ev'], energies['free_energy_ev']
+    if parameters['ensemble'] == 'nve':
+        # EK has 5 digits only, E and F have 8, and nothing else is in E
+        kinetic = energies['total_energy_ev'] - potential
+    volumes = np.full(len(steps), start.get_volume())
+    if plan.moving_cell and len(kept['volume_steps']):
+        volumes = np.interp(steps, kept['volume_steps'], kept['volumes'])
+    virial = np.array([outcar.pressures.get(int(step), np.nan) for step in _written(steps, outcar, plan.block)])
+    pressure = virial + 2 * kinetic / (3 * volumes) * EV_PER_ANGSTROM3_IN_GPA
+    series = {
+        'steps': made,
+        'temperature_k': energies['temperature_k'],
+        'potential_energy_ev': potential,
+        'kinetic_energy_ev': kinetic,
+        'pressure_gpa': pressure,
+        'volume_a3': volumes,
+    }
+    return {name: values[rows] for name, values in series.items()}
+
+
+def _written(steps: np.ndarray, outcar: OutcarSummary, block: int) -> np.ndarray:
+    """Return the numbers in OUTCAR of VASP's steps: where not every step is written, OUTCAR counts those that are."""
+    is_counted = block > 1 and len(outcar.pressures) and min(outcar.pressures) < block
+    return steps // block if is_counted else steps
+
+
+def runaway_message(run: MdRun, largest_move: float) -> str | None:
+    """Return how the temperature ran away, if it did."""
+    limit = max(RUNAWAY_FACTOR * run.parameters['temperature_k'], RUNAWAY_FLOOR_K)
+    temperatures = run.thermo['temperature_k']
+    if len(temperatures) and (hottest := float(temperatures.max())) > limit:
+        return f'{hottest:.0f} K, more than {limit:.0f} K; look at start, time step and force field.'
+    if largest_move > _LARGEST_MOVE:
+        return f'an atom moved by {largest_move:.2f} of the cell between two frames: its path is lost.'
+    return None
+
+
+class VaspRunParser(Parser):
+    """Base of the parsers of runs with moving atoms."""
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """Return the inputs of the job, namespaces as dictionaries."""
+        return self.node.base.links.get_incoming(link_type=LinkType.INPUT_CALC).nested()
+
+    @property
+    def stdout(self) -> str:
+        """Return what VASP printed, empty where there is nothing."""
+        repository = self.retrieved.base.repository
+        return repository.get_object_content(STDOUT) if STDOUT in repository.list_object_names() else ''
+
+    @property
+    def stderr(self) -> str:
+        """Return what the scheduler gives as standard error."""
+        return self.node.get_scheduler_stderr() or ''
+
+    def failure(self) -> ExitCode | None:
+        """Return the exit code of a failure that VASP or the stand-in names; None where neither does."""
+        codes, text = self.exit_codes, self.stdout + '\n' + self.stderr
+        if named := named_failure(text):
+            name = f'ERROR_{named[0]}'
+            return codes[name if name in codes else 'ERROR_PROGRAM_CRASHED'].format(message=named[1])
+        if match := _NO_MEMORY.search(text):
+            return codes.ERROR_OUT_OF_MEMORY.format(message=match[0].strip())
+        return None
+
+    def crash(self, missing: str) -> ExitCode:
+        """Return the exit code of a run that left nothing to go on from."""
+        if failure := self.failure():
+            return failure
+        if self.node.exit_status == CalcJob.exit_codes.ERROR_SCHEDULER_OUT_OF_WALLTIME.status:
+            return self.exit_codes.ERROR_OUT_OF_WALLTIME
+        if message := box_message(self.stdout) or traceback_message(self.stderr):
+            return self.exit_codes.ERROR_PROGRAM_CRASHED.format(message=message)
+        return self.exit_codes.ERROR_OUTPUT_MISSING.format(message=missing)
+
+
+def box_message(text: str) -> str | None:
+    """Return the words of the last box of bars that VASP draws around an error."""
+    words = [match[1] for line in text.splitlines() if (match := _BOX.match(line)) and _WORDS.search(match[1])]
+    return ' '.join(words)[-400:] or None
+
+
+def traceback_message(text: str) -> str | None:
+    """Return the last line of a Python traceback, if there is one."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if 'Traceback' in text else None

@@ -1,0 +1,34 @@
+"""Distil the trajectory of a VASP run where it lies: XDATCAR, or vaspout.h5 where there is no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from aiida_mghdiff.formats.distil import DistilPlan, distil
+from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.vaspout import read_vaspout
+from aiida_mghdiff.formats.xdatcar import XdatcarReader
+from aiida_mghdiff.programs import job
+
+TRAJECTORY, HDF5 = Path('XDATCAR'), Path('vaspout.h5')
+OUTPUT = 'distilled'
+
+
+def main() -> None:
+    """Run the program in the working directory.
+
+    :raises ProgramError: INPUT_REFUSED where there is no trajectory, or a damaged one.
+    """
+    plan = DistilPlan(**job.read_input())
+    if not (TRAJECTORY.is_file() or HDF5.is_file()):
+        raise job.ProgramError('INPUT_REFUSED', f'no {TRAJECTORY} and no {HDF5} to distil: VASP did not run.')
+    try:
+        frames = XdatcarReader(TRAJECTORY) if TRAJECTORY.is_file() else read_vaspout(HDF5)
+        arrays = distil(frames, plan)
+    except FormatError as error:
+        raise job.ProgramError('INPUT_REFUSED', str(error)) from error
+    truncated = np.array(frames.truncated or '')
+    job.write_arrays(OUTPUT, **arrays, truncated=truncated)
+    print(f'{int(arrays["last_step"])} steps, {len(arrays["tracer_steps"])} tracer frames')

@@ -1,0 +1,234 @@
+"""The parser of molecular dynamics in VASP: outputs of written runs, joined segments, and each exit code."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.plugins import CalculationFactory
+from vasp_md_runs import START, EinsteinCrystal, md_parameters, state_of
+from vasp_runs import make_force_field, parse_job
+
+from aiida_mghdiff.calculations.functions.starts import select_starts
+from aiida_mghdiff.calculations.vasp.md import distil_plan, output_block
+from aiida_mghdiff.formats.distil import distil
+from aiida_mghdiff.formats.xdatcar import XdatcarReader
+
+CALCULATION = CalculationFactory('mghdiff.vasp.md')
+
+
+@pytest.fixture
+def finish(aiida_profile, aiida_localhost, tmp_path):
+    """Return a function that parses the files of a run."""
+
+    def parse(folder, parameters, state=None, **options):
+        start = {'structure': orm.StructureData(ase=START)} if state is None else {'state': state}
+        inputs = {'parameters': orm.Dict(parameters), 'potential': make_force_field(tmp_path), **start}
+        return parse_job('mghdiff.vasp.md', aiida_localhost, folder, inputs, **options)
+
+    return parse
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / 'files'
+    path.mkdir()
+    return path
+
+
+def write(folder, run, parameters, **options):
+    run.write(folder, block=output_block(parameters), **options)
+    return folder
+
+
+def test_every_step_written(finish, folder):
+    parameters = md_parameters('nvt')
+    state = state_of(START, 0)
+    run = EinsteinCrystal(state).run(40)
+    code, outputs = finish(write(folder, run, parameters), parameters, state)
+    assert code is None
+    tracers, trajectory, thermo = outputs['tracers'], outputs['trajectory'], outputs['thermo']
+    assert tracers.steps.tolist() == list(range(0, 44, 4))
+    paths = [*(position for position, _, _ in run.steps), run.final[0]]
+    assert np.allclose(tracers.get_array('tracer_positions')[:, 0], [paths[i][16] for i in range(0, 44, 4)], atol=1e-5)
+    centre = [paths[i][:16].mean(axis=0) for i in range(0, 44, 4)]
+    assert np.allclose(tracers.get_array('host_centre'), centre, atol=1e-5)
+    assert np.allclose(tracers.get_array('cell'), START.cell.array, atol=1e-5)
+    assert trajectory.get_stepids().tolist() == [10, 20, 30]
+    for index, step in enumerate((10, 20, 30)):
+        position, velocity, _ = run.steps[step]
+        assert np.abs(trajectory.get_positions()[index] - position).max() < 1e-6
+        assert np.abs(trajectory.get_velocities()[index] - velocity).max() < 1e-6
+        total = run.potential(position, step) + run.kinetic(velocity)
+        assert trajectory.get_array('total_energies_ev')[index] == pytest.approx(total, abs=1e-4)
+    assert thermo.get_array('steps').tolist() == list(range(0, 40, 2))
+    assert np.allclose(thermo.get_array('volume_a3'), START.get_volume())
+    kinetic = thermo.get_array('kinetic_energy_ev')
+    ideal = 2 * kinetic / (3 * START.get_volume()) * 160.21766
+    assert np.allclose(thermo.get_array('pressure_gpa'), 1.0 + ideal, rtol=1e-6)
+
+
+def test_final_state(finish, folder):
+    parameters, run = md_parameters('nve'), EinsteinCrystal().run(40)
+    _, outputs = finish(write(folder, run, parameters), parameters, run.state)
+    state = outputs['state']
+    assert (state.step, state.base.attributes.get('engine')) == (40, 'vasp')
+    assert np.abs(state.get_array('positions') - run.final[0]).max() < 1e-12
+    assert np.array_equal(state.get_array('velocities'), run.final[1])
+    content = state.base.repository.get_object_content('restart.bin')
+    assert content == (folder / 'CONTCAR').read_text()
+    results = outputs['results'].get_dict()
+    assert (results['completed'], results['last_step'], results['labels']) == (True, 40, 'vasp')
+    assert results['evaluator'].startswith('vasp-mlff ')
+    assert results['versions'] == {'vasp': 'vasp.6.4.2 20Jul23 (build) complex'}
+
+
+@pytest.mark.parametrize('ensemble', ['nve', 'nvt'])
+def test_two_segments_are_one_run(finish, tmp_path, ensemble):
+    """Paths go on across the border, without a frame that is there twice or missing."""
+    whole = md_parameters(ensemble, steps=80)
+    folders = [tmp_path / name for name in ('whole', 'first', 'second')]
+    for path in folders:
+        path.mkdir()
+    start = state_of(START, 0)
+    _, one = finish(write(folders[0], EinsteinCrystal(start).run(80), whole), whole, start)
+    first = md_parameters(ensemble)
+    _, left = finish(write(folders[1], EinsteinCrystal(start).run(40), first), first, start)
+    second = md_parameters(ensemble, first_step=40)
+    _, right = finish(write(folders[2], EinsteinCrystal(left['state']).run(40), second), second, left['state'])
+    for name in ('tracer_positions', 'host_centre'):
+        joined = np.concatenate([left['tracers'].get_array(name), right['tracers'].get_array(name)])
+        assert np.abs(joined - one['tracers'].get_array(name)).max() < 2e-6
+    assert [*left['tracers'].steps, *right['tracers'].steps] == one['tracers'].steps.tolist()
+    for name in ('steps', 'potential_energy_ev', 'kinetic_energy_ev'):
+        joined = np.concatenate([left['thermo'].get_array(name), right['thermo'].get_array(name)])
+        assert np.allclose(joined, one['thermo'].get_array(name), atol=2e-4)
+    assert np.abs(right['state'].get_array('positions') - one['state'].get_array('positions')).max() < 1e-9
+
+
+def test_starts_of_nve_runs_come_from_nvt_frames(finish, folder):
+    parameters = md_parameters('nvt', steps=100, frame_stride=5)
+    run = EinsteinCrystal().run(100)
+    _, outputs = finish(write(folder, run, parameters), parameters, run.state)
+    settings = orm.Dict({'count': 2, 'minimum_spacing_ps': 0.01, 'discard_fraction': 0.2})
+    starts = select_starts(settings, part0=outputs['trajectory'])
+    for state in starts.values():
+        distances = [np.abs(state.get_array('positions') - position).max() for position, _, _ in run.steps]
+        index = int(np.argmin(distances))
+        assert np.abs(state.get_array('velocities') - run.steps[index][1]).max() < 1e-6
+
+
+def test_frames_without_velocities_are_no_starts(finish, folder):
+    parameters, run = md_parameters('nve'), EinsteinCrystal().run(40)
+    _, outputs = finish(write(folder, run, parameters), parameters, run.state)
+    assert 'velocities' not in outputs['trajectory'].get_arraynames()
+    settings = orm.Dict({'count': 1, 'minimum_spacing_ps': 0.0, 'discard_fraction': 0.0})
+    _, node = select_starts.run_get_node(settings, part0=outputs['trajectory'])
+    assert node.exit_status == 225
+    assert 'no velocities' in node.exit_message
+
+
+def test_distilled_where_it_was(finish, folder):
+    parameters, run = md_parameters('nvt'), EinsteinCrystal().run(40)
+    _, directly = finish(write(folder, run, parameters), parameters, run.state)
+    arrays = distil(XdatcarReader(folder / 'XDATCAR'), distil_plan(parameters, START, 1))
+    np.savez(folder / 'distilled.npz', **arrays, truncated=np.array(''))
+    (folder / 'XDATCAR').unlink()
+    code, outputs = finish(folder, parameters, run.state)
+    assert code is None
+    for name in ('tracers', 'trajectory', 'thermo'):
+        for array in outputs[name].get_arraynames():
+            assert np.array_equal(outputs[name].get_array(array), directly[name].get_array(array))
+
+
+def test_stopped_before_its_wall_time(finish, folder):
+    parameters, run = md_parameters('nve', steps=80), EinsteinCrystal().run(40)
+    code, outputs = finish(write(folder, run, parameters), parameters, run.state)
+    assert code.status == 400
+    assert outputs['state'].step == 40
+    assert outputs['results']['completed'] is False
+
+
+def test_killed(finish, folder):
+    """What is whole is kept, and the exit code says where the files end."""
+    parameters, run = md_parameters('nvt', steps=80), EinsteinCrystal().run(40)
+    write(folder, run, parameters, finished=False)
+    text = (folder / 'XDATCAR').read_text()
+    (folder / 'XDATCAR').write_text(text[: len(text) - 30])
+    code, outputs = finish(folder, parameters, run.state)
+    assert code.status == 310
+    assert 'XDATCAR' in code.message
+    assert 'OUTCAR' in code.message
+    assert outputs['tracers'].steps.tolist() == list(range(0, 44, 4))
+    assert outputs['state'].step == 40
+
+
+def test_runaway(finish, folder):
+    parameters, run = md_parameters('nve'), EinsteinCrystal().run(40)
+    run.temperature = lambda index: 300.0 if index < 30 else 4000.0
+    code, outputs = finish(write(folder, run, parameters), parameters, run.state)
+    assert (code.status, code.message) == (
+        520,
+        'The temperature ran away: 4000 K, more than 3000 K; look at start, time step and force field.',
+    )
+    assert 'state' in outputs
+
+
+def test_damaged_output(finish, folder):
+    parameters, run = md_parameters('nve'), EinsteinCrystal().run(40)
+    write(folder, run, parameters)
+    text = (folder / 'XDATCAR').read_text()
+    (folder / 'XDATCAR').write_text(text.replace('Direct configuration=     4\n  ', 'Direct configuration=     4\n  x'))
+    code, outputs = finish(folder, parameters, run.state)
+    assert code.status == 302
+    assert 'XDATCAR' in code.message
+    assert not outputs
+
+
+BOX = """
+ -----------------------------------------------------------------------------
+|                                                                             |
+|     EEEEEEE  RRRRRR   RRRRRR   OOOOOOO  RRRRRR      ###     ###     ###     |
+|                                                                             |
+|     The force field in ML_FF could not be read.                             |
+|                                                                             |
+ -----------------------------------------------------------------------------
+"""
+
+
+@pytest.mark.parametrize(
+    ('stdout', 'scheduler', 'status', 'message'),
+    [
+        ('', None, 300, 'OUTCAR'),
+        ('', 120, 400, 'before its wall time'),
+        ('ERROR: [ENGINE_MISSING] no featomic', None, 210, 'no featomic'),
+        ('ERROR: [INPUT_REFUSED] INCAR, FOO', None, 213, 'INCAR, FOO'),
+        ('ERROR: [SOMETHING_NEW] as never seen', None, 303, 'as never seen'),
+        ('forrtl: severe (41): insufficient virtual memory', None, 410, 'insufficient virtual memory'),
+        (BOX, None, 303, 'The force field in ML_FF could not be read.'),
+    ],
+)
+def test_failures(finish, folder, stdout, scheduler, status, message):
+    code, outputs = finish(folder, md_parameters(), stdout=stdout, scheduler_status=scheduler)
+    assert code.status == status
+    assert message in code.message
+    assert not outputs
+
+
+@pytest.mark.parametrize(
+    ('status', 'invalidates'),
+    [
+        (210, True),
+        (213, False),
+        (300, True),
+        (302, True),
+        (303, True),
+        (310, True),
+        (400, False),
+        (410, True),
+        (520, False),
+    ],
+)
+def test_which_failures_are_cached(status, invalidates):
+    codes = {code.status: code.invalidates_cache for code in CALCULATION.exit_codes.values()}
+    assert codes[status] is invalidates

@@ -1,0 +1,164 @@
+"""What the tests of molecular dynamics and learning in VASP share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from aiida import orm
+from ase import Atoms
+from vasp_files import dft_step, ml_step, outcar_end, outcar_head
+from vasp_runs import hydride, make_force_field
+
+from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
+from aiida_mghdiff.data.md_state import MdStateData
+from aiida_mghdiff.formats.poscar import Poscar, write_poscar
+from aiida_mghdiff.formats.xdatcar import xdatcar_frame, xdatcar_header
+
+#: Mg16H, its hydrogen at the end.
+START = hydride()[0]
+
+
+def md_parameters(ensemble: str = 'nve', **changes: object) -> dict[str, object]:
+    """Return complete MD parameters."""
+    parameters = {
+        'ensemble': ensemble,
+        'temperature_k': 300.0,
+        'time_step_fs': 1.0,
+        'steps': 40,
+        'first_step': 0,
+        'seed': 5,
+        'tracer_element': 'H',
+        'tracer_stride': 4,
+        'thermo_stride': 2,
+        'frame_stride': 10,
+        'dtype': 'float64',
+        'evaluator': 'auto',
+    }
+    if ensemble != 'nve':
+        parameters['friction_per_ps'] = 10.0
+    if ensemble == 'npt':
+        parameters |= {'pressure_gpa': 0.1, 'barostat_time_ps': 0.2}
+    return parameters | changes
+
+
+def md_inputs(code: orm.AbstractCode, folder) -> dict[str, object]:
+    """Return the inputs of a run that starts from a structure."""
+    return {
+        'code': code,
+        'potential': make_force_field(folder),
+        'potcars': placeholder_potcars(['Mg', 'H']),
+        'structure': orm.StructureData(ase=START),
+        'parameters': orm.Dict(md_parameters()),
+        'metadata': {'options': {'withmpi': False}},
+    }
+
+
+def state_of(atoms: Atoms, step: int, **options: object) -> MdStateData:
+    """Return a state with velocities of about 300 K."""
+    velocities = np.random.default_rng(3).normal(scale=4e-3, size=atoms.positions.shape)
+    return MdStateData.from_arrays(atoms.numbers, atoms.cell.array, atoms.positions, velocities, step, **options)
+
+
+def contcar_text(atoms: Atoms, predictor_corrector: bool = False, velocities: np.ndarray | None = None) -> str:
+    """Return a CONTCAR of molecular dynamics."""
+    return write_poscar(
+        Poscar(
+            comment='Mg16H',
+            symbols=['Mg', 'H'],
+            counts=[16, 1],
+            cell=atoms.cell.array,
+            positions=atoms.positions,
+            velocities=np.zeros_like(atoms.positions) if velocities is None else velocities,
+            predictor_corrector='   1\n  1.0\n' if predictor_corrector else None,
+        )
+    )
+
+
+class EinsteinCrystal:
+    """A run of velocity Verlet in harmonic wells that move along, written as VASP writes one.
+
+    Energies, forces and paths are known in closed form or to rounding, so that what a parser makes of the files can be
+    checked to the digits that they have. The wells drift: atoms leave the cell.
+    """
+
+    stiffness = 2.0  # eV/Å²
+    drift = np.array([0.004, 0.0, 0.01])  # Å/fs
+
+    def __init__(self, state: MdStateData | None = None, time_step_fs: float = 1.0) -> None:
+        self.state = state or state_of(START, 0)
+        self.numbers, self.cell = self.state.get_array('numbers'), self.state.get_array('cell')
+        self.dt = time_step_fs
+        self.wells = START.positions
+        self.masses = np.where(self.numbers == 1, 1.008, 24.305)[:, None]
+        x, v = self.state.get_array('positions'), self.state.get_array('velocities')
+        self.steps = []  # positions, velocities and time before each step
+        self._now = (x, v, self.state.step)
+
+    def run(self, steps: int) -> EinsteinCrystal:
+        """Make some steps; the last state is that of CONTCAR."""
+        for _ in range(steps):
+            self.steps.append(self._now)
+            x, v, step = self._now
+            half = v + 0.5 * self.dt * self._acceleration(x, step)
+            x = x + self.dt * half
+            self._now = (x, half + 0.5 * self.dt * self._acceleration(x, step + 1), step + 1)
+        return self
+
+    @property
+    def final(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the positions and velocities after the last step."""
+        return self._now[:2]
+
+    def _acceleration(self, x: np.ndarray, step: int) -> np.ndarray:
+        return self.forces(x, step) / self.masses * 9.648533e-3
+
+    def forces(self, x: np.ndarray, step: int) -> np.ndarray:
+        """Return the forces at a time, which alone moves the wells."""
+        return -self.stiffness * (x - self.wells - self.drift * self.dt * step)
+
+    def potential(self, x: np.ndarray, step: int) -> float:
+        return float((self.forces(x, step) ** 2).sum() / (2 * self.stiffness)) - 26.0
+
+    def kinetic(self, v: np.ndarray) -> float:
+        return float((0.5 * self.masses * v**2).sum() / 9.648533e-3)
+
+    def labels(self, index: int) -> dict[str, object]:
+        """Return what OUTCAR says of a step, counted from 0; the pressure is 10 kbar."""
+        x, _, step = self.steps[index]
+        energy = round(self.potential(x, step), 8)
+        stress = np.array([10.0, 10.0, 10.0, 0.0, 0.0, 0.0])
+        labels = {'cell': self.cell, 'positions': x, 'forces': self.forces(x, step), 'stress': stress}
+        return labels | {'energy': energy, 'sigma0': energy}
+
+    def temperature(self, index: int) -> float:
+        kinetic = self.kinetic(self.steps[index][1])
+        return 2 * kinetic / (3 * (len(self.numbers) - 1) * 8.617333e-5)
+
+    def write(self, folder: Path, *, block: int = 1, dft: tuple[int, ...] = (), finished: bool = True) -> None:
+        """Write CONTCAR, OSZICAR, OUTCAR and XDATCAR.
+
+        :param dft: steps of VASP, from 1, that are of DFT, the others are of a force field.
+        """
+        written = range(block, len(self.steps) + 1, block)
+        x, v = self.final
+        atoms = Atoms(self.numbers, x, cell=self.cell, pbc=True)
+        (folder / 'CONTCAR').write_text(contcar_text(atoms, velocities=v))
+        (folder / 'XDATCAR').write_text(
+            xdatcar_header('Mg16H', self.cell, ['Mg', 'H'], [16, 1])
+            + ''.join(xdatcar_frame(i, self._fractional(self.steps[i - 1][0])) for i in written)
+        )
+        (folder / 'OSZICAR').write_text(''.join(map(self._oszicar_line, written)))
+        steps = ''.join(dft_step(i, self.labels(i - 1)) if i in dft else ml_step(self.labels(i - 1)) for i in written)
+        (folder / 'OUTCAR').write_text(outcar_head(['Mg', 'H'], [16, 1]) + steps + (outcar_end() if finished else ''))
+
+    def _fractional(self, x: np.ndarray) -> np.ndarray:
+        return np.linalg.solve(self.cell.T, x.T).T
+
+    def _oszicar_line(self, i: int) -> str:
+        x, v, step = self.steps[i - 1]
+        potential, kinetic = self.potential(x, step), self.kinetic(v)
+        return (
+            f'{i:7d} T= {self.temperature(i - 1):5.0f}. E= {potential + kinetic:.8E} F= {potential:.8E} '
+            f'E0= {potential:.8E}  EK= {kinetic:.5E} SP= 0.00E+00 SK= 0.00E+00\n'
+        )
