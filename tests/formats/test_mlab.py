@@ -352,7 +352,7 @@ def test_atom_types_with_a_number_are_written_again(read, tmp_path):
 
 
 @settings(max_examples=200, deadline=None)
-@given(kbar=st.floats(-1e4, 1e4, allow_subnormal=False))
+@given(kbar=st.floats(-1e4, 1e4).filter(lambda value: value == 0 or abs(value) > 1e-290))
 def test_stress_of_a_file_survives_any_number_of_conversions(kbar):
     stress = STRESS_FACTOR * np.full(6, kbar)
     again = _kbar(Atoms(), stress)

@@ -104,6 +104,7 @@ def test_numbers_that_touch(reader):
 
 def test_truncated_anywhere(tmp_path, reader):
     text = HEAD + ml_step(STEPS[0]) + dft_step(1, STEPS[1]) + outcar_end()
+    text = re.sub(r'([-=])\1{9,}', lambda run: 9 * run[1], text)
     whole = list(reader(text))
     ends = [match.end() for match in re.finditer(r'energy  without entropy=.*\n', text)]
     finished = re.search('General timing.*\n', text).end()
@@ -112,7 +113,8 @@ def test_truncated_anywhere(tmp_path, reader):
         outcar = OutcarReader(tmp_path / 'OUTCAR')
         steps = list(outcar)
         assert len(steps) == sum(end <= cut for end in ends)
-        assert [repr(step) for step in steps] == [repr(step) for step in whole[: len(steps)]]
+        for found, expected in zip(steps, whole, strict=False):
+            assert all(np.array_equal(value, vars(found)[name]) for name, value in vars(expected).items())
         assert outcar.finished == (cut >= finished)
         assert (outcar.truncated is None) == outcar.finished
         assert outcar.max_memory_mb in (None, 470384 / 1024)
