@@ -37,6 +37,8 @@ _START_SECONDS = 3.0
 #: Cells whose edges differ by more than this cannot share one mesh of k-points.
 _SAME_CELL_TOLERANCE = 0.15
 _MOST_NAMED = 20
+#: So many frames given up before the first has a label end the launching.
+_HOPELESS = 5
 
 
 def validate_label(inputs: Mapping[str, Any], _: Any = None) -> str | None:
@@ -95,7 +97,7 @@ class LabelWorkChain(ProtocolMixin, TaskWorkChain):
 
     A frame that fails is tried again, ``retries`` times; what still has no label is named in the summary and in the
     exit code, and the dataset holds the others. A failure that every frame would share (no GPAW, no PAW dataset, input
-    refused) ends the launching.
+    refused) ends the launching, and so do several frames without a label before the first with one.
     """
 
     _PROTOCOL_FILE = 'label'
@@ -150,7 +152,8 @@ class LabelWorkChain(ProtocolMixin, TaskWorkChain):
         spec.output('summary', valid_type=orm.Dict, help='Indices of the frames that have no label; what labelled.')
         spec.exit_code(420, 'ERROR_FRAMES_FAILED', message='{n_failed} of {n} frames have no label: {failed}')
         spec.exit_code(421, 'ERROR_NO_FRAME_LABELLED', message='No frame could be labelled: {failed}')
-        spec.exit_code(460, 'ERROR_LABELS_DO_NOT_MATCH', message='The labels cannot be put together: {message}')
+        spec.exit_code(460, 'ERROR_FRAMES_REFUSED', message='The frames cannot be labelled: {message}')
+        spec.exit_code(461, 'ERROR_LABELS_DO_NOT_MATCH', message='The labels cannot be put together: {message}')
 
     def setup(self) -> ExitCode | None:
         """Gather the frames, and say what is ahead."""
@@ -161,10 +164,10 @@ class LabelWorkChain(ProtocolMixin, TaskWorkChain):
                 **self.inputs.structures, metadata={'call_link_label': 'gather_frames'}
             )
             if not node.is_finished_ok:
-                return ExitCode(node.exit_status, node.exit_message)
+                return self.exit_codes.ERROR_FRAMES_REFUSED.format(message=node.exit_message)
             self.ctx.frames = frames
         natoms = self.ctx.frames.get_array('natoms')
-        self.ctx.stopped, self.ctx.measured = None, False
+        self.ctx.stopped, self.ctx.given_up, self.ctx.ended = False, 0, {}
         self.set_tasks({frame_key(index): [] for index in range(len(natoms))})
         self.report(self.announcement(natoms))
         return None
@@ -182,8 +185,8 @@ class LabelWorkChain(ProtocolMixin, TaskWorkChain):
         )
 
     def ready(self) -> list[str]:
-        """Return the keys that may start: none once a failure was met that all would share."""
-        return [] if self.ctx.stopped else super().ready()
+        """Return the keys that may start, repetitions first: whether they help is soon known. None once stopped."""
+        return [] if self.ctx.stopped else sorted(super().ready(), key=lambda key: RETRY not in key)
 
     def launch(self, key: str) -> orm.ProcessNode:
         """Launch the single point of a frame, or its repetition."""
@@ -208,39 +211,42 @@ class LabelWorkChain(ProtocolMixin, TaskWorkChain):
         return frame_structure(self.ctx.frames, orm.Int(frame_index(frame)), metadata=metadata)
 
     def inspect(self) -> None:
-        """Measure the first that ended well; add a task for each that failed and may be tried again."""
-        for key in self.ctx.children:
-            if self.child(key) is None:
-                continue
-            if self.is_done(key):
-                self.measure(key)
-            else:
+        """Look at each child that ended: measure the first that ended well, try again what failed."""
+        ended = [key for key in self.ctx.children if self.child(key) is not None and key not in self.ctx.ended]
+        for key in ended:
+            self.ctx.ended[key] = self.is_done(key)
+            if not self.ctx.ended[key]:
                 self.try_again(key)
+            elif sum(self.ctx.ended.values()) == 1:
+                self.measure(key)
 
     def measure(self, key: str) -> None:
-        """Say once what a single point takes and what is left."""
-        if self.ctx.measured:
-            return
-        self.ctx.measured = True
-        node, left = self.child(key), len(self.ctx.tasks) - len(self.ctx.children) + len(self.running())
-        seconds = (node.mtime - node.ctime).total_seconds()
-        rounds = -(-left // self.inputs.max_in_flight.value)
+        """Say what a single point takes and what is left."""
+        node, left = self.child(key), len(self.ctx.tasks) - len(self.ctx.ended)
+        seconds, limit = (node.mtime - node.ctime).total_seconds(), self.inputs.max_in_flight.value
         self.report(
             f'{key} took {duration(seconds)} from launch to label, waiting included; {left} are left: about '
-            f'{duration(rounds * seconds)} with {self.inputs.max_in_flight.value} at a time'
+            f'{duration(-(-left // limit) * seconds)} with {limit} at a time'
         )
 
     def try_again(self, key: str) -> None:
-        """Add the next attempt at a frame, where there is one and the failure is the frame's own."""
+        """Add the next attempt at a frame that failed; stop the launching where there is no hope."""
         node, (frame, _, attempt) = self.child(key), key.partition(RETRY)
-        again = f'{frame}{RETRY}{int(attempt or 0) + 1}'
-        if again in self.ctx.tasks or int(attempt or 0) >= self.inputs.retries.value:
-            return
         if node.exit_status in SYSTEMATIC:
-            self.ctx.stopped = describe(node)
-            return
-        self.report(f'{key} failed: {describe(node)}; trying again')
-        self.ctx.tasks[again] = []
+            self.stop('all frames would fail like this')
+        elif int(attempt or 0) < self.inputs.retries.value:
+            self.report(f'{key} failed: {describe(node)}; trying again')
+            self.ctx.tasks[f'{frame}{RETRY}{int(attempt or 0) + 1}'] = []
+        else:
+            self.report(f'{key} failed: {describe(node)}; given up')
+            self.ctx.given_up += 1
+            if self.ctx.given_up == _HOPELESS and not any(self.ctx.ended.values()):
+                self.stop(f'the first {_HOPELESS} frames failed, and none has a label')
+
+    def stop(self, reason: str) -> None:
+        """Launch nothing any more."""
+        self.ctx.stopped = True
+        self.report(f'no further single point is launched: {reason}')
 
     def results(self) -> ExitCode | None:
         """Give the labelled frames and the summary; name the frames without a label."""

@@ -138,6 +138,15 @@ def test_estimate():
     assert [duration(seconds) for seconds in (8.5, 130, 7200, 3e5)] == ['8.5 s', '2.2 minutes', '2 hours', '3.5 days']
 
 
+def test_refuses_frames_that_are_none(generate_workchain, build):
+    atoms = magnesium()
+    atoms.positions[1] = atoms.positions[0] + 0.1
+    chain = generate_workchain(LabelWorkChain, build({'crash': orm.StructureData(ase=atoms)}))
+    code = chain.setup()
+    assert code.status == chain.exit_codes.ERROR_FRAMES_REFUSED.status
+    assert 'crash, frame 0: atoms are less than 0.4 Å apart' in code.message
+
+
 # ---- the course of a run -------------------------------------------------------------------------------------------
 
 
@@ -153,7 +162,7 @@ def test_a_failed_frame_is_tried_again_as_often_as_asked(chain, generate_job_nod
     chain.inspect()
     chain.inspect()
     assert list(chain.ctx.tasks) == ['frame_000000', 'frame_000001', 'frame_000002', 'frame_000001_retry_1']
-    assert chain.ready()[-1] == 'frame_000001_retry_1'
+    assert chain.ready() == ['frame_000001_retry_1', 'frame_000000', 'frame_000002']
     finish(chain, 'frame_000001_retry_1', generate_job_node('mghdiff.gpaw.singlepoint', 303))
     chain.inspect()
     assert len(chain.ctx.tasks) == 4
@@ -169,6 +178,26 @@ def test_stops_launching_where_all_would_fail(chain, generate_job_node, status):
     assert f'[{status}] as made), 1 (not tried), 2 (not tried)' in code.message
     assert 'dataset' not in chain.outputs
     assert chain.outputs['summary']['failed_frames'] == [0, 1, 2]
+
+
+def test_stops_launching_where_there_is_no_hope(generate_workchain, build, generate_job_node):
+    chain = generate_workchain(LabelWorkChain, build(DatasetData.from_frames([magnesium()] * 8), retries=0))
+    chain.setup()
+    for index in range(5):
+        assert chain.has_tasks()
+        finish(chain, f'frame_{index:06d}', generate_job_node('mghdiff.gpaw.singlepoint', 300))
+        chain.inspect()
+    assert not chain.has_tasks()
+    assert 'the first 5 frames failed' in orm.Log.collection.get_logs_for(chain.node)[-1].message
+
+
+def test_goes_on_where_others_have_labels(generate_workchain, build, generate_job_node):
+    chain = generate_workchain(LabelWorkChain, build(DatasetData.from_frames([magnesium()] * 8), retries=0))
+    chain.setup()
+    for index, status in enumerate([0, 300, 300, 300, 300, 300]):
+        finish(chain, f'frame_{index:06d}', generate_job_node('mghdiff.gpaw.singlepoint', status))
+        chain.inspect()
+    assert chain.ready() == ['frame_000006', 'frame_000007']
 
 
 def test_the_others_are_given_where_some_failed(chain, dataset, generate_job_node):

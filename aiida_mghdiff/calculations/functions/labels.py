@@ -9,17 +9,20 @@ from aiida import orm
 from aiida.engine import calcfunction
 from ase import Atoms
 from ase.data import atomic_numbers
+from ase.neighborlist import neighbor_list
 
-from aiida_mghdiff.calculations.functions.refusals import MismatchError, NotFiniteError, refusing, require_finite
+from aiida_mghdiff.calculations.functions.refusals import FramesError, MismatchError, refusing
 from aiida_mghdiff.data.arrays import set_array
 from aiida_mghdiff.data.dataset import ORIGIN, DatasetData
 from aiida_mghdiff.formats.frames import concatenate_frames
 
 FRAME_KEY = 'frame_'
 _CELL_TOLERANCE_ANGSTROM = 1e-6
+#: No two nuclei come closer than this: a hydrogen molecule is 0.74 Å long.
+_CLOSEST_ANGSTROM = 0.4
 
 
-@refusing(NotFiniteError)
+@refusing(FramesError)
 @calcfunction
 def gather_frames(**structures: orm.StructureData | orm.TrajectoryData) -> orm.ArrayData:
     """Return the frames of structures and trajectories, those of one node as one group, in the order of the keys.
@@ -29,10 +32,9 @@ def gather_frames(**structures: orm.StructureData | orm.TrajectoryData) -> orm.A
         ``group_names``, the keys.
     """
     names = sorted(structures)
-    pairs = [(group, atoms) for group, name in enumerate(names) for atoms in frames_of(structures[name])]
+    pairs = [(group, atoms) for group, name in enumerate(names) for atoms in frames_of(structures[name], name)]
     groups, frames = zip(*pairs, strict=True)
     node = orm.ArrayData()
-    require_finite(positions=np.concatenate([atoms.positions for atoms in frames]))
     set_array(node, 'natoms', [len(atoms) for atoms in frames], 'i8', (None,))
     set_array(node, 'numbers', np.concatenate([atoms.numbers for atoms in frames]), 'i8', (None,))
     set_array(node, 'cells', [atoms.cell.array for atoms in frames], 'f8', (None, 3, 3))
@@ -85,13 +87,26 @@ def collect_labels(frames: orm.ArrayData, **labelled: DatasetData) -> dict[str, 
     return outputs | {'summary': orm.Dict(summary)}
 
 
-def frames_of(node: orm.StructureData | orm.TrajectoryData) -> list[Atoms]:
-    """Return a structure, or all steps of a trajectory."""
+def frames_of(node: orm.StructureData | orm.TrajectoryData, name: str) -> list[Atoms]:
+    """Return a structure, or all steps of a trajectory.
+
+    :raises FramesError: for positions that are not finite, or atoms on top of each other.
+    """
     if isinstance(node, orm.StructureData):
-        return [node.get_ase()]
-    numbers = [atomic_numbers[symbol] for symbol in node.symbols]
-    pairs = zip(node.get_cells(), node.get_positions(), strict=True)
-    return [Atoms(numbers=numbers, positions=positions, cell=cell, pbc=True) for cell, positions in pairs]
+        frames = [node.get_ase()]
+    else:
+        numbers = [atomic_numbers[symbol] for symbol in node.symbols]
+        pairs = zip(node.get_cells(), node.get_positions(), strict=True)
+        frames = [Atoms(numbers=numbers, positions=positions, cell=cell, pbc=True) for cell, positions in pairs]
+    for index, atoms in enumerate(frames):
+        if not np.isfinite(atoms.positions).all():
+            raise FramesError(f'{name}, frame {index}: positions are not finite.')
+        if len(neighbor_list('i', atoms, _CLOSEST_ANGSTROM)):
+            raise FramesError(
+                f'{name}, frame {index}: atoms are less than {_CLOSEST_ANGSTROM} Å apart; positions must be Cartesian, '
+                'which those of trajectories of aiida-vasp are not.'
+            )
+    return frames
 
 
 def frame_arrays(frames: orm.ArrayData, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

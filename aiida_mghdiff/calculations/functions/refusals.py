@@ -43,6 +43,10 @@ class EndsError(ValueError):
     """End points between which there is no path."""
 
 
+class FramesError(ValueError):
+    """Frames that are no arrangement of atoms."""
+
+
 REFUSALS: dict[type[ValueError], tuple[int, str, str]] = {
     SettingsError: (220, 'SETTINGS_INVALID', 'The settings are incomplete or wrong: {message}'),
     NotFiniteError: (221, 'NOT_FINITE', 'An input holds numbers that are not finite: {message}'),
@@ -56,6 +60,7 @@ REFUSALS: dict[type[ValueError], tuple[int, str, str]] = {
     EndsError: (229, 'ENDS_COINCIDE', 'There is no path between the end points: {message}'),
     FormatError: (230, 'FILE_REFUSED', 'The file cannot be read: {message}'),
     SplitError: (231, 'SPLIT_IMPOSSIBLE', 'The dataset cannot be split as asked: {message}'),
+    FramesError: (232, 'FRAMES_INVALID', 'A frame is no arrangement of atoms: {message}'),
 }
 
 

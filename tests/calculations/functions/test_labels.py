@@ -114,3 +114,23 @@ def test_frames_of_structures_and_trajectories(atoms):
     outputs = collect_labels(frames, **{frame_key(2): single_point(structure)})
     assert np.array_equal(outputs['dataset'].get_array('positions'), atoms[1].positions)
     assert outputs['dataset'].get_array('groups').tolist() == [1]
+
+
+def test_refuses_fractional_positions(atoms):
+    """As the trajectories of aiida-vasp have them."""
+    trajectory = orm.TrajectoryData()
+    scaled = atoms[0].get_scaled_positions()
+    positions = np.stack([atoms[0].positions, scaled - 0.4])
+    trajectory.set_trajectory(SYMBOLS[0], positions, cells=np.stack(2 * [atoms[0].cell.array]), pbc=(True,) * 3)
+    _, node = gather_frames.run_get_node(run=trajectory)
+    assert node.exit_status == 232
+    assert 'run, frame 1: atoms are less than 0.4 Å apart; positions must be Cartesian' in node.exit_message
+
+
+def test_refuses_positions_that_are_not_finite(atoms):
+    trajectory = orm.TrajectoryData()
+    positions = np.full((1, 5, 3), np.nan)
+    trajectory.set_trajectory(SYMBOLS[0], positions, cells=atoms[0].cell.array[None], pbc=(True,) * 3)
+    _, node = gather_frames.run_get_node(run=trajectory)
+    assert node.exit_status == 232
+    assert 'not finite' in node.exit_message
