@@ -124,7 +124,7 @@ def activation_energies(potential: PotentialData) -> list[orm.Dict]:
 
 def barriers(potential: PotentialData) -> list[orm.Dict]:
     """Return all barriers that a potential gave, the newest last."""
-    query = _jobs_with(potential, finished('ase.neb'))
+    query = _jobs_with(potential, {'or': [finished('ase.neb'), finished('vasp.neb')]})
     query.append(orm.Dict, with_incoming='job', edge_filters={'label': 'results'}, tag='result', project='*')
     return query.distinct().order_by({'result': 'id'}).all(flat=True)
 
@@ -147,5 +147,5 @@ def finished(name: str) -> dict[str, Any]:
 
 def _jobs_with(potential: PotentialData, filters: dict[str, Any] | None = None) -> orm.QueryBuilder:
     query = orm.QueryBuilder().append(PotentialData, filters={'id': potential.pk}, tag='potential')
-    label = {'label': 'potential'}
+    label = {'label': {'in': ['potential', 'force_field']}}
     return query.append(orm.CalcJobNode, with_incoming='potential', edge_filters=label, filters=filters, tag='job')

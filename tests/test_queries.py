@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from aiida import orm
 from study_graph import Process, StudyGraph
+from vasp_runs import make_force_field
 
 from aiida_mghdiff import queries
 from aiida_mghdiff.data.potential import PotentialData
@@ -107,3 +108,9 @@ def test_unrelated_potential_has_nothing(tmp_path):
     assert queries.diffusion_coefficients(potential) == []
     assert queries.activation_energies(potential) == []
     assert queries.barriers(potential) == []
+
+
+def test_barrier_of_a_learned_force_field(aiida_profile, tmp_path):
+    force_field, barrier = make_force_field(tmp_path).store(), orm.Dict({'forward_barrier_ev': 0.2})
+    Process(orm.CalcJobNode, 'vasp.neb', {'force_field': force_field}).close({'results': barrier})
+    assert [found.uuid for found in queries.barriers(force_field)] == [barrier.uuid]

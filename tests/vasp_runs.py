@@ -56,10 +56,11 @@ def end_results(energy: float = -26.0, **changes: object) -> orm.Dict:
     return orm.Dict(results | changes)
 
 
-def make_force_field(folder: Path, elements: tuple[str, ...] = ('H', 'Mg')) -> PotentialData:
-    """Return a force field in fast mode: a true header, and behind it what no program reads."""
+def make_force_field(folder: Path, elements: tuple[str, ...] = ('H', 'Mg'), fast: bool = True) -> PotentialData:
+    """Return a force field whose head alone is one."""
     path = folder / 'ML_FF'
-    write_ml_ff(path, MlFfHeader('0.2.1', list(elements), True, standin='chgnet-r2scan'), b'content')
+    basis = dict.fromkeys(elements, 10)
+    write_ml_ff(path, MlFfHeader('0.2.1', list(elements), fast, 8, basis, standin='chgnet-r2scan'), b'no model')
     options = {'architecture': 'vasp-mlff', 'origin': 'on-the-fly', 'dtype': 'float64'}
     return PotentialData.from_file(path, elements=elements, **options)
 

@@ -35,9 +35,8 @@ from aiida_mghdiff.calculations.vasp.base import (
     stopping_text,
     symbols_message,
 )
+from aiida_mghdiff.calculations.vasp.md import FORCE_FIELD, force_field_message
 from aiida_mghdiff.data.potential import PotentialData
-
-FORCE_FIELD_FILE = 'ML_FF'
 
 #: Tags without which an INCAR says nothing about the result: VASP's own defaults differ between versions.
 TAGS = {
@@ -68,16 +67,16 @@ def system_message(atoms: Atoms, inputs: Mapping[str, Any]) -> str | None:
     return (
         symbols_message(symbols)
         or potcars_message(symbols, inputs.get('potential', {}), 'potential')
-        or force_field_message(inputs.get('force_field'), symbols)
+        or _force_field_message(inputs.get('force_field'), symbols)
     )
 
 
-def force_field_message(force_field: PotentialData | None, symbols: Sequence[str]) -> str | None:
+def _force_field_message(force_field: PotentialData | None, symbols: Sequence[str]) -> str | None:
     """Return why VASP cannot run the atoms with a force field."""
     if force_field is None:
         return None
-    if force_field.architecture != 'vasp-mlff':
-        return f'force_field is a {force_field.architecture} potential: VASP runs vasp-mlff alone, ASE the others.'
+    if message := force_field_message(force_field):
+        return message
     if unknown := sorted(set(symbols) - set(force_field.elements)):
         known = ', '.join(force_field.elements)
         return f'the force field knows {known}, not {", ".join(unknown)}: learn one with all elements.'
@@ -105,6 +104,7 @@ class IonicCalculation(VaspCalculation):
         options = spec.inputs['metadata']['options']
         options['output_filename'].default = STDOUT
         options['resources'].default = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
+        options['withmpi'].default = True
         spec.input(
             'force_field',
             valid_type=PotentialData,
@@ -146,7 +146,7 @@ class IonicCalculation(VaspCalculation):
         limit = self.inputs.metadata.options.get('max_wallclock_seconds')
         calcinfo.prepend_text, calcinfo.append_text = stopping_text(limit, RESERVE_RUN)
         if 'force_field' in self.inputs:
-            calcinfo.local_copy_list.append(self.inputs.force_field.copy_entry(FORCE_FIELD_FILE))
+            calcinfo.local_copy_list.append(self.inputs.force_field.copy_entry(FORCE_FIELD))
         return calcinfo
 
 

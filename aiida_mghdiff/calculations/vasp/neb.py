@@ -18,13 +18,13 @@ from ase import Atoms
 from aiida_mghdiff.calculations.validation import IS_BOOL, IS_COUNT, IS_NEGATIVE, one_of
 from aiida_mghdiff.calculations.vasp.base import STDOUT, poscar_text
 from aiida_mghdiff.calculations.vasp.ionic import (
-    FORCE_FIELD_FILE,
     TAGS,
     IonicCalculation,
     evaluator,
     system_message,
     tags_message,
 )
+from aiida_mghdiff.calculations.vasp.md import FORCE_FIELD
 
 #: Tags of the band. A negative SPRING turns nudging on; IBRION = 3 with POTIM = 0 leaves the ions to VTST's optimizers,
 #: of which IOPT chooses one: VASP's own conjugate gradients (IBRION = 2) need an energy that a band does not have.
@@ -48,7 +48,7 @@ def validate_band(inputs: dict[str, Any], _: Any = None) -> str | None:
         tags_message(parameters, BAND_TAGS)
         or _images_message(inputs['images'], parameters['images'])
         or system_message(image_atoms(inputs['images'], 0), inputs)
-        or _ranks_message(inputs.get('metadata', {}).get('options', {}), parameters['images'])
+        or _ranks_message(inputs, parameters['images'])
         or _end_message('initial_results', inputs, parameters)
         or _end_message('final_results', inputs, parameters)
     )
@@ -60,13 +60,17 @@ def _images_message(images: orm.TrajectoryData, n_images: int) -> str | None:
     return None
 
 
-def _ranks_message(options: Mapping[str, Any], n_images: int) -> str | None:
+def _ranks_message(inputs: Mapping[str, Any], n_images: int) -> str | None:
     """Return why the ranks of MPI cannot be shared out: each image gets as many."""
+    options = inputs.get('metadata', {}).get('options', {})
+    withmpi = inputs['code'].with_mpi if 'code' in inputs else None
+    if not (options.get('withmpi') if withmpi is None else withmpi):
+        return None
     resources = options.get('resources', {})
     ranks = resources.get('tot_num_mpiprocs') or (
-        resources.get('num_machines', 1) * resources.get('num_mpiprocs_per_machine', 0)
+        resources.get('num_machines', 1) * resources.get('num_mpiprocs_per_machine', 1)
     )
-    if options.get('withmpi') and ranks % n_images:
+    if ranks % n_images:
         return f'{ranks} MPI ranks cannot be shared by {n_images} images: ask for a multiple of {n_images}.'
     return None
 
@@ -149,5 +153,5 @@ class VaspNebCalculation(IonicCalculation):
         if 'force_field' in self.inputs:
             # VASP's manual does not say whether an image reads the one above or its own
             force_field = self.inputs.force_field
-            calcinfo.local_copy_list += [force_field.copy_entry(f'{image}/{FORCE_FIELD_FILE}') for image in inner]
+            calcinfo.local_copy_list += [force_field.copy_entry(f'{image}/{FORCE_FIELD}') for image in inner]
         return calcinfo

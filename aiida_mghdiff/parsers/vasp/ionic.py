@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from aiida.engine import CalcJob, ExitCode
-from aiida.parsers.parser import Parser
 from ase.geometry import find_mic
 
-from aiida_mghdiff.calculations.vasp.base import STDOUT
 from aiida_mghdiff.formats.convergence import read_convergence
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
 from aiida_mghdiff.formats.poscar import read_poscar
+from aiida_mghdiff.parsers.vasp.run import VaspRunParser, box_message
 
-_NO_MEMORY = re.compile(r'bad_alloc|out of memory|oom-kill|insufficient virtual memory|MemoryError', re.IGNORECASE)
 #: OUTCAR has five decimals of a position: CONTCAR is of the same step where it differs by less (Å).
 _SAME_POSITION = 1e-4
+#: Two steps of images that are one step apart, and one that is not whole.
+_KEPT_STEPS = 3
 
 
 @dataclass
 class IonicRun:
     """The relaxation of one structure: what its OUTCAR tells.
 
-    ``steps`` are the last two of ``n_steps``: the images of a band that was cut may be one step apart.
+    ``steps`` are the last ones of ``n_steps`` whole ones: the images of a band that was cut may be one step apart.
+    ``is_without_vtst`` only if that is sure: a file that ends in its head does not tell.
     """
 
     folder: Path
@@ -35,6 +35,7 @@ class IonicRun:
     n_steps: int
     version: str
     vtst: str | None
+    is_without_vtst: bool
     labels: str
     finished: bool
     truncated: str | None
@@ -63,26 +64,29 @@ class IonicRun:
         return digits if np.abs(digits).max() < _SAME_POSITION else np.zeros_like(digits)
 
 
-def read_ionic_run(folder: Path, is_dft: bool) -> IonicRun:
+def read_ionic_run(folder: Path, is_dft: bool, is_image: bool = False) -> IonicRun:
     """Read the OUTCAR of a folder, as far as it is whole.
 
     :param is_dft: whether DFT gave energies and forces, or a force field.
+    :param is_image: whether it is of a band: a step is then whole where VTST has told the force of the band.
     :raises FormatError: for an OUTCAR that is not one.
     :raises FileNotFoundError: for a folder without one.
     """
     path = folder / 'OUTCAR'
-    reader, last, n_steps = OutcarReader(path), deque(maxlen=2), 0
+    reader, last, n_read = OutcarReader(path), deque(maxlen=_KEPT_STEPS), 0
     for step in reader:
         if step.is_dft == is_dft:
             last.append(step)
-            n_steps += 1
+            n_read += 1
     convergence = read_convergence(path)
+    n_steps = min(n_read, len(convergence.max_forces)) if is_image else n_read
     return IonicRun(
         folder=folder,
-        steps=list(last),
+        steps=list(last)[: len(last) - (n_read - n_steps)],
         n_steps=n_steps,
         version=reader.version,
         vtst=reader.vtst,
+        is_without_vtst=reader.vtst is None and bool(reader.counts),
         labels=f'standin:{reader.standin}' if reader.standin else 'vasp',
         finished=reader.finished,
         truncated=reader.truncated,
@@ -101,7 +105,7 @@ def largest(vectors: np.ndarray) -> float:
     return float(np.linalg.norm(vectors, axis=1).max())
 
 
-class IonicParser(Parser):
+class IonicParser(VaspRunParser):
     """Base of the parsers of jobs that move ions."""
 
     CACHE_VERSION = 1
@@ -116,16 +120,11 @@ class IonicParser(Parser):
 
         :param where: what is missing, in words without a full stop.
         """
+        if failure := self.failure():
+            return failure
         if self.node.exit_status == CalcJob.exit_codes.ERROR_SCHEDULER_OUT_OF_WALLTIME.status:
             return self.exit_codes.ERROR_OUT_OF_WALLTIME
-        said = self._said()
-        if match := _NO_MEMORY.search(said):
-            return self.exit_codes.ERROR_OUT_OF_MEMORY.format(message=match[0])
-        last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), '')
-        return self.exit_codes.ERROR_OUTPUT_TRUNCATED.format(message=f"{where}; VASP's last words: {last or 'none'}.")
-
-    def _said(self) -> str:
-        """Return the standard output of VASP and what the scheduler adds to it."""
-        repository = self.retrieved.base.repository
-        said = repository.get_object_content(STDOUT) if STDOUT in repository.list_object_names() else ''
-        return said + (self.node.get_scheduler_stderr() or '')
+        if message := box_message(self.stdout):
+            return self.exit_codes.ERROR_PROGRAM_CRASHED.format(message=message)
+        last = next((line.strip() for line in reversed(self.stdout.splitlines()) if line.strip()), 'none')
+        return self.exit_codes.ERROR_OUTPUT_TRUNCATED.format(message=f"{where}; VASP's last words: {last}.")

@@ -30,17 +30,16 @@ class VaspNebParser(IonicParser):
         files = Path(retrieved_temporary_folder or '')
         folders = [image_folder(index) for index in range(1, self.node.inputs.images.numsteps - 1)]
         if missing := [name for name in folders if not (files / name / 'OUTCAR').is_file()]:
-            message = ', '.join(f'{name}/OUTCAR' for name in missing)
-            return self.exit_codes.ERROR_OUTPUT_MISSING.format(message=message)
+            return self.crash(', '.join(f'{name}/OUTCAR' for name in missing))
         try:
-            runs = [read_ionic_run(files / name, self.is_dft) for name in folders]
+            runs = [read_ionic_run(files / name, self.is_dft, is_image=True) for name in folders]
         except FormatError as error:
             return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=str(error))
         return self._outcome_before_steps(runs) or self._outcome(runs, self._emit(runs))
 
     def _outcome_before_steps(self, runs: list[IonicRun]) -> ExitCode | None:
         """Return the exit code of runs whose steps do not make a band."""
-        if any(run.vtst is None and run.n_steps for run in runs):
+        if any(run.is_without_vtst for run in runs):
             tags = ', '.join(tag.upper() for tag in ('iopt', 'ichain', 'lclimb') if tag in self.node.inputs.parameters)
             message = f'OUTCAR of {runs[0].version} has no line VTST. Take a code that has it.'
             return self.exit_codes.ERROR_VTST_MISSING.format(tags=tags, message=message)

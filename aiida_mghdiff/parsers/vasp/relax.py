@@ -21,7 +21,7 @@ class VaspRelaxParser(IonicParser):
         try:
             run = read_ionic_run(Path(retrieved_temporary_folder or ''), self.is_dft)
         except FileNotFoundError:
-            return self.exit_codes.ERROR_OUTPUT_MISSING.format(message='OUTCAR')
+            return self.crash('OUTCAR')
         except FormatError as error:
             return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=str(error))
         if run.n_steps:

@@ -32,7 +32,7 @@ def inputs(aiida_profile, aiida_code_installed):
         'images': straight_path(hydride(), 1),
         'initial_results': end_results(),
         'final_results': end_results(-25.8),
-        'metadata': {'options': {'max_wallclock_seconds': 3600}},
+        'metadata': {'options': {'max_wallclock_seconds': 3600, 'withmpi': False}},
     }
 
 
@@ -116,11 +116,12 @@ def test_refuses_systems(inputs, tmp_path):
     ends = hydride()
     mixed = [atoms[[0, 16, *range(1, 16)]] for atoms in ends]
     assert 'species are not grouped' in validate_band(inputs | {'images': straight_path(mixed, 1)})
+    assert 'no fast mode' in validate_band(inputs | {'force_field': make_force_field(tmp_path, fast=False)})
     assert 'knows Mg, not H' in validate_band(inputs | {'force_field': make_force_field(tmp_path, ('Mg',))})
 
 
 def test_refuses_force_field_of_another_engine(inputs, tiny_potential):
-    assert 'force_field is a mace potential' in validate_band(inputs | {'force_field': tiny_potential})
+    assert 'VASP runs vasp-mlff potentials, not mace' in validate_band(inputs | {'force_field': tiny_potential})
 
 
 def test_refuses_ranks_that_images_cannot_share(inputs):
@@ -128,6 +129,8 @@ def test_refuses_ranks_that_images_cannot_share(inputs):
     options = {'withmpi': True, 'resources': {'num_machines': 2, 'num_mpiprocs_per_machine': 16}}
     message = validate_band(inputs | three | {'metadata': {'options': options}})
     assert message == '32 MPI ranks cannot be shared by 3 images: ask for a multiple of 3.'
+    options['resources'] = {'tot_num_mpiprocs': 30}
+    assert validate_band(inputs | three | {'metadata': {'options': options}}) is None
 
 
 def test_refuses_ends_that_give_no_honest_barrier(inputs, tmp_path):

@@ -245,6 +245,33 @@ def test_out_of_memory(band, finish):
     assert code.status == 410
 
 
+def test_image_cut_behind_its_energy(band, finish, tmp_path):
+    """A step whose force of the band is missing is not whole."""
+    inputs = band(counts=(2, 2, 2), converged=False, finished=False)
+    path = tmp_path / 'files' / '02' / 'OUTCAR'
+    path.write_text(path.read_text()[:-40])
+    code, outputs = finish(inputs, scheduler_status=120)
+    assert code.status == 400
+    assert outputs['results']['n_steps'] == 1
+    assert outputs['results']['energies_ev'][1:-1] == pytest.approx([-26.0, -27.0, -28.0])
+
+
+def test_file_that_ends_in_its_head(band, finish, tmp_path):
+    """It does not tell whether VTST is there."""
+    inputs = band(converged=False, finished=False)
+    path = tmp_path / 'files' / '02' / 'OUTCAR'
+    path.write_text(path.read_text()[:40])
+    code, _ = finish(inputs)
+    assert code.status == 310
+
+
+def test_words_of_vasp(band, finish):
+    box = ' -----\n|  ERROR: POTCAR of H is damaged,  |\n|  take another one.  |\n -----\n'
+    code, _ = finish(band(converged=False, finished=False), stdout=box)
+    assert code.status == 303
+    assert 'POTCAR of H is damaged' in code.message
+
+
 def test_damaged_outcar(band, finish, tmp_path):
     inputs = band()
     path = tmp_path / 'files' / '03' / 'OUTCAR'
