@@ -44,7 +44,7 @@ _HOPELESS = 5
 def validate_label(inputs: Mapping[str, Any], _: Any = None) -> str | None:
     """Return what is wrong with the inputs, in one sentence."""
     if ('dataset' in inputs) == bool(inputs.get('structures')):
-        return 'give the frames either as dataset or as structures.'
+        return 'give the frames either as dataset or as structures, one of them at least.'
     if 'engine' not in inputs or 'parameters' not in inputs:
         return None
     engine = inputs['engine'].value
@@ -53,17 +53,20 @@ def validate_label(inputs: Mapping[str, Any], _: Any = None) -> str | None:
             return message
     if not has_mesh(inputs['kpoints']):
         return 'kpoints must be a mesh: KpointsData.set_kpoints_mesh.'
-    if message := frames_message(inputs):
+    if 'dataset' not in inputs and (message := structures_message(inputs['structures'])):
         return message
     return potcars_message(elements_of(inputs), inputs.get('potcars', {}), 'potcars') if engine == 'vasp' else None
 
 
-def frames_message(inputs: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the structures: not periodic, or sites that are no single atom."""
-    for key, node in inputs.get('structures', {}).items():
-        if isinstance(node, orm.StructureData) and not all(node.pbc):
+def structures_message(structures: Mapping[str, orm.StructureData | orm.TrajectoryData]) -> str | None:
+    """Return what is wrong with structures: none there, not periodic, or sites that are no single atom."""
+    if not structures:
+        return 'there are no frames: give a dataset, or structures and trajectories by any keys.'
+    for key, node in structures.items():
+        is_trajectory = isinstance(node, orm.TrajectoryData)
+        if (is_trajectory and 'cells' not in node.get_arraynames()) or (not is_trajectory and not all(node.pbc)):
             return f'structures.{key} is not periodic in three dimensions: give it a cell.'
-        if isinstance(node, orm.StructureData) and (node.is_alloy or node.has_vacancies):
+        if not is_trajectory and (node.is_alloy or node.has_vacancies):
             return f'structures.{key} has sites that are no single atom: a single point needs atoms.'
     return None
 
@@ -84,7 +87,12 @@ def has_mesh(kpoints: orm.KpointsData) -> bool:
 
 def validate_engine(node: orm.Str, _: Any = None) -> str | None:
     """Return what is wrong with the engine."""
-    return None if node.value in ENGINES else f'engine {node.value!r} is not one of {", ".join(ENGINES)}.'
+    return None if node.value in ENGINES else engine_message(node.value)
+
+
+def engine_message(engine: str) -> str:
+    """Return that an engine is not known."""
+    return f'engine {engine!r} is not one of {", ".join(ENGINES)}.'
 
 
 def validate_retries(node: orm.Int, _: Any = None) -> str | None:
@@ -291,12 +299,13 @@ class LabelWorkChain(ProtocolMixin, TaskWorkChain):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the parameters of a protocol, and those of a frame that is tried again.
 
-        :param overrides: of the protocol's ``parameters`` of the engine: INCAR tags, or ``calculator: {args: ...}``.
+        :param overrides: of the protocol's settings of the engine: ``parameters``, ``retry_parameters``.
+        :raises ValueError: for an unknown engine or protocol.
         """
-        settings = cls.get_protocol_inputs(protocol)[engine]
-        parameters = merge(settings['parameters'], overrides or {})
-        if engine == 'gpaw':
-            parameters |= gpaw.GETTERS
+        if engine not in ENGINES:
+            raise ValueError(engine_message(engine))
+        settings = cls.get_protocol_inputs(protocol, {engine: overrides or {}})[engine]
+        parameters = settings['parameters'] | (gpaw.GETTERS if engine == 'gpaw' else {})
         return parameters, merge(parameters, settings['retry_parameters'])
 
     @classmethod
@@ -319,19 +328,19 @@ class LabelWorkChain(ProtocolMixin, TaskWorkChain):
         :param potcars: for VASP, by element.
         :param overrides: of the protocol file: ``max_in_flight``, ``retries``, ``options``, and by engine
             ``parameters``, ``retry_parameters``, ``kpoints``.
-        :raises ValueError: where the cells are too different for one mesh of k-points.
+        :raises ValueError: for an unknown engine or protocol, frames that have no cell, or cells that are too different
+            for one mesh of k-points.
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)
-        settings = inputs[engine]
-        parameters, retry_parameters = cls.get_parameters(
-            engine, protocol, (overrides or {}).get(engine, {}).get('parameters')
-        )
+        parameters, retry_parameters = cls.get_parameters(engine, protocol, (overrides or {}).get(engine))
+        if not isinstance(frames, DatasetData) and (message := structures_message(frames)):
+            raise ValueError(message)
         builder = cls.get_builder()
         builder.engine, builder.code = orm.Str(engine), code
         builder['dataset' if isinstance(frames, DatasetData) else 'structures'] = frames
         builder.parameters, builder.retry_parameters = orm.Dict(parameters), orm.Dict(retry_parameters)
         builder.kpoints = orm.KpointsData()
-        builder.kpoints.set_kpoints_mesh(choose_mesh(settings['kpoints'], cells_of(frames)))
+        builder.kpoints.set_kpoints_mesh(choose_mesh(inputs[engine]['kpoints'], cells_of(frames)))
         builder.potcars = dict(potcars or {})
         builder.retries, builder.max_in_flight = orm.Int(inputs['retries']), orm.Int(inputs['max_in_flight'])
         builder.options = orm.Dict(merge(inputs['options'], options or {}))

@@ -93,7 +93,35 @@ def test_refuses_structures_that_are_not_periodic(generate_workchain, build):
     atoms = magnesium()
     atoms.pbc = (True, True, False)
     with pytest.raises(ValueError, match=r'structures\.slab is not periodic'):
-        generate_workchain(LabelWorkChain, build({'slab': orm.StructureData(ase=atoms)}))
+        generate_workchain(LabelWorkChain, build(dataset=None, structures={'slab': orm.StructureData(ase=atoms)}))
+
+
+def test_refuses_trajectories_without_cells(build):
+    trajectory = orm.TrajectoryData()
+    trajectory.set_trajectory(['Mg'], np.zeros((1, 1, 3)), pbc=(False,) * 3)
+    with pytest.raises(ValueError, match=r'structures\.run is not periodic'):
+        build({'run': trajectory})
+
+
+def test_builder_refuses(codes, dataset):
+    with pytest.raises(ValueError, match='there are no frames'):
+        LabelWorkChain.get_builder_from_protocol(codes['python'], {}, engine='gpaw')
+    with pytest.raises(ValueError, match="engine 'qe' is not one of vasp, gpaw"):
+        LabelWorkChain.get_builder_from_protocol(codes['python'], dataset, engine='qe')
+    with pytest.raises(ValueError, match="no protocol 'fast'"):
+        LabelWorkChain.get_builder_from_protocol(codes['python'], dataset, engine='gpaw', protocol='fast')
+
+
+def test_overrides(codes, dataset):
+    changes = {'parameters': {'encut': 700.0}, 'retry_parameters': {'nelm': 999}, 'kpoints': {'mesh': [9, 9, 5]}}
+    overrides = {'vasp': changes, 'retries': 4}
+    builder = LabelWorkChain.get_builder_from_protocol(
+        codes['python'], dataset, engine='vasp', overrides=overrides, options={'max_wallclock_seconds': 60}
+    )
+    assert builder.parameters['encut'] == builder.retry_parameters['encut'] == 700.0
+    assert (builder.parameters['nelm'], builder.retry_parameters['nelm']) == (100, 999)
+    assert builder.kpoints.get_kpoints_mesh()[0] == [9, 9, 5]
+    assert (builder.retries.value, builder.options['max_wallclock_seconds']) == (4, 60)
 
 
 def test_refuses_elements_without_potcar(generate_workchain, build):
@@ -220,7 +248,8 @@ def test_the_others_are_given_where_some_failed(chain, dataset, generate_job_nod
 
 def test_labels_with_gpaw(gpaw, build, dataset):
     """Two at a time; the first attempts are given too few steps, so that every frame needs its second."""
-    parameters, retry = LabelWorkChain.get_parameters('gpaw', 'smoke', {'calculator': {'args': {'maxiter': 2}}})
+    changes = {'parameters': {'calculator': {'args': {'maxiter': 2}}}}
+    parameters, retry = LabelWorkChain.get_parameters('gpaw', 'smoke', changes)
     inputs = build(code=gpaw, parameters=parameters, retry_parameters=retry)
     outputs, node = run_get_node(LabelWorkChain, **inputs)
     assert node.is_finished_ok, node.exit_message

@@ -18,9 +18,9 @@ from aiida_mghdiff.workflows.label import LabelWorkChain
 CALCULATION = CalculationFactory('mghdiff.vasp.singlepoint')
 
 
-def vasp_parameters(protocol='paper', overrides=None):
-    """Return the tags of a protocol."""
-    return LabelWorkChain.get_parameters('vasp', protocol, overrides)[0]
+def vasp_parameters():
+    """Return the tags of the paper."""
+    return LabelWorkChain.get_parameters('vasp', 'paper')[0]
 
 
 @pytest.fixture
