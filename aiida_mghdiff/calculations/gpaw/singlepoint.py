@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,6 +56,16 @@ def is_plane_waves(mode: Any) -> bool:
     return isinstance(mode.get('args', {}).get('ecut'), int | float)
 
 
+def strip_structure(folder: Folder, name: str) -> None:
+    """Take times, user and random name out of a structure in ASE's JSON: the same structure gives the same file."""
+    with folder.open(name) as handle:
+        content = json.load(handle)
+    for key in ('ctime', 'mtime', 'unique_id', 'user'):
+        content['1'].pop(key, None)
+    with folder.open(name, 'w') as handle:
+        json.dump(content, handle, sort_keys=True)
+
+
 class GpawSinglePointCalculation(AseCalculation):
     """A script of aiida-ase for GPAW; the Code is the Python interpreter that has GPAW.
 
@@ -80,6 +91,7 @@ class GpawSinglePointCalculation(AseCalculation):
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write script and structure; keep the text output, and the results until they are parsed."""
         calcinfo = super().prepare_for_submission(folder)
+        strip_structure(folder, self._input_aseatoms)
         options = self.inputs.metadata.options
         calcinfo.retrieve_list = [options.log_filename]
         calcinfo.retrieve_temporary_list = [options.output_filename]

@@ -49,6 +49,19 @@ def test_script(protocol, generate_workchain, aiida_code_installed, host, file_r
             file_regression.check(handle.read(), extension='.txt')
 
 
+def test_the_same_structure_gives_the_same_file(generate_workchain, aiida_code_installed, host):
+    code = aiida_code_installed(default_calc_job_plugin='mghdiff.gpaw.singlepoint')
+    texts = []
+    for _ in range(2):
+        with SandboxFolder() as folder:
+            inputs = inputs_of(code, host.get_ase(), gpaw_parameters('smoke'))
+            generate_workchain(CALCULATION, inputs).prepare_for_submission(folder)
+            with folder.open('aiida_atoms.json') as handle:
+                texts.append(handle.read())
+    assert texts[0] == texts[1]
+    assert 'user' not in texts[0]
+
+
 @pytest.mark.parametrize('protocol', LabelWorkChain.get_available_protocols())
 def test_protocols_are_valid(protocol):
     for parameters in LabelWorkChain.get_parameters('gpaw', protocol):
