@@ -7,6 +7,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, while_
+from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.functions.arrhenius import arrhenius_fit
 from aiida_mghdiff.calculations.validation import IS_TEMPERATURE
@@ -68,8 +69,10 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
 
     def launch(self, key: str) -> orm.ProcessNode:
         """Launch the diffusion run of one temperature."""
-        names = ('codes', 'potential', 'host', 'settings', 'segment_steps', 'options', 'clean_workdir')
-        inputs = {name: self.inputs[name] for name in names} | {'temperature': self.inputs.temperatures[key]}
+        names = ('codes', 'potential', 'potcars', 'host', 'settings', 'segment_steps', 'options', 'clean_workdir')
+        inputs = {name: self.inputs[name] for name in names if name in self.inputs} | {
+            'temperature': self.inputs.temperatures[key]
+        }
         return self.submit(DiffusionWorkChain, **inputs, metadata={'call_link_label': key})
 
     def fit(self) -> ExitCode | None:
@@ -100,6 +103,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         host: orm.StructureData,
         *,
         temperatures_k: Sequence[float] | None = None,
+        potcars: dict[str, PotcarData] | None = None,
         protocol: str | None = None,
         overrides: dict[str, Any] | None = None,
         options: dict[str, Any] | None = None,
@@ -107,12 +111,14 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         """Return a builder.
 
         :param temperatures_k: in K; those of the protocol by default.
+        :param potcars: by element, for VASP.
         :param overrides: of the protocol file: ``temperatures_k``, ``max_in_flight``, ``diffusion`` (overrides of
             ``DiffusionWorkChain``).
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)
         builder = cls.get_builder()
-        DiffusionWorkChain.fill_builder(builder, codes, potential, host, protocol, inputs['diffusion'], options)
+        overrides = inputs['diffusion']
+        DiffusionWorkChain.fill_builder(builder, codes, potential, host, potcars, protocol, overrides, options)
         temperatures = temperatures_k or inputs['temperatures_k']
         builder.temperatures = {temperature_label(value): orm.Float(value) for value in temperatures}
         builder.max_in_flight = orm.Int(inputs['max_in_flight'])

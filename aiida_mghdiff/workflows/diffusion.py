@@ -6,6 +6,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain
+from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.functions.diffusion import diffusion_coefficient
 from aiida_mghdiff.calculations.functions.parameters import plan_diffusion
@@ -25,9 +26,10 @@ STAGES = ('npt', 'nvt', 'nve')
 def define_diffusion_inputs(spec: ProcessSpec) -> None:
     """Define the inputs that diffusion at one temperature and over several share."""
     spec.input_namespace(
-        'codes', valid_type=orm.AbstractCode, dynamic=True, help='``lammps``, ``python``: the engines.'
+        'codes', valid_type=orm.AbstractCode, dynamic=True, help='``lammps``, ``python``, ``vasp``: the engines.'
     )
     spec.input('potential', valid_type=PotentialData, help='The potential that gives the forces.')
+    spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCAR of each element, for VASP.')
     spec.input('host', valid_type=orm.StructureData, help='Supercell of the host, without tracers.')
     spec.input('settings', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete settings, see protocols.')
     spec.input('segment_steps', valid_type=orm.Int, serializer=orm.to_aiida_type, help='Most steps of one MD job.')
@@ -45,7 +47,9 @@ def validate_diffusion(inputs: dict[str, Any], _: Any = None) -> str | None:
     if 'temperature' in inputs and not IS_TEMPERATURE.holds(inputs['temperature'].value):
         return f'temperature = {inputs["temperature"].value} K is not {IS_TEMPERATURE.words}.'
     symbols = [*inputs['host'].get_ase().get_chemical_symbols(), supercell['tracer_element']]
-    return elements_message(inputs['potential'], symbols, supercell['tracer_element']) or validate_md_codes(inputs)
+    return elements_message(inputs['potential'], symbols, supercell['tracer_element']) or validate_md_codes(
+        inputs, symbols
+    )
 
 
 class DiffusionWorkChain(ProtocolMixin, WorkChain):
@@ -171,8 +175,8 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
 
     def submit_md(self, name: str, **start: orm.Data) -> orm.WorkChainNode:
         """Launch the MD run of that name in the plan."""
-        names = ('codes', 'potential', 'segment_steps', 'options', 'clean_workdir')
-        inputs = {key: self.inputs[key] for key in names} | start
+        names = ('codes', 'potential', 'potcars', 'segment_steps', 'options', 'clean_workdir')
+        inputs = {key: self.inputs[key] for key in names if key in self.inputs} | start
         label = name.replace('_', '')
         return self.submit(
             MolecularDynamicsWorkChain, **inputs, parameters=self.ctx.plan[name], metadata={'call_link_label': label}
@@ -202,6 +206,7 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
         codes: dict[str, orm.AbstractCode],
         potential: PotentialData,
         host: orm.StructureData,
+        potcars: dict[str, PotcarData] | None,
         protocol: str | None,
         overrides: dict[str, Any] | None,
         options: dict[str, Any] | None,
@@ -210,6 +215,7 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
         md = MolecularDynamicsWorkChain.get_protocol_inputs(protocol, (overrides or {}).get('md'))
         builder.codes = codes
         builder.potential = potential
+        builder.potcars = potcars or {}
         builder.host = host
         builder.settings = orm.Dict(cls.get_settings(potential.architecture, protocol, overrides))
         builder.segment_steps = orm.Int(md['segment_steps'])
@@ -225,18 +231,20 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
         host: orm.StructureData,
         *,
         temperature_k: float,
+        potcars: dict[str, PotcarData] | None = None,
         protocol: str | None = None,
         overrides: dict[str, Any] | None = None,
         options: dict[str, Any] | None = None,
     ) -> ProcessBuilder:
         """Return a builder.
 
-        :param codes: ``lammps`` and/or ``python``.
+        :param codes: ``lammps``, ``python``, ``vasp``: what the potential needs.
         :param host: supercell of the host without tracers.
+        :param potcars: by element, for VASP.
         :param overrides: of the protocol file: ``settings`` (say ``supercell: {tracer_count: 6}``, ``seed``,
             ``nve: {duration_ps: 500}``), and ``md`` (``segment_steps``, ``options``, ``clean_workdir``).
         """
         builder = cls.get_builder()
-        cls.fill_builder(builder, codes, potential, host, protocol, overrides, options)
+        cls.fill_builder(builder, codes, potential, host, potcars, protocol, overrides, options)
         builder.temperature = orm.Float(temperature_k)
         return builder

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiida import orm
 from aiida.engine import CalcJob
 from aiida.plugins import CalculationFactory
 
+from aiida_mghdiff.calculations.vasp.base import potcars_message
 from aiida_mghdiff.data.potential import PotentialData
+
+VASP_MD = 'mghdiff.vasp.md'
 
 #: For each architecture the engines that run its MD, the preferred first: name of the code, entry point of the job.
 MD_ENGINES = {
     'mace': (('lammps', 'mghdiff.lammps.md'), ('python', 'mghdiff.ase.md')),
     'chgnet': (('python', 'mghdiff.ase.md'),),
-    'vasp-mlff': (('vasp', 'mghdiff.vasp.md'),),
+    'vasp-mlff': (('vasp', VASP_MD),),
 }
 #: For each architecture the engine that finds its barriers: name of the code.
 NEB_ENGINES = {'mace': 'python', 'chgnet': 'python', 'vasp-mlff': 'vasp'}
@@ -39,14 +42,32 @@ def md_engine(
     )
 
 
-def validate_md_codes(inputs: Mapping[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the codes of a process that runs MD with one potential."""
+def validate_md_codes(inputs: Mapping[str, Any], symbols: Sequence[str]) -> str | None:
+    """Return what is wrong with the codes, or for VASP with the POTCARs, of a process that runs MD with one potential.
+
+    :param symbols: of the atoms that will move.
+    """
     if 'potential' in inputs:
         try:
-            md_engine(inputs['potential'], inputs.get('codes', {}))
+            engine, _ = md_engine(inputs['potential'], inputs.get('codes', {}))
         except ValueError as error:
             return str(error)
+        if takes_potcars(engine):
+            return potcars_message(symbols, inputs.get('potcars', {}), 'potcars')
     return None
+
+
+def takes_potcars(engine: type[CalcJob]) -> bool:
+    """Return whether an MD job is one of VASP, which needs POTCARs with a learned force field too."""
+    return engine is CalculationFactory(VASP_MD)
+
+
+def engine_inputs(engine: type[CalcJob], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs that an MD job of one engine has and others have not: VASP's POTCARs and distilling code."""
+    if not takes_potcars(engine):
+        return {}
+    codes = inputs['codes']
+    return {'potcars': dict(inputs['potcars'])} | ({'distil_code': codes['distil']} if 'distil' in codes else {})
 
 
 def neb_engine(potential: PotentialData | None) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain, append_, while_
+from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.functions.parameters import segment_parameters
 from aiida_mghdiff.data.md_state import MdStateData
@@ -57,8 +58,8 @@ class MolecularDynamicsWorkChain(ProtocolMixin, WorkChain):
 
     def run_segment(self) -> ToContext:
         """Launch the next segment."""
-        names = ('codes', 'potential', 'options', 'clean_workdir')
-        inputs = {name: self.inputs[name] for name in names}
+        names = ('codes', 'potential', 'potcars', 'options', 'clean_workdir')
+        inputs = {name: self.inputs[name] for name in names if name in self.inputs}
         inputs['parameters'] = self.next_parameters()
         if (state := self.last_state()) is not None:
             inputs['state'] = state
@@ -129,13 +130,15 @@ class MolecularDynamicsWorkChain(ProtocolMixin, WorkChain):
         ensemble: str,
         temperature_k: float,
         seed: int,
+        potcars: dict[str, PotcarData] | None = None,
         protocol: str | None = None,
         overrides: dict[str, Any] | None = None,
         options: dict[str, Any] | None = None,
     ) -> ProcessBuilder:
         """Return a builder.
 
-        :param codes: ``lammps`` and/or ``python``.
+        :param codes: ``lammps``, ``python``, ``vasp``: what the potential needs.
+        :param potcars: by element, for VASP.
         :param start: a structure, whose velocities are drawn, or a state.
         :param overrides: of the protocol file: ``parameters`` (say ``duration_ps``), ``segment_steps``, ``options``.
         """
@@ -148,6 +151,7 @@ class MolecularDynamicsWorkChain(ProtocolMixin, WorkChain):
         builder = cls.get_builder()
         builder.codes = codes
         builder.potential = potential
+        builder.potcars = potcars or {}
         builder['state' if is_state else 'structure'] = start
         builder.parameters = orm.Dict(parameters | run)
         builder.segment_steps = orm.Int(inputs['segment_steps'])

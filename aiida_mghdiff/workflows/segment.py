@@ -14,10 +14,10 @@ from aiida.engine import (
 )
 
 from aiida_mghdiff.calculations.functions.parameters import segment_parameters
-from aiida_mghdiff.calculations.md import define_md_inputs, validate_md_inputs
+from aiida_mghdiff.calculations.md import define_md_inputs, start_symbols, validate_md_inputs
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
-from aiida_mghdiff.workflows.engines import md_engine, validate_md_codes
+from aiida_mghdiff.workflows.engines import engine_inputs, md_engine, validate_md_codes
 
 #: Outputs of an MD job that a segment gives one a part; a part is what one job ran.
 PARTS = {
@@ -32,7 +32,10 @@ def define_md_run(spec: ProcessSpec) -> None:
     """Define the ports that a segment and a run of segments share."""
     define_md_inputs(spec)
     spec.input_namespace(
-        'codes', valid_type=orm.AbstractCode, dynamic=True, help='``lammps``, ``python``: the engines.'
+        'codes',
+        valid_type=orm.AbstractCode,
+        dynamic=True,
+        help='``lammps``, ``python``, ``vasp``: the engines; ``distil``: a Python on the machine of VASP.',
     )
     spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete MD parameters.')
     spec.input('options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.')
@@ -44,7 +47,9 @@ def define_md_run(spec: ProcessSpec) -> None:
 
 def validate_md_run(inputs: dict, _: object = None) -> str | None:
     """Return what is wrong with the inputs of an MD run."""
-    return validate_md_inputs(inputs) or validate_md_codes(inputs)
+    if message := validate_md_inputs(inputs):
+        return message
+    return validate_md_codes(inputs, start_symbols(inputs))
 
 
 class MdSegmentWorkChain(BaseRestartWorkChain):
@@ -81,13 +86,14 @@ class MdSegmentWorkChain(BaseRestartWorkChain):
         super().setup()
         names = ('potential', 'structure', 'state', 'parameters')
         self.ctx.inputs = {name: self.inputs[name] for name in names if name in self.inputs}
-        self.ctx.inputs['code'] = md_engine(self.inputs.potential, self.inputs.codes)[1]
+        engine, code = md_engine(self.inputs.potential, self.inputs.codes)
+        self.ctx.inputs |= {'code': code, **engine_inputs(engine, self.inputs)}
         self.ctx.inputs['metadata'] = {'options': self.inputs.options.get_dict()}
 
     @process_handler(priority=500)
     def handle_out_of_walltime(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """Continue from the state that the job stopped at."""
-        if node.exit_status != 400:
+        """Continue from the state that the job stopped at, in time or because it was killed."""
+        if node.exit_status not in (400, 310) or 'state' not in node.outputs:
             return None
         state, parameters = node.outputs.state, self.ctx.inputs['parameters']
         if state.step <= parameters['first_step']:

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, while_
+from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.evaluate import EvaluateCalculation
 from aiida_mghdiff.calculations.functions.dataset import split_dataset
@@ -58,6 +59,8 @@ def validate_run(inputs: dict[str, Any], key: str, choice: str) -> str | None:
     candidates = candidates_of(inputs, choice)
     if not candidates:
         return f'diffusion.{key} asks for {choice!r}, but no {architecture} potential is given or trained.'
+    if choice.startswith(BEST) and architecture not in inputs.get('evaluation', {}):
+        return f'diffusion.{key} asks for {choice!r}, but {architecture} potentials are not evaluated: name a label.'
     return None
 
 
@@ -85,7 +88,10 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
     def define(cls, spec: ProcessSpec) -> None:
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
-        spec.input_namespace('codes', valid_type=orm.AbstractCode, dynamic=True, help='``python``, ``lammps``.')
+        spec.input_namespace(
+            'codes', valid_type=orm.AbstractCode, dynamic=True, help='``python``, ``lammps``, ``vasp``.'
+        )
+        spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCAR of each element, for VASP.')
         spec.input('dataset', valid_type=DatasetData, help='Labelled configurations.')
         spec.input('split', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Settings of ``split_dataset``.')
         spec.input_namespace('potentials', valid_type=PotentialData, dynamic=True, help='Given potentials by label.')
@@ -144,12 +150,19 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
             candidates = candidates_of(self.inputs, choice)
             single = [need for label in candidates for need in needs[label]]
             tasks[f'diffusion_{key}'] = [f'evaluate_{label}' for label in candidates] if BEST in choice else single
-        tasks = {f'evaluate_{label}': needs[label] for label in labels} | tasks
+        tasks = {f'evaluate_{label}': needs[label] for label in self._with_settings('evaluation', labels)} | tasks
         self.ctx.barriers = {
-            f'barrier_{label}_{key}': [label, key] for label in labels for key in self.inputs.get('paths', {})
+            f'barrier_{label}_{key}': [label, key]
+            for label in self._with_settings('neb', labels)
+            for key in self.inputs.get('paths', {})
         }
         barriers = {task: needs[label] for task, (label, _) in self.ctx.barriers.items()}
         return order(tasks | barriers)
+
+    def _with_settings(self, namespace: str, labels: list[str]) -> list[str]:
+        """Return the labels of potentials whose architecture has settings: no other can be evaluated, say."""
+        known = self.inputs.get(namespace, {})
+        return [label for label in labels if architecture_of(self.inputs, label) in known]
 
     def launch(self, key: str) -> orm.ProcessNode:
         """Launch the task of the key."""
@@ -198,8 +211,8 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
     def launch_diffusion(self, key: str, metadata: dict[str, Any]) -> orm.ProcessNode:
         """Launch diffusion at one temperature, or at several with the Arrhenius fit."""
         run = self.inputs.diffusion[key]
-        names = ('codes', 'host', 'segment_steps', 'options', 'clean_workdir')
-        inputs = {name: self.inputs[name] for name in names}
+        names = ('codes', 'potcars', 'host', 'segment_steps', 'options', 'clean_workdir')
+        inputs = {name: self.inputs[name] for name in names if name in self.inputs}
         inputs |= {'potential': self.chosen(run['potential'].value), 'settings': run['settings'], 'metadata': metadata}
         if len(run['temperatures']) == 1:
             (temperature,) = run['temperatures'].values()
@@ -253,6 +266,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         neb_host: orm.StructureData,
         *,
         potentials: dict[str, PotentialData] | None = None,
+        potcars: dict[str, PotcarData] | None = None,
         protocol: str | None = None,
         overrides: dict[str, Any] | None = None,
         options: dict[str, Any] | None = None,
@@ -265,6 +279,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         :param codes: ``python`` and, for MD with MACE in LAMMPS, ``lammps``.
         :param host: supercell of the host for diffusion; ``neb_host``: that for the barriers.
         :param potentials: given potentials by label, such as ``mace_mp`` and ``chgnet_mp``.
+        :param potcars: by element, for VASP.
         :param overrides: of the protocol file.
         """
         potentials = potentials or {}
@@ -275,6 +290,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         builder.dataset = dataset
         builder.split = orm.Dict(inputs['split'])
         builder.potentials = potentials
+        builder.potcars = potcars or {}
         builder.training = training_inputs(inputs['training'], potentials, protocol)
         builder.evaluation = {name: orm.Dict(values) for name, values in inputs['evaluation'].items()}
         builder.neb_host, builder.host = neb_host, host

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aiida import orm
+from vasp_runs import make_force_field
 
+from aiida_mghdiff.calculations.vasp.md import VaspMdCalculation
+from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.segment import MdSegmentWorkChain
@@ -102,3 +105,41 @@ def test_refuses_unknown_elements_and_incomplete_parameters(generate_workchain, 
     parameters = inputs['parameters'].get_dict() | {'temperature_k': 0.5}
     with pytest.raises(ValueError, match='temperature of at least 1 K'):
         generate_workchain(MdSegmentWorkChain, inputs | {'parameters': orm.Dict(parameters)})
+
+
+@pytest.fixture
+def vasp_inputs(inputs, atoms, tmp_path, aiida_code_installed):
+    """Inputs of a segment with a force field of VASP."""
+    parameters = MolecularDynamicsWorkChain.get_md_parameters('vasp-mlff', 'nvt', 'smoke')
+    return inputs | {
+        'codes': {
+            name: aiida_code_installed(label=name, filepath_executable='/bin/true') for name in ('vasp', 'distil')
+        },
+        'potential': make_force_field(tmp_path),
+        'potcars': placeholder_potcars(['Mg', 'H']),
+        'parameters': orm.Dict(parameters | {'temperature_k': 300.0, 'seed': 1, 'first_step': 0}),
+    }
+
+
+def test_force_field_of_vasp_brings_potcars_and_distilling_code(generate_workchain, vasp_inputs):
+    process = generate_workchain(MdSegmentWorkChain, vasp_inputs)
+    process.setup()
+    assert process.process_class is VaspMdCalculation
+    assert set(process.ctx.inputs['potcars']) == {'Mg', 'H'}
+    assert process.ctx.inputs['distil_code'].label == 'distil'
+
+
+def test_force_field_of_vasp_needs_code_and_potcars(generate_workchain, vasp_inputs):
+    with pytest.raises(ValueError, match=r'no POTCAR for H'):
+        generate_workchain(MdSegmentWorkChain, vasp_inputs | {'potcars': placeholder_potcars(['Mg'])})
+    with pytest.raises(ValueError, match=r'needs codes\.vasp'):
+        generate_workchain(MdSegmentWorkChain, vasp_inputs | {'codes': {}})
+
+
+def test_goes_on_from_the_state_of_a_job_that_was_killed(generate_workchain, vasp_inputs, generate_job_node, atoms):
+    process = generate_workchain(MdSegmentWorkChain, vasp_inputs)
+    process.setup()
+    state = make_state(40, atoms)
+    assert inspect(process, generate_job_node('mghdiff.vasp.md', 310, {'state': state})).status == 0
+    assert process.ctx.inputs['parameters']['first_step'] == 40
+    assert set(process.ctx.inputs['potcars']) == {'Mg', 'H'}
