@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from aiida import orm
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from vasp_files import dft_step, ml_step, outcar_end, outcar_head
 from vasp_runs import hydride, make_force_field
 
@@ -14,6 +15,7 @@ from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.formats.poscar import Poscar, write_poscar
 from aiida_mghdiff.formats.xdatcar import xdatcar_frame, xdatcar_header
+from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3
 
 #: Mg16H, its hydrogen at the end.
 START = hydride()[0]
@@ -162,3 +164,91 @@ class EinsteinCrystal:
             f'{i:7d} T= {self.temperature(i - 1):5.0f}. E= {potential + kinetic:.8E} F= {potential:.8E} '
             f'E0= {potential:.8E}  EK= {kinetic:.5E} SP= 0.00E+00 SK= 0.00E+00\n'
         )
+
+
+def mlff_tags(**changes: object) -> dict[str, object]:
+    """Return the INCAR of a short run that learns."""
+    tags = {
+        'encut': 600,
+        'ismear': 0,
+        'sigma': 0.05,
+        'ibrion': 0,
+        'mdalgo': 3,
+        'isif': 3,
+        'nsw': 40,
+        'potim': 1.0,
+        'tebeg': 300.0,
+        'teend': 350.0,
+        'langevin_gamma': [10.0, 10.0],
+        'langevin_gamma_l': 10.0,
+        'random_seed': [5, 0, 0],
+        'ml_lmlff': True,
+        'ml_mode': 'train',
+        'ml_ctifor': 0.005,
+        'ml_mconf': 100,
+    }
+    return tags | changes
+
+
+def mlff_settings(**changes: object) -> dict[str, object]:
+    """Return complete settings of a job that learns."""
+    settings = {
+        'stage': 'heating',
+        'first_step': 0,
+        'tracer_element': 'H',
+        'tracer_stride': 4,
+        'thermo_stride': 2,
+        'frame_stride': 10,
+        'spilling_limit': None,
+    }
+    return settings | changes
+
+
+def mlff_inputs(code: orm.AbstractCode) -> dict[str, object]:
+    """Return the inputs of a job that learns from nothing."""
+    kpoints = orm.KpointsData()
+    kpoints.set_kpoints_mesh([4, 4, 4])
+    return {
+        'code': code,
+        'structure': orm.StructureData(ase=START),
+        'parameters': orm.Dict(mlff_tags()),
+        'settings': orm.Dict(mlff_settings()),
+        'kpoints': kpoints,
+        'potential': placeholder_potcars(['Mg', 'H']),
+        'metadata': {'options': {'withmpi': False}},
+    }
+
+
+def labelled_frames(count: int, seed: int = 1) -> list[Atoms]:
+    """Return rattled Mg16H with made-up labels that VASP's decimals hold, wrapped into the cell."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for _ in range(count):
+        atoms = START.copy()
+        atoms.positions = np.round(atoms.positions + rng.normal(scale=0.05, size=(17, 3)), 5)
+        atoms.wrap()
+        labels = {'energy': round(rng.normal(-26, 0.2), 8), 'forces': np.round(rng.normal(size=(17, 3)), 6)}
+        atoms.calc = SinglePointCalculator(atoms, **labels, stress=-KBAR_IN_EV_PER_ANGSTROM3 * rng.normal(size=6))
+        frames.append(atoms)
+    return frames
+
+
+def learning_state(order: list[int]) -> orm.ArrayData:
+    """Return a learning state of three configurations."""
+    state = orm.ArrayData(
+        {
+            'order': np.array(order),
+            'ctifor': np.array([0.01, 0.02, 0.03]),
+            'basis_Mg': np.array([[1, 2], [3, 1]]),
+            'basis_H': np.array([[2, 17]]),
+        }
+    )
+    state.base.attributes.set_many(
+        {
+            'types': ['Mg', 'H'],
+            'reference_energies': {'Mg': 0.0, 'H': 0.0},
+            'masses': {'Mg': 24.305, 'H': 1.0},
+            'version': '1.0',
+        }
+    )
+    return state
