@@ -47,6 +47,8 @@ TAGS = {
     'isif': one_of(2),
     'isym': one_of(0),
 }
+#: Tags of a run with a force field. By default some versions of VASP write every tenth step, and energies alone.
+RUN_TAGS = {'ml_lmlff': True, 'ml_mode': 'run', 'ml_outblock': 1, 'ml_output_mode': 1}
 #: Inputs of aiida-vasp that these jobs do without: nothing hangs on the scratch folder of an earlier job.
 _UNUSED = ('structure', 'dynamics', 'settings', 'charge_density', 'wavefunctions', 'vdw_kernel', 'restart_folder')
 _FIRST_OWN_STATUS = 200
@@ -126,7 +128,7 @@ class IonicCalculation(VaspCalculation):
         """Write INCAR: the parameters, and the tags of the learned model where there is one."""
         tags = self.inputs.parameters.get_dict()
         if 'force_field' in self.inputs:
-            tags |= {'ml_lmlff': True, 'ml_mode': 'run'}
+            tags |= RUN_TAGS
         Path(dst).write_text(incar_text(tags), encoding='utf-8')
 
     def write_poscar(self, dst: str) -> None:

@@ -17,7 +17,7 @@ from aiida_mghdiff.formats.poscar import read_poscar
 from aiida_mghdiff.parsers.vasp.run import VaspRunParser, box_message
 
 #: OUTCAR has five decimals of a position: CONTCAR is of the same step where it differs by less (Å).
-_SAME_POSITION = 1e-4
+_SAME_POSITION = 1e-5
 #: Two steps of images that are one step apart, and one that is not whole.
 _KEPT_STEPS = 3
 

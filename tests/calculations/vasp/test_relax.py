@@ -50,7 +50,7 @@ def test_force_field(inputs, tmp_path):
     with SandboxFolder() as folder:
         calcinfo = prepare(inputs | {'force_field': force_field}, folder)
         text = content(folder, 'INCAR')
-    assert 'ML_LMLFF = .TRUE.\nML_MODE = run\n' in text
+    assert 'ML_LMLFF = .TRUE.\nML_MODE = run\nML_OUTBLOCK = 1\nML_OUTPUT_MODE = 1\n' in text
     assert calcinfo.local_copy_list == [force_field.copy_entry('ML_FF')]
 
 
@@ -62,3 +62,10 @@ def test_refuses(inputs, tmp_path):
     assert 'has no POTCAR for Mg, H' in validate_relaxation(inputs | {'potential': {}})
     force_field = make_force_field(tmp_path, ('H', 'Ti'))
     assert 'knows H, Ti, not Mg' in validate_relaxation(inputs | {'force_field': force_field})
+
+
+def test_exit_codes_and_the_cache():
+    codes = VaspRelaxCalculation.exit_codes
+    kept = {'OUT_OF_WALLTIME', 'NOT_CONVERGED', 'SCF_NOT_CONVERGED', 'INPUT_REFUSED'}
+    lost = {'OUTPUT_MISSING', 'OUTPUT_INVALID', 'OUTPUT_TRUNCATED', 'OUT_OF_MEMORY', 'PROGRAM_CRASHED'}
+    assert {name for name in kept | lost if codes[f'ERROR_{name}'].invalidates_cache} == lost
