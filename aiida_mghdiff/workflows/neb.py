@@ -21,8 +21,6 @@ from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge, protocol_inpu
 
 #: Structures of a path whose vibrations are asked, and the imaginary modes that each must have.
 STATIONARY = {'initial': 'initial_relaxed', 'saddle': 'saddle', 'final': 'final_relaxed'}
-
-
 #: Inputs that a search in VASP needs beside those of every search.
 OF_VASP = ('relaxation', 'interpolation', 'displacement_angstrom', 'kpoints')
 
@@ -106,8 +104,8 @@ class BarrierWorkChain(ProtocolMixin, WorkChain):
         spec.output_namespace('vibrations', valid_type=orm.Dict, dynamic=True, help='Vibrations at stationary points.')
         spec.exit_code(450, 'ERROR_ENDPOINTS_FAILED', message='The end points cannot be placed: {message}')
         spec.exit_code(451, 'ERROR_NEB_FAILED', message='The ciNEB run failed: {message}')
-        spec.exit_code(453, 'ERROR_ENDS_NOT_RELAXED', message='The end points are no two minima: {message}')
         spec.exit_code(452, 'ERROR_VIBRATIONS_FAILED', message='Vibrations of {name} failed: {message}')
+        spec.exit_code(453, 'ERROR_ENDS_NOT_RELAXED', message='The end points are no two minima: {message}')
 
     def setup(self) -> ExitCode | None:
         """Place the tracer on the two sites of the path."""
