@@ -14,8 +14,8 @@ _FIRST_OWN_STATUS = 200
 #: Status, name, message, whether the cache forgets the job. Refused input and unconverged electrons come again with
 #: the same inputs; whatever the machine or the environment did may be cured.
 _EXIT_CODES = (
-    (210, 'ENGINE_MISSING', 'The interpreter of the code has no GPAW: {message}', True),
-    (212, 'ELEMENT_UNKNOWN', 'There is no PAW dataset for an element: {message}', True),
+    (210, 'ENGINE_MISSING', 'The environment of the job lacks a package: {message}', True),
+    (212, 'ELEMENT_UNKNOWN', 'There is no potential or PAW dataset for an element: {message}', True),
     (213, 'INPUT_REFUSED', 'The program refused its input: {message}', False),
     (300, 'OUTPUT_MISSING', 'The job left no results: {message}', True),
     (302, 'OUTPUT_INVALID', 'An output file cannot be read or is cut off: {message}', True),

@@ -7,26 +7,26 @@ from pathlib import Path
 import numpy as np
 from aiida.engine import ExitCode
 
-from aiida_mghdiff.calculations.vasp.base import STDOUT
 from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
 from aiida_mghdiff.parsers.singlepoint import SinglePointParser
+from aiida_mghdiff.parsers.vasp.run import VaspRunParser
 
 #: OUTCAR has positions with 5 decimals.
 _POSITION_TOLERANCE_ANGSTROM = 2e-5
 
 
-class VaspSinglePointParser(SinglePointParser):
+class VaspSinglePointParser(SinglePointParser, VaspRunParser):
     """Reads OUTCAR. Labels that are not VASP's own, but a stand-in's, are named as such."""
 
     def parse_files(self, files: Path) -> ExitCode | None:
         """Emit the labels."""
         path = files / 'OUTCAR'
         if not path.is_file():
-            return self.exit_codes.ERROR_OUTPUT_MISSING.format(message=self.log_tail(self.stdout))
+            return self.no_results(self.log_tail(self.stdout))
         reader = OutcarReader(path)
         steps = list(reader)
         if not steps:
-            return self.failure(reader.truncated)
+            return self.no_results(reader.truncated or 'OUTCAR has no energies and forces')
         step, labels = steps[-1], f'standin:{reader.standin}' if reader.standin else 'vasp'
         self.emit_results(
             {
@@ -39,12 +39,16 @@ class VaspSinglePointParser(SinglePointParser):
             }
         )
         if not reader.finished:
-            return self.failure(reader.truncated)
+            return self.no_results(reader.truncated)
         if not step.scf_converged:
-            return self.exit_codes.ERROR_SCF_NOT_CONVERGED.format(message='NELM steps were not enough')
+            return self.exit_codes.ERROR_SCF_NOT_CONVERGED.format(message='NELM steps were not enough.')
         self.check_structure(step)
         self.emit_label(labels, step.energy, step.forces, step.stress)
         return None
+
+    def no_results(self, message: str) -> ExitCode | None:
+        """Return the exit code of a run that came to no end; None where the scheduler's own says why."""
+        return None if self.node.exit_status else self.crash(message)
 
     def check_structure(self, step: OutcarStep) -> None:
         """Make sure that the labels are those of the input structure, its atoms in the same order.
@@ -57,15 +61,3 @@ class VaspSinglePointParser(SinglePointParser):
         shifts = np.linalg.solve(step.cell.T, (step.positions - atoms.positions).T).T
         if np.abs((shifts - np.round(shifts)) @ step.cell).max() > _POSITION_TOLERANCE_ANGSTROM:
             raise ValueError('OUTCAR has atoms where the structure has none')
-
-    def failure(self, truncated: str | None) -> ExitCode:
-        """Return the exit code of a run that came to no end."""
-        if 'error' in self.stdout.lower():
-            return self.exit_codes.ERROR_PROGRAM_CRASHED.format(message=self.log_tail(self.stdout))
-        return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=truncated or self.log_tail(self.stdout))
-
-    @property
-    def stdout(self) -> str:
-        """Return what VASP wrote to its standard output and error."""
-        repository = self.retrieved.base.repository
-        return repository.get_object_content(STDOUT) if STDOUT in repository.list_object_names() else ''

@@ -30,11 +30,13 @@ HEAD = outcar_head(['Mg', 'H'], [2, 1])
 def parse(aiida_profile, aiida_localhost, tmp_path):
     """Return a function that parses what a job left."""
 
-    def run(outcar=None, stdout=''):
+    def run(outcar=None, stdout='', scheduler_status=None):
         node = orm.CalcJobNode(computer=aiida_localhost, process_type=f'aiida.calculations:{ENTRY_POINT}')
         node.set_option('resources', {'num_machines': 1})
         atoms = Atoms('Mg2H', cell=CELL, positions=POSITIONS, pbc=True)
         node.base.links.add_incoming(orm.StructureData(ase=atoms).store(), LinkType.INPUT_CALC, 'structure')
+        if scheduler_status is not None:
+            node.set_exit_status(scheduler_status)
         node.store()
         retrieved = orm.FolderData()
         retrieved.base.repository.put_object_from_bytes(stdout.encode(), 'vasp_output')
@@ -82,9 +84,12 @@ def test_a_stand_in_is_named(parse):
     [
         (None, 'srun: error: node failure', 'OUTPUT_MISSING', 'node failure'),
         (HEAD + dft_step(1, STEP, converged=False) + outcar_end(), '', 'SCF_NOT_CONVERGED', 'NELM'),
-        (HEAD + dft_step(1, STEP), '', 'OUTPUT_INVALID', 'ends without'),
-        (HEAD, '', 'OUTPUT_INVALID', 'ends without'),
-        (HEAD, 'ERROR: tag ENCUTT is unknown', 'PROGRAM_CRASHED', 'ENCUTT'),
+        (HEAD + dft_step(1, STEP), '', 'OUTPUT_MISSING', 'ends without'),
+        (HEAD, '', 'OUTPUT_MISSING', 'ends without'),
+        (None, 'ERROR: [INPUT_REFUSED] tag ENCUTT is unknown', 'INPUT_REFUSED', 'ENCUTT'),
+        (HEAD, 'ERROR: [ELEMENT_UNKNOWN] no Uuo in the model', 'ELEMENT_UNKNOWN', 'Uuo'),
+        (HEAD, 'terminate called after std::bad_alloc', 'OUT_OF_MEMORY', 'bad_alloc'),
+        (HEAD, ' |     ZBRENT: fatal error in bracketing      |', 'PROGRAM_CRASHED', 'ZBRENT'),
         ('nonsense\n', '', 'OUTPUT_INVALID', 'no OUTCAR'),
         (HEAD + dft_step(1, STEP | {'positions': POSITIONS[::-1]}) + outcar_end(), '', 'OUTPUT_INVALID', 'has none'),
     ],
@@ -93,4 +98,13 @@ def test_failures(parse, outcar, stdout, name, words):
     code, outputs = parse(outcar, stdout)
     assert code.status == EXIT_CODES[f'ERROR_{name}'].status
     assert words in code.message
+    assert 'dataset' not in outputs
+
+
+@pytest.mark.parametrize('outcar', [None, HEAD, HEAD + dft_step(1, STEP)])
+@pytest.mark.parametrize('status', [110, 120])
+def test_the_scheduler_knows_better(parse, outcar, status):
+    """Killed for memory or time: AiiDA's own exit code of it stays."""
+    code, outputs = parse(outcar, scheduler_status=status)
+    assert code is None
     assert 'dataset' not in outputs
