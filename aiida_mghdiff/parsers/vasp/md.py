@@ -21,19 +21,20 @@ class VaspMdParser(VaspRunParser):
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""
+        self.files = Path(retrieved_temporary_folder or '').absolute()
         try:
-            recorded, labels = self._read(Path(retrieved_temporary_folder or ''))
+            recorded, labels = self._read(self.files)
         except FileNotFoundError as error:
             return self.crash(Path(error.filename).name)
         except (FormatError, KeyError, ValueError) as error:
-            return self.failure() or self.exit_codes.ERROR_OUTPUT_INVALID.format(message=str(error))
+            return self.failure() or self.exit_codes.ERROR_OUTPUT_INVALID.format(message=self.short(str(error)))
         completed = emit_md_outputs(self.out, recorded.run, {'labels': labels})
         if failure := self.failure():
             return failure
         if message := runaway_message(recorded.run, recorded.largest_move):
             return self.exit_codes.ERROR_TEMPERATURE_RUNAWAY.format(message=message)
         if recorded.truncated:
-            return self.exit_codes.ERROR_OUTPUT_TRUNCATED.format(message='; '.join(recorded.truncated))
+            return self.exit_codes.ERROR_OUTPUT_TRUNCATED.format(message=self.short('; '.join(recorded.truncated)))
         return None if completed else self.exit_codes.ERROR_OUT_OF_WALLTIME
 
     def _read(self, files: Path) -> tuple[Recorded, str]:

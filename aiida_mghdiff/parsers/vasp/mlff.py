@@ -195,7 +195,7 @@ class VaspMlffParser(VaspRunParser):
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""
-        self.files = Path(retrieved_temporary_folder or '')
+        self.files = Path(retrieved_temporary_folder or '').absolute()
         self.tags = tags_of(self.inputs['parameters'].get_dict())
         self.settings = self.inputs['settings'].get_dict()
         self.start = start_of(self.inputs)
@@ -203,7 +203,7 @@ class VaspMlffParser(VaspRunParser):
         try:
             outcar = summarise_outcar(self.files / 'OUTCAR')
         except (FileNotFoundError, FormatError) as error:
-            return self.crash(f'OUTCAR ({error})' if isinstance(error, FormatError) else 'OUTCAR')
+            return self.crash(self.short(str(error)) if isinstance(error, FormatError) else 'OUTCAR')
         if outcar.truncated:
             self.missing.append(outcar.truncated)
         log = self._read(read_ml_logfile, 'ML_LOGFILE')
@@ -294,9 +294,9 @@ class VaspMlffParser(VaspRunParser):
             try:
                 recorded = self._read_run(outcar)
             except FileNotFoundError as error:
-                problem = Path(error.filename).name
+                problem = self.crash(Path(error.filename).name)
             except (FormatError, ValueError) as error:
-                problem = str(error)
+                problem = self.exit_codes.ERROR_OUTPUT_INVALID.format(message=self.short(str(error)))
         if recorded is not None:
             completed = emit_md_outputs(self.out, recorded.run, results | self._lattice_change(recorded))
         else:
@@ -319,18 +319,18 @@ class VaspMlffParser(VaspRunParser):
         results: dict[str, Any],
         recorded: Recorded | None,
         completed: bool,
-        problem: str | None,
+        problem: ExitCode | None,
         force_field: PotentialData | None,
     ) -> ExitCode | None:
         codes = self.exit_codes
         if failure := self.failure():
             return failure
         if problem is not None:
-            return self.crash(problem)
+            return problem
         if recorded and (message := runaway_message(recorded.run, recorded.largest_move)):
             return codes.ERROR_TEMPERATURE_RUNAWAY.format(message=message)
         if missing := [*self.missing, *(recorded.truncated if recorded else [])]:
-            return codes.ERROR_OUTPUT_TRUNCATED.format(message='; '.join(dict.fromkeys(missing)))
+            return codes.ERROR_OUTPUT_TRUNCATED.format(message=self.short('; '.join(dict.fromkeys(missing))))
         if not completed:
             return codes.ERROR_OUT_OF_WALLTIME
         if self.mode != 'run' and force_field is None:

@@ -18,7 +18,7 @@ from aiida.parsers.parser import Parser
 from ase import Atoms
 
 from aiida_mghdiff.calculations.lammps.script import RUNAWAY_FACTOR, RUNAWAY_FLOOR_K
-from aiida_mghdiff.calculations.vasp.base import DISTILLED, ENGINE, STDOUT, TRAJECTORY
+from aiida_mghdiff.calculations.vasp.base import DISTIL_STDOUT, DISTILLED, ENGINE, STDOUT, TRAJECTORY
 from aiida_mghdiff.calculations.vasp.md import BAROSTATS, THERMOSTATS
 from aiida_mghdiff.formats.distil import DistilPlan, distil
 from aiida_mghdiff.formats.errors import FormatError
@@ -144,9 +144,15 @@ def _read_trajectory(files: Path, plan: DistilPlan) -> tuple[dict[str, np.ndarra
             kept = dict(arrays)
         return kept, str(kept.pop('truncated')) or None
     if not (files / TRAJECTORY).is_file():
-        return distil([], plan), f'{TRAJECTORY} is missing'
+        return distil([], plan), _distil_message(files / DISTIL_STDOUT) or f'{TRAJECTORY} is missing'
     frames = XdatcarReader(files / TRAJECTORY)
     return distil(frames, plan), frames.truncated
+
+
+def _distil_message(stdout: Path) -> str | None:
+    """Return why the distilling program failed, if it did."""
+    named = named_failure(stdout.read_text()) if stdout.is_file() else None
+    return f'distilling failed: {named[1]}' if named else None
 
 
 def _unwrap(contcar: Poscar, reference: np.ndarray) -> np.ndarray:
@@ -256,7 +262,13 @@ def runaway_message(run: MdRun, largest_move: float) -> str | None:
 
 
 class VaspRunParser(Parser):
-    """Base of the parsers of runs with moving atoms."""
+    """Base of the parsers of runs with moving atoms; ``files`` is the folder of what was retrieved."""
+
+    files: Path
+
+    def short(self, text: str) -> str:
+        """Return a sentence with the names of files in the place of their paths."""
+        return text.replace(f'{self.files}/', '')
 
     @property
     def inputs(self) -> dict[str, Any]:

@@ -141,6 +141,18 @@ def test_distilled_where_it_was(finish, folder):
             assert np.array_equal(outputs[name].get_array(array), directly[name].get_array(array))
 
 
+def test_distilling_that_failed_is_told(finish, folder):
+    parameters, run = md_parameters('nve'), EinsteinCrystal().run(40)
+    write(folder, run, parameters)
+    (folder / 'XDATCAR').unlink()
+    (folder / 'distil.txt').write_text('ERROR: [ENGINE_MISSING] no numpy\n')
+    code, outputs = finish(folder, parameters, run.state)
+    assert code.status == 310
+    assert 'distilling failed: no numpy' in code.message
+    assert 'tracers' not in outputs
+    assert np.abs(outputs['state'].get_array('positions') - run.final[0]).max() < 1e-9
+
+
 def test_stopped_before_its_wall_time(finish, folder):
     parameters, run = md_parameters('nve', steps=80), EinsteinCrystal().run(40)
     code, outputs = finish(write(folder, run, parameters), parameters, run.state)

@@ -1,0 +1,332 @@
+"""The parser of learning in VASP: what is new, where it is from, what is recovered, and each exit code."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.plugins import CalculationFactory
+from ase.calculators.singlepoint import SinglePointCalculator
+from vasp_md_runs import START, EinsteinCrystal, labelled_frames, learning_state, mlff_settings, mlff_tags
+from vasp_runs import make_force_field, parse_job
+
+from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.formats.ml_ff import MlFfHeader, write_ml_ff
+from aiida_mghdiff.formats.mlab import read_mlab, write_mlab
+from aiida_mghdiff.formats.outcar import OutcarStep
+from aiida_mghdiff.parsers.vasp.mlff import labelled
+
+CALCULATION = CalculationFactory('mghdiff.vasp.mlff')
+TAGS = mlff_tags(isif=2, mdalgo=1, andersen_prob=0.0)
+DFT_STEPS = (1, 3, 12, 30)
+BASIS = {'Mg': np.array([[1, 1]]), 'H': np.array([[1, 17]])}
+
+
+@pytest.fixture
+def finish(aiida_profile, aiida_localhost):
+    """Return a function that parses the files of a job."""
+
+    def parse(folder, tags=None, settings=None, inputs=None, **options):
+        given = {'structure': orm.StructureData(ase=START)} | (inputs or {})
+        given |= {'parameters': orm.Dict(TAGS | (tags or {})), 'settings': orm.Dict(mlff_settings(**(settings or {})))}
+        return parse_job('mghdiff.vasp.mlff', aiida_localhost, folder, given, **options)
+
+    return parse
+
+
+@pytest.fixture
+def run():
+    return EinsteinCrystal().run(40)
+
+
+@pytest.fixture
+def folder(tmp_path, run):
+    """The files of a run that learned three of its four steps of DFT."""
+    path = tmp_path / 'files'
+    path.mkdir()
+    run.write(path, dft=DFT_STEPS)
+    write_learned(path, [frame_of(run, step) for step in DFT_STEPS[:3]])
+    (path / 'ML_LOGFILE').write_text(logfile(40, DFT_STEPS))
+    return path
+
+
+def frame_of(run, step):
+    """Return a step of DFT as ML_ABN has it: wrapped, with the digits of VASP."""
+    labels = run.labels(step - 1)
+    atoms = START.copy()
+    atoms.positions = labels['positions']
+    atoms.wrap()
+    stress = np.array([-1.0, -1.0, -1.0, 0.0, 0.0, 0.0]) / 160.2176634
+    atoms.calc = SinglePointCalculator(atoms, energy=labels['energy'], forces=labels['forces'], stress=stress)
+    return atoms
+
+
+def write_learned(path, frames, basis=BASIS):
+    write_mlab(path / 'ML_ABN', frames, ctifor=[0.02] * len(frames), basis=basis, masses={'Mg': 24.305, 'H': 1.0})
+    header = MlFfHeader('0.2.1', ['Mg', 'H'], False, len(frames), standin='chgnet-r2scan')
+    write_ml_ff(path / 'ML_FFN', header, b'content')
+
+
+def logfile(steps, dft, spilling=0.01, finished=True):
+    """Return an ML_LOGFILE with a line of each kind a step."""
+    fence = '-' * 80
+    lines = ['* MACHINE LEARNING SETTINGS ' + '*' * 100, '* MAIN LOOP ' + '*' * 100]
+    count = 0
+    for step in range(1, steps + 1):
+        count += step in dft
+        state, name, flag = (3, 'learning', 'T') if step in dft else (1, 'accurate', 'F')
+        lines += [
+            fence,
+            f'STATUS {step:12d} {name} {state} {flag} T 0 0',
+            f'BEEF {step:12d} 1.0E-03 {0.001 * step:.4E} 5.0E-03 2.0E-02 1.0 0.5',
+            f'SFF {step:12d} {spilling:.4E} 1.0E-05 1.0E-03 1.0E-06 2.0E-02',
+        ]
+        if step in dft:
+            lines += [
+                f'SPRSC {step:12d} {count - 1} {count} Mg {16 * (count - 1)} {16 * count} H {count - 1} {count}',
+                f'ERR {step:12d} 1.0E-03 4.5E-02 2.0',
+                f'THRUPD {step:12d} 2.0E-02 2.5E-02',
+            ]
+    lines.append(fence)
+    return '\n'.join([*lines, *(['* TIMING INFORMATION ' + '*' * 100] if finished else [])]) + '\n'
+
+
+def test_learning_from_nothing(finish, folder, run):
+    code, outputs = finish(folder)
+    assert code is None
+    dataset = outputs['dataset']
+    assert dataset.get_array('learned').tolist() == [1, 1, 1, 0]
+    assert dataset.get_array('steps').tolist() == [0, 2, 11, 29]
+    temperatures = [round(run.temperature(step - 1)) for step in DFT_STEPS]
+    assert dataset.get_array('temperatures_k').tolist() == temperatures
+    assert dataset.base.attributes.get('group_names') == ['heating']
+    for frame, step in zip(dataset.get_frames(), DFT_STEPS, strict=True):
+        labels = run.labels(step - 1)
+        assert frame.get_potential_energy() == labels['energy']
+        assert np.abs(frame.get_forces() - labels['forces']).max() < 1e-6
+        move = np.linalg.solve(START.cell.array.T, (frame.positions - labels['positions']).T)
+        assert np.abs(move - np.rint(move)).max() < 1e-5
+        assert np.allclose(frame.get_stress()[:3], -1.0 / 160.2176634)
+
+
+def test_learning_state_makes_up_mlab_again(finish, folder):
+    _, outputs = finish(folder)
+    state, mlab = outputs['learning_state'], read_mlab(folder / 'ML_ABN')
+    assert state.get_array('order').tolist() == [0, 1, 2]
+    assert state.get_array('ctifor').tolist() == mlab.ctifor
+    assert state.get_array('basis_H').tolist() == [[1, 17]]
+    assert state.base.attributes.get('types') == ['Mg', 'H']
+    assert state.base.attributes.get('masses') == {'Mg': 24.305, 'H': 1.0}
+    chosen = outputs['dataset'].select(state.get_array('order').tolist()).get_frames()
+    for frame, written in zip(chosen, mlab.frames, strict=True):
+        assert np.array_equal(frame.positions, written.positions)
+
+
+def test_what_learning_and_motion_left(finish, folder):
+    _, outputs = finish(folder)
+    results = outputs['results'].get_dict()
+    counts = ('n_dft_steps', 'n_known_configurations', 'n_configurations', 'n_new_configurations')
+    assert [results[name] for name in (*counts, 'n_unlearned_configurations')] == [4, 0, 3, 4, 1]
+    assert results['training_rmse_force_ev_per_angstrom'] == 0.045
+    assert results['threshold_ev_per_angstrom'] == 0.025
+    assert results['max_bayesian_error_ev_per_angstrom'] == pytest.approx(0.04)
+    assert (results['completed'], results['last_step'], results['labels']) == (True, 40, 'vasp')
+    assert results['lattice_change'] == pytest.approx(0.0, abs=1e-12)
+    force_field = outputs['force_field']
+    assert (force_field.architecture, force_field.origin, force_field.elements) == (
+        'vasp-mlff',
+        'on-the-fly',
+        ['H', 'Mg'],
+    )
+    learning = outputs['learning']
+    assert learning.get_array('bayesian_steps').tolist() == list(range(40))
+    assert learning.get_array('status_steps')[learning.get_array('status_is_dft')].tolist() == [0, 2, 11, 29]
+    assert learning.get_array('configurations_count').tolist() == [1, 2, 3, 4]
+    assert learning.get_array('basis_H_count').tolist() == [1, 2, 3, 4]
+    assert outputs['tracers'].steps.tolist() == list(range(0, 44, 4))
+    assert outputs['state'].step == 40
+
+
+def test_only_what_is_new_is_stored(finish, folder, run):
+    """VASP wrote the known configurations again, between the new ones and with other digits."""
+    known = labelled_frames(4)
+    again = [known[2].copy(), known[0].copy()]
+    for frame, old in zip(again, (known[2], known[0]), strict=True):
+        frame.positions += 1e-9
+        results = {key: np.asarray(value) * (1 + 1e-13) for key, value in old.calc.results.items()}
+        frame.calc = type(old.calc)(frame, **results)
+    new = [frame_of(run, step) for step in DFT_STEPS]
+    write_learned(folder, [again[0], new[0], *new[1:], again[1]])
+    parts = {'part000': known[:3], 'part001': known[3:]}
+    inputs = {f'configurations__{name}': DatasetData.from_frames(frames) for name, frames in parts.items()}
+    _, outputs = finish(folder, inputs=inputs | {'learning_state': learning_state([0, 1, 2])})
+    assert outputs['learning_state'].get_array('order').tolist() == [2, 4, 5, 6, 7, 0]
+    assert outputs['dataset'].get_array('steps').tolist() == [0, 2, 11, 29]
+    assert outputs['results']['n_known_configurations'] == 4
+
+
+def test_known_ones_of_a_file(finish, folder, run, tmp_path):
+    known = labelled_frames(2)
+    write_mlab(tmp_path / 'ML_AB', known, ctifor=[0.02] * 2)
+    write_learned(folder, [*known, *(frame_of(run, step) for step in DFT_STEPS)])
+    _, outputs = finish(folder, inputs={'ml_ab': orm.SinglefileData(tmp_path / 'ML_AB')})
+    assert outputs['learning_state'].get_array('order').tolist() == [0, 1, 2, 3, 4, 5]
+    assert outputs['dataset'].base.attributes.get('n_configurations') == 4
+
+
+def test_steps_go_on_over_segments(finish, folder):
+    _, outputs = finish(folder, settings={'first_step': 1000, 'stage': 'hold'})
+    assert outputs['dataset'].get_array('steps').tolist() == [1000, 1002, 1011, 1029]
+    assert outputs['learning'].get_array('bayesian_steps')[0] == 1000
+    assert outputs['state'].step == 1040
+
+
+def test_steps_of_the_log_where_outcar_has_none(finish, folder, run):
+    """Energies of ML_ABN that OUTCAR does not have: the log says at which steps DFT was done."""
+    run.write(folder, dft=())
+    write_learned(folder, [frame_of(run, step) for step in DFT_STEPS])
+    _, outputs = finish(folder)
+    assert outputs['dataset'].get_array('steps').tolist() == [0, 2, 11, 29]
+
+
+def test_killed_before_anything_was_learned(finish, folder, run):
+    """Nothing that was computed is lost: ML_ABN is cut, OUTCAR has the configurations."""
+    run.write(folder, dft=DFT_STEPS, finished=False)
+    text = (folder / 'ML_ABN').read_text()
+    (folder / 'ML_ABN').write_text(text[: len(text) // 2])
+    (folder / 'ML_LOGFILE').write_text(logfile(40, DFT_STEPS, finished=False))
+    (folder / 'ML_FFN').unlink()
+    code, outputs = finish(folder, tags={'nsw': 80})
+    assert code.status == 310
+    for name in ('ML_ABN', 'ML_LOGFILE', 'OUTCAR'):
+        assert name in code.message
+    assert outputs['dataset'].get_array('learned').tolist() == [0, 0, 0, 0]
+    assert outputs['dataset'].get_array('steps').tolist() == [0, 2, 11, 29]
+    assert str(folder) not in code.message
+    assert 'learning_state' not in outputs
+    assert outputs['state'].step == 40
+
+
+def test_killed_while_contcar_was_written(finish, folder):
+    (folder / 'CONTCAR').write_text('')
+    code, outputs = finish(folder)
+    assert code.status == 302
+    assert 'CONTCAR' in code.message
+    assert {'dataset', 'learning_state', 'force_field', 'results'} <= set(outputs)
+    assert outputs['results']['completed'] is False
+
+
+def test_refit(finish, folder, tmp_path):
+    write_mlab(tmp_path / 'ML_AB', read_mlab(folder / 'ML_ABN').frames, ctifor=[0.02] * 3)
+    for name in ('XDATCAR', 'OSZICAR', 'CONTCAR'):
+        (folder / name).unlink()
+    EinsteinCrystal().run(1).write(tmp_path, dft=())
+    (tmp_path / 'OUTCAR').rename(folder / 'OUTCAR')
+    inputs = {'ml_ab': orm.SinglefileData(tmp_path / 'ML_AB')}
+    code, outputs = finish(folder, tags={'ml_mode': 'refit'}, inputs=inputs)
+    assert code is None
+    assert 'dataset' not in outputs
+    assert outputs['learning_state'].get_array('order').tolist() == [0, 1, 2]
+    assert outputs['results']['completed'] is True
+    assert 'force_field' in outputs
+
+
+def test_run_with_a_force_field(finish, folder, run, tmp_path):
+    run.write(folder)
+    force_field = make_force_field(tmp_path)
+    code, outputs = finish(folder, tags={'ml_mode': 'run'}, inputs={'ml_ff': force_field})
+    assert code is None
+    assert not {'dataset', 'learning_state', 'force_field'} & set(outputs)
+    assert outputs['results']['evaluator'].startswith('vasp-mlff ')
+
+
+def test_unconverged_electrons(finish, folder):
+    text = (folder / 'OUTCAR').read_text()
+    index = text.index('Iteration     30(')
+    (folder / 'OUTCAR').write_text(
+        text[:index] + text[index:].replace('EDIFF is reached', 'EDIFF was not reached (unconverged)', 1)
+    )
+    code, outputs = finish(folder)
+    assert (code.status, code.message) == (
+        441,
+        'The electrons did not converge: 1 steps of DFT, the first is step 29; raise NELM or change ALGO.',
+    )
+    assert outputs['results']['unconverged_steps'] == [29]
+    assert outputs['dataset'].get_array('steps').tolist() == [0, 2, 11]
+
+
+def test_no_force_field(finish, folder):
+    (folder / 'ML_FFN').unlink()
+    code, _ = finish(folder)
+    assert code.status == 530
+    assert '3 configurations learned in 4 steps of DFT' in code.message
+
+
+@pytest.mark.parametrize(('limit', 'status'), [(0.005, 531), (0.02, None), (None, None)])
+def test_spilling_factor(finish, folder, limit, status):
+    code, outputs = finish(folder, settings={'spilling_limit': limit})
+    assert (code.status if code else None) == status
+    assert outputs['results']['max_spilling_factor'] == pytest.approx(0.01)
+
+
+def test_out_of_walltime(finish, folder):
+    code, outputs = finish(folder, tags={'nsw': 100})
+    assert code.status == 400
+    assert {'dataset', 'state', 'learning_state', 'force_field'} <= set(outputs)
+
+
+def test_runaway(finish, folder, run):
+    run.temperature = lambda index: 300.0 if index < 30 else 5000.0
+    run.write(folder, dft=DFT_STEPS)
+    code, outputs = finish(folder)
+    assert code.status == 520
+    assert 'dataset' in outputs
+
+
+@pytest.mark.parametrize(
+    ('stdout', 'status'),
+    [
+        ('|  number of configurations exceeds ML_MCONF, increase ML_MCONF  |', 440),
+        ('slurmstepd: error: Detected 1 oom-kill event(s)', 410),
+        ('ERROR: [INPUT_REFUSED] INCAR, ML_FOO', 213),
+    ],
+)
+def test_failures_that_vasp_names_leave_what_there_is(finish, folder, stdout, status):
+    code, outputs = finish(folder, stdout=stdout)
+    assert code.status == status
+    assert 'dataset' in outputs
+
+
+def test_nothing_at_all(finish, tmp_path):
+    code, outputs = finish(tmp_path)
+    assert code.status == 300
+    assert not outputs
+
+
+def test_step_of_dft_without_stress_is_labelled():
+    step = OutcarStep(1, True, -1.0, -1.0, START.cell.array, START.positions, np.zeros((17, 3)), None, True)
+    assert 'stress' not in labelled(step, START.numbers).calc.results
+
+
+@pytest.mark.parametrize(
+    ('status', 'invalidates'),
+    [
+        (210, True),
+        (211, False),
+        (213, False),
+        (300, True),
+        (302, True),
+        (303, True),
+        (310, True),
+        (400, False),
+        (410, True),
+        (440, False),
+        (441, False),
+        (520, False),
+        (530, False),
+        (531, False),
+    ],
+)
+def test_which_failures_are_cached(status, invalidates):
+    codes = {code.status: code.invalidates_cache for code in CALCULATION.exit_codes.values()}
+    assert codes[status] is invalidates

@@ -1,0 +1,102 @@
+"""The distilling program: in the folder of a run, as a zipapp in a Python of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from aiida_mghdiff.calculations.program import zipapp_bytes
+from aiida_mghdiff.formats.distil import DistilPlan, distil
+from aiida_mghdiff.formats.xdatcar import XdatcarReader, xdatcar_frame, xdatcar_header
+
+CELL = np.eye(3) * 8.0
+START = np.array([[0.5, 0.5, 0.5], [4.0, 4.0, 4.0], [6.0, 1.0, 2.0]])
+PLAN = DistilPlan(
+    cell=CELL.tolist(),
+    positions=START.tolist(),
+    tracers=[2],
+    host_weights=[0.5, 0.5, 0.0],
+    first_step=0,
+    block=1,
+    tracer_stride=2,
+    frame_stride=4,
+    time_step_fs=1.0,
+    moving_cell=False,
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / 'mghdiff.pyz').write_bytes(zipapp_bytes())
+    (tmp_path / 'input.json').write_text(json.dumps(PLAN.to_json()))
+    return tmp_path
+
+
+def fractional(step):
+    return (START + np.array([[0.0], [0.01], [0.3]]) * step) / 8.0
+
+
+def write_xdatcar(folder, steps=20):
+    text = xdatcar_header('Mg2H', CELL, ['Mg', 'H'], [2, 1])
+    (folder / 'XDATCAR').write_text(text + ''.join(xdatcar_frame(i + 1, fractional(i)) for i in range(steps)))
+
+
+def write_hdf5(folder, steps=20):
+    with h5py.File(folder / 'vaspout.h5', 'w') as file:
+        ions = file.create_group('intermediate/ion_dynamics')
+        ions['scale'] = 1.0
+        ions['lattice_vectors'] = np.tile(CELL, (steps, 1, 1))
+        ions['position_ions'] = np.array([fractional(i) for i in range(steps)])
+        file['results/positions/ion_types'] = np.array([b'Mg', b'H '])
+        file['results/positions/number_ion_types'] = [2, 1]
+        file['input/potcar/content'] = b'a licensed potential'
+
+
+def run(folder):
+    command = [sys.executable, 'mghdiff.pyz', 'distil']
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize('write', [write_xdatcar, write_hdf5])
+def test_trajectory(folder, write):
+    write(folder)
+    done = run(folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == '20 steps, 10 tracer frames\n'
+    with np.load(folder / 'distilled.npz') as arrays:
+        assert str(arrays['truncated']) == ''
+        assert arrays['tracer_steps'].tolist() == list(range(1, 21, 2))
+        expected = [fractional(i)[2] * 8.0 for i in range(0, 20, 2)]
+        assert np.abs(arrays['tracer_positions'][:, 0] - expected).max() < 1e-7
+        assert np.abs(arrays['frame_velocities'][1:-1, 2] - 0.3).max() < 1e-6
+    assert b'licensed' not in (folder / 'distilled.npz').read_bytes()
+
+
+def test_same_as_where_it_is_retrieved(folder):
+    write_xdatcar(folder)
+    run(folder)
+    directly = distil(XdatcarReader(folder / 'XDATCAR'), PLAN)
+    with np.load(folder / 'distilled.npz') as arrays:
+        assert set(arrays) == {*directly, 'truncated'}
+        for name, values in directly.items():
+            assert np.array_equal(arrays[name], values, equal_nan=True)
+
+
+def test_cut_trajectory_keeps_what_is_whole(folder):
+    write_xdatcar(folder)
+    text = (folder / 'XDATCAR').read_text()
+    (folder / 'XDATCAR').write_text(text[:-20])
+    assert run(folder).stdout == '19 steps, 10 tracer frames\n'
+    with np.load(folder / 'distilled.npz') as arrays:
+        assert 'the file ends within' in str(arrays['truncated'])
+
+
+def test_nothing_to_distil(folder):
+    done = run(folder)
+    assert done.returncode == 13
+    assert done.stdout.splitlines()[-1].startswith('ERROR: [INPUT_REFUSED] no XDATCAR and no vaspout.h5')
