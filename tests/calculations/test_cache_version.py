@@ -29,6 +29,7 @@ PROGRAMS = {
     'mghdiff.ase.neb': 'programs/ase_neb.py',
     'mghdiff.ase.vibrations': 'programs/ase_vibrations.py',
     'mghdiff.lammps.md': 'programs/lammps/launcher.py',
+    'mghdiff.vasp.md': 'programs/distil.py',
 }
 
 

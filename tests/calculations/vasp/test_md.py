@@ -224,3 +224,17 @@ def test_stopper_writes_stopcar_in_time(tmp_path):
     script = f'{start}\nsleep 2\n{end}'
     subprocess.run(['bash', '-c', script], cwd=tmp_path, timeout=20, check=False)
     assert (tmp_path / 'STOPCAR').read_text() == 'LSTOP = .TRUE.\n'
+
+
+def test_nothing_licensed_is_stored(inputs):
+    """The job's folder has the POTCAR, its repository has not; a program that does nothing leaves no output."""
+    inputs['metadata']['options']['max_wallclock_seconds'] = 3600
+    _, node = run_get_node(VaspMdCalculation, **inputs)
+    assert node.exit_status == 300, node.exit_message
+    assert 'POTCAR' in node.outputs.remote_folder.listdir()
+    assert 'POTCAR' not in node.base.repository.list_object_names()
+    assert sorted(node.outputs.retrieved.base.repository.list_object_names()) == [
+        '_scheduler-stderr.txt',
+        '_scheduler-stdout.txt',
+        'vasp_output',
+    ]

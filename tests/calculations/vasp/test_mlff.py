@@ -256,3 +256,12 @@ def test_slow_force_field_runs_where_that_is_said(inputs, folder, tmp_path):
     inputs = with_tags(inputs, ml_mode='run', ml_lfast=False) | {'ml_ff': make_force_field(tmp_path, fast=False)}
     prepare(inputs | {'ml_ff': inputs['ml_ff'].store()}, folder)
     assert read_incar(folder.get_abs_path('INCAR'))['ML_LFAST'] == '.FALSE.'
+
+
+def test_known_configurations_are_not_stored_again(inputs):
+    inputs['configurations'] = {'part000': dataset_of(labelled_frames(3))}
+    inputs['learning_state'] = learning_state(order=[0, 1, 2])
+    _, node = run_get_node(VaspMlffCalculation, **inputs)
+    assert node.exit_status == 300, node.exit_message
+    assert {'POTCAR', 'ML_AB'} <= set(node.outputs.remote_folder.listdir())
+    assert not {'POTCAR', 'ML_AB'} & set(node.base.repository.list_object_names())
