@@ -45,6 +45,7 @@ class DistilPlan:
     frame_stride: int
     time_step_fs: float
     moving_cell: bool
+    keeps_outcar: bool = False  # where it is to be read as it is, since it has steps of DFT
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON."""
@@ -81,7 +82,7 @@ def distil(frames: Iterable[Frame], plan: DistilPlan) -> dict[str, np.ndarray]:
 
     ``shift``: 1 where frame i of VASP holds the positions before its step i, 0 where those after it, -1 where a file
     without every step does not tell. Steps are those of VASP, counted from 1 in this run: ``tracer_steps`` [f],
-    ``tracer_positions`` [f,t,3] and ``host_centre`` [f,3] in Å, ``tracer_cells`` [f,3,3] Å; ``frame_steps`` [k],
+    ``tracer_positions`` [f,t,3], ``host_centre`` [f,3] and ``tracer_cells`` [f,3,3] in Å, float32; ``frame_steps`` [k],
     ``frame_positions`` [k,n,3] Å, ``frame_velocities`` [k,n,3] Å/fs (NaN where unknown), ``frame_cells`` [k,3,3];
     ``volume_steps`` and ``volumes`` [m] Å³ of all frames where the cell moves; ``last_step``; ``last_fractional``
     [n,3], unwrapped; ``largest_move``: the largest change of a fractional coordinate between two frames.
@@ -106,9 +107,9 @@ def distil(frames: Iterable[Frame], plan: DistilPlan) -> dict[str, np.ndarray]:
         if number % plan.tracer_stride == 0 and len(tracers):
             kept.add(
                 tracer_steps=step,
-                tracer_positions=current[tracers] @ cell,
-                host_centre=weights @ current @ cell,
-                tracer_cells=cell,
+                tracer_positions=(current[tracers] @ cell).astype(np.float32),
+                host_centre=(weights @ current @ cell).astype(np.float32),
+                tracer_cells=cell.astype(np.float32),
             )
         if number % plan.frame_stride == 0:
             pending = _Kept(step, current, cell, before)

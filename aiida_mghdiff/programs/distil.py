@@ -1,4 +1,4 @@
-"""Distil the trajectory of a VASP run where it lies: XDATCAR, or vaspout.h5 where there is no other."""
+"""Distil a VASP run where it lies: XDATCAR, or vaspout.h5 where there is no other, and OUTCAR."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import numpy as np
 
 from aiida_mghdiff.formats.distil import DistilPlan, distil
 from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.outcar_summary import summarise_outcar
 from aiida_mghdiff.formats.vaspout import read_vaspout
 from aiida_mghdiff.formats.xdatcar import XdatcarReader
 from aiida_mghdiff.programs import job
 
-TRAJECTORY, HDF5 = Path('XDATCAR'), Path('vaspout.h5')
+TRAJECTORY, HDF5, OUTCAR = Path('XDATCAR'), Path('vaspout.h5'), Path('OUTCAR')
 OUTPUT = 'distilled'
 
 
 def main() -> None:
     """Run the program in the working directory.
 
-    :raises ProgramError: INPUT_REFUSED where there is no trajectory, or a damaged one.
+    :raises ProgramError: INPUT_REFUSED where there is no trajectory, or a damaged file.
     """
     plan = DistilPlan(**job.read_input())
     if not (TRAJECTORY.is_file() or HDF5.is_file()):
@@ -27,8 +28,8 @@ def main() -> None:
     try:
         frames = XdatcarReader(TRAJECTORY) if TRAJECTORY.is_file() else read_vaspout(HDF5)
         arrays = distil(frames, plan)
+        outcar = {} if plan.keeps_outcar else summarise_outcar(OUTCAR).to_arrays()
     except FormatError as error:
         raise job.ProgramError('INPUT_REFUSED', str(error)) from error
-    truncated = np.array(frames.truncated or '')
-    job.write_arrays(OUTPUT, **arrays, truncated=truncated)
+    job.write_arrays(OUTPUT, **arrays, **outcar, truncated=np.array(frames.truncated or ''))
     print(f'{int(arrays["last_step"])} steps, {len(arrays["tracer_steps"])} tracer frames')

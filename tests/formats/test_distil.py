@@ -52,8 +52,8 @@ def test_paths_leave_the_cell(wrapped):
     steps = arrays['tracer_steps'] - 1
     assert steps.tolist() == list(range(0, 400, 2))
     expected = np.array([positions(step) for step in steps])
-    assert np.abs(arrays['tracer_positions'] - expected[:, 2:]).max() < 1e-9
-    assert np.abs(arrays['host_centre'] - expected[:, :2].mean(axis=1)).max() < 1e-9
+    assert np.abs(arrays['tracer_positions'] - expected[:, 2:]).max() < 1e-5
+    assert np.abs(arrays['host_centre'] - expected[:, :2].mean(axis=1)).max() < 1e-5
     assert np.abs(expected[-1, 2] - START[2]).max() > 20
     last = arrays['last_fractional'] @ CELL
     assert np.abs(last - positions(399)).max() < 1e-9

@@ -5,17 +5,28 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
+from vasp_files import ml_step, outcar_end, outcar_head
 
 from aiida_mghdiff.calculations.program import zipapp_bytes
 from aiida_mghdiff.formats.distil import DistilPlan, distil
+from aiida_mghdiff.formats.outcar_summary import OutcarSummary
 from aiida_mghdiff.formats.xdatcar import XdatcarReader, xdatcar_frame, xdatcar_header
 
 CELL = np.eye(3) * 8.0
 START = np.array([[0.5, 0.5, 0.5], [4.0, 4.0, 4.0], [6.0, 1.0, 2.0]])
+STEP = {
+    'cell': CELL,
+    'positions': START,
+    'forces': np.zeros((3, 3)),
+    'stress': np.array([10.0, 20.0, 30.0, 0.0, 0.0, 0.0]),
+    'energy': -3.0,
+    'sigma0': -3.0,
+}
 PLAN = DistilPlan(
     cell=CELL.tolist(),
     positions=START.tolist(),
@@ -34,6 +45,7 @@ PLAN = DistilPlan(
 def folder(tmp_path):
     (tmp_path / 'mghdiff.pyz').write_bytes(zipapp_bytes())
     (tmp_path / 'input.json').write_text(json.dumps(PLAN.to_json()))
+    (tmp_path / 'OUTCAR').write_text(outcar_head(['Mg', 'H'], [2, 1]) + ml_step(STEP) + ml_step(STEP) + outcar_end())
     return tmp_path
 
 
@@ -72,7 +84,11 @@ def test_trajectory(folder, write):
         assert str(arrays['truncated']) == ''
         assert arrays['tracer_steps'].tolist() == list(range(1, 21, 2))
         expected = [fractional(i)[2] * 8.0 for i in range(0, 20, 2)]
-        assert np.abs(arrays['tracer_positions'][:, 0] - expected).max() < 1e-7
+        assert np.abs(arrays['tracer_positions'][:, 0] - expected).max() < 2e-6
+        outcar = OutcarSummary.from_arrays(arrays)
+        assert (outcar.labels, outcar.finished, outcar.truncated) == ('vasp', True, None)
+        assert outcar.steps.tolist() == [1, 2]
+        assert np.allclose(outcar.pressures, 2.0)
         assert np.abs(arrays['frame_velocities'][1:-1, 2] - 0.3).max() < 1e-6
     assert b'licensed' not in (folder / 'distilled.npz').read_bytes()
 
@@ -82,7 +98,7 @@ def test_same_as_where_it_is_retrieved(folder):
     run(folder)
     directly = distil(XdatcarReader(folder / 'XDATCAR'), PLAN)
     with np.load(folder / 'distilled.npz') as arrays:
-        assert set(arrays) == {*directly, 'truncated'}
+        assert set(arrays) == {*directly, 'truncated', 'outcar', 'outcar_steps', 'pressures'}
         for name, values in directly.items():
             assert np.array_equal(arrays[name], values, equal_nan=True)
 
@@ -94,6 +110,41 @@ def test_cut_trajectory_keeps_what_is_whole(folder):
     assert run(folder).stdout == '19 steps, 10 tracer frames\n'
     with np.load(folder / 'distilled.npz') as arrays:
         assert 'the file ends within' in str(arrays['truncated'])
+
+
+def test_outcar_of_training_is_left_to_the_parser(folder):
+    write_xdatcar(folder)
+    (folder / 'input.json').write_text(json.dumps(replace(PLAN, keeps_outcar=True).to_json()))
+    (folder / 'OUTCAR').unlink()
+    assert run(folder).returncode == 0
+    with np.load(folder / 'distilled.npz') as arrays:
+        assert 'outcar' not in arrays
+
+
+def test_size_of_a_nanosecond(folder):
+    """Mg128H8 at 1 fs, tracers every 10 fs, frames every 1 ps: what is retrieved is below 30 MB, by a thousandth."""
+    rng = np.random.default_rng(1)
+    n, frames = 136, 100
+    with (folder / 'XDATCAR').open('w') as handle:
+        handle.write(xdatcar_header('Mg128H8', CELL, ['Mg', 'H'], [128, 8]))
+        handle.write(''.join(xdatcar_frame(10 * (i + 1), rng.uniform(size=(n, 3))) for i in range(frames)))
+    plan = replace(
+        PLAN,
+        positions=rng.uniform(size=(n, 3)).tolist(),
+        tracers=list(range(128, n)),
+        host_weights=[1 / 128] * 128 + [0.0] * 8,
+        block=10,
+        tracer_stride=10,
+        frame_stride=1000,
+    )
+    (folder / 'input.json').write_text(json.dumps(plan.to_json()))
+    assert run(folder).returncode == 0
+    with np.load(folder / 'distilled.npz') as arrays:
+        grown = [name for name, values in arrays.items() if len(np.shape(values)) and len(values) == frames]
+        per_frame = sum(arrays[name].nbytes for name in grown) / frames
+        full_frame = sum(arrays[name].nbytes for name in arrays if name.startswith('frame_'))
+        assert len(arrays['frame_steps']) == 1
+    assert per_frame * 100_000 + full_frame * 1000 < 30e6
 
 
 def test_nothing_to_distil(folder):

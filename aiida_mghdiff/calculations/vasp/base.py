@@ -28,7 +28,8 @@ STDOUT = 'vasp_output'
 STOPPER = 'mghdiff_stopper'
 
 #: Files that a run leaves and a parser reads once; of these nothing but the distilled nodes is kept.
-RUN_FILES = ('CONTCAR', 'OSZICAR', 'OUTCAR')
+RUN_FILES = (STDOUT, 'CONTCAR', 'OSZICAR')
+OUTCAR = 'OUTCAR'
 TRAJECTORY = 'XDATCAR'
 DISTILLED = 'distilled.npz'
 DISTIL_INPUT = 'input.json'
@@ -180,19 +181,23 @@ def finish_calcinfo(
     calcinfo.codes_info = [_vasp_info(inputs.code)]
     calcinfo.codes_run_mode = CodeRunMode.SERIAL
     calcinfo.provenance_exclude_list = ['POTCAR']
-    calcinfo.retrieve_list = [STDOUT]
-    calcinfo.retrieve_temporary_list = list(RUN_FILES)
-    if plan is None:
-        return
-    if 'distil_code' not in inputs:
-        calcinfo.retrieve_temporary_list.append(TRAJECTORY)
+    calcinfo.retrieve_list = []
+    distils = plan is not None and 'distil_code' in inputs
+    calcinfo.retrieve_temporary_list = [*RUN_FILES, *_bulky_files(plan, distils)]
+    if not distils:
         return
     calcinfo.codes_info.append(_distil_info(inputs.distil_code))
-    calcinfo.retrieve_temporary_list += [DISTILLED, DISTIL_STDOUT]
     with folder.open(ZIPAPP, 'wb') as handle:
         handle.write(zipapp_bytes())
     with folder.open(DISTIL_INPUT, 'w') as handle:
         json.dump(plan.to_json(), handle, sort_keys=True)
+
+
+def _bulky_files(plan: DistilPlan | None, distils: bool) -> list[str]:
+    """Return the files of a size with the number of steps that are retrieved, or what is distilled of them."""
+    if not distils:
+        return [OUTCAR] if plan is None else [OUTCAR, TRAJECTORY]
+    return [DISTILLED, DISTIL_STDOUT, *([OUTCAR] if plan.keeps_outcar else [])]
 
 
 def _vasp_info(code: orm.AbstractCode) -> CodeInfo:

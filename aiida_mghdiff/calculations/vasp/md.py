@@ -135,7 +135,7 @@ def _ensemble_tags(parameters: dict[str, Any], atoms: Atoms) -> dict[str, Any]:
     return tags
 
 
-def distil_plan(parameters: dict[str, Any], atoms: Atoms, block: int) -> DistilPlan:
+def distil_plan(parameters: dict[str, Any], atoms: Atoms, block: int, keeps_outcar: bool = False) -> DistilPlan:
     """Return what is kept of the trajectory of a run."""
     is_tracer = np.array([symbol == parameters['tracer_element'] for symbol in atoms.symbols])
     masses = np.where(is_tracer, 0.0, atomic_masses[atoms.numbers])
@@ -150,6 +150,7 @@ def distil_plan(parameters: dict[str, Any], atoms: Atoms, block: int) -> DistilP
         frame_stride=parameters['frame_stride'],
         time_step_fs=parameters['time_step_fs'],
         moving_cell=parameters['ensemble'] == 'npt',
+        keeps_outcar=keeps_outcar,
     )
 
 

@@ -324,7 +324,8 @@ class VaspMlffCalculation(VaspCalculation):
         tags, settings = tags_of(self.inputs.parameters.get_dict()), self.inputs.settings.get_dict()
         mode, plan = mode_of(tags), None
         if mode in MOVING_MODES:
-            plan = distil_plan(md_parameters(tags, settings), start_of(self.inputs), output_block_of(tags))
+            parameters = md_parameters(tags, settings)
+            plan = distil_plan(parameters, start_of(self.inputs), output_block_of(tags), keeps_outcar=mode == 'train')
         learns = mode != 'run'
         base.finish_calcinfo(self, folder, calcinfo, plan, base.RESERVE_TRAIN if learns else base.RESERVE_RUN)
         calcinfo.retrieve_temporary_list += LEARNED_FILES if learns else LEARNED_FILES[:1]

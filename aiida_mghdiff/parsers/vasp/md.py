@@ -11,7 +11,7 @@ from aiida_mghdiff.calculations.vasp.base import start_atoms
 from aiida_mghdiff.calculations.vasp.md import distil_plan, output_block
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.parsers.md import emit_md_outputs
-from aiida_mghdiff.parsers.vasp.run import Recorded, VaspRunParser, read_run, runaway_message, summarise_outcar
+from aiida_mghdiff.parsers.vasp.run import Recorded, VaspRunParser, read_outcar, read_run, runaway_message
 
 
 class VaspMdParser(VaspRunParser):
@@ -41,7 +41,7 @@ class VaspMdParser(VaspRunParser):
         inputs, parameters = self.inputs, self.inputs['parameters'].get_dict()
         start = start_atoms(inputs.get('structure'), inputs.get('state'))
         plan = distil_plan(parameters, start, output_block(parameters))
-        outcar = summarise_outcar(files / 'OUTCAR')
+        outcar = read_outcar(files)
         return read_run(files, start, parameters, plan, outcar, evaluator_of(inputs['potential'])), outcar.labels
 
 

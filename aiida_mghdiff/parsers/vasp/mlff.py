@@ -33,15 +33,15 @@ from aiida_mghdiff.formats.ml_logfile import MlLog, Table, read_ml_logfile
 from aiida_mghdiff.formats.mlab import MlAb, read_mlab
 from aiida_mghdiff.formats.oszicar import read_oszicar
 from aiida_mghdiff.formats.outcar import OutcarStep
+from aiida_mghdiff.formats.outcar_summary import OutcarSummary
 from aiida_mghdiff.parsers.md import emit_md_outputs
 from aiida_mghdiff.parsers.vasp.md import evaluator_of
 from aiida_mghdiff.parsers.vasp.run import (
-    OutcarSummary,
     Recorded,
     VaspRunParser,
+    read_outcar,
     read_run,
     runaway_message,
-    summarise_outcar,
 )
 
 ON_THE_FLY = 'VASP, on the fly'
@@ -201,7 +201,7 @@ class VaspMlffParser(VaspRunParser):
         self.start = start_of(self.inputs)
         self.missing: list[str] = []
         try:
-            outcar = summarise_outcar(self.files / 'OUTCAR')
+            outcar = read_outcar(self.files)
         except (FileNotFoundError, FormatError) as error:
             return self.crash(self.short(str(error)) if isinstance(error, FormatError) else 'OUTCAR')
         if outcar.truncated:

@@ -7,7 +7,7 @@ positions after the last one. Steps here are those that were made, counted over 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from aiida_mghdiff.calculations.vasp.md import BAROSTATS, THERMOSTATS
 from aiida_mghdiff.formats.distil import DistilPlan, distil
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.oszicar import read_oszicar
-from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
+from aiida_mghdiff.formats.outcar_summary import OutcarSummary, summarise_outcar
 from aiida_mghdiff.formats.poscar import Poscar, read_poscar
 from aiida_mghdiff.formats.xdatcar import XdatcarReader
 from aiida_mghdiff.parsers.md import MdRun
@@ -41,43 +41,6 @@ _NO_MEMORY = re.compile(
 )
 _BOX = re.compile(r'^\s*\|\s*(.*?)\s*\|?\s*$')
 _WORDS = re.compile(r'[A-Za-z]{2,}[\s.,:]+[A-Za-z(]{2,}')
-
-
-@dataclass
-class OutcarSummary:
-    """One pass over OUTCAR: who wrote it, how it ended, its steps of DFT, and pressures by step of VASP in GPa."""
-
-    version: str
-    labels: str
-    finished: bool
-    truncated: str | None
-    max_memory_mb: float | None
-    dft_steps: list[OutcarStep] = field(default_factory=list)
-    pressures: dict[int, float] = field(default_factory=dict)
-
-
-def summarise_outcar(path: Path) -> OutcarSummary:
-    """Return what OUTCAR tells; memory grows with the steps of DFT alone.
-
-    :raises FormatError: for a file that is none.
-    """
-    reader = OutcarReader(path)
-    dft_steps, pressures = [], {}
-    for step in reader:
-        if step.is_dft:
-            dft_steps.append(step)
-        if step.stress is not None:
-            # of a step with both, that of DFT comes last: it moved the atoms
-            pressures[step.index] = -float(step.stress[:3].mean()) * EV_PER_ANGSTROM3_IN_GPA
-    return OutcarSummary(
-        version=reader.version,
-        labels='vasp' if reader.standin is None else f'standin:{reader.standin}',
-        finished=reader.finished,
-        truncated=reader.truncated,
-        max_memory_mb=reader.max_memory_mb,
-        dft_steps=dft_steps,
-        pressures=pressures,
-    )
 
 
 @dataclass
@@ -135,6 +98,17 @@ def _read_energies(path: Path, block: int) -> dict[str, Any]:
     steps = np.asarray(series['steps'], dtype=int)
     series['steps'] = steps * block if len(steps) and steps[0] < block else steps
     return series
+
+
+def read_outcar(files: Path) -> OutcarSummary:
+    """Return what OUTCAR tells, or what the job distilled of it.
+
+    :raises FormatError: for a damaged file; FileNotFoundError: where there is none.
+    """
+    if not (files / 'OUTCAR').is_file() and (files / DISTILLED).is_file():
+        with np.load(files / DISTILLED) as arrays:
+            return OutcarSummary.from_arrays(arrays)
+    return summarise_outcar(files / 'OUTCAR')
 
 
 def _read_trajectory(files: Path, plan: DistilPlan) -> tuple[dict[str, np.ndarray], str | None]:
@@ -231,7 +205,7 @@ def _thermo(
     volumes = np.full(len(steps), start.get_volume())
     if plan.moving_cell and len(kept['volume_steps']):
         volumes = np.interp(steps, kept['volume_steps'], kept['volumes'])
-    virial = np.array([outcar.pressures.get(int(step), np.nan) for step in _written(steps, outcar, plan.block)])
+    virial = _at(_written(steps, outcar, plan.block), outcar.steps, outcar.pressures)
     pressure = virial + 2 * kinetic / (3 * volumes) * EV_PER_ANGSTROM3_IN_GPA
     series = {
         'steps': made,
@@ -246,8 +220,14 @@ def _thermo(
 
 def _written(steps: np.ndarray, outcar: OutcarSummary, block: int) -> np.ndarray:
     """Return the numbers in OUTCAR of VASP's steps: where not every step is written, OUTCAR counts those that are."""
-    is_counted = block > 1 and len(outcar.pressures) and min(outcar.pressures) < block
+    is_counted = block > 1 and len(outcar.steps) and outcar.steps[0] < block
     return steps // block if is_counted else steps
+
+
+def _at(wanted: np.ndarray, steps: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the values at the wanted steps, NaN where there is none."""
+    known = dict(zip(steps.tolist(), values.tolist(), strict=True))
+    return np.array([known.get(step, np.nan) for step in wanted.tolist()])
 
 
 def runaway_message(run: MdRun, largest_move: float) -> str | None:
@@ -278,8 +258,8 @@ class VaspRunParser(Parser):
     @property
     def stdout(self) -> str:
         """Return what VASP printed, empty where there is nothing."""
-        repository = self.retrieved.base.repository
-        return repository.get_object_content(STDOUT) if STDOUT in repository.list_object_names() else ''
+        path = self.files / STDOUT
+        return path.read_text(errors='replace') if path.is_file() else ''
 
     @property
     def stderr(self) -> str:

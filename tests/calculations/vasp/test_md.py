@@ -62,8 +62,8 @@ def test_files_of_a_run_from_a_structure(inputs, folder):
     assert 'Mg_standin' in text_of(folder, 'POTCAR')
     assert calcinfo.local_copy_list == [(inputs['potential'].uuid, 'potential.model', 'ML_FF')]
     assert calcinfo.provenance_exclude_list == ['POTCAR']
-    assert calcinfo.retrieve_list == ['vasp_output']
-    assert sorted(calcinfo.retrieve_temporary_list) == ['CONTCAR', 'OSZICAR', 'OUTCAR', 'XDATCAR']
+    assert calcinfo.retrieve_list == []
+    assert sorted(calcinfo.retrieve_temporary_list) == ['CONTCAR', 'OSZICAR', 'OUTCAR', 'XDATCAR', 'vasp_output']
 
 
 def test_constant_shape(inputs, folder, tmp_path):
@@ -127,8 +127,8 @@ def test_vasp_is_stopped_before_its_wall_time(inputs, folder):
 def test_distilling_code_keeps_the_trajectory_where_it_is(inputs, folder, aiida_code_installed):
     inputs['distil_code'] = aiida_code_installed(label='distil', filepath_executable='/bin/true')
     calcinfo = prepare(inputs, folder)
-    assert 'XDATCAR' not in calcinfo.retrieve_temporary_list
-    assert 'distilled.npz' in calcinfo.retrieve_temporary_list
+    wanted = ['CONTCAR', 'OSZICAR', 'distil.txt', 'distilled.npz', 'vasp_output']
+    assert sorted(calcinfo.retrieve_temporary_list) == wanted
     assert calcinfo.codes_run_mode == CodeRunMode.SERIAL
     assert [code.cmdline_params for code in calcinfo.codes_info] == [None, ['mghdiff.pyz', 'distil']]
     plan = DistilPlan(**json.loads(text_of(folder, 'input.json')))
@@ -236,5 +236,4 @@ def test_nothing_licensed_is_stored(inputs):
     assert sorted(node.outputs.retrieved.base.repository.list_object_names()) == [
         '_scheduler-stderr.txt',
         '_scheduler-stdout.txt',
-        'vasp_output',
     ]

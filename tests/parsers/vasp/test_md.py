@@ -12,6 +12,7 @@ from vasp_runs import make_force_field, parse_job
 from aiida_mghdiff.calculations.functions.starts import select_starts
 from aiida_mghdiff.calculations.vasp.md import distil_plan, output_block
 from aiida_mghdiff.formats.distil import distil
+from aiida_mghdiff.formats.outcar_summary import summarise_outcar
 from aiida_mghdiff.formats.xdatcar import XdatcarReader
 
 CALCULATION = CalculationFactory('mghdiff.vasp.md')
@@ -21,7 +22,8 @@ CALCULATION = CalculationFactory('mghdiff.vasp.md')
 def finish(aiida_profile, aiida_localhost, tmp_path):
     """Return a function that parses the files of a run."""
 
-    def parse(folder, parameters, state=None, **options):
+    def parse(folder, parameters, state=None, stdout='', **options):
+        (folder / 'vasp_output').write_text(stdout)
         start = {'structure': orm.StructureData(ase=START)} if state is None else {'state': state}
         inputs = {'parameters': orm.Dict(parameters), 'potential': make_force_field(tmp_path), **start}
         return parse_job('mghdiff.vasp.md', aiida_localhost, folder, inputs, **options)
@@ -132,13 +134,16 @@ def test_distilled_where_it_was(finish, folder):
     parameters, run = md_parameters('nvt'), EinsteinCrystal().run(40)
     _, directly = finish(write(folder, run, parameters), parameters, run.state)
     arrays = distil(XdatcarReader(folder / 'XDATCAR'), distil_plan(parameters, START, 1))
-    np.savez(folder / 'distilled.npz', **arrays, truncated=np.array(''))
+    outcar = summarise_outcar(folder / 'OUTCAR').to_arrays()
+    np.savez(folder / 'distilled.npz', **arrays, **outcar, truncated=np.array(''))
     (folder / 'XDATCAR').unlink()
+    (folder / 'OUTCAR').unlink()
     code, outputs = finish(folder, parameters, run.state)
     assert code is None
     for name in ('tracers', 'trajectory', 'thermo'):
         for array in outputs[name].get_arraynames():
             assert np.array_equal(outputs[name].get_array(array), directly[name].get_array(array))
+    assert outputs['results'].get_dict() == directly['results'].get_dict()
 
 
 def test_distilling_that_failed_is_told(finish, folder):

@@ -26,7 +26,8 @@ BASIS = {'Mg': np.array([[1, 1]]), 'H': np.array([[1, 17]])}
 def finish(aiida_profile, aiida_localhost):
     """Return a function that parses the files of a job."""
 
-    def parse(folder, tags=None, settings=None, inputs=None, **options):
+    def parse(folder, tags=None, settings=None, inputs=None, stdout='', **options):
+        (folder / 'vasp_output').write_text(stdout)
         given = {'structure': orm.StructureData(ase=START)} | (inputs or {})
         given |= {'parameters': orm.Dict(TAGS | (tags or {})), 'settings': orm.Dict(mlff_settings(**(settings or {})))}
         return parse_job('mghdiff.vasp.mlff', aiida_localhost, folder, given, **options)

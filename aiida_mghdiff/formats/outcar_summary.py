@@ -1,0 +1,63 @@
+"""One pass over OUTCAR for what is kept of it: who wrote it, how it ended, pressures, and the steps of DFT."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
+from aiida_mghdiff.science.units import EV_PER_ANGSTROM3_IN_GPA
+
+
+@dataclass
+class OutcarSummary:
+    """What OUTCAR tells. ``pressures`` [m] in GPa, of the potential alone, are those of the steps ``steps`` [m]."""
+
+    version: str
+    labels: str  # ``vasp``, or ``standin:<labeller>``
+    finished: bool
+    truncated: str | None
+    max_memory_mb: float | None
+    steps: np.ndarray
+    pressures: np.ndarray
+    dft_steps: list[OutcarStep] = field(default_factory=list)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return all but the steps of DFT as arrays."""
+        words = ('version', 'labels', 'finished', 'truncated', 'max_memory_mb')
+        text = json.dumps({name: getattr(self, name) for name in words}, sort_keys=True)
+        return {'outcar': np.array(text), 'outcar_steps': self.steps, 'pressures': self.pressures}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> OutcarSummary:
+        """Return the summary that gave the arrays."""
+        words = json.loads(str(arrays['outcar']))
+        return cls(**words, steps=arrays['outcar_steps'], pressures=arrays['pressures'])
+
+
+def summarise_outcar(path: str | Path) -> OutcarSummary:
+    """Return what OUTCAR tells; memory grows with the steps of DFT alone.
+
+    :raises FormatError: for a file that is none.
+    """
+    reader = OutcarReader(path)
+    dft_steps, pressures = [], {}
+    for step in reader:
+        if step.is_dft:
+            dft_steps.append(step)
+        if step.stress is not None:
+            # of a step with both, that of DFT comes last: it moved the atoms
+            pressures[step.index] = -float(step.stress[:3].mean()) * EV_PER_ANGSTROM3_IN_GPA
+    return OutcarSummary(
+        version=reader.version,
+        labels='vasp' if reader.standin is None else f'standin:{reader.standin}',
+        finished=reader.finished,
+        truncated=reader.truncated,
+        max_memory_mb=reader.max_memory_mb,
+        steps=np.array(list(pressures), dtype=np.int64),
+        pressures=np.array(list(pressures.values())),
+        dft_steps=dft_steps,
+    )
