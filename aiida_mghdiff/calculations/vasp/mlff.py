@@ -16,11 +16,14 @@ from ase import Atoms
 from aiida_mghdiff.calculations.md import define_md_outputs
 from aiida_mghdiff.calculations.validation import (
     IS_COUNT,
+    IS_NUMBER,
     IS_POSITIVE,
     IS_STEP,
     IS_SYMBOL,
     IS_TEXT,
+    Check,
     complete_message,
+    one_of,
     optional,
 )
 from aiida_mghdiff.calculations.vasp import base
@@ -37,13 +40,26 @@ ENGINE = base.ENGINE
 MODES = ('train', 'select', 'refit', 'run')
 MOVING_MODES = ('train', 'run')
 
+
+def _are_three(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(map(IS_STEP.holds, value))
+
+
 #: VASP takes a start below this temperature, in K, for a relaxation.
 COLDEST_K = 0.1
 
 #: Tags of INCAR that a mode must have: those whose default changes with the version, the POTCAR or the length of the
 #: run, so that a job without them is not the same job tomorrow.
-MOVING_TAGS = ('ibrion', 'mdalgo', 'isif', 'nsw', 'potim', 'tebeg', 'random_seed')
-LEARNING_TAGS = ('encut', 'ml_mconf')
+MOVING_TAGS = {
+    'ibrion': one_of(0),
+    'mdalgo': one_of(0, 1, 2, 3, 4, 5),
+    'isif': one_of(0, 1, 2, 3),
+    'nsw': IS_COUNT,
+    'potim': IS_POSITIVE,
+    'tebeg': IS_NUMBER,
+    'random_seed': Check('a list of three whole numbers', _are_three),
+}
+LEARNING_TAGS = {'encut': IS_POSITIVE, 'ml_mconf': IS_COUNT}
 
 SETTINGS = {
     'stage': IS_TEXT,
@@ -69,11 +85,6 @@ _EXIT_CODES = (
     (530, 'FORCE_FIELD_UNLEARNED', 'The run ended without a force field: {message}', False),
     (531, 'SPILLING_FACTOR', 'The force field does not know where the run went: {message}', False),
 )
-
-
-def tags_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tags of INCAR in lower case."""
-    return {str(tag).lower(): value for tag, value in parameters.items()}
 
 
 def mode_of(tags: Mapping[str, Any]) -> str:
@@ -118,7 +129,7 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
     """Return what is wrong with the inputs, in one sentence."""
     if not {'parameters', 'settings'} <= set(inputs):
         return None
-    tags, settings = tags_of(inputs['parameters'].get_dict()), inputs['settings'].get_dict()
+    tags, settings = inputs['parameters'].get_dict(), inputs['settings'].get_dict()
     if message := complete_message(settings, SETTINGS):
         return message.replace('parameters', 'settings', 1)
     if ('structure' in inputs) == ('restart' in inputs):
@@ -135,15 +146,18 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
 
 
 def mode_message(tags: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with ML_MODE, or which tag its mode lacks."""
+    """Return what is wrong with ML_MODE, or with the tags that its mode must have."""
     mode = mode_of(tags)
+    if wrong := sorted(tag for tag in tags if tag != tag.lower()):
+        return f'parameters: write {", ".join(wrong)} in lower case.'
     if mode not in MODES or tags.get('ml_lmlff') is not True:
         return f'parameters: ml_lmlff must be true and ml_mode one of {", ".join(MODES)}, not {tags.get("ml_mode")!r}.'
-    wanted = (*MOVING_TAGS, *(LEARNING_TAGS if mode == 'train' else ())) if mode in MOVING_MODES else ()
+    wanted = (MOVING_TAGS if mode in MOVING_MODES else {}) | (LEARNING_TAGS if mode == 'train' else {})
     missing = [tag for tag in wanted if tags.get(tag) is None]
     if missing:
         return f'parameters lack {", ".join(missing)}: a run in mode {mode} must say them, since defaults change.'
-    return None
+    wrong = [tag for tag, check in wanted.items() if not check.holds(tags[tag])]
+    return f'parameters: {wrong[0]} = {tags[wrong[0]]!r} is not {wanted[wrong[0]].words}.' if wrong else None
 
 
 def start_message(atoms: Atoms, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
@@ -158,8 +172,8 @@ def start_message(atoms: Atoms, inputs: Mapping[str, Any], settings: Mapping[str
 
 def moving_message(tags: Mapping[str, Any], atoms: Atoms) -> str | None:
     """Return what is wrong with the tags of molecular dynamics."""
-    if tags['ibrion'] != 0:
-        return f'parameters: ibrion = {tags["ibrion"]}, but molecular dynamics is ibrion = 0.'
+    if not IS_NUMBER.holds(tags.get('teend', 0)):
+        return f'parameters: teend = {tags["teend"]!r} is not {IS_NUMBER.words}.'
     if min(tags['tebeg'], tags.get('teend', tags['tebeg'])) < COLDEST_K:
         return (
             f'parameters: tebeg = {tags["tebeg"]}, teend = {tags.get("teend")}: below {COLDEST_K} K VASP relaxes '
@@ -321,7 +335,7 @@ class VaspMlffCalculation(VaspCalculation):
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the input files and list those of the inputs."""
         calcinfo = super().prepare_for_submission(folder)
-        tags, settings = tags_of(self.inputs.parameters.get_dict()), self.inputs.settings.get_dict()
+        tags, settings = self.inputs.parameters.get_dict(), self.inputs.settings.get_dict()
         mode, plan = mode_of(tags), None
         if mode in MOVING_MODES:
             parameters = md_parameters(tags, settings)
@@ -335,7 +349,7 @@ class VaspMlffCalculation(VaspCalculation):
     def write_incar(self, dst: str, validate_tags: bool = False) -> None:
         """Write INCAR; the table of aiida-vasp knows none of the tags ML_*."""
         with open(dst, 'w') as handle:
-            handle.write(base.incar_text(tags_of(self.inputs.parameters.get_dict())))
+            handle.write(base.incar_text(self.inputs.parameters.get_dict()))
 
     def write_poscar(self, dst: str) -> None:
         """Write POSCAR with 16 digits, and velocities where there are some; VASP's own CONTCAR is copied instead."""
@@ -369,7 +383,7 @@ class VaspMlffCalculation(VaspCalculation):
 
     def _has_own_restart(self) -> bool:
         """Return whether to go on from VASP's CONTCAR: its predictor-corrector block is of this very ensemble."""
-        state, tags = self.inputs.get('restart'), tags_of(self.inputs.parameters.get_dict())
+        state, tags = self.inputs.get('restart'), self.inputs.parameters.get_dict()
         if state is None or not state.has_restart_file or not self.inputs.settings['first_step']:
             return False
         attributes = state.base.attributes

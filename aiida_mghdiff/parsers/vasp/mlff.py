@@ -21,7 +21,6 @@ from aiida_mghdiff.calculations.vasp.mlff import (
     mode_of,
     output_block_of,
     start_of,
-    tags_of,
 )
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
@@ -196,7 +195,7 @@ class VaspMlffParser(VaspRunParser):
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""
         self.files = Path(retrieved_temporary_folder or '').absolute()
-        self.tags = tags_of(self.inputs['parameters'].get_dict())
+        self.tags = self.inputs['parameters'].get_dict()
         self.settings = self.inputs['settings'].get_dict()
         self.start = start_of(self.inputs)
         self.missing: list[str] = []
