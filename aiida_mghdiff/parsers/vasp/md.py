@@ -8,10 +8,10 @@ from typing import Any
 from aiida.engine import ExitCode
 
 from aiida_mghdiff.calculations.vasp.base import start_atoms
-from aiida_mghdiff.calculations.vasp.md import distil_plan, output_block
+from aiida_mghdiff.calculations.vasp.md import BAROSTATS, THERMOSTATS, distil_plan, output_block
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.parsers.md import emit_md_outputs
-from aiida_mghdiff.parsers.vasp.run import Recorded, VaspRunParser, read_outcar, read_run, runaway_message
+from aiida_mghdiff.parsers.vasp.run import How, Recorded, VaspRunParser, read_outcar, read_run, runaway_message
 
 
 class VaspMdParser(VaspRunParser):
@@ -42,7 +42,9 @@ class VaspMdParser(VaspRunParser):
         start = start_atoms(inputs.get('structure'), inputs.get('state'))
         plan = distil_plan(parameters, start, output_block(parameters))
         outcar = read_outcar(files)
-        return read_run(files, start, parameters, plan, outcar, evaluator_of(inputs['potential'])), outcar.labels
+        ensemble = parameters['ensemble']
+        how = How(evaluator_of(inputs['potential']), THERMOSTATS[ensemble], BAROSTATS[ensemble])
+        return read_run(files, start, parameters, plan, outcar, how), outcar.labels
 
 
 def evaluator_of(potential: Any) -> str:

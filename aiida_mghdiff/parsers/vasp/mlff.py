@@ -36,6 +36,7 @@ from aiida_mghdiff.formats.outcar_summary import OutcarSummary
 from aiida_mghdiff.parsers.md import emit_md_outputs
 from aiida_mghdiff.parsers.vasp.md import evaluator_of
 from aiida_mghdiff.parsers.vasp.run import (
+    How,
     Recorded,
     VaspRunParser,
     read_outcar,
@@ -307,7 +308,10 @@ class VaspMlffParser(VaspRunParser):
         parameters = md_parameters(self.tags, self.settings)
         plan = distil_plan(parameters, self.start, output_block_of(self.tags))
         evaluator = evaluator_of(self.inputs['ml_ff']) if self.mode == 'run' else ON_THE_FLY
-        return read_run(self.files, self.start, parameters, plan, outcar, evaluator)
+        ensemble = parameters['ensemble']
+        thermostat = None if ensemble == 'nve' else f'VASP MDALGO = {self.tags["mdalgo"]}'
+        how = How(evaluator, thermostat, 'VASP Parrinello-Rahman (ISIF = 3)' if ensemble == 'npt' else None)
+        return read_run(self.files, self.start, parameters, plan, outcar, how)
 
     def _lattice_change(self, recorded: Recorded) -> dict[str, float]:
         lengths = [np.linalg.norm(cell, axis=1) for cell in (recorded.run.final_cell, self.start.cell.array)]

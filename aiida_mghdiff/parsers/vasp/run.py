@@ -19,7 +19,6 @@ from ase import Atoms
 
 from aiida_mghdiff.calculations.lammps.script import RUNAWAY_FACTOR, RUNAWAY_FLOOR_K
 from aiida_mghdiff.calculations.vasp.base import DISTIL_STDOUT, DISTILLED, ENGINE, STDOUT, TRAJECTORY
-from aiida_mghdiff.calculations.vasp.md import BAROSTATS, THERMOSTATS
 from aiida_mghdiff.formats.distil import DistilPlan, distil
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.oszicar import read_oszicar
@@ -52,8 +51,17 @@ class Recorded:
     largest_move: float
 
 
+@dataclass(frozen=True)
+class How:
+    """What moved the atoms, in words."""
+
+    evaluator: str
+    thermostat: str | None
+    barostat: str | None
+
+
 def read_run(
-    files: Path, start: Atoms, parameters: dict[str, Any], plan: DistilPlan, outcar: OutcarSummary, evaluator: str
+    files: Path, start: Atoms, parameters: dict[str, Any], plan: DistilPlan, outcar: OutcarSummary, how: How
 ) -> Recorded:
     """Return the run whose files are in a folder.
 
@@ -83,9 +91,7 @@ def read_run(
         final_cell=contcar.cell if plan.moving_cell else start.cell.array,
         restart=(files / 'CONTCAR').read_bytes(),
         engine=ENGINE,
-        thermostat=THERMOSTATS[parameters['ensemble']],
-        barostat=BAROSTATS[parameters['ensemble']],
-        evaluator=evaluator,
+        **vars(how),
         versions={'vasp': outcar.version},
     )
     sentences = [sentence for sentence in (truncated, energies['truncated'], outcar.truncated) if sentence]
