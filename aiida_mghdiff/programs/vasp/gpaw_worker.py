@@ -1,0 +1,57 @@
+"""Labels configurations with GPAW: one JSON line in, one JSON line out. Runs under the interpreter that has GPAW.
+
+This file is run as it is by another interpreter than that of the package, so it imports nothing from it.
+"""
+
+import json
+import os
+import sys
+
+
+def main():  # noqa: ANN201
+    """Answer requests until the input ends."""
+    answers = os.fdopen(os.dup(1), 'w', 1)
+    os.dup2(2, 1)  # what GPAW prints must not stand between the answers
+    calculator = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            calculator = calculator or make_calculator(request['settings'])
+            answer = label(request, calculator)
+        except Exception as error:
+            answer = {'error': (str(error) or type(error).__name__).strip().splitlines()[-1]}
+        answers.write(json.dumps(answer) + '\n')
+
+
+def make_calculator(settings):  # noqa: ANN001, ANN201
+    """Return the calculator: plane waves, smearing and k-points as INCAR and KPOINTS have them."""
+    from gpaw import GPAW, PW
+
+    return GPAW(
+        mode=PW(settings['encut_ev']),
+        xc=settings['xc'],
+        kpts={'size': settings['k_points'], 'gamma': settings['gamma_centred']},
+        occupations=settings['occupations'],
+        convergence={'energy': settings['energy_per_electron_ev']},
+        maxiter=settings['max_iterations'],
+        symmetry='off' if settings['symmetry_off'] else {},
+        txt='gpaw.txt',
+    )
+
+
+def label(request, calculator):  # noqa: ANN001, ANN201
+    """Return the labels of one configuration, in ASE's units."""
+    from ase import Atoms
+
+    atoms = Atoms(request['numbers'], request['positions'], cell=request['cell'], pbc=True)
+    atoms.calc = calculator
+    return {
+        'energy': atoms.get_potential_energy(),
+        'free_energy': atoms.get_potential_energy(force_consistent=True),
+        'forces': atoms.get_forces().tolist(),
+        'stress': atoms.get_stress().tolist(),
+    }
+
+
+if __name__ == '__main__':
+    main()
