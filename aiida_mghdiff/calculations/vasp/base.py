@@ -41,6 +41,8 @@ RESERVE_RUN, RESERVE_TRAIN = 0.05, 0.15
 
 _EXIT_CODES = (
     (210, 'ENGINE_MISSING', 'The environment of the job lacks a package: {message}', True),
+    (211, 'POTENTIAL_UNREADABLE', 'VASP cannot read the force field: {message}', False),
+    (212, 'ELEMENT_UNKNOWN', 'An element is not known: {message}', False),
     (213, 'INPUT_REFUSED', 'VASP refused its input: {message}', False),
     (300, 'OUTPUT_MISSING', 'The job left no output file {message}; look at the scheduler output.', True),
     (302, 'OUTPUT_INVALID', 'An output file cannot be read: {message}', True),
@@ -48,6 +50,7 @@ _EXIT_CODES = (
     (310, 'OUTPUT_TRUNCATED', 'Files end in the middle; what is whole was kept: {message}', True),
     (400, 'OUT_OF_WALLTIME', 'The job stopped before its wall time; its outputs continue it.', False),
     (410, 'OUT_OF_MEMORY', 'The job ran out of memory: {message}', True),
+    (420, 'NON_FINITE', 'Energies or forces are no finite numbers: {message}', False),
 )
 
 

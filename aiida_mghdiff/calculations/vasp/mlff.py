@@ -79,8 +79,8 @@ _OUTPUTS_OF_AIIDA = ('remote_folder', 'remote_stash', 'retrieved')
 _FIRST_OWN_STATUS = 200
 
 _EXIT_CODES = (
-    (211, 'POTENTIAL_UNREADABLE', 'VASP cannot read the force field: {message}', False),
     (440, 'MCONF_REACHED', 'There is no room for more configurations (ML_MCONF): {message}', False),
+    (442, 'MB_REACHED', 'There is no room for more local reference configurations (ML_MB): {message}', False),
     (441, 'SCF_NOT_CONVERGED', 'The electrons did not converge: {message}', False),
     (530, 'FORCE_FIELD_UNLEARNED', 'The run ended without a force field: {message}', False),
     (531, 'SPILLING_FACTOR', 'The force field does not know where the run went: {message}', False),

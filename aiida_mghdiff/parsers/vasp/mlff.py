@@ -351,6 +351,8 @@ class VaspMlffParser(VaspRunParser):
 
     def failure(self) -> ExitCode | None:
         """Return the exit code of a failure that VASP names: no room for configurations is one more."""
+        if failure := super().failure():
+            return failure
         if match := _MCONF.search(self.stdout):
             return self.exit_codes.ERROR_MCONF_REACHED.format(message=match[0].strip(' |'))
-        return super().failure()
+        return None

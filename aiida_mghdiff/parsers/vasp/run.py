@@ -1,7 +1,8 @@
 """What a run of VASP with moving atoms left: its trajectory, energies, pressures and final state.
 
-VASP counts ionic steps from 1: the energy of its step i is that of the positions after i - 1 steps, and CONTCAR has the
-positions after the last one. Steps here are those that were made, counted over all segments, as in every other engine.
+VASP counts ionic steps from 1: the energy of its step i is that of the positions after i - 1 steps, and the CONTCAR of
+a run that ended has the positions after the last one. Steps here are those that were made, counted over all segments,
+as in every other engine.
 """
 
 from __future__ import annotations
@@ -76,16 +77,16 @@ def read_run(
     kept, truncated = _read_trajectory(files, plan)
     last, first = int(energies['steps'][-1]), parameters['first_step']
     final = _unwrap(contcar, kept['last_fractional'])
-    shift = _shift(kept, contcar, last)
-    tracers = _tracers(kept, plan, shift, final, contcar.cell, first + last)
-    thermo = _thermo(energies, kept, outcar, start, parameters, plan)
+    shift, final_step = _final_step(kept, contcar, first + last, outcar.finished)
+    tracers = _tracers(kept, plan, shift, final, contcar.cell, final_step)
+    thermo = _thermo(energies, kept, outcar, start, parameters, plan, final_step)
     run = MdRun(
         parameters=parameters,
         numbers=start.numbers,
         **tracers,
-        **_frames(kept, energies, first, shift),
+        **_frames(kept, energies, first, shift, final_step),
         thermo=thermo,
-        final_step=first + last,
+        final_step=final_step,
         final_positions=final,
         final_velocities=contcar.velocities,
         final_cell=contcar.cell if plan.moving_cell else start.cell.array,
@@ -145,12 +146,20 @@ def _fractional(contcar: Poscar) -> np.ndarray:
     return np.linalg.solve(contcar.cell.T, contcar.positions.T).T
 
 
-def _shift(kept: dict[str, np.ndarray], contcar: Poscar, last: int) -> int:
-    """Return 1 where frame i of the trajectory holds the positions before step i, 0 where those after it."""
-    if kept['shift'] >= 0:
-        return int(kept['shift'])
+def _final_step(kept: dict[str, np.ndarray], contcar: Poscar, last: int, finished: bool) -> tuple[int, int]:
+    """Return the shift (see ``distil``) and the step of CONTCAR.
+
+    CONTCAR may have the very positions of the last frame: where frames hold those after their step, or in a run that
+    was killed, between two steps, whose last step is then made again.
+
+    :param last: the step after the last one that VASP wrote.
+    """
     move = _fractional(contcar) - kept['last_fractional']
-    return int(kept['last_step'] != last or np.abs(move - np.rint(move)).max() > _SAME_FRACTIONAL)
+    is_same = bool(kept['last_step']) and bool(np.abs(move - np.rint(move)).max() < _SAME_FRACTIONAL)
+    shift = int(kept['shift'])
+    if shift < 0:
+        shift = int(not (is_same and finished))
+    return shift, last - 1 if shift and is_same else last
 
 
 def _tracers(
@@ -174,12 +183,14 @@ def _tracers(
     return arrays | {'tracer_steps': steps}
 
 
-def _frames(kept: dict[str, np.ndarray], energies: dict[str, Any], first: int, shift: int) -> dict[str, np.ndarray]:
-    """Return the full frames whose energy is known and, where the file has every step, their velocities."""
+def _frames(
+    kept: dict[str, np.ndarray], energies: dict[str, Any], first: int, shift: int, final_step: int
+) -> dict[str, np.ndarray]:
+    """Return the full frames before the final one whose energy is known, and velocities where there is every step."""
     labels = kept['frame_steps'].astype(int)
     wanted, steps = labels - shift + 1, energies['steps']
     has_velocity = np.isfinite(kept['frame_velocities']).all(axis=(1, 2))
-    chosen = np.isin(wanted, steps) & (has_velocity | ~has_velocity.any())
+    chosen = np.isin(wanted, steps) & (has_velocity | ~has_velocity.any()) & (first + labels - shift < final_step)
     rows = np.searchsorted(steps, wanted[chosen])
     total = energies['free_energy_ev'] + energies['kinetic_energy_ev']
     return {
@@ -198,12 +209,13 @@ def _thermo(
     start: Atoms,
     parameters: dict[str, Any],
     plan: DistilPlan,
+    final_step: int,
 ) -> dict[str, np.ndarray]:
-    """Return the thermodynamic series; its pressure is that of the atoms with their kinetic part, as elsewhere."""
+    """Return the thermodynamic series before the final step; the pressure has its kinetic part, as elsewhere."""
     steps = energies['steps']
     made = parameters['first_step'] + steps - 1
     counted = made if plan.block == 1 else made + 1
-    rows = counted % parameters['thermo_stride'] == 0
+    rows = (counted % parameters['thermo_stride'] == 0) & (made < final_step)
     kinetic, potential = energies['kinetic_energy_ev'], energies['free_energy_ev']
     if parameters['ensemble'] == 'nve':
         # EK has 5 digits only, E and F have 8, and nothing else is in E

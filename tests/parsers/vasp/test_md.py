@@ -220,6 +220,7 @@ BOX = """
         ('', 120, 400, 'before its wall time'),
         ('ERROR: [ENGINE_MISSING] no featomic', None, 210, 'no featomic'),
         ('ERROR: [INPUT_REFUSED] INCAR, FOO', None, 213, 'INCAR, FOO'),
+        ('ERROR: [POTENTIAL_UNREADABLE] ML_FF', None, 211, 'ML_FF'),
         ('ERROR: [SOMETHING_NEW] as never seen', None, 303, 'as never seen'),
         ('forrtl: severe (41): insufficient virtual memory', None, 410, 'insufficient virtual memory'),
         (BOX, None, 303, 'The force field in ML_FF could not be read.'),
@@ -236,6 +237,8 @@ def test_failures(finish, folder, stdout, scheduler, status, message):
     ('status', 'invalidates'),
     [
         (210, True),
+        (211, False),
+        (212, False),
         (213, False),
         (300, True),
         (302, True),
@@ -243,6 +246,7 @@ def test_failures(finish, folder, stdout, scheduler, status, message):
         (310, True),
         (400, False),
         (410, True),
+        (420, False),
         (520, False),
     ],
 )

@@ -290,6 +290,9 @@ def test_runaway(finish, folder, run):
         ('|  number of configurations exceeds ML_MCONF, increase ML_MCONF  |', 440),
         ('slurmstepd: error: Detected 1 oom-kill event(s)', 410),
         ('ERROR: [INPUT_REFUSED] INCAR, ML_FOO', 213),
+        ('ERROR: [MCONF_REACHED] 100 configurations', 440),
+        ('ERROR: [MB_REACHED] 400 of Mg', 442),
+        ('ERROR: [NON_FINITE] step 3', 420),
     ],
 )
 def test_failures_that_vasp_names_leave_what_there_is(finish, folder, stdout, status):
@@ -314,6 +317,7 @@ def test_step_of_dft_without_stress_is_labelled():
     [
         (210, True),
         (211, False),
+        (212, False),
         (213, False),
         (300, True),
         (302, True),
@@ -321,7 +325,9 @@ def test_step_of_dft_without_stress_is_labelled():
         (310, True),
         (400, False),
         (410, True),
+        (420, False),
         (440, False),
+        (442, False),
         (441, False),
         (520, False),
         (530, False),
