@@ -23,10 +23,12 @@ class SinglePointParser(Parser):
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Parse the files of the job; what the scheduler knows (no memory, no time) explains missing files best."""
+        files = Path(retrieved_temporary_folder or '')
         try:
-            outcome = self.parse_files(Path(retrieved_temporary_folder or ''))
+            outcome = self.parse_files(files)
         except (FormatError, ValueError, KeyError, OSError) as error:
-            outcome = self.exit_codes.ERROR_OUTPUT_INVALID.format(message=f'{type(error).__name__}: {error}')
+            message = f'{type(error).__name__}: {error}'.replace(f'{files}/', '')
+            outcome = self.exit_codes.ERROR_OUTPUT_INVALID.format(message=message)
         return None if self.node.exit_status and 'dataset' not in self.outputs else outcome
 
     def parse_files(self, files: Path) -> ExitCode | None:

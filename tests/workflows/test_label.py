@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from aiida import orm
@@ -9,6 +13,8 @@ from aiida.engine import run_get_node
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from aiida_mghdiff.calculations.evaluate import EvaluateCalculation
+from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.formats.extxyz import read_extxyz
 from aiida_mghdiff.workflows.label import LabelWorkChain, choose_mesh, duration, estimate_cpu_seconds
@@ -279,3 +285,77 @@ def test_reproduces_the_example_data(gpaw, example_data):
     assert np.abs(differences['energies'] / known.get_array('natoms')).max() < 1e-3
     assert np.abs(differences['forces']).max() < 1e-2
     assert np.abs(differences['stresses']).max() < 1e-4
+
+
+# ---- with the stand-in for VASP ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mixed_frames(aiida_profile, example_data):
+    """Two frames with one and two H, the elements mixed."""
+    frames = read_extxyz(example_data / 'mgh_pbe.extxyz').frames
+    chosen = [next(frame for frame in frames if frame.symbols.count('H') == count) for count in (1, 2)]
+    shuffled = []
+    for frame in chosen:
+        order = np.roll(np.arange(len(frame)), 5)
+        atoms = frame[order]
+        atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((len(atoms), 3)))
+        shuffled.append(atoms)
+    return DatasetData.from_frames(shuffled, labels='none')
+
+
+@pytest.fixture
+def build_vasp(aiida_code_installed, codes, mixed_frames, tiny_mace):
+    """Return a function that makes the builder of a run with the stand-in, some tags changed."""
+    code = aiida_code_installed(
+        label='standin',
+        computer=codes['python'].computer,
+        default_calc_job_plugin='mghdiff.vasp.singlepoint',
+        filepath_executable=str(Path(sys.executable).with_name('mghdiff-vasp-standin')),
+        prepend_text=f'export MGHDIFF_STANDIN_LABELS=mace:{tiny_mace}',
+    )
+
+    def run(**tags):
+        return LabelWorkChain.get_builder_from_protocol(
+            code,
+            mixed_frames,
+            engine='vasp',
+            potcars=placeholder_potcars(['Mg', 'H']),
+            protocol='smoke',
+            overrides={'vasp': {'parameters': tags}, 'max_in_flight': 1},
+        )
+
+    return run
+
+
+@pytest.mark.slow
+def test_labels_with_the_stand_in(build_vasp, codes, mixed_frames, tiny_mace, tiny_potential):
+    """VASP's files all the way; what comes back is named as what it is, and is what the labeller says of each atom."""
+    outputs, node = run_get_node(build_vasp())
+    assert node.is_finished_ok, node.exit_message
+    digest = hashlib.sha256(tiny_mace.read_bytes()).hexdigest()[:12]
+    labelled = outputs['dataset']
+    assert labelled.base.attributes.get('labels') == f'standin:mace:{digest}'
+    assert labelled.get_array('numbers').tolist() == mixed_frames.get_array('numbers').tolist()
+    predictions, node = run_get_node(
+        EvaluateCalculation,
+        code=codes['python'],
+        potential=tiny_potential,
+        dataset=mixed_frames,
+        parameters=orm.Dict({'dtype': 'float64', 'device': 'cpu'}),
+    )
+    assert node.is_finished_ok, node.exit_message
+    for name, tolerance in (('energies', 1e-6), ('forces', 2e-6), ('stresses', 1e-7)):
+        expected = predictions['predictions'].get_array(name)
+        assert np.allclose(labelled.get_array(name), expected, rtol=0, atol=tolerance), name
+
+
+def test_a_tag_that_the_stand_in_does_not_know(build_vasp):
+    """It refuses by name; every other frame would fail alike: nothing is tried again, and nothing else launched."""
+    outputs, node = run_get_node(build_vasp(lepsilon=True))
+    assert node.exit_status == LabelWorkChain.exit_codes.ERROR_NO_FRAME_LABELLED.status
+    assert '[213]' in node.exit_message
+    assert 'LEPSILON' in node.exit_message
+    assert '1 (not tried)' in node.exit_message
+    assert 'dataset' not in outputs
+    assert len([child for child in node.called if isinstance(child, orm.CalcJobNode)]) == 1

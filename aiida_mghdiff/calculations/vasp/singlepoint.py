@@ -63,10 +63,10 @@ class VaspSinglePointCalculation(VaspCalculation):
         define_singlepoint(spec)
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
-        """Write VASP's files; keep its standard output, and OUTCAR until it is parsed."""
+        """Write VASP's files; keep what it writes until it is parsed."""
         calcinfo = super().prepare_for_submission(folder)
-        calcinfo.retrieve_list = [STDOUT]
-        calcinfo.retrieve_temporary_list = ['OUTCAR']
+        calcinfo.retrieve_list = []
+        calcinfo.retrieve_temporary_list = [STDOUT, 'OUTCAR']
         return calcinfo
 
     def write_poscar(self, dst: str) -> None:

@@ -20,6 +20,7 @@ class VaspSinglePointParser(SinglePointParser, VaspRunParser):
 
     def parse_files(self, files: Path) -> ExitCode | None:
         """Emit the labels."""
+        self.files = files
         path = files / 'OUTCAR'
         if not path.is_file():
             return self.no_results(self.log_tail(self.stdout))
@@ -48,7 +49,7 @@ class VaspSinglePointParser(SinglePointParser, VaspRunParser):
 
     def no_results(self, message: str) -> ExitCode | None:
         """Return the exit code of a run that came to no end; None where the scheduler's own says why."""
-        return None if self.node.exit_status else self.crash(message)
+        return None if self.node.exit_status else self.crash(self.short(message))
 
     def check_structure(self, step: OutcarStep) -> None:
         """Make sure that the labels are those of the input structure, its atoms in the same order.

@@ -39,9 +39,9 @@ def parse(aiida_profile, aiida_localhost, tmp_path):
             node.set_exit_status(scheduler_status)
         node.store()
         retrieved = orm.FolderData()
-        retrieved.base.repository.put_object_from_bytes(stdout.encode(), 'vasp_output')
         retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
         retrieved.store()
+        (tmp_path / 'vasp_output').write_text(stdout)
         if outcar is not None:
             (tmp_path / 'OUTCAR').write_text(outcar)
         parser = ParserFactory(ENTRY_POINT)(node)
@@ -98,6 +98,7 @@ def test_failures(parse, outcar, stdout, name, words):
     code, outputs = parse(outcar, stdout)
     assert code.status == EXIT_CODES[f'ERROR_{name}'].status
     assert words in code.message
+    assert 'pytest' not in code.message
     assert 'dataset' not in outputs
 
 
