@@ -11,11 +11,14 @@ import hashlib
 import json
 import os
 import subprocess
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 
 from aiida_mghdiff.programs.calculators import check_elements, load_calculator, set_threads
 from aiida_mghdiff.programs.chgnet_calculator import ChgnetCalculator
@@ -46,7 +49,7 @@ def make_labeller(choice: str, numbers: list[int], electronic: dict[str, Any]) -
     :raises ProgramError: for a choice that does not exist, a missing engine, a model that cannot be read.
     """
     if choice == 'chgnet-r2scan':
-        return CalculatorLabeller(choice, _chgnet())
+        return CalculatorLabeller(choice, _chgnet)
     if choice == 'gpaw':
         return GpawLabeller(electronic)
     kind, _, path = choice.partition(':')
@@ -66,17 +69,21 @@ def labeller_name(choice: str) -> str:
 class CalculatorLabeller:
     """Labels from an ASE calculator."""
 
-    def __init__(self, name: str, calculator: Calculator) -> None:
-        """:param calculator: gives energy, forces and stress."""
-        self.name, self.calculator = name, calculator
+    def __init__(self, name: str, load: Callable[[], Calculator]) -> None:
+        """:param load: returns what gives energy, forces and stress; called for the first label."""
+        self.name, self._load = name, load
+
+    @cached_property
+    def _calculator(self) -> Calculator:
+        return self._load()
 
     def label(self, atoms: Atoms) -> Labels:
         """Return energy, forces and stress.
 
         :raises ProgramError: NON_FINITE.
         """
-        self.calculator.calculate(Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True))
-        results = self.calculator.results
+        self._calculator.calculate(Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True))
+        results = self._calculator.results
         values = [np.array(results[name], dtype=float) for name in ('energy', 'forces', 'stress')]
         if not all(np.isfinite(value).all() for value in values):
             raise ProgramError('NON_FINITE', f'a label from {self.name}; look at the structure and the time step.')
@@ -97,11 +104,9 @@ def _mace(path: Path, numbers: list[int]) -> CalculatorLabeller:
     if not path.is_file():
         raise ProgramError('POTENTIAL_UNREADABLE', f'the labels are to come from {path}, which is no file.')
     calculator = load_calculator({'architecture': 'mace', 'head': None}, str(path), 'float64')
-    from ase.data import chemical_symbols
-
     known = [chemical_symbols[int(number)] for number in calculator.models[0].atomic_numbers]
     check_elements({'elements': known}, numbers)
-    return CalculatorLabeller(labeller_name(f'mace:{path}'), calculator)
+    return CalculatorLabeller(labeller_name(f'mace:{path}'), lambda: calculator)
 
 
 class GpawLabeller:
