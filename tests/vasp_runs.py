@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ from vasp_files import dft_step, ml_step, outcar_end, outcar_head
 from aiida_mghdiff.calculations.functions.paths import make_trajectory
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.ml_ff import MlFfHeader, write_ml_ff
+from aiida_mghdiff.programs.vasp.force_field import Labels
+from aiida_mghdiff.programs.vasp.learner import Learner, wrapped
+from aiida_mghdiff.programs.vasp.potentials import ML_FF_VERSION
 from aiida_mghdiff.science.lattice import hcp_paths
 from aiida_mghdiff.workflows.neb import vasp_inputs_of_protocol
 from aiida_mghdiff.workflows.protocol import protocol_inputs
@@ -63,6 +67,40 @@ def make_force_field(folder: Path, elements: tuple[str, ...] = ('H', 'Mg'), fast
     write_ml_ff(path, MlFfHeader('0.2.1', list(elements), fast, 8, basis, standin='chgnet-r2scan'), b'no model')
     options = {'architecture': 'vasp-mlff', 'origin': 'on-the-fly', 'dtype': 'float64'}
     return PotentialData.from_file(path, elements=elements, **options)
+
+
+def standin_code(computer: orm.Computer, model: Path) -> orm.InstalledCode:
+    """Return a code of the stand-in that labels with a MACE model."""
+    return orm.InstalledCode(
+        label='standin',
+        computer=computer,
+        filepath_executable=str(Path(sys.executable).with_name('mghdiff-vasp-standin')),
+        prepend_text=f'export MGHDIFF_STANDIN_LABELS=mace:{model}',
+        with_mpi=False,
+    )
+
+
+def learn_path(folder: Path, model: Path, n_frames: int = 40) -> PotentialData:
+    """Return the force field that the stand-in's learner makes of distorted frames along O-T, labelled by MACE."""
+    from mace.calculators import MACECalculator
+
+    ends, rng = hydride(), np.random.default_rng(1)
+    calculator = MACECalculator(model_paths=str(model), device='cpu', default_dtype='float64')
+    configurations = []
+    for share in np.linspace(-0.1, 1.1, n_frames):
+        frame = ends[0].copy()
+        frame.positions += share * (ends[1].positions - ends[0].positions)
+        frame.positions += 0.08 * rng.normal(size=frame.positions.shape)
+        frame.calc = calculator
+        energy = frame.get_potential_energy()
+        labels = Labels(energy, energy, frame.get_forces(), frame.get_stress())
+        configurations.append(wrapped(frame, labels, 0.01))
+    learner = Learner([12, 1], 1000)
+    learner.add(configurations)
+    header = MlFfHeader(ML_FF_VERSION, ['Mg', 'H'], True, n_frames, standin='mace:tiny')
+    write_ml_ff(folder / 'ML_FF', header, learner.force_field.to_bytes())
+    options = {'architecture': 'vasp-mlff', 'origin': 'on-the-fly', 'dtype': 'float64'}
+    return PotentialData.from_file(folder / 'ML_FF', elements=['Mg', 'H'], **options)
 
 
 def parse_job(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aiida import orm
-from vasp_runs import end_results, hydride, make_force_field, straight_path
+from aiida.engine import run_get_node
+from vasp_runs import end_results, hydride, learn_path, make_force_field, standin_code, straight_path
 
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.workflows.neb import BarrierWorkChain
@@ -127,3 +128,40 @@ def test_path_that_stopped_is_continued(build, generate_job_node):
     code = process.inspect_neb()
     assert code.status == 451
     assert 'without VTST' in code.message
+
+
+@pytest.mark.slow
+def test_vasp_finds_the_barrier_that_ase_finds(codes, host, tiny_mace, tiny_potential, tmp_path):
+    """One potential energy surface, three ways to its saddle point: ASE, and VASP's files with and without learning."""
+    codes = codes | {'vasp': standin_code(codes['python'].computer, tiny_mace)}
+    tight = {'force_tolerance_ev_per_angstrom': 0.02, 'endpoint_tolerance_ev_per_angstrom': 0.01}
+
+    def find(potential, **potcars):
+        builder = BarrierWorkChain.get_builder_from_protocol(
+            codes, potential, host, path='O-T', protocol='smoke', overrides={'parameters': tight}, **potcars
+        )
+        outputs, node = run_get_node(builder)
+        assert node.is_finished_ok, node.exit_message
+        return outputs['barrier'].get_dict(), node
+
+    potcars = placeholder_potcars(['Mg', 'H'])
+    (ase, _), (dft, node), (learned, _) = (
+        find(tiny_potential),
+        find(None, potcars=potcars),
+        find(learn_path(tmp_path, tiny_mace), potcars=potcars),
+    )
+    np.testing.assert_allclose(
+        np.array(dft['energies_ev'])[[0, 2]], np.array(ase['energies_ev'])[[0, 2]], rtol=0, atol=2e-4
+    )
+    assert dft['forward_barrier_ev'] == pytest.approx(ase['forward_barrier_ev'], abs=2e-3)
+    assert dft['path_length_angstrom'] == pytest.approx(ase['path_length_angstrom'], abs=0.05)
+    assert learned['forward_barrier_ev'] == pytest.approx(ase['forward_barrier_ev'], abs=0.03)
+    assert (dft['evaluator'], learned['evaluator'][:10]) == ('dft', 'vasp-mlff ')
+    assert dft['labels'].startswith('standin:mace:')
+
+    relaxed = {
+        job.outputs.results.uuid: job for job in node.called if 'structure' in job.outputs and 'results' in job.outputs
+    }
+    band = next(job for job in node.called if 'saddle' in job.outputs)
+    assert set(relaxed) == {band.inputs.initial_results.uuid, band.inputs.final_results.uuid}
+    assert 'POTCAR' not in band.base.repository.list_object_names()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 from aiida import orm
 from aiida.common.folders import SandboxFolder
+from aiida.engine import run_get_node
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
-from vasp_runs import end_results, hydride, make_force_field, straight_path, vasp_inputs
+from vasp_runs import end_results, hydride, make_force_field, standin_code, straight_path, vasp_inputs
 
 from aiida_mghdiff.calculations.vasp.neb import VaspNebCalculation, validate_band
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
@@ -151,3 +153,21 @@ def test_exit_codes_and_the_cache():
     kept = {'OUT_OF_WALLTIME', 'NEB_NOT_CONVERGED', 'VTST_MISSING', 'ENDS_OF_OTHER_LABELS', 'SCF_NOT_CONVERGED'}
     lost = {'OUTPUT_MISSING', 'OUTPUT_INVALID', 'OUTPUT_TRUNCATED', 'OUT_OF_MEMORY', 'PROGRAM_CRASHED'}
     assert {name for name in kept | lost if codes[f'ERROR_{name}'].invalidates_cache} == lost
+
+
+@pytest.mark.slow
+def test_stops_before_its_wall_time_and_goes_on(inputs, codes, tiny_mace):
+    labels = f'standin:mace:{hashlib.sha256(tiny_mace.read_bytes()).hexdigest()[:12]}'
+    inputs |= {name: end_results(-27.3, labels=labels) for name in ENDS}
+    inputs |= {'code': standin_code(codes['python'].computer, tiny_mace)}
+    inputs |= {'metadata': {'options': {'max_wallclock_seconds': 40}}}
+    never = tags(ediffg=-1e-16, nsw=100000)
+    ends = {name: end_results(-27.3, labels=labels, max_force_ev_per_angstrom=0.0) for name in ENDS}
+    outputs, node = run_get_node(VaspNebCalculation, **(inputs | ends | {'parameters': never}))
+    assert node.exit_status == 400, node.exit_message
+    assert outputs['results']['converged'] is False
+
+    inputs['metadata'] = {'options': {'max_wallclock_seconds': 600}}
+    outputs, node = run_get_node(VaspNebCalculation, **(inputs | {'images': outputs['path']}))
+    assert node.is_finished_ok, node.exit_message
+    assert outputs['results']['n_steps'] == 1
