@@ -186,9 +186,8 @@ def test_selected_references_span_the_rest():
     assert len(references) < 100
     assert references.residuals(spectra).max() <= TOLERANCE * 1.01
     full = kernel(references.spectra, references.spectra)
-    residuals = 1 - np.einsum(
-        'in,in->n', kernel(references.spectra, spectra), np.linalg.solve(full, kernel(references.spectra, spectra))
-    )
+    shared = kernel(references.spectra, spectra)
+    residuals = 1 - np.einsum('in,in->n', shared, np.linalg.solve(full, shared))
     np.testing.assert_allclose(residuals, references.residuals(spectra), atol=1e-7)
 
 
