@@ -6,7 +6,7 @@ its atoms are nearest to those of the frame before, the first where they are nea
 XDATCAR has no velocities. Where it has every step, those of a frame are the central differences of its neighbours.
 For an integrator of the Verlet family, which is what VASP's are, that is no approximation but the definition,
 v(t) = (r(t+dt) - r(t-dt)) / 2dt (Allen, Tildesley: Computer Simulation of Liquids, section 3.2), up to the 8 decimals
-of the file: 4e-8 Å/fs at 10 Å and 1 fs, where hydrogen at 300 K has 2e-2.
+of the file: 4e-8 Å/fs at 10 Å and 1 fs, where hydrogen at 300 K has 2e-2. The kicks of a thermostat are averaged.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from aiida_mghdiff.formats.poscar import Poscar, read_poscar
 from aiida_mghdiff.formats.xdatcar import XdatcarReader
 from aiida_mghdiff.parsers.md import MdRun
 from aiida_mghdiff.parsers.program import named_failure
-from aiida_mghdiff.science.units import EV_PER_ANGSTROM3_IN_GPA
+from aiida_mghdiff.science.units import EV_FS2_PER_ANGSTROM2_IN_AMU, EV_PER_ANGSTROM3_IN_GPA
 
 #: CONTCAR and the last frame of XDATCAR, which has 8 decimals, are of one step where they differ by less.
 _SAME_FRACTIONAL = 1e-7
@@ -84,7 +84,7 @@ def read_run(
         parameters=parameters,
         numbers=start.numbers,
         **tracers,
-        **_frames(kept, energies, first, shift, final_step),
+        **_frames(kept, energies, start.get_masses(), first, shift, final_step),
         thermo=thermo,
         final_step=final_step,
         final_positions=final,
@@ -184,21 +184,29 @@ def _tracers(
 
 
 def _frames(
-    kept: dict[str, np.ndarray], energies: dict[str, Any], first: int, shift: int, final_step: int
+    kept: dict[str, np.ndarray], energies: dict[str, Any], masses: np.ndarray, first: int, shift: int, final_step: int
 ) -> dict[str, np.ndarray]:
-    """Return the full frames before the final one whose energy is known, and velocities where there is every step."""
+    """Return the full frames before the final one whose energy is known, and velocities where there is every step.
+
+    Between two steps a thermostat kicks the atoms, which differences of positions average: 0.5 % of the kinetic energy
+    at a friction of 10/ps and 1 fs. The velocities of a frame are scaled to the kinetic energy that VASP gives for it.
+    """
     labels = kept['frame_steps'].astype(int)
     wanted, steps = labels - shift + 1, energies['steps']
     has_velocity = np.isfinite(kept['frame_velocities']).all(axis=(1, 2))
     chosen = np.isin(wanted, steps) & (has_velocity | ~has_velocity.any()) & (first + labels - shift < final_step)
     rows = np.searchsorted(steps, wanted[chosen])
-    total = energies['free_energy_ev'] + energies['kinetic_energy_ev']
+    kinetic, velocities = energies['kinetic_energy_ev'], None
+    if has_velocity.any():
+        velocities = kept['frame_velocities'][chosen]
+        squares = (masses[:, None] * velocities**2).sum(axis=(1, 2)) / EV_FS2_PER_ANGSTROM2_IN_AMU
+        velocities = velocities * np.sqrt(2 * kinetic[rows] / squares)[:, None, None]
     return {
         'frame_steps': first + labels[chosen] - shift,
         'frame_positions': kept['frame_positions'][chosen],
-        'frame_velocities': kept['frame_velocities'][chosen] if has_velocity.any() else None,
+        'frame_velocities': velocities,
         'frame_cells': kept['frame_cells'][chosen],
-        'frame_energies': total[rows],
+        'frame_energies': (energies['free_energy_ev'] + kinetic)[rows],
     }
 
 
