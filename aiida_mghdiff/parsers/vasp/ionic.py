@@ -10,6 +10,7 @@ import numpy as np
 from aiida.engine import CalcJob, ExitCode
 from ase.geometry import find_mic
 
+from aiida_mghdiff.calculations.vasp.base import STDOUT
 from aiida_mghdiff.formats.convergence import read_convergence
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
@@ -115,6 +116,12 @@ class IonicParser(VaspRunParser):
         """Return whether DFT gave energies and forces."""
         return 'force_field' not in self.node.inputs
 
+    @property
+    def stdout(self) -> str:
+        """Return what VASP printed, empty where there is nothing: small here, it is kept."""
+        repository = self.retrieved.base.repository
+        return repository.get_object_content(STDOUT) if STDOUT in repository.list_object_names() else ''
+
     def unfinished(self, where: str) -> ExitCode:
         """Return the exit code of a VASP that was cut; one that STOPCAR ended in time has finished.
 
@@ -127,4 +134,4 @@ class IonicParser(VaspRunParser):
         if message := box_message(self.stdout):
             return self.exit_codes.ERROR_PROGRAM_CRASHED.format(message=message)
         last = next((line.strip() for line in reversed(self.stdout.splitlines()) if line.strip()), 'none')
-        return self.exit_codes.ERROR_OUTPUT_TRUNCATED.format(message=f"{where}; VASP's last words: {last}.")
+        return self.exit_codes.ERROR_OUTPUT_TRUNCATED.format(message=f"{self.short(where)}; VASP's last words: {last}.")

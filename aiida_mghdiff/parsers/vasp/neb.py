@@ -27,14 +27,14 @@ class VaspNebParser(IonicParser):
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""
-        files = Path(retrieved_temporary_folder or '')
+        self.files = Path(retrieved_temporary_folder or '').absolute()
         folders = [image_folder(index) for index in range(1, self.node.inputs.images.numsteps - 1)]
-        if missing := [name for name in folders if not (files / name / 'OUTCAR').is_file()]:
+        if missing := [name for name in folders if not (self.files / name / 'OUTCAR').is_file()]:
             return self.crash(', '.join(f'{name}/OUTCAR' for name in missing))
         try:
-            runs = [read_ionic_run(files / name, self.is_dft, is_image=True) for name in folders]
+            runs = [read_ionic_run(self.files / name, self.is_dft, is_image=True) for name in folders]
         except FormatError as error:
-            return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=str(error))
+            return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=self.short(str(error)))
         return self._outcome_before_steps(runs) or self._outcome(runs, self._emit(runs))
 
     def _outcome_before_steps(self, runs: list[IonicRun]) -> ExitCode | None:

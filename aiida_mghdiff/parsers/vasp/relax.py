@@ -18,12 +18,13 @@ class VaspRelaxParser(IonicParser):
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""
+        self.files = Path(retrieved_temporary_folder or '').absolute()
         try:
-            run = read_ionic_run(Path(retrieved_temporary_folder or ''), self.is_dft)
+            run = read_ionic_run(self.files, self.is_dft)
         except FileNotFoundError:
             return self.crash('OUTCAR')
         except FormatError as error:
-            return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=str(error))
+            return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=self.short(str(error)))
         if run.n_steps:
             self._emit(run)
         return self._outcome(run)
