@@ -122,6 +122,11 @@ class IonicParser(VaspRunParser):
         repository = self.retrieved.base.repository
         return repository.get_object_content(STDOUT) if STDOUT in repository.list_object_names() else ''
 
+    @property
+    def stderr(self) -> str:
+        """Return all that went to the screen: aiida-vasp joins the standard error of VASP to its output."""
+        return f'{self.stdout}\n{super().stderr}'
+
     def unfinished(self, where: str) -> ExitCode:
         """Return the exit code of a VASP that was cut; one that STOPCAR ended in time has finished.
 

@@ -160,7 +160,7 @@ def test_stops_before_its_wall_time_and_goes_on(inputs, codes, tiny_mace):
     labels = f'standin:mace:{hashlib.sha256(tiny_mace.read_bytes()).hexdigest()[:12]}'
     inputs |= {name: end_results(-27.3, labels=labels) for name in ENDS}
     inputs |= {'code': standin_code(codes['python'].computer, tiny_mace)}
-    inputs |= {'metadata': {'options': {'max_wallclock_seconds': 40}}}
+    inputs |= {'metadata': {'options': {'max_wallclock_seconds': 60}}}
     never = tags(ediffg=-1e-16, nsw=100000)
     ends = {name: end_results(-27.3, labels=labels, max_force_ev_per_angstrom=0.0) for name in ENDS}
     outputs, node = run_get_node(VaspNebCalculation, **(inputs | ends | {'parameters': never}))

@@ -193,6 +193,14 @@ def test_missing_image(band, finish, tmp_path):
     assert '02/OUTCAR' in code.message
 
 
+def test_program_that_crashed(band, finish, tmp_path):
+    inputs = band()
+    (tmp_path / 'files' / '01' / 'OUTCAR').unlink()
+    code, _ = finish(inputs, stdout='Traceback (most recent call last):\n  ...\nImportError: no featomic\n')
+    assert code.status == 303
+    assert 'no featomic' in code.message
+
+
 def test_not_converged_with_all_steps_taken(band, finish):
     inputs = band(converged=False, band_force=0.4)
     inputs['parameters'] = orm.Dict(inputs['parameters'].get_dict() | {'nsw': 2})
