@@ -25,7 +25,7 @@ from aiida_mghdiff.programs.vasp.integrators import (
     RandomNumbers,
     draw_momenta,
 )
-from aiida_mghdiff.programs.vasp.outputs import Outputs
+from aiida_mghdiff.programs.vasp.outputs import Outputs, report_seed
 from aiida_mghdiff.programs.vasp.potentials import OnTheFly, Potential
 from aiida_mghdiff.programs.vasp.step import Dynamics, Step
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K, KBAR_IN_EV_PER_ANGSTROM3, PS_IN_FS
@@ -105,6 +105,7 @@ class MolecularDynamics:
         ahead = self.potential.look_ahead(self.motion.atoms)
         self.integrator.finish(ahead, self._temperature(number))
         self._write_contcar()
+        self.outputs.write('REPORT', report_seed(self.random.state))
 
 
 def make_integrator(inputs: Inputs, random: RandomNumbers) -> Integrator:

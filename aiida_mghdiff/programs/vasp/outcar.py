@@ -37,7 +37,8 @@ def head(banner: str, labeller: str, inputs: Inputs, is_band: bool) -> str:
     :param banner: the version line.
     """
     lines = [' INCAR:', *(f'   {tag} = {value}' for tag, value in inputs.raw.items()), '']
-    lines += [f' POTCAR:   {title}' for title in inputs.titles]
+    # twice, as by VASP: readers count on it
+    lines += [f' POTCAR:   {title}' for title in inputs.titles] * 2
     for symbol, title in zip(inputs.poscar.symbols, inputs.titles, strict=True):
         lines += [f'   VRHFIN ={symbol}: title of a potential, which labels from elsewhere do not use']
         lines += [f'   TITEL  = {title}']
@@ -63,11 +64,16 @@ def parameters(settings: Settings, raw: dict[str, str], atoms: Atoms, counts: li
     pressure = settings.pressure
     lines = [
         ' Dimension of arrays:',
+        '   k-points           NKPTS =      0   k-points in BZ     NKDIM =      0   number of bands    NBANDS=      0',
         f'   number of dos      NEDOS =    301   number of ions     NIONS = {len(atoms):6d}',
+        '   total plane-waves  NPLWV =      0',
         f'   ions per type =         {"".join(f"{count:6d}" for count in counts)}',
         '',
         f' SYSTEM =  {settings.system[:40]:40}',
         '',
+        ' k-points in reciprocal lattice and weights: none, there are no electrons',
+        '',
+        '   ISPIN  =      1    spin polarized calculation?',
         ' Electronic Relaxation 1',
         f'   NELM   = {settings.nelm:6d};   NELMIN=  1; NELMDL=  0     # of ELM steps',
         ' Ionic relaxation',

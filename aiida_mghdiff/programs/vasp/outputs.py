@@ -154,6 +154,9 @@ def _report(step: Step, state: Dynamics) -> str:
     lines += [f'     tmprt> {state.target_temperature:10.3f} {state.temperature:10.3f}', '', '     >Energies']
     lines += ['               E_tot         E_pot         E_kin         EPS         ES']
     lines += ['     e_b> ' + ''.join(f'{energy:14.6f}' for energy in energies), '']
-    return (
-        '\n'.join([*lines, '           RANDOM_SEED = ' + ''.join(f'{number:18d}' for number in state.seed), '']) + '\n'
-    )
+    return '\n'.join(lines) + '\n' + report_seed(state.seed)
+
+
+def report_seed(state: tuple[int, int, int]) -> str:
+    """Return the lines of REPORT with the numbers that RANDOM_SEED must have to go on with the same noise."""
+    return '           RANDOM_SEED = ' + ''.join(f'{number:18d}' for number in state) + '\n\n'

@@ -82,7 +82,8 @@ def _relax(inputs: Inputs, atoms: Atoms) -> bool:
     while True:
         forces = movable.get_forces()
         before, energy = energy, atoms.get_potential_energy()
-        largest = float(np.linalg.norm(forces, axis=1).max())
+        # those on the atoms themselves, and on the cell, of which the rows behind the atoms tell
+        largest = float(np.linalg.norm([*atoms.get_forces(), *forces[len(atoms) :]], axis=1).max())
         reached = largest < -settings.ediffg if settings.ediffg < 0 else abs(energy - before) < settings.ediffg
         if reached or calculator.n_steps >= settings.nsw or stopping.is_asked():
             return bool(reached)

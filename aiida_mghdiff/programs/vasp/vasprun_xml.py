@@ -73,7 +73,7 @@ def _kpoints(mesh: tuple[int, int, int]) -> list[str]:
 def _parameters(raw: dict[str, str], settings: Settings) -> list[str]:
     integers = {'NSW': settings.nsw, 'IBRION': settings.ibrion, 'ISIF': settings.isif, 'MDALGO': settings.mdalgo}
     integers |= {'NELM': settings.nelm, 'ISPIN': 1, 'ISMEAR': 0, 'LORBIT': 0, 'NBLOCK': settings.block}
-    integers |= {'NBANDS': 1, 'NEDOS': 301}
+    integers |= {'NBANDS': 0, 'NEDOS': 301}
     reals = {'EDIFFG': settings.ediffg, 'POTIM': settings.potim, 'PSTRESS': settings.pressure, 'SMASS': settings.smass}
     reals |= {'TEBEG': settings.tebeg, 'TEEND': settings.teend, 'ENMAX': settings.electronic['encut_ev']}
     reals |= {

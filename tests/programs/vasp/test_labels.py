@@ -1,0 +1,51 @@
+"""Labels of GPAW, where it is installed."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from standin_runs import standin_here, write_folder
+
+from aiida_mghdiff.formats.outcar import OutcarReader
+from aiida_mghdiff.programs.job import ProgramError
+from aiida_mghdiff.programs.vasp.labels import GPAW_PYTHON, GpawLabeller
+
+TAGS = {'ENCUT': 250, 'GGA': 'PE', 'ISMEAR': 0, 'SIGMA': 0.2, 'EDIFF': 1e-4, 'PREC': 'Accurate', 'NSW': 0}
+
+
+def has_gpaw():
+    probe = [GPAW_PYTHON, '-c', 'import gpaw']
+    return Path(GPAW_PYTHON).exists() and subprocess.run(probe, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_gpaw(), reason='GPAW is not installed')
+def test_labels_of_gpaw(tmp_path):
+    """At settings of INCAR and KPOINTS; forces are zero by symmetry, energies are PBE's."""
+    atoms = bulk('Mg', 'hcp', a=3.19, c=5.17)
+    folder = write_folder(tmp_path, TAGS, atoms)
+    (folder / 'KPOINTS').write_text('mesh\n0\nGamma\n4 4 3\n0 0 0\n')
+    assert standin_here(folder, 'gpaw') == 0
+    reader = OutcarReader(folder / 'OUTCAR')
+    (step,) = reader
+    assert reader.standin == 'gpaw'
+    idle = (folder / 'OUTCAR').read_text().split('without effect')[1].split('volume of cell')[0]
+    assert 'PREC' in idle
+    assert 'ENCUT' not in idle
+    log = (folder / 'gpaw.txt').read_text()
+    assert 'width: 0.2' in log or '0.2000' in log
+    assert '4 x 4 x 3' in log
+    np.testing.assert_allclose(step.forces, 0, atol=0.01)
+    assert step.energy / 2 == pytest.approx(-1.5, abs=0.3)
+    assert step.energy < step.energy_sigma0
+
+
+def test_no_gpaw(monkeypatch):
+    monkeypatch.setattr('aiida_mghdiff.programs.vasp.labels.GPAW_PYTHON', '/nowhere/python3')
+    with pytest.raises(ProgramError, match='apt-get install gpaw') as caught:
+        GpawLabeller({})
+    assert caught.value.name == 'ENGINE_MISSING'
