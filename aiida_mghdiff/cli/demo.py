@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from aiida import orm
+    from aiida.engine import ProcessBuilder
 
     from aiida_mghdiff.data.dataset import DatasetData
     from aiida_mghdiff.data.potential import PotentialData
@@ -31,7 +32,15 @@ SLOTS = 2
     show_default=True,
     help='Labelled configurations (extxyz).',
 )
-def demo(directory: Path, protocol: str, foundation: Path | None, dataset: Path) -> None:
+@click.option(
+    '--from',
+    'origin',
+    type=click.Choice(['dataset', 'otf']),
+    default='dataset',
+    show_default=True,
+    help='Begin from the dataset, or from nothing: the stand-in for VASP then learns on the fly and labels one.',
+)
+def demo(directory: Path, protocol: str, foundation: Path | None, dataset: Path, origin: str) -> None:
     """Run the whole study on a laptop: potentials, errors, barriers, diffusion, and a report.
 
     Everything lives in DIRECTORY: the AiiDA profile, the jobs, the results. Interrupted, the command goes on where it
@@ -46,7 +55,7 @@ def demo(directory: Path, protocol: str, foundation: Path | None, dataset: Path)
     environment.enable_caching()
     environment.start_daemon()
     try:
-        study = find_or_submit(codes, protocol, foundation, dataset)
+        study = find_or_submit(codes, protocol, foundation, dataset if origin == 'dataset' else None)
         follow_study(study)
     except (environment.SetupError, PotentialError, ValueError) as error:
         raise click.ClickException(str(error)) from None
@@ -58,9 +67,9 @@ def demo(directory: Path, protocol: str, foundation: Path | None, dataset: Path)
 
 
 def find_or_submit(
-    codes: dict[str, orm.InstalledCode], protocol: str, foundation: Path | None, dataset_file: Path
+    codes: dict[str, orm.InstalledCode], protocol: str, foundation: Path | None, dataset_file: Path | None
 ) -> orm.ProcessNode:
-    """Return the study of these choices that runs or is finished, or submit it.
+    """Return the study of these choices that runs or is finished, or submit it; without a file, one from nothing.
 
     A failed one is submitted again: what finished of it comes from the cache.
     """
@@ -70,7 +79,7 @@ def find_or_submit(
     from aiida_mghdiff.cli.inputs import load_dataset
 
     potentials = load_potentials(foundation)
-    dataset = load_dataset(dataset_file)
+    dataset = load_dataset(dataset_file) if dataset_file else None
     key = study_key(protocol, dataset, potentials)
     query = QueryBuilder().append(WorkChainNode, filters={f'extras.{STUDY_KEY}': key}, tag='study')
     known = query.order_by({'study': {'ctime': 'desc'}}).first(flat=True)
@@ -83,13 +92,17 @@ def find_or_submit(
     return study
 
 
-def study_key(protocol: str, dataset: DatasetData, potentials: dict[str, PotentialData]) -> str:
+def study_key(protocol: str, dataset: DatasetData | None, potentials: dict[str, PotentialData]) -> str:
     """Return what tells one study of this command from another: the choices, and the protocols as they are now."""
     import hashlib
 
     from aiida_mghdiff.workflows.protocol import FOLDER
 
-    words = [protocol, dataset.uuid, *(f'{label}={node.uuid}' for label, node in sorted(potentials.items()))]
+    words = [
+        protocol,
+        dataset.uuid if dataset else 'otf',
+        *(f'{label}={node.uuid}' for label, node in sorted(potentials.items())),
+    ]
     words += [path.read_text() for path in sorted(FOLDER.rglob('*.yaml'))]
     return hashlib.sha256('\n'.join(words).encode()).hexdigest()
 
@@ -109,16 +122,32 @@ def load_potentials(foundation: Path | None) -> dict[str, PotentialData]:
 
 
 def study_builder(
-    codes: dict[str, orm.InstalledCode], dataset: DatasetData, potentials: dict[str, PotentialData], protocol: str
-) -> orm.ProcessNode:
-    """Return the builder of the study."""
-    from aiida_mghdiff.cli.inputs import make_host
+    codes: dict[str, orm.InstalledCode],
+    dataset: DatasetData | None,
+    potentials: dict[str, PotentialData],
+    protocol: str,
+) -> ProcessBuilder:
+    """Return the builder of the study of a dataset, or of one that begins from nothing."""
+    from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
+    from aiida_mghdiff.cli.inputs import make_host, make_start
     from aiida_mghdiff.workflows.study import StudyWorkChain
 
     repeats = StudyWorkChain.get_protocol_inputs(protocol)['repeats']
     hosts = {name: make_host(cells) for name, cells in repeats.items()}
+    engines = {name: codes[name] for name in ('python', 'lammps')}
+    start, potcars = dataset, None
+    if dataset is None:
+        engines |= {'vasp': codes['vasp'], 'distil': codes['python']}
+        start, potcars = make_start(repeats['neb_host']), placeholder_potcars(['Mg', 'H'])
     return StudyWorkChain.get_builder_from_protocol(
-        codes, dataset, hosts['host'], hosts['neb_host'], potentials=potentials, protocol=protocol
+        engines,
+        start,
+        hosts['host'],
+        hosts['neb_host'],
+        potentials=potentials,
+        potcars=potcars,
+        protocol=protocol,
+        overrides=StudyWorkChain.get_protocol_inputs(protocol)['from_nothing'] if dataset is None else None,
     )
 
 

@@ -24,6 +24,9 @@ COMPUTER = 'mghdiff-localhost'
 PROFILE = 'mghdiff'
 CACHING_PATTERN = 'aiida.calculations:mghdiff.*'
 SCHEDULER = 'mghdiff.direct'
+STANDIN = 'mghdiff-vasp-standin'
+
+DEFAULT_JOBS = {'lammps': 'mghdiff.lammps.md', 'vasp': 'mghdiff.vasp.mlff'}
 
 #: AiiDA's default (2 s) is too short on a machine whose cores are all busy with jobs.
 _DAEMON_TIMEOUT_SECONDS = 60
@@ -127,17 +130,19 @@ def setup_codes(
     threads: int | None = None,
     python: str | None = None,
     lmp: str | None = None,
+    vasp: str | None = None,
     suffix: str = '',
     prepend_text: str = '',
 ) -> dict[str, InstalledCode]:
-    """Make this machine usable: the computer with `mghdiff.direct`, and the codes `python` and `mghdiff-lmp`.
+    """Make this machine usable: the computer with `mghdiff.direct`, and a code for each engine.
 
     :param workdir: where jobs run; by default `scratch/` in AiiDA's configuration folder.
     :param slots: jobs that run at a time; by default 2, or what the existing computer has.
     :param threads: OMP_NUM_THREADS of a job; by default the cores of this machine over the slots.
     :param python: interpreter of the environment with the engines; by default this one.
     :param lmp: a LAMMPS executable with MACE; by default the `mghdiff-lmp` beside the interpreter.
-    :returns: codes by role: `python`, `lammps`.
+    :param vasp: a VASP executable; by default the `mghdiff-vasp-standin` beside the interpreter.
+    :returns: codes by role: `python`, `lammps`, `vasp`.
     :raises SetupError: if a computer or a code of that label exists and is another one, or an executable is missing.
     """
     computer = local_computer(label, workdir)
@@ -150,7 +155,8 @@ def setup_codes(
         computer.set_prepend_text(f'export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-{threads}}}')
     python = python or str(Path(sys.prefix) / 'bin' / 'python')
     lmp = lmp or str(Path(python).parent / 'mghdiff-lmp')
-    return add_codes(computer, python, lmp, suffix, prepend_text)
+    vasp = vasp or str(Path(python).parent / STANDIN)
+    return add_codes(computer, python, lmp, vasp, suffix, prepend_text)
 
 
 def local_computer(label: str = COMPUTER, workdir: Path | None = None) -> Computer:
@@ -203,17 +209,18 @@ def _make_computer(label: str, workdir: Path) -> Computer:
 
 
 def add_codes(
-    computer: Computer, python: str, lmp: str | None, suffix: str = '', prepend_text: str = ''
+    computer: Computer, python: str, lmp: str | None, vasp: str | None, suffix: str = '', prepend_text: str = ''
 ) -> dict[str, InstalledCode]:
-    """Load or make the codes of a computer: `python<suffix>` and `mghdiff-lmp<suffix>` or `lmp<suffix>`.
+    """Load or make the codes of a computer: the Python interpreter, and what of LAMMPS and VASP there is.
 
-    :param lmp: LAMMPS, called as it is; None for none.
+    :param lmp: LAMMPS, called as it is; None for none. ``vasp``: likewise.
     :raises SetupError: if an executable is missing or a code of that label leads to another one.
     """
     codes = {'python': _code(computer, f'python{suffix}', python, 'python', prepend_text)}
-    if lmp is not None:
-        name = 'mghdiff-lmp' if Path(lmp).name == 'mghdiff-lmp' else 'lmp'
-        codes['lammps'] = _code(computer, f'{name}{suffix}', lmp, 'lammps', prepend_text)
+    for role, executable, own, plain in (('lammps', lmp, 'mghdiff-lmp', 'lmp'), ('vasp', vasp, STANDIN, 'vasp')):
+        if executable is not None:
+            label = own if Path(executable).name == own else plain
+            codes[role] = _code(computer, f'{label}{suffix}', executable, role, prepend_text)
     return codes
 
 
@@ -247,7 +254,7 @@ def _code(computer: Computer, label: str, executable: str, role: str, prepend_te
             computer=computer,
             filepath_executable=executable,
             description=f'aiida-mghdiff: {role}',
-            default_calc_job_plugin='mghdiff.lammps.md' if role == 'lammps' else None,
+            default_calc_job_plugin=DEFAULT_JOBS.get(role),
             prepend_text=prepend_text,
         ).store()
     if (str(code.filepath_executable), code.prepend_text) != (executable, prepend_text):

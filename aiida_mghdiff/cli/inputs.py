@@ -8,7 +8,7 @@ from pathlib import Path
 from aiida import orm
 
 from aiida_mghdiff.calculations.functions.dataset import dataset_from_extxyz
-from aiida_mghdiff.calculations.functions.supercell import build_hcp
+from aiida_mghdiff.calculations.functions.supercell import build_hcp, build_supercell
 from aiida_mghdiff.cli.potentials import find_chgnet, import_potential
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
@@ -45,6 +45,12 @@ def load_dataset(path: Path = EXAMPLE) -> DatasetData:
 def load_potential(path: Path | None) -> PotentialData:
     """Return a MACE model file as a node, or the weights that CHGNet brings where none is given."""
     return import_potential(path, 'mace') if path else import_potential(find_chgnet(), 'chgnet')
+
+
+def make_start(repeats: list[int]) -> orm.StructureData:
+    """Return the cell that on-the-fly learning starts from: the host with one H on an interstitial site."""
+    tracers = {'tracer_element': 'H', 'tracer_count': 1, 'seed': 1, 'minimum_distance': 2.6}
+    return build_supercell(make_host(repeats), orm.Dict(tracers))
 
 
 def make_host(repeats: list[int]) -> orm.StructureData:

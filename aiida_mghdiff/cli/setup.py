@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option('-p', '--profile', help='AiiDA profile.  [default: the default profile]')
-@click.option('--computer', help='Add codes to this existing (remote) computer; --python and --lmp are paths there.')
+@click.option('--computer', help='Add codes to this existing (remote) computer, where --python, --lmp, --vasp lie.')
 @click.option('--label', default='mghdiff-localhost', show_default=True, help='Computer to make for this machine.')
 @click.option('--workdir', type=click.Path(path_type=Path, file_okay=False), help='Where jobs run on this machine.')
 @click.option('--slots', type=click.IntRange(min=1), help='Jobs at a time on this machine.  [default: 2]')
 @click.option('--threads', type=click.IntRange(min=1), help='Threads of a job.  [default: cores over slots]')
 @click.option('--python', help='Python of an environment with the engines.  [default: this one]')
 @click.option('--lmp', help='LAMMPS with MACE.  [default: the mghdiff-lmp beside that Python]')
+@click.option('--vasp', help='VASP executable.  [default: the stand-in beside that Python]')
 @click.option('--suffix', default='', help='Appended to the labels of the codes, for a second environment.')
 @click.option('--prepend-text', default='', help='Shell lines before each job with these codes (modules).')
 @click.option('--enable-caching', 'caching', is_flag=True, help='Re-use finished jobs that have equal inputs.')
@@ -38,6 +39,7 @@ def setup(profile: str | None, computer: str | None, caching: bool, **options: s
     click.echo(f'Profile {name}:')
     for role, code in codes.items():
         click.echo(f'  {role:8} {code.full_label}  {code.filepath_executable}')
+    _report_potcars(codes)
     _report_caching(name, caching)
     click.echo('Check them with: aiida-mghdiff doctor' + (f' --profile {profile}' if profile else ''))
 
@@ -49,7 +51,13 @@ def _local_codes(suffix: str, prepend_text: str, **options: str | int | Path | N
 
 
 def _remote_codes(
-    computer_label: str, python: str | None, lmp: str | None, suffix: str, prepend_text: str, **_: object
+    computer_label: str,
+    python: str | None,
+    lmp: str | None,
+    vasp: str | None,
+    suffix: str,
+    prepend_text: str,
+    **_: object,
 ) -> dict[str, InstalledCode]:
     from aiida.common.exceptions import NotExistent
     from aiida.orm import load_computer
@@ -64,7 +72,20 @@ def _remote_codes(
         raise environment.SetupError(
             f'there is no computer `{computer_label}`: make it with `verdi computer setup`, or leave out --computer.'
         ) from None
-    return environment.add_codes(computer, python, lmp, suffix, prepend_text)
+    return environment.add_codes(computer, python, lmp, vasp, suffix, prepend_text)
+
+
+def _report_potcars(codes: dict[str, InstalledCode]) -> None:
+    from aiida_mghdiff.calculations.vasp.placeholders import FAMILY, placeholder_potcars
+    from aiida_mghdiff.cli.environment import STANDIN
+
+    if 'vasp' not in codes:
+        return
+    if codes['vasp'].filepath_executable.name == STANDIN:
+        placeholder_potcars(['Mg', 'H'])
+        click.echo(f'POTCARs of the stand-in, which hold no pseudopotential: family {FAMILY}.')
+    else:
+        click.echo('POTCARs of VASP: aiida-vasp potcar uploadfamily --path ... --name PBE --description ...')
 
 
 def _report_caching(profile: str, enable: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiida import orm
-from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, while_
+from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, if_, while_
 from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.evaluate import EvaluateCalculation
@@ -18,11 +18,14 @@ from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain, temperature_la
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.neb import BarrierWorkChain
+from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge, protocol_inputs
 from aiida_mghdiff.workflows.tasks import TaskWorkChain
 from aiida_mghdiff.workflows.train import TrainWorkChain, training_kind
 
 BEST = 'best:'
+#: Label of the force field that a study learns, where it begins from nothing.
+LEARNED = 'vasp_mlff'
 
 
 def architecture_of(inputs: dict[str, Any], choice: str) -> str | None:
@@ -31,12 +34,18 @@ def architecture_of(inputs: dict[str, Any], choice: str) -> str | None:
         return choice.removeprefix(BEST)
     if choice in inputs.get('potentials', {}):
         return inputs['potentials'][choice].architecture
+    if choice == LEARNED and 'otf' in inputs:
+        return 'vasp-mlff'
     training = inputs.get('training', {}).get(choice)
     return training['architecture'].value if training else None
 
 
 def validate_study(inputs: dict[str, Any], _: Any = None) -> str | None:
     """Return what is wrong with the inputs: codes, labels that are used twice or not known."""
+    if ('dataset' in inputs) == ('otf' in inputs):
+        return 'give either a dataset or otf, the inputs of the on-the-fly learning that makes one.'
+    if 'otf' in inputs and 'vasp' not in inputs.get('codes', {}):
+        return 'codes.vasp is missing: otf learns in VASP, or in the stand-in that `aiida-mghdiff setup` makes.'
     labels = set(inputs.get('potentials', {})) | set(inputs.get('training', {}))
     twice = set(inputs.get('potentials', {})) & set(inputs.get('training', {}))
     if twice:
@@ -77,6 +86,9 @@ def candidates_of(inputs: dict[str, Any], choice: str) -> list[str]:
 class StudyWorkChain(ProtocolMixin, TaskWorkChain):
     """Trains potentials, evaluates all of them on held-out frames, finds barriers, and runs diffusion.
 
+    It begins from a dataset, or from nothing (``otf``): VASP then learns on the fly and labels the dataset, and its
+    force field is one more potential, ``vasp_mlff``.
+
     A potential is given (``potentials``) or trained (``training``), each with a label. A diffusion run names one by its
     label, or the one with the smallest force error of an architecture: ``best:mace``. A failed child takes along only
     what depends on it.
@@ -92,7 +104,18 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
             'codes', valid_type=orm.AbstractCode, dynamic=True, help='``python``, ``lammps``, ``vasp``.'
         )
         spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCAR of each element, for VASP.')
-        spec.input('dataset', valid_type=DatasetData, help='Labelled configurations.')
+        spec.input('dataset', valid_type=DatasetData, required=False, help='Labelled configurations.')
+        spec.expose_inputs(
+            OnTheFlyWorkChain,
+            namespace='otf',
+            exclude=('codes', 'potcars', 'options', 'clean_workdir'),
+            namespace_options={
+                'required': False,
+                'populate_defaults': False,
+                'validator': None,
+                'help': 'On-the-fly learning that makes the dataset.',
+            },
+        )
         spec.input('split', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Settings of ``split_dataset``.')
         spec.input_namespace('potentials', valid_type=PotentialData, dynamic=True, help='Given potentials by label.')
         spec.input_namespace(
@@ -113,6 +136,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
         spec.inputs.validator = validate_study
         spec.outline(
+            if_(cls.begins_from_nothing)(cls.learn, cls.inspect_learning),
             cls.setup,
             while_(cls.has_tasks)(cls.advance, cls.collect),
             cls.results,
@@ -124,13 +148,32 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         spec.output_namespace('diffusion', valid_type=orm.Dict, dynamic=True, help='By key and temperature.')
         spec.output_namespace('msd', valid_type=orm.ArrayData, dynamic=True, help='By key and temperature.')
         spec.output_namespace('arrhenius', valid_type=orm.Dict, dynamic=True, help='By key.')
+        spec.output('learned_dataset', valid_type=DatasetData, required=False, help='What VASP labelled.')
         spec.exit_code(460, 'ERROR_SPLIT_FAILED', message='The dataset cannot be split: {message}')
+        spec.exit_code(461, 'ERROR_LEARNING_FAILED', message='On-the-fly learning failed: {message}')
+
+    def begins_from_nothing(self) -> bool:
+        """Return whether the dataset is still to be made."""
+        return 'otf' in self.inputs
+
+    def learn(self) -> ToContext:
+        """Launch on-the-fly learning."""
+        inputs = dict(self.inputs.otf) | {name: self.inputs[name] for name in ('potcars', 'options', 'clean_workdir')}
+        inputs['codes'] = {name: code for name, code in self.inputs.codes.items() if name in ('vasp', 'distil')}
+        return ToContext(otf=self.submit(OnTheFlyWorkChain, **inputs, metadata={'call_link_label': 'otf'}))
+
+    def inspect_learning(self) -> ExitCode | None:
+        """Go on with what was learned."""
+        node = self.ctx.otf
+        if not node.is_finished_ok:
+            return self.exit_codes.ERROR_LEARNING_FAILED.format(message=node.exit_message or node.process_state.value)
+        self.out('learned_dataset', node.outputs.dataset)
+        return None
 
     def setup(self) -> ExitCode | None:
         """Split the dataset, and lay out the tasks and their order."""
-        parts, node = split_dataset.run_get_node(
-            self.inputs.dataset, self.inputs.split, metadata={'call_link_label': 'split'}
-        )
+        dataset = self.ctx.otf.outputs.dataset if self.begins_from_nothing() else self.inputs.dataset
+        parts, node = split_dataset.run_get_node(dataset, self.inputs.split, metadata={'call_link_label': 'split'})
         if not node.is_finished_ok:
             return self.exit_codes.ERROR_SPLIT_FAILED.format(message=node.exit_message)
         self.out('datasets', dict(parts))
@@ -142,7 +185,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
     def plan_tasks(self) -> dict[str, list[str]]:
         """Return each task with its prerequisites, the longest first."""
         trained = {label: f'train_{label}' for label in self.inputs.get('training', {})}
-        labels = [*trained, *self.inputs.get('potentials', {})]
+        labels = [*trained, *self.inputs.get('potentials', {}), *([LEARNED] if self.begins_from_nothing() else [])]
         needs = {label: [trained[label]] if label in trained else [] for label in labels}
         tasks: dict[str, list[str]] = {task: [] for task in trained.values()}
         for key, run in self.inputs.get('diffusion', {}).items():
@@ -224,6 +267,8 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         """Return a given potential, or a trained one."""
         if label in self.inputs.get('potentials', {}):
             return self.inputs.potentials[label]
+        if label == LEARNED:
+            return self.ctx.otf.outputs.force_field
         return self.child(f'train_{label}').outputs.potential
 
     def chosen(self, choice: str) -> PotentialData:
@@ -261,7 +306,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
     def get_builder_from_protocol(
         cls,
         codes: dict[str, orm.AbstractCode],
-        dataset: DatasetData,
+        dataset: DatasetData | orm.StructureData,
         host: orm.StructureData,
         neb_host: orm.StructureData,
         *,
@@ -276,7 +321,8 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         The protocol says what is trained, which paths and diffusion runs are made; a training that would fine-tune a
         potential that is not given is left out.
 
-        :param codes: ``python`` and, for MD with MACE in LAMMPS, ``lammps``.
+        :param codes: ``python``; ``lammps`` for MD with MACE in LAMMPS; ``vasp`` and ``distil`` for VASP.
+        :param dataset: labelled configurations, or a structure with tracers that on-the-fly learning starts from.
         :param host: supercell of the host for diffusion; ``neb_host``: that for the barriers.
         :param potentials: given potentials by label, such as ``mace_mp`` and ``chgnet_mp``.
         :param potcars: by element, for VASP.
@@ -287,7 +333,11 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         md = MolecularDynamicsWorkChain.get_protocol_inputs(protocol, inputs['md'])
         builder = cls.get_builder()
         builder.codes = codes
-        builder.dataset = dataset
+        if isinstance(dataset, DatasetData):
+            builder.dataset = dataset
+        else:
+            settings = OnTheFlyWorkChain.get_protocol_inputs(protocol, inputs['otf'])['settings']
+            builder.otf = {'structure': dataset, 'settings': orm.Dict(settings)}
         builder.split = orm.Dict(inputs['split'])
         builder.potentials = potentials
         builder.potcars = potcars or {}
@@ -297,7 +347,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         builder.paths = {key: orm.Dict(path) for key, path in inputs['paths'].items() if path}
         neb = protocol_inputs('neb', protocol, inputs['neb'])['parameters']
         builder.neb = {'mace': orm.Dict(neb), 'chgnet': orm.Dict(neb | {'dtype': 'float32'})}
-        known = {**potentials, **builder.training}
+        known = architectures(potentials, builder.training) | ({} if 'dataset' in builder else {LEARNED: 'vasp-mlff'})
         builder.diffusion = diffusion_inputs(inputs['diffusion'], known, protocol)
         builder.segment_steps = orm.Int(md['segment_steps'])
         builder.options = orm.Dict(merge(md['options'], options or {}))
@@ -343,15 +393,19 @@ def training_inputs(
     return inputs
 
 
-def diffusion_inputs(runs: dict[str, Any], known: dict[str, Any], protocol: str | None) -> dict[str, Any]:
-    """Return the namespace ``diffusion`` of a builder; a run of a potential that there is not is left out."""
+def diffusion_inputs(runs: dict[str, Any], known: dict[str, str], protocol: str | None) -> dict[str, Any]:
+    """Return the namespace ``diffusion`` of a builder, without runs that are null or of a potential that there is not.
+
+    :param known: the architecture of each potential that is given, trained or learned, by its label.
+    """
     inputs = {}
     for key, values in runs.items():
-        choice = values['potential']
-        if not choice.startswith(BEST) and choice not in known:
+        if values is None:
             continue
-        is_best = choice.startswith(BEST)
-        architecture = choice.removeprefix(BEST) if is_best else architecture_by_label(known[choice])
+        choice = values['potential']
+        architecture = choice.removeprefix(BEST) if choice.startswith(BEST) else known.get(choice)
+        if architecture is None:
+            continue
         settings = DiffusionWorkChain.get_settings(architecture, protocol, values.get('overrides'))
         inputs[key] = {
             'potential': orm.Str(choice),
@@ -361,6 +415,7 @@ def diffusion_inputs(runs: dict[str, Any], known: dict[str, Any], protocol: str 
     return inputs
 
 
-def architecture_by_label(item: Any) -> str:
-    """Return the architecture of a given potential or of a training."""
-    return item.architecture if isinstance(item, PotentialData) else item['architecture'].value
+def architectures(potentials: dict[str, PotentialData], trainings: dict[str, Any]) -> dict[str, str]:
+    """Return the architecture of each given and each trained potential by its label."""
+    given = {label: node.architecture for label, node in potentials.items()}
+    return given | {label: item['architecture'].value for label, item in trainings.items()}

@@ -32,7 +32,9 @@ class TestSetup:
             assert result.exit_code == 0, result.output
         assert 'python@mghdiff-localhost' in result.output
         assert f'verdi -p {aiida_profile.name} config set caching.enabled_for' in result.output
-        assert orm.QueryBuilder().append(orm.InstalledCode).count() == 2
+        assert orm.QueryBuilder().append(orm.InstalledCode).count() == 3
+        assert 'mghdiff-vasp-standin@mghdiff-localhost' in result.output
+        assert 'family mghdiff-standin' in result.output
         assert orm.QueryBuilder().append(orm.Computer, filters={'label': 'mghdiff-localhost'}).count() == 1
 
     def test_caching_is_asked_for(self, lmp, tmp_path, aiida_profile, aiida_config):

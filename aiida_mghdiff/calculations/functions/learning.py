@@ -1,0 +1,256 @@
+"""On-the-fly learning: the parameters of its segments, and what they learned as one dataset and one history."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.engine import calcfunction
+
+from aiida_mghdiff.calculations.functions.parameters import derive_seed
+from aiida_mghdiff.calculations.functions.refusals import MismatchError, SettingsError, refusing
+from aiida_mghdiff.calculations.validation import (
+    IS_COUNT,
+    IS_NUMBER,
+    IS_POSITIVE,
+    IS_SEED,
+    IS_SYMBOL,
+    IS_TEMPERATURE,
+    IS_TEXT,
+    Check,
+    complete_message,
+    one_of,
+    optional,
+)
+from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.md_state import MdStateData
+from aiida_mghdiff.formats.frames import concatenate_frames
+from aiida_mghdiff.formats.iconst import SHAPES, iconst_text
+
+
+def _are_stages(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(stage, dict) for stage in value)
+
+
+def _are_tags(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(tag, str) and tag == tag.lower() for tag in value)
+
+
+def _is_mesh(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(map(IS_COUNT.holds, value))
+
+
+ARE_TAGS = Check('INCAR tags in lower case, each with its value', _are_tags)
+IS_MESH = Check('a list of three positive whole numbers', _is_mesh)
+
+STAGE_KEYS = {
+    'name': IS_TEXT,
+    'start_temperature_k': IS_TEMPERATURE,
+    'end_temperature_k': IS_TEMPERATURE,
+    'duration_ps': IS_POSITIVE,
+}
+SETTINGS = {
+    'seed': IS_SEED,
+    'stages': Check('a list of stages', _are_stages),
+    'segment_ps': IS_POSITIVE,
+    'time_step_fs': IS_POSITIVE,
+    'friction_per_ps': IS_POSITIVE,
+    'lattice_friction_per_ps': IS_POSITIVE,
+    'pressure_kbar': IS_NUMBER,
+    'cell_shape': one_of(*SHAPES),
+    'tracer_element': optional(IS_SYMBOL),
+    'tracer_stride': IS_COUNT,
+    'thermo_stride': IS_COUNT,
+    'frame_stride': IS_COUNT,
+    'electrons': ARE_TAGS,
+    'learning': ARE_TAGS,
+    'kpoints': IS_MESH,
+    'refit': optional(ARE_TAGS),
+}
+#: What a job's results say of its part in the history.
+HISTORY = (
+    'stage',
+    'first_step',
+    'last_step',
+    'mean_temperature_k',
+    'n_dft_steps',
+    'n_configurations',
+    'n_new_configurations',
+    'n_unlearned_configurations',
+    'training_rmse_energy_ev_per_atom',
+    'training_rmse_force_ev_per_angstrom',
+    'training_rmse_stress_kbar',
+    'threshold_ev_per_angstrom',
+    'labels',
+)
+#: Of a schedule's settings those that every segment's job has.
+RECORDED = ('tracer_element', 'tracer_stride', 'thermo_stride', 'frame_stride')
+
+
+def settings_message(values: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the settings of a schedule."""
+    if message := complete_message(values, SETTINGS):
+        return message.replace('parameters', 'settings', 1)
+    for index, stage in enumerate(values['stages']):
+        if message := complete_message(stage, STAGE_KEYS):
+            return message.replace('parameters', f'settings: stage {index}', 1)
+    names = [stage['name'] for stage in values['stages']]
+    if len(set(names)) < len(names):
+        return f'settings: the stages {", ".join(names)} share a name: give each its own.'
+    return None
+
+
+@refusing(SettingsError)
+@calcfunction
+def plan_learning(settings: orm.Dict, start: orm.StructureData | MdStateData) -> dict[str, orm.Data]:
+    """Return what every segment of a schedule of on-the-fly learning is given.
+
+    A stage is cut into segments; where it ramps the temperature, each has the temperatures at its ends.
+
+    :param settings: keys as in ``SETTINGS``; ``electrons`` and ``learning`` are INCAR tags of all segments, ``refit``
+        those of the refit at the end, null for none.
+    :param start: its cell has the shape that ICONST keeps; steps are counted on from a state's.
+    :returns: ``seg000_parameters`` (INCAR tags) and ``seg000_settings`` of each segment, ``iconst``, ``kpoints``;
+        ``refit_parameters`` and ``refit_settings`` where a refit is asked.
+    """
+    values = settings.get_dict()
+    if message := settings_message(values):
+        raise SettingsError(message)
+    is_state = isinstance(start, MdStateData)
+    atoms = start.get_atoms() if is_state else start.get_ase()
+    species = len(set(atoms.get_chemical_symbols()))
+    shape = iconst_text(atoms.cell.array, values['cell_shape'])
+    plan: dict[str, orm.Data] = {'iconst': orm.SinglefileData(io.StringIO(shape), 'ICONST'), 'kpoints': _mesh(values)}
+    step = start.step if is_state else 0
+    for index, segment in enumerate(_segments(values)):
+        plan[f'seg{index:03d}_parameters'] = orm.Dict(_segment_tags(values, segment, index, species))
+        plan[f'seg{index:03d}_settings'] = orm.Dict(_job_settings(values, segment['stage'], step))
+        step += segment['steps']
+    if values['refit'] is not None:
+        plan['refit_parameters'] = orm.Dict(values['electrons'] | values['refit'] | _mode('refit'))
+        plan['refit_settings'] = orm.Dict(_job_settings(values, 'refit', 0))  # nothing moves
+    return plan
+
+
+def _segments(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield stage, number of steps and temperatures of each segment."""
+    most = max(1, round(values['segment_ps'] * 1e3 / values['time_step_fs']))
+    for stage in values['stages']:
+        steps = max(1, round(stage['duration_ps'] * 1e3 / values['time_step_fs']))
+        start, end = stage['start_temperature_k'], stage['end_temperature_k']
+        for first in range(0, steps, most):
+            length = min(most, steps - first)
+            shares = (first / steps, (first + length) / steps)
+            temperatures = [start + (end - start) * share for share in shares]
+            yield {'stage': stage['name'], 'steps': length, 'temperatures_k': temperatures}
+
+
+def _segment_tags(values: Mapping[str, Any], segment: Mapping[str, Any], index: int, species: int) -> dict[str, Any]:
+    """Return the INCAR tags of a segment: NpT with Langevin friction (MDALGO = 3, ISIF = 3), learning on the fly."""
+    start, end = segment['temperatures_k']
+    motion = {
+        'ibrion': 0,
+        'mdalgo': 3,
+        'isif': 3,
+        'potim': values['time_step_fs'],
+        'nsw': segment['steps'],
+        'tebeg': start,
+        'teend': end,
+        'langevin_gamma': [values['friction_per_ps']] * species,
+        'langevin_gamma_l': values['lattice_friction_per_ps'],
+        'pstress': values['pressure_kbar'],
+        'random_seed': [derive_seed(values['seed'], start, 'learning', index), 0, 0],
+    }
+    return values['electrons'] | values['learning'] | motion | _mode('train')
+
+
+def _mode(name: str) -> dict[str, Any]:
+    return {'ml_lmlff': True, 'ml_mode': name}
+
+
+def _mesh(values: Mapping[str, Any]) -> orm.KpointsData:
+    """Return the mesh, centred at Γ."""
+    kpoints = orm.KpointsData()
+    kpoints.set_kpoints_mesh(values['kpoints'])
+    return kpoints
+
+
+def _job_settings(values: Mapping[str, Any], stage: str, first_step: int) -> dict[str, Any]:
+    return {name: values[name] for name in RECORDED} | {
+        'stage': stage,
+        'first_step': first_step,
+        'spilling_limit': None,
+    }
+
+
+@calcfunction
+def piece_of_segment(
+    parameters: orm.Dict, settings: orm.Dict, first_step: orm.Int, steps: orm.Int
+) -> dict[str, orm.Dict]:
+    """Return ``parameters`` and ``settings`` of a job that runs a piece of a segment.
+
+    :param parameters: INCAR tags of the segment; ``settings``: those of its job.
+    :param first_step: where the piece begins, counted as in ``settings``; it has the temperatures of the ramp there.
+    :param steps: its length.
+    """
+    tags, values = parameters.get_dict(), settings.get_dict()
+    done = first_step.value - values['first_step']
+    start, end = tags['tebeg'], tags['teend']
+    ramp = [start + (end - start) * step / tags['nsw'] for step in (done, done + steps.value)]
+    seed = derive_seed(tags['random_seed'][0], ramp[0], 'learning', done)
+    tags |= {'tebeg': ramp[0], 'teend': ramp[1], 'nsw': steps.value, 'random_seed': [seed, 0, 0]}
+    return {'parameters': orm.Dict(tags), 'settings': orm.Dict(values | {'first_step': first_step.value})}
+
+
+@calcfunction
+def change_tags(parameters: orm.Dict, changes: orm.Dict) -> orm.Dict:
+    """Return INCAR tags with some of them changed."""
+    return orm.Dict(parameters.get_dict() | changes.get_dict())
+
+
+@refusing(MismatchError)
+@calcfunction
+def merge_datasets(**parts: DatasetData) -> DatasetData:
+    """Return all configurations as one dataset, part after part in the order of the keys.
+
+    Groups of the same name become one; parts without groups, and origins that not all parts tell, are refused.
+    """
+    nodes = [parts[key] for key in sorted(parts)]
+    labels = {node.base.attributes.get('labels') for node in nodes}
+    kinds = {node.base.attributes.get('energy_kind') for node in nodes}
+    if len(labels) > 1 or len(kinds) > 1:
+        raise MismatchError(f'labels of {", ".join(sorted(labels))} ({", ".join(sorted(kinds))}) do not mix.')
+    arrays = [node.get_arrays() for node in nodes]
+    if len({tuple(sorted(part)) for part in arrays}) > 1 or 'groups' not in arrays[0]:
+        raise MismatchError('all parts must have groups, and tell the origin of their configurations or none must.')
+    names = list(dict.fromkeys(name for node in nodes for name in node.base.attributes.get('group_names')))
+    for part, node in zip(arrays, nodes, strict=True):
+        own = [names.index(name) for name in node.base.attributes.get('group_names')]
+        part['groups'] = np.array(own)[part['groups']]
+    return DatasetData.from_arrays(
+        concatenate_frames(arrays), energy_kind=kinds.pop(), labels=labels.pop(), group_names=names
+    )
+
+
+@calcfunction
+def learning_history(**results: orm.Dict) -> orm.Dict:
+    """Return the history of a schedule: totals, and for each job its stage, steps, counts and errors.
+
+    :param results: ``results`` of the jobs, which sort by their keys.
+    """
+    rows = [{'job': key} | {name: results[key].get(name) for name in HISTORY} for key in sorted(results)]
+    steps = sum(row['last_step'] - row['first_step'] for row in rows)
+    n_dft = sum(row['n_dft_steps'] for row in rows)
+    return orm.Dict(
+        {
+            'n_steps': steps,
+            'n_dft_steps': n_dft,
+            'dft_share': n_dft / steps,
+            'n_unlearned_configurations': sum(row['n_unlearned_configurations'] for row in rows),
+            'labels': rows[-1]['labels'],
+            'jobs': rows,
+        }
+    )

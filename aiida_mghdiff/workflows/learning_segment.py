@@ -1,0 +1,262 @@
+"""One segment of on-the-fly learning, continued after whatever can be cured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.engine import (
+    BaseRestartWorkChain,
+    ExitCode,
+    ProcessHandlerReport,
+    ProcessSpec,
+    process_handler,
+    while_,
+)
+from aiida_vasp.data.potcar import PotcarData
+
+from aiida_mghdiff.calculations.functions.learning import change_tags, piece_of_segment
+from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation
+from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.md_state import MdStateData
+from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.data.tracers import TracerTrajectoryData
+
+#: Outputs of a job that a segment gives one a part; a part is what one job ran.
+PARTS = {
+    'results': orm.Dict,
+    'learning': orm.ArrayData,
+    'tracers': TracerTrajectoryData,
+    'trajectory': orm.TrajectoryData,
+    'thermo': orm.ArrayData,
+}
+#: The plane waves of a job are those of its first cell: beyond this change of a length they are others than asked for.
+LARGEST_LATTICE_CHANGE = 0.1
+FEWEST_STEPS = 50
+#: What each failure for lack of room raises, and by how much.
+ROOM = {440: 'ml_mconf', 442: 'ml_mb'}
+ROOM_FACTOR = 1.5
+SCF_ATTEMPTS = 2
+
+
+def define_learning(spec: ProcessSpec) -> None:
+    """Define the ports that a segment and a schedule of segments share."""
+    spec.input_namespace(
+        'codes',
+        valid_type=orm.AbstractCode,
+        dynamic=True,
+        help='``vasp``; ``distil``: a Python interpreter on its machine that distils trajectories there.',
+    )
+    spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCARs by element.')
+    spec.input('structure', valid_type=orm.StructureData, required=False, help='Start; velocities are drawn.')
+    spec.input('state', valid_type=MdStateData, required=False, help='Start, with its velocities.')
+    spec.input_namespace(
+        'configurations', valid_type=DatasetData, dynamic=True, help='Known ones: part000, part001, ...'
+    )
+    spec.input('learning_state', valid_type=orm.ArrayData, required=False, help='How these make up ML_AB.')
+    spec.input('options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.')
+    for name, node_class in PARTS.items():
+        spec.output_namespace(name, valid_type=node_class, dynamic=True, help=f'``{name}`` of each part of the run.')
+    spec.output('state', valid_type=MdStateData, required=False, help='The end of the run: all that continues it.')
+    spec.output('learning_state', valid_type=orm.ArrayData, required=False, help='How all make up ML_ABN.')
+    spec.output('force_field', valid_type=PotentialData, required=False, help='What was learned.')
+    spec.inputs.validator = validate_learning
+
+
+def validate_learning(inputs: dict[str, Any], _: Any = None) -> str | None:
+    """Return what is wrong with the inputs: the start, or the code."""
+    if ('structure' in inputs) == ('state' in inputs):
+        return 'give either a structure (velocities are drawn) or a state (velocities are carried over).'
+    if 'vasp' not in inputs.get('codes', {}):
+        return 'codes.vasp is missing: VASP, or the stand-in that `aiida-mghdiff setup` makes.'
+    return None
+
+
+class LearningSegmentWorkChain(BaseRestartWorkChain):
+    """Runs one segment of on-the-fly learning; what stops it is cured, and no labelled configuration is lost."""
+
+    _process_class = VaspMlffCalculation
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:
+        """Define inputs, outline, outputs and exit codes."""
+        super().define(spec)
+        define_learning(spec)
+        spec.input('parameters', valid_type=orm.Dict, help='INCAR tags of the segment.')
+        spec.input('settings', valid_type=orm.Dict, help='Stage, first step, what is recorded.')
+        spec.input('kpoints', valid_type=orm.KpointsData, help='Mesh of the labels.')
+        spec.input('iconst', valid_type=orm.SinglefileData, required=False, help='What of the cell stays.')
+        spec.inputs['max_iterations'].default = lambda: orm.Int(20)
+        spec.outline(
+            cls.setup,
+            while_(cls.should_run_process)(cls.run_process, cls.inspect_process),
+            cls.results,
+        )
+        spec.output_namespace(
+            'configurations', valid_type=DatasetData, dynamic=True, help='All known ones, part after part.'
+        )
+        spec.output_namespace('datasets', valid_type=DatasetData, dynamic=True, help='New configurations by part.')
+        spec.exit_code(
+            420, 'ERROR_NO_PROGRESS', message='A job made no step before its wall time: raise max_wallclock_seconds.'
+        )
+        spec.exit_code(421, 'ERROR_UNPHYSICAL', message='The run left what the force field can describe: {message}')
+        spec.exit_code(
+            422,
+            'ERROR_LATTICE_CHANGED',
+            message='A length of the cell changed by {change:.0%} within {steps} steps, more than the plane waves of '
+            'one job describe: look at the start, or heat more slowly.',
+        )
+        spec.exit_code(423, 'ERROR_ELECTRONS', message='The electrons do not converge: {message}')
+        spec.exit_code(424, 'ERROR_BROKEN', message='Two jobs in a row broke down: {message}')
+
+    def setup(self) -> None:
+        """Collect the inputs of the first job."""
+        super().setup()
+        names = ('structure', 'kpoints', 'iconst', 'learning_state', 'parameters', 'settings')
+        self.ctx.inputs = {name: self.inputs[name] for name in names if name in self.inputs}
+        self.ctx.inputs |= {'code': self.inputs.codes['vasp'], 'potential': dict(self.inputs.potcars)}
+        self.ctx.inputs['configurations'] = dict(self.inputs.get('configurations', {}))
+        self.ctx.inputs['metadata'] = {'options': self.inputs.options.get_dict()}
+        if 'state' in self.inputs:
+            self.ctx.inputs['restart'] = self.inputs.state
+        if 'distil' in self.inputs.codes:
+            self.ctx.inputs['distil_code'] = self.inputs.codes['distil']
+        self.ctx.parameters = self.inputs.parameters
+        self.ctx.most_steps = self.inputs.parameters['nsw']
+        self.ctx.parts, self.ctx.kept, self.ctx.broken, self.ctx.unconverged = [], [], 0, 0
+
+    @property
+    def end(self) -> int:
+        """Return the step that the segment ends at."""
+        return self.inputs.settings['first_step'] + self.inputs.parameters['nsw']
+
+    @process_handler(priority=600)
+    def handle_refused(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Stop where VASP refused its input: it would again."""
+        if node.exit_status is None or not 200 <= node.exit_status < 300:
+            return None
+        return ProcessHandlerReport(True, ExitCode(node.exit_status, node.exit_message))
+
+    @process_handler(priority=500)
+    def handle_unphysical(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Stop where a repetition would end the same way."""
+        if node.exit_status not in (420, 520):
+            return None
+        return ProcessHandlerReport(True, self.exit_codes.ERROR_UNPHYSICAL.format(message=node.exit_message))
+
+    @process_handler(priority=450)
+    def handle_lattice_change(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Repeat a job whose cell changed too much in two, each with the plane waves of its own cell."""
+        results = node.outputs.results if 'results' in node.outputs else {}
+        change = results.get('lattice_change', 0.0) if results else 0.0
+        if change <= LARGEST_LATTICE_CHANGE:
+            return None
+        steps = results['last_step'] - results['first_step']
+        if steps <= FEWEST_STEPS:
+            return ProcessHandlerReport(True, self.exit_codes.ERROR_LATTICE_CHANGED.format(change=change, steps=steps))
+        self.report(f'{node.process_label}<{node.pk}>: a length of the cell changed by {change:.0%}; in halves again')
+        self.ctx.kept.append(node)
+        self.ctx.most_steps = steps // 2
+        self.prepare_piece(results['first_step'])
+        return ProcessHandlerReport(True)
+
+    @process_handler(priority=400)
+    def handle_electrons(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Repeat with more electronic steps where the electrons did not converge: VASP learns from such labels, too."""
+        if node.exit_status != 441:
+            return None
+        self.ctx.unconverged += 1
+        if self.ctx.unconverged > SCF_ATTEMPTS:
+            return ProcessHandlerReport(True, self.exit_codes.ERROR_ELECTRONS.format(message=node.exit_message))
+        self.ctx.kept.append(node)
+        self.change({'nelm': 2 * self.ctx.inputs['parameters'].get('nelm', 60), 'algo': 'Normal'})
+        return ProcessHandlerReport(True)
+
+    @process_handler(priority=350)
+    def handle_no_room(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Go on with room for more configurations, or for more local reference configurations."""
+        if node.exit_status not in ROOM:
+            return None
+        tag = ROOM[node.exit_status]
+        self.take_over(node)
+        self.change({tag: int(self.ctx.inputs['parameters'][tag] * ROOM_FACTOR) + 1})
+        return ProcessHandlerReport(True)
+
+    @process_handler(priority=300)
+    def handle_broken(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Go on from what a job left that broke down, was killed or left files that end in the middle."""
+        if node.is_finished_ok or node.exit_status == 400:
+            self.ctx.broken = 0
+            return None
+        if self.ctx.broken:
+            return ProcessHandlerReport(True, self.exit_codes.ERROR_BROKEN.format(message=node.exit_message))
+        self.report(f'{node.process_label}<{node.pk}> [{node.exit_status}] {node.exit_message} Going on with the rest.')
+        self.ctx.broken += 1
+        self.take_over(node)
+        if 'state' in node.outputs and node.outputs.state.step >= self.end:
+            self.ctx.is_finished = True
+            self.results()
+        return ProcessHandlerReport(True)
+
+    @process_handler(priority=200)
+    def handle_steps_left(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Go on where a job stopped before its wall time, or where the segment goes on after its job."""
+        state = node.outputs.state
+        if node.exit_status == 400 and state.step <= self.ctx.inputs['settings']['first_step']:
+            return ProcessHandlerReport(True, self.exit_codes.ERROR_NO_PROGRESS)
+        self.take_over(node)
+        if state.step >= self.end:
+            return None
+        self.report(f'{node.process_label}<{node.pk}> ended at step {state.step} of {self.end}; continuing')
+        return ProcessHandlerReport(True)
+
+    def take_over(self, node: orm.CalcJobNode) -> None:
+        """Let the next job begin with what this one learned, and where it ended."""
+        self.ctx.parts.append(node)
+        if 'dataset' in node.outputs and ('learning_state' in node.outputs or 'learning_state' in self.ctx.inputs):
+            parts = self.ctx.inputs['configurations']
+            self.ctx.inputs['configurations'] = parts | {f'part{len(parts):03d}': node.outputs.dataset}
+        if 'learning_state' in node.outputs:
+            self.ctx.inputs['learning_state'] = node.outputs.learning_state
+        if 'state' in node.outputs and node.outputs.state.step > self.ctx.inputs['settings']['first_step']:
+            self.ctx.inputs['restart'] = node.outputs.state
+            self.ctx.inputs.pop('structure', None)
+            self.prepare_piece(node.outputs.state.step)
+
+    def prepare_piece(self, first_step: int) -> None:
+        """Set the parameters of the next job: from a step to the end of the segment, or as far as one job may go."""
+        steps = min(self.end - first_step, self.ctx.most_steps)
+        if steps <= 0:
+            return
+        label = {'call_link_label': f'iteration_{self.ctx.iteration + 1:02d}_piece'}
+        piece = piece_of_segment(
+            self.ctx.parameters, self.inputs.settings, orm.Int(first_step), orm.Int(steps), metadata=label
+        )
+        self.ctx.inputs |= {'parameters': piece['parameters'], 'settings': piece['settings']}
+
+    def change(self, tags: dict[str, Any]) -> None:
+        """Change INCAR tags of the jobs to come."""
+        self.report('continuing with ' + ', '.join(f'{tag.upper()} = {value}' for tag, value in tags.items()))
+        changes, prefix = orm.Dict(tags), f'iteration_{self.ctx.iteration + 1:02d}'
+        inputs = self.ctx.inputs
+        inputs['parameters'] = change_tags(
+            inputs['parameters'], changes, metadata={'call_link_label': f'{prefix}_changed'}
+        )
+        self.ctx.parameters = change_tags(
+            self.ctx.parameters, changes, metadata={'call_link_label': f'{prefix}_changed_segment'}
+        )
+
+    def results(self) -> None:
+        """Give what every part ran and learned; the datasets of jobs that were repeated, too."""
+        parts = {f'part{index}': node for index, node in enumerate(self.ctx.parts)}
+        for name in PARTS:
+            self.out(name, {label: node.outputs[name] for label, node in parts.items() if name in node.outputs})
+        kept = parts | {f'repeated{index}': node for index, node in enumerate(self.ctx.kept)}
+        self.out('datasets', {label: node.outputs.dataset for label, node in kept.items() if 'dataset' in node.outputs})
+        self.out('configurations', self.ctx.inputs['configurations'])
+        last = self.ctx.parts[-1]
+        self.out('state', last.outputs.state)
+        for name in ('learning_state', 'force_field'):
+            nodes = [node.outputs[name] for node in self.ctx.parts if name in node.outputs]
+            if nodes:
+                self.out(name, nodes[-1])

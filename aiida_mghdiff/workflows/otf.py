@@ -1,0 +1,216 @@
+"""On-the-fly learning: a schedule of temperatures, and the dataset and the force field that it gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain, append_, if_, while_
+from aiida_vasp.data.potcar import PotcarData
+
+from aiida_mghdiff.calculations.functions.learning import (
+    learning_history,
+    merge_datasets,
+    plan_learning,
+    settings_message,
+)
+from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation
+from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.md_state import MdStateData
+from aiida_mghdiff.workflows.learning_segment import (
+    PARTS,
+    LearningSegmentWorkChain,
+    define_learning,
+    validate_learning,
+)
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
+
+
+def validate_schedule(inputs: dict[str, Any], _: Any = None) -> str | None:
+    """Return what is wrong with the inputs: start, code, settings, POTCARs."""
+    if message := validate_learning(inputs):
+        return message
+    if 'settings' in inputs and (message := settings_message(inputs['settings'].get_dict())):
+        return message
+    symbols = start_of(inputs).get_ase().get_chemical_symbols() if 'structure' in inputs else []
+    missing = sorted(set(symbols) - set(inputs.get('potcars', {})))
+    if missing:
+        return f'potcars lacks {", ".join(missing)}: give the POTCAR of each element.'
+    return None
+
+
+def start_of(inputs: Any) -> orm.StructureData | MdStateData:
+    """Return what the schedule starts from."""
+    return inputs['structure'] if 'structure' in inputs else inputs['state']
+
+
+class OnTheFlyWorkChain(ProtocolMixin, WorkChain):
+    """Heats and holds a cell while VASP learns its force field, segment after segment, and refits at the end.
+
+    Each segment begins where the last one ended: positions, velocities, thermostat, and the very force field. The
+    dataset has every configuration that was labelled, each with its stage, step and temperature.
+    """
+
+    _PROTOCOL_FILE = 'otf'
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:
+        """Define inputs, outline, outputs and exit codes."""
+        super().define(spec)
+        define_learning(spec)
+        spec.input('settings', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete settings.')
+        spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
+        spec.inputs.validator = validate_schedule
+        spec.outline(
+            cls.setup,
+            while_(cls.has_segments_left)(cls.run_segment, cls.inspect_segment),
+            if_(cls.wants_refit)(cls.run_refit, cls.inspect_refit),
+            cls.results,
+        )
+        spec.output('dataset', valid_type=DatasetData, help='All labelled configurations with their origin.')
+        spec.output('history', valid_type=orm.Dict, help='Steps, labels and errors, job by job.')
+        spec.exit_code(470, 'ERROR_PLAN_FAILED', message='The schedule cannot be planned: {message}')
+        spec.exit_code(471, 'ERROR_SEGMENT_FAILED', message='Segment {label} failed: {message}')
+        spec.exit_code(472, 'ERROR_REFIT_FAILED', message='The refit failed: {message}')
+        spec.exit_code(473, 'ERROR_NOTHING_LEARNED', message='No configuration was labelled: lower ML_CTIFOR.')
+
+    def setup(self) -> ExitCode | None:
+        """Plan all segments."""
+        plan, node = plan_learning.run_get_node(
+            self.inputs.settings, start_of(self.inputs), metadata={'call_link_label': 'plan'}
+        )
+        if not node.is_finished_ok:
+            return self.exit_codes.ERROR_PLAN_FAILED.format(message=node.exit_message)
+        self.ctx.plan = dict(plan)
+        self.ctx.labels = sorted(key.partition('_')[0] for key in plan if key.startswith('seg') and 'param' in key)
+        self.ctx.segments, self.ctx.refit = [], None
+        self.ctx.learned = {name: self.inputs[name] for name in ('state', 'structure') if name in self.inputs}
+        self.ctx.learned['configurations'] = dict(self.inputs.get('configurations', {}))
+        if 'learning_state' in self.inputs:
+            self.ctx.learned['learning_state'] = self.inputs.learning_state
+        return None
+
+    def has_segments_left(self) -> bool:
+        """Return whether segments of the schedule are left."""
+        return len(self.ctx.segments) < len(self.ctx.labels)
+
+    def run_segment(self) -> ToContext:
+        """Launch the next segment from where the last one ended."""
+        label, plan = self.ctx.labels[len(self.ctx.segments)], self.ctx.plan
+        inputs = {name: self.inputs[name] for name in ('codes', 'potcars', 'options')} | dict(self.ctx.learned)
+        inputs |= {name: plan[f'{label}_{name}'] for name in ('parameters', 'settings')}
+        inputs |= {name: plan[name] for name in ('kpoints', 'iconst')}
+        node = self.submit(LearningSegmentWorkChain, **inputs, metadata={'call_link_label': label})
+        return ToContext(segments=append_(node))
+
+    def inspect_segment(self) -> ExitCode | None:
+        """Take over what the segment learned; stop where it failed for good, with what was learned before."""
+        node = self.ctx.segments[-1]
+        if not node.is_finished_ok:
+            label = self.ctx.labels[len(self.ctx.segments) - 1]
+            self.give_learned()
+            return self.exit_codes.ERROR_SEGMENT_FAILED.format(label=label, message=node.exit_message)
+        outputs = node.outputs
+        known = dict(outputs.configurations) if 'configurations' in outputs else {}
+        self.ctx.learned = {'state': outputs.state, 'configurations': known}
+        if 'learning_state' in outputs:
+            self.ctx.learned['learning_state'] = outputs.learning_state
+        return None
+
+    def wants_refit(self) -> bool:
+        """Return whether a refit is asked and there is something to fit."""
+        return 'refit_parameters' in self.ctx.plan and 'learning_state' in self.ctx.learned
+
+    def run_refit(self) -> ToContext:
+        """Launch the refit of all configurations in fast mode."""
+        plan, learned = self.ctx.plan, self.ctx.learned
+        inputs = {
+            'code': self.inputs.codes['vasp'],
+            'potential': dict(self.inputs.potcars),
+            'restart': learned['state'],
+            'configurations': learned['configurations'],
+            'learning_state': learned['learning_state'],
+            'kpoints': plan['kpoints'],
+            'parameters': plan['refit_parameters'],
+            'settings': plan['refit_settings'],
+            'metadata': {'call_link_label': 'refit', 'options': self.inputs.options.get_dict()},
+        }
+        return ToContext(refit=self.submit(VaspMlffCalculation, **inputs))
+
+    def inspect_refit(self) -> ExitCode | None:
+        """Stop where the refit failed, with what was learned before."""
+        if self.ctx.refit.is_finished_ok:
+            return None
+        self.give_learned()
+        return self.exit_codes.ERROR_REFIT_FAILED.format(message=self.ctx.refit.exit_message)
+
+    def results(self) -> ExitCode | None:
+        """Give the dataset, the force field and the history."""
+        if not self.datasets():
+            return self.exit_codes.ERROR_NOTHING_LEARNED
+        self.give_learned()
+        return None
+
+    def datasets(self) -> dict[str, DatasetData]:
+        """Return what each job of the schedule labelled."""
+        return self.of_segments('datasets')
+
+    def of_segments(self, name: str) -> dict[str, orm.Data]:
+        """Return an output of each part of each segment that has one, by a label that sorts."""
+        return {
+            f'seg{index:03d}_{label}': node
+            for index, segment in enumerate(self.ctx.segments)
+            if name in segment.outputs
+            for label, node in segment.outputs[name].items()
+        }
+
+    def give_learned(self) -> None:
+        """Give whatever there is: what was labelled before a failure is not lost."""
+        for name in PARTS:
+            self.out(name, self.of_segments(name))
+        for name in ('state', 'learning_state'):
+            if name in self.ctx.learned:
+                self.out(name, self.ctx.learned[name])
+        if datasets := self.datasets():
+            self.out('dataset', merge_datasets(**datasets, metadata={'call_link_label': 'merge'}))
+        if results := self.of_segments('results'):
+            self.out('history', learning_history(**results, metadata={'call_link_label': 'history'}))
+        learned = [node for node in (*self.ctx.segments, self.ctx.refit) if node and 'force_field' in node.outputs]
+        if learned:
+            self.out('force_field', learned[-1].outputs.force_field)
+
+    def on_terminated(self) -> None:
+        """Empty the scratch folders where asked."""
+        super().on_terminated()
+        if self.inputs.clean_workdir:
+            for node in self.node.called_descendants:
+                if isinstance(node, orm.CalcJobNode) and 'remote_folder' in node.outputs:
+                    node.outputs.remote_folder._clean()
+
+    @classmethod
+    def get_builder_from_protocol(
+        cls,
+        codes: dict[str, orm.AbstractCode],
+        potcars: dict[str, PotcarData],
+        start: orm.StructureData | MdStateData,
+        *,
+        protocol: str | None = None,
+        overrides: dict[str, Any] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> ProcessBuilder:
+        """Return a builder.
+
+        :param codes: ``vasp``; ``distil``: a Python interpreter on its machine, to distil trajectories there.
+        :param potcars: by element.
+        :param start: a structure with its tracers, whose atoms are grouped by element, or a state to go on from.
+        :param overrides: of the protocol file: ``settings``, ``options``, ``clean_workdir``.
+        """
+        inputs = cls.get_protocol_inputs(protocol, overrides)
+        builder = cls.get_builder()
+        builder.codes = codes
+        builder.potcars = potcars
+        builder['state' if isinstance(start, MdStateData) else 'structure'] = start
+        builder.settings = orm.Dict(inputs['settings'])
+        builder.options = orm.Dict(merge(inputs['options'], options or {}))
+        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
+        return builder
