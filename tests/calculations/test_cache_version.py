@@ -30,6 +30,7 @@ PROGRAMS = {
     'mghdiff.ase.vibrations': 'programs/ase_vibrations.py',
     'mghdiff.lammps.md': 'programs/lammps/launcher.py',
     'mghdiff.vasp.md': 'programs/distil.py',
+    'mghdiff.vasp.mlff': 'programs/vasp/standin.py',
 }
 
 

@@ -28,7 +28,7 @@ from aiida_mghdiff.programs.vasp.integrators import (
 from aiida_mghdiff.programs.vasp.outputs import Outputs, report_seed
 from aiida_mghdiff.programs.vasp.potentials import OnTheFly, Potential
 from aiida_mghdiff.programs.vasp.step import Dynamics, Step
-from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K, KBAR_IN_EV_PER_ANGSTROM3, PS_IN_FS
+from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3, PS_IN_FS
 
 _PER_PS = 1 / (PS_IN_FS * units.fs)
 
@@ -74,15 +74,13 @@ class MolecularDynamics:
             self.potential.after_step()
 
     def _state(self, number: int) -> Dynamics:
-        integrator, lattice = self.integrator, self.integrator.lattice_kinetic_energy
-        n_lattice = len(integrator.basis) if isinstance(integrator, LangevinCell) else 0
+        integrator = self.integrator
         potential, kinetic = integrator.thermostat_energies
         return Dynamics(
             temperature=integrator.temperature,
             target_temperature=self._temperature(number),
             kinetic=self.motion.kinetic_energy,
-            lattice_kinetic=lattice,
-            lattice_temperature=2 * lattice / (max(n_lattice, 1) * BOLTZMANN_EV_PER_K),
+            lattice_kinetic=integrator.lattice_kinetic_energy,
             thermostat_potential=potential,
             thermostat_kinetic=kinetic,
             seed=self.random.state,

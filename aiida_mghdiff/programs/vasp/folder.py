@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,26 +49,21 @@ class Inputs:
         return atoms
 
 
-def read_incar_settings(labels: str) -> tuple[dict[str, str], Settings]:
-    """Return INCAR as it is, and what it asks for.
-
-    :raises ProgramError: INPUT_REFUSED.
-    """
-    raw = _read(read_incar, Path('INCAR'))
-    return raw, read_settings(raw, labels)
-
-
 def read_inputs(labels: str) -> Inputs:
     """Read and check the files of the folder.
 
+    :param labels: who labels: GPAW makes use of more than others.
     :raises ProgramError: INPUT_REFUSED with the file and the reason.
     """
-    raw, settings = read_incar_settings(labels)
+    raw = _read(read_incar, Path('INCAR'))
+    settings = read_settings(raw, labels)
     poscar = read_structure(Path('00/POSCAR' if settings.images else 'POSCAR'))
     titles = _read(_read_potcar, Path('POTCAR'), poscar.symbols)
-    mesh = _read(_read_kpoints, Path('KPOINTS')) if Path('KPOINTS').exists() else (1, 1, 1)
-    settings.electronic.update(k_points=mesh, gamma_centred=True)
-    inputs = Inputs(raw, settings, poscar, titles, mesh)
+    mesh, is_centred = (1, 1, 1), True
+    if labels == 'gpaw' or Path('KPOINTS').exists():
+        mesh, is_centred = _read(_read_kpoints, Path('KPOINTS'))
+    electronic = settings.electronic | {'k_points': mesh, 'gamma_centred': is_centred or None}
+    inputs = Inputs(raw, replace(settings, electronic=electronic), poscar, titles, mesh)
     _check(inputs)
     return inputs
 
@@ -105,8 +100,8 @@ def _read_potcar(path: Path, symbols: list[str]) -> list[str]:
     return titles if len(titles) == len(symbols) else symbols
 
 
-def _read_kpoints(path: Path) -> tuple[int, int, int]:
-    """Return the divisions of a regular mesh."""
+def _read_kpoints(path: Path) -> tuple[tuple[int, int, int], bool]:
+    """Return the divisions of a regular mesh, and whether it is centred at Γ (or Monkhorst and Pack's)."""
     lines = [line.split('!')[0].split() for line in path.read_text().splitlines()]
     try:
         automatic, mode, divisions = int(lines[1][0]) == 0, lines[2][0][0].upper(), tuple(map(int, lines[3][:3]))
@@ -114,9 +109,7 @@ def _read_kpoints(path: Path) -> tuple[int, int, int]:
         raise ValueError('a mesh should stand here: a comment, 0, Gamma and three numbers of divisions') from None
     if not automatic or mode not in 'GM' or len(divisions) != 3 or min(divisions) < 1:
         raise ValueError('the stand-in knows meshes alone: 0, Gamma or Monkhorst, and three numbers of divisions')
-    if mode == 'M' and any(division % 2 == 0 for division in divisions):
-        raise ValueError('an even Monkhorst-Pack mesh has no Gamma point, which all meshes here have: write Gamma')
-    return divisions
+    return divisions, mode == 'G'
 
 
 def _check(inputs: Inputs) -> None:

@@ -14,6 +14,7 @@ from aiida_mghdiff.formats.poscar import LatticeVelocities, Poscar, write_poscar
 from aiida_mghdiff.formats.xdatcar import xdatcar_frame, xdatcar_header
 from aiida_mghdiff.programs.vasp import outcar, vasprun_xml
 from aiida_mghdiff.programs.vasp.folder import Inputs
+from aiida_mghdiff.programs.vasp.incar_tags import Settings
 from aiida_mghdiff.programs.vasp.step import Dynamics, Step, scaled_positions
 
 VERSION = '6.4.2-standin'
@@ -123,10 +124,6 @@ class Outputs:
         self.write('vasprun.xml', vasprun_xml.end(self._last, _velocities(self._last)))
         self.write('OUTCAR', outcar.end(self.started, converged))
 
-    def refuse(self, sentence: str) -> None:
-        """Write why the run ends."""
-        self.write('OUTCAR', outcar.refusal(sentence))
-
 
 def replace(path: Path, text: str) -> None:
     """Write a file beside the old one and put it in its place, so that a kill leaves one of the two whole."""
@@ -139,7 +136,7 @@ def _velocities(atoms: Atoms) -> np.ndarray | None:
     return atoms.get_velocities() * units.fs if atoms.has('momenta') else None
 
 
-def _report_head(settings: object) -> str:
+def _report_head(settings: Settings) -> str:
     names = ('mdalgo', 'isif', 'potim', 'tebeg', 'teend', 'andersen_probability', 'friction', 'lattice_friction')
     names = (*names, 'piston_mass', 'pressure', 'smass')
     rows = [f'{name.upper():>24} = {getattr(settings, name)}' for name in names]

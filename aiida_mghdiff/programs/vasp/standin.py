@@ -16,6 +16,7 @@ from aiida_mghdiff.programs.job import ProgramError, missing_engine
 from aiida_mghdiff.programs.vasp import neb, outcar, relax, sift, stopping
 from aiida_mghdiff.programs.vasp.dynamics import MolecularDynamics
 from aiida_mghdiff.programs.vasp.folder import Inputs, read_inputs
+from aiida_mghdiff.programs.vasp.force_field import ForceField
 from aiida_mghdiff.programs.vasp.labels import CHOICES, Labeller, labeller_name, make_labeller
 from aiida_mghdiff.programs.vasp.outputs import VERSION, Outputs
 from aiida_mghdiff.programs.vasp.potentials import (
@@ -28,6 +29,8 @@ from aiida_mghdiff.programs.vasp.potentials import (
 
 LABELS_VARIABLE = 'MGHDIFF_STANDIN_LABELS'
 DEFAULT_LABELS = 'chgnet-r2scan'
+#: Variables in which launchers of MPI tell their number of ranks.
+RANKS = ('PMI_SIZE', 'OMPI_COMM_WORLD_SIZE')
 
 #: Exit status of each known failure: those of the other programs, and those that only this one has.
 STATUS = job.STATUS | {'LABEL_FAILED': 90, 'MCONF_REACHED': 91, 'MB_REACHED': 92}
@@ -110,6 +113,8 @@ def _fail(error: ProgramError, labels: str) -> int:
 
 def _run(labels: str) -> None:
     Path('OUTCAR').unlink(missing_ok=True)
+    if any(int(os.environ.get(name, '1')) > 1 for name in RANKS):
+        raise ProgramError('INPUT_REFUSED', 'more than one MPI rank: run on one, with threads by OMP_NUM_THREADS.')
     inputs = read_inputs(labels)
     learning = inputs.settings.learning
     if inputs.settings.images:
@@ -135,12 +140,15 @@ def _run_one(inputs: Inputs, labels: str) -> None:
         relax.run(inputs, outputs, potential)
 
 
-def _force_field(inputs: Inputs) -> tuple | None:
+def _force_field(inputs: Inputs) -> tuple[ForceField, str] | None:
+    """Return the force field of ML_MODE = run, and who made its labels; None in other modes."""
     learning = inputs.settings.learning
     return read_force_field(inputs.numbers) if learning is not None and learning.mode == 'run' else None
 
 
-def _potential(inputs: Inputs, outputs: Outputs, labeller: Labeller | None, force_field: tuple | None) -> Potential:
+def _potential(
+    inputs: Inputs, outputs: Outputs, labeller: Labeller | None, force_field: tuple[ForceField, str] | None
+) -> Potential:
     if force_field is not None:
         return Learned(force_field[0], outputs, inputs, force_field[1])
     if inputs.settings.learning is not None:

@@ -19,7 +19,6 @@ class Dynamics:
     target_temperature: float
     kinetic: float
     lattice_kinetic: float
-    lattice_temperature: float
     thermostat_potential: float
     thermostat_kinetic: float
     seed: tuple[int, int, int]

@@ -9,6 +9,7 @@ from standin_runs import LANGEVIN, MD, NPT, RUN, TRAIN, hydride, standin_here, w
 from aiida_mghdiff.formats.iconst import iconst_text
 from aiida_mghdiff.formats.outcar import OutcarReader
 from aiida_mghdiff.programs.job import STATUS
+from aiida_mghdiff.programs.vasp.standin import RANKS
 
 SHORT = LANGEVIN | {'NSW': 2}
 
@@ -148,6 +149,19 @@ def test_band_of_different_structures(tmp_path, capsys):
 
     assert 'another cell' in said(lambda folder: replaced(folder, '02/POSCAR', '10.3', '10.4'))
     assert 'other atoms' in said(lambda folder: replaced(folder, '01/POSCAR', '   Mg    H', '   Mg   Li'))
+
+
+@pytest.mark.parametrize('variable', RANKS)
+def test_more_than_one_rank(tmp_path, capsys, monkeypatch, variable):
+    monkeypatch.setenv(variable, '4')
+    assert refuse(tmp_path, capsys, SHORT).startswith('more than one MPI rank')
+
+
+def test_gpaw_needs_a_mesh(tmp_path, capsys):
+    folder = write_folder(tmp_path, SHORT, hydride())
+    (folder / 'KPOINTS').unlink()
+    assert standin_here(folder, 'gpaw') == STATUS['INPUT_REFUSED']
+    assert capsys.readouterr().out.splitlines()[-1] == 'ERROR: [INPUT_REFUSED] KPOINTS is missing.'
 
 
 def test_mdalgo_0_is_nose_hoover(tmp_path):
