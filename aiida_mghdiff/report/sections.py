@@ -448,6 +448,9 @@ def data_table(study: Study) -> Table:
     if (dataset := study.inputs.get('dataset')) is not None:
         cells += [('raw file', file.filename, file.uuid) for file in queries.lineage(dataset).raw_files]
         cells.append(('dataset', describe_dataset(dataset), dataset.uuid))
+    for call in filter(is_done, study.of_kind('otf')):
+        learned = call.node.outputs.dataset
+        cells.append(('learned on the fly', describe_dataset(learned), learned.uuid))
     for call in study.of_kind('split_dataset'):
         parts = call.node.base.links.get_outgoing().all()
         cells += [(f'{part.link_label} part', describe_dataset(part.node), part.node.uuid) for part in parts]

@@ -17,6 +17,8 @@ from aiida.common.links import LinkType
 from aiida_mghdiff.queries import DatasetData, PotentialData
 from aiida_mghdiff.report.style import COLOURS, ORIGINS
 
+#: Label of the force field of a study that begins from nothing.
+LEARNED = 'vasp_mlff'
 CALLS = (LinkType.CALL_CALC, LinkType.CALL_WORK)
 
 
@@ -136,12 +138,13 @@ class Study:
 
     @cached_property
     def potentials(self) -> dict[str, PotentialData]:
-        """Return the potentials by label: given and trained ones, by architecture and origin."""
+        """Return the potentials by label: given, trained and learned ones, by architecture and origin."""
         given = {
             name.removeprefix('potentials__'): node for name, node in self.inputs.items() if 'potentials__' in name
         }
         trained = {call.path[-1].removeprefix('train_'): output(call, 'potential') for call in self.of_kind('train')}
-        known = {label: node for label, node in (given | trained).items() if node is not None}
+        learned = {LEARNED: next((output(call, 'force_field') for call in self.of_kind('otf')), None)}
+        known = {label: node for label, node in (given | trained | learned).items() if node is not None}
         return dict(sorted(known.items(), key=lambda item: rank(*item)))
 
     def label_of(self, potential: PotentialData) -> str:

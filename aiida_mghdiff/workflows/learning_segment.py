@@ -15,7 +15,7 @@ from aiida.engine import (
 )
 from aiida_vasp.data.potcar import PotcarData
 
-from aiida_mghdiff.calculations.functions.learning import change_tags, piece_of_segment
+from aiida_mghdiff.calculations.functions.learning import carry_threshold, change_tags, piece_of_segment
 from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
@@ -228,10 +228,12 @@ class LearningSegmentWorkChain(BaseRestartWorkChain):
         steps = min(self.end - first_step, self.ctx.most_steps)
         if steps <= 0:
             return
-        label = {'call_link_label': f'iteration_{self.ctx.iteration + 1:02d}_piece'}
-        piece = piece_of_segment(
-            self.ctx.parameters, self.inputs.settings, orm.Int(first_step), orm.Int(steps), metadata=label
-        )
+        prefix = f'iteration_{self.ctx.iteration + 1:02d}'
+        parameters = self.ctx.parameters
+        if results := [node.outputs.results for node in self.ctx.parts if 'results' in node.outputs]:
+            parameters = carry_threshold(parameters, results[-1], metadata={'call_link_label': f'{prefix}_threshold'})
+        label = {'call_link_label': f'{prefix}_piece'}
+        piece = piece_of_segment(parameters, self.inputs.settings, orm.Int(first_step), orm.Int(steps), metadata=label)
         self.ctx.inputs |= {'parameters': piece['parameters'], 'settings': piece['settings']}
 
     def change(self, tags: dict[str, Any]) -> None:

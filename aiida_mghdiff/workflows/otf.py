@@ -9,6 +9,7 @@ from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkC
 from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.functions.learning import (
+    carry_threshold,
     learning_history,
     merge_datasets,
     plan_learning,
@@ -100,6 +101,11 @@ class OnTheFlyWorkChain(ProtocolMixin, WorkChain):
         inputs = {name: self.inputs[name] for name in ('codes', 'potcars', 'options')} | dict(self.ctx.learned)
         inputs |= {name: plan[f'{label}_{name}'] for name in ('parameters', 'settings')}
         inputs |= {name: plan[name] for name in ('kpoints', 'iconst')}
+        if self.ctx.segments:
+            last = max(self.ctx.segments[-1].outputs.results.items())[1]
+            inputs['parameters'] = carry_threshold(
+                inputs['parameters'], last, metadata={'call_link_label': f'{label}_threshold'}
+            )
         node = self.submit(LearningSegmentWorkChain, **inputs, metadata={'call_link_label': label})
         return ToContext(segments=append_(node))
 

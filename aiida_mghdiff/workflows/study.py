@@ -160,7 +160,8 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         """Launch on-the-fly learning."""
         inputs = dict(self.inputs.otf) | {name: self.inputs[name] for name in ('potcars', 'options', 'clean_workdir')}
         inputs['codes'] = {name: code for name, code in self.inputs.codes.items() if name in ('vasp', 'distil')}
-        return ToContext(otf=self.submit(OnTheFlyWorkChain, **inputs, metadata={'call_link_label': 'otf'}))
+        inputs['metadata'] = {'call_link_label': 'otf'}
+        return ToContext(otf=self.submit(OnTheFlyWorkChain, **inputs))
 
     def inspect_learning(self) -> ExitCode | None:
         """Go on with what was learned."""

@@ -12,7 +12,12 @@ from aiida import orm
 from aiida.engine import run_get_node
 from vasp_md_runs import START, state_of
 
-from aiida_mghdiff.calculations.functions.learning import merge_datasets, piece_of_segment, plan_learning
+from aiida_mghdiff.calculations.functions.learning import (
+    carry_threshold,
+    merge_datasets,
+    piece_of_segment,
+    plan_learning,
+)
 from aiida_mghdiff.calculations.vasp.base import incar_text, kpoints_text, poscar_text
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.dataset import DatasetData
@@ -131,6 +136,14 @@ def test_piece_follows_the_ramp(aiida_profile):
     assert piece['settings']['first_step'] == 1025
 
 
+@pytest.mark.parametrize(('tags', 'expected'), [({}, 0.03), ({'ml_icriteria': 1}, 0.03), ({'ml_icriteria': 0}, 0.005)])
+def test_threshold_is_carried_on_unless_it_is_constant(aiida_profile, tags, expected):
+    results = orm.Dict({'threshold_ev_per_angstrom': 0.03})
+    assert carry_threshold(orm.Dict(tags | {'ml_ctifor': 0.005}), results)['ml_ctifor'] == expected
+    unknown = orm.Dict({'threshold_ev_per_angstrom': None})
+    assert carry_threshold(orm.Dict({'ml_ctifor': 0.005}), unknown)['ml_ctifor'] == 0.005
+
+
 # ---- what a segment cures ------------------------------------------------------------------------------------------
 
 
@@ -153,7 +166,8 @@ def inspect(segment, node):
 
 
 def results(last_step, change=0.01):
-    return orm.Dict({'first_step': 0, 'last_step': last_step, 'lattice_change': change})
+    values = {'first_step': 0, 'last_step': last_step, 'lattice_change': change, 'threshold_ev_per_angstrom': 0.04}
+    return orm.Dict(values)
 
 
 def part(stage='heating', count=1, labels='vasp'):
@@ -184,6 +198,7 @@ def test_goes_on_after_the_wall_time(segment, generate_job_node):
     assert inputs['learning_state'].uuid == learning.uuid
     assert [node.uuid for node in inputs['configurations'].values()] == [dataset.uuid]
     assert inputs['parameters'].creator.process_label == 'piece_of_segment'
+    assert inputs['parameters']['ml_ctifor'] == 0.04
 
 
 def test_stops_without_progress(segment, generate_job_node):
@@ -258,23 +273,23 @@ def test_labels_do_not_mix(aiida_profile):
 
 @pytest.mark.slow
 def test_schedule_with_the_stand_in(builder):
-    """Three segments and a refit: each goes on where the last one ended, and every label has its origin."""
+    """Four segments and a refit: each goes on where the last one ended, and every label has its origin."""
     outputs, node = run_get_node(builder)
     assert node.is_finished_ok, node.exit_message
     history, dataset = outputs['history'].get_dict(), outputs['dataset']
-    assert [job['stage'] for job in history['jobs']] == ['heating', 'heating', 'hold500']
-    assert [job['first_step'] for job in history['jobs']] == [0, 30, 60]
-    assert history['n_steps'] == 90
+    assert [job['stage'] for job in history['jobs']] == ['heating', 'heating', 'hold500', 'hold600']
+    assert [job['first_step'] for job in history['jobs']] == [0, 30, 60, 90]
+    assert history['n_steps'] == 120
     assert dataset.base.attributes.get('labels') == 'standin:chgnet-r2scan'
     assert dataset.base.attributes.get('n_configurations') == history['n_dft_steps'] > 2
     assert dataset.base.attributes.get('group_names')[0] == 'heating'
     assert (np.diff(dataset.get_array('steps')) > 0).all()
     assert outputs['force_field'].base.attributes.get('fast') is True
-    assert outputs['state'].step == 90
+    assert outputs['state'].step == 120
     tracers = [outputs['tracers'][key] for key in sorted(outputs['tracers'])]
     for before, after in pairwise(tracers):
         jump = after.get_array('tracer_positions')[0] - before.get_array('tracer_positions')[-1]
         assert np.abs(jump).max() < 0.3
     states = [call.outputs.state for call in node.called if call.process_label == 'LearningSegmentWorkChain']
-    assert [state.step for state in states] == [30, 60, 90]
+    assert [state.step for state in states] == [30, 60, 90, 120]
     assert {link.link_label for link in node.base.links.get_outgoing().all()} >= {'seg000', 'seg001', 'seg002', 'refit'}

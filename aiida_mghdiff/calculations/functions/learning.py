@@ -206,6 +206,19 @@ def piece_of_segment(
 
 
 @calcfunction
+def carry_threshold(parameters: orm.Dict, results: orm.Dict) -> orm.Dict:
+    """Return INCAR tags whose threshold is the one that the job before had adapted to its errors (ML_ICRITERIA = 1).
+
+    VASP begins each job at ML_CTIFOR: a small one would ask for needless labels at the start of every segment. With
+    ML_ICRITERIA = 0 the threshold is constant, and stays as asked.
+    """
+    tags, threshold = parameters.get_dict(), results['threshold_ev_per_angstrom']
+    if tags.get('ml_icriteria', 1) != 0 and threshold is not None and threshold > 0:
+        tags['ml_ctifor'] = threshold
+    return orm.Dict(tags)
+
+
+@calcfunction
 def change_tags(parameters: orm.Dict, changes: orm.Dict) -> orm.Dict:
     """Return INCAR tags with some of them changed."""
     return orm.Dict(parameters.get_dict() | changes.get_dict())
