@@ -26,6 +26,9 @@ from aiida_mghdiff.formats.poscar import Poscar, require_grouped, write_poscar
 ENGINE = 'vasp'
 STDOUT = 'vasp_output'
 STOPPER = 'mghdiff_stopper'
+#: What is kept of VASP's standard output, which has a line or more a step.
+LAST_LINES = 'vasp_last_lines'
+_KEPT_LINES = 500
 
 #: Files that a run leaves and a parser reads once; of these nothing but the distilled nodes is kept.
 RUN_FILES = (STDOUT, 'CONTCAR', 'OSZICAR')
@@ -180,11 +183,12 @@ def finish_calcinfo(
     """
     inputs = calculation.inputs
     wall = inputs.metadata.options.get('max_wallclock_seconds')
-    calcinfo.prepend_text, calcinfo.append_text = stopping_text(wall, reserve)
+    calcinfo.prepend_text, stop = stopping_text(wall, reserve)
+    calcinfo.append_text = f'tail -n {_KEPT_LINES} {STDOUT} > {LAST_LINES}\n{stop}'
     calcinfo.codes_info = [_vasp_info(inputs.code)]
     calcinfo.codes_run_mode = CodeRunMode.SERIAL
     calcinfo.provenance_exclude_list = ['POTCAR']
-    calcinfo.retrieve_list = []
+    calcinfo.retrieve_list = [LAST_LINES]
     distils = plan is not None and 'distil_code' in inputs
     calcinfo.retrieve_temporary_list = [*RUN_FILES, *_bulky_files(plan, distils)]
     if not distils:

@@ -169,7 +169,7 @@ class VaspMdCalculation(CalcJob):
         options = spec.inputs['metadata']['options']
         options['parser_name'].default = 'mghdiff.vasp.md'
         options['input_filename'].default = 'INCAR'
-        options['output_filename'].default = base.STDOUT
+        options['output_filename'].default = base.LAST_LINES
         options['resources'].default = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
         options['withmpi'].default = True
         spec.input('code', valid_type=orm.AbstractCode, help='`vasp_std`, or `mghdiff-vasp-standin`.')

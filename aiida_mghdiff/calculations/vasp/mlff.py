@@ -296,7 +296,7 @@ class VaspMlffCalculation(VaspCalculation):
             del spec.exit_codes[name]
         options = spec.inputs['metadata']['options']
         options['parser_name'].default = 'mghdiff.vasp.mlff'
-        options['output_filename'].default = base.STDOUT
+        options['output_filename'].default = base.LAST_LINES
         options['resources'].default = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
         options['withmpi'].default = True
         cls._define_inputs(spec)

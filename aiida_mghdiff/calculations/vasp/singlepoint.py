@@ -49,7 +49,7 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
 
 
 class VaspSinglePointCalculation(VaspCalculation):
-    """VASP on one structure: energy, forces, stress. OUTCAR is parsed and not kept."""
+    """VASP on one structure: energy, forces, stress. OUTCAR is parsed and not kept, standard output is."""
 
     CACHE_VERSION = 1
 
@@ -57,15 +57,17 @@ class VaspSinglePointCalculation(VaspCalculation):
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define inputs, outputs and exit codes."""
         super().define(spec)
-        spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.vasp.singlepoint'
+        options = spec.inputs['metadata']['options']
+        options['parser_name'].default = 'mghdiff.vasp.singlepoint'
+        options['output_filename'].default = STDOUT
         spec.inputs['parameters'].validator = validate_parameters
         spec.inputs.validator = validate_inputs
         define_singlepoint(spec)
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
-        """Write VASP's files; keep what it writes until it is parsed."""
+        """Write VASP's files; keep OUTCAR until it is parsed."""
         calcinfo = super().prepare_for_submission(folder)
-        calcinfo.retrieve_list = []
+        calcinfo.retrieve_list = [STDOUT]
         calcinfo.retrieve_temporary_list = [STDOUT, 'OUTCAR']
         return calcinfo
 

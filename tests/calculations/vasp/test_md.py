@@ -62,7 +62,7 @@ def test_files_of_a_run_from_a_structure(inputs, folder):
     assert 'Mg_standin' in text_of(folder, 'POTCAR')
     assert calcinfo.local_copy_list == [(inputs['potential'].uuid, 'potential.model', 'ML_FF')]
     assert calcinfo.provenance_exclude_list == ['POTCAR']
-    assert calcinfo.retrieve_list == []
+    assert calcinfo.retrieve_list == ['vasp_last_lines']
     assert sorted(calcinfo.retrieve_temporary_list) == ['CONTCAR', 'OSZICAR', 'OUTCAR', 'XDATCAR', 'vasp_output']
 
 
@@ -121,7 +121,10 @@ def test_vasp_is_stopped_before_its_wall_time(inputs, folder):
     inputs['metadata']['options']['max_wallclock_seconds'] = 1000
     calcinfo = prepare(inputs, folder)
     assert "sleep 950 & wait $!; echo 'LSTOP = .TRUE.' > STOPCAR" in calcinfo.prepend_text
-    assert calcinfo.append_text == 'kill $mghdiff_stopper 2> /dev/null'
+    assert calcinfo.append_text.splitlines() == [
+        'tail -n 500 vasp_output > vasp_last_lines',
+        'kill $mghdiff_stopper 2> /dev/null',
+    ]
 
 
 def test_distilling_code_keeps_the_trajectory_where_it_is(inputs, folder, aiida_code_installed):
@@ -236,4 +239,5 @@ def test_nothing_licensed_is_stored(inputs):
     assert sorted(node.outputs.retrieved.base.repository.list_object_names()) == [
         '_scheduler-stderr.txt',
         '_scheduler-stdout.txt',
+        'vasp_last_lines',
     ]

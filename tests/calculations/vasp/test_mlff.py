@@ -69,7 +69,7 @@ def test_files_of_learning_from_nothing(inputs, folder, file_regression):
     assert read_poscar(text_of(folder, 'POSCAR')).velocities is None
     assert 'Mg_standin' in text_of(folder, 'POTCAR')
     assert set(calcinfo.provenance_exclude_list) == {'POTCAR', 'ML_AB'}
-    assert calcinfo.retrieve_list == []
+    assert calcinfo.retrieve_list == ['vasp_last_lines']
     kept = ['CONTCAR', 'ML_ABN', 'ML_FFN', 'ML_LOGFILE', 'OSZICAR', 'OUTCAR', 'XDATCAR', 'vasp_output']
     assert sorted(calcinfo.retrieve_temporary_list) == kept
 

@@ -69,7 +69,7 @@ def test_structure_and_potcars(prepare, inputs):
     assert np.allclose(poscar.positions, inputs['structure'].get_ase().positions, rtol=0, atol=1e-12)
     assert files['POTCAR'] == placeholder_text('Mg') + placeholder_text('H')
     assert 'POTCAR' in calcinfo.provenance_exclude_list
-    assert calcinfo.retrieve_list == []
+    assert calcinfo.retrieve_list == ['vasp_output']
     assert calcinfo.retrieve_temporary_list == ['vasp_output', 'OUTCAR']
 
 
