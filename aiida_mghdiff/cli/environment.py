@@ -141,8 +141,8 @@ def setup_codes(
     :param threads: OMP_NUM_THREADS of a job; by default the cores of this machine over the slots.
     :param python: interpreter of the environment with the engines; by default this one.
     :param lmp: a LAMMPS executable with MACE; by default the `mghdiff-lmp` beside the interpreter.
-    :param vasp: a VASP executable; by default the `mghdiff-vasp-standin` beside the interpreter.
-    :returns: codes by role: `python`, `lammps`, `vasp`.
+    :param vasp: a VASP executable; by default the `mghdiff-vasp-standin` beside the interpreter, if there is one.
+    :returns: codes by role: `python`, `lammps`, and `vasp` where there is one.
     :raises SetupError: if a computer or a code of that label exists and is another one, or an executable is missing.
     """
     computer = local_computer(label, workdir)
@@ -155,7 +155,8 @@ def setup_codes(
         computer.set_prepend_text(f'export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-{threads}}}')
     python = python or str(Path(sys.prefix) / 'bin' / 'python')
     lmp = lmp or str(Path(python).parent / 'mghdiff-lmp')
-    vasp = vasp or str(Path(python).parent / STANDIN)
+    standin = Path(python).parent / STANDIN
+    vasp = vasp or (str(standin) if standin.exists() else None)
     return add_codes(computer, python, lmp, vasp, suffix, prepend_text)
 
 
@@ -209,7 +210,7 @@ def _make_computer(label: str, workdir: Path) -> Computer:
 
 
 def add_codes(
-    computer: Computer, python: str, lmp: str | None, vasp: str | None, suffix: str = '', prepend_text: str = ''
+    computer: Computer, python: str, lmp: str | None, vasp: str | None = None, suffix: str = '', prepend_text: str = ''
 ) -> dict[str, InstalledCode]:
     """Load or make the codes of a computer: the Python interpreter, and what of LAMMPS and VASP there is.
 

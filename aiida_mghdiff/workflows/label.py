@@ -22,6 +22,7 @@ from aiida_mghdiff.calculations.singlepoint import SYSTEMATIC
 from aiida_mghdiff.calculations.vasp import singlepoint as vasp
 from aiida_mghdiff.calculations.vasp.base import potcars_message
 from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.workflows.cleaning import CleaningMixin
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
 from aiida_mghdiff.workflows.tasks import TaskWorkChain, describe
 
@@ -100,7 +101,7 @@ def validate_retries(node: orm.Int, _: Any = None) -> str | None:
     return None if node.value >= 0 else f'retries = {node.value}: it must be at least 0.'
 
 
-class LabelWorkChain(ProtocolMixin, TaskWorkChain):
+class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
     """Labels frames with single points, at most ``max_in_flight`` at a time; the next starts as soon as one ends.
 
     A frame that fails is tried again, ``retries`` times; what still has no label is named in the summary and in the
@@ -284,14 +285,6 @@ class LabelWorkChain(ProtocolMixin, TaskWorkChain):
         """Return why a frame has no label: how its last attempt ended."""
         keys = [key for key in self.ctx.children if key.partition(RETRY)[0] == frame_key(index)]
         return describe(self.child(keys[-1])) if keys else 'not tried'
-
-    def on_terminated(self) -> None:
-        """Empty the scratch folders where asked."""
-        super().on_terminated()
-        if self.inputs.clean_workdir:
-            for node in self.node.called:
-                if isinstance(node, orm.CalcJobNode) and 'remote_folder' in node.outputs:
-                    node.outputs.remote_folder._clean()
 
     @classmethod
     def get_parameters(

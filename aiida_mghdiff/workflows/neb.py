@@ -16,6 +16,7 @@ from aiida_mghdiff.calculations.vasp.base import potcars_message, symbols_messag
 from aiida_mghdiff.calculations.vasp.neb import VaspNebCalculation
 from aiida_mghdiff.calculations.vasp.relax import VaspRelaxCalculation
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.workflows.cleaning import CleaningMixin
 from aiida_mghdiff.workflows.engines import neb_engine
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge, protocol_inputs
 
@@ -60,7 +61,7 @@ def _vasp_message(symbols: list[str], inputs: dict[str, Any]) -> str | None:
     return symbols_message(symbols) or potcars_message(symbols, inputs.get('potcars', {}), 'potcars')
 
 
-class BarrierWorkChain(ProtocolMixin, WorkChain):
+class BarrierWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
     """Places the tracer on the two sites of a path, relaxes both, and finds the saddle point between them by ciNEB.
 
     A mace or chgnet potential runs in ASE, a vasp-mlff one in VASP; without a potential VASP runs DFT.
@@ -238,14 +239,6 @@ class BarrierWorkChain(ProtocolMixin, WorkChain):
         self.out('saddle', self.ctx.neb.outputs.saddle)
         if self.wants_vibrations():
             self.out('vibrations', {name: self.ctx[f'vibrations_{name}'].outputs.results for name in STATIONARY})
-
-    def on_terminated(self) -> None:
-        """Empty the scratch folders where asked."""
-        super().on_terminated()
-        if self.inputs.clean_workdir:
-            for node in self.node.called:
-                if isinstance(node, orm.CalcJobNode) and 'remote_folder' in node.outputs:
-                    node.outputs.remote_folder._clean()
 
     @classmethod
     def get_builder_from_protocol(

@@ -18,6 +18,7 @@ from aiida_mghdiff.calculations.functions.learning import (
 from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
+from aiida_mghdiff.workflows.cleaning import CleaningMixin
 from aiida_mghdiff.workflows.learning_segment import (
     PARTS,
     LearningSegmentWorkChain,
@@ -45,7 +46,7 @@ def start_of(inputs: Any) -> orm.StructureData | MdStateData:
     return inputs['structure'] if 'structure' in inputs else inputs['state']
 
 
-class OnTheFlyWorkChain(ProtocolMixin, WorkChain):
+class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
     """Heats and holds a cell while VASP learns its force field, segment after segment, and refits at the end.
 
     Each segment begins where the last one ended: positions, velocities, thermostat, and the very force field. The
@@ -184,14 +185,6 @@ class OnTheFlyWorkChain(ProtocolMixin, WorkChain):
         learned = [node for node in (*self.ctx.segments, self.ctx.refit) if node and 'force_field' in node.outputs]
         if learned:
             self.out('force_field', learned[-1].outputs.force_field)
-
-    def on_terminated(self) -> None:
-        """Empty the scratch folders where asked."""
-        super().on_terminated()
-        if self.inputs.clean_workdir:
-            for node in self.node.called_descendants:
-                if isinstance(node, orm.CalcJobNode) and 'remote_folder' in node.outputs:
-                    node.outputs.remote_folder._clean()
 
     @classmethod
     def get_builder_from_protocol(

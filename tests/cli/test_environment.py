@@ -38,6 +38,7 @@ class TestSetupCodes:
         assert [code.full_label for code in codes.values()] == [
             'python@mghdiff-localhost',
             'mghdiff-lmp@mghdiff-localhost',
+            'mghdiff-vasp-standin@mghdiff-localhost',
         ]
         assert os.path.samefile(codes['python'].filepath_executable, sys.executable)
         assert str(codes['lammps'].filepath_executable) == lmp
@@ -58,7 +59,7 @@ class TestSetupCodes:
         environment.setup_codes(lmp=lmp, slots=1, threads=5)
         assert slots_file(computer).read_text() == '1\n'
         assert orm.load_computer(computer.label).get_prepend_text().endswith(':-5}')
-        assert orm.QueryBuilder().append(orm.InstalledCode).count() == 2
+        assert orm.QueryBuilder().append(orm.InstalledCode).count() == 3
 
     def test_default_load(self, lmp, tmp_path, monkeypatch):
         """Two jobs at a time share the cores."""

@@ -56,7 +56,7 @@ def test_settings_of_dft_and_of_a_force_field(build, tmp_path):
 
 def test_refusals_of_dft(build, codes):
     with pytest.raises(ValueError, match=r'give a potential, or for DFT potcars and codes\.vasp'):
-        build(codes=codes)
+        build(codes={'python': codes['python']})
     with pytest.raises(ValueError, match='potcars has no POTCAR for H'):
         build(elements=('Mg',))
     with pytest.raises(ValueError, match='vibrations run in ASE'):
@@ -67,7 +67,7 @@ def test_refusals_of_dft(build, codes):
 
 def test_refusals_of_potentials(build, codes, tiny_potential, tmp_path):
     with pytest.raises(ValueError, match=r'codes\.vasp is missing: barriers of vasp-mlff'):
-        build(make_force_field(tmp_path), codes=codes)
+        build(make_force_field(tmp_path), codes={'python': codes['python']})
     with pytest.raises(ValueError, match=r'codes\.python is missing: barriers of mace'):
         build(tiny_potential)
     with pytest.raises(ValueError, match='knows H, Ti, not Mg'):
