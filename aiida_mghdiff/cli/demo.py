@@ -27,7 +27,7 @@ SLOTS = 2
 )
 @click.option(
     '--dataset',
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=click.Path(path_type=Path, dir_okay=False),
     default='examples/data/mgh_pbe.extxyz',
     show_default=True,
     help='Labelled configurations (extxyz).',
@@ -49,6 +49,8 @@ def demo(directory: Path, protocol: str, foundation: Path | None, dataset: Path,
     from aiida_mghdiff.cli import environment
     from aiida_mghdiff.cli.potentials import PotentialError
 
+    if origin == 'dataset' and not dataset.is_file():
+        raise click.ClickException(f'there is no file {dataset}: name one with --dataset, or begin --from otf.')
     directory.mkdir(parents=True, exist_ok=True)
     environment.make_profile(directory)
     codes = environment.setup_codes(slots=SLOTS, threads=1)

@@ -15,7 +15,7 @@ from aiida.engine import (
 )
 from aiida_vasp.data.potcar import PotcarData
 
-from aiida_mghdiff.calculations.functions.learning import carry_threshold, change_tags, piece_of_segment
+from aiida_mghdiff.calculations.functions.learning import carry_on, change_tags, piece_of_segment
 from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
@@ -59,6 +59,9 @@ def define_learning(spec: ProcessSpec) -> None:
         spec.output_namespace(name, valid_type=node_class, dynamic=True, help=f'``{name}`` of each part of the run.')
     spec.output('state', valid_type=MdStateData, required=False, help='The end of the run: all that continues it.')
     spec.output('learning_state', valid_type=orm.ArrayData, required=False, help='How all make up ML_ABN.')
+    spec.output_namespace(
+        'configurations', valid_type=DatasetData, dynamic=True, help='What ``learning_state`` orders, part after part.'
+    )
     spec.output('force_field', valid_type=PotentialData, required=False, help='What was learned.')
     spec.inputs.validator = validate_learning
 
@@ -67,6 +70,9 @@ def validate_learning(inputs: dict[str, Any], _: Any = None) -> str | None:
     """Return what is wrong with the inputs: the start, or the code."""
     if ('structure' in inputs) == ('state' in inputs):
         return 'give either a structure (velocities are drawn) or a state (velocities are carried over).'
+    names = sorted(inputs.get('configurations', {}))
+    if names != [f'part{index:03d}' for index in range(len(names))]:
+        return f'configurations must be named part000, part001, ... in their order, not {", ".join(names)}.'
     if 'vasp' not in inputs.get('codes', {}):
         return 'codes.vasp is missing: VASP, or the stand-in that `aiida-mghdiff setup` makes.'
     return None
@@ -86,14 +92,14 @@ class LearningSegmentWorkChain(BaseRestartWorkChain):
         spec.input('settings', valid_type=orm.Dict, help='Stage, first step, what is recorded.')
         spec.input('kpoints', valid_type=orm.KpointsData, help='Mesh of the labels.')
         spec.input('iconst', valid_type=orm.SinglefileData, required=False, help='What of the cell stays.')
-        spec.inputs['max_iterations'].default = lambda: orm.Int(20)
+        spec.inputs['max_iterations'].default = lambda: orm.Int(50)
         spec.outline(
             cls.setup,
             while_(cls.should_run_process)(cls.run_process, cls.inspect_process),
             cls.results,
         )
-        spec.output_namespace(
-            'configurations', valid_type=DatasetData, dynamic=True, help='All known ones, part after part.'
+        spec.output(
+            'last_parameters', valid_type=orm.Dict, help='INCAR tags of the last job: what was changed to go on.'
         )
         spec.output_namespace('datasets', valid_type=DatasetData, dynamic=True, help='New configurations by part.')
         spec.exit_code(
@@ -107,7 +113,7 @@ class LearningSegmentWorkChain(BaseRestartWorkChain):
             'one job describe: look at the start, or heat more slowly.',
         )
         spec.exit_code(423, 'ERROR_ELECTRONS', message='The electrons do not converge: {message}')
-        spec.exit_code(424, 'ERROR_BROKEN', message='Two jobs in a row broke down: {message}')
+        spec.exit_code(424, 'ERROR_BROKEN', message='Two jobs in a row broke down without progress: {message}')
 
     def setup(self) -> None:
         """Collect the inputs of the first job."""
@@ -123,7 +129,7 @@ class LearningSegmentWorkChain(BaseRestartWorkChain):
             self.ctx.inputs['distil_code'] = self.inputs.codes['distil']
         self.ctx.parameters = self.inputs.parameters
         self.ctx.most_steps = self.inputs.parameters['nsw']
-        self.ctx.parts, self.ctx.kept, self.ctx.broken, self.ctx.unconverged = [], [], 0, 0
+        self.ctx.parts, self.ctx.broken, self.ctx.unconverged = [], 0, 0
 
     @property
     def end(self) -> int:
@@ -155,7 +161,6 @@ class LearningSegmentWorkChain(BaseRestartWorkChain):
         if steps <= FEWEST_STEPS:
             return ProcessHandlerReport(True, self.exit_codes.ERROR_LATTICE_CHANGED.format(change=change, steps=steps))
         self.report(f'{node.process_label}<{node.pk}>: a length of the cell changed by {change:.0%}; in halves again')
-        self.ctx.kept.append(node)
         self.ctx.most_steps = steps // 2
         self.prepare_piece(results['first_step'])
         return ProcessHandlerReport(True)
@@ -168,7 +173,6 @@ class LearningSegmentWorkChain(BaseRestartWorkChain):
         self.ctx.unconverged += 1
         if self.ctx.unconverged > SCF_ATTEMPTS:
             return ProcessHandlerReport(True, self.exit_codes.ERROR_ELECTRONS.format(message=node.exit_message))
-        self.ctx.kept.append(node)
         self.change({'nelm': 2 * self.ctx.inputs['parameters'].get('nelm', 60), 'algo': 'Normal'})
         return ProcessHandlerReport(True)
 
@@ -178,8 +182,9 @@ class LearningSegmentWorkChain(BaseRestartWorkChain):
         if node.exit_status not in ROOM:
             return None
         tag = ROOM[node.exit_status]
+        room = self.ctx.inputs['parameters'].get(tag) or max(node.outputs.results['n_basis'].values())
         self.take_over(node)
-        self.change({tag: int(self.ctx.inputs['parameters'][tag] * ROOM_FACTOR) + 1})
+        self.change({tag: int(room * ROOM_FACTOR) + 1})
         return ProcessHandlerReport(True)
 
     @process_handler(priority=300)
@@ -188,21 +193,20 @@ class LearningSegmentWorkChain(BaseRestartWorkChain):
         if node.is_finished_ok or node.exit_status == 400:
             self.ctx.broken = 0
             return None
-        if self.ctx.broken:
+        advanced = 'state' in node.outputs and node.outputs.state.step > self.ctx.inputs['settings']['first_step']
+        if self.ctx.broken and not advanced:
             return ProcessHandlerReport(True, self.exit_codes.ERROR_BROKEN.format(message=node.exit_message))
         self.report(f'{node.process_label}<{node.pk}> [{node.exit_status}] {node.exit_message} Going on with the rest.')
         self.ctx.broken += 1
         self.take_over(node)
-        if 'state' in node.outputs and node.outputs.state.step >= self.end:
-            self.ctx.is_finished = True
-            self.results()
+        self.ctx.is_finished = 'state' in node.outputs and node.outputs.state.step >= self.end
         return ProcessHandlerReport(True)
 
     @process_handler(priority=200)
     def handle_steps_left(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
         """Go on where a job stopped before its wall time, or where the segment goes on after its job."""
-        state = node.outputs.state
-        if node.exit_status == 400 and state.step <= self.ctx.inputs['settings']['first_step']:
+        state = node.outputs.state if 'state' in node.outputs else None
+        if state is None or (node.exit_status == 400 and state.step <= self.ctx.inputs['settings']['first_step']):
             return ProcessHandlerReport(True, self.exit_codes.ERROR_NO_PROGRESS)
         self.take_over(node)
         if state.step >= self.end:
@@ -231,7 +235,8 @@ class LearningSegmentWorkChain(BaseRestartWorkChain):
         prefix = f'iteration_{self.ctx.iteration + 1:02d}'
         parameters = self.ctx.parameters
         if results := [node.outputs.results for node in self.ctx.parts if 'results' in node.outputs]:
-            parameters = carry_threshold(parameters, results[-1], metadata={'call_link_label': f'{prefix}_threshold'})
+            label = {'call_link_label': f'{prefix}_carried'}
+            parameters = carry_on(parameters, self.ctx.parameters, results[-1], metadata=label)
         label = {'call_link_label': f'{prefix}_piece'}
         piece = piece_of_segment(parameters, self.inputs.settings, orm.Int(first_step), orm.Int(steps), metadata=label)
         self.ctx.inputs |= {'parameters': piece['parameters'], 'settings': piece['settings']}
@@ -248,17 +253,25 @@ class LearningSegmentWorkChain(BaseRestartWorkChain):
             self.ctx.parameters, changes, metadata={'call_link_label': f'{prefix}_changed_segment'}
         )
 
+    def inspect_process(self) -> ExitCode | None:
+        """Cure what stopped the job; where nothing can, give what was learned before."""
+        code = super().inspect_process()
+        if code is not None and code.status:
+            self.results()
+        return code
+
     def results(self) -> None:
-        """Give what every part ran and learned; the datasets of jobs that were repeated, too."""
-        parts = {f'part{index}': node for index, node in enumerate(self.ctx.parts)}
+        """Give what every part ran and learned; a job that was repeated is no part."""
+        parts = {f'part{index:03d}': node for index, node in enumerate(self.ctx.parts)}
         for name in PARTS:
             self.out(name, {label: node.outputs[name] for label, node in parts.items() if name in node.outputs})
-        kept = parts | {f'repeated{index}': node for index, node in enumerate(self.ctx.kept)}
-        self.out('datasets', {label: node.outputs.dataset for label, node in kept.items() if 'dataset' in node.outputs})
-        self.out('configurations', self.ctx.inputs['configurations'])
-        last = self.ctx.parts[-1]
-        self.out('state', last.outputs.state)
-        for name in ('learning_state', 'force_field'):
-            nodes = [node.outputs[name] for node in self.ctx.parts if name in node.outputs]
-            if nodes:
-                self.out(name, nodes[-1])
+        datasets = {label: node.outputs.dataset for label, node in parts.items() if 'dataset' in node.outputs}
+        self.out('datasets', datasets)
+        inputs = self.ctx.inputs
+        self.out('configurations', inputs['configurations'])
+        self.out('last_parameters', inputs['parameters'])
+        for name, port in {'state': 'restart', 'learning_state': 'learning_state'}.items():
+            if port in inputs:
+                self.out(name, inputs[port])
+        if learned := [node.outputs.force_field for node in self.ctx.parts if 'force_field' in node.outputs]:
+            self.out('force_field', learned[-1])

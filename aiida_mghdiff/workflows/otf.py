@@ -9,7 +9,7 @@ from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkC
 from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.functions.learning import (
-    carry_threshold,
+    carry_on,
     learning_history,
     merge_datasets,
     plan_learning,
@@ -103,26 +103,34 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
         inputs |= {name: plan[f'{label}_{name}'] for name in ('parameters', 'settings')}
         inputs |= {name: plan[name] for name in ('kpoints', 'iconst')}
         if self.ctx.segments:
-            last = max(self.ctx.segments[-1].outputs.results.items())[1]
-            inputs['parameters'] = carry_threshold(
-                inputs['parameters'], last, metadata={'call_link_label': f'{label}_threshold'}
-            )
+            before = self.ctx.segments[-1].outputs
+            label_of_call = {'call_link_label': f'{label}_carried'}
+            last = max(before.results.items())[1]
+            inputs['parameters'] = carry_on(inputs['parameters'], before.last_parameters, last, metadata=label_of_call)
         node = self.submit(LearningSegmentWorkChain, **inputs, metadata={'call_link_label': label})
         return ToContext(segments=append_(node))
 
     def inspect_segment(self) -> ExitCode | None:
         """Take over what the segment learned; stop where it failed for good, with what was learned before."""
         node = self.ctx.segments[-1]
-        if not node.is_finished_ok:
-            label = self.ctx.labels[len(self.ctx.segments) - 1]
-            self.give_learned()
-            return self.exit_codes.ERROR_SEGMENT_FAILED.format(label=label, message=node.exit_message)
-        outputs = node.outputs
-        known = dict(outputs.configurations) if 'configurations' in outputs else {}
-        self.ctx.learned = {'state': outputs.state, 'configurations': known}
-        if 'learning_state' in outputs:
-            self.ctx.learned['learning_state'] = outputs.learning_state
-        return None
+        self.take_over(node)
+        if node.is_finished_ok:
+            return None
+        label = self.ctx.labels[len(self.ctx.segments) - 1]
+        self.give_learned()
+        message = node.exit_message or node.process_state.value
+        return self.exit_codes.ERROR_SEGMENT_FAILED.format(label=label, message=message)
+
+    def take_over(self, segment: orm.WorkChainNode) -> None:
+        """Let the next segment begin with what this one learned, and where it ended."""
+        outputs, learned = segment.outputs, self.ctx.learned
+        if 'state' in outputs:
+            self.ctx.learned = learned = {name: node for name, node in learned.items() if name != 'structure'}
+        for name in ('state', 'learning_state'):
+            if name in outputs:
+                learned[name] = outputs[name]
+        if 'configurations' in outputs:
+            learned['configurations'] = dict(outputs.configurations)
 
     def wants_refit(self) -> bool:
         """Return whether a refit is asked and there is something to fit."""
@@ -149,14 +157,13 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
         if self.ctx.refit.is_finished_ok:
             return None
         self.give_learned()
-        return self.exit_codes.ERROR_REFIT_FAILED.format(message=self.ctx.refit.exit_message)
+        message = self.ctx.refit.exit_message or self.ctx.refit.process_state.value
+        return self.exit_codes.ERROR_REFIT_FAILED.format(message=message)
 
     def results(self) -> ExitCode | None:
         """Give the dataset, the force field and the history."""
-        if not self.datasets():
-            return self.exit_codes.ERROR_NOTHING_LEARNED
         self.give_learned()
-        return None
+        return None if self.datasets() else self.exit_codes.ERROR_NOTHING_LEARNED
 
     def datasets(self) -> dict[str, DatasetData]:
         """Return what each job of the schedule labelled."""
@@ -178,6 +185,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
         for name in ('state', 'learning_state'):
             if name in self.ctx.learned:
                 self.out(name, self.ctx.learned[name])
+        self.out('configurations', self.ctx.learned['configurations'])
         if datasets := self.datasets():
             self.out('dataset', merge_datasets(**datasets, metadata={'call_link_label': 'merge'}))
         if results := self.of_segments('results'):

@@ -108,7 +108,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         spec.expose_inputs(
             OnTheFlyWorkChain,
             namespace='otf',
-            exclude=('codes', 'potcars', 'options', 'clean_workdir'),
+            exclude=('codes', 'potcars', 'clean_workdir'),
             namespace_options={
                 'required': False,
                 'populate_defaults': False,
@@ -158,7 +158,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
 
     def learn(self) -> ToContext:
         """Launch on-the-fly learning."""
-        inputs = dict(self.inputs.otf) | {name: self.inputs[name] for name in ('potcars', 'options', 'clean_workdir')}
+        inputs = dict(self.inputs.otf) | {name: self.inputs[name] for name in ('potcars', 'clean_workdir')}
         inputs['codes'] = {name: code for name, code in self.inputs.codes.items() if name in ('vasp', 'distil')}
         inputs['metadata'] = {'call_link_label': 'otf'}
         return ToContext(otf=self.submit(OnTheFlyWorkChain, **inputs))
@@ -166,9 +166,10 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
     def inspect_learning(self) -> ExitCode | None:
         """Go on with what was learned."""
         node = self.ctx.otf
+        if 'dataset' in node.outputs:
+            self.out('learned_dataset', node.outputs.dataset)
         if not node.is_finished_ok:
             return self.exit_codes.ERROR_LEARNING_FAILED.format(message=node.exit_message or node.process_state.value)
-        self.out('learned_dataset', node.outputs.dataset)
         return None
 
     def setup(self) -> ExitCode | None:
@@ -337,8 +338,8 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         if isinstance(dataset, DatasetData):
             builder.dataset = dataset
         else:
-            settings = OnTheFlyWorkChain.get_protocol_inputs(protocol, inputs['otf'])['settings']
-            builder.otf = {'structure': dataset, 'settings': orm.Dict(settings)}
+            own = OnTheFlyWorkChain.get_protocol_inputs(protocol, inputs['otf'])
+            builder.otf = {'structure': dataset} | {name: orm.Dict(own[name]) for name in ('settings', 'options')}
         builder.split = orm.Dict(inputs['split'])
         builder.potentials = potentials
         builder.potcars = potcars or {}

@@ -13,7 +13,8 @@ from aiida.engine import run_get_node
 from vasp_md_runs import START, state_of
 
 from aiida_mghdiff.calculations.functions.learning import (
-    carry_threshold,
+    carry_on,
+    learning_history,
     merge_datasets,
     piece_of_segment,
     plan_learning,
@@ -139,9 +140,29 @@ def test_piece_follows_the_ramp(aiida_profile):
 @pytest.mark.parametrize(('tags', 'expected'), [({}, 0.03), ({'ml_icriteria': 1}, 0.03), ({'ml_icriteria': 0}, 0.005)])
 def test_threshold_is_carried_on_unless_it_is_constant(aiida_profile, tags, expected):
     results = orm.Dict({'threshold_ev_per_angstrom': 0.03})
-    assert carry_threshold(orm.Dict(tags | {'ml_ctifor': 0.005}), results)['ml_ctifor'] == expected
+    assert carry_on(orm.Dict(tags | {'ml_ctifor': 0.005}), orm.Dict({}), results)['ml_ctifor'] == expected
     unknown = orm.Dict({'threshold_ev_per_angstrom': None})
-    assert carry_threshold(orm.Dict({'ml_ctifor': 0.005}), unknown)['ml_ctifor'] == 0.005
+    assert carry_on(orm.Dict({'ml_ctifor': 0.005}), orm.Dict({}), unknown)['ml_ctifor'] == 0.005
+
+
+def test_room_is_carried_on(aiida_profile):
+    before = orm.Dict({'ml_mconf': 601, 'nelm': 200, 'encut': 1.0})
+    tags = carry_on(orm.Dict({'ml_mconf': 400, 'encut': 600.0}), before, orm.Dict({})).get_dict()
+    assert tags == {'ml_mconf': 601, 'nelm': 200, 'encut': 600.0}
+
+
+def test_configurations_must_be_in_order(builder):
+    builder.configurations = {'part001': part()}
+    with pytest.raises(ValueError, match='must be named part000, part001'):
+        run_get_node(builder)
+
+
+def test_history_of_a_job_that_told_no_steps(aiida_profile):
+    whole = {'stage': 'a', 'first_step': 0, 'last_step': 10, 'n_dft_steps': 2, 'n_unlearned_configurations': 0}
+    broken = orm.Dict({'stage': 'a', 'n_dft_steps': 0, 'n_unlearned_configurations': 0})
+    history = learning_history(seg000=broken, seg001=orm.Dict(whole)).get_dict()
+    assert (history['n_steps'], history['dft_share']) == (10, 0.2)
+    assert learning_history(seg000=broken)['dft_share'] is None
 
 
 # ---- what a segment cures ------------------------------------------------------------------------------------------
@@ -204,6 +225,25 @@ def test_goes_on_after_the_wall_time(segment, generate_job_node):
 def test_stops_without_progress(segment, generate_job_node):
     node = generate_job_node('mghdiff.vasp.mlff', 400, {'state': state_of(START, 0), 'results': results(0)})
     assert inspect(segment, node) == segment.exit_codes.ERROR_NO_PROGRESS
+
+
+def test_stops_where_the_first_step_takes_longer_than_the_wall_time(segment, generate_job_node):
+    assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 400)) == segment.exit_codes.ERROR_NO_PROGRESS
+
+
+def test_what_was_learned_before_a_failure_is_given(segment, generate_job_node):
+    outputs = {
+        'state': state_of(START, 12),
+        'dataset': part(),
+        'learning_state': orm.ArrayData({'order': np.array([0])}),
+    }
+    outputs['results'] = results(12)
+    inspect(segment, generate_job_node('mghdiff.vasp.mlff', 400, outputs))
+    code = inspect(segment, generate_job_node('mghdiff.vasp.mlff', 520))
+    assert code.status == segment.exit_codes.ERROR_UNPHYSICAL.status
+    assert segment.outputs['state'].uuid == outputs['state'].uuid
+    assert segment.outputs['datasets']['part000'].uuid == outputs['dataset'].uuid
+    assert segment.outputs['learning_state'].uuid == outputs['learning_state'].uuid
 
 
 @pytest.mark.parametrize(('status', 'tag'), [(440, 'ml_mconf'), (442, 'ml_mb')])

@@ -205,15 +205,22 @@ def piece_of_segment(
     return {'parameters': orm.Dict(tags), 'settings': orm.Dict(values | {'first_step': first_step.value})}
 
 
+#: Tags that a segment changes to go on, and that the next one needs as well.
+CARRIED = ('ml_mconf', 'ml_mb', 'nelm', 'algo')
+
+
 @calcfunction
-def carry_threshold(parameters: orm.Dict, results: orm.Dict) -> orm.Dict:
-    """Return INCAR tags whose threshold is the one that the job before had adapted to its errors (ML_ICRITERIA = 1).
+def carry_on(parameters: orm.Dict, before: orm.Dict, results: orm.Dict) -> orm.Dict:
+    """Return INCAR tags with what the job before had come to: more room, more electronic steps, its threshold.
 
     VASP begins each job at ML_CTIFOR: a small one would ask for needless labels at the start of every segment. With
     ML_ICRITERIA = 0 the threshold is constant, and stays as asked.
+
+    :param before: INCAR tags of the job before; ``results``: its results.
     """
-    tags, threshold = parameters.get_dict(), results['threshold_ev_per_angstrom']
-    if tags.get('ml_icriteria', 1) != 0 and threshold is not None and threshold > 0:
+    tags, threshold = parameters.get_dict(), results.get('threshold_ev_per_angstrom')
+    tags |= {tag: value for tag, value in before.get_dict().items() if tag in CARRIED}
+    if tags.get('ml_icriteria', 1) != 0 and threshold:
         tags['ml_ctifor'] = threshold
     return orm.Dict(tags)
 
@@ -255,13 +262,14 @@ def learning_history(**results: orm.Dict) -> orm.Dict:
     :param results: ``results`` of the jobs, which sort by their keys.
     """
     rows = [{'job': key} | {name: results[key].get(name) for name in HISTORY} for key in sorted(results)]
-    steps = sum(row['last_step'] - row['first_step'] for row in rows)
+    # a job whose files told no steps made none
+    steps = sum(row['last_step'] - row['first_step'] for row in rows if row['last_step'] is not None)
     n_dft = sum(row['n_dft_steps'] for row in rows)
     return orm.Dict(
         {
             'n_steps': steps,
             'n_dft_steps': n_dft,
-            'dft_share': n_dft / steps,
+            'dft_share': n_dft / steps if steps else None,
             'n_unlearned_configurations': sum(row['n_unlearned_configurations'] for row in rows),
             'labels': rows[-1]['labels'],
             'jobs': rows,
