@@ -225,7 +225,7 @@ class Study:
     def energy_drifts(self) -> list[EnergyDrift]:
         """Return the NVE jobs, by potential and temperature."""
         found = []
-        for call in self.of_kind('lammps.md', 'ase.md'):
+        for call in self.of_kind('lammps.md', 'ase.md', 'vasp.md'):
             results = output(call, 'results')
             if results is not None and results.get('ensemble') == 'nve':
                 inputs = call.node.inputs
