@@ -21,6 +21,7 @@ from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
+from aiida_mghdiff.workflows.segment import report_of_refused
 
 #: Outputs of a job that a segment gives one a part; a part is what one job ran.
 PARTS = {
@@ -139,9 +140,7 @@ class LearningSegmentWorkChain(BaseRestartWorkChain):
     @process_handler(priority=600)
     def handle_refused(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
         """Stop where VASP refused its input: it would again."""
-        if node.exit_status is None or not 200 <= node.exit_status < 300:
-            return None
-        return ProcessHandlerReport(True, ExitCode(node.exit_status, node.exit_message))
+        return report_of_refused(node)
 
     @process_handler(priority=500)
     def handle_unphysical(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:

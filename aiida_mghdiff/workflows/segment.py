@@ -52,6 +52,13 @@ def validate_md_run(inputs: dict, _: object = None) -> str | None:
     return validate_md_codes(inputs, start_symbols(inputs))
 
 
+def report_of_refused(node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+    """Return the report that stops at a refused input, with the job's own exit code; None for any other end."""
+    if node.exit_status is None or not 200 <= node.exit_status < 300:
+        return None
+    return ProcessHandlerReport(True, ExitCode(node.exit_status, node.exit_message))
+
+
 class MdSegmentWorkChain(BaseRestartWorkChain):
     """Runs one segment; a job that stops before its wall time is continued from its state."""
 
@@ -116,9 +123,7 @@ class MdSegmentWorkChain(BaseRestartWorkChain):
     @process_handler(priority=300)
     def handle_refused(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
         """Stop where the program refused its input: it would again."""
-        if node.exit_status is None or not 200 <= node.exit_status < 300:
-            return None
-        return ProcessHandlerReport(True, ExitCode(node.exit_status, node.exit_message))
+        return report_of_refused(node)
 
     def results(self) -> None:
         """Give the outputs of every job that ran a part of the segment."""
