@@ -24,6 +24,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
+from fastnumbers import try_array
 
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.frames import arrays_from_frames
@@ -281,7 +282,7 @@ class _Reader:
             self._unseen_exponents.remove(letter)
             self._refuse_damaged_exponents(letter)
         try:
-            array = np.array(text.split(), dtype=float)
+            array = try_array(text.split())
         except ValueError:
             array = self._fortran_numbers(text, start)
         if array.size != rows * columns or text.count(b'\n') != rows or not np.isfinite(array).all():
