@@ -1,13 +1,28 @@
-"""Hopping rates from harmonic vibrations.
+"""Hopping rates by harmonic transition-state theory.
 
-Harmonic transition-state theory: a tracer leaves its minimum with the rate nu* exp(-E / kT), where the attempt
-frequency nu* is the product of all frequencies at the minimum over that of the real ones at the saddle point (Vineyard,
-J. Phys. Chem. Solids 3, 121 (1957), doi:10.1016/0022-3697(57)90059-8), and E the barrier of the classical tracer.
+The rate of a hop over a saddle point is (kT/h) (Z_saddle / Z_minimum) exp(-E / kT), with E the barrier of the potential
+energy and Z the vibrational partition functions, the unstable mode of the saddle point left out (Eyring, J. Chem. Phys.
+3, 107 (1935), doi:10.1063/1.1749604). In the harmonic approximation it has two forms:
+
+- classical vibrations, Z = prod kT / (h nu): the rate is nu* exp(-E / kT) with the attempt frequency nu* = product of
+  all frequencies at the minimum over that of the real ones at the saddle point (Vineyard, J. Phys. Chem. Solids 3, 121
+  (1957), doi:10.1016/0022-3697(57)90059-8). This is what classical molecular dynamics is to be compared with. nu* of a
+  tracer in a fixed host goes as one over the square root of its mass.
+- quantum vibrations, Z = prod 1 / (2 sinh(h nu / 2 kT)): goes over into the classical form at high temperature, and
+  into (kT/h) exp(-(E + zero-point energy of the saddle point - that of the minimum) / kT) at low temperature. This is
+  what experiments with light tracers are to be compared with (Wimmer et al., Phys. Rev. B 77, 134305 (2008),
+  doi:10.1103/PhysRevB.77.134305, for H, D and T in nickel). Tunnelling is in neither.
 """
 
 from __future__ import annotations
 
 import numpy as np
+
+from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K, PLANCK_EV_PS
+
+
+class NoSaddleError(ValueError):
+    """Frequencies that are not those of a minimum and a saddle point."""
 
 
 def attempt_frequency(minimum: np.ndarray, saddle: np.ndarray) -> float:
@@ -15,14 +30,53 @@ def attempt_frequency(minimum: np.ndarray, saddle: np.ndarray) -> float:
 
     :param minimum: frequencies [3t] at the minimum.
     :param saddle: frequencies [3t] at the saddle point, the imaginary one as a negative number.
-    :raises ValueError: where these are not a minimum and a saddle point of as many tracers.
+    :raises NoSaddleError: where these are not a minimum and a saddle point of as many tracers.
+    """
+    minimum, saddle = stable_modes(minimum, saddle)
+    return float(np.exp(np.log(minimum).sum() - np.log(saddle).sum()))
+
+
+def zero_point_energy(frequencies_thz: np.ndarray) -> float:
+    """Return the zero-point energy in eV of all modes that are not imaginary."""
+    frequencies = np.asarray(frequencies_thz, float)
+    return float(PLANCK_EV_PS * frequencies[frequencies > 0].sum() / 2)
+
+
+def classical_rate(barrier_ev: float, minimum: np.ndarray, saddle: np.ndarray, temperature_k: float) -> float:
+    """Return the rate of a hop in 1/ps, vibrations classical.
+
+    :param minimum: frequencies [3t] at the minimum in THz.
+    :param saddle: frequencies [3t] at the saddle point in THz, the imaginary one as a negative number.
+    :raises NoSaddleError: where these are not a minimum and a saddle point of as many tracers.
+    """
+    return attempt_frequency(minimum, saddle) * float(np.exp(-barrier_ev / (BOLTZMANN_EV_PER_K * temperature_k)))
+
+
+def quantum_rate(barrier_ev: float, minimum: np.ndarray, saddle: np.ndarray, temperature_k: float) -> float:
+    """Return the rate of a hop in 1/ps, vibrations quantum-mechanical; parameters as of :func:`classical_rate`."""
+    minimum, saddle = stable_modes(minimum, saddle)
+    thermal = BOLTZMANN_EV_PER_K * temperature_k
+    exponent = _ln_two_sinh(minimum, thermal) - _ln_two_sinh(saddle, thermal) - barrier_ev / thermal
+    return float(thermal / PLANCK_EV_PS * np.exp(exponent))
+
+
+def stable_modes(minimum: np.ndarray, saddle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the frequencies [3t] at the minimum and the real ones [3t-1] at the saddle point.
+
+    :raises NoSaddleError: where these are not a minimum and a saddle point of as many tracers.
     """
     minimum, saddle = np.sort(minimum), np.sort(saddle)
     if len(minimum) != len(saddle) or minimum[0] <= 0 or saddle[0] >= 0 or (saddle[1:] <= 0).any():
-        raise ValueError(
+        raise NoSaddleError(
             f'frequencies {_words(minimum)} and {_words(saddle)} are not those of a minimum and of a saddle point.'
         )
-    return float(np.exp(np.log(minimum).sum() - np.log(saddle[1:]).sum()))
+    return minimum, saddle[1:]
+
+
+def _ln_two_sinh(frequencies_thz: np.ndarray, thermal_ev: float) -> float:
+    """Return the sum of ln(2 sinh(h nu / 2 kT)), without overflow."""
+    x = PLANCK_EV_PS * frequencies_thz / (2 * thermal_ev)
+    return float(np.sum(x + np.log1p(-np.exp(-2 * x))))
 
 
 def _words(frequencies: np.ndarray) -> str:

@@ -7,6 +7,7 @@ Constants are the exact ones of the SI of 2019 (CODATA 2018).
 from __future__ import annotations
 
 BOLTZMANN_EV_PER_K = 1.380649e-23 / 1.602176634e-19
+PLANCK_EV_PS = 6.62607015e-34 / 1.602176634e-19 * 1e12
 
 ANGSTROM2_PER_PS_IN_M2_PER_S = 1e-8
 EV_PER_ANGSTROM3_IN_GPA = 160.2176634
