@@ -49,6 +49,14 @@ def optional(check: Check) -> Check:
     return Check(f'{check.words} or null', lambda value: value is None or check.holds(value))
 
 
+def list_of(check: Check) -> Check:
+    """Return the check that a value is a list, not empty, of values that pass another."""
+    return Check(
+        f'a list, not empty, each item {check.words}',
+        lambda value: isinstance(value, list) and bool(value) and all(map(check.holds, value)),
+    )
+
+
 def complete_message(values: Mapping[str, Any], keys: Mapping[str, Check]) -> str | None:
     """Return what is wrong with the values: a missing, unknown or invalid key; None where nothing is."""
     missing, unknown = sorted(set(keys) - set(values)), sorted(set(values) - set(keys))

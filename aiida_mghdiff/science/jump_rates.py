@@ -25,7 +25,7 @@ import numpy as np
 from scipy import stats
 
 from aiida_mghdiff.science.arrhenius import TooFewTemperaturesError
-from aiida_mghdiff.science.network import TARGETS, Rates, diffusivity, sensitivities
+from aiida_mghdiff.science.network import TARGETS
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 _NEWTON_STEPS = 100
@@ -100,32 +100,13 @@ def fit_classes(
     return fits, left_out
 
 
-@dataclass(frozen=True)
-class Extrapolation:
-    """D in Å²/ps at one temperature, from the lines of all classes."""
+def relative_error(sensitivities: Mapping[str, float], fits: Mapping[str, RateFit], temperature_k: float) -> float:
+    """Return the standard error of ln D at a temperature in K.
 
-    ab: float
-    c: float
-    mean: float
-    relative_error: float
-    rates: Rates
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Return the 95 % interval of the mean."""
-        return log_normal_interval(self.mean, self.relative_error)
-
-
-def extrapolate(a: float, c: float, fits: Mapping[str, RateFit], temperature_k: float) -> Extrapolation:
-    """Return D at a temperature in K.
-
-    :param fits: lines by class; O-T and T-O at least.
-    :raises NetworkError: where O-T or T-O is missing.
+    :param sensitivities: d ln D / d ln rate by class.
     """
-    rates = {name: fit.rate(temperature_k) for name, fit in fits.items()}
-    found, weights = diffusivity(a, c, rates), sensitivities(a, c, rates)
-    variance = sum(np.square(weights[name] * fit.relative_error(temperature_k)) for name, fit in fits.items())
-    return Extrapolation(found.ab, found.c, found.mean, float(np.sqrt(variance)), rates)
+    parts = [sensitivities[name] * fit.relative_error(temperature_k) for name, fit in fits.items()]
+    return float(np.linalg.norm(parts))
 
 
 def log_normal_interval(value: float, relative_error: float) -> tuple[float, float]:

@@ -19,6 +19,8 @@ from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.science.arrhenius import TooFewTemperaturesError
 from aiida_mghdiff.science.diffusion import TooShortError
 from aiida_mghdiff.science.lattice import LatticeError, PlacementError
+from aiida_mghdiff.science.network import NetworkError
+from aiida_mghdiff.science.rates import NoSaddleError
 from aiida_mghdiff.science.sampling import NoStartsError
 from aiida_mghdiff.science.splits import SplitError
 
@@ -61,6 +63,8 @@ REFUSALS: dict[type[ValueError], tuple[int, str, str]] = {
     FormatError: (230, 'FILE_REFUSED', 'The file cannot be read: {message}'),
     SplitError: (231, 'SPLIT_IMPOSSIBLE', 'The dataset cannot be split as asked: {message}'),
     FramesError: (232, 'FRAMES_INVALID', 'A frame is no arrangement of atoms: {message}'),
+    NetworkError: (240, 'NO_NETWORK', 'The hops make up no network: {message}'),
+    NoSaddleError: (241, 'NO_SADDLE_POINT', 'The path has no minima with a saddle point between: {message}'),
 }
 
 

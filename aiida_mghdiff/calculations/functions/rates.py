@@ -1,0 +1,274 @@
+"""Diffusion coefficients from the rates of hops: of barriers and vibrations, and of jumps that were counted in MD."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.engine import calcfunction
+
+from aiida_mghdiff.calculations.functions.refusals import MismatchError, SettingsError, read_settings, refusing
+from aiida_mghdiff.calculations.validation import IS_TEMPERATURE, list_of
+from aiida_mghdiff.science import barriers, jump_rates
+from aiida_mghdiff.science.arrhenius import TooFewTemperaturesError
+from aiida_mghdiff.science.barriers import Hop
+from aiida_mghdiff.science.jump_rates import RateFit, log_normal_interval
+from aiida_mghdiff.science.lattice import LatticeError, hcp_paths
+from aiida_mghdiff.science.network import (
+    NEEDED,
+    TARGETS,
+    NetworkError,
+    Rates,
+    activation_energy,
+    diffusivity,
+    sensitivities,
+)
+from aiida_mghdiff.science.rates import NoSaddleError, attempt_frequency, classical_rate, quantum_rate
+from aiida_mghdiff.science.units import ANGSTROM2_PER_PS_IN_M2_PER_S, EV_IN_MEV
+
+EXTRAPOLATION_SETTINGS = {'temperatures_k': list_of(IS_TEMPERATURE)}
+#: Both ends of a path between sites of one kind have one energy; a difference beyond this is one of their relaxation.
+ASYMMETRY_EV = 0.02
+#: Share of jumps of no class of the network that D can be said to do without.
+MOST_UNKNOWN = 0.05
+_RATES = {'classical': classical_rate, 'quantum': quantum_rate}
+
+
+@refusing(NoSaddleError)
+@calcfunction
+def hop(path: orm.Dict, barrier: orm.Dict, initial: orm.Dict, saddle: orm.Dict, final: orm.Dict) -> orm.Dict:
+    """Return what the rates of a hop follow from: barriers both ways and frequencies.
+
+    ``*_barrier_ev`` are those of the potential energy, ``*_zero_point_barrier_ev`` have the zero-point energies;
+    ``*_attempt_frequency_thz`` are Vineyard's (``science.rates``); ``elementary`` is false where the path has a minimum
+    of its own between its ends.
+
+    :param path: ``tracer_element`` and ``path``, as of ``path_endpoints``.
+    :param barrier: results of ``mghdiff.ase.neb``.
+    :param initial: results of ``mghdiff.ase.vibrations`` at the first end; ``saddle``, ``final``: at the others.
+    """
+    modes = {'initial': initial, 'saddle': saddle, 'final': final}
+    frequencies = {name: np.array(node['frequencies_thz']) for name, node in modes.items()}
+    found = Hop(path['path'], barrier['forward_barrier_ev'], barrier['reverse_barrier_ev'], **frequencies)
+    forward, reverse = found.zero_point_barriers
+    return orm.Dict(
+        {
+            'path': found.path,
+            'tracer_element': path['tracer_element'],
+            'forward_barrier_ev': found.forward_barrier,
+            'reverse_barrier_ev': found.reverse_barrier,
+            'forward_zero_point_barrier_ev': forward,
+            'reverse_zero_point_barrier_ev': reverse,
+            'forward_attempt_frequency_thz': attempt_frequency(found.initial, found.saddle),
+            'reverse_attempt_frequency_thz': attempt_frequency(found.final, found.saddle),
+            **{f'{name}_frequencies_thz': values.tolist() for name, values in frequencies.items()},
+            'elementary': barriers.is_elementary(np.array(barrier['energies_ev'])),
+        }
+    )
+
+
+@refusing(SettingsError, LatticeError, MismatchError, NetworkError)
+@calcfunction
+def barrier_diffusion(
+    host: orm.StructureData, settings: orm.Dict, metrics: orm.Dict | None = None, **hops: orm.Dict
+) -> dict[str, orm.Dict]:
+    """Return D from barriers and vibrations, ``classical`` and ``quantum``; see ``science.barriers``.
+
+    ``classical`` is what MD of the same potential would give at infinite dilution; ``quantum`` has zero-point energies
+    and quantum vibrations. Keys are those of ``jump_diffusion``, but for the lines of the classes.
+
+    :param host: supercell in which the barriers were found, without tracers; its size gives the error of an energy.
+    :param settings: ``temperatures_k``.
+    :param metrics: results of ``error_metrics`` of the potential: each energy has the error that it has there on a cell
+        of this size, after the shift of the composition. Without them there is no interval.
+    :param hops: results of ``hop``, by any keys; paths O-T and T-T at least.
+    """
+    temperatures = read_settings(settings, EXTRAPOLATION_SETTINGS)['temperatures_k']
+    found, left_out = read_hops(hops)
+    a, c = lattice_constants(host)
+    error = None
+    if metrics is not None:
+        error = metrics['energy_rmse_shifted_mev_per_atom'] / EV_IN_MEV * (len(host.sites) + 1)
+    shared = {
+        'extrapolated': [False] * len(temperatures),
+        'energy_error_ev': error,
+        'classes_left_out': left_out,
+        'warnings': asymmetry_warnings(found),
+    }
+    error_at = None if error is None else lambda weights, value: barriers.relative_error(weights, error, value)
+    results = {
+        name: describe(
+            a, c, temperatures, lambda value, rate=rate: barriers.network_rates(found, value, rate), error_at
+        )
+        for name, rate in _RATES.items()
+    }
+    return {name: orm.Dict({'source': f'barriers, {name}'} | each | shared) for name, each in results.items()}
+
+
+@refusing(SettingsError, MismatchError, TooFewTemperaturesError)
+@calcfunction
+def jump_diffusion(settings: orm.Dict, **sites: orm.Dict) -> orm.Dict:
+    """Return D from jumps that were counted in MD at several temperatures, class by class; see ``science.jump_rates``.
+
+    Arrays go with ``temperatures_k``: D (mean over directions, in the basal plane ``ab``, along ``c``), its 95 %
+    interval and relative error, the local activation energy, and the ``rates`` of each class in 1/ps to one target.
+    ``extrapolated`` says which temperatures lie beyond those of the MD. Lattice constants are the means of the runs.
+
+    :param settings: ``temperatures_k``.
+    :param sites: outputs ``sites`` of ``DiffusionWorkChain``, one for each temperature, by any keys.
+    """
+    temperatures = read_settings(settings, EXTRAPOLATION_SETTINGS)['temperatures_k']
+    runs = sorted((node.get_dict() for node in sites.values()), key=lambda run: run.get('temperature_k', 0))
+    if wrong := [run for run in runs if 'jump_counts' not in run]:
+        raise MismatchError(f'{len(wrong)} of {len(runs)} inputs have no jump_counts: give outputs `sites`.')
+    measured = [run['temperature_k'] for run in runs]
+    counts, times = ([run[key] for run in runs] for key in ('jump_counts', 'total_times_ps'))
+    fits, left_out = jump_rates.fit_classes(measured, counts, times, dispersions(runs))
+    if missing := [name for name in NEEDED if name not in fits]:
+        raise TooFewTemperaturesError(f'{missing[0]}: {left_out[missing[0]]}')
+    a, c = (float(np.mean([run[f'lattice_{name}_angstrom'] for run in runs])) for name in 'ac')
+    return orm.Dict(
+        {
+            'source': 'jumps',
+            **describe(
+                a,
+                c,
+                temperatures,
+                lambda value: {name: fit.rate(value) for name, fit in fits.items()},
+                lambda weights, value: jump_rates.relative_error(weights, fits, value),
+            ),
+            'extrapolated': [not min(measured) <= value <= max(measured) for value in temperatures],
+            'classes_left_out': left_out,
+            'classes': {name: describe_class(name, fit, runs) for name, fit in fits.items()},
+            'warnings': unknown_jumps_warnings(counts),
+        }
+    )
+
+
+def describe(
+    a: float,
+    c: float,
+    temperatures: Sequence[float],
+    rates_at: Callable[[float], Rates],
+    error_at: Callable[[Mapping[str, float], float], float] | None,
+) -> dict[str, Any]:
+    """Return D in m²/s, its interval, local activation energy and the rates at each temperature.
+
+    :param rates_at: gives the rates by class in 1/ps at a temperature.
+    :param error_at: gives the standard error of ln D from the sensitivities at a temperature; None where none is known.
+    """
+    rates = [rates_at(value) for value in temperatures]
+    found = [diffusivity(a, c, each) for each in rates]
+    slopes = [activation_energy(lambda value: diffusivity(a, c, rates_at(value)).mean, value) for value in temperatures]
+    errors = intervals = None
+    if error_at is not None:
+        pairs = zip(rates, temperatures, strict=True)
+        errors = [error_at(sensitivities(a, c, each), value) for each, value in pairs]
+        pairs = zip(in_m2_per_s(each.mean for each in found), errors, strict=True)
+        intervals = [list(log_normal_interval(*pair)) for pair in pairs]
+    return {
+        'temperatures_k': list(temperatures),
+        'diffusion_coefficients_m2_s': in_m2_per_s(each.mean for each in found),
+        'diffusion_ab_m2_s': in_m2_per_s(each.ab for each in found),
+        'diffusion_c_m2_s': in_m2_per_s(each.c for each in found),
+        'ci95_m2_s': intervals,
+        'relative_errors': errors,
+        'activation_energies_ev': slopes,
+        'rates': {name: [each[name] for each in rates] for name in rates[0]},
+    }
+
+
+def in_m2_per_s(values: Iterable[float]) -> list[float]:
+    """Return D in m²/s from D in Å²/ps."""
+    return [ANGSTROM2_PER_PS_IN_M2_PER_S * value for value in values]
+
+
+def read_hops(hops: Mapping[str, orm.Dict]) -> tuple[dict[str, Hop], dict[str, str]]:
+    """Return the hops by path, and why paths that are no hop are left out.
+
+    :raises MismatchError: for two hops along one path, or of different tracers.
+    """
+    nodes = [node.get_dict() for node in hops.values()]
+    paths = [node['path'] for node in nodes]
+    if len(set(paths)) < len(paths):
+        raise MismatchError(f'hops are along {", ".join(sorted(paths))}: give one of each path.')
+    if len(tracers := {node['tracer_element'] for node in nodes}) > 1:
+        raise MismatchError(f'hops are of {", ".join(sorted(tracers))}: give those of one tracer.')
+    left_out = {
+        node['path']: 'the path has a minimum of its own between its ends: it is several hops, not one.'
+        for node in nodes
+        if not node['elementary']
+    }
+    return {node['path']: read_hop(node) for node in nodes if node['elementary']}, left_out
+
+
+def read_hop(values: Mapping[str, Any]) -> Hop:
+    """Return a hop from what ``hop`` gives."""
+    frequencies = {name: np.array(values[f'{name}_frequencies_thz']) for name in ('initial', 'saddle', 'final')}
+    return Hop(values['path'], values['forward_barrier_ev'], values['reverse_barrier_ev'], **frequencies)
+
+
+def lattice_constants(host: orm.StructureData) -> tuple[float, float]:
+    """Return a and c in Å of an hcp host.
+
+    :raises LatticeError: where it is none.
+    """
+    paths = hcp_paths(np.array(host.cell), np.array([site.position for site in host.sites]))
+    length = {name: float(np.linalg.norm(end - start)) for name, (start, end) in paths.items()}
+    return length['O-O ab'], 2 * length['O-O c']
+
+
+def asymmetry_warnings(hops: Mapping[str, Hop]) -> list[str]:
+    """Return a warning for each path whose ends should have one energy and have not."""
+    differences = {path: abs(found.forward_barrier - found.reverse_barrier) for path, found in hops.items()}
+    return [
+        f'the ends of {path} are of one kind, but differ by {value:.3f} eV: relax them more tightly.'
+        for path, value in differences.items()
+        if path != 'O-T' and value > ASYMMETRY_EV
+    ]
+
+
+def unknown_jumps_warnings(counts: Sequence[Mapping[str, int]]) -> list[str]:
+    """Return a warning where many jumps are of no class of the network."""
+    total = sum(sum(each.values()) for each in counts)
+    unknown = sum(number for each in counts for name, number in each.items() if name not in TARGETS)
+    if unknown <= MOST_UNKNOWN * total:
+        return []
+    return [f'{100 * unknown / total:.0f} % of the jumps are of no class of the network and are left out.']
+
+
+def dispersions(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return for each class the variance of its counts over that of Poisson, from the errors of its measured rates.
+
+    Temperatures have weights by their counts; for Poisson's errors the result is one.
+    """
+    found = {}
+    for name in TARGETS:
+        rows = [
+            (run['jump_counts'][name], run['jump_rate_errors_per_ps'][name] / run['jump_rates_per_ps'][name])
+            for run in runs
+            if run['jump_counts'].get(name)
+        ]
+        if rows:
+            numbers, errors = map(np.array, zip(*rows, strict=True))
+            found[name] = float(np.sum(np.square(numbers * errors)) / numbers.sum())
+    return found
+
+
+def describe_class(name: str, fit: RateFit, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the line of a class and what it was fitted to; rates to one target."""
+    times = [TARGETS[name] * run['total_times_ps'][name[0]] for run in runs]
+    counts = [run['jump_counts'].get(name, 0) for run in runs]
+    return {
+        'activation_energy_ev': fit.activation_energy,
+        'activation_energy_error_ev': float(np.sqrt(fit.covariance[1, 1])),
+        'prefactor_thz': float(np.exp(fit.ln_prefactor)),
+        'covariance': fit.covariance.tolist(),
+        'chi_squared': fit.chi_squared,
+        'degrees_of_freedom': fit.degrees_of_freedom,
+        'temperatures_k': [run['temperature_k'] for run in runs],
+        'jump_counts': counts,
+        'rates_per_ps': [number / time if time else None for number, time in zip(counts, times, strict=True)],
+    }
