@@ -23,7 +23,9 @@ Arrays = dict[str, np.ndarray]
 def error_metrics(dataset: DatasetData, predictions: orm.ArrayData) -> orm.Dict:
     """Return RMSE, MAE and R² of energies, forces, and stresses where every configuration has one.
 
-    ``energy_*`` is per atom and raw, ``energy_*_shifted`` after the constant shift of each composition is removed.
+    ``energy_*`` is per atom and raw, ``energy_*_shifted`` after the constant shift of each composition is removed;
+    ``by_element`` has the errors of forces on each element, ``by_composition`` those of energies (shifted) and forces
+    of each composition.
 
     :param predictions: arrays ``energies`` [n] in eV, ``forces`` [N,3] in eV/Å, ``stresses`` [n,6] in eV/Å³, in the
         order of the dataset.
@@ -40,12 +42,13 @@ def error_metrics(dataset: DatasetData, predictions: orm.ArrayData) -> orm.Dict:
     require_finite(**predicted)
     results = {'n_configurations': len(labels['natoms'])}
     results |= energy_metrics(labels, predicted) | force_metrics(labels, predicted)
+    results['by_composition'] = composition_metrics(labels, predicted)
     return orm.Dict(results | stress_metrics(labels, predicted) if 'stresses' in predicted else results)
 
 
 def energy_metrics(labels: Arrays, predicted: Arrays) -> dict[str, Any]:
     """Return the errors of the energies per atom, raw and shifted, and the shifts, in meV/atom."""
-    reference, found = (EV_IN_MEV * arrays['energies'] / labels['natoms'] for arrays in (labels, predicted))
+    reference, found = energies_per_atom(labels, predicted)
     compositions = formulas(labels)
     shifts = metrics.composition_shifts(found - reference, compositions)
     shifted = metrics.remove_shifts(found, compositions, shifts)
@@ -54,6 +57,30 @@ def energy_metrics(labels: Arrays, predicted: Arrays) -> dict[str, Any]:
         | named(metrics.errors(shifted, reference), 'energy', 'mev_per_atom', '_shifted')
         | {'energy_shifts_mev_per_atom': shifts}
     )
+
+
+def energies_per_atom(labels: Arrays, predicted: Arrays) -> tuple[np.ndarray, np.ndarray]:
+    """Return the energies [n] of the labels and the predicted ones in meV/atom."""
+    return tuple(EV_IN_MEV * arrays['energies'] / labels['natoms'] for arrays in (labels, predicted))
+
+
+def composition_metrics(labels: Arrays, predicted: Arrays) -> dict[str, dict[str, Any]]:
+    """Return the errors of the configurations of each composition; a single one has no error of energy."""
+    reference, found = energies_per_atom(labels, predicted)
+    compositions = np.array(formulas(labels))
+    of_atoms = np.repeat(compositions, labels['natoms'])
+    results = {}
+    for name in np.unique(compositions):
+        frames, atoms = compositions == name, of_atoms == name
+        forces = (EV_IN_MEV * arrays['forces'][atoms] for arrays in (predicted, labels))
+        results[str(name)] = {'n_configurations': int(frames.sum())}
+        results[str(name)] |= named(metrics.errors(*forces), 'force', 'mev_per_angstrom')
+        if frames.sum() > 1:
+            shifted = found[frames] - (found - reference)[frames].mean()
+            results[str(name)] |= named(
+                metrics.errors(shifted, reference[frames]), 'energy', 'mev_per_atom', '_shifted'
+            )
+    return results
 
 
 def force_metrics(labels: Arrays, predicted: Arrays) -> dict[str, Any]:

@@ -62,6 +62,29 @@ def test_errors_of_forces_over_all_and_each_element():
     assert values['force_rmse_mev_per_angstrom'] == pytest.approx(1e3 * np.sqrt((2 * 0.04 + 8 * 0.01) / 10))
 
 
+def test_errors_of_each_composition():
+    dataset = make_dataset()
+    deviations = np.array([3.03, 2.97, 1.0, 1.0])  # eV of the cells of 3, 3, 2, 2 atoms
+    forces = np.repeat([0.3, 0.1], [6, 4])[:, None]
+    found = error_metrics(dataset, predict(dataset, energies=deviations, forces=forces))['by_composition']
+    assert set(found) == set(dataset.base.attributes.get('formulas')) == {'HMg2', 'Mg2'}
+    assert [found[name]['n_configurations'] for name in ('HMg2', 'Mg2')] == [2, 2]
+    assert found['HMg2']['energy_rmse_shifted_mev_per_atom'] == pytest.approx(10)
+    assert found['Mg2']['energy_rmse_shifted_mev_per_atom'] == pytest.approx(0, abs=1e-9)
+    assert found['HMg2']['force_rmse_mev_per_angstrom'] == pytest.approx(300)
+    assert found['Mg2']['force_mae_mev_per_angstrom'] == pytest.approx(100)
+    labels = dataset.get_array('forces')[:6]
+    assert found['HMg2']['force_r2'] == pytest.approx(1 - 0.09 / np.var(labels))
+
+
+def test_single_configuration_of_a_composition_has_no_error_of_energy():
+    dataset = make_dataset().select([0, 2, 3])
+    found = error_metrics(dataset, predict(dataset))['by_composition']
+    assert 'energy_rmse_shifted_mev_per_atom' not in found['HMg2']
+    assert found['HMg2']['force_rmse_mev_per_angstrom'] == 0
+    assert found['Mg2']['energy_r2_shifted'] == 1
+
+
 def test_errors_of_stresses():
     dataset = make_dataset()
     values = error_metrics(dataset, predict(dataset, stresses=0.01)).get_dict()
