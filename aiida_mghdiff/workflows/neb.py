@@ -11,6 +11,7 @@ from aiida_vasp.data.potcar import PotcarData
 from aiida_mghdiff.calculations.ase.neb import AseNebCalculation
 from aiida_mghdiff.calculations.ase.vibrations import AseVibrationsCalculation
 from aiida_mghdiff.calculations.functions.paths import INTERPOLATION_SETTINGS, interpolate_path, path_endpoints
+from aiida_mghdiff.calculations.functions.rates import hop
 from aiida_mghdiff.calculations.md import elements_message
 from aiida_mghdiff.calculations.vasp.base import potcars_message, symbols_message
 from aiida_mghdiff.calculations.vasp.neb import VaspNebCalculation
@@ -22,6 +23,8 @@ from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge, protocol_inpu
 
 #: Structures of a path whose vibrations are asked, and the imaginary modes that each must have.
 STATIONARY = {'initial': 'initial_relaxed', 'saddle': 'saddle', 'final': 'final_relaxed'}
+#: Exit status of vibrations at a point that is no minimum, or no saddle point of first order.
+WRONG_POINT = 530
 #: Inputs that a search in VASP needs beside those of every search.
 OF_VASP = ('relaxation', 'interpolation', 'displacement_angstrom', 'kpoints')
 
@@ -96,13 +99,14 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
                 cls.interpolate,
             ),
             while_(cls.should_run_neb)(cls.run_neb, cls.inspect_neb),
-            if_(cls.wants_vibrations)(cls.run_vibrations, cls.inspect_vibrations),
             cls.results,
+            if_(cls.wants_vibrations)(cls.run_vibrations, cls.inspect_vibrations, cls.make_hop),
         )
         spec.output('barrier', valid_type=orm.Dict, help='Barriers both ways, energies along the path.')
         spec.output('images', valid_type=orm.TrajectoryData, help='Images of the path, end points included.')
         spec.output('saddle', valid_type=orm.StructureData, required=False, help='The saddle point.')
         spec.output_namespace('vibrations', valid_type=orm.Dict, dynamic=True, help='Vibrations at stationary points.')
+        spec.output('hop', valid_type=orm.Dict, required=False, help='Barriers and attempt frequencies both ways.')
         spec.exit_code(450, 'ERROR_ENDPOINTS_FAILED', message='The end points cannot be placed: {message}')
         spec.exit_code(451, 'ERROR_NEB_FAILED', message='The ciNEB run failed: {message}')
         spec.exit_code(452, 'ERROR_VIBRATIONS_FAILED', message='Vibrations of {name} failed: {message}')
@@ -225,20 +229,30 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
         return self.inputs.vibrations.get_dict() | {'expected_imaginary_modes': int(name == 'saddle')}
 
     def inspect_vibrations(self) -> ExitCode | None:
-        """Stop where vibrations failed."""
+        """Stop where vibrations failed; those at a point of the wrong kind are a result."""
         for name in STATIONARY:
             node = self.ctx[f'vibrations_{name}']
-            if not node.is_finished_ok:
+            if not node.is_finished_ok and node.exit_status != WRONG_POINT:
                 return self.exit_codes.ERROR_VIBRATIONS_FAILED.format(name=name, message=node.exit_message)
+        self.ctx.vibrations = {name: self.ctx[f'vibrations_{name}'].outputs.results for name in STATIONARY}
+        self.out('vibrations', dict(self.ctx.vibrations))
         return None
 
+    def make_hop(self) -> None:
+        """Give what the rates of the hop follow from; a path over no saddle point of first order has none."""
+        result, node = hop.run_get_node(
+            self.inputs.path, self.ctx.neb.outputs.results, **self.ctx.vibrations, metadata={'call_link_label': 'hop'}
+        )
+        if node.is_finished_ok:
+            self.out('hop', result)
+        else:
+            self.report(f'the path {self.inputs.path["path"]} is no hop: {node.exit_message}')
+
     def results(self) -> None:
-        """Give the barrier, the path and, where asked, the vibrations."""
+        """Give the barrier and the path, whatever comes of the vibrations."""
         self.out('barrier', self.ctx.neb.outputs.results)
         self.out('images', self.ctx.neb.outputs.path)
         self.out('saddle', self.ctx.neb.outputs.saddle)
-        if self.wants_vibrations():
-            self.out('vibrations', {name: self.ctx[f'vibrations_{name}'].outputs.results for name in STATIONARY})
 
     @classmethod
     def get_builder_from_protocol(

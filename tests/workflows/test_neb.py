@@ -130,6 +130,57 @@ def test_path_that_stopped_is_continued(build, generate_job_node):
     assert 'without VTST' in code.message
 
 
+@pytest.fixture
+def found(build, codes, tiny_potential, generate_job_node):
+    """A search in ASE that found its path, with a function that makes its vibrations."""
+    process = build(tiny_potential, codes=codes, vibrations=True)
+    process.setup()
+    path, saddle = straight_path(hydride(), 1), orm.StructureData(ase=hydride()[0])
+    barrier = {'forward_barrier_ev': 0.2, 'reverse_barrier_ev': 0.3, 'energies_ev': [0.0, 0.2, -0.1]}
+    outputs = {'results': orm.Dict(barrier), 'path': path, 'saddle': saddle}
+    process.ctx.neb = generate_job_node('mghdiff.ase.neb', 0, outputs)
+
+    def vibrate(statuses=(0, 0, 0), saddle=(-15.0, 33.0, 45.0)):
+        modes = [12.0, 13.0, 14.0], list(saddle), [30.0, 31.0, 40.0]
+        for name, status, values in zip(('initial', 'saddle', 'final'), statuses, modes, strict=True):
+            results = {'results': orm.Dict({'frequencies_thz': values})}
+            node = generate_job_node('mghdiff.ase.vibrations', status, results, '2 found, a saddle point has one')
+            process.ctx[f'vibrations_{name}'] = node
+        return process
+
+    return vibrate
+
+
+def test_vibrations_make_a_hop(found):
+    process = found()
+    process.results()
+    assert process.inspect_vibrations() is None
+    process.make_hop()
+    values = process.outputs['hop'].get_dict()
+    assert (values['path'], values['forward_barrier_ev'], values['reverse_barrier_ev']) == ('O-T', 0.2, 0.3)
+    assert values['forward_attempt_frequency_thz'] == pytest.approx(12 * 13 * 14 / (33 * 45))
+    assert set(process.outputs['vibrations']) == {'initial', 'saddle', 'final'}
+
+
+def test_point_of_the_wrong_kind_is_a_result_and_no_hop(found):
+    process = found((0, 530, 0), (-15.0, -3.0, 45.0))
+    process.results()
+    assert process.inspect_vibrations() is None
+    process.make_hop()
+    assert 'hop' not in process.outputs
+    assert process.outputs['vibrations']['saddle']['frequencies_thz'][1] == -3.0
+    assert process.outputs['barrier']['forward_barrier_ev'] == 0.2
+
+
+def test_barrier_outlives_vibrations_that_failed(found):
+    process = found((0, 0, 310))
+    process.results()
+    code = process.inspect_vibrations()
+    assert code.status == 452
+    assert code.message.startswith('Vibrations of final failed')
+    assert {'barrier', 'images', 'saddle'} <= set(process.outputs)
+
+
 @pytest.mark.slow
 def test_vasp_finds_the_barrier_that_ase_finds(codes, host, tiny_mace, tiny_potential, tmp_path):
     """One potential energy surface, three ways to its saddle point: ASE, and VASP's files with and without learning."""
