@@ -10,7 +10,8 @@ from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, while_
 from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.functions.arrhenius import arrhenius_fit
-from aiida_mghdiff.calculations.validation import IS_TEMPERATURE
+from aiida_mghdiff.calculations.functions.rates import EXTRAPOLATION_SETTINGS, jump_diffusion
+from aiida_mghdiff.calculations.validation import IS_TEMPERATURE, complete_message
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain, define_diffusion_inputs, validate_diffusion
 from aiida_mghdiff.workflows.protocol import ProtocolMixin
@@ -36,11 +37,17 @@ def validate_arrhenius(inputs: dict[str, Any], _: Any = None) -> str | None:
     return validate_diffusion(inputs)
 
 
+def validate_extrapolation(node: orm.Dict | None, _: Any = None) -> str | None:
+    """Return what is wrong with the temperatures to which rates are extrapolated."""
+    return complete_message(node.get_dict(), EXTRAPOLATION_SETTINGS) if node is not None else None
+
+
 class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
     """Runs DiffusionWorkChain at each temperature and fits ln D against 1/T.
 
     A temperature that failed is reported and left out of the fit. Where fewer than two diffuse, that is the result:
-    there are upper bounds, and no activation energy.
+    there are upper bounds, and no activation energy. The jumps that were counted give D once more, class by class, at
+    the temperatures of ``extrapolation``: where plain MD sees no jumps, too.
     """
 
     _PROTOCOL_FILE = 'arrhenius'
@@ -51,16 +58,27 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         super().define(spec)
         define_diffusion_inputs(spec)
         spec.input_namespace('temperatures', valid_type=orm.Float, dynamic=True, help='Temperatures in K by label.')
+        spec.input(
+            'extrapolation',
+            valid_type=orm.Dict,
+            serializer=orm.to_aiida_type,
+            required=False,
+            validator=validate_extrapolation,
+            help='``temperatures_k``, at which the rates of jumps give D; without it they give none.',
+        )
         spec.inputs.validator = validate_arrhenius
         spec.outline(
             cls.setup,
             while_(cls.has_tasks)(cls.advance),
             cls.fit,
+            cls.extrapolate,
             cls.results,
         )
         spec.output_namespace('diffusion', valid_type=orm.Dict, dynamic=True, help='Diffusion at each temperature.')
         spec.output_namespace('msd', valid_type=orm.ArrayData, dynamic=True, help='Displacements at each temperature.')
+        spec.output_namespace('sites', valid_type=orm.Dict, dynamic=True, help='Sites and jumps at each temperature.')
         spec.output('arrhenius', valid_type=orm.Dict, required=False, help='Activation energy and prefactor.')
+        spec.output('jump_diffusion', valid_type=orm.Dict, required=False, help='D from the rates of jumps.')
         spec.exit_code(442, 'ERROR_FIT_FAILED', message='There is no Arrhenius fit: {message}')
 
     def setup(self) -> None:
@@ -91,6 +109,20 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
             return None
         return self.failure() or self.exit_codes.ERROR_FIT_FAILED.format(message=node.exit_message)
 
+    def extrapolate(self) -> None:
+        """Fit the rates of jumps class by class; where too few were seen, that is the result."""
+        done = {key: self.child(key).outputs for key in self.ctx.tasks if self.is_done(key)}
+        sites = {key: outputs.sites for key, outputs in done.items() if 'sites' in outputs}
+        self.out('sites', sites)
+        if not sites or 'extrapolation' not in self.inputs:
+            return
+        label = {'call_link_label': 'jump_diffusion'}
+        result, node = jump_diffusion.run_get_node(self.inputs.extrapolation, **sites, metadata=label)
+        if node.is_finished_ok:
+            self.out('jump_diffusion', result)
+        else:
+            self.report(f'the rates of jumps give no D: {node.exit_message}')
+
     def results(self) -> ExitCode | None:
         """End in the exit code that names the temperatures that failed, if any."""
         return self.failure()
@@ -112,14 +144,15 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
 
         :param temperatures_k: in K; those of the protocol by default.
         :param potcars: by element, for VASP.
-        :param overrides: of the protocol file: ``temperatures_k``, ``max_in_flight``, ``diffusion`` (overrides of
-            ``DiffusionWorkChain``).
+        :param overrides: of the protocol file: ``temperatures_k``, ``extrapolation``, ``max_in_flight``, ``diffusion``
+            (overrides of ``DiffusionWorkChain``).
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)
         builder = cls.get_builder()
         overrides = inputs['diffusion']
         DiffusionWorkChain.fill_builder(builder, codes, potential, host, potcars, protocol, overrides, options)
         temperatures = temperatures_k or inputs['temperatures_k']
+        builder.extrapolation = orm.Dict(inputs['extrapolation'])
         builder.temperatures = {temperature_label(value): orm.Float(value) for value in temperatures}
         builder.max_in_flight = orm.Int(inputs['max_in_flight'])
         return builder

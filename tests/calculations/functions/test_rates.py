@@ -5,18 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aiida import orm
+from counted_jumps import A, C, make_sites, rates_at
 
 from aiida_mghdiff.calculations.functions.rates import barrier_diffusion, hop, jump_diffusion
-from aiida_mghdiff.science.network import TARGETS, diffusivity
+from aiida_mghdiff.science.network import diffusivity
 from aiida_mghdiff.science.rates import classical_rate, quantum_rate
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
-A, C = 3.20, 5.19
 SETTINGS = {'temperatures_k': [300.0, 600.0]}
 FREQUENCIES = {'O': [12.0, 13.0, 14.0], 'T': [30.0, 31.0, 40.0], 'saddle': [-15.0, 33.0, 45.0]}
 BARRIERS = {'O-T': (0.20, 0.26), 'T-T': (0.11, 0.11), 'O-O c': (0.30, 0.30), 'O-O ab': (0.45, 0.45)}
-#: Prefactor in 1/ps and activation energy in eV of counted jumps.
-LAWS = {'O-T': (4.0, 0.17), 'T-O': (6.0, 0.22), 'T-T': (8.0, 0.12)}
 
 
 def make_hop(path, energies=None, tracer='H', barriers=None, **frequencies):
@@ -33,25 +31,6 @@ def make_hop(path, energies=None, tracer='H', barriers=None, **frequencies):
     }
     result, node = hop.run_get_node(orm.Dict({'path': path, 'tracer_element': tracer}), orm.Dict(barrier), **modes)
     return result if node.is_finished_ok else node
-
-
-def make_sites(temperature, duration=1e6, drop=(), **changes):
-    """Return the sites of a run that saw the expected number of jumps."""
-    rates = {
-        name: TARGETS[name] * nu * np.exp(-energy / (BOLTZMANN_EV_PER_K * temperature))
-        for name, (nu, energy) in LAWS.items()
-    }
-    counts = {name: round(duration * rate) for name, rate in rates.items()}
-    values = {
-        'temperature_k': temperature,
-        'lattice_a_angstrom': A,
-        'lattice_c_angstrom': C,
-        'total_times_ps': {'O': duration, 'T': duration},
-        'jump_counts': counts | {'O-O c': 0, 'O-O ab': 0, 'T-T edge': 0, 'other': 0},
-        'jump_rates_per_ps': rates,
-        'jump_rate_errors_per_ps': {name: rates[name] / np.sqrt(max(number, 1)) for name, number in counts.items()},
-    }
-    return orm.Dict({name: value for name, value in (values | changes).items() if name not in drop})
 
 
 def fail(function, *args, **kwargs):
@@ -148,7 +127,7 @@ def test_barriers_that_do_not_make_a_network(host, aiida_profile):
 def test_d_from_jumps(aiida_profile):
     sites = {f't{value:g}k': make_sites(value, duration=1e9) for value in (480.0, 575.0, 673.0)}
     values = jump_diffusion(orm.Dict(SETTINGS), **sites).get_dict()
-    rates = {name: nu * np.exp(-energy / (BOLTZMANN_EV_PER_K * 300)) for name, (nu, energy) in LAWS.items()}
+    rates = rates_at(300.0)
     assert values['diffusion_coefficients_m2_s'][0] == pytest.approx(1e-8 * diffusivity(A, C, rates).mean, rel=1e-3)
     assert values['extrapolated'] == [True, False]
     assert values['source'] == 'jumps'
@@ -156,7 +135,7 @@ def test_d_from_jumps(aiida_profile):
     line = values['classes']['T-O']
     assert line['activation_energy_ev'] == pytest.approx(0.22, abs=1e-3)
     assert line['prefactor_thz'] == pytest.approx(6.0, rel=1e-2)
-    assert line['rates_per_ps'][2] == pytest.approx(6 * np.exp(-0.22 / (BOLTZMANN_EV_PER_K * 673)), rel=1e-3)
+    assert line['rates_per_ps'][2] == pytest.approx(rates_at(673.0)['T-O'], rel=1e-3)
     assert line['temperatures_k'] == [480.0, 575.0, 673.0]
 
 
