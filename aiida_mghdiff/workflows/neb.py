@@ -225,8 +225,9 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
         return ToContext(**nodes)
 
     def vibration_parameters(self, name: str) -> dict[str, Any]:
-        """Return the parameters of the vibrations: one imaginary mode is due at the saddle point."""
-        return self.inputs.vibrations.get_dict() | {'expected_imaginary_modes': int(name == 'saddle')}
+        """Return the parameters of the vibrations of the tracer: one imaginary mode is due at the saddle point."""
+        own = {'tracer_element': self.inputs.path['tracer_element'], 'expected_imaginary_modes': int(name == 'saddle')}
+        return self.inputs.vibrations.get_dict() | own
 
     def inspect_vibrations(self) -> ExitCode | None:
         """Stop where vibrations failed; those at a point of the wrong kind are a result."""
@@ -295,7 +296,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
                 setattr(builder, name, node)
         if vibrations:
             own = protocol_inputs('vibrations', protocol, inputs['vibrations'])
-            builder.vibrations = orm.Dict(own['parameters'] | dtype | {'tracer_element': tracer_element})
+            builder.vibrations = orm.Dict(own['parameters'] | dtype)
         return builder
 
 

@@ -11,10 +11,11 @@ from aiida_vasp.data.potcar import PotcarData
 from aiida_mghdiff.calculations.evaluate import EvaluateCalculation
 from aiida_mghdiff.calculations.functions.dataset import split_dataset
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
+from aiida_mghdiff.calculations.functions.rates import barrier_diffusion
 from aiida_mghdiff.calculations.functions.select import select_best
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
-from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain, temperature_label
+from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain, temperature_label, validate_extrapolation
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.neb import BarrierWorkChain
@@ -125,6 +126,14 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         spec.input('neb_host', valid_type=orm.StructureData, required=False, help='Host of the barriers.')
         spec.input_namespace('paths', valid_type=orm.Dict, dynamic=True, help='Named paths by key.')
         spec.input_namespace('neb', valid_type=orm.Dict, dynamic=True, help='ciNEB parameters by architecture.')
+        spec.input_namespace('vibrations', valid_type=orm.Dict, dynamic=True, help='Parameters by architecture.')
+        spec.input(
+            'extrapolation',
+            valid_type=orm.Dict,
+            required=False,
+            validator=validate_extrapolation,
+            help='``temperatures_k``, at which the rates of hops and of jumps give D.',
+        )
         spec.input('host', valid_type=orm.StructureData, required=False, help='Host of the diffusion runs.')
         spec.input_namespace(
             'diffusion', dynamic=True, help='By key: ``potential`` (label or best:...), ``settings``, ``temperatures``.'
@@ -139,15 +148,22 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
             if_(cls.begins_from_nothing)(cls.learn, cls.inspect_learning),
             cls.setup,
             while_(cls.has_tasks)(cls.advance, cls.collect),
+            cls.join_hops,
             cls.results,
         )
         spec.output_namespace('datasets', valid_type=DatasetData, dynamic=True, help='Training, validation, test.')
         spec.output_namespace('potentials', valid_type=PotentialData, dynamic=True, help='Trained potentials by label.')
         spec.output_namespace('metrics', valid_type=orm.Dict, dynamic=True, help='Errors on the test set by label.')
         spec.output_namespace('barriers', valid_type=orm.Dict, dynamic=True, help='By label and path.')
+        spec.output_namespace('hops', valid_type=orm.Dict, dynamic=True, help='By label and path.')
+        spec.output_namespace(
+            'barrier_diffusion', valid_type=orm.Dict, dynamic=True, help='D from hops by label: classical and quantum.'
+        )
         spec.output_namespace('diffusion', valid_type=orm.Dict, dynamic=True, help='By key and temperature.')
         spec.output_namespace('msd', valid_type=orm.ArrayData, dynamic=True, help='By key and temperature.')
+        spec.output_namespace('sites', valid_type=orm.Dict, dynamic=True, help='By key and temperature.')
         spec.output_namespace('arrhenius', valid_type=orm.Dict, dynamic=True, help='By key.')
+        spec.output_namespace('jump_diffusion', valid_type=orm.Dict, dynamic=True, help='D from jumps by key.')
         spec.output('learned_dataset', valid_type=DatasetData, required=False, help='What VASP labelled.')
         spec.exit_code(460, 'ERROR_SPLIT_FAILED', message='The dataset cannot be split: {message}')
         spec.exit_code(461, 'ERROR_LEARNING_FAILED', message='On-the-fly learning failed: {message}')
@@ -241,8 +257,11 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         """Launch a barrier."""
         label, key = self.ctx.barriers[f'barrier_{name}']
         potential = self.potential(label)
+        known = self.inputs.get('vibrations', {})
+        vibrations = {'vibrations': known[potential.architecture]} if potential.architecture in known else {}
         return self.submit(
             BarrierWorkChain,
+            **vibrations,
             codes={'python': self.inputs.codes['python']},
             potential=potential,
             host=self.inputs.neb_host,
@@ -262,8 +281,9 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         if len(run['temperatures']) == 1:
             (temperature,) = run['temperatures'].values()
             return self.submit(DiffusionWorkChain, **inputs, temperature=temperature)
-        limit = self.inputs.max_in_flight
-        return self.submit(ArrheniusWorkChain, **inputs, temperatures=dict(run['temperatures']), max_in_flight=limit)
+        names = ('extrapolation', 'max_in_flight')
+        inputs |= {name: self.inputs[name] for name in names if name in self.inputs}
+        return self.submit(ArrheniusWorkChain, **inputs, temperatures=dict(run['temperatures']))
 
     def potential(self, label: str) -> PotentialData:
         """Return a given potential, or a trained one."""
@@ -290,9 +310,26 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
                     self.ctx.datasets['test'], predictions, metadata={'call_link_label': f'metrics_{label}'}
                 )
 
+    def join_hops(self) -> None:
+        """Make D of the hops of each potential; where these are no network, that is the result."""
+        self.ctx.hops, self.ctx.barrier_diffusion = {}, {}
+        for key, (label, path) in self.ctx.barriers.items():
+            if (node := self.child(key)) is not None and 'hop' in node.outputs:
+                self.ctx.hops.setdefault(label, {})[path] = node.outputs.hop
+        for label, hops in self.ctx.hops.items() if 'extrapolation' in self.inputs else ():
+            metrics = {'metrics': self.ctx.metrics[label]} if label in self.ctx.metrics else {}
+            metadata = {'call_link_label': f'barrier_diffusion_{label}'}
+            results, node = barrier_diffusion.run_get_node(
+                self.inputs.neb_host, self.inputs.extrapolation, **metrics, **hops, metadata=metadata
+            )
+            if node.is_finished_ok:
+                self.ctx.barrier_diffusion[label] = dict(results)
+            else:
+                self.report(f'the hops of {label} give no D: {node.exit_message}')
+
     def results(self) -> ExitCode | None:
         """Give all outputs; end in the exit code that names what failed, if anything did."""
-        outputs: dict[str, Any] = {'metrics': dict(self.ctx.metrics)}
+        outputs: dict[str, Any] = {name: dict(self.ctx[name]) for name in ('metrics', 'hops', 'barrier_diffusion')}
         for key in self.ctx.children:
             kind, _, name = key.partition('_')
             for namespace, value in child_outputs(kind, self.child(key)).items():
@@ -349,6 +386,9 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         builder.paths = {key: orm.Dict(path) for key, path in inputs['paths'].items() if path}
         neb = protocol_inputs('neb', protocol, inputs['neb'])['parameters']
         builder.neb = {'mace': orm.Dict(neb), 'chgnet': orm.Dict(neb | {'dtype': 'float32'})}
+        builder.vibrations = vibration_inputs(inputs['vibrations'], protocol)
+        series = ArrheniusWorkChain.get_protocol_inputs(protocol, inputs['arrhenius'])
+        builder.extrapolation = orm.Dict(series['extrapolation'])
         known = architectures(potentials, builder.training) | ({} if 'dataset' in builder else {LEARNED: 'vasp-mlff'})
         builder.diffusion = diffusion_inputs(inputs['diffusion'], known, protocol)
         builder.segment_steps = orm.Int(md['segment_steps'])
@@ -372,9 +412,9 @@ def child_outputs(kind: str, node: orm.ProcessNode) -> dict[str, Any]:
         return {}
     if 'temperature' in node.inputs:
         label = temperature_label(node.inputs.temperature.value)
-        return {'diffusion': {label: node.outputs.diffusion}, 'msd': {label: node.outputs.msd}}
-    outputs = {'diffusion': dict(node.outputs.diffusion), 'msd': dict(node.outputs.msd)}
-    return outputs | ({'arrhenius': node.outputs.arrhenius} if 'arrhenius' in node.outputs else {})
+        return {name: {label: node.outputs[name]} for name in ('diffusion', 'msd', 'sites') if name in node.outputs}
+    outputs = {name: dict(node.outputs[name]) for name in ('diffusion', 'msd', 'sites') if name in node.outputs}
+    return outputs | {name: node.outputs[name] for name in ('arrhenius', 'jump_diffusion') if name in node.outputs}
 
 
 def training_inputs(
@@ -393,6 +433,12 @@ def training_inputs(
         if foundation is not None:
             inputs[label]['potential'] = potentials[foundation]
     return inputs
+
+
+def vibration_inputs(names: list[str], protocol: str | None) -> dict[str, orm.Dict]:
+    """Return the namespace ``vibrations`` of a builder: the parameters of each architecture named."""
+    parameters = protocol_inputs('vibrations', protocol)['parameters']
+    return {name: orm.Dict(parameters | ({'dtype': 'float32'} if name == 'chgnet' else {})) for name in names}
 
 
 def diffusion_inputs(runs: dict[str, Any], known: dict[str, str], protocol: str | None) -> dict[str, Any]:

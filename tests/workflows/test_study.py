@@ -52,3 +52,56 @@ def test_refuses_labels_and_codes_that_do_not_fit(generate_workchain, builder, t
     run['potential'] = orm.Str('mace_xx')
     with pytest.raises(ValueError, match='neither given nor trained'):
         make(generate_workchain, builder, diffusion={'x': run})
+
+
+def make_hop(path, forward, reverse):
+    """Return an unstored hop."""
+    kinds = {'O': [12.0, 13.0, 14.0], 'T': [30.0, 31.0, 40.0]}
+    return orm.Dict(
+        {
+            'path': path,
+            'tracer_element': 'H',
+            'forward_barrier_ev': forward,
+            'reverse_barrier_ev': reverse,
+            'initial_frequencies_thz': kinds[path[0]],
+            'saddle_frequencies_thz': [-15.0, 33.0, 45.0],
+            'final_frequencies_thz': kinds[path[2]],
+            'elementary': True,
+        }
+    )
+
+
+def test_hops_of_each_potential_give_d(generate_workchain, generate_job_node, builder):
+    study = make(generate_workchain, builder)
+    study.setup()
+    hops = {'o_t': make_hop('O-T', 0.20, 0.26), 't_t': make_hop('T-T', 0.11, 0.11)}
+    study.ctx.barriers = {f'barrier_{label}_{key}': [label, key] for label in ('mace_mp', 'mace_tr') for key in hops}
+    for key in study.ctx.barriers:
+        study.ctx.children[key] = generate_job_node('mghdiff.neb', 0)
+    for key, hop in hops.items():
+        study.ctx.children[f'barrier_mace_mp_{key}'] = generate_job_node('mghdiff.neb', 0, {'hop': hop})
+    lone = {'hop': make_hop('O-T', 0.20, 0.26)}
+    study.ctx.children['barrier_mace_tr_o_t'] = generate_job_node('mghdiff.neb', 0, lone)
+    study.ctx.metrics = {'mace_mp': orm.Dict({'energy_rmse_shifted_mev_per_atom': 1.0})}
+    study.join_hops()
+    assert set(study.ctx.barrier_diffusion) == {'mace_mp'}  # the other has no T-T
+    classical = study.ctx.barrier_diffusion['mace_mp']['classical']
+    assert classical['temperatures_k'] == study.inputs.extrapolation['temperatures_k']
+    assert classical['ci95_m2_s'][0][0] > 0
+    assert set(study.ctx.hops) == {'mace_mp', 'mace_tr'}
+
+
+def test_protocols_say_what_gets_vibrations(codes, tiny_potential, host, example_data):
+    frames = read_extxyz(example_data / 'mgh_pbe.extxyz').frames[:12]
+    dataset, given = DatasetData.from_frames(frames), {'mace_mp': tiny_potential}
+    found = {}
+    for protocol in ('paper', 'balanced', 'demo', 'smoke'):
+        builder = StudyWorkChain.get_builder_from_protocol(
+            codes, dataset, host, host, potentials=given, protocol=protocol
+        )
+        paths = {path['path'] for path in builder.paths.values()}
+        found[protocol] = {name: node['dtype'] for name, node in builder.vibrations.items()}, {'O-T', 'T-T'} <= paths
+    both = {'mace': 'float64', 'chgnet': 'float32'}
+    assert found['paper'] == found['balanced'] == (both, True)
+    assert found['demo'] == ({'mace': 'float64'}, True)
+    assert found['smoke'] == ({}, False)
