@@ -36,6 +36,10 @@ class PlacementError(ValueError):
     """Tracers that cannot be placed as asked."""
 
 
+class SitesError(ValueError):
+    """Sites that do not fit the tracers."""
+
+
 def hcp_supercell(a: float, c: float, repeats: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Return cell [3,3] and positions [n,3] in Å of an hcp supercell (P6_3/mmc, Wyckoff position 2c).
 
@@ -67,7 +71,7 @@ def interstitial_sites(cell: np.ndarray, positions: np.ndarray) -> tuple[np.ndar
     """
     n, a = len(positions), neighbour_distance(cell, len(positions))
     wrapped = _wrap(cell, positions)
-    images = _images(cell, wrapped, _SECOND_NEIGHBOUR * a)
+    images = periodic_images(cell, wrapped, _SECOND_NEIGHBOUR * a)
     octahedral = _merge(cell, _diagonal_centres(wrapped, images, a), 0.25 * a, least=3)
     tetrahedral = _merge(cell, _tetrahedron_centres(wrapped, images, a), 1e-3 * a)
     if len(octahedral) != n or len(tetrahedral) != 2 * n:
@@ -158,7 +162,7 @@ def _shifts(cell: np.ndarray, reach: float) -> np.ndarray:
     return np.array(shifts) @ cell
 
 
-def _images(cell: np.ndarray, points: np.ndarray, reach: float) -> np.ndarray:
+def periodic_images(cell: np.ndarray, points: np.ndarray, reach: float) -> np.ndarray:
     """Return points [n,3] of the cell and their images, those of the cell first; index modulo n is the original."""
     return (points + _shifts(cell, reach)[:, None]).reshape(-1, 3)
 
@@ -171,7 +175,7 @@ def _periodic_distances(cell: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 def _vectors(cell: np.ndarray, points: np.ndarray, origin: np.ndarray, reach: float) -> np.ndarray:
     """Return the vectors [m,3] from the origin to all other points and images within reach."""
-    vectors = _images(cell, points, reach) - origin
+    vectors = periodic_images(cell, points, reach) - origin
     lengths = np.linalg.norm(vectors, axis=1)
     return vectors[(lengths > 1e-6) & (lengths < reach)]
 
@@ -214,7 +218,7 @@ def _merge(cell: np.ndarray, points: np.ndarray, radius: float, least: int = 1) 
     if not len(points):
         return points
     points = _wrap(cell, points)
-    images = _images(cell, points, radius)
+    images = periodic_images(cell, points, radius)
     first, second = _pairs(points, images, radius)
     graph = coo_array((np.ones(len(first)), (first, second % len(points))), shape=(len(points), len(points)))
     count, labels = connected_components(graph, directed=False)

@@ -1,0 +1,144 @@
+"""Numbers of tracer pairs closer than a cut-off, against chance.
+
+Two answers to what chance would give. Poisson: independent points anywhere. Random sites: the tracers that a frame has
+on octahedral and on tetrahedral sites, put on sites of that kind at random, no two on one, each with a measured offset
+from its site (vibration). Tracers on lattice sites have neighbours at the distances of sites even if they do not see
+each other, so that the second is what an attraction must be told from.
+
+Frames are correlated: a chi-squared test that takes them as independent rejects the truth nearly always. For the number
+of pairs, as for the indicator of each of its values, the statistical inefficiency g is the number of frames worth one
+independent one (Chodera et al., J. Chem. Theory Comput. 3, 26 (2007), doi:10.1021/ct0502864),
+
+    g = 1 + 2 sum_t C(t),
+
+with C the autocorrelation of all runs about their common mean, summed up to the first t of at least 5 g (Sokal's
+window). Pearson's statistic is divided by the mean design effect of its K cells,
+
+    sum_k (1 - p_k) g_k / (K - 1)
+
+(Rao and Scott, J. Am. Stat. Assoc. 76, 221 (1981)), and compared with F(K - 1, n),
+n the number of independent frames, less one degree of freedom for a fitted mean. Cells in which chance expects fewer
+than five independent frames are merged with their neighbour. With fewer than 20 independent frames there is no test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import fft, stats
+
+from aiida_mghdiff.science.hcp import HcpSites
+
+LEAST_SAMPLES = 20
+_LEAST_EXPECTED = 5
+
+
+@dataclass(frozen=True)
+class ChanceTest:
+    """A test of the hypothesis that chance alone made the numbers of pairs."""
+
+    statistic: float
+    degrees_of_freedom: int
+    p_value: float
+
+
+def random_arrangements(
+    sites: HcpSites,
+    octahedral: np.ndarray,
+    offsets: tuple[np.ndarray, np.ndarray],
+    tracers: int,
+    count: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return positions [count,n,3] in Å of tracers on random sites, no two on one.
+
+    :param octahedral: numbers of tracers [m] on octahedral sites, of which each arrangement has one, drawn at random.
+    :param offsets: measured vectors [k,3] in Å from octahedral and from tetrahedral sites, drawn at random; those of a
+        kind that no tracer was on may be empty.
+    """
+    drawn = rng.choice(octahedral, count)
+    n_sites = len(sites.host)
+    on_octahedral = np.arange(tracers) < drawn[:, None]
+    chosen = np.where(
+        on_octahedral,
+        _distinct(rng, count, n_sites, tracers),
+        n_sites + _distinct(rng, count, 2 * n_sites, tracers),
+    )
+    positions = sites.positions[chosen]
+    for is_kind, pool in zip((on_octahedral, ~on_octahedral), offsets, strict=True):
+        positions[is_kind] += pool[rng.integers(len(pool), size=is_kind.sum())] if len(pool) else 0.0
+    return positions
+
+
+def _distinct(rng: np.random.Generator, rows: int, items: int, chosen: int) -> np.ndarray:
+    """Return rows of distinct items [rows,chosen], every ordered choice as likely; repeats are drawn anew."""
+    drawn = rng.integers(items, size=(rows, chosen))
+    while len(bad := np.flatnonzero((np.diff(np.sort(drawn, axis=1), axis=1) == 0).any(axis=1))):
+        drawn[bad] = rng.integers(items, size=(len(bad), chosen))
+    return drawn
+
+
+def statistical_inefficiency(series: Sequence[np.ndarray]) -> float:
+    """Return how many frames of runs are worth one independent frame; at least 1, infinite for constant series.
+
+    :param series: a number a frame [f], for each run.
+    """
+    mean = np.concatenate(series).mean()
+    longest = max(map(len, series))
+    length = fft.next_fast_len(2 * longest - 1, real=True)
+    sums, pairs = np.zeros(longest), np.zeros(longest)
+    for values in series:
+        spectrum = fft.rfft(values - mean, length)
+        sums += fft.irfft(np.square(spectrum.real) + np.square(spectrum.imag), length)[:longest]
+        pairs += np.maximum(len(values) - np.arange(longest), 0)
+    if not sums[0] > 0:
+        return np.inf
+    correlation = (sums / pairs) / (sums[0] / pairs[0])
+    inefficiency = 2 * np.cumsum(correlation) - 1
+    window = np.flatnonzero(np.arange(longest) >= 5 * inefficiency)
+    return max(1.0, float(inefficiency[window[0] if len(window) else -1]))
+
+
+def poisson_probabilities(mean: float, most: int) -> np.ndarray:
+    """Return the Poisson probabilities [most + 1] of 0 to ``most`` pairs; the last is that of as many or more."""
+    probabilities = stats.poisson.pmf(np.arange(most + 1), mean)
+    probabilities[-1] = stats.poisson.sf(most - 1, mean)
+    return probabilities
+
+
+def chance_test(counts: Sequence[np.ndarray], probabilities: np.ndarray, fitted: int = 0) -> ChanceTest | None:
+    """Return the test of numbers of pairs against their probabilities by chance; None where runs do not allow one.
+
+    :param counts: numbers of pairs [f] of each run.
+    :param probabilities: [K] of 0 to K - 1 pairs; the last holds all higher numbers.
+    :param fitted: number of parameters of the probabilities that were fitted to the counts.
+    """
+    samples = sum(map(len, counts)) / statistical_inefficiency(counts)
+    if samples < LEAST_SAMPLES:
+        return None
+    cells = _merge_cells(probabilities, _LEAST_EXPECTED / samples)
+    freedom = cells.max() - fitted
+    if freedom < 1:
+        return None
+    expected = np.bincount(cells, probabilities)
+    members = [cells[np.minimum(run, len(cells) - 1)] for run in counts]
+    observed = np.bincount(np.concatenate(members), minlength=len(expected)) / sum(map(len, counts))
+    inefficiencies = [
+        statistical_inefficiency([(run == cell) * 1.0 for run in members]) for cell in range(len(expected))
+    ]
+    design = np.sum((1 - expected) * np.minimum(inefficiencies, sum(map(len, counts)))) / (len(expected) - 1)
+    statistic = float(sum(map(len, counts)) / design * np.sum(np.square(observed - expected) / expected))
+    return ChanceTest(statistic, int(freedom), float(stats.f.sf(statistic / freedom, freedom, samples)))
+
+
+def _merge_cells(probabilities: np.ndarray, least: float) -> np.ndarray:
+    """Return the cell [K] of each number, so that each cell has at least some probability; neighbours are merged."""
+    cells, cell, total = np.empty(len(probabilities), int), 0, 0.0
+    for number, probability in enumerate(probabilities):
+        cells[number] = cell
+        total += probability
+        if total >= least and probabilities[number + 1 :].sum() >= least:
+            cell, total = cell + 1, 0.0
+    return cells
