@@ -1,0 +1,108 @@
+"""Published values that results are drawn beside: those that come with this package, and those of a user's file.
+
+A file (YAML) has ``sources``, the citation of each by a key, and ``values``, each with
+
+- ``quantity``, with its unit: ``activation_energy_ev``, ``diffusion_coefficient_m2_s``, ``barrier_ev``, ...;
+- ``value``; ``relation: "<"`` where it is an upper limit;
+- ``label``, what it is of (a potential, ``experiment``); ``source``, a key of ``sources``;
+- where it applies ``temperatures_k``, the lowest and the highest that it was found at, ``path`` of a barrier, ``note``.
+
+:func:`load_references` returns the values of all files, the package's own first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+RELATIONS = ('=', '<')
+
+
+class ReferencesError(ValueError):
+    """A file that is no list of published values."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A published value and its source."""
+
+    quantity: str
+    value: float
+    label: str
+    source: str  # the citation
+    relation: str = '='
+    temperatures_k: tuple[float, float] | None = None
+    path: str | None = None
+    note: str = ''
+
+
+KEYS = {field.name for field in fields(Reference)}
+NEEDED = ('quantity', 'value', 'label', 'source')
+
+
+def load_references(*files: str | Path) -> list[Reference]:
+    """Return the published values that come with this package, then those of the files.
+
+    :raises ReferencesError: for a file that is not of this form; the message names it.
+    """
+    own = resources.files('aiida_mghdiff.report').joinpath('references.yaml').read_text(encoding='utf-8')
+    texts = {'references.yaml': own} | {str(file): read_file(Path(file)) for file in files}
+    return [reference for name, text in texts.items() for reference in parse_references(text, name)]
+
+
+def read_file(path: Path) -> str:
+    """Return the text of a file.
+
+    :raises ReferencesError: where it cannot be read.
+    """
+    try:
+        return path.read_text(encoding='utf-8')
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReferencesError(f'{path} cannot be read: {error}') from None
+
+
+def parse_references(text: str, name: str) -> list[Reference]:
+    """Return the values of a file.
+
+    :param name: of the file, for messages.
+    :raises ReferencesError: where the text is not of the form that the module describes.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ReferencesError(f'{name} is no YAML: {error}') from None
+    if not isinstance(content, dict) or set(content) != {'sources', 'values'}:
+        raise ReferencesError(f'{name} must have `sources` (citations by key) and `values`, and nothing else.')
+    return [
+        parse_reference(values, content['sources'], f'{name}, value {index}')
+        for index, values in enumerate(content['values'] or [], 1)
+    ]
+
+
+def parse_reference(values: Mapping[str, Any], sources: Mapping[str, str], place: str) -> Reference:
+    """Return one value.
+
+    :raises ReferencesError: where it is not of the form that the module describes.
+    """
+    if not isinstance(values, dict) or (missing := [key for key in NEEDED if key not in values]):
+        raise ReferencesError(f'{place} lacks {", ".join(missing) if isinstance(values, dict) else "keys"}.')
+    if unknown := sorted(set(values) - KEYS):
+        raise ReferencesError(f'{place} has unknown keys {", ".join(unknown)}: known are {", ".join(sorted(KEYS))}.')
+    if isinstance(values['value'], bool) or not isinstance(values['value'], int | float):
+        raise ReferencesError(f'{place}: {values["value"]!r} is no number; YAML wants 6.6e-9 with a point.')
+    if values['source'] not in (sources or {}):
+        raise ReferencesError(
+            f'{place}: source {values["source"]!r} is none of the sources: a value without one is none.'
+        )
+    if values.get('relation', '=') not in RELATIONS:
+        raise ReferencesError(f'{place}: relation {values["relation"]!r} is none of {", ".join(RELATIONS)}.')
+    limits = values.get('temperatures_k')
+    if limits is not None and not (isinstance(limits, list) and len(limits) == 2 and 0 < limits[0] <= limits[1]):
+        raise ReferencesError(f'{place}: temperatures_k must be the lowest and the highest temperature in K.')
+    own = {'source': sources[values['source']], 'temperatures_k': None if limits is None else tuple(limits)}
+    return Reference(**(dict(values) | own))
