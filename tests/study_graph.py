@@ -19,6 +19,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from aiida_mghdiff.calculations.functions.arrhenius import arrhenius_fit
 from aiida_mghdiff.calculations.functions.diffusion import diffusion_coefficient
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
+from aiida_mghdiff.calculations.functions.paths import interpolate_path, path_endpoints
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
@@ -137,6 +138,40 @@ def make_tracers(temperature, seed, frames, activation=0.25, attempt=12.0, n_tra
         ensemble='nve',
         mean_temperature_k=temperature * (1 + 0.02 * np.random.default_rng(seed).normal()),
     )
+
+
+def make_frames(tracers, seed, every=25):
+    """Return unstored full frames of a run: a host that vibrates about its lattice, then the tracers."""
+    positions = tracers.get_array('tracer_positions')[::every].astype(float)
+    cell, host = lattice.hcp_supercell(3.2, 5.19, (2, 2, 2))
+    vibrating = host + np.random.default_rng(seed).normal(scale=0.1, size=(len(positions), *host.shape))
+    vibrating -= (vibrating - host).mean(axis=1, keepdims=True)
+    node, steps = orm.TrajectoryData(), tracers.steps[::every]
+    node.set_trajectory(
+        symbols=['Mg'] * len(host) + ['H'] * positions.shape[1],
+        positions=np.concatenate([vibrating, positions], axis=1),
+        stepids=steps,
+        cells=np.repeat(cell[None], len(positions), axis=0),
+        times=steps * 1e-3,
+        pbc=[True, True, True],
+    )
+    return node
+
+
+def make_thermo(temperature, seed, steps, n_atoms=18):
+    """Return unstored thermodynamics of a run that conserves its energy to 0.1 meV/atom."""
+    rng = np.random.default_rng(seed)
+    kinetic = 1.5 * n_atoms * 8.617e-5 * temperature * (1 + rng.normal(size=len(steps)) / np.sqrt(1.5 * n_atoms))
+    noise = 1e-4 * n_atoms * rng.normal(size=len(steps))
+    arrays = {
+        'steps': steps,
+        'temperature_k': kinetic / (1.5 * n_atoms * 8.617e-5),
+        'kinetic_energy_ev': kinetic,
+        'potential_energy_ev': -27.0 - kinetic + noise,
+        'pressure_gpa': rng.normal(size=len(steps)),
+        'volume_a3': np.full(len(steps), 370.0),
+    }
+    return orm.ArrayData(arrays)
 
 
 def computed(function, *args, **kwargs):
@@ -282,8 +317,11 @@ class StudyGraph:
                 'versions': VERSIONS,
             }
         )
-        job.close({'results': results})
-        chain.close({'barrier': results})
+        ends = computed(path_endpoints, self.neb_host, path)
+        settings = {'n_images': 10, 'interpolation': 'linear', 'minimum_endpoint_distance_angstrom': 0.5}
+        images = computed(interpolate_path, ends['initial'], ends['final'], orm.Dict(settings))['images']
+        job.close({'results': results, 'path': images})
+        chain.close({'barrier': results, 'images': images})
 
     def diffusion(self, label, temperatures):
         potential, name = self.potentials[label], f'diffusion_best_{label}_h2'
@@ -352,6 +390,7 @@ class StudyGraph:
         results = orm.Dict(
             {
                 'completed': True,
+                'first_step': 0,
                 'ensemble': 'nve',
                 'n_atoms': 18,
                 'mean_temperature_k': tracers.base.attributes.get('mean_temperature_k'),
@@ -362,7 +401,8 @@ class StudyGraph:
                 'versions': VERSIONS,
             }
         )
-        job.close({'results': results, 'tracers': tracers})
+        frames, thermo = make_frames(tracers, seed), make_thermo(temperature, seed, tracers.steps)
+        job.close({'results': results, 'tracers': tracers, 'trajectory': frames, 'thermo': thermo})
         segment.close({'results__part0': results})
         run.close({'results__seg000_part0': results})
         return tracers

@@ -11,6 +11,7 @@ COMMANDS = {
     'setup': ('aiida_mghdiff.cli.setup:setup', 'Make the computer and the codes in an AiiDA profile.'),
     'doctor': ('aiida_mghdiff.cli.doctor:doctor', "Check the codes' environments, and whether they changed."),
     'profile': ('aiida_mghdiff.cli.profile:profile', 'Make a self-contained AiiDA profile in a folder.'),
+    'report': ('aiida_mghdiff.cli.report:report', 'Write the report and figures of a stored study.'),
     'demo': ('aiida_mghdiff.cli.demo:demo', 'Run a whole study in a profile of its own and write its report.'),
 }
 

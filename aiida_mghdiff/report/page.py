@@ -1,16 +1,20 @@
-"""The report as one HTML page that needs nothing else: styles and figures are inside, nothing is loaded."""
+"""The report as one HTML page that needs nothing else: styles, figures and plotly.js are inside, nothing is loaded."""
 
 from __future__ import annotations
 
 import base64
+import struct
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from aiida_mghdiff import __version__
-from aiida_mghdiff.report.sections import CAPTIONS, headlines, sections
+from aiida_mghdiff.report.captions import CAPTIONS
+from aiida_mghdiff.report.interactive import library, track_figure
+from aiida_mghdiff.report.sections import headlines, sections
 from aiida_mghdiff.report.study import Study
+from aiida_mghdiff.report.style import RC
+from aiida_mghdiff.report.tracks import read_track
 
 
 def render_page(study: Study, figures: dict[str, Path]) -> str:
@@ -23,10 +27,15 @@ def render_page(study: Study, figures: dict[str, Path]) -> str:
     page = environment.get_template('page.html').render(
         title=title_of(study),
         css=loader.get_source(environment, 'page.css')[0],
+        script=loader.get_source(environment, 'page.js')[0],
         study={'uuid': study.node.uuid, 'started': f'{study.node.ctime:%d %B %Y}', 'state': state_of(study)},
         headlines=headlines(study),
         sections=sections(study),
-        figures={name: {'source': embedded(path), 'caption': CAPTIONS[name]} for name, path in figures.items()},
+        figures={
+            name: {'source': embedded(path), 'caption': CAPTIONS[name], 'width': f'{width_of(path):.2f}in'}
+            for name, path in figures.items()
+        },
+        turnable=turnable(study) if 'track' in figures else {},
         version=__version__,
     )
     return page + '\n'
@@ -49,6 +58,18 @@ def state_of(study: Study) -> str:
     return f'ended with failures [{node.exit_status}]' if node.exit_status else f'{node.process_state.value}'
 
 
-def embedded(path: Path) -> dict[str, Any] | str:
+def turnable(study: Study) -> dict[str, dict[str, str]]:
+    """Return the figures that can be turned, by the name of the picture in their place until then."""
+    track = read_track(study)
+    return {'track': {'figure': track_figure(track), 'library': library()}} if track else {}
+
+
+def width_of(path: Path) -> float:
+    """Return the width of a PNG file in inches of the screen, a sixth more than on paper."""
+    (pixels,) = struct.unpack('>I', path.read_bytes()[16:20])
+    return 7 / 6 * pixels / RC['savefig.dpi']
+
+
+def embedded(path: Path) -> str:
     """Return a PNG file as a data URI."""
     return f'data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}'

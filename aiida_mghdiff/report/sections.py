@@ -4,85 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from aiida import orm
 from scipy import stats
 
 from aiida_mghdiff import queries
-from aiida_mghdiff.report.figures import EXPERIMENT_EV, scientific
+from aiida_mghdiff.report.figures.arrhenius import EXPERIMENT_EV
+from aiida_mghdiff.report.figures.canvas import scientific
 from aiida_mghdiff.report.results import barrier_rows
+from aiida_mghdiff.report.structure import structure_section
 from aiida_mghdiff.report.study import Diffusion, EnergyDrift, Study, is_done, output
+from aiida_mghdiff.report.tables import DASH, NAME, NODE, Column, Section, Table, number
 
 #: Drift that the study holds an NVE run of MACE against, in meV/atom/ns.
 DRIFT_LIMIT = 1.0
-DASH = '–'
 MOST_HEADLINES = 6
-
-CAPTIONS = {
-    'rmse': 'Errors on held-out configurations. Hatched: pre-trained; dotted: trained from scratch; plain: fine-tuned.',
-    'parity': 'Predicted against reference force components on the held-out configurations.',
-    'learning_curves': 'Errors on the validation set during training; the best epoch is the one that was kept.',
-    'barriers': 'Barriers by climbing-image NEB, for each direction of a path. Fills as in the errors.',
-    'paths': 'Energy along the paths, relative to their start; each mark is an image of the band.',
-    'msd': 'Mean squared displacement of the tracers, one line a replica, with the straight lines that give D. Beyond '
-    'the window of the fit few time origins are left, and lines of replicas part by chance.',
-    'arrhenius': 'Diffusion coefficients at the measured mean temperatures, with 95 % intervals; a bar that leaves the '
-    'figure reaches zero. Lines and bands: weighted fits and their 95 % bands. Open marks with arrows: no jump was '
-    'seen, D lies below. The grey line has the slope of the experiment alone: it is drawn through the hottest point of '
-    'the first fit, its height is no measurement.',
-    'activation_energies': 'Activation energies with their 95 % intervals.',
-}
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table: how its cells are set."""
-
-    header: str
-    kind: str = 'number'  # number, name, text, long (text that needs room), node
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table; folded ones open at a click."""
-
-    columns: Sequence[Column]
-    cells: Sequence[Sequence[Any]]
-    title: str = ''
-    folded: bool = False
-
-    @property
-    def rows(self) -> list[list[tuple[Column, Any]]]:
-        """Return the cells with their columns."""
-        return [list(zip(self.columns, cells, strict=True)) for cells in self.cells]
-
-
-@dataclass(frozen=True)
-class Section:
-    """A section of the page."""
-
-    key: str
-    title: str
-    text: Sequence[str] = ()
-    points: Sequence[str] = ()
-    tables: Sequence[Table] = ()
-    figures: Sequence[str] = ()
-    code: Sequence[str] = field(default=())
-
-
-NAME, NODE = Column('potential', 'name'), Column('node', 'node')
 
 
 def sections(study: Study) -> list[Section]:
     """Return the sections that there is something to say in, in their order."""
     candidates = [
         (failures_section, study.failures),
+        (workflow_section, study.calls),
         (potentials_section, study.potentials),
         (errors_section, study.errors),
         (barriers_section, study.barriers),
         (diffusion_section, study.diffusion),
+        (structure_section, study.diffusion),
         (worth_section, study.diffusion),
         (drift_section, study.energy_drifts),
         (provenance_section, study.calls),
@@ -126,11 +75,6 @@ def coefficient(diffusion: Diffusion) -> str:
     return f'< {scientific(results["upper_bound_m2_s"])}' if value is None else scientific(value)
 
 
-def number(value: float | None, spec: str) -> str:
-    """Return a number as text with a true minus sign; a dash where there is none."""
-    return DASH if value is None else format(value, spec).replace('-', '−')
-
-
 def failures_section(study: Study) -> Section:
     """Say what failed: nothing else may hide it."""
     columns = [Column('step', 'text'), Column('ended as', 'text'), Column('message', 'long'), NODE]
@@ -146,6 +90,14 @@ def ended(node: orm.ProcessNode) -> str:
         if node.is_finished
         else f'{node.process_label}, {node.process_state.value}'
     )
+
+
+def workflow_section(study: Study) -> Section:
+    """Say what was done."""
+    text = [
+        f'{len(study.calls)} processes below the study, and the data between them, as the provenance graph has them.'
+    ]
+    return Section('workflow', 'What was done', text, figures=['scheme'])
 
 
 def potentials_section(study: Study) -> Section:
@@ -230,7 +182,7 @@ def barriers_section(study: Study) -> Section:
         for row in rows
     ]
     text = ['Climbing-image NEB between relaxed interstitial sites; both directions of each path.']
-    return Section('barriers', 'Barriers', text, tables=[Table(columns, cells)], figures=['barriers', 'paths'])
+    return Section('barriers', 'Barriers', text, tables=[Table(columns, cells)], figures=['sites', 'barriers', 'paths'])
 
 
 def diffusion_section(study: Study) -> Section:
@@ -262,7 +214,7 @@ def diffusion_section(study: Study) -> Section:
         if is_done(call) and output(call, 'arrhenius') is None
     ]
     tables = [Table(columns, cells), *replica_tables(study), *arrhenius_tables(study)]
-    figures = ['msd', 'arrhenius', 'activation_energies']
+    figures = ['frame', 'coefficients', 'msd', 'windows', 'arrhenius', 'activation_energies', 'contents']
     return Section('diffusion', 'Diffusion', text, tables=tables, figures=figures)
 
 
@@ -417,7 +369,7 @@ def drift_section(study: Study) -> Section:
         f'{len(cells)} runs.'
     ]
     table = Table(columns, cells, f'All {len(cells)} runs', folded=True) if len(cells) > 24 else Table(columns, cells)
-    return Section('drift', 'Energy conservation', text, tables=[table])
+    return Section('drift', 'Energy conservation', text, tables=[table], figures=['conservation'])
 
 
 def run_name(drift: EnergyDrift) -> str:

@@ -55,6 +55,7 @@ class Barrier:
     """Barrier along a path, both ways."""
 
     label: str
+    call: Call
     path: str
     results: orm.Dict
 
@@ -115,6 +116,34 @@ class EnergyDrift:
     results: orm.Dict
 
 
+@dataclass(frozen=True)
+class NveRun:
+    """A run in the NVE ensemble: its jobs, in the order of their steps."""
+
+    path: tuple[str, ...]
+    jobs: list[EnergyDrift]
+
+    @property
+    def label(self) -> str:
+        """Return the label of the potential."""
+        return self.jobs[0].label
+
+    @property
+    def target_temperature_k(self) -> float:
+        """Return the temperature that was asked for."""
+        return self.jobs[0].target_temperature_k
+
+    @property
+    def time_step_fs(self) -> float:
+        """Return the time step."""
+        return self.jobs[0].parameters['time_step_fs']
+
+    def outputs(self, name: str) -> list[orm.ArrayData]:
+        """Return an output of all jobs that have it."""
+        found = [output(job.call, name) for job in self.jobs]
+        return [node for node in found if node is not None]
+
+
 class Study:
     """All that a report says of a study, each with its node; an empty list where there is nothing."""
 
@@ -169,7 +198,7 @@ class Study:
         calls = [call for call in self.of_kind('neb') if output(call, 'barrier') is not None]
         return self.in_order(
             [
-                Barrier(self.label_of_call(call), call.node.inputs.path['path'], output(call, 'barrier'))
+                Barrier(self.label_of_call(call), call, call.node.inputs.path['path'], output(call, 'barrier'))
                 for call in calls
             ]
         )
@@ -192,6 +221,14 @@ class Study:
             for call in calls
         ]
         return self.in_order(sorted(found, key=lambda item: item.target_temperature_k))
+
+    @property
+    def series(self) -> dict[str, list[Diffusion]]:
+        """Return the diffusion coefficients by series: those that differ in temperature alone."""
+        series: dict[str, list[Diffusion]] = {}
+        for item in self.diffusion:
+            series.setdefault(item.series, []).append(item)
+        return series
 
     @cached_property
     def arrhenius(self) -> list[Arrhenius]:
@@ -232,6 +269,32 @@ class Study:
                 label, parameters = self.label_of_call(call), inputs.parameters
                 found.append(EnergyDrift(label, call, parameters['temperature_k'], parameters, results))
         return self.in_order(sorted(found, key=lambda item: (item.target_temperature_k, item.call.path)))
+
+    @cached_property
+    def runs(self) -> list[NveRun]:
+        """Return the NVE runs, by potential and temperature."""
+        jobs: dict[tuple[str, ...], list[EnergyDrift]] = {}
+        for drift in self.energy_drifts:
+            jobs.setdefault(drift.call.path[:-2], []).append(drift)
+        first_step = lambda drift: drift.results['first_step']  # noqa: E731
+        return [NveRun(path, sorted(drifts, key=first_step)) for path, drifts in jobs.items()]
+
+    def runs_of(self, diffusion: Diffusion) -> list[NveRun]:
+        """Return the NVE runs that gave a diffusion coefficient."""
+        above = diffusion.call.path
+        return [run for run in self.runs if run.path[: len(above)] == above]
+
+    @property
+    def showcase(self) -> Diffusion | None:
+        """Return what pictures are made of: the best potential that diffused, at its highest temperature."""
+        items = [item for item in self.diffusion if item.label == self.best_label] or self.diffusion
+        return max(items, key=lambda item: item.target_temperature_k, default=None)
+
+    @property
+    def best_label(self) -> str | None:
+        """Return the label of the potential with the smallest held-out force error; None where none was evaluated."""
+        best = min(self.errors, key=lambda errors: errors.metrics['force_rmse_mev_per_angstrom'], default=None)
+        return best.label if best else None
 
     @cached_property
     def failures(self) -> list[Call]:

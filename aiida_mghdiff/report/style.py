@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from matplotlib.colors import to_hex, to_rgb
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import ListedColormap, to_hex, to_rgb
 
 from aiida_mghdiff.queries import PotentialData
 
@@ -23,34 +25,48 @@ ORIGINS = {
 MARKERS = 'osD^vPXp<>h*'
 ELEMENT_MARKERS = 'oDsv^'
 ELEMENT_COLOURS = {'H': '#CC79A7', 'Mg': '#56B4E9'}
+#: Colour and marker of octahedral and tetrahedral sites and of host atoms.
+SITE_STYLES = {'O': ('#D55E00', 's'), 'T': ('#000000', '^'), 'host': ('#009E73', 'o')}
+PATH_STYLES = {
+    'O-O c': ('#0072B2', '-'),
+    'O-O ab': ('#009E73', (0, (4, 1.5))),
+    'O-T': ('#D55E00', '-'),
+    'T-T': (INK, (0, (1, 1.2))),
+}
+#: From white to dark, in grey too.
+SEQUENCE = ListedColormap(colormaps['YlOrBr'](np.linspace(0, 0.85, 256)))
+#: From dark to light without the lightest part, which white paper swallows.
+TIME_COLOURS = ListedColormap(colormaps['plasma'](np.linspace(0, 0.88, 256)))
 
 RC = {
     'figure.dpi': 100,
     'savefig.dpi': 200,
     'font.family': 'DejaVu Sans',
-    'font.size': 9,
-    'axes.titlesize': 9.5,
+    'font.size': 7.5,
+    'axes.titlesize': 8,
     'axes.titleweight': 'bold',
     'axes.titlelocation': 'left',
-    'axes.labelsize': 9,
+    'axes.labelsize': 8,
+    'figure.labelsize': 8,
     'axes.edgecolor': INK,
-    'axes.linewidth': 0.8,
+    'axes.linewidth': 0.7,
     'axes.spines.top': False,
     'axes.spines.right': False,
     'axes.axisbelow': True,
     'axes.grid': True,
     'grid.color': '#e3e3e3',
-    'grid.linewidth': 0.6,
+    'grid.linewidth': 0.5,
     'legend.frameon': False,
-    'legend.fontsize': 8.5,
+    'legend.fontsize': 7.5,
     'legend.handlelength': 2.6,
-    'xtick.labelsize': 8.5,
-    'ytick.labelsize': 8.5,
-    'lines.linewidth': 1.6,
-    'lines.markersize': 5,
-    'hatch.linewidth': 0.7,
-    'errorbar.capsize': 2.5,
+    'xtick.labelsize': 7.5,
+    'ytick.labelsize': 7.5,
+    'lines.linewidth': 1.4,
+    'lines.markersize': 4.5,
+    'hatch.linewidth': 0.6,
+    'errorbar.capsize': 2.2,
     'pdf.fonttype': 42,
+    'svg.hashsalt': 'aiida-mghdiff',
 }
 
 

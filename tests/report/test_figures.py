@@ -8,21 +8,34 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from aiida import orm
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
+from matplotlib.text import Text
 from study_graph import Process
 
 from aiida_mghdiff.data.potential import ARCHITECTURES, ORIGINS
-from aiida_mghdiff.report.figures import barrier_groups, draw_figures, fitted, scientific
+from aiida_mghdiff.report.figures import draw_figures
+from aiida_mghdiff.report.figures.arrhenius import fitted
+from aiida_mghdiff.report.figures.barriers import barrier_groups
+from aiida_mghdiff.report.figures.canvas import PAGE, scientific
+from aiida_mghdiff.report.figures.coefficients import with_error
 from aiida_mghdiff.report.study import Study
 from aiida_mghdiff.report.style import RC, styles_of
 
-EVERY = ['rmse', 'parity', 'learning_curves', 'barriers', 'paths', 'msd', 'arrhenius', 'activation_energies']
+EVERY = ['scheme', 'learning_curves', 'rmse', 'parity', 'sites', 'barriers', 'paths', 'frame', 'coefficients', 'msd']
+EVERY += ['arrhenius', 'activation_energies', 'track', 'conservation']
 
 
 @pytest.fixture(scope='module')
 def figures(study):
     with mpl.rc_context(RC):
         return draw_figures(study)
+
+
+@pytest.fixture(scope='module')
+def broken_figures(broken_study):
+    with mpl.rc_context(RC):
+        return draw_figures(broken_study)
 
 
 def test_every_figure_is_there_and_axes_have_units(figures):
@@ -39,6 +52,38 @@ def test_every_figure_is_there_and_axes_have_units(figures):
         'lag time (ps)',
         'mean squared displacement (Å²)',
     ]
+
+
+@pytest.mark.parametrize('name', ['figures', 'broken_figures'])
+def test_no_text_overlaps_another_or_is_cut_off(request, name):
+    for key, figure in request.getfixturevalue(name).items():
+        texts = drawn_texts(figure)
+        cut = [text for text, box in texts if not is_inside(box, figure.bbox.padded(1))]
+        overlapping = [(a, b) for (a, one), (b, other) in combinations(texts, 2) if one.overlaps(other)]
+        assert (cut, overlapping) == ([], []), key
+
+
+def drawn_texts(figure):
+    """Return every text that is drawn, with its box in pixels, shrunk by one all around."""
+    found, draw = [], Text.draw
+
+    def record(self, renderer):
+        if self.get_visible() and self.get_text().strip():
+            found.append((self.get_text(), self.get_window_extent(renderer).padded(-1)))
+        return draw(self, renderer)
+
+    with pytest.MonkeyPatch.context() as patch, mpl.rc_context(RC):
+        patch.setattr(Text, 'draw', record)
+        FigureCanvasAgg(figure).draw()
+    return found
+
+
+def is_inside(box, whole):
+    return whole.x0 <= box.x0 and whole.y0 <= box.y0 and box.x1 <= whole.x1 and box.y1 <= whole.y1
+
+
+def test_widths_fit_a_page(figures):
+    assert all(figure.get_figwidth() <= PAGE and figure.get_figheight() <= 9.5 for figure in figures.values())
 
 
 def test_error_bars_are_as_long_as_the_errors(figures, study):
@@ -68,23 +113,22 @@ def test_band_of_a_fit_contains_its_line(study):
     assert np.all((low < line) & (line < high))
 
 
-def test_upper_bounds_are_arrows_within_the_axis(broken_study):
-    with mpl.rc_context(RC):
-        figures = draw_figures(broken_study)
-    assert list(figures) == ['msd', 'arrhenius']
-    axis = figures['arrhenius'].axes[0]
+def test_upper_bounds_are_arrows_within_the_axis(broken_study, broken_figures):
+    assert list(broken_figures) == ['scheme', 'frame', 'coefficients', 'msd', 'arrhenius', 'track', 'conservation']
+    axis = broken_figures['arrhenius'].axes[0]
     assert axis.get_legend_handles_labels()[1] == ['mace_mp, 2 H: upper bounds']
     (arrow,) = [text for text in axis.texts if text.arrowprops]
     bound = broken_study.diffusion[0].results['upper_bound_m2_s']
     assert arrow.xyann[1] == pytest.approx(bound)
     assert axis.get_ylim()[0] < arrow.xy[1] < bound < axis.get_ylim()[1]
-    assert 'not diffusing' in figures['msd'].axes[0].texts[0].get_text()
+    assert 'not diffusing' in broken_figures['msd'].axes[0].texts[0].get_text()
 
 
 def test_files(folder):
     for name in EVERY:
         assert (folder / 'figures' / f'{name}.png').read_bytes().startswith(b'\x89PNG')
         assert (folder / 'figures' / f'{name}.pdf').read_bytes().startswith(b'%PDF')
+        assert (folder / 'figures' / f'{name}.svg').read_text(encoding='utf-8').startswith('<?xml')
 
 
 def test_no_figures_of_nothing():
@@ -117,3 +161,34 @@ def test_potentials_differ_in_marker_and_in_grey():
 def test_scientific():
     assert scientific(4.26e-09) == '4.3×10⁻⁹'
     assert scientific(12.0) == '1.2×10¹'
+
+
+@pytest.mark.parametrize(
+    ('value', 'error', 'text'),
+    [
+        (2.31e-9, 1.2e-10, '2.31(12)×10⁻⁹'),
+        (2.31e-9, 4.4e-10, '2.3(4)×10⁻⁹'),
+        (2.31e-9, 5e-9, '2(5)×10⁻⁹'),
+        (9.96e-9, 3e-10, '10.0(3)×10⁻⁹'),
+        (1.5e-9, 1.0e-9, '1.5(10)×10⁻⁹'),
+    ],
+)
+def test_errors_of_last_digits(value, error, text):
+    assert with_error(value, error) == text
+
+
+def test_deviations_are_from_the_line_of_the_best_potential(figures, study):
+    texts = [text.get_text() for text in figures['coefficients'].axes[0].texts]
+    item, fit = study.diffusion[0], study.arrhenius[0]
+    line = fitted(fit.results, np.array([item.results['temperature_k']]))[0][0]
+    ratio = item.results['diffusion_coefficient_m2_s'] / line
+    assert any(text.endswith(f'\n{ratio:#.2g} D₀') for text in texts)
+
+
+def test_conserved_energy_and_temperature_of_every_run(figures, study):
+    left, right = figures['conservation'].axes
+    assert left.get_title(loc='left') == 'mace_ft, 1 fs, 850 K'
+    assert len(right.lines) == 3
+    thermo = study.runs[-1].outputs('thermo')[0]
+    assert np.mean(left.lines[2].get_ydata()) == pytest.approx(thermo.get_array('temperature_k').mean())
+    assert abs(right.lines[2].get_ydata()).max() < 1

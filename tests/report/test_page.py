@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 from html.parser import HTMLParser
 
 import pytest
 from aiida import orm
+from plotly.offline import get_plotlyjs
 from study_graph import Process
 
 from aiida_mghdiff.report import study_results
@@ -60,9 +63,18 @@ def test_page_needs_nothing_else(page):
     assert references
     assert all(value.startswith(('data:image/png;base64,', '#')) for value in references)
     assert '&' not in page[page.index('<style>') : page.index('</style>')]
-    assert not re.search(r'url\(|@import|<script|https?://', page)
+    assert not re.search(r'url\(|@import|https?://', page)
+    assert not [name for tag, name, _ in structure.attributes if tag == 'script' and name not in ('type', 'class')]
     anchors = {value for _, name, value in structure.attributes if name == 'id'}
     assert {value[1:] for value in references if value.startswith('#')} <= anchors
+
+
+def test_the_turnable_figure_is_inside_once(page, study):
+    plotly = gzip.decompress(base64.b64decode(re.search(r'class="library">([^<]*)<', page)[1])).decode()
+    assert plotly == get_plotlyjs()
+    assert page.count('class="library"') == 1
+    assert json.loads(re.search(r'class="figure">([^<]*)<', page)[1])['data'][1]['mode'] == 'lines'
+    assert len(page) < 8_000_000
 
 
 def test_every_number_stands_beside_its_node(page, graph):

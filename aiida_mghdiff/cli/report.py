@@ -1,0 +1,58 @@
+"""`aiida-mghdiff report`: numbers, figures and page of a study that is stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from aiida.orm import WorkChainNode
+
+STUDY = 'aiida.workflows:mghdiff.study'
+
+
+@click.command()
+@click.argument('study')
+@click.option('-p', '--profile', help='AiiDA profile.  [default: the default profile]')
+@click.option(
+    '--directory',
+    type=click.Path(path_type=Path, file_okay=False),
+    default='report',
+    show_default=True,
+    help='Where results.json, report.html and figures/ are written.',
+)
+def report(study: str, profile: str | None, directory: Path) -> None:
+    """Write numbers, figures (PNG, PDF, SVG) and one HTML page of STUDY, the PK or UUID of a study, finished or not."""
+    from aiida_mghdiff.cli import environment
+
+    try:
+        environment.load(profile)
+        node = load_study(study)
+    except environment.SetupError as error:
+        raise click.ClickException(str(error)) from None
+    from aiida_mghdiff.report import result_table, write_report
+
+    click.echo(result_table(write_report(node, directory)))
+    for name in ('results.json', 'report.html', 'figures'):
+        click.echo((directory / name).resolve())
+
+
+def load_study(identifier: str) -> WorkChainNode:
+    """Return the node of a study.
+
+    :raises SetupError: where there is no such node, or it is none of a study.
+    """
+    from aiida.common.exceptions import MultipleObjectsError, NotExistent
+    from aiida.orm import load_node
+
+    from aiida_mghdiff.cli.environment import SetupError
+
+    try:
+        node = load_node(identifier)
+    except (NotExistent, MultipleObjectsError, ValueError) as error:
+        raise SetupError(f'{identifier} is no node of this profile ({error}): see `verdi process list -a`.') from None
+    if getattr(node, 'process_type', None) != STUDY:
+        raise SetupError(f'{identifier} is no study but a {type(node).__name__}: name a process of mghdiff.study.')
+    return node

@@ -1,0 +1,55 @@
+"""Barriers, and the energy along the paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from aiida_mghdiff.report.figures.canvas import all_handles, draw_bars, new_grid
+from aiida_mghdiff.report.results import directions
+from aiida_mghdiff.report.study import Barrier, Study
+from aiida_mghdiff.report.style import styles_of
+
+
+def barrier_groups(barriers: Iterable[Barrier]) -> dict[str, dict[str, float]]:
+    """Return the barriers by direction and potential; both directions of a path between equal sites are one."""
+    groups: dict[str, dict[str, float]] = {}
+    for barrier in barriers:
+        keys = ('forward_barrier_ev', 'reverse_barrier_ev')
+        for name, key in reversed(list(zip(directions(barrier.path), keys, strict=True))):
+            groups.setdefault(name, {})[barrier.label] = barrier.results[key]
+    return dict(sorted(groups.items()))
+
+
+def draw_barriers(study: Study) -> Figure:
+    """Return bars of the barriers, a group for each direction of a path."""
+    styles, groups = styles_of(study.potentials), barrier_groups(study.barriers)
+    labels = [label for label in study.potentials if any(label in group for group in groups.values())]
+    figure, axes = new_grid(len(groups), 2, 0.75 + 0.3 * len(labels), sharex=True, sharey=True)
+    for axis, (direction, group) in zip(axes, groups.items(), strict=True):
+        draw_bars(axis, [group.get(label) for label in labels], [styles[label] for label in labels], '.3f')
+        axis.set_title(direction.replace('->', ' → '))
+        axis.set_yticks(range(len(labels)), labels)
+    axes[0].invert_yaxis()
+    axes[0].set_xlim(0, 1.2 * max(value for group in groups.values() for value in group.values()))
+    figure.supxlabel('barrier (eV)')
+    return figure
+
+
+def draw_paths(study: Study) -> Figure:
+    """Return the energy along each path, relative to its start, one panel a path."""
+    styles = styles_of(study.potentials)
+    paths = sorted({barrier.path for barrier in study.barriers})
+    figure, axes = new_grid(len(paths), 2, 2.9)
+    for axis, path in zip(axes, paths, strict=True):
+        for barrier in (item for item in study.barriers if item.path == path):
+            style, energies = styles[barrier.label], np.array(barrier.results['energies_ev'])
+            options = {'color': style.colour, 'linestyle': style.line, 'marker': style.marker, 'linewidth': 1.2}
+            x = barrier.results['reaction_coordinate_angstrom']
+            axis.plot(x, energies - energies[0], label=barrier.label, **options)
+        axis.set(title=path, xlabel='length along the path (Å)', ylabel='energy (eV)')
+    side = {'loc': 'outside right center'} if len(paths) == 1 else {'loc': 'outside lower center', 'ncols': 5}
+    figure.legend(*all_handles(axes), **side)
+    return figure

@@ -1,0 +1,41 @@
+"""What diffusion coefficients are compared with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from aiida_mghdiff.report.figures.arrhenius import fitted
+from aiida_mghdiff.report.study import Diffusion, Study
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A diffusion coefficient in m²/s for each measured one, where there is one to compare with."""
+
+    name: str
+    coefficient: Callable[[Diffusion], float | None]
+
+    def deviation(self, item: Diffusion) -> float | None:
+        """Return log10 of a diffusion coefficient over that of the baseline."""
+        value = self.coefficient(item)
+        return None if value is None else math.log10(item.results['diffusion_coefficient_m2_s'] / value)
+
+
+def read_baseline(study: Study) -> Baseline | None:
+    """Return the best potential's line, or its D at the same target temperature where it has no line.
+
+    The line is that of the Arrhenius fit at the measured temperature: runs that were asked for the same temperature
+    differ in the one they had. None where no potential was evaluated, or the best one did not run.
+    """
+    if study.showcase is None or study.showcase.label != study.best_label:
+        return None
+    series = study.showcase.series
+    fit = next((fit.results for fit in study.arrhenius if fit.series == series), None)
+    if fit is not None:
+        return Baseline(f'fit of {series}', lambda item: fitted(fit, np.array([item.results['temperature_k']]))[0][0])
+    values = {item.target_temperature_k: item.results['diffusion_coefficient_m2_s'] for item in study.series[series]}
+    return Baseline(series, lambda item: values.get(item.target_temperature_k))

@@ -1,0 +1,91 @@
+"""What all figures share: sizes, grids of panels, bars, ticks and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from aiida_mghdiff.report.style import INK, Style
+
+#: Widths in inches of a column and of a page of a journal: 86 and 178 mm.
+COLUMN, PAGE = 3.39, 7.0
+#: Most inches that rows of panels take together: with legend and caption, a page.
+HEIGHT = 8.4
+#: Around text that stands on lines.
+HALO = withStroke(linewidth=2, foreground='white')
+
+
+def new_figure(
+    height: float, rows: int = 1, columns: int = 1, width: float = PAGE, **kwargs: Any
+) -> tuple[Figure, np.ndarray]:
+    """Return a figure and its axes [rows, columns]; width and height in inches."""
+    figure = Figure(figsize=(width, height), layout='constrained')
+    return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
+
+
+def new_grid(count: int, columns: int, height: float, **kwargs: Any) -> tuple[Figure, list[Axes]]:
+    """Return a figure of ``count`` panels; places that are left over stay empty."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure, axes = new_figure(min(height * rows, HEIGHT) + 0.3, rows, columns, **kwargs)
+    for axis in axes.flat[count:]:
+        axis.remove()
+    return figure, list(axes.flat[:count])
+
+
+def all_handles(axes: Iterable[Axes]) -> tuple[list[Any], list[str]]:
+    """Return what a legend of all panels says, each label once."""
+    handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    return list(handles.values()), list(handles)
+
+
+def draw_bars(
+    axis: Axes,
+    values: Sequence[float | None],
+    styles: Sequence[Style],
+    spec: str,
+    reach: Sequence[float] | None = None,
+) -> None:
+    """Draw horizontal bars with their values behind them; none where there is no value.
+
+    :param reach: what else is drawn along each bar; values then stand in a column, so that none seems to belong to it.
+    """
+    ends = [max(value or 0.0, far) for value, far in zip(values, reach or [0.0] * len(values), strict=True)]
+    for place, (value, style) in enumerate(zip(values, styles, strict=True)):
+        if value is None:
+            continue
+        axis.barh(place, value, 0.62, color=style.fill, edgecolor=INK, hatch=style.hatch, linewidth=0.7)
+        offset = {'xytext': (4, 0), 'textcoords': 'offset points', 'va': 'center'}
+        if reach is None:
+            axis.annotate(format(value, spec), (value, place), **offset)
+        else:
+            axis.annotate(format(value, spec), (1, place), xycoords=('axes fraction', 'data'), ha='right', va='center')
+    axis.set_xlim(0, 1.2 * max(ends))
+    axis.grid(axis='y', visible=False)
+    axis.tick_params(axis='y', length=0)
+
+
+def plain_log_ticks(axis: Axes) -> None:
+    """Write 0.5, 20, 300 beside a logarithmic axis instead of powers of ten."""
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:g}'))
+    low, high = axis.get_ylim()
+    few_decades = high / low < 100
+    text = FuncFormatter(lambda value, _: f'{value:g}' if f'{value:e}'[0] in '25' else '')
+    axis.yaxis.set_minor_formatter(text if few_decades else NullFormatter())
+
+
+def scientific(value: float) -> str:
+    """Return a number as ``2.3×10⁻⁹``."""
+    digits, exponent = f'{value:.1e}'.split('e')
+    return f'{digits}×10{superscript(int(exponent))}'
+
+
+def superscript(number: int) -> str:
+    """Return a whole number in superscript digits."""
+    return str(number).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))

@@ -1,0 +1,145 @@
+"""Tables and trends of D: each potential at each temperature, and D against the content of tracers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from aiida_mghdiff.report.figures.baseline import Baseline, read_baseline
+from aiida_mghdiff.report.figures.canvas import COLUMN, PAGE, new_figure, scientific, superscript
+from aiida_mghdiff.report.study import Arrhenius, Diffusion, Study
+from aiida_mghdiff.report.style import GUIDE, INK, MARKERS, SEQUENCE
+
+#: Decades at which the colours of deviations are darkest.
+DECADES = 1.0
+
+
+def draw_coefficients(study: Study) -> Figure:
+    """Return D of each series at each temperature and its activation energy as a table, coloured by the deviation."""
+    baseline, temperatures = read_baseline(study), sorted({item.target_temperature_k for item in study.diffusion})
+    rows, columns = len(study.series), len(temperatures) + bool(study.arrhenius)
+    width = min(PAGE, 2.0 + 1.25 * columns)
+    figure, axes = new_figure(1.1 + 0.42 * rows, width=width)
+    axis = axes[0, 0]
+    for row, (name, items) in enumerate(study.series.items()):
+        for item in items:
+            draw_cell(axis, row, temperatures.index(item.target_temperature_k), item, baseline)
+        for fit in (fit for fit in study.arrhenius if fit.series == name):
+            draw_energy(axis, row, columns - 1, fit)
+    energy = ['Ea (eV)'] if study.arrhenius else []
+    axis.set_xticks(range(columns), [*(f'{value:g} K' for value in temperatures), *energy])
+    axis.set_yticks(range(rows), list(study.series))
+    axis.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+    axis.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(False)
+    axis.set_title('D (m²/s)', pad=18)
+    colours = ScalarMappable(Normalize(0, DECADES), SEQUENCE)
+    if baseline is not None:
+        options = {'location': 'bottom', 'extend': 'max', 'aspect': 40, 'shrink': 0.6, 'pad': 0.03}
+        figure.colorbar(colours, ax=axis, label=f'|log₁₀ D/D₀|, D₀: {baseline.name}', **options)
+    return figure
+
+
+def draw_cell(axis: Axes, row: int, column: int, item: Diffusion, baseline: Baseline | None) -> None:
+    """Write one D with its standard error in the last digit, and how many times the baseline it is."""
+    text, deviation = describe(item), None
+    if baseline is not None and item.results['diffusing']:
+        deviation = baseline.deviation(item)
+    if deviation is not None:
+        text += f'\n{f"{10**deviation:#.2g}".rstrip(".")} D₀'
+    colour = SEQUENCE(abs(deviation) / DECADES) if deviation is not None else 'white'
+    axis.add_patch(Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, facecolor=colour, edgecolor=GUIDE, linewidth=0.5))
+    dark = np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.5 if deviation is not None else False
+    axis.text(column, row, text, ha='center', va='center', color='white' if dark else INK)
+
+
+def describe(item: Diffusion) -> str:
+    """Return D with its standard error, or its upper bound, as text."""
+    results = item.results
+    value, error = results['diffusion_coefficient_m2_s'], results['sem_m2_s']
+    if value is None:
+        return f'< {scientific(results["upper_bound_m2_s"])}'
+    return with_error(value, error) if error else scientific(value)
+
+
+def draw_energy(axis: Axes, row: int, column: int, fit: Arrhenius) -> None:
+    """Write an activation energy with its standard error."""
+    value, error = (fit.results[key] for key in ('activation_energy_ev', 'activation_energy_error_ev'))
+    axis.text(column, row, f'{value:.2f} ± {error:.2f}', ha='center', va='center')
+
+
+def with_error(value: float, error: float) -> str:
+    """Return a number with the error of its last digit in brackets: ``2.31(12)×10⁻⁹``, ``2.3(4)×10⁻⁹``.
+
+    The error has two digits where it begins with 1, else one.
+    """
+    exponent = math.floor(math.log10(abs(value)))
+    value, error = value / 10**exponent, error / 10**exponent
+    first = math.floor(math.log10(error))
+    digits = max(0, -first + (error / 10**first < 1.95))
+    return f'{value:.{digits}f}({round(error * 10**digits)})×10{superscript(exponent)}'
+
+
+def draw_contents(study: Study) -> Figure | None:
+    """Return D and the activation energy against the content of tracers, of the best potential that has several."""
+    groups: dict[str, list[Diffusion]] = {}
+    for item in study.diffusion:
+        groups.setdefault(item.label, []).append(item)
+    several = [label for label, items in groups.items() if len({content(item) for item in items}) > 1]
+    if not several:
+        return None
+    label = study.best_label if study.best_label in several else several[0]
+    fits = [fit for fit in study.arrhenius if fit.label == label]
+    figure, axes = new_figure(3.9 if fits else 2.4, 2 if fits else 1, width=COLUMN, sharex=True)
+    draw_content_coefficients(axes[0, 0], groups[label])
+    if fits:
+        host = next(item for item in groups[label])
+        draw_content_energies(axes[1, 0], fits, host.n_atoms - host.results['tracer_count'])
+    axes[0, 0].set_title(label)
+    axes[-1, 0].set_xlabel(f'{groups[label][0].tracer_element} per {groups[label][0].host}')
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc='outside lower center', ncols=3)
+    return figure
+
+
+def content(item: Diffusion) -> float:
+    """Return the number of tracers per host atom."""
+    tracers = item.results['tracer_count']
+    return tracers / (item.n_atoms - tracers)
+
+
+def draw_content_coefficients(axis: Axes, items: Sequence[Diffusion]) -> None:
+    """Draw D against content, a line for each temperature."""
+    temperatures = sorted({item.target_temperature_k for item in items})
+    shades = SEQUENCE(np.linspace(0.35, 1, len(temperatures)))
+    for temperature, colour, marker in zip(temperatures, shades, MARKERS, strict=False):
+        drawn = [item for item in items if item.target_temperature_k == temperature and item.results['diffusing']]
+        drawn = sorted(drawn, key=content)
+        values = np.array([item.results['diffusion_coefficient_m2_s'] for item in drawn])
+        intervals = np.array([item.results['ci95_m2_s'] or (np.nan, np.nan) for item in drawn]).reshape(-1, 2)
+        errors = [values - np.fmax(intervals[:, 0], 1e-3 * values), intervals[:, 1] - values]
+        options = {'color': colour, 'marker': marker, 'linewidth': 1}
+        axis.errorbar([content(item) for item in drawn], values, errors, label=f'{temperature:g} K', **options)
+    axis.set_yscale('log')
+    axis.set_ylabel('D (m²/s)')
+
+
+def draw_content_energies(axis: Axes, fits: Sequence[Arrhenius], host_atoms: int) -> None:
+    """Draw activation energies with 95 % intervals against content."""
+    fits = sorted(fits, key=lambda fit: fit.n_tracers)
+    values = np.array([fit.results['activation_energy_ev'] for fit in fits])
+    limits = np.array([fit.results['ci95_ev'] for fit in fits])
+    errors = [values - limits[:, 0], limits[:, 1] - values]
+    contents = [fit.n_tracers / host_atoms for fit in fits]
+    axis.errorbar(contents, values, errors, color=INK, marker='o', linewidth=1)
+    axis.set_ylabel('Ea (eV)')
+    axis.yaxis.set_major_locator(MaxNLocator(5))

@@ -1,0 +1,123 @@
+"""The workflow of a study, drawn from its provenance graph: layers from above, arrows that cross as little as they can.
+
+Layers, placeholders where an arrow passes a layer, and places as the mean of neighbours are those of Sugiyama, Tagawa
+and Toda, IEEE Trans. Syst. Man Cybern. 11, 109 (1981), doi:10.1109/TSMC.1981.4308636.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from itertools import pairwise
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.path import Path
+from scipy.optimize import isotonic_regression
+
+from aiida_mghdiff.report.figures.canvas import PAGE, new_figure
+from aiida_mghdiff.report.flow import Flow, Step, read_flow
+from aiida_mghdiff.report.study import Study
+from aiida_mghdiff.report.style import GUIDE, INK, SHADE
+
+#: Sizes in inches: a box, the distance between boxes, room for an arrow that passes, distance between layers.
+WIDTH, HEIGHT, GAP, PASSAGE, LAYER = 1.42, 0.4, 0.16, 0.3, 0.72
+SWEEPS = 40
+
+Arrow = tuple[Hashable, Hashable]
+
+
+def draw_scheme(study: Study) -> Figure | None:
+    """Return the steps of a study and what feeds what; None before its first step."""
+    flow = read_flow(study)
+    if len(flow.steps) < 2:
+        return None
+    layers = layers_of(flow)
+    arrows, chains = with_placeholders(flow.arrows, layers)
+    places = placed(layers, arrows)
+    depth = max(layers.values())
+    figure, axes = new_figure(LAYER * depth + HEIGHT + 0.1, width=PAGE)
+    axis = axes[0, 0]
+    middle = (min(places.values()) + max(places.values())) / 2
+    places = {node: x - middle for node, x in places.items()}
+    height = {node: -LAYER * layer for node, layer in layers.items()}
+    for chain in chains:
+        draw_arrow(axis, [(places[node], height[node]) for node in chain])
+    for title, step in flow.steps.items():
+        draw_step(axis, step, (places[title], height[title]))
+    axis.set(xlim=(-PAGE / 2, PAGE / 2), ylim=(-LAYER * depth - HEIGHT / 2 - 0.05, HEIGHT / 2 + 0.05))
+    axis.axis('off')
+    return figure
+
+
+def layers_of(flow: Flow) -> dict[Hashable, int]:
+    """Return the layer of each step: as far down as the longest way to it; first steps just above what they feed."""
+    layers: dict[Hashable, int] = {}
+    for title in flow.steps:
+        layers[title] = max((layers[a] + 1 for a, b in flow.arrows if b == title), default=0)
+    for title in flow.steps:
+        heads = [layers[b] for a, b in flow.arrows if a == title]
+        if heads and not any(b == title for _, b in flow.arrows):
+            layers[title] = min(heads) - 1
+    return layers
+
+
+def with_placeholders(
+    arrows: set[tuple[str, str]], layers: dict[Hashable, int]
+) -> tuple[set[Arrow], list[list[Hashable]]]:
+    """Add placeholders to the layers that arrows pass; return the arrows between layers, and the chains of nodes."""
+    chains = []
+    for first, last in sorted(arrows):
+        passed = [(first, last, layer) for layer in range(layers[first] + 1, layers[last])]
+        layers.update({node: node[2] for node in passed})
+        chains.append([first, *passed, last])
+    return {(a, b) for chain in chains for a, b in pairwise(chain)}, chains
+
+
+def placed(layers: dict[Hashable, int], arrows: set[Arrow]) -> dict[Hashable, float]:
+    """Return the horizontal place of each node: near the mean of its neighbours, without overlap in a layer."""
+    rows = [[node for node, layer in layers.items() if layer == index] for index in range(max(layers.values()) + 1)]
+    places = {node: float(x) for row in rows for node, x in zip(row, spread(row, np.zeros(len(row))), strict=True)}
+    neighbours = {node: [a for a, b in arrows if b == node] + [b for a, b in arrows if a == node] for node in layers}
+    for sweep in range(SWEEPS):
+        for row in rows if sweep % 2 else reversed(rows):
+            wanted = {node: np.mean([places[other] for other in neighbours[node]] or [places[node]]) for node in row}
+            ordered = sorted(row, key=wanted.get)
+            places.update(zip(ordered, spread(ordered, np.array([wanted[node] for node in ordered])), strict=True))
+    return places
+
+
+def spread(row: list[Hashable], wanted: np.ndarray) -> np.ndarray:
+    """Return places in this order, as near to the wanted ones as widths and the page allow."""
+    half = np.array([(PASSAGE if isinstance(node, tuple) else WIDTH + GAP) / 2 for node in row])
+    offsets = np.concatenate([[0.0], np.cumsum(half[:-1] + half[1:])])
+    places = isotonic_regression(wanted - offsets).x + offsets
+    low, high = (places - half).min() + PAGE / 2, (places + half).max() - PAGE / 2
+    return places - min(low, 0) - max(high, 0)
+
+
+def draw_arrow(axis: Axes, points: list[tuple[float, float]]) -> None:
+    """Draw a smooth arrow from the bottom of the first box to the top of the last, upright in each layer between."""
+    (x, y), *others = points
+    vertices, codes = [(x, y - HEIGHT / 2)], [Path.MOVETO]
+    for index, (end, top) in enumerate(others):
+        last = index == len(others) - 1
+        start, target = vertices[-1], (end, top + HEIGHT / 2 if last else top)
+        bend = (start[1] - target[1]) / 2
+        vertices += [(start[0], start[1] - bend), (end, target[1] + bend), target]
+        codes += [Path.CURVE4] * 3
+    options = {'arrowstyle': '-|>', 'mutation_scale': 8, 'color': GUIDE, 'linewidth': 1, 'shrinkA': 0, 'shrinkB': 0}
+    axis.add_patch(FancyArrowPatch(path=Path(vertices, codes), zorder=1, **options))
+
+
+def draw_step(axis: Axes, step: Step, place: tuple[float, float]) -> None:
+    """Draw a step: its title, and how many processes or nodes of which kind it stands for."""
+    x, y = place
+    corner = (x - WIDTH / 2, y - HEIGHT / 2)
+    box = {'boxstyle': 'round,pad=0,rounding_size=0.05', 'facecolor': SHADE, 'edgecolor': INK, 'linewidth': 0.8}
+    axis.add_patch(FancyBboxPatch(corner, WIDTH, HEIGHT, zorder=2, **box))
+    options = {'ha': 'center', 'zorder': 3}
+    axis.text(x, y + 0.02, step.title, va='bottom', weight='bold', **options)
+    counts = ', '.join(f'{count} {kind}' for kind, count in step.counts.items())
+    axis.text(x, y - 0.03, counts, va='top', fontsize='small', color=INK, **options)

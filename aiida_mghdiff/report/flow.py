@@ -1,0 +1,136 @@
+"""The flow of a study, read from its provenance graph: kinds of steps, and which feeds which."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+
+from aiida import orm
+
+from aiida_mghdiff import queries
+from aiida_mghdiff.report.study import Call, Study
+
+#: What the steps of a study are called, by entry point; those that are not here only prepare something for others.
+TITLES = {
+    'dataset_from_extxyz': 'Read configurations',
+    'dataset_from_mlab': 'Read configurations',
+    'vasp.mlff': 'Learn on the fly',
+    'split_dataset': 'Split the dataset',
+    'mace.train': 'Train MACE',
+    'chgnet.train': 'Train CHGNet',
+    'evaluate': 'Predict',
+    'vasp.evaluate': 'Predict',
+    'error_metrics': 'Compare with labels',
+    'gpaw.singlepoint': 'Label by DFT',
+    'vasp.singlepoint': 'Label by DFT',
+    'ase.neb': 'Find barriers',
+    'vasp.neb': 'Find barriers',
+    'ase.vibrations': 'Vibrations',
+    'supercell': 'Place tracers',
+    'diffusion_coefficient': 'Fit D',
+    'arrhenius_fit': 'Fit Ea',
+}
+ENSEMBLES = {
+    'npt': 'NPT: mean volume',
+    'nvt': 'NVT: starts',
+    'nve': 'NVE: trajectories',
+}
+GIVEN = 'Given potentials'
+
+
+@dataclass(frozen=True)
+class Step:
+    """A kind of step: the number of its processes, or nodes, by what they are."""
+
+    title: str
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Steps by title, each before those that it feeds, and arrows between their titles."""
+
+    steps: dict[str, Step]
+    arrows: set[tuple[str, str]]
+
+
+def read_flow(study: Study) -> Flow:
+    """Return the steps of a study, and an arrow where a node that one made went into the other.
+
+    Steps without a title are passed through. An arrow that others imply is left out.
+    """
+    calls = {call.node.pk: call for call in study.calls if isinstance(call.node, orm.CalculationNode)}
+    origins = [Call((), node) for dataset in datasets_of(study) for node in queries.lineage(dataset).processes]
+    calls |= {call.node.pk: call for call in origins}
+    given = {node.pk: node for name, node in study.inputs.items() if name.startswith('potentials__')}
+    titles = {pk: title_of(call) for pk, call in calls.items()} | dict.fromkeys(given, GIVEN)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for pk in sorted(titles):
+        if titles[pk] is not None:
+            counts[titles[pk]][calls[pk].kind if pk in calls else given[pk].architecture] += 1
+    arrows = through(links_of(list(calls)) | inputs_of(given, list(calls)), titles)
+    order, forward = ordered(arrows, counts)
+    return Flow({title: Step(title, counts[title]) for title in order}, reduced(forward, order))
+
+
+def datasets_of(study: Study) -> list[orm.Data]:
+    """Return the dataset that a study began with, if it did."""
+    return [node for name, node in study.inputs.items() if name == 'dataset']
+
+
+def title_of(call: Call) -> str | None:
+    """Return what a process is called; None for one that only prepares something."""
+    if call.kind.endswith('.md'):
+        return ENSEMBLES[call.node.inputs.parameters['ensemble']]
+    return TITLES.get(call.kind)
+
+
+def links_of(pks: list[int]) -> set[tuple[int, int]]:
+    """Return which calculation made something that went into which."""
+    query = orm.QueryBuilder().append(orm.CalculationNode, filters={'id': {'in': pks}}, tag='maker', project='id')
+    query.append(orm.Data, with_incoming='maker', tag='data')
+    query.append(orm.CalculationNode, with_incoming='data', filters={'id': {'in': pks}}, project='id')
+    return {tuple(row) for row in query.distinct().all()}
+
+
+def inputs_of(data: Iterable[int], pks: list[int]) -> set[tuple[int, int]]:
+    """Return which of these nodes went into which calculation."""
+    query = orm.QueryBuilder().append(orm.Data, filters={'id': {'in': [*data, -1]}}, tag='data', project='id')
+    query.append(orm.CalculationNode, with_incoming='data', filters={'id': {'in': pks}}, project='id')
+    return {tuple(row) for row in query.distinct().all()}
+
+
+def through(links: set[tuple[int, int]], titles: Mapping[int, str | None]) -> set[tuple[str, str]]:
+    """Return links between titles, those over nodes without a title made one."""
+    following = defaultdict(set)
+    for first, second in links:
+        following[first].add(second)
+    reached: dict[int, set[str]] = {}
+    for pk in sorted(titles, reverse=True):  # what follows was made later
+        ahead = [(titles[other], reached.get(other, set())) for other in following[pk]]
+        reached[pk] = {name for title, beyond in ahead for name in (beyond if title is None else {title})}
+    return {(titles[pk], name) for pk, names in reached.items() for name in names if titles[pk] not in (None, name)}
+
+
+def ordered(arrows: set[tuple[str, str]], titles: Iterable[str]) -> tuple[list[str], set[tuple[str, str]]]:
+    """Return titles such that arrows lead forward, and the arrows; one of each cycle is left out."""
+    tails = {title: sorted(a for a, b in arrows if b == title) for title in titles}
+    try:
+        return list(TopologicalSorter(tails).static_order()), arrows
+    except CycleError as error:
+        first, second, *_ = error.args[1]
+        return ordered(arrows - {(first, second), (second, first)}, titles)
+
+
+def reduced(arrows: set[tuple[str, str]], order: Sequence[str]) -> set[tuple[str, str]]:
+    """Return the arrows that no chain of others implies.
+
+    :param order: titles such that arrows lead forward.
+    """
+    beyond: dict[str, set[str]] = {}
+    for title in reversed(order):
+        heads = {b for a, b in arrows if a == title}
+        beyond[title] = heads.union(*(beyond[head] for head in heads))
+    return arrows - {(a, c) for a, b in arrows for c in beyond[b]}

@@ -1,0 +1,108 @@
+"""The section of the report that says where tracers are: sites, pairs, and which nodes the pictures come from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+
+from aiida_mghdiff.report.study import Diffusion, Study, output
+from aiida_mghdiff.report.tables import DASH, NAME, NODE, Column, Section, Table, number
+from aiida_mghdiff.report.tracks import read_track
+from aiida_mghdiff.science.units import EV_IN_MEV
+
+FIGURES = ['track', 'rdf', 'rdf_sites', 'density', 'pairs']
+TEMPERATURE = Column('T asked (K)')
+
+
+def structure_section(study: Study) -> Section:
+    """Say where tracers are, and how they move from there."""
+    tables = [site_table(study), pair_table(study), array_table(study), picture_table(study)]
+    text = [
+        'What tracers do beside diffusing: the sites that they sit on, how long they stay, whether they keep to each '
+        'other.'
+    ]
+    found = [table for table in tables if table.cells]
+    return Section('structure', 'Where the tracers are', text, tables=found, figures=FIGURES)
+
+
+def having(study: Study, name: str) -> list[tuple[Diffusion, Any]]:
+    """Return the diffusion runs that have an output, with it."""
+    found = [(item, output(item.call, name)) for item in study.diffusion]
+    return [(item, node) for item, node in found if node is not None]
+
+
+def site_table(study: Study) -> Table:
+    """Return the table of sites: occupation, mean stays, difference of free energies."""
+    columns = [NAME, TEMPERATURE, Column('on octahedral sites'), Column('mean stay O (ps)'), Column('mean stay T (ps)')]
+    columns += [Column('mean stay in a T pair (ps)'), Column('F(T) − F(O) (meV)'), NODE]
+    cells = [
+        (
+            item.series,
+            f'{item.target_temperature_k:g}',
+            with_error(sites['occupancy']['O'], sites['occupancy_errors']['O'], '.2f'),
+            *(number(sites['residence_times_ps'][kind], '.2g') for kind in ('O', 'T', 'T pair')),
+            with_error(
+                *(in_mev(sites[key]) for key in ('free_energy_difference_ev', 'free_energy_difference_error_ev'))
+            ),
+            sites.uuid,
+        )
+        for item, sites in having(study, 'sites')
+    ]
+    return Table(columns, cells, 'Sites')
+
+
+def in_mev(energy_ev: float | None) -> float | None:
+    """Return an energy in meV, or none."""
+    return None if energy_ev is None else EV_IN_MEV * energy_ev
+
+
+def with_error(value: float | None, error: float | None, spec: str = '.0f') -> str:
+    """Return a number with its standard error as text, a dash where there is none."""
+    return number(value, spec) if value is None or error is None else f'{number(value, spec)} ± {error:{spec}}'
+
+
+def pair_table(study: Study) -> Table:
+    """Return the table of pairs of tracers and the tests of their number."""
+    columns = [NAME, TEMPERATURE, Column('cut-off (Å)'), Column('mean pairs λ'), Column('λ on random sites')]
+    columns += [Column('independent frames'), Column('p, Poisson'), Column('p, random sites'), NODE]
+    cells = [
+        (
+            item.series,
+            f'{item.target_temperature_k:g}',
+            f'{pairs["cutoff_angstrom"]:g}',
+            with_error(pairs['mean_pairs'], pairs['mean_pairs_error'], '.2f'),
+            number(pairs['mean_pairs_random_sites'], '.2f'),
+            number(pairs['effective_sample_size'], '.0f'),
+            *(number(test['p_value'], '.2g') if test else DASH for test in map(pairs.get, TESTS)),
+            pairs.uuid,
+        )
+        for item, pairs in having(study, 'pairs')
+    ]
+    return Table(columns, cells, 'Pairs of tracers')
+
+
+TESTS = ('poisson_test', 'random_sites_test')
+
+
+def array_table(study: Study) -> Table:
+    """Return the table of the nodes behind curves and maps."""
+    columns = [NAME, TEMPERATURE, Column('radial distributions', 'node'), Column('density', 'node')]
+    cells = [
+        (item.series, f'{item.target_temperature_k:g}', rdf.uuid, uuid_of(output(item.call, 'density')))
+        for item, rdf in having(study, 'rdf')
+    ]
+    return Table(columns, cells, 'Nodes of curves and maps', folded=True)
+
+
+def picture_table(study: Study) -> Table:
+    """Return the table of the nodes behind the path of one tracer and the frame."""
+    track = read_track(study)
+    columns = [Column('node of the path', 'text'), NODE]
+    cells = [(type(node).__name__, node.uuid) for node in (track.nodes if track else [])]
+    return Table(columns, cells, 'Nodes of the path of one tracer', folded=True)
+
+
+def uuid_of(node: orm.Node | None) -> str:
+    """Return the UUID of a node, nothing where there is none."""
+    return '' if node is None else node.uuid

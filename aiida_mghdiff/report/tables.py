@@ -1,0 +1,53 @@
+"""What sections of the report are made of: tables, and numbers as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+DASH = '–'
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: how its cells are set."""
+
+    header: str
+    kind: str = 'number'  # number, name, text, long (text that needs room), node
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; folded ones open at a click."""
+
+    columns: Sequence[Column]
+    cells: Sequence[Sequence[Any]]
+    title: str = ''
+    folded: bool = False
+
+    @property
+    def rows(self) -> list[list[tuple[Column, Any]]]:
+        """Return the cells with their columns."""
+        return [list(zip(self.columns, cells, strict=True)) for cells in self.cells]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page."""
+
+    key: str
+    title: str
+    text: Sequence[str] = ()
+    points: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    figures: Sequence[str] = ()
+    code: Sequence[str] = field(default=())
+
+
+NAME, NODE = Column('potential', 'name'), Column('node', 'node')
+
+
+def number(value: float | None, spec: str) -> str:
+    """Return a number as text with a true minus sign; a dash where there is none."""
+    return DASH if value is None else format(value, spec).replace('-', '−')

@@ -1,0 +1,93 @@
+"""The path of one tracer through the host, for the figure and the turnable one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from aiida import orm
+from ase.data import atomic_masses, atomic_numbers
+from scipy.spatial import cKDTree
+
+from aiida_mghdiff.report.study import Diffusion, NveRun, Study
+from aiida_mghdiff.science.msd import remove_drift
+
+LONGEST_PS = 100.0
+MOST_POINTS = 2000
+#: Host atoms are shown that come this close to the path, in Å: the corners of the sites that it visits.
+NEAR = 2.3
+
+
+@dataclass(frozen=True)
+class Track:
+    """The unwrapped path of one tracer against the host, and the mean places of the host atoms around it."""
+
+    diffusion: Diffusion
+    run: NveRun
+    tracer: int
+    times_ps: np.ndarray  # [f]
+    positions: np.ndarray  # [f,3] Å
+    host: np.ndarray  # [m,3] Å
+    nodes: list[orm.ArrayData]  # what it was read from
+
+
+def read_track(study: Study) -> Track | None:
+    """Return the path of the most typical tracer in the first run of the showcase; None without trajectories.
+
+    Of all tracers of the run it is the one whose mean squared displacement over the time that is shown is nearest to
+    the median.
+    """
+    if study.showcase is None:
+        return None
+    runs = [run for run in study.runs_of(study.showcase) if run.outputs('tracers') and run.outputs('trajectory')]
+    if not runs:
+        return None
+    times, positions, cell = read_tracers(runs[0])
+    frames = np.flatnonzero(times - times[0] <= LONGEST_PS)
+    times, positions = times[frames] - times[0], positions[frames]
+    tracer = typical_tracer(positions)
+    every = -(-len(times) // MOST_POINTS)
+    path = positions[::every, tracer]
+    host = nearby(mean_host(runs[0]), cell, path)
+    nodes = [*runs[0].outputs('tracers'), *runs[0].outputs('trajectory')]
+    return Track(study.showcase, runs[0], tracer, times[::every], path, host, nodes)
+
+
+def read_tracers(run: NveRun) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return times [f] in ps, positions [f,n,3] against the host in Å and the cell [3,3] in Å of a run."""
+    parts = run.outputs('tracers')
+    positions, centre = (
+        np.concatenate([part.get_array(name) for part in parts]) for name in ('tracer_positions', 'host_centre')
+    )
+    times = np.concatenate([part.times_ps for part in parts])
+    return times, remove_drift(positions, centre), parts[0].get_array('cell').astype(float)
+
+
+def typical_tracer(positions: np.ndarray) -> int:
+    """Return the index of the tracer whose mean squared distance from its start is nearest to the median of all.
+
+    :param positions: [f,n,3] in Å.
+    """
+    distances = np.square(positions - positions[0]).sum(axis=-1).mean(axis=0)
+    return int(np.argmin(abs(distances - np.median(distances))))
+
+
+def mean_host(run: NveRun) -> np.ndarray:
+    """Return the mean positions [m,3] in Å of the host atoms against their mass-weighted centre."""
+    tracer = run.outputs('tracers')[0].base.attributes.get('tracer_element')
+    symbols = run.outputs('trajectory')[0].symbols
+    host = [index for index, symbol in enumerate(symbols) if symbol != tracer]
+    positions = np.concatenate([part.get_positions()[:, host] for part in run.outputs('trajectory')])
+    masses = atomic_masses[[atomic_numbers[symbols[index]] for index in host]]
+    return remove_drift(positions, np.average(positions, axis=1, weights=masses)).mean(axis=0)
+
+
+def nearby(host: np.ndarray, cell: np.ndarray, path: np.ndarray) -> np.ndarray:
+    """Return the host atoms [m,3], periodic images included, that come near to a path [f,3]."""
+    inverse = np.linalg.inv(cell)
+    low, high = (limit(path @ inverse, axis=0) for limit in (np.min, np.max))
+    low, high = np.floor(low - 1).astype(int), np.ceil(high + 1).astype(int)
+    shifts = np.array(list(product(*(range(a, b + 1) for a, b in zip(low, high, strict=True)))))
+    images = (host + (shifts @ cell)[:, None]).reshape(-1, 3)
+    return images[cKDTree(path).query(images)[0] < NEAR]
