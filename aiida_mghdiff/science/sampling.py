@@ -5,8 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 
-class NoStartsError(ValueError):
-    """A run without as many frames as far apart as asked."""
+class TooFewFramesError(ValueError):
+    """A run without as many frames, or as far apart, as asked."""
+
+
+def sample_evenly(n_frames: int, count: int, seed: int) -> np.ndarray:
+    """Return the indices [count], ascending, of frames evenly apart: systematic sampling.
+
+    The frames are cut into ``count`` equal pieces, and from each comes the one at the same place in it, which is drawn
+    at random. Every frame has the same chance.
+
+    :raises TooFewFramesError: where there are not so many frames.
+    """
+    if count > n_frames:
+        raise TooFewFramesError(
+            f'{count} frames are asked, there are {n_frames}: record frames more often, run longer, or sample fewer.'
+        )
+    place = np.random.default_rng(seed).uniform()
+    return np.floor((np.arange(count) + place) * n_frames / count).astype(int)
 
 
 def select_starts(
@@ -19,7 +35,7 @@ def select_starts(
 
     :param times_ps: ascending times [f].
     :param total_energies_ev: potential plus kinetic energies [f].
-    :raises NoStartsError: where so many frames so far apart do not exist.
+    :raises TooFewFramesError: where so many frames so far apart do not exist.
     """
     first = int(np.ceil(discard_fraction * len(times_ps)))
     times, energies = times_ps[first:], total_energies_ev[first:]
@@ -31,7 +47,7 @@ def select_starts(
         best, choice = _append(best, before, costs)
         choices.append(choice)
     if not np.isfinite(best).any():
-        raise NoStartsError(_message(times, count, minimum_spacing_ps))
+        raise TooFewFramesError(_message(times, count, minimum_spacing_ps))
     chosen = [int(np.argmin(best))]
     for choice in reversed(choices):
         chosen.append(int(choice[chosen[-1]]))

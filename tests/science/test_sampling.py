@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from aiida_mghdiff.science.sampling import NoStartsError, select_starts
+from aiida_mghdiff.science.sampling import TooFewFramesError, sample_evenly, select_starts
 
 
 def exhaustive(times, energies, count, spacing, first):
@@ -49,5 +49,27 @@ def test_shift_and_sign_of_the_energy_do_not_matter():
 
 @pytest.mark.parametrize(('frames', 'count', 'spacing'), [(0, 1, 1.0), (10, 3, 6.0), (2, 3, 0.0)])
 def test_impossible_choices(frames, count, spacing):
-    with pytest.raises(NoStartsError, match='run longer'):
+    with pytest.raises(TooFewFramesError, match='run longer'):
         select_starts(np.arange(float(frames)), np.zeros(frames), count, spacing, 0.0)
+
+
+def test_samples_are_evenly_apart_and_seeded():
+    chosen = sample_evenly(1000, 40, seed=3)
+    np.testing.assert_array_equal(np.diff(chosen), 25)
+    np.testing.assert_array_equal(chosen, sample_evenly(1000, 40, seed=3))
+    assert len({tuple(sample_evenly(1000, 40, seed=seed)) for seed in range(20)}) > 10
+
+
+def test_every_frame_has_the_same_chance():
+    counts = np.zeros(10)
+    for seed in range(3000):
+        chosen = sample_evenly(10, 4, seed)
+        assert len(set(chosen)) == 4
+        counts[chosen] += 1
+    np.testing.assert_allclose(counts, 1200, atol=130)
+
+
+def test_all_frames_can_be_asked():
+    np.testing.assert_array_equal(sample_evenly(7, 7, seed=1), np.arange(7))
+    with pytest.raises(TooFewFramesError, match='8 frames are asked, there are 7'):
+        sample_evenly(7, 8, seed=1)

@@ -21,7 +21,7 @@ from aiida_mghdiff.science.diffusion import TooShortError
 from aiida_mghdiff.science.lattice import LatticeError, PlacementError
 from aiida_mghdiff.science.network import NetworkError
 from aiida_mghdiff.science.rates import NoSaddleError
-from aiida_mghdiff.science.sampling import NoStartsError
+from aiida_mghdiff.science.sampling import TooFewFramesError
 from aiida_mghdiff.science.splits import SplitError
 
 
@@ -55,7 +55,7 @@ REFUSALS: dict[type[ValueError], tuple[int, str, str]] = {
     LatticeError: (222, 'HOST_NOT_HCP', 'The host is no hcp crystal: {message}'),
     PlacementError: (223, 'TRACERS_DO_NOT_FIT', 'The tracers cannot be placed as asked: {message}'),
     TooShortError: (224, 'RUN_TOO_SHORT', 'The run is too short for the analysis: {message}'),
-    NoStartsError: (225, 'NO_STARTS', 'There are not enough frames to start from: {message}'),
+    TooFewFramesError: (225, 'TOO_FEW_FRAMES', 'There are not enough frames to choose from: {message}'),
     SegmentsError: (226, 'SEGMENTS_DO_NOT_JOIN', 'The segments do not make up whole runs: {message}'),
     TooFewTemperaturesError: (227, 'TOO_FEW_TEMPERATURES', 'There is no line to fit: {message}'),
     MismatchError: (228, 'NODES_DO_NOT_MATCH', 'The inputs do not belong together: {message}'),

@@ -21,7 +21,7 @@ from aiida_mghdiff.science import sampling
 STARTS_SETTINGS = {'count': IS_COUNT, 'minimum_spacing_ps': IS_NOT_NEGATIVE, 'discard_fraction': IS_FRACTION}
 
 
-@refusing(SettingsError, sampling.NoStartsError, NotFiniteError)
+@refusing(SettingsError, sampling.TooFewFramesError, NotFiniteError)
 @calcfunction
 def select_starts(settings: orm.Dict, **trajectories: orm.TrajectoryData) -> dict[str, MdStateData]:
     """Return ``start_0``, ``start_1``, ...: frames whose total energy is closest to the mean, as states at step 0.
@@ -39,7 +39,7 @@ def select_starts(settings: orm.Dict, **trajectories: orm.TrajectoryData) -> dic
     energies = np.concatenate([[], *(node.get_array('total_energies_ev') for node in nodes)])
     require_finite(total_energies_ev=energies)
     if any('velocities' not in node.get_arraynames() for node in nodes):
-        raise sampling.NoStartsError('the frames have no velocities: VASP gives them in NVT runs alone.')
+        raise sampling.TooFewFramesError('the frames have no velocities: VASP gives them in NVT runs alone.')
     order = np.argsort(times)
     chosen = sampling.select_starts(times[order], energies[order], **values)
     return {f'start_{rank}': make_start(*frames[order[index]]) for rank, index in enumerate(chosen)}
