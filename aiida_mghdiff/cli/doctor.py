@@ -1,7 +1,8 @@
 """`aiida-mghdiff doctor`: do the engines import where the codes lead, and are they still what earlier jobs used?
 
 A Code stands for a path; AiiDA's cache does not see what a later `pip install` puts behind it. Every job records the
-versions of its engines in its output `results`; here they are compared with what is installed now.
+versions of its engines in its output `results`; here they are compared with what is installed now. VASP tells its
+version in a job alone, so of VASP itself the jobs are compared with each other.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from aiida_mghdiff.cli import environment
 
 if TYPE_CHECKING:
     from aiida.orm import InstalledCode
@@ -28,25 +31,48 @@ ENGINES = {
     'symmetrix': 'symmetrix-xl',
     'vesin': 'vesin',
 }
+#: What the stand-in for VASP imports, with the labels that it has by default.
+STANDIN_ENGINES = {'torch': 'torch', 'ase': 'ase', 'chgnet': 'chgnet', 'featomic': 'featomic'}
+GPAW_ENGINES = {'gpaw': 'gpaw', 'ase': 'ase'}
 
-#: Recorded by jobs, and no distribution: the interpreter, LAMMPS itself, and the launcher with its sources' digest.
-_NO_DISTRIBUTIONS = ('python', 'LAMMPS', 'mghdiff-lmp')
+INSTALL_ENGINES = 'install aiida-mghdiff[engines] there'
+INSTALL_GPAW = 'apt-get install gpaw gpaw-data, or name another interpreter (`aiida-mghdiff setup --gpaw`)'
+
+#: Recorded by jobs, and no distribution: the interpreter, LAMMPS, VASP, and the launcher with its sources' digest.
+_NO_DISTRIBUTIONS = ('python', 'LAMMPS', 'vasp', 'mghdiff-lmp')
+
+_NEW_CODE = (
+    'make a new code for the changed environment (`aiida-mghdiff setup --suffix ...`), '
+    'or cached results of the old one are taken for its own'
+)
+
+#: Of a version of the stand-in: its sources, which are the business of the caches, not of the environment.
+_SOURCES = re.compile(r' sources [0-9a-f]+')
+
+#: GPAW comes without its PAW datasets.
+_GPAW_PROBE = """
+if not errors:
+    import gpaw, os
+    if not any(os.path.isdir(path) and os.listdir(path) for path in gpaw.setup_paths):
+        errors.append(f'there are no PAW datasets in {" or ".join(gpaw.setup_paths)}')
+"""
 
 #: Runs in the code's interpreter: imports each engine and prints one JSON line with versions and errors.
 _PROBE = """
 import importlib, json, sys
 from importlib import metadata
-versions, errors = {'python': '.'.join(map(str, sys.version_info[:3]))}, {}
+versions, errors = {'python': '.'.join(map(str, sys.version_info[:3]))}, []
 for module in MODULES:
     try:
         importlib.import_module(module)
     except BaseException as error:
-        errors[module] = f'{type(error).__name__}: {error}'
+        errors.append(f'{module} does not import ({type(error).__name__}: {error})')
 for name in DISTRIBUTIONS:
     try:
         versions[name] = metadata.version(name)
     except metadata.PackageNotFoundError:
         versions[name] = None
+CHECK
 print('mghdiff-doctor ' + json.dumps({'versions': versions, 'errors': errors}))
 """
 
@@ -66,8 +92,6 @@ class Diagnosis:
 def doctor(profile: str | None, labels: tuple[str, ...]) -> None:
     """Check that the engines import where the codes lead, and warn when they changed since earlier jobs."""
     from aiida.orm import load_code
-
-    from aiida_mghdiff.cli import environment
 
     try:
         environment.load(profile)
@@ -96,41 +120,75 @@ def codes_of_setup() -> list[InstalledCode]:
     """Return the codes that `setup` made, by label."""
     from aiida.orm import InstalledCode, QueryBuilder
 
-    query = QueryBuilder().append(InstalledCode, filters={'extras': {'has_key': 'mghdiff_role'}})
+    query = QueryBuilder().append(InstalledCode, filters={'extras': {'has_key': environment.ROLE}})
     return sorted(query.all(flat=True), key=lambda code: code.full_label)
 
 
 def diagnose(code: InstalledCode) -> Diagnosis:
     """Run the code's executable once and compare with its earlier jobs."""
     path = Path(code.filepath_executable)
-    if code.base.extras.get('mghdiff_role', 'python') == 'python':
-        return _diagnose_python(code, path)
-    if path.name == 'mghdiff-lmp':
-        return _diagnose_python(code, path.with_name('python'))
-    return _diagnose_lammps(code)
+    role = code.base.extras.get(environment.ROLE, 'python')
+    if role == 'gpaw':
+        return _diagnose_python(code, path, GPAW_ENGINES, INSTALL_GPAW, _GPAW_PROBE)
+    if path.name == environment.STANDIN:
+        return _diagnose_standin(code, path)
+    if path.name == environment.LAUNCHER:
+        path = path.with_name('python')
+    elif role == 'lammps':
+        return _diagnose_lammps(code)
+    elif role == 'vasp':
+        return _diagnose_vasp(code)
+    return _diagnose_python(code, path, ENGINES, INSTALL_ENGINES)
 
 
-def _diagnose_python(code: InstalledCode, python: Path) -> Diagnosis:
+def _diagnose_python(
+    code: InstalledCode, python: Path, engines: dict[str, str], remedy: str, check: str = ''
+) -> Diagnosis:
     recorded = recorded_versions(code)
-    names = [name for name in dict.fromkeys([*ENGINES.values(), *recorded]) if name not in _NO_DISTRIBUTIONS]
-    probe = f'MODULES = {list(ENGINES)!r}\nDISTRIBUTIONS = {names!r}\n{_PROBE}'
-    output, error = _run(code, python, ['-c', probe])
+    names = [name for name in dict.fromkeys([*engines.values(), *recorded]) if name not in _NO_DISTRIBUTIONS]
+    probe = f'MODULES = {list(engines)!r}\nDISTRIBUTIONS = {names!r}\n{_PROBE.replace("CHECK", check)}'
+    output, error = _run(code, shlex.join([str(python), '-c', probe]))
     lines = [line for line in output.splitlines() if line.startswith('mghdiff-doctor ')]
     if not lines:
-        return Diagnosis(errors=[f'{python} does not run: {error.strip() or output.strip() or "no output"}'])
+        return Diagnosis(errors=[f'{python} does not run: {_last_line(error, output)}'])
     found = json.loads(lines[-1].removeprefix('mghdiff-doctor '))
-    errors = [
-        f'{module} does not import ({text}): install aiida-mghdiff[engines] there'
-        for module, text in found['errors'].items()
-    ]
+    errors = [f'{text}: {remedy}' for text in found['errors']]
     return Diagnosis(found['versions'], errors, changes(recorded, found['versions']))
 
 
+def _diagnose_standin(code: InstalledCode, path: Path) -> Diagnosis:
+    """It is a script of an environment: that one is looked at, and the line with which the stand-in begins OUTCAR."""
+    diagnosis = _diagnose_python(code, path.with_name('python'), STANDIN_ENGINES, INSTALL_ENGINES)
+    output, error = _run(code, shlex.join([str(path), '--version']))
+    version = output.strip()
+    if not version.startswith('vasp.'):
+        diagnosis.errors.append(f'it does not run as {environment.STANDIN}: {_last_line(error, output)}')
+        return diagnosis
+    recorded = {name: _SOURCES.sub('', text) for name, text in recorded_versions(code).items() if name == 'vasp'}
+    diagnosis.warnings += changes(recorded, {'vasp': _SOURCES.sub('', version)})
+    diagnosis.versions |= {'vasp': version}
+    return diagnosis
+
+
+def _diagnose_vasp(code: InstalledCode) -> Diagnosis:
+    """VASP does nothing without input files: look whether it is there with its libraries, and what jobs recorded."""
+    path = shlex.quote(str(code.filepath_executable))
+    output, error = _run(code, f'command -v {path} > /dev/null && echo found; ldd {path} 2> /dev/null || true')
+    if 'found' not in output.splitlines():
+        return Diagnosis(errors=[f'there is no executable {path}: {_last_line(error, "name another one")}'])
+    missing = [line.split()[0] for line in output.splitlines() if 'not found' in line]
+    errors = [f'it lacks the libraries {", ".join(missing)}: load their modules (setup --prepend-text)'] * bool(missing)
+    versions = [versions['vasp'] for versions in _records(code) if 'vasp' in versions]
+    known = list(dict.fromkeys(versions))
+    warnings = [f'its jobs recorded {len(known)} versions, {", ".join(known)}: {_NEW_CODE}'] * (len(known) > 1)
+    return Diagnosis({'vasp': known[-1]} if known else {}, errors, warnings)
+
+
 def _diagnose_lammps(code: InstalledCode) -> Diagnosis:
-    output, error = _run(code, Path(code.filepath_executable), ['-h'])
+    output, error = _run(code, shlex.join([str(code.filepath_executable), '-h']))
     version = re.search(r'Massively Parallel Simulator - (.+)', output)
     if version is None:
-        return Diagnosis(errors=[f'it does not run as LAMMPS: {error.strip() or output.strip() or "no output"}'])
+        return Diagnosis(errors=[f'it does not run as LAMMPS: {_last_line(error, output)}'])
     errors = [] if {'mace', 'mliap'} & set(output.split()) else ['it has neither pair_style mace nor mliap']
     versions = {'LAMMPS': version[1]}
     return Diagnosis(versions, errors, changes(recorded_versions(code), versions))
@@ -139,9 +197,7 @@ def _diagnose_lammps(code: InstalledCode) -> Diagnosis:
 def changes(recorded: dict[str, str], found: dict[str, str | None]) -> list[str]:
     """Return a warning for each engine that earlier jobs recorded in another version."""
     return [
-        f'{name} is {found.get(name) or "missing"}, earlier jobs of this code recorded {version}: '
-        'make a new code for the changed environment (`aiida-mghdiff setup --suffix ...`), '
-        'or cached results of the old one are taken for its own'
+        f'{name} is {found.get(name) or "missing"}, earlier jobs of this code recorded {version}: {_NEW_CODE}'
         for name, version in recorded.items()
         if name in found and found[name] != version
     ]
@@ -149,23 +205,34 @@ def changes(recorded: dict[str, str], found: dict[str, str | None]) -> list[str]
 
 def recorded_versions(code: InstalledCode) -> dict[str, str]:
     """Return the versions that the jobs of a code recorded in their `results`, the latest job's for each engine."""
+    versions: dict[str, Any] = {}
+    for recorded in _records(code):
+        versions |= recorded
+    return {name: version for name, version in versions.items() if isinstance(version, str)}
+
+
+def _records(code: InstalledCode) -> list[dict[str, Any]]:
+    """Return the versions that each job of a code recorded, the latest job last."""
     from aiida.orm import CalcJobNode, Dict, QueryBuilder
 
     query = QueryBuilder()
     query.append(type(code), filters={'uuid': code.uuid}, tag='code')
-    query.append(CalcJobNode, with_incoming='code', tag='job')
+    # not as another code of the job, such as the one that distils a trajectory of VASP
+    query.append(CalcJobNode, with_incoming='code', edge_filters={'label': 'code'}, tag='job')
     query.append(Dict, with_incoming='job', edge_filters={'label': 'results'}, project='attributes.versions')
     query.order_by({'job': 'ctime'})
-    versions: dict[str, Any] = {}
-    for recorded in query.all(flat=True):
-        versions |= recorded or {}
-    return {name: version for name, version in versions.items() if isinstance(version, str)}
+    return [recorded for recorded in query.all(flat=True) if recorded]
 
 
-def _run(code: InstalledCode, executable: Path, arguments: list[str]) -> tuple[str, str]:
-    """Run an executable on the code's computer, in the shell environment of a job: stdout and stderr."""
+def _run(code: InstalledCode, command: str) -> tuple[str, str]:
+    """Run a shell command on the code's computer, in the environment of a job: stdout and stderr."""
     prepend = [code.computer.get_prepend_text(), code.prepend_text]
-    command = '\n'.join([*filter(None, prepend), shlex.join([str(executable), *arguments])])
+    script = '\n'.join([*filter(None, prepend), command])
     with code.computer.get_transport() as transport:
-        _, stdout, stderr = transport.exec_command_wait(f'bash -c {shlex.quote(command)}')
+        _, stdout, stderr = transport.exec_command_wait(f'bash -c {shlex.quote(script)}')
     return stdout, stderr
+
+
+def _last_line(*texts: str) -> str:
+    """Return the last line of the first text that has any."""
+    return next((text.strip().splitlines()[-1] for text in texts if text.strip()), 'no output')

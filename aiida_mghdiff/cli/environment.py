@@ -5,6 +5,7 @@ Everything here can be called again: what exists and is as asked is left alone, 
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -24,9 +25,14 @@ COMPUTER = 'mghdiff-localhost'
 PROFILE = 'mghdiff'
 CACHING_PATTERN = 'aiida.calculations:mghdiff.*'
 SCHEDULER = 'mghdiff.direct'
+LAUNCHER = 'mghdiff-lmp'
 STANDIN = 'mghdiff-vasp-standin'
+#: The interpreter that has the GPAW of Debian's package.
+DEBIAN_PYTHON = '/usr/bin/python3'
 
-DEFAULT_JOBS = {'lammps': 'mghdiff.lammps.md', 'vasp': 'mghdiff.vasp.mlff'}
+#: The attribute of a code that says what `setup` made it for.
+ROLE = 'mghdiff_role'
+DEFAULT_JOBS = {'lammps': 'mghdiff.lammps.md', 'vasp': 'mghdiff.vasp.mlff', 'gpaw': 'mghdiff.gpaw.singlepoint'}
 
 #: AiiDA's default (2 s) is too short on a machine whose cores are all busy with jobs.
 _DAEMON_TIMEOUT_SECONDS = 60
@@ -131,6 +137,7 @@ def setup_codes(
     python: str | None = None,
     lmp: str | None = None,
     vasp: str | None = None,
+    gpaw: str | None = None,
     suffix: str = '',
     prepend_text: str = '',
 ) -> dict[str, InstalledCode]:
@@ -142,7 +149,8 @@ def setup_codes(
     :param python: interpreter of the environment with the engines; by default this one.
     :param lmp: a LAMMPS executable with MACE; by default the `mghdiff-lmp` beside the interpreter.
     :param vasp: a VASP executable; by default the `mghdiff-vasp-standin` beside the interpreter, if there is one.
-    :returns: codes by role: `python`, `lammps`, and `vasp` where there is one.
+    :param gpaw: an interpreter that has GPAW; by default that of the engines or Debian's, where one of them has it.
+    :returns: codes by role: `python`, `lammps`, and where there are any `vasp` and `gpaw`.
     :raises SetupError: if a computer or a code of that label exists and is another one, or an executable is missing.
     """
     computer = local_computer(label, workdir)
@@ -154,10 +162,11 @@ def setup_codes(
     if threads is not None:
         computer.set_prepend_text(f'export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-{threads}}}')
     python = python or str(Path(sys.prefix) / 'bin' / 'python')
-    lmp = lmp or str(Path(python).parent / 'mghdiff-lmp')
+    lmp = lmp or str(Path(python).parent / LAUNCHER)
     standin = Path(python).parent / STANDIN
     vasp = vasp or (str(standin) if standin.exists() else None)
-    return add_codes(computer, python, lmp, vasp, suffix, prepend_text)
+    gpaw = gpaw or next(filter(has_gpaw, (python, DEBIAN_PYTHON)), None)
+    return add_codes(computer, python, lmp, vasp, gpaw, suffix=suffix, prepend_text=prepend_text)
 
 
 def local_computer(label: str = COMPUTER, workdir: Path | None = None) -> Computer:
@@ -210,36 +219,43 @@ def _make_computer(label: str, workdir: Path) -> Computer:
 
 
 def add_codes(
-    computer: Computer, python: str, lmp: str | None, vasp: str | None = None, suffix: str = '', prepend_text: str = ''
+    computer: Computer,
+    python: str,
+    lmp: str | None,
+    vasp: str | None = None,
+    gpaw: str | None = None,
+    *,
+    suffix: str = '',
+    prepend_text: str = '',
 ) -> dict[str, InstalledCode]:
-    """Load or make the codes of a computer: the Python interpreter, and what of LAMMPS and VASP there is.
+    """Load or make the codes of a computer: the Python interpreter, and what of LAMMPS, VASP and GPAW there is.
 
     :param lmp: LAMMPS, called as it is; None for none. ``vasp``: likewise.
+    :param gpaw: a Python interpreter that has GPAW; None for none.
     :raises SetupError: if an executable is missing or a code of that label leads to another one.
     """
-    codes = {'python': _code(computer, f'python{suffix}', python, 'python', prepend_text)}
-    for role, executable, own, plain in (('lammps', lmp, 'mghdiff-lmp', 'lmp'), ('vasp', vasp, STANDIN, 'vasp')):
-        if executable is not None:
-            label = own if Path(executable).name == own else plain
-            codes[role] = _code(computer, f'{label}{suffix}', executable, role, prepend_text)
-    return codes
+    if gpaw is not None and _is_here(computer) and not has_gpaw(gpaw):
+        raise SetupError(f'{gpaw} has no GPAW: `apt-get install gpaw gpaw-data`, or name another interpreter.')
+    labels = {
+        'python': ('python', python),
+        'lammps': (LAUNCHER if lmp and Path(lmp).name == LAUNCHER else 'lmp', lmp),
+        'vasp': (STANDIN if vasp and Path(vasp).name == STANDIN else 'vasp', vasp),
+        'gpaw': ('gpaw', gpaw),
+    }
+    return {
+        role: _code(computer, f'{label}{suffix}', executable, role, prepend_text)
+        for role, (label, executable) in labels.items()
+        if executable is not None
+    }
 
 
-def gpaw_code(computer: Computer, python: str = '/usr/bin/python3', prepend_text: str = '') -> InstalledCode:
-    """Load or make the code `gpaw`: an interpreter that has GPAW, by default the one of Debian's package.
-
-    :raises SetupError: if the interpreter is missing or has no GPAW, or the code exists and leads to another one.
-    """
-    if computer.transport_type == 'core.local' and not _imports(python, 'gpaw'):
-        raise SetupError(f'{python} has no GPAW: `apt-get install gpaw gpaw-data`, or name another interpreter.')
-    return _code(computer, 'gpaw', python, 'gpaw', prepend_text)
-
-
-def _imports(python: str, package: str) -> bool:
-    """Whether an interpreter of this machine exists and finds a package."""
+@functools.cache
+def has_gpaw(python: str) -> bool:
+    """Return whether an interpreter of this machine exists and finds GPAW."""
     if shutil.which(python) is None:
         return False
-    return subprocess.run([python, '-c', f'import {package}'], capture_output=True, check=False).returncode == 0
+    look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('gpaw') is None)"
+    return subprocess.run([python, '-c', look], capture_output=True, check=False).returncode == 0
 
 
 def _code(computer: Computer, label: str, executable: str, role: str, prepend_text: str) -> InstalledCode:
@@ -263,18 +279,23 @@ def _code(computer: Computer, label: str, executable: str, role: str, prepend_te
             f'code `{code.full_label}` exists and leads to {code.filepath_executable} '
             f'(prepend text {code.prepend_text!r}): give the new one a name of its own (setup --suffix).'
         )
-    code.base.extras.set('mghdiff_role', role)
+    code.base.extras.set(ROLE, role)
     return code
 
 
 def _absolute(computer: Computer, executable: str) -> str:
     """The path of an executable; on this machine it must exist."""
-    if computer.transport_type != 'core.local':
+    if not _is_here(computer):
         return executable
     found = shutil.which(executable)
     if found is None:
         raise SetupError(f'no executable {executable}: install `aiida-mghdiff[engines]` there, or name another one.')
     return str(Path(found).absolute())
+
+
+def _is_here(computer: Computer) -> bool:
+    """Whether a computer is this machine."""
+    return computer.transport_type == 'core.local'
 
 
 def enable_caching() -> None:

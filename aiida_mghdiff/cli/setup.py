@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option('-p', '--profile', help='AiiDA profile.  [default: the default profile]')
-@click.option('--computer', help='Add codes to this existing (remote) computer, where --python, --lmp, --vasp lie.')
+@click.option(
+    '--computer', help='Add codes to this existing (remote) computer; --python, --lmp, --vasp, --gpaw lie there.'
+)
 @click.option('--label', default='mghdiff-localhost', show_default=True, help='Computer to make for this machine.')
 @click.option('--workdir', type=click.Path(path_type=Path, file_okay=False), help='Where jobs run on this machine.')
 @click.option('--slots', type=click.IntRange(min=1), help='Jobs at a time on this machine.  [default: 2]')
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 @click.option('--python', help='Python of an environment with the engines.  [default: this one]')
 @click.option('--lmp', help='LAMMPS with MACE.  [default: the mghdiff-lmp beside that Python]')
 @click.option('--vasp', help='VASP executable.  [default: the stand-in beside that Python]')
+@click.option('--gpaw', help='Python that has GPAW.  [default: the one of the engines or of Debian, if it has]')
 @click.option('--suffix', default='', help='Appended to the labels of the codes, for a second environment.')
 @click.option('--prepend-text', default='', help='Shell lines before each job with these codes (modules).')
 @click.option('--enable-caching', 'caching', is_flag=True, help='Re-use finished jobs that have equal inputs.')
@@ -55,6 +58,7 @@ def _remote_codes(
     python: str | None,
     lmp: str | None,
     vasp: str | None,
+    gpaw: str | None,
     suffix: str,
     prepend_text: str,
     **_: object,
@@ -72,7 +76,7 @@ def _remote_codes(
         raise environment.SetupError(
             f'there is no computer `{computer_label}`: make it with `verdi computer setup`, or leave out --computer.'
         ) from None
-    return environment.add_codes(computer, python, lmp, vasp, suffix, prepend_text)
+    return environment.add_codes(computer, python, lmp, vasp, gpaw, suffix=suffix, prepend_text=prepend_text)
 
 
 def _report_potcars(codes: dict[str, InstalledCode]) -> None:

@@ -34,10 +34,10 @@ def python_code(computer, executable=sys.executable):
     return environment.add_codes(computer, executable, None)['python']
 
 
-def add_job(code, versions):
+def add_job(code, versions, label='code'):
     job = orm.CalcJobNode(computer=code.computer, process_type='aiida.calculations:mghdiff.evaluate')
     job.set_option('resources', {'num_machines': 1})
-    job.base.links.add_incoming(code, LinkType.INPUT_CALC, 'code')
+    job.base.links.add_incoming(code, LinkType.INPUT_CALC, label)
     job.store()
     results = orm.Dict({'versions': versions})
     results.base.links.add_incoming(job, LinkType.CREATE, 'results')
@@ -84,6 +84,13 @@ def test_jobs_of_other_codes_do_not_count(computer, light, tmp_path):
     assert doctor.recorded_versions(python_code(computer)) == {}
 
 
+def test_a_second_code_of_a_job_does_not_count(computer, light):
+    """The interpreter that distils a trajectory of VASP has not made what that job recorded."""
+    code = python_code(computer)
+    add_job(code, {'vasp': 'vasp.6.4.2'}, label='distil_code')
+    assert doctor.recorded_versions(code) == {}
+
+
 def test_no_python(computer, light, tmp_path):
     diagnosis = doctor.diagnose(python_code(computer, script(tmp_path / 'python', 'echo broken >&2; exit 1')))
     assert diagnosis.errors == [f'{tmp_path}/python does not run: broken']
@@ -126,6 +133,107 @@ def test_launcher(computer, light, tmp_path):
     add_job(code, {'LAMMPS': '1 Jan 2029', 'mghdiff-lmp': '0.0.1 sources abc', 'numpy': '0.1'})
     diagnosis = doctor.diagnose(code)
     assert [text.split()[0] for text in diagnosis.warnings + diagnosis.errors] == ['numpy']
+
+
+STANDIN = 'vasp.6.4.2-standin mghdiff-vasp-standin 0.1.0 sources 0123456789ab chgnet 0.4.2'
+
+
+def standin_code(computer, tmp_path, text):
+    script(tmp_path / 'python', f'exec {sys.executable} "$@"')
+    executable = script(tmp_path / environment.STANDIN, text)
+    return environment.add_codes(computer, sys.executable, None, executable)['vasp']
+
+
+@pytest.fixture
+def light_standin(monkeypatch):
+    monkeypatch.setattr(doctor, 'STANDIN_ENGINES', {'numpy': 'numpy'})
+
+
+def test_standin(computer, light_standin, tmp_path):
+    """Its own sources are the caches' business, the engines below it are not."""
+    code = standin_code(computer, tmp_path, f'echo " {STANDIN}"')
+    add_job(code, {'vasp': STANDIN.replace('0123456789ab', 'ba9876543210')})
+    diagnosis = doctor.diagnose(code)
+    assert (diagnosis.errors, diagnosis.warnings) == ([], [])
+    assert (diagnosis.versions['vasp'], diagnosis.versions['numpy']) == (STANDIN, metadata.version('numpy'))
+    add_job(code, {'vasp': STANDIN.replace('0.4.2', '0.4.1')})
+    (warning,) = doctor.diagnose(code).warnings
+    assert 'chgnet 0.4.2, earlier jobs of this code recorded vasp.6.4.2-standin' in warning
+
+
+def test_standin_that_does_not_run(computer, light_standin, tmp_path):
+    code = standin_code(computer, tmp_path, 'echo "No module named numpy" >&2; exit 1')
+    assert doctor.diagnose(code).errors == ['it does not run as mghdiff-vasp-standin: No module named numpy']
+
+
+@pytest.mark.slow
+def test_real_standin(computer):
+    code = environment.setup_codes(label=computer.label)['vasp']
+    diagnosis = doctor.diagnose(code)
+    assert diagnosis.errors == []
+    assert diagnosis.versions['vasp'].startswith('vasp.6.4.2-standin')
+    assert f'featomic {metadata.version("featomic")}' in diagnosis.versions['vasp']
+
+
+def vasp_code(computer, executable):
+    return environment.add_codes(computer, sys.executable, None, executable)['vasp']
+
+
+def test_vasp(computer):
+    """VASP is not run: its file, its libraries, and what its jobs recorded."""
+    code = vasp_code(computer, '/bin/cat')
+    assert doctor.diagnose(code) == doctor.Diagnosis()
+    add_job(code, {'vasp': 'vasp.6.4.2'})
+    assert doctor.diagnose(code) == doctor.Diagnosis({'vasp': 'vasp.6.4.2'})
+    add_job(code, {'vasp': 'vasp.6.5.0'})
+    diagnosis = doctor.diagnose(code)
+    assert diagnosis.versions == {'vasp': 'vasp.6.5.0'}
+    assert 'its jobs recorded 2 versions, vasp.6.4.2, vasp.6.5.0: make a new code' in diagnosis.warnings[0]
+
+
+def test_vasp_that_is_gone(computer, tmp_path):
+    code = vasp_code(computer, script(tmp_path / 'vasp_std', 'exit 0'))
+    (tmp_path / 'vasp_std').unlink()
+    assert 'there is no executable' in doctor.diagnose(code).errors[0]
+
+
+def test_vasp_without_its_libraries(computer, tmp_path):
+    """As `ldd` tells it of a VASP whose modules are not loaded."""
+    script(tmp_path / 'ldd', 'echo "\tlibmkl_core.so.2 => not found"; echo "\tlibc.so.6 => /lib/libc.so.6 (0x1)"')
+    executable = script(tmp_path / 'vasp_std', 'exit 0')
+    prepend = f'export PATH={tmp_path}:$PATH'
+    code = environment.add_codes(computer, sys.executable, None, executable, prepend_text=prepend)['vasp']
+    assert doctor.diagnose(code).errors == [
+        'it lacks the libraries libmkl_core.so.2: load their modules (setup --prepend-text)'
+    ]
+
+
+def gpaw_code(computer, tmp_path, module):
+    """Return the code of an interpreter that finds a package gpaw of one module."""
+    (tmp_path / 'gpaw').mkdir()
+    (tmp_path / 'gpaw' / '__init__.py').write_text(module)
+    python = script(tmp_path / 'python', f'PYTHONPATH={tmp_path} exec {sys.executable} "$@"')
+    return environment.add_codes(computer, sys.executable, None, gpaw=python)['gpaw']
+
+
+def test_gpaw(gpaw):
+    """The real one, where it is installed."""
+    add_job(gpaw, {'gpaw': '1.0', 'ase': '1.0'})
+    diagnosis = doctor.diagnose(gpaw)
+    assert diagnosis.errors == []
+    assert sorted(text.split()[0] for text in diagnosis.warnings) == ['ase', 'gpaw']
+
+
+def test_gpaw_without_its_datasets(computer, tmp_path):
+    code = gpaw_code(computer, tmp_path, f'setup_paths = [{str(tmp_path / "none")!r}]')
+    (error,) = doctor.diagnose(code).errors
+    assert error.startswith(f'there are no PAW datasets in {tmp_path}/none: apt-get install gpaw gpaw-data')
+
+
+def test_gpaw_that_does_not_import(computer, tmp_path):
+    code = gpaw_code(computer, tmp_path, 'raise ImportError("libxc is missing")')
+    (error,) = doctor.diagnose(code).errors
+    assert error.startswith('gpaw does not import (ImportError: libxc is missing): apt-get install gpaw gpaw-data')
 
 
 def test_command(computer, light, tmp_path):

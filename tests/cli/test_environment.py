@@ -27,6 +27,14 @@ def lmp(tmp_path):
     return use_executable(tmp_path / 'bin' / 'mghdiff-lmp')
 
 
+@pytest.fixture(autouse=True)
+def debian_python(tmp_path, monkeypatch):
+    """An interpreter with GPAW, found on any machine: it fails at no import."""
+    path = use_executable(tmp_path / 'debian' / 'python3')
+    monkeypatch.setattr(environment, 'DEBIAN_PYTHON', path)
+    return path
+
+
 def slots_file(computer):
     return Path(computer.get_workdir()) / '.mghdiff-direct' / 'slots'
 
@@ -39,6 +47,7 @@ class TestSetupCodes:
             'python@mghdiff-localhost',
             'mghdiff-lmp@mghdiff-localhost',
             'mghdiff-vasp-standin@mghdiff-localhost',
+            'gpaw@mghdiff-localhost',
         ]
         assert os.path.samefile(codes['python'].filepath_executable, sys.executable)
         assert str(codes['lammps'].filepath_executable) == lmp
@@ -59,7 +68,7 @@ class TestSetupCodes:
         environment.setup_codes(lmp=lmp, slots=1, threads=5)
         assert slots_file(computer).read_text() == '1\n'
         assert orm.load_computer(computer.label).get_prepend_text().endswith(':-5}')
-        assert orm.QueryBuilder().append(orm.InstalledCode).count() == 3
+        assert orm.QueryBuilder().append(orm.InstalledCode).count() == 4
 
     def test_default_load(self, lmp, tmp_path, monkeypatch):
         """Two jobs at a time share the cores."""
@@ -94,20 +103,30 @@ class TestSetupCodes:
 
     def test_remote_codes(self, aiida_computer):
         cluster = aiida_computer(label='cluster', hostname='cluster', transport_type='core.ssh')
-        codes = environment.add_codes(cluster, '/opt/env/bin/python', '/opt/lammps/lmp', prepend_text='module load x')
-        assert [code.full_label for code in codes.values()] == ['python@cluster', 'lmp@cluster']
+        executables = ('/opt/env/bin/python', '/opt/lammps/lmp', '/opt/vasp_std', '/usr/bin/python3')
+        codes = environment.add_codes(cluster, *executables, prepend_text='module load x')
+        assert [code.full_label for code in codes.values()] == [
+            'python@cluster',
+            'lmp@cluster',
+            'vasp@cluster',
+            'gpaw@cluster',
+        ]
         assert codes['python'].prepend_text == 'module load x'
 
-    def test_gpaw(self, lmp, tmp_path):
-        computer = environment.setup_codes(workdir=tmp_path / 'work', lmp=lmp)['python'].computer
+    def test_gpaw_is_found_where_it_is(self, lmp, tmp_path, debian_python, monkeypatch):
+        codes = environment.setup_codes(workdir=tmp_path / 'work', lmp=lmp)
+        assert str(codes['gpaw'].filepath_executable) == debian_python
+        assert environment.setup_codes(lmp=lmp)['gpaw'].uuid == codes['gpaw'].uuid
+        monkeypatch.setattr(environment, 'DEBIAN_PYTHON', sys.executable)
+        assert 'gpaw' not in environment.setup_codes(lmp=lmp)
+
+    def test_gpaw_that_is_named_must_be_there(self, lmp, tmp_path):
         with pytest.raises(environment.SetupError, match='has no GPAW: `apt-get install gpaw gpaw-data`'):
-            environment.gpaw_code(computer, sys.executable)
+            environment.setup_codes(workdir=tmp_path / 'work', lmp=lmp, gpaw=sys.executable)
         with pytest.raises(environment.SetupError, match='/nowhere/python has no GPAW'):
-            environment.gpaw_code(computer, '/nowhere/python')
-        interpreter = use_executable(tmp_path / 'bin' / 'python')  # it fails at no import
-        code = environment.gpaw_code(computer, interpreter)
-        assert (code.full_label, str(code.filepath_executable)) == ('gpaw@mghdiff-localhost', interpreter)
-        assert environment.gpaw_code(computer, interpreter).uuid == code.uuid
+            environment.setup_codes(lmp=lmp, gpaw='/nowhere/python')
+        interpreter = use_executable(tmp_path / 'bin' / 'python')
+        assert str(environment.setup_codes(lmp=lmp, gpaw=interpreter)['gpaw'].filepath_executable) == interpreter
 
 
 def test_enable_caching(aiida_profile, aiida_config):

@@ -32,7 +32,8 @@ class TestSetup:
             assert result.exit_code == 0, result.output
         assert 'python@mghdiff-localhost' in result.output
         assert f'verdi -p {aiida_profile.name} config set caching.enabled_for' in result.output
-        assert orm.QueryBuilder().append(orm.InstalledCode).count() == 3
+        filters = {'label': {'in': ['python', 'mghdiff-lmp', 'mghdiff-vasp-standin']}}
+        assert orm.QueryBuilder().append(orm.InstalledCode, filters=filters).count() == 3
         assert 'mghdiff-vasp-standin@mghdiff-localhost' in result.output
         assert 'family mghdiff-standin' in result.output
         assert orm.QueryBuilder().append(orm.Computer, filters={'label': 'mghdiff-localhost'}).count() == 1
@@ -47,9 +48,11 @@ class TestSetup:
 
     def test_cluster(self, aiida_computer):
         aiida_computer(label='cluster', hostname='cluster', transport_type='core.ssh')
-        result = invoke('--computer', 'cluster', '--python', '/env/bin/python', '--lmp', '/opt/lmp')
+        paths = {'--python': '/env/bin/python', '--lmp': '/opt/lmp', '--gpaw': '/usr/bin/python3'}
+        result = invoke('--computer', 'cluster', *(word for item in paths.items() for word in item))
         assert result.exit_code == 0, result.output
         assert str(orm.load_code('lmp@cluster').filepath_executable) == '/opt/lmp'
+        assert orm.load_code('gpaw@cluster').default_calc_job_plugin == 'mghdiff.gpaw.singlepoint'
         assert orm.load_computer('cluster').scheduler_type == 'core.direct'
 
     def test_cluster_without_lammps(self, aiida_computer):

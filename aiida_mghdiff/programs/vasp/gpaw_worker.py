@@ -3,12 +3,18 @@
 This file is run as it is by another interpreter than that of the package, so it imports nothing from it.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gpaw import GPAW
 
 
-def main():  # noqa: ANN201
+def main() -> None:
     """Answer requests until the input ends."""
     answers = os.fdopen(os.dup(1), 'w', 1)
     os.dup2(2, 1)  # what GPAW prints must not stand between the answers
@@ -23,7 +29,7 @@ def main():  # noqa: ANN201
         answers.write(json.dumps(answer) + '\n')
 
 
-def make_calculator(settings):  # noqa: ANN001, ANN201
+def make_calculator(settings: dict[str, Any]) -> GPAW:
     """Return the calculator: plane waves, smearing and k-points as INCAR and KPOINTS have them."""
     from gpaw import GPAW, PW
 
@@ -39,7 +45,7 @@ def make_calculator(settings):  # noqa: ANN001, ANN201
     )
 
 
-def label(request, calculator):  # noqa: ANN001, ANN201
+def label(request: dict[str, Any], calculator: GPAW) -> dict[str, Any]:
     """Return the labels of one configuration, in ASE's units."""
     from ase import Atoms
 

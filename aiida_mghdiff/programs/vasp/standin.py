@@ -7,6 +7,7 @@ import hashlib
 import os
 import secrets
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from aiida_mghdiff.programs.vasp.potentials import (
 
 LABELS_VARIABLE = 'MGHDIFF_STANDIN_LABELS'
 DEFAULT_LABELS = 'chgnet-r2scan'
+#: Distributions that decide what labels and force fields are.
+ENGINES = ('chgnet', 'featomic', 'mace-torch', 'torch')
 #: Variables in which launchers of MPI tell their number of ranks.
 RANKS = ('PMI_SIZE', 'OMPI_COMM_WORLD_SIZE')
 
@@ -67,9 +70,18 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def version() -> str:
-    """Return the line that says which stand-in this is."""
-    number = metadata.version('aiida-mghdiff')
-    return f'vasp.{VERSION} mghdiff-vasp-standin {number} sources {sources_digest()}'
+    """Return the line that says which stand-in this is, and which engines it has."""
+    number, engines = metadata.version('aiida-mghdiff'), ' '.join(_engines())
+    return f'vasp.{VERSION} mghdiff-vasp-standin {number} sources {sources_digest()} {engines}'.rstrip()
+
+
+def _engines() -> Iterator[str]:
+    """Yield name and version of each engine that is installed."""
+    for name in ENGINES:
+        try:
+            yield f'{name} {metadata.version(name)}'
+        except metadata.PackageNotFoundError:
+            continue
 
 
 def sources_digest() -> str:
