@@ -13,6 +13,7 @@ from typing import Any
 from aiida import orm
 
 from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.potential import LEARNED as LEARNED
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 

@@ -10,14 +10,18 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
+from ase.calculators.singlepoint import SinglePointCalculator
 from vasp_md_runs import START, md_parameters, mlff_inputs, mlff_settings, mlff_tags
 
+from aiida_mghdiff.calculations.vasp.evaluate import VaspEvaluateCalculation
 from aiida_mghdiff.calculations.vasp.md import VaspMdCalculation
 from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
+from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.formats.iconst import iconst_text
 from aiida_mghdiff.formats.ml_ff import read_ml_ff_payload
 from aiida_mghdiff.formats.mlab import read_mlab
+from aiida_mghdiff.programs.vasp.force_field import ForceField
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
 
 pytestmark = pytest.mark.slow
@@ -147,6 +151,26 @@ def test_next_segment_goes_on(code, learned):
     assert np.abs(np.diff(path, axis=0)).max() < 0.4
     before, after = (part['thermo'].get_array('potential_energy_ev') for part in (learned, outputs))
     assert abs(after[0] - before[-1]) < max(np.ptp(before), 0.2)
+
+
+def test_force_field_on_frames(code, force_field, learned):
+    """What VASP says of frames is what the force field says of them, atoms in the order of the dataset."""
+    frames = learned['dataset'].get_frames()[-3:]
+    order = np.roll(np.arange(len(frames[0])), 3)
+    frames[1] = frames[1][order]
+    frames[1].calc = SinglePointCalculator(frames[1], energy=0.0, forces=np.zeros((len(order), 3)))
+    inputs = {'code': code['vasp'], 'potential': force_field, 'potcars': placeholder_potcars(['Mg', 'H'])}
+    dataset = DatasetData.from_frames(frames, labels='none')
+    node, outputs = run(VaspEvaluateCalculation, **inputs, dataset=dataset, metadata={'options': OPTIONS})
+    assert node.is_finished_ok, node.exit_message
+    assert outputs['results']['versions']['vasp'].startswith('vasp.6.4.2-standin')
+    with force_field.as_path() as path:
+        model = ForceField.from_bytes(read_ml_ff_payload(path))
+    expected = [model.evaluate(atoms) for atoms in frames]
+    arrays = {name: outputs['predictions'].get_array(name) for name in ('energies', 'forces', 'stresses')}
+    assert arrays['energies'] == pytest.approx([labels.energy for labels in expected], abs=1e-7)
+    assert np.abs(arrays['forces'] - np.concatenate([labels.forces for labels in expected])).max() < 1e-6
+    assert np.abs(arrays['stresses'] - [labels.stress for labels in expected]).max() < 1e-6
 
 
 def md_inputs(code, force_field, **changes):

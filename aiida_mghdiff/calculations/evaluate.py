@@ -22,12 +22,29 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
     if message := complete_message(parameters, KEYS):
         return message
     if potential.architecture == 'vasp-mlff':
-        return 'a vasp-mlff potential is evaluated by VASP, not by this job.'
+        return 'a vasp-mlff potential is evaluated by VASP (mghdiff.vasp.evaluate), not by this job.'
     if potential.architecture == 'chgnet' and parameters['dtype'] != 'float32':
         return 'parameters: dtype must be float32 for a chgnet potential: CHGNet computes in nothing else.'
-    if unknown := sorted(set(inputs['dataset'].base.attributes.get('elements')) - set(potential.elements)):
+    return unknown_elements_message(potential, inputs['dataset'])
+
+
+def unknown_elements_message(potential: PotentialData, dataset: DatasetData) -> str | None:
+    """Return which elements of a dataset a potential does not know."""
+    if unknown := sorted(set(dataset.base.attributes.get('elements')) - set(potential.elements)):
         return f'the potential knows no {", ".join(unknown)}: it cannot be evaluated on this dataset.'
     return None
+
+
+def define_predictions(spec: CalcJobProcessSpec) -> None:
+    """Define what goes into an evaluation and comes out of it, whichever engine makes it."""
+    spec.input('potential', valid_type=PotentialData, help='Potential to evaluate.')
+    spec.input('dataset', valid_type=DatasetData, help='Configurations to evaluate it on.')
+    spec.output(
+        'predictions',
+        valid_type=orm.ArrayData,
+        required=False,
+        help='energies [n] eV, forces [N,3] eV/Å, stresses [n,6] eV/Å³ (ASE sign and order), as in the dataset.',
+    )
 
 
 class EvaluateCalculation(ProgramCalculation):
@@ -42,15 +59,8 @@ class EvaluateCalculation(ProgramCalculation):
         """Define inputs and outputs."""
         super().define(spec)
         spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.evaluate'
-        spec.input('potential', valid_type=PotentialData, help='Potential to evaluate.')
-        spec.input('dataset', valid_type=DatasetData, help='Configurations to evaluate it on.')
+        define_predictions(spec)
         spec.inputs.validator = validate_inputs
-        spec.output(
-            'predictions',
-            valid_type=orm.ArrayData,
-            required=False,
-            help='energies [n] eV, forces [N,3] eV/Å, stresses [n,6] eV/Å³ (ASE sign and order), as in the dataset.',
-        )
 
     def program_inputs(self) -> dict[str, Any]:
         """Return the description of the potential."""

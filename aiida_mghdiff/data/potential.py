@@ -16,6 +16,8 @@ ARCHITECTURES = ('mace', 'chgnet', 'vasp-mlff')
 ORIGINS = ('pretrained', 'fine-tuned', 'scratch', 'on-the-fly')
 DTYPES = ('float32', 'float64')
 FILENAME = 'potential.model'
+#: Label of the force field that a study learns, where it begins from nothing.
+LEARNED = 'vasp_mlff'
 
 
 class PotentialData(orm.SinglefileData):

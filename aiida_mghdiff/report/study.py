@@ -14,11 +14,9 @@ from typing import Any
 from aiida import orm
 from aiida.common.links import LinkType
 
-from aiida_mghdiff.queries import DatasetData, PotentialData
+from aiida_mghdiff.queries import LEARNED, DatasetData, PotentialData
 from aiida_mghdiff.report.style import COLOURS, ORIGINS
 
-#: Label of the force field of a study that begins from nothing.
-LEARNED = 'vasp_mlff'
 CALLS = (LinkType.CALL_CALC, LinkType.CALL_WORK)
 
 
@@ -183,7 +181,11 @@ class Study:
     @cached_property
     def errors(self) -> list[Errors]:
         """Return the errors of the potentials, in their order."""
-        evaluations = {call.node.outputs.predictions.uuid: call for call in self.of_kind('evaluate') if is_done(call)}
+        evaluations = {
+            call.node.outputs.predictions.uuid: call
+            for call in self.of_kind('evaluate', 'vasp.evaluate')
+            if is_done(call)
+        }
         found = []
         for call in filter(is_done, self.of_kind('error_metrics')):
             inputs, metrics = call.node.inputs, call.node.outputs.result

@@ -13,6 +13,7 @@ from aiida_mghdiff.calculations.vasp.base import potcars_message
 from aiida_mghdiff.data.potential import PotentialData
 
 VASP_MD = 'mghdiff.vasp.md'
+VASP_EVALUATE = 'mghdiff.vasp.evaluate'
 
 #: For each architecture the engines that run its MD, the preferred first: name of the code, entry point of the job.
 MD_ENGINES = {
@@ -68,6 +69,17 @@ def engine_inputs(engine: type[CalcJob], inputs: Mapping[str, Any]) -> dict[str,
         return {}
     codes = inputs['codes']
     return {'potcars': dict(inputs['potcars'])} | ({'distil_code': codes['distil']} if 'distil' in codes else {})
+
+
+def evaluation(potential: PotentialData, inputs: Mapping[str, Any]) -> tuple[type[CalcJob], dict[str, Any]]:
+    """Return the job that evaluates a potential, and its inputs beside potential and dataset.
+
+    :param inputs: ``codes``, ``potcars``, and ``evaluation``: parameters by architecture.
+    """
+    if potential.architecture == 'vasp-mlff':
+        return CalculationFactory(VASP_EVALUATE), {'code': inputs['codes']['vasp'], 'potcars': dict(inputs['potcars'])}
+    parameters = inputs['evaluation'][potential.architecture]
+    return CalculationFactory('mghdiff.evaluate'), {'code': inputs['codes']['python'], 'parameters': parameters}
 
 
 def neb_engine(potential: PotentialData | None) -> str:

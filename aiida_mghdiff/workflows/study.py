@@ -8,15 +8,16 @@ from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, if_, while_
 from aiida_vasp.data.potcar import PotcarData
 
-from aiida_mghdiff.calculations.evaluate import EvaluateCalculation
 from aiida_mghdiff.calculations.functions.dataset import split_dataset
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
 from aiida_mghdiff.calculations.functions.rates import barrier_diffusion
 from aiida_mghdiff.calculations.functions.select import select_best
+from aiida_mghdiff.calculations.vasp.base import potcars_message
 from aiida_mghdiff.data.dataset import DatasetData
-from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.data.potential import LEARNED, PotentialData
 from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain, temperature_label, validate_extrapolation
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
+from aiida_mghdiff.workflows.engines import evaluation
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.neb import BarrierWorkChain
 from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain
@@ -25,8 +26,6 @@ from aiida_mghdiff.workflows.tasks import TaskWorkChain
 from aiida_mghdiff.workflows.train import TrainWorkChain, training_kind
 
 BEST = 'best:'
-#: Label of the force field that a study learns, where it begins from nothing.
-LEARNED = 'vasp_mlff'
 
 
 def architecture_of(inputs: dict[str, Any], choice: str) -> str | None:
@@ -55,10 +54,23 @@ def validate_study(inputs: dict[str, Any], _: Any = None) -> str | None:
         return 'there is no potential: give pre-trained ones (potentials) or train some (training).'
     if 'python' not in inputs.get('codes', {}):
         return 'codes.python is missing: `aiida-mghdiff setup` makes it.'
+    if message := vasp_message(inputs):
+        return message
     for key, run in inputs.get('diffusion', {}).items():
         if (message := validate_run(inputs, key, run['potential'].value)) is not None:
             return message
     return None
+
+
+def vasp_message(inputs: dict[str, Any]) -> str | None:
+    """Return which elements lack a POTCAR, where VASP learns or runs a force field."""
+    symbols: set[str] = set()
+    if 'otf' in inputs and 'structure' in inputs['otf']:
+        symbols |= inputs['otf']['structure'].get_symbols_set()
+    if 'vasp' in inputs['codes']:
+        given = [node for node in inputs.get('potentials', {}).values() if node.architecture == 'vasp-mlff']
+        symbols |= {symbol for node in given for symbol in node.elements}
+    return potcars_message(sorted(symbols), inputs.get('potcars', {}), 'potcars')
 
 
 def validate_run(inputs: dict[str, Any], key: str, choice: str) -> str | None:
@@ -211,7 +223,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
             candidates = candidates_of(self.inputs, choice)
             single = [need for label in candidates for need in needs[label]]
             tasks[f'diffusion_{key}'] = [f'evaluate_{label}' for label in candidates] if BEST in choice else single
-        tasks = {f'evaluate_{label}': needs[label] for label in self._with_settings('evaluation', labels)} | tasks
+        tasks = {f'evaluate_{label}': needs[label] for label in self.evaluated(labels)} | tasks
         self.ctx.barriers = {
             f'barrier_{label}_{key}': [label, key]
             for label in self._with_settings('neb', labels)
@@ -219,6 +231,11 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         }
         barriers = {task: needs[label] for task, (label, _) in self.ctx.barriers.items()}
         return order(tasks | barriers)
+
+    def evaluated(self, labels: list[str]) -> list[str]:
+        """Return the labels of potentials that can be evaluated: VASP's force fields need no settings, but VASP."""
+        learned = [label for label in labels if architecture_of(self.inputs, label) == 'vasp-mlff']
+        return self._with_settings('evaluation', labels) + (learned if 'vasp' in self.inputs.codes else [])
 
     def _with_settings(self, namespace: str, labels: list[str]) -> list[str]:
         """Return the labels of potentials whose architecture has settings: no other can be evaluated, say."""
@@ -244,14 +261,9 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
     def launch_evaluate(self, label: str, metadata: dict[str, Any]) -> orm.ProcessNode:
         """Launch the evaluation of a potential on the held-out configurations."""
         potential = self.potential(label)
-        return self.submit(
-            EvaluateCalculation,
-            code=self.inputs.codes['python'],
-            potential=potential,
-            dataset=self.ctx.datasets['test'],
-            parameters=self.inputs.evaluation[potential.architecture],
-            metadata=metadata | {'options': self.inputs.options.get_dict()},
-        )
+        process, inputs = evaluation(potential, self.inputs)
+        inputs |= {'potential': potential, 'dataset': self.ctx.datasets['test']}
+        return self.submit(process, **inputs, metadata=metadata | {'options': self.inputs.options.get_dict()})
 
     def launch_barrier(self, name: str, metadata: dict[str, Any]) -> orm.ProcessNode:
         """Launch a barrier."""
@@ -368,7 +380,10 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         :param overrides: of the protocol file.
         """
         potentials = potentials or {}
-        inputs = cls.get_protocol_inputs(protocol, overrides)
+        inputs = cls.get_protocol_inputs(protocol)
+        if not isinstance(dataset, DatasetData):
+            inputs = merge(inputs, inputs['from_nothing'])
+        inputs = merge(inputs, overrides or {})
         md = MolecularDynamicsWorkChain.get_protocol_inputs(protocol, inputs['md'])
         builder = cls.get_builder()
         builder.codes = codes

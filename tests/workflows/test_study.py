@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from aiida import orm
 
+from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.potential import LEARNED
 from aiida_mghdiff.formats.extxyz import read_extxyz
 from aiida_mghdiff.workflows.study import StudyWorkChain
 
@@ -16,6 +18,23 @@ def builder(codes, tiny_potential, host, example_data):
     frames = read_extxyz(example_data / 'mgh_pbe.extxyz').frames[:12]
     return StudyWorkChain.get_builder_from_protocol(
         codes, DatasetData.from_frames(frames), host, host, potentials={'mace_mp': tiny_potential}, protocol='smoke'
+    )
+
+
+@pytest.fixture
+def from_nothing(codes, tiny_potential, host):
+    """A smoke study that begins with a structure."""
+    atoms = host.get_ase()
+    atoms.append('H')
+    atoms.positions[-1] = (1.6, 0.92, 1.3)
+    return StudyWorkChain.get_builder_from_protocol(
+        codes | {'distil': codes['python']},
+        orm.StructureData(ase=atoms),
+        host,
+        host,
+        potentials={'mace_mp': tiny_potential},
+        potcars=placeholder_potcars(['Mg', 'H']),
+        protocol='smoke',
     )
 
 
@@ -105,3 +124,34 @@ def test_protocols_say_what_gets_vibrations(codes, tiny_potential, host, example
     assert found['paper'] == found['balanced'] == (both, True)
     assert found['demo'] == ({'mace': 'float64'}, True)
     assert found['smoke'] == ({}, False)
+
+
+def test_a_study_from_nothing_has_changes_of_its_own(builder, from_nothing):
+    assert from_nothing.split['fractions'] != builder.split['fractions']
+    assert (LEARNED in [run['potential'].value for run in from_nothing.diffusion.values()]) is True
+    assert from_nothing.diffusion['vasp_mlff_h1']['settings']['nve']['dtype'] == 'float64'
+
+
+def test_overrides_come_after_the_changes_of_a_study_from_nothing(codes, host, from_nothing):
+    fractions = {'training': 0.6, 'validation': 0.2, 'test': 0.2}
+    again = StudyWorkChain.get_builder_from_protocol(
+        codes,
+        from_nothing.otf['structure'],
+        host,
+        host,
+        potcars=placeholder_potcars(['Mg', 'H']),
+        protocol='smoke',
+        overrides={'split': {'fractions': fractions}},
+    )
+    assert again.split['fractions'] == fractions
+
+
+def test_the_learned_force_field_is_evaluated_by_vasp(generate_workchain, from_nothing):
+    tasks = make(generate_workchain, from_nothing).plan_tasks()
+    assert tasks[f'evaluate_{LEARNED}'] == []
+    assert tasks['diffusion_vasp_mlff_h1'] == []
+
+
+def test_refuses_learning_without_potcars(generate_workchain, from_nothing):
+    with pytest.raises(ValueError, match='potcars has no POTCAR for H: upload a family'):
+        make(generate_workchain, from_nothing, potcars=placeholder_potcars(['Mg']))

@@ -185,7 +185,7 @@ def finish_calcinfo(
     wall = inputs.metadata.options.get('max_wallclock_seconds')
     calcinfo.prepend_text, stop = stopping_text(wall, reserve)
     calcinfo.append_text = f'tail -n {_KEPT_LINES} {STDOUT} > {LAST_LINES}\n{stop}'
-    calcinfo.codes_info = [_vasp_info(inputs.code)]
+    calcinfo.codes_info = [vasp_codeinfo(inputs.code)]
     calcinfo.codes_run_mode = CodeRunMode.SERIAL
     calcinfo.provenance_exclude_list = ['POTCAR']
     calcinfo.retrieve_list = [LAST_LINES]
@@ -207,7 +207,8 @@ def _bulky_files(plan: DistilPlan | None, distils: bool) -> list[str]:
     return [DISTILLED, DISTIL_STDOUT, *([OUTCAR] if plan.keeps_outcar else [])]
 
 
-def _vasp_info(code: orm.AbstractCode) -> CodeInfo:
+def vasp_codeinfo(code: orm.AbstractCode) -> CodeInfo:
+    """Return how VASP is called: without arguments, all that it prints in one file."""
     info = CodeInfo()
     info.code_uuid = code.uuid
     info.stdout_name = STDOUT

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from aiida.engine import ExitCode
+from ase import Atoms
 
 from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
 from aiida_mghdiff.parsers.singlepoint import SinglePointParser
@@ -43,7 +44,7 @@ class VaspSinglePointParser(SinglePointParser, VaspRunParser):
             return self.no_results(reader.truncated)
         if not step.scf_converged:
             return self.exit_codes.ERROR_SCF_NOT_CONVERGED.format(message='NELM steps were not enough.')
-        self.check_structure(step)
+        check_structure(step, self.node.inputs.structure.get_ase())
         self.emit_label(labels, step.energy, step.forces, step.stress)
         return None
 
@@ -51,14 +52,14 @@ class VaspSinglePointParser(SinglePointParser, VaspRunParser):
         """Return the exit code of a run that came to no end; None where the scheduler's own says why."""
         return None if self.node.exit_status else self.crash(self.short(message))
 
-    def check_structure(self, step: OutcarStep) -> None:
-        """Make sure that the labels are those of the input structure, its atoms in the same order.
 
-        :raises ValueError: where they are not.
-        """
-        atoms = self.node.inputs.structure.get_ase()
-        if step.positions.shape != atoms.positions.shape:
-            raise ValueError(f'OUTCAR has {len(step.positions)} atoms, the structure {len(atoms)}')
-        shifts = np.linalg.solve(step.cell.T, (step.positions - atoms.positions).T).T
-        if np.abs((shifts - np.round(shifts)) @ step.cell).max() > _POSITION_TOLERANCE_ANGSTROM:
-            raise ValueError('OUTCAR has atoms where the structure has none')
+def check_structure(step: OutcarStep, atoms: Atoms) -> None:
+    """Make sure that a step is one of a structure, its atoms in the same order.
+
+    :raises ValueError: where it is not.
+    """
+    if step.positions.shape != atoms.positions.shape:
+        raise ValueError(f'OUTCAR has {len(step.positions)} atoms, the structure {len(atoms)}')
+    shifts = np.linalg.solve(step.cell.T, (step.positions - atoms.positions).T).T
+    if np.abs((shifts - np.round(shifts)) @ step.cell).max() > _POSITION_TOLERANCE_ANGSTROM:
+        raise ValueError('OUTCAR has atoms where the structure has none')

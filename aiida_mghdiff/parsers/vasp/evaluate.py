@@ -1,0 +1,80 @@
+"""Parser of the evaluation of a force field that VASP learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.engine import ExitCode
+from ase import Atoms
+
+from aiida_mghdiff.calculations.functions.labels import grouped_order
+from aiida_mghdiff.calculations.vasp import base
+from aiida_mghdiff.calculations.vasp.evaluate import frames_of, outcar_of
+from aiida_mghdiff.data.arrays import set_array
+from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
+from aiida_mghdiff.parsers.evaluate import SHAPES
+from aiida_mghdiff.parsers.vasp.md import evaluator_of
+from aiida_mghdiff.parsers.vasp.run import VaspRunParser
+from aiida_mghdiff.parsers.vasp.singlepoint import check_structure
+
+
+class VaspEvaluateParser(VaspRunParser):
+    """Reads the OUTCAR of each frame; nothing of an unfinished evaluation is kept."""
+
+    CACHE_VERSION = 1
+
+    def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
+        """Emit the predictions; return the exit code of what went wrong."""
+        self.files = Path(retrieved_temporary_folder or '').absolute()
+        dataset, frames = self.inputs['dataset'], dict(frames_of(self.inputs['dataset']))
+        done = [path for path in frames if (self.files / outcar_of(path)).is_file()]
+        if len(done) < len(frames):
+            return self.crash(f'{base.OUTCAR} for {len(frames) - len(done)} of {len(frames)} frames')
+        steps = []
+        for path, atoms in frames.items():
+            try:
+                steps.append(self.read_frame(outcar_of(path), atoms))
+            except (FormatError, ValueError) as error:
+                message = self.short(f'{outcar_of(path)}: {error}')
+                return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=message)
+        self.emit(dataset, steps)
+        return None
+
+    def read_frame(self, path: str, atoms: Atoms) -> OutcarStep:
+        """Return what the force field says of a frame.
+
+        :raises FormatError: for an OUTCAR that is not whole.
+        :raises ValueError: for one without a step of the force field, or of other atoms.
+        """
+        self.reader = OutcarReader(self.files / path)
+        steps = [step for step in self.reader if not step.is_dft]
+        if not steps or steps[-1].stress is None:
+            raise ValueError('OUTCAR has no energy, forces and stress of the force field')
+        check_structure(steps[-1], atoms)
+        return steps[-1]
+
+    def emit(self, dataset: DatasetData, steps: list[OutcarStep]) -> None:
+        """Emit the predictions, atoms in the order of the dataset, and the results."""
+        forces = [np.empty_like(step.forces) for step in steps]
+        for index, atoms in enumerate(dataset.get_frames()):
+            forces[index][grouped_order(atoms.numbers)] = steps[index].forces
+        values = {
+            'energies': [step.energy for step in steps],
+            'forces': np.concatenate(forces),
+            'stresses': [step.stress for step in steps],
+        }
+        node = orm.ArrayData()
+        for name, shape in SHAPES.items():
+            set_array(node, name, values[name], 'f8', shape)
+        self.out('predictions', node)
+        results = {
+            'n_configurations': len(steps),
+            'evaluator': evaluator_of(self.inputs['potential']),
+            'versions': {'vasp': self.reader.version},
+        }
+        self.out('results', orm.Dict(results))
