@@ -5,8 +5,8 @@
 # make clean       build products and caches        make clean-demo   the demo (its daemon is stopped first)
 # make distclean   clean, and the environment
 #
-# Variables: PYTHON (3.11 or newer), VENV, PYTEST_FLAGS; for the demo PROTOCOL=smoke, FOUNDATION=file.model and
-# FROM=otf (begin without a dataset: the stand-in for VASP learns on the fly and labels one);
+# Variables: PYTHON (3.11 or newer), VENV, PYTEST_FLAGS; for the demo PROTOCOL=smoke, FOUNDATION=file.model,
+# DATASET=file.extxyz or FROM=otf (begin without a dataset: the stand-in for VASP learns on the fly and labels one);
 # TORCH_INDEX: where torch comes from. Empty: the default index, which on Linux means the CUDA build (some GB).
 # A machine without a GPU saves them with TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
@@ -15,6 +15,7 @@ VENV ?= .venv
 TORCH_INDEX ?=
 PROTOCOL ?=
 FOUNDATION ?=
+DATASET ?=
 FROM ?=
 PYTEST_FLAGS ?=
 
@@ -44,7 +45,8 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 	touch $@
 
 demo: venv
-	$(BIN)/aiida-mghdiff demo --directory demo $(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(FOUNDATION),--foundation '$(FOUNDATION)') $(if $(FROM),--from $(FROM))
+	$(BIN)/aiida-mghdiff demo --directory demo $(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(FOUNDATION),--foundation '$(FOUNDATION)') \
+	    $(if $(DATASET),--dataset '$(DATASET)') $(if $(FROM),--from $(FROM))
 
 test: venv
 	$(BIN)/python -m pytest -m 'not slow' $(PYTEST_FLAGS)

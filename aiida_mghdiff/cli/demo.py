@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,9 +31,7 @@ SLOTS = 2
 @click.option(
     '--dataset',
     type=click.Path(path_type=Path, dir_okay=False),
-    default='examples/data/mgh_pbe.extxyz',
-    show_default=True,
-    help='Labelled configurations (extxyz).',
+    help='Labelled configurations (extxyz).  [default: the example data]',
 )
 @click.option(
     '--from',
@@ -40,26 +41,74 @@ SLOTS = 2
     show_default=True,
     help='Begin from the dataset, or from nothing: the stand-in for VASP then learns on the fly and labels one.',
 )
-def demo(directory: Path, protocol: str, foundation: Path | None, dataset: Path, origin: str) -> None:
+def demo(directory: Path, protocol: str, foundation: Path | None, dataset: Path | None, origin: str) -> None:
     """Run the whole study on a laptop: potentials, errors, barriers, diffusion, and a report.
 
     Everything lives in DIRECTORY: the AiiDA profile, the jobs, the results. Interrupted, the command goes on where it
     stopped when it is called again; a finished study is only reported again.
     """
+    check_choices(protocol, foundation, dataset, origin)
+    with only_one(directory):
+        run(directory, protocol, foundation, dataset, origin)
+
+
+def check_choices(protocol: str, foundation: Path | None, dataset: Path | None, origin: str) -> None:
+    """Refuse what cannot be done before anything is made.
+
+    :raises ClickException: with what is wrong and what to do.
+    """
+    from aiida_mghdiff.cli.inputs import EXAMPLE
+    from aiida_mghdiff.workflows.protocol import protocol_inputs
+
+    if origin == 'otf' and dataset is not None:
+        raise click.ClickException(
+            f'{dataset} would not be used: a study --from otf labels its own dataset. Leave out one of the two.'
+        )
+    if origin == 'dataset' and not (dataset or EXAMPLE).is_file():
+        raise click.ClickException(
+            f'there is no file {dataset or EXAMPLE}: name one with --dataset, or begin --from otf.'
+        )
+    if foundation is not None and not foundation.is_file():
+        raise click.ClickException(f'there is no model file {foundation}: leave out --foundation, or name another.')
+    try:
+        protocol_inputs('study', protocol)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@contextmanager
+def only_one(directory: Path) -> Iterator[None]:
+    """Keep a second demo out of a directory while this one runs: the one that ends first would stop the daemon of both.
+
+    :raises ClickException: where another one runs.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / 'lock').open('w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise click.ClickException(
+                f'another demo runs in {directory}: wait until it ends, or choose another folder with --directory.'
+            ) from None
+        yield
+
+
+def run(directory: Path, protocol: str, foundation: Path | None, dataset: Path | None, origin: str) -> None:
+    """Run the study of these choices to its end, and write its report."""
+    from aiida.engine.daemon.client import DaemonException
+
     from aiida_mghdiff.cli import environment
+    from aiida_mghdiff.cli.inputs import EXAMPLE
     from aiida_mghdiff.cli.potentials import PotentialError
 
-    if origin == 'dataset' and not dataset.is_file():
-        raise click.ClickException(f'there is no file {dataset}: name one with --dataset, or begin --from otf.')
-    directory.mkdir(parents=True, exist_ok=True)
     environment.make_profile(directory)
-    codes = environment.setup_codes(slots=SLOTS, threads=1)
-    environment.enable_caching()
-    environment.start_daemon()
     try:
-        study = find_or_submit(codes, protocol, foundation, dataset if origin == 'dataset' else None)
+        codes = environment.setup_codes(slots=SLOTS, threads=1)
+        environment.enable_caching()
+        environment.start_daemon()
+        study = find_or_submit(codes, protocol, foundation, (dataset or EXAMPLE) if origin == 'dataset' else None)
         follow_study(study)
-    except (environment.SetupError, PotentialError, ValueError) as error:
+    except (environment.SetupError, PotentialError, DaemonException, ValueError) as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         raise click.ClickException('interrupted; the same command goes on where this one stopped.') from None
@@ -149,7 +198,6 @@ def study_builder(
         potentials=potentials,
         potcars=potcars,
         protocol=protocol,
-        overrides=StudyWorkChain.get_protocol_inputs(protocol)['from_nothing'] if dataset is None else None,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +16,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from aiida_mghdiff.calculations.vasp.base import STDOUT
+from aiida_mghdiff.workflows.study import architecture_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PROGRESS = re.compile(r'progress (\d+)/(\d+)(.*)')
+_VASP_STEP = re.compile(r'^ *(\d+) +(T= *[\d.]+)', re.MULTILINE)
 _TAIL_BYTES = 4000
 _MARKS = {'done': '✓', 'cached': '↺', 'failed': '✗'}
 _STYLES = {'failed': 'red', 'cached': 'dim'}
@@ -113,17 +118,25 @@ def job_state(node: orm.CalcJobNode) -> str:
 
 def last_progress(node: orm.CalcJobNode) -> tuple[int, int, str]:
     """Return done, total and text of the last line of progress that a job on this machine printed."""
-    folder, name = node.get_remote_workdir(), node.get_option('output_filename')
-    path = Path(folder or '') / (name or '')
-    if not folder or not path.is_file():
+    folder = Path(node.get_remote_workdir() or '/nowhere')
+    found = _PROGRESS.findall(tail(folder / (node.get_option('output_filename') or '')))
+    if not found and ':mghdiff.vasp.' in node.process_type:
+        parameters = node.inputs.parameters.get_dict() if 'parameters' in node.inputs else {}
+        total = parameters.get('steps', parameters.get('nsw', 0))
+        found = [(step, total, text) for step, text in _VASP_STEP.findall(tail(folder / STDOUT)) if total]
+    if not found:
         return 0, 1, 'starting'
+    done, total, text = found[-1]
+    return int(done), max(int(total), 1), text.strip()
+
+
+def tail(path: Path) -> str:
+    """Return the end of a file; nothing where there is none."""
+    if not path.is_file():
+        return ''
     with path.open('rb') as handle:
         handle.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        matches = _PROGRESS.findall(handle.read().decode(errors='replace'))
-    if not matches:
-        return 0, 1, 'starting'
-    done, total, text = matches[-1]
-    return int(done), max(int(total), 1), text.strip()
+        return handle.read().decode(errors='replace')
 
 
 def is_md(node: orm.CalcJobNode) -> bool:
@@ -136,17 +149,16 @@ def architecture(node: orm.CalcJobNode) -> str:
     return node.inputs.potential.architecture
 
 
-def planned_steps(study: orm.ProcessNode) -> dict[str, float]:
+def planned_steps(study: orm.ProcessNode) -> Counter[str]:
     """Return the MD steps that all diffusion runs of a study make, by the architecture of their potential."""
-    steps = {'mace': 0.0, 'chgnet': 0.0}
-    runs = study.inputs.diffusion if 'diffusion' in study.inputs else {}
-    for key in runs:
-        settings = runs[key]['settings'].get_dict()
+    steps: Counter[str] = Counter()
+    inputs = study.base.links.get_incoming(link_type=LinkType.INPUT_WORK).nested()
+    for run in inputs.get('diffusion', {}).values():
+        settings = run['settings'].get_dict()
         placements = settings['n_replicas'] if settings['independent_replicas'] else 1
         counts = {'npt': 1, 'nvt': placements, 'nve': settings['n_replicas']}
-        name = 'chgnet' if settings['nve']['dtype'] == 'float32' and settings['nve']['evaluator'] == 'torch' else 'mace'
         one = sum(count * settings[stage]['steps'] for stage, count in counts.items())
-        steps[name] += one * len(list(runs[key]['temperatures']))
+        steps[architecture_of(inputs, run['potential'].value)] += one * len(run['temperatures'])
     return steps
 
 
