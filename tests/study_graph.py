@@ -27,8 +27,11 @@ from aiida_mghdiff.science import lattice
 from aiida_mghdiff.workflows.arrhenius import temperature_label
 
 FIT = {
+    'method': 'least-squares',
     'fit_start_ps': 0.5,
     'fit_end_ps': 4.0,
+    'lag_ps': None,
+    'c_axis': 'c',
     'jump_threshold': 1.63,
     'jump_length': 1.96,
     'jump_averaging_ps': 0.1,

@@ -1,15 +1,18 @@
-"""Tracer diffusion coefficient from the mean squared displacement, D in Å²/ps.
+"""Tracer diffusion coefficient with an interval that covers the truth, D in Å²/ps.
 
-Estimator: the mean squared displacement over all time origins, host drift removed, fitted by a straight line *with a
-free intercept* over a window of lags (Einstein relation, slope = 2 D an axis); the mean over replicas. The plateau of
-the vibrations is no diffusion: a line through zero puts a slow D too high.
+Three estimators, each in a module of its own:
 
-Errors: neighbouring lags share nearly all their data, so that the fit's own standard error covers the truth in 0 % of
-cases. Given are instead the standard error of the mean over replicas with a Student-t interval (two degrees of freedom
-and a factor of 4.30 for three replicas; 1.96 would cover 78 % instead of 95 %) and, as the relative error that weights
-an Arrhenius fit, the standard error over all tracers of all replicas: three replicas alone give weights so erratic that
-the interval of the activation energy covers 71 %. The relative error is never taken below that of counting jumps,
-1/sqrt(jumps).
+- ``least-squares``: straight lines through the mean squared displacement, the paper's (``science.least_squares``);
+- ``gls``: generalised least squares with an explicit lag (``science.gls``), several times as much from the same run
+  where the lag is right, and a confident error where it is too short: D at half and at double the lag tell;
+- ``automatic``: needs no lag (``science.whittle``).
+
+Each gives a D for each tracer, and their scatter is the error. For ``least-squares`` with several replicas the interval
+is that of Student's t over the replicas (two degrees of freedom and a factor of 4.30 for three; 1.96 would cover 78 %
+instead of 95 %), else over all tracers of all replicas, taken as independent: the squares of displacements hardly
+correlate between tracers, even where the tracers do (``tests/science/test_crowd.py``). The relative error that weights
+an Arrhenius fit is always that over tracers: three replicas give weights so erratic that the interval of the activation
+energy covers 71 %. It is never taken below that of counting jumps, 1/sqrt(jumps).
 
 Gate: rattling between the two sites of a cage gives a significant slope although nothing diffuses. Where no tracer
 jumped between cages there is no D, but an upper bound: at most 3.0 jumps are expected (Poisson, 95 %), each of length
@@ -24,172 +27,209 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from aiida_mghdiff.science.gls import generalised_least_squares, lag_difference
 from aiida_mghdiff.science.jumps import count_jumps
-from aiida_mghdiff.science.msd import mean_squared_displacement
+from aiida_mghdiff.science.least_squares import least_squares
+from aiida_mghdiff.science.positions import PositionsError, check_positions
+from aiida_mghdiff.science.whittle import HOP_LENGTH, whittle_fit
 
+METHODS = ('least-squares', 'gls', 'automatic')
 FEW_JUMPS = 20
+#: Å; leaves a cage of hcp Mg, see :mod:`aiida_mghdiff.science.jumps`.
+CAGE = 1.63
+#: Vibrations are averaged over these ps, and at least so many frames, before jumps are counted.
+CAGE_AVERAGING_PS, CAGE_AVERAGING_FRAMES = 0.1, 10
+#: Probability of a warning by chance where D does not depend on the lag.
+FALSE_ALARM = 0.05
 
 
-class TooShortError(ValueError):
-    """A run that is too short for the analysis asked."""
-
-
-@dataclass(frozen=True)
-class Replica:
-    """One run of n tracers, f frames."""
-
-    frame_interval_ps: float
-    msd: np.ndarray  # [f,3] Å², mean over tracers
-    slope: np.ndarray  # [3] Å²/ps
-    intercept: np.ndarray  # [3] Å²
-    tracer_coefficients: np.ndarray  # [n] Å²/ps
-    jumps: np.ndarray  # [n]
-
-    @property
-    def coefficient(self) -> float:
-        """Return the mean D of the tracers."""
-        return float(self.tracer_coefficients.mean())
-
-    @property
-    def duration_ps(self) -> float:
-        """Return the time from the first to the last frame."""
-        return self.frame_interval_ps * (len(self.msd) - 1)
-
-    @property
-    def tracer_time_ps(self) -> float:
-        """Return the duration times the number of tracers."""
-        return self.duration_ps * len(self.jumps)
+class MethodError(ValueError):
+    """A method of estimation that does not exist, or lacks an input."""
 
 
 @dataclass(frozen=True)
-class Diffusion:
-    """What replicas say together; D in Å²/ps, None where it does not exist."""
+class DiffusionEstimate:
+    """What replicas say together; D in Å²/ps, None where nothing diffuses."""
 
-    coefficient: float | None
-    standard_error: float | None
-    interval: tuple[float, float] | None
-    interval_from: str  # replicas or tracers
-    relative_error: float | None
-    degrees_of_freedom: int
-    upper_bound: float | None
+    method: str
+    coefficients: tuple[np.ndarray, ...]  # D [n,3] of the tracers along each axis, by replica
     jumps: int
-    residence_time_ps: float | None
-    warnings: list[str]
+    tracer_time_ps: float
+    confidence: float
+    lag_warnings: tuple[str, ...] = ()
 
     @property
     def diffusing(self) -> bool:
-        """Return whether there is a D."""
-        return self.coefficient is not None
+        """Return whether there is a D: tracers jumped, and what was fitted is positive."""
+        return self.jumps > 0 and bool(self._samples.mean() > 0)
+
+    @property
+    def value(self) -> float | None:
+        """Return D."""
+        return float(self._samples.mean()) if self.diffusing else None
+
+    @property
+    def standard_error(self) -> float | None:
+        """Return the standard error of D, over what ``interval_from`` names."""
+        return float(stats.sem(self._samples)) if self.diffusing else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Return the interval of D by Student's t."""
+        if not self.diffusing:
+            return None
+        half = float(stats.t.ppf((1 + self.confidence) / 2, self.degrees_of_freedom)) * self.standard_error
+        return self.value - half, self.value + half
+
+    @property
+    def interval_from(self) -> str:
+        """Return ``replicas`` or ``tracers``: whose scatter is the error."""
+        return 'replicas' if self.method == 'least-squares' and len(self.coefficients) > 1 else 'tracers'
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Return those of the interval."""
+        return len(self._samples) - 1
+
+    @property
+    def tracers(self) -> np.ndarray:
+        """Return D [n,3] of all tracers along each axis, one estimate each and worth little alone."""
+        return np.concatenate(self.coefficients)
+
+    @property
+    def per_axis(self) -> np.ndarray | None:
+        """Return D [3] along each axis."""
+        return self.tracers.mean(axis=0) if self.diffusing else None
+
+    @property
+    def per_axis_errors(self) -> np.ndarray | None:
+        """Return the standard errors [3] of D along each axis over tracers."""
+        return stats.sem(self.tracers, axis=0) if self.diffusing else None
+
+    @property
+    def relative_error(self) -> float | None:
+        """Return the standard error over tracers, relative to D, not below that of counting jumps."""
+        if not self.diffusing:
+            return None
+        return max(float(stats.sem(self.tracers.mean(axis=1)) / self.tracers.mean()), self.jumps**-0.5)
+
+    @property
+    def upper_bound(self) -> float | None:
+        """Return what D lies below where nothing diffuses, for jumps between neighbouring sites of hcp Mg."""
+        return None if self.diffusing else upper_bound(self.jumps, HOP_LENGTH, self.tracer_time_ps, self.confidence)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return what limits the worth of D."""
+        warnings = list(self.lag_warnings)
+        if 0 < self.jumps < FEW_JUMPS:
+            warnings.append(f'only {self.jumps} jumps were seen: D rests on few events, its interval on fewer.')
+        if self.jumps and not self.diffusing:
+            warnings.append('the fitted D is not positive although tracers jumped: run longer.')
+        if len(self.coefficients) == 1:
+            warnings.append('a single replica: the interval takes its tracers as independent.')
+        return warnings
+
+    @property
+    def _samples(self) -> np.ndarray:
+        if self.interval_from == 'replicas':
+            return np.array([coefficients.mean() for coefficients in self.coefficients])
+        return self.tracers.mean(axis=1)
 
 
-def einstein_fit(times_ps: np.ndarray, msd: np.ndarray, window: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Return slopes [...] and intercepts [...] of straight lines through msd [f,...] in a window of lags in ps.
+def estimate_diffusion(
+    replicas: Sequence[np.ndarray],
+    frame_time_ps: float,
+    *,
+    method: str = 'least-squares',
+    window_ps: tuple[float, float] = (0, 200),
+    lag_ps: float | None = None,
+    jumps: int | None = None,
+    confidence: float = 0.95,
+) -> DiffusionEstimate:
+    """Return D of all replicas together, or an upper bound where nothing diffuses.
 
-    Ordinary least squares; the lag 0 is left out where the window starts there, since its msd is 0 by definition.
-
-    :raises TooShortError: where the msd ends before the window, or fewer than three lags lie in it.
+    :param replicas: unwrapped positions [f,n,3] in Å of the tracers of each run, without drift of the host, evenly
+        spaced in time.
+    :param method: ``least-squares``, ``gls`` or ``automatic``.
+    :param window_ps: first and last lag of the fit by least squares.
+    :param lag_ps: lag of ``gls``.
+    :param jumps: number of jumps between cages where it is known, else they are counted as in hcp Mg.
+    :param confidence: of the interval and of the upper bound.
+    :raises PositionsError: for positions that are not finite or wrapped, no replica, or a single tracer in all.
+    :raises TooShortError: where the runs are too short for the window, the lag or the method.
+    :raises MethodError: for a method that does not exist, or ``gls`` without a lag.
     """
-    start, end = window
-    tolerance = 1e-6 * end
-    if times_ps[-1] < end - tolerance:
-        raise TooShortError(
-            f'the fit window ends at {end:g} ps, but the run has {times_ps[-1]:g} ps: run longer or fit '
-            'a shorter window.'
+    checked = check_replicas(replicas)
+    coefficients, warnings = _estimate(checked, frame_time_ps, method, window_ps, lag_ps)
+    if jumps is None:
+        jumps = count_all_jumps(checked, frame_time_ps)
+    tracer_time = frame_time_ps * sum((len(positions) - 1) * positions.shape[1] for positions in checked)
+    return DiffusionEstimate(method, tuple(coefficients), jumps, tracer_time, confidence, tuple(warnings))
+
+
+def check_replicas(replicas: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the positions of all replicas in float64.
+
+    :raises PositionsError: as :func:`estimate_diffusion` does.
+    """
+    checked = [check_positions(positions, f'replica {index}') for index, positions in enumerate(replicas)]
+    if (tracers := sum(positions.shape[1] for positions in checked)) < 2:
+        raise PositionsError(
+            f'{"no tracer" if not tracers else "a single tracer in a single replica"} has no error: give several '
+            'tracers, or replicas.'
         )
-    inside = (times_ps >= start - tolerance) & (times_ps <= end + tolerance) & (times_ps > 0)
-    if inside.sum() < 3:
-        raise TooShortError(
-            f'{inside.sum()} frames lie in the fit window of {start:g} to {end:g} ps, at least 3 are needed: widen '
-            'the window or record the tracers more often.'
-        )
-    times, values = times_ps[inside], msd[inside]
-    centred = times - times.mean()
-    slope = np.tensordot(centred, values, axes=1) / (centred @ centred)
-    return slope, values.mean(axis=0) - slope * times.mean()
+    return checked
 
 
-def analyse_replica(
-    positions: np.ndarray, frame_interval_ps: float, window: tuple[float, float], threshold: float, block_ps: float
-) -> Replica:
-    """Return the analysis of one run.
-
-    :param positions: unwrapped positions [f,n,3] in Å without drift of the host, evenly spaced in time.
-    :param window: first and last lag of the fit in ps.
-    :param threshold: Å; see :mod:`aiida_mghdiff.science.jumps`.
-    :param block_ps: time that vibrations are averaged over before jumps are counted.
-    :raises TooShortError: as :func:`einstein_fit` does.
-    """
-    msd = mean_squared_displacement(positions)
-    slope, intercept = einstein_fit(frame_interval_ps * np.arange(len(msd)), msd, window)
-    return Replica(
-        frame_interval_ps=frame_interval_ps,
-        msd=msd.mean(axis=1),
-        slope=slope.mean(axis=0),
-        intercept=intercept.mean(axis=0),
-        tracer_coefficients=slope.sum(axis=-1) / 6,
-        jumps=count_jumps(positions, threshold, max(1, round(block_ps / frame_interval_ps))),
-    )
+def count_all_jumps(replicas: Sequence[np.ndarray], frame_time_ps: float) -> int:
+    """Return the number of jumps between cages of hcp Mg of all tracers."""
+    block = max(CAGE_AVERAGING_FRAMES, round(CAGE_AVERAGING_PS / frame_time_ps))
+    return int(sum(count_jumps(positions, CAGE, block).sum() for positions in replicas))
 
 
-def combine_replicas(replicas: Sequence[Replica], jump_length: float) -> Diffusion:
-    """Return what the replicas say together.
-
-    With a single replica the interval comes from its tracers, taken as independent. A D that is not positive counts
-    as none, with the upper bound for the jumps seen.
-
-    :param jump_length: length of a jump in Å, for the upper bound.
-    """
-    jumps = int(sum(replica.jumps.sum() for replica in replicas))
-    tracer_time = sum(replica.tracer_time_ps for replica in replicas)
-    tracers = np.concatenate([replica.tracer_coefficients for replica in replicas])
-    single = len(replicas) == 1
-    samples = tracers if single else np.array([replica.coefficient for replica in replicas])
-    mean = float(samples.mean())
-    error = standard_error(samples)
-    diffusing = jumps > 0 and mean > 0
-    return Diffusion(
-        coefficient=mean if diffusing else None,
-        standard_error=error if diffusing else None,
-        interval=student_interval(mean, error, len(samples) - 1) if diffusing and error is not None else None,
-        interval_from='tracers' if single else 'replicas',
-        relative_error=max((standard_error(tracers) or 0.0) / mean, jumps**-0.5) if diffusing else None,
-        degrees_of_freedom=max(len(tracers) - 1, 1),
-        upper_bound=None if diffusing else upper_bound(jumps, jump_length, tracer_time),
-        jumps=jumps,
-        residence_time_ps=tracer_time / jumps if jumps else None,
-        warnings=_warnings(jumps, mean, single),
-    )
-
-
-def standard_error(samples: np.ndarray) -> float | None:
-    """Return the standard error of the mean; None for a single sample."""
-    return float(np.std(samples, ddof=1) / np.sqrt(len(samples))) if len(samples) > 1 else None
-
-
-def student_interval(mean: float, error: float, degrees_of_freedom: int) -> tuple[float, float]:
-    """Return the two-sided 95 % interval of Student's t."""
-    half = float(stats.t.ppf(0.975, degrees_of_freedom)) * error
-    return mean - half, mean + half
-
-
-def upper_bound(jumps: int, jump_length: float, tracer_time_ps: float) -> float:
-    """Return the D in Å²/ps that uncorrelated jumps stay below at 95 %, from the number of jumps seen.
+def upper_bound(jumps: int, jump_length: float, tracer_time_ps: float, confidence: float = 0.95) -> float:
+    """Return the D in Å²/ps that uncorrelated jumps stay below, from the number of jumps seen.
 
     The upper limit of the mean of a Poisson distribution is chi2(0.95; 2 k + 2) / 2: 3.0 for no jump.
 
     :param jump_length: Å.
     :param tracer_time_ps: number of tracers times duration.
     """
-    expected = stats.chi2.ppf(0.95, 2 * (jumps + 1)) / 2
+    expected = stats.chi2.ppf(confidence, 2 * (jumps + 1)) / 2
     return float(expected * jump_length**2 / (6 * tracer_time_ps))
 
 
-def _warnings(jumps: int, mean: float, single: bool) -> list[str]:
-    warnings = []
-    if 0 < jumps < FEW_JUMPS:
-        warnings.append(f'only {jumps} jumps were seen: D rests on few events, its interval on fewer.')
-    if jumps and mean <= 0:
-        warnings.append('the fitted D is not positive although tracers jumped: run longer.')
-    if single:
-        warnings.append('a single replica: the interval takes its tracers as independent.')
-    return warnings
+def _estimate(
+    replicas: list[np.ndarray],
+    frame_time_ps: float,
+    method: str,
+    window_ps: tuple[float, float],
+    lag_ps: float | None,
+) -> tuple[list[np.ndarray], list[str]]:
+    """Return D [n,3] of the tracers of each replica, and warnings."""
+    if method == 'least-squares':
+        return least_squares(replicas, frame_time_ps, window_ps), []
+    if method == 'automatic':
+        return whittle_fit(replicas, frame_time_ps), []
+    if method != 'gls':
+        raise MethodError(f'there is no method {method!r}: choose one of {", ".join(METHODS)}.')
+    if lag_ps is None or not lag_ps > 0:
+        raise MethodError(f'lag_ps = {lag_ps}: the method gls needs a lag of more than 0 ps.')
+    half, whole, double = (
+        generalised_least_squares(replicas, frame_time_ps, factor * lag_ps) for factor in (0.5, 1.0, 2.0)
+    )
+    return whole, _lag_warnings(lag_ps, half, whole, double)
+
+
+def _lag_warnings(lag_ps: float, *coefficients: list[np.ndarray]) -> list[str]:
+    """Return the warning that D depends on the lag, from D at half the lag, at the lag and at double the lag."""
+    half, whole, double = coefficients
+    chance = min(lag_difference(half, whole), lag_difference(whole, double), lag_difference(half, double))
+    if chance > FALSE_ALARM:
+        return []
+    values = ', '.join(f'{np.concatenate(one).mean():.3g}' for one in coefficients)
+    return [
+        f'D falls with the lag ({values} Å²/ps at {lag_ps / 2:g}, {lag_ps:g}, {2 * lag_ps:g} ps): tracers rattle at '
+        'that pace, D is too high and its interval does not know. Take a longer lag.'
+    ]

@@ -8,7 +8,13 @@ with S(m) the sum of both squares, a recursion over cumulative sums, and C(m) th
 O(f log f) (Calandrini et al., École thématique de la Société Française de la Neutronique 12, 201 (2011),
 doi:10.1051/sfn/201112010; Kneller et al., Comput. Phys. Commun. 91, 191 (1995), doi:10.1016/0010-4655(95)00048-K).
 Positions are shifted to their mean first: the difference of the two terms loses digits where a tracer is far from the
-origin. Positions must be unwrapped.
+origin. Positions must be unwrapped. Both terms are linear in the tracers, so that the average over tracers takes one
+inverse transform an axis, of the sum of their spectra.
+
+The collective mean squared displacement is that of the sum of all displacements, for each tracer: it grows as 2 D t
+with the D that conductivity and Fick's law at low content know (without the thermodynamic factor). The ratio of tracer
+to collective D is the Haven ratio (Murch, Solid State Ionics 7, 177 (1982), doi:10.1016/0167-2738(82)90050-9); it is
+1 where tracers do not see each other.
 """
 
 from __future__ import annotations
@@ -40,18 +46,67 @@ def mean_squared_displacement(positions: np.ndarray) -> np.ndarray:
     return np.moveaxis(msd.reshape(*rest, frames), -1, 0)
 
 
+def average_mean_squared_displacement(positions: np.ndarray) -> np.ndarray:
+    """Return the mean squared displacement [f,3] in Å² along each axis, averaged over tracers.
+
+    :param positions: as in :func:`mean_squared_displacement`, whose mean over tracers this is, in less time and memory.
+    """
+    return np.stack([_axis_msd(positions[:, :, axis].T) for axis in range(positions.shape[2])], axis=-1)
+
+
+def collective_mean_squared_displacement(positions: np.ndarray) -> np.ndarray:
+    """Return the mean squared displacement [f,3] in Å² of the sum of all tracers along each axis, for each tracer."""
+    return mean_squared_displacement(positions.sum(axis=1, dtype=float, keepdims=True))[:, 0] / positions.shape[1]
+
+
+def haven_ratio(tracer: np.ndarray, collective: np.ndarray) -> tuple[float, float]:
+    """Return the ratio of tracer to collective D and its standard error.
+
+    The error is that of the jackknife, which leaves out one axis of one replica at a time: displacements along
+    different axes are uncorrelated, and where D depends on the axis the error only grows.
+
+    :param tracer: D [r,3] of the tracers of each replica along each axis, in any unit.
+    :param collective: D [r,3] of the sum of their displacements, see :func:`collective_mean_squared_displacement`.
+    """
+    above, below = np.ravel(tracer), np.ravel(collective)
+    left_out = (above.sum() - above) / (below.sum() - below)
+    error = np.sqrt((len(above) - 1) * np.mean(np.square(left_out - left_out.mean())))
+    return float(above.sum() / below.sum()), float(error)
+
+
+def _axis_msd(coordinates: np.ndarray) -> np.ndarray:
+    """Return the mean over tracers [f] of one axis of positions [n,f]."""
+    squares, power, length = 0.0, 0.0, _padded_length(coordinates.shape[1])
+    for coordinate in coordinates:
+        centred = coordinate - coordinate.mean(dtype=float)
+        squares += np.square(centred)
+        power += _power(centred, length)
+    return _displacement(squares, power, length) / len(coordinates)
+
+
 def _coordinate_msd(x: np.ndarray) -> np.ndarray:
     """Return the mean squared displacement [f] of one centred coordinate [f]."""
-    frames, squares = len(x), np.square(x)
+    length = _padded_length(len(x))
+    return _displacement(np.square(x), _power(x, length), length)
+
+
+def _displacement(squares: np.ndarray, power: np.ndarray, length: int) -> np.ndarray:
+    """Return the mean squared displacement [f] from squares [f] and power spectrum of a padded coordinate."""
+    frames = len(squares)
     left_out = np.zeros(frames)
     np.cumsum(squares[:-1] + squares[:0:-1], out=left_out[1:])
-    msd = (2 * squares.sum() - left_out - 2 * _autocorrelation(x)) / np.arange(frames, 0, -1)
+    autocorrelation = fft.irfft(power, length)[:frames]
+    msd = (2 * squares.sum() - left_out - 2 * autocorrelation) / np.arange(frames, 0, -1)
     msd[0] = 0.0
     return msd
 
 
-def _autocorrelation(x: np.ndarray) -> np.ndarray:
-    """Return the unnormalised autocorrelation [f], zero padded against wrap-around."""
-    length = fft.next_fast_len(2 * len(x) - 1, real=True)
+def _padded_length(frames: int) -> int:
+    """Return the length of a transform without wrap-around."""
+    return fft.next_fast_len(2 * frames - 1, real=True)
+
+
+def _power(x: np.ndarray, length: int) -> np.ndarray:
+    """Return the power spectrum of a coordinate, padded with zeros."""
     spectrum = fft.rfft(x, length)
-    return fft.irfft(np.square(spectrum.real) + np.square(spectrum.imag), length)[: len(x)]
+    return np.square(spectrum.real) + np.square(spectrum.imag)

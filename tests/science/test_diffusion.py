@@ -1,142 +1,186 @@
-"""Diffusion coefficients of walks with known answers, and their intervals."""
+"""Diffusion coefficients of walks with known answers, their intervals, the gate, and what does not matter to them."""
 
+import hops
 import numpy as np
 import pytest
-from hops import O_T, RATTLING, T_O, Network, trajectory
+from hops import RATTLING, Network, trajectory
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
+from scipy.spatial.transform import Rotation
 
-from aiida_mghdiff.science import diffusion
+from aiida_mghdiff.science.diffusion import METHODS, MethodError, estimate_diffusion, upper_bound
+from aiida_mghdiff.science.msd import mean_squared_displacement
+from aiida_mghdiff.science.positions import PositionsError, TooShortError
 
-RATES = RATTLING | {T_O: 0.2, O_T: 0.1}
-
-
-def analyse(positions, interval=0.05, window=(0.0, 20.0)):
-    return diffusion.analyse_replica(positions, interval, window, threshold=1.63, block_ps=0.1)
-
-
-def make_replica(coefficients, jumps=100, frames=101, interval=1.0):
-    coefficients = np.array(coefficients, float)
-    zeros = np.zeros((frames, 3))
-    return diffusion.Replica(
-        interval, zeros, zeros[0], zeros[0], coefficients, np.array([jumps] + [0] * (len(coefficients) - 1))
-    )
+INTERVAL = 0.5
+OPTIONS = {'window_ps': (0, 50), 'lag_ps': 10.0}
 
 
 @pytest.fixture(scope='module')
-def replicas():
-    return [analyse(trajectory(RATES, 8000, 0.05, 8, seed)[0]) for seed in (1, 2, 3)]
+def network():
+    return Network(hops.regime(0.5), (2, 2, 2))
 
 
-def test_fit_matches_scipy():
-    times = np.linspace(0, 10, 51)
-    msd = np.random.default_rng(1).normal(size=(51, 2, 3)).cumsum(axis=0)
-    slope, intercept = diffusion.einstein_fit(times, msd, (2.0, 8.0))
-    inside = (times > 1.99) & (times < 8.01)
-    reference = stats.linregress(times[inside], msd[inside, 1, 2])
-    assert (slope[1, 2], intercept[1, 2]) == pytest.approx((reference.slope, reference.intercept))
+@pytest.fixture(scope='module')
+def replicas(network):
+    rng = np.random.default_rng(1)
+    return [network.walks(rng, 800, INTERVAL, 6) + hops.vibrations(rng, 800, 6, INTERVAL) for _ in range(3)]
 
 
-def test_plateau_of_vibrations_is_no_diffusion():
-    times = np.arange(0, 10, 0.1)
-    msd = np.where(times > 0, 0.3 + 0.02 * times, 0.0)
-    slope, intercept = diffusion.einstein_fit(times, msd, (0.0, 5.0))
-    assert (slope, intercept) == pytest.approx((0.02, 0.3))
-
-
-def test_random_walk_of_known_coefficient():
-    steps = np.random.default_rng(2).normal(scale=np.sqrt(2 * 0.5 * 0.05), size=(4000, 100, 3))  # D = 0.5
-    replica = analyse(steps.cumsum(axis=0), window=(0.0, 10.0))
-    assert replica.coefficient == pytest.approx(0.5, rel=0.03)
-    np.testing.assert_allclose(replica.slope, 1.0, rtol=0.06)
-
-
-def test_hops_on_the_hcp_network_give_the_exact_coefficient(replicas):
-    exact = Network(RATES).diffusion_coefficient()
-    result = diffusion.combine_replicas(replicas, 1.96)
+@pytest.mark.parametrize('method', METHODS)
+def test_hops_on_the_hcp_network_give_the_exact_coefficient(network, replicas, method):
+    result = estimate_diffusion(replicas, INTERVAL, method=method, confidence=0.999, **OPTIONS)
     assert result.diffusing
-    assert result.coefficient == pytest.approx(exact, rel=0.15)
-    assert result.interval[0] < exact < result.interval[1]
-    assert result.residence_time_ps == pytest.approx(1 / 0.6, rel=0.3)
+    assert result.value == pytest.approx(0.5, rel={'least-squares': 0.25, 'gls': 0.2, 'automatic': 0.1}[method])
+    assert result.interval[0] < 0.5 < result.interval[1]
+    assert result.upper_bound is None
+    np.testing.assert_allclose(result.per_axis.mean(), result.value)
+    exact = np.diag(network.diffusion_tensor())
+    assert np.all(np.abs(result.per_axis - exact) < 4 * result.per_axis_errors)
 
 
-def test_interval_is_student_of_the_replicas():
-    result = diffusion.combine_replicas([make_replica([d] * 4) for d in (0.9, 1.0, 1.2)], 1.96)
-    values = np.array([0.9, 1.0, 1.2])
+def test_least_squares_is_the_line_through_the_displacement(replicas):
+    result = estimate_diffusion(replicas, INTERVAL, window_ps=(2, 40))
+    times = INTERVAL * np.arange(4, 81)
+    for positions, coefficients in zip(replicas, result.coefficients, strict=True):
+        msd = mean_squared_displacement(positions)[4:81]
+        assert coefficients[2, 1] == pytest.approx(stats.linregress(times, msd[:, 2, 1]).slope / 2)
+    assert result.value == pytest.approx(np.mean(result.tracers))
+
+
+def test_interval_of_least_squares_is_student_of_the_replicas(replicas):
+    result = estimate_diffusion(replicas, INTERVAL, window_ps=(0, 50), confidence=0.9)
+    values = [coefficients.mean() for coefficients in result.coefficients]
+    assert result.interval_from == 'replicas'
     assert result.standard_error == pytest.approx(stats.sem(values))
-    assert result.interval == pytest.approx(stats.t.interval(0.95, 2, values.mean(), stats.sem(values)))
-    assert (result.interval[1] - result.coefficient) / result.standard_error == pytest.approx(4.3027, rel=1e-4)
+    assert result.interval == pytest.approx(stats.t.interval(0.9, 2, np.mean(values), stats.sem(values)))
 
 
-def test_relative_error_pools_the_tracers():
-    tracers = [[0.5, 1.0, 1.5], [0.8, 1.1, 1.4]]
-    result = diffusion.combine_replicas([make_replica(values, jumps=10**6) for values in tracers], 1.96)
-    assert result.relative_error == pytest.approx(stats.sem(np.ravel(tracers)) / np.mean(tracers))
-    assert result.degrees_of_freedom == 5
-
-
-def test_relative_error_has_the_floor_of_counting():
-    result = diffusion.combine_replicas([make_replica([1.0, 1.0], jumps=8) for _ in range(2)], 1.96)
-    assert result.relative_error == pytest.approx(1 / 4)
-    assert 'only 16 jumps' in result.warnings[0]
-
-
-def test_single_replica_takes_its_interval_from_the_tracers():
-    result = diffusion.combine_replicas([make_replica([0.8, 1.0, 1.2])], 1.96)
-    assert result.interval_from == 'tracers'
-    assert result.interval == pytest.approx(stats.t.interval(0.95, 2, 1.0, stats.sem([0.8, 1.0, 1.2])))
+@pytest.mark.parametrize('method', METHODS)
+def test_interval_of_one_replica_is_student_of_its_tracers(replicas, method):
+    result = estimate_diffusion(replicas[:1], INTERVAL, method=method, **OPTIONS)
+    tracers = result.tracers.mean(axis=1)
+    assert (result.interval_from, result.degrees_of_freedom) == ('tracers', 5)
+    assert result.interval == pytest.approx(stats.t.interval(0.95, 5, result.value, stats.sem(tracers)))
     assert any('single replica' in warning for warning in result.warnings)
 
 
-def test_single_tracer_has_no_interval():
-    result = diffusion.combine_replicas([make_replica([1.0])], 1.96)
-    assert (result.coefficient, result.standard_error, result.interval) == (1.0, None, None)
-    assert result.relative_error == pytest.approx(0.1)
+def test_relative_error_pools_the_tracers_and_has_the_floor_of_counting(replicas):
+    pooled = estimate_diffusion(replicas, INTERVAL, **OPTIONS, jumps=10**6)
+    assert pooled.relative_error == pytest.approx(stats.sem(pooled.tracers.mean(axis=1)) / pooled.value)
+    few = estimate_diffusion(replicas, INTERVAL, **OPTIONS, jumps=16)
+    assert few.relative_error == pytest.approx(1 / 4)
+    assert 'only 16 jumps' in few.warnings[0]
 
 
-def test_rattling_is_called_non_diffusing_with_an_upper_bound():
-    replicas = [analyse(trajectory(RATTLING, 4000, 0.05, 8, seed, kind='T')[0]) for seed in (1, 2, 3)]
-    result = diffusion.combine_replicas(replicas, 1.96)
+def test_plateau_of_vibrations_is_no_diffusion():
+    rng = np.random.default_rng(3)
+    walk = rng.normal(scale=np.sqrt(2 * 0.01 * INTERVAL), size=(2000, 20, 3)).cumsum(axis=0)
+    noisy = walk + rng.normal(scale=0.4, size=walk.shape)
+    for method in METHODS:
+        result = estimate_diffusion([noisy], INTERVAL, method=method, **OPTIONS)
+        assert result.value == pytest.approx(0.01, rel=0.15)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_rattling_is_called_non_diffusing_with_an_upper_bound(method):
+    replicas = [trajectory(RATTLING, 2000, 0.1, 8, seed, kind='T')[0] for seed in (1, 2, 3)]
+    result = estimate_diffusion(replicas, 0.1, method=method, **OPTIONS)
     assert not result.diffusing
-    assert (result.coefficient, result.standard_error, result.interval, result.relative_error) == (None,) * 4
+    assert (result.value, result.standard_error, result.interval, result.relative_error, result.per_axis) == (None,) * 5
     assert result.jumps == 0
-    assert result.residence_time_ps is None
-    assert result.upper_bound == pytest.approx(2.9957 * 1.96**2 / (6 * 24 * 199.95), rel=1e-4)
+    assert result.upper_bound == pytest.approx(2.9957 * 1.96**2 / (6 * 24 * 199.9), rel=1e-4)
 
 
 def test_upper_bound_of_no_jump_in_24_tracer_nanoseconds():
-    assert diffusion.upper_bound(0, 1.96, 24e3) == pytest.approx(8e-5, rel=0.01)
+    assert upper_bound(0, 1.96, 24e3) == pytest.approx(8e-5, rel=0.01)
 
 
 @pytest.mark.parametrize('jumps', [0, 1, 5])
 def test_upper_bound_is_the_poisson_limit(jumps):
-    expected = diffusion.upper_bound(jumps, 1.0, 1 / 6)
-    assert stats.poisson.cdf(jumps, expected) == pytest.approx(0.05)
+    assert stats.poisson.cdf(jumps, upper_bound(jumps, 1.0, 1 / 6)) == pytest.approx(0.05)
 
 
 def test_coefficient_that_is_not_positive_counts_as_none():
-    result = diffusion.combine_replicas([make_replica([-0.1, 0.05], jumps=2) for _ in range(3)], 1.96)
-    assert not result.diffusing
-    assert result.upper_bound == pytest.approx(diffusion.upper_bound(6, 1.96, 600))
-    assert any('not positive' in warning for warning in result.warnings)
+    rng = np.random.default_rng(5)
+    caged = [rng.normal(scale=0.3, size=(400, 2, 3)) for _ in range(20)]
+    found = [estimate_diffusion([positions], INTERVAL, window_ps=(0, 50), jumps=6) for positions in caged]
+    negative = [result for result in found if not result.diffusing]
+    assert 4 < len(negative) < 16
+    assert negative[0].upper_bound == pytest.approx(upper_bound(6, 1.96, 2 * 199.5))
+    assert any('not positive' in warning for warning in negative[0].warnings)
 
 
-def test_window_beyond_the_run():
-    with pytest.raises(diffusion.TooShortError, match='ends at 20 ps, but the run has 5'):
-        analyse(np.zeros((101, 2, 3)))
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'window_ps': (0, 500)}, 'ends at 500 ps, but the run has 399.5 ps'),
+        ({'window_ps': (0, 1)}, '2 frames lie in'),
+        ({'method': 'gls', 'lag_ps': 30.0}, 'increments over 60 ps'),
+        ({'method': 'automatic', 'frames': 150}, '75 blocks of 1 ps'),
+    ],
+)
+def test_runs_that_are_too_short(replicas, changes, words):
+    options = OPTIONS | changes
+    frames = options.pop('frames', None)
+    with pytest.raises(TooShortError, match=words):
+        estimate_diffusion([positions[:frames] for positions in replicas], INTERVAL, **options)
 
 
-def test_window_of_two_frames():
-    with pytest.raises(diffusion.TooShortError, match='2 frames lie in'):
-        analyse(np.zeros((101, 2, 3)), window=(0.0, 0.1))
+def test_methods_that_cannot_be(replicas):
+    with pytest.raises(MethodError, match='least-squares, gls, automatic'):
+        estimate_diffusion(replicas, INTERVAL, method='ols')
+    with pytest.raises(MethodError, match='needs a lag'):
+        estimate_diffusion(replicas, INTERVAL, method='gls')
 
 
-@pytest.mark.slow
-def test_interval_covers_the_truth():
-    exact = Network(RATES).diffusion_coefficient()
-    covered = []
-    for seed in range(100):
-        positions, _ = trajectory(RATES, 2000, 0.1, 12, seed, repeats=(2, 2, 2))
-        replicas = [analyse(positions[:, part : part + 4], 0.1, (0.0, 40.0)) for part in (0, 4, 8)]
-        low, high = diffusion.combine_replicas(replicas, 1.96).interval
-        covered.append(low < exact < high)
-    assert 0.88 <= np.mean(covered) <= 1.0
+def test_positions_that_cannot_be(replicas):
+    with pytest.raises(PositionsError, match='no tracer has no error'):
+        estimate_diffusion([], INTERVAL)
+    with pytest.raises(PositionsError, match='a single tracer in a single replica'):
+        estimate_diffusion([replicas[0][:, :1]], INTERVAL)
+    broken = [replicas[0], np.where(np.arange(3) == 1, np.nan, replicas[1])]
+    with pytest.raises(PositionsError, match='replica 1 has 4800 coordinates that are not finite'):
+        estimate_diffusion(broken, INTERVAL)
+
+
+def everything(replicas, interval=INTERVAL, scale=1.0):
+    """Return D and its error by all methods, per axis for those that keep it."""
+    options = {'window_ps': (0, 50 * scale), 'lag_ps': 10.0 * scale, 'jumps': 100}
+    results = [estimate_diffusion(replicas, interval, method=method, **options) for method in METHODS]
+    return np.array([[result.value, result.standard_error] for result in results])
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_rotation_translation_and_order_alter_nothing(replicas, seed):
+    rng = np.random.default_rng(seed)
+    rotation, shift = Rotation.random(rng=rng).as_matrix(), rng.normal(scale=1000.0, size=3)
+    changed = [positions[:, rng.permutation(6)] @ rotation + shift for positions in replicas]
+    np.testing.assert_allclose(everything([changed[i] for i in rng.permutation(3)]), everything(replicas), rtol=1e-7)
+
+
+@settings(max_examples=10, deadline=None)
+@given(entries=st.lists(st.integers(-1, 1), min_size=3, max_size=3))
+def test_choice_of_the_cell_alters_nothing(replicas, network, entries):
+    """Wrapped into skewed cells of the same lattice, primitive or orthorhombic, and unwrapped again."""
+    skewed = (np.eye(3) + np.diag(entries[:2], 1) + np.diag(entries[2:], 2)) @ network.cell * 8
+    orthorhombic = np.array([[2, 0, 0], [1, 2, 0], [0, 0, 1]]) @ network.cell * 8
+    for cell in (skewed, orthorhombic):
+        found = [hops.unwrap(hops.wrap(positions, cell), cell) for positions in replicas]
+        np.testing.assert_allclose(everything(found), everything(replicas), rtol=1e-7)
+
+
+@settings(max_examples=5, deadline=None)
+@given(factor=st.floats(0.01, 100))
+def test_unit_of_time_alters_the_unit_of_least_squares_and_gls_alone(replicas, factor):
+    found = np.array(
+        [
+            estimate_diffusion(
+                replicas, INTERVAL * factor, method=method, window_ps=(0, 50 * factor), lag_ps=10 * factor, jumps=100
+            ).value
+            for method in ('least-squares', 'gls')
+        ]
+    )
+    np.testing.assert_allclose(found * factor, everything(replicas)[:2, 0], rtol=1e-6)

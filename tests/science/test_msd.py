@@ -5,7 +5,13 @@ import pytest
 import tidynamics
 from scipy.spatial.transform import Rotation
 
-from aiida_mghdiff.science.msd import mean_squared_displacement, remove_drift
+from aiida_mghdiff.science.msd import (
+    average_mean_squared_displacement,
+    collective_mean_squared_displacement,
+    haven_ratio,
+    mean_squared_displacement,
+    remove_drift,
+)
 
 
 @pytest.fixture
@@ -59,3 +65,39 @@ def test_relabelling_permutes(walk):
 def test_drift_of_the_host_is_removed(walk):
     drift = np.random.default_rng(6).normal(size=(500, 3)).cumsum(axis=0) + np.arange(500)[:, None]
     np.testing.assert_allclose(remove_drift(walk + drift[:, None], drift), walk, atol=1e-9)
+
+
+@pytest.mark.parametrize('frames', [1, 2, 17, 500])
+def test_average_is_the_mean_over_tracers(walk, frames):
+    short = walk[:frames] + 1e3
+    expected = mean_squared_displacement(short).mean(axis=1)
+    np.testing.assert_allclose(average_mean_squared_displacement(short), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_average_matches_tidynamics_to_half_the_length():
+    walk = np.random.default_rng(7).normal(size=(20_000, 8, 3)).cumsum(axis=0)
+    found = average_mean_squared_displacement(walk).sum(axis=-1)[:10_000]
+    reference = np.mean([tidynamics.msd(walk[:, tracer]) for tracer in range(8)], axis=0)[:10_000]
+    assert np.abs(found - reference).max() < 1e-9 * reference.max()
+
+
+def test_collective_displacement_is_that_of_the_sum(walk):
+    total = walk.sum(axis=1)
+    direct = np.array([np.square(total[lag:] - total[: 500 - lag]).mean(axis=0) / 4 for lag in range(500)])
+    np.testing.assert_allclose(collective_mean_squared_displacement(walk), direct, atol=1e-8)
+
+
+def test_tracers_that_move_as_one_have_the_haven_ratio_of_their_number():
+    walk = np.random.default_rng(8).normal(size=(300, 1, 3)).cumsum(axis=0)
+    together = np.repeat(walk, 4, axis=1)
+    tracer, collective = average_mean_squared_displacement(together), collective_mean_squared_displacement(together)
+    np.testing.assert_allclose(4 * tracer, collective, atol=1e-8)
+    assert haven_ratio(tracer[10:11], collective[10:11])[0] == pytest.approx(1 / 4)
+
+
+def test_haven_ratio_and_its_error():
+    rng = np.random.default_rng(9)
+    tracer, collective = 1 + 0.05 * rng.normal(size=(2000, 3, 3)), 2 + 0.3 * rng.normal(size=(2000, 3, 3))
+    found = np.array([haven_ratio(*pair) for pair in zip(tracer, collective, strict=True)])
+    assert found[:, 0].mean() == pytest.approx(0.5, rel=0.01)
+    assert found[:, 1].mean() == pytest.approx(found[:, 0].std(), rel=0.05)

@@ -5,75 +5,175 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from itertools import pairwise
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
+from scipy import stats
 
 from aiida_mghdiff.calculations.functions.refusals import SegmentsError, SettingsError, read_settings, refusing
-from aiida_mghdiff.calculations.validation import IS_NOT_NEGATIVE, IS_POSITIVE, optional
+from aiida_mghdiff.calculations.validation import IS_NOT_NEGATIVE, IS_POSITIVE, one_of, optional
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
-from aiida_mghdiff.science.diffusion import Diffusion, Replica, TooShortError, analyse_replica, combine_replicas
-from aiida_mghdiff.science.lattice import cell_heights
-from aiida_mghdiff.science.msd import remove_drift
+from aiida_mghdiff.science.diffusion import METHODS, DiffusionEstimate, estimate_diffusion, upper_bound
+from aiida_mghdiff.science.jumps import count_jumps
+from aiida_mghdiff.science.least_squares import coefficients_by_window, einstein_fit, log_log_slope
+from aiida_mghdiff.science.msd import (
+    collective_mean_squared_displacement,
+    haven_ratio,
+    mean_squared_displacement,
+    remove_drift,
+)
+from aiida_mghdiff.science.positions import PositionsError, TooShortError
 from aiida_mghdiff.science.units import ANGSTROM2_PER_PS_IN_M2_PER_S, PS_IN_FS
 
 FIT_SETTINGS = {
+    'method': one_of(*METHODS),
     'fit_start_ps': IS_NOT_NEGATIVE,
     'fit_end_ps': IS_POSITIVE,
+    'lag_ps': optional(IS_POSITIVE),
+    'c_axis': optional(one_of('a', 'b', 'c')),
     'jump_threshold': IS_POSITIVE,
     'jump_length': IS_POSITIVE,
     'jump_averaging_ps': IS_NOT_NEGATIVE,
     'start_spacing_ps': optional(IS_NOT_NEGATIVE),
 }
 STORED_LAGS = 2000
+#: A fractional coordinate that was wrapped changes by one, less what the tracer moved from frame to frame.
+LEAP = 2 / 3
+WINDOWS = 20
 _KEY = re.compile(r'r(\d+)_s(\d+)')
 
 
-@refusing(SettingsError, SegmentsError, TooShortError)
+@dataclass(frozen=True)
+class Replica:
+    """One run of n tracers, f frames."""
+
+    positions: np.ndarray  # [f,n,3] Å, without drift of the host, z along the c axis where that is known
+    frame_time_ps: float
+    window: tuple[float, float]
+    jumps: int
+    temperature_k: float
+
+    @cached_property
+    def msd(self) -> np.ndarray:
+        """Return the mean squared displacement [f,n,3] in Å²."""
+        return mean_squared_displacement(self.positions)
+
+    @cached_property
+    def collective_msd(self) -> np.ndarray:
+        """Return that of the sum of all tracers [f,3], for each of them."""
+        return collective_mean_squared_displacement(self.positions)
+
+    @cached_property
+    def line(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return slope [3] in Å²/ps and intercept [3] in Å² of the mean over tracers."""
+        return self.fit(self.msd.mean(axis=1))
+
+    def fit(self, msd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return slopes and intercepts of displacements [f,...] over the window."""
+        return einstein_fit(self.frame_time_ps * np.arange(len(msd)), msd, self.window)
+
+    @property
+    def duration_ps(self) -> float:
+        """Return the time from the first to the last frame."""
+        return self.frame_time_ps * (len(self.positions) - 1)
+
+
+@refusing(SettingsError, SegmentsError, TooShortError, PositionsError)
 @calcfunction
 def diffusion_coefficient(settings: orm.Dict, **segments: TracerTrajectoryData) -> dict[str, orm.Data]:
     """Return ``diffusion`` (Dict) and ``msd`` (arrays) of all replicas together; see ``science.diffusion``.
 
-    A D that does not exist (no jumps) is null, and so are its errors; then there is an upper bound.
+    D is that of ``method``; ``estimates`` has those of all methods that the runs are long enough for. A D that does not
+    exist (no jumps) is null, and so are its errors; then there is an upper bound.
 
     Arrays of ``msd``, for r replicas: ``lag_times_ps`` [l], ``msd`` [r,l,3] in Å² (mean over tracers, along each axis),
-    ``slopes`` [r,3] in Å²/ps and ``intercepts`` [r,3] in Å². Lags reach to half the shortest run, or the end of the
-    fit, at most 2000 of them.
+    ``collective_msd`` [r,l,3] in Å² (of the sum of all tracers, for each), ``slopes`` [r,3] in Å²/ps and ``intercepts``
+    [r,3] in Å². Lags reach to half the shortest run, or the end of the fit, at most 2000 of them. D by least squares
+    against the end of the window: ``window_ends_ps``, ``window_coefficients`` and their errors over tracers
+    ``window_errors`` [w] in Å²/ps.
 
-    :param settings: ``fit_start_ps`` and ``fit_end_ps``, first and last lag of the fit; ``jump_threshold`` in Å between
-        the longest hop within a cage and the shortest out of it; ``jump_length`` in Å for the upper bound;
-        ``jump_averaging_ps``, over which vibrations are averaged out before jumps are counted; ``start_spacing_ps``,
-        the time between the starts of replicas that one run gave, null where each replica has a start of its own.
+    :param settings: ``method`` (of ``science.diffusion``); ``fit_start_ps`` and ``fit_end_ps``, first and last lag of
+        the fit by least squares; ``lag_ps`` of generalised least squares, null without; ``c_axis``, the cell vector
+        along the c axis of a hexagonal host, null for other hosts; ``jump_threshold`` in Å between the longest hop
+        within a cage and the shortest out of it; ``jump_length`` in Å for the upper bound; ``jump_averaging_ps``, over
+        which vibrations are averaged out before jumps are counted; ``start_spacing_ps``, the time between the starts of
+        replicas that one run gave, null where each replica has a start of its own.
     :param segments: by keys ``r<replica>_s<index>``; the segments of a replica follow each other without gaps.
+    """
+    values = read_fit_settings(settings)
+    replicas = read_replicas(segments, values)
+    estimates = estimate_all(replicas, values)
+    results = {
+        **describe(estimates[values['method']]),
+        **describe_runs(replicas, estimates[values['method']], values['jump_length']),
+        **describe_motion(replicas),
+        **describe_axes(estimates[values['method']], values['c_axis']),
+        'estimates': {method: describe(estimate) for method, estimate in estimates.items() if estimate.diffusing},
+        'fit_window_ps': [values['fit_start_ps'], values['fit_end_ps']],
+        'lag_ps': values['lag_ps'],
+    }
+    spacing, residence = values['start_spacing_ps'], results['residence_time_ps']
+    results['warnings'] += shared_start_warnings(spacing, residence, len(replicas))
+    return {'diffusion': orm.Dict(results), 'msd': orm.ArrayData(msd_arrays(replicas))}
+
+
+def read_fit_settings(settings: orm.Dict) -> dict[str, Any]:
+    """Return the settings.
+
+    :raises SettingsError: for a missing, unknown or invalid key, a window that ends before it starts, or no lag.
     """
     values = read_settings(settings, FIT_SETTINGS)
     if values['fit_start_ps'] >= values['fit_end_ps']:
         raise SettingsError('fit_start_ps must be less than fit_end_ps.')
-    runs = group_segments(segments)
-    replicas = [analyse_run(run, values) for run in runs]
-    if len({replica.frame_interval_ps for replica in replicas}) > 1:
+    if values['method'] == 'gls' and values['lag_ps'] is None:
+        raise SettingsError('lag_ps is null, the method gls needs one.')
+    return values
+
+
+def read_replicas(segments: Mapping[str, TracerTrajectoryData], settings: dict[str, Any]) -> list[Replica]:
+    """Return the runs, each joined of its segments.
+
+    :raises SegmentsError: for segments that do not make up runs recorded alike.
+    """
+    replicas = [read_replica(index, run, settings) for index, run in group_segments(segments).items()]
+    if len({replica.frame_time_ps for replica in replicas}) > 1:
         raise SegmentsError('the replicas differ in the time between frames: record all at the same interval.')
-    temperatures = [run_temperature(run) for run in runs]
-    combined = combine_replicas(replicas, values['jump_length'])
-    warnings = combined.warnings + shared_start_warnings(values['start_spacing_ps'], combined, len(replicas))
-    results = describe(combined, replicas) | {
-        'warnings': warnings,
-        'replica_temperatures_k': temperatures,
-        'temperature_k': float(np.mean(temperatures)),
-        'fit_window_ps': [values['fit_start_ps'], values['fit_end_ps']],
-    }
-    return {'diffusion': orm.Dict(results), 'msd': orm.ArrayData(msd_arrays(replicas, values['fit_end_ps']))}
+    return replicas
 
 
-def shared_start_warnings(spacing_ps: float | None, diffusion: Diffusion, replicas: int) -> list[str]:
+def estimate_all(replicas: list[Replica], settings: dict[str, Any]) -> dict[str, DiffusionEstimate]:
+    """Return the estimates by method; those left out that the runs are too short for, unless it is the one asked.
+
+    :raises TooShortError: where the runs are too short for the window or the method asked.
+    """
+    jumps = sum(replica.jumps for replica in replicas)
+    estimates: dict[str, DiffusionEstimate] = {}
+    for method in METHODS if settings['lag_ps'] else ('least-squares', 'automatic'):
+        try:
+            estimates[method] = estimate_diffusion(
+                [replica.positions for replica in replicas],
+                replicas[0].frame_time_ps,
+                method=method,
+                window_ps=(settings['fit_start_ps'], settings['fit_end_ps']),
+                lag_ps=settings['lag_ps'],
+                jumps=jumps,
+            )
+        except TooShortError:
+            if method in ('least-squares', settings['method']):
+                raise
+    return estimates
+
+
+def shared_start_warnings(spacing_ps: float | None, residence: float | None, replicas: int) -> list[str]:
     """Return the warning that replicas share one arrangement of tracers, where their starts are too close in time.
 
     :param spacing_ps: time between the starts, None where each replica has a start of its own.
+    :param residence: mean time between jumps of a tracer in ps, None without jumps.
     """
-    residence = diffusion.residence_time_ps
     if spacing_ps is None or replicas == 1 or (residence is not None and spacing_ps >= residence):
         return []
     time = 'longer than the runs' if residence is None else f'{residence:.3g} ps'
@@ -83,8 +183,8 @@ def shared_start_warnings(spacing_ps: float | None, diffusion: Diffusion, replic
     ]
 
 
-def group_segments(segments: Mapping[str, TracerTrajectoryData]) -> list[list[TracerTrajectoryData]]:
-    """Return the segments of each replica in order.
+def group_segments(segments: Mapping[str, TracerTrajectoryData]) -> dict[int, list[TracerTrajectoryData]]:
+    """Return the segments of each replica in order, by its number.
 
     :raises SegmentsError: for no segment, a key of another form, or segments that do not follow each other.
     """
@@ -97,7 +197,7 @@ def group_segments(segments: Mapping[str, TracerTrajectoryData]) -> list[list[Tr
         runs[int(_KEY.fullmatch(key)[1])].append(segments[key])
     for replica, run in runs.items():
         check_run(replica, run)
-    return list(runs.values())
+    return runs
 
 
 def check_run(replica: int, run: list[TracerTrajectoryData]) -> None:
@@ -113,29 +213,50 @@ def check_run(replica: int, run: list[TracerTrajectoryData]) -> None:
     steps = np.concatenate([node.steps for node in run])
     if np.any(np.diff(steps) != run[0].base.attributes.get('stride')):
         raise SegmentsError(f'the segments of replica {replica} leave a gap or overlap: give all of them, in order.')
-    if any(seam(before, after) > min(cell_heights(after.get_array('cell'))) / 2 for before, after in pairwise(run)):
-        raise SegmentsError(f'tracers of replica {replica} leap between segments: were the positions wrapped?')
 
 
-def seam(before: TracerTrajectoryData, after: TracerTrajectoryData) -> float:
-    """Return the longest displacement of a tracer in Å from the last frame of a segment to the first of the next."""
-    ends = [(node.get_array('tracer_positions'), node.get_array('host_centre')) for node in (before, after)]
-    (last, last_centre), (first, first_centre) = ends
-    return float(np.linalg.norm(first[0] - first_centre[0] - (last[-1] - last_centre[-1]), axis=-1).max())
+def read_replica(index: int, run: list[TracerTrajectoryData], settings: dict[str, Any]) -> Replica:
+    """Return the joined segments of one replica.
 
-
-def analyse_run(run: list[TracerTrajectoryData], settings: dict[str, Any]) -> Replica:
-    """Return the analysis of the joined segments of one replica."""
+    :raises SegmentsError: where the positions were wrapped.
+    """
     attributes = run[0].base.attributes
-    positions = np.concatenate([node.get_array('tracer_positions') for node in run])
     centre = np.concatenate([node.get_array('host_centre') for node in run])
-    return analyse_replica(
-        remove_drift(positions, centre),
-        attributes.get('stride') * attributes.get('time_step_fs') / PS_IN_FS,
-        (settings['fit_start_ps'], settings['fit_end_ps']),
-        settings['jump_threshold'],
-        settings['jump_averaging_ps'],
+    positions = remove_drift(np.concatenate([node.get_array('tracer_positions') for node in run]), centre)
+    cell = run[0].get_array('cell')
+    check_steps(index, positions, cell)
+    frame_time = attributes.get('stride') * attributes.get('time_step_fs') / PS_IN_FS
+    block = max(1, round(settings['jump_averaging_ps'] / frame_time))
+    return Replica(
+        positions=positions if settings['c_axis'] is None else positions @ frame_along(cell, settings['c_axis']),
+        frame_time_ps=frame_time,
+        window=(settings['fit_start_ps'], settings['fit_end_ps']),
+        jumps=int(count_jumps(positions, settings['jump_threshold'], block).sum()),
+        temperature_k=run_temperature(run),
     )
+
+
+def check_steps(replica: int, positions: np.ndarray, cell: np.ndarray) -> None:
+    """Refuse positions that were wrapped: a step from a frame to the next as long as the cell.
+
+    :raises SegmentsError: naming the replica, the tracer and the frame.
+    """
+    steps = np.abs(np.diff(positions, axis=0) @ np.linalg.inv(cell)).max(axis=-1)
+    if steps.size and steps.max() > LEAP:
+        frame, tracer = np.unravel_index(np.argmax(steps), steps.shape)
+        raise SegmentsError(
+            f'tracer {tracer} of replica {replica} leaps across the cell after frame {frame}: record unwrapped '
+            'positions, often enough to follow them.'
+        )
+
+
+def frame_along(cell: np.ndarray, name: str) -> np.ndarray:
+    """Return the rotation [3,3] that, multiplied from the right, puts the cell vector of that name along z.
+
+    The other axes, and signs, follow from the other cell vectors; displacements squared do not see signs.
+    """
+    order = np.roll(cell, -'abc'.index(name), axis=0)
+    return np.linalg.qr(order.T)[0][:, [1, 2, 0]]
 
 
 def run_temperature(run: list[TracerTrajectoryData]) -> float:
@@ -144,41 +265,101 @@ def run_temperature(run: list[TracerTrajectoryData]) -> float:
     return float(np.average(temperatures, weights=[node.base.attributes.get('n_frames') for node in run]))
 
 
-def describe(diffusion: Diffusion, replicas: list[Replica]) -> dict[str, Any]:
-    """Return what the replicas say as plain values, D in m²/s."""
-    interval = diffusion.interval
+def describe(estimate: DiffusionEstimate) -> dict[str, Any]:
+    """Return one estimate as plain values, D in m²/s."""
     return {
-        'diffusion_coefficient_m2_s': in_si(diffusion.coefficient),
-        'sem_m2_s': in_si(diffusion.standard_error),
-        'ci95_m2_s': None if interval is None else [in_si(limit) for limit in interval],
-        'ci95_from': diffusion.interval_from,
-        'relative_error': diffusion.relative_error,
-        'relative_error_degrees_of_freedom': diffusion.degrees_of_freedom,
-        'diffusing': diffusion.diffusing,
-        'upper_bound_m2_s': in_si(diffusion.upper_bound),
+        'method': estimate.method,
+        'diffusing': estimate.diffusing,
+        'diffusion_coefficient_m2_s': in_si(estimate.value),
+        'sem_m2_s': in_si(estimate.standard_error),
+        'ci95_m2_s': None if estimate.interval is None else [in_si(limit) for limit in estimate.interval],
+        'ci95_from': estimate.interval_from,
+        'ci95_degrees_of_freedom': estimate.degrees_of_freedom,
+        'relative_error': estimate.relative_error,
+        'relative_error_degrees_of_freedom': len(estimate.tracers) - 1,
+        'per_axis_m2_s': in_si(estimate.per_axis),
+        'per_axis_errors_m2_s': in_si(estimate.per_axis_errors),
+        'warnings': estimate.warnings,
+    }
+
+
+def describe_axes(estimate: DiffusionEstimate, c_axis: str | None) -> dict[str, float | None]:
+    """Return D in the basal plane and along c with their errors over tracers, null where there is none."""
+    names = ('d_ab_m2_s', 'd_ab_error_m2_s', 'd_c_m2_s', 'd_c_error_m2_s')
+    if c_axis is None or not estimate.diffusing:
+        return dict.fromkeys(names)
+    tracers = np.stack([estimate.tracers[:, :2].mean(axis=1), estimate.tracers[:, 2]], axis=1)
+    values = np.stack([tracers.mean(axis=0), stats.sem(tracers, axis=0)], axis=1)
+    return dict(zip(names, in_si(values.ravel()), strict=True))
+
+
+def describe_runs(replicas: list[Replica], estimate: DiffusionEstimate, jump_length: float) -> dict[str, Any]:
+    """Return what the runs are, their jumps, and D of each.
+
+    :param jump_length: Å, of the upper bound.
+    """
+    temperatures = [replica.temperature_k for replica in replicas]
+    jumps, tracer_time = estimate.jumps, estimate.tracer_time_ps
+    return {
         'n_replicas': len(replicas),
-        'replica_diffusion_coefficients_m2_s': [in_si(replica.coefficient) for replica in replicas],
-        'replica_jump_counts': [int(replica.jumps.sum()) for replica in replicas],
-        'jump_count': diffusion.jumps,
-        'residence_time_ps': diffusion.residence_time_ps,
-        'tracer_count': len(replicas[0].jumps),
+        'tracer_count': replicas[0].positions.shape[1],
         'total_time_ps': sum(replica.duration_ps for replica in replicas),
+        'temperature_k': float(np.mean(temperatures)),
+        'replica_temperatures_k': temperatures,
+        'replica_diffusion_coefficients_m2_s': [in_si(one.mean()) for one in estimate.coefficients],
+        'replica_jump_counts': [replica.jumps for replica in replicas],
+        'jump_count': jumps,
+        'residence_time_ps': tracer_time / jumps if jumps else None,
+        'upper_bound_m2_s': None if estimate.diffusing else in_si(upper_bound(jumps, jump_length, tracer_time)),
     }
 
 
-def in_si(coefficient: float | None) -> float | None:
-    """Return a diffusion coefficient in Å²/ps, or none, in m²/s."""
-    return None if coefficient is None else coefficient * ANGSTROM2_PER_PS_IN_M2_PER_S
-
-
-def msd_arrays(replicas: list[Replica], fit_end_ps: float) -> dict[str, np.ndarray]:
-    """Return the displacements of all replicas on common, thinned lags, and their fits."""
-    interval, frames = replicas[0].frame_interval_ps, min(len(replica.msd) for replica in replicas)
-    count = min(frames, max(frames // 2, int(np.ceil(fit_end_ps / interval)) + 1))
-    lags = np.arange(0, count, -(-count // STORED_LAGS))
+def describe_motion(replicas: list[Replica]) -> dict[str, float | None]:
+    """Return how the displacement grows, and how tracers move together."""
+    slopes = [
+        log_log_slope(replica.msd.mean(axis=1).sum(axis=-1), replica.frame_time_ps, replica.window)
+        for replica in replicas
+    ]
+    tracer = np.stack([replica.line[0] for replica in replicas]) / 2
+    collective = np.stack([replica.fit(replica.collective_msd)[0] for replica in replicas]) / 2
+    ratio, error = haven_ratio(tracer, collective) if replicas[0].positions.shape[1] > 1 else (None, None)
     return {
-        'lag_times_ps': lags * interval,
-        'msd': np.stack([replica.msd[lags] for replica in replicas]),
-        'slopes': np.stack([replica.slope for replica in replicas]),
-        'intercepts': np.stack([replica.intercept for replica in replicas]),
+        'log_log_slope': float(np.mean(slopes)),
+        'log_log_slope_error': float(stats.sem(slopes)) if len(slopes) > 1 else None,
+        'collective_diffusion_coefficient_m2_s': in_si(float(collective.mean())),
+        'haven_ratio': ratio,
+        'haven_ratio_error': error,
     }
+
+
+def in_si(coefficient: Any) -> Any:
+    """Return a diffusion coefficient in Å²/ps, an array of them or none, in m²/s."""
+    if isinstance(coefficient, np.ndarray):
+        return (coefficient * ANGSTROM2_PER_PS_IN_M2_PER_S).tolist()
+    return None if coefficient is None else float(coefficient * ANGSTROM2_PER_PS_IN_M2_PER_S)
+
+
+def msd_arrays(replicas: list[Replica]) -> dict[str, np.ndarray]:
+    """Return the displacements of all replicas on common, thinned lags, their fits, and D against the window."""
+    frame_time, (start, end) = replicas[0].frame_time_ps, replicas[0].window
+    frames = min(len(replica.positions) for replica in replicas)
+    count = min(frames, max(frames // 2, int(np.ceil(end / frame_time)) + 1))
+    lags = np.arange(0, count, -(-count // STORED_LAGS))
+    ends = window_ends(start, (count - 1) * frame_time, frame_time)
+    values, errors = coefficients_by_window([replica.msd for replica in replicas], frame_time, start, ends)
+    return {
+        'lag_times_ps': lags * frame_time,
+        'msd': np.stack([replica.msd[lags].mean(axis=1) for replica in replicas]),
+        'collective_msd': np.stack([replica.collective_msd[lags] for replica in replicas]),
+        'slopes': np.stack([replica.line[0] for replica in replicas]),
+        'intercepts': np.stack([replica.line[1] for replica in replicas]),
+        'window_ends_ps': ends,
+        'window_coefficients': values,
+        'window_errors': errors,
+    }
+
+
+def window_ends(start_ps: float, last_ps: float, frame_time_ps: float) -> np.ndarray:
+    """Return ends of the fit window in ps, evenly spaced on a logarithmic scale and each some frames past the start."""
+    first = min(start_ps + max(5 * frame_time_ps, last_ps / 100), last_ps)
+    return np.unique(np.round(np.geomspace(first, last_ps, WINDOWS) / frame_time_ps)) * frame_time_ps

@@ -15,7 +15,7 @@ from aiida_mghdiff.calculations.functions.refusals import (
 )
 from aiida_mghdiff.calculations.validation import IS_FRACTION
 from aiida_mghdiff.data.md_state import MdStateData
-from aiida_mghdiff.science.diffusion import TooShortError
+from aiida_mghdiff.science.positions import TooShortError
 
 VOLUME_SETTINGS = {'discard_fraction': IS_FRACTION}
 

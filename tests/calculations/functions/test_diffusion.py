@@ -3,14 +3,18 @@
 import numpy as np
 import pytest
 from aiida import orm
-from hops import O_T, RATTLING, T_O, Network, trajectory
+from hops import O_T, RATTLING, T_O, Network, trajectory, wrap
+from scipy.spatial.transform import Rotation
 
 from aiida_mghdiff.calculations.functions.diffusion import diffusion_coefficient
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 
 SETTINGS = {
+    'method': 'least-squares',
     'fit_start_ps': 0.0,
     'fit_end_ps': 10.0,
+    'lag_ps': None,
+    'c_axis': 'c',
     'jump_threshold': 1.63,
     'jump_length': 1.96,
     'jump_averaging_ps': 0.1,
@@ -20,7 +24,7 @@ RATES = RATTLING | {T_O: 0.2, O_T: 0.1}
 CELL = Network(RATES).cell
 
 
-def segment(positions, first_step=0, temperature=500.0, centre=None, **changes):
+def segment(positions, first_step=0, temperature=500.0, centre=None, cell=CELL, **changes):
     centre = np.zeros((len(positions), 3)) if centre is None else centre
     attributes = {
         'first_step': first_step,
@@ -31,7 +35,7 @@ def segment(positions, first_step=0, temperature=500.0, centre=None, **changes):
         'ensemble': 'nve',
         'mean_temperature_k': temperature,
     }
-    return TracerTrajectoryData.from_arrays(positions, centre, cell=CELL, **attributes | changes)
+    return TracerTrajectoryData.from_arrays(positions, centre, cell=cell, **attributes | changes)
 
 
 @pytest.fixture(scope='module')
@@ -83,6 +87,54 @@ def test_arrays_reproduce_the_fit(result):
     assert replica == pytest.approx(slope / 6 * 1e-8)
 
 
+def test_all_methods_and_axes(walks, result):
+    values = diffusion_coefficient(
+        orm.Dict(SETTINGS | {'lag_ps': 5.0, 'method': 'automatic'}),
+        **{f'r{i}_s0': segment(w) for i, w in enumerate(walks)},
+    )['diffusion'].get_dict()
+    estimates = values['estimates']
+    assert set(estimates) == {'automatic', 'gls', 'least-squares'}
+    assert set(result['diffusion']['estimates']) == {'automatic', 'least-squares'}
+    exact = np.diag(Network(RATES).diffusion_tensor()) * 1e-8
+    for estimate in estimates.values():
+        assert abs(estimate['diffusion_coefficient_m2_s'] - exact.mean()) < 4 * estimate['sem_m2_s']
+        assert np.mean(estimate['per_axis_m2_s']) == pytest.approx(estimate['diffusion_coefficient_m2_s'])
+    assert values['diffusion_coefficient_m2_s'] == estimates['automatic']['diffusion_coefficient_m2_s']
+    assert abs(values['d_ab_m2_s'] - exact[0]) < 4 * values['d_ab_error_m2_s'] < 0.4 * exact[0]
+    assert abs(values['d_c_m2_s'] - exact[2]) < 4 * values['d_c_error_m2_s'] < 0.6 * exact[2]
+
+
+def test_c_axis_is_that_of_the_cell(walks, result):
+    turn = Rotation.from_euler('xyz', [0.4, -1.0, 0.7]).as_matrix()
+    found = diffusion_coefficient(
+        orm.Dict(SETTINGS | {'c_axis': 'a'}),
+        **{f'r{i}_s0': segment(walk @ turn, cell=CELL[[2, 0, 1]] @ turn) for i, walk in enumerate(walks)},
+    )['diffusion']
+    for key in ('diffusion_coefficient_m2_s', 'd_ab_m2_s', 'd_ab_error_m2_s', 'd_c_m2_s', 'd_c_error_m2_s'):
+        assert found[key] == pytest.approx(result['diffusion'][key], rel=1e-4)
+    other = diffusion_coefficient(orm.Dict(SETTINGS | {'c_axis': None}), r0_s0=segment(walks[0]))['diffusion']
+    assert (other['d_ab_m2_s'], other['d_c_error_m2_s']) == (None, None)
+
+
+def test_motion_of_tracers_that_do_not_see_each_other(result):
+    values = result['diffusion'].get_dict()
+    assert abs(values['haven_ratio'] - 1) < 3 * values['haven_ratio_error'] < 1
+    assert abs(values['log_log_slope'] - 1) < 0.2
+    assert values['log_log_slope_error'] > 0
+
+
+def test_coefficient_against_window(result):
+    arrays = result['msd']
+    ends, values, errors = (arrays.get_array(f'window_{name}') for name in ('ends_ps', 'coefficients', 'errors'))
+    assert len(ends) == len(values) == len(errors) == 20
+    assert ends[-1] == pytest.approx(99.95)
+    assert np.all(np.diff(ends) > 0)
+    nearest = np.argmin(abs(ends - 10))
+    assert values[nearest] * 1e-8 == pytest.approx(result['diffusion']['diffusion_coefficient_m2_s'], rel=0.05)
+    assert errors[-1] > 2 * errors[0]
+    assert arrays.get_array('collective_msd').shape == arrays.get_array('msd').shape
+
+
 def test_segments_and_drift_of_the_host_change_nothing(walks, result):
     drift = np.linspace(0, 30, 4000)[:, None] * [1.0, -0.5, 0.2]
     segments = {}
@@ -112,6 +164,9 @@ def test_rattling_has_an_upper_bound_and_nulls():
         ({'fit_end_ps': 0.1}, 224, 'at least 3'),
         ({'fit_start_ps': 20.0}, 220, 'less than fit_end_ps'),
         ({'jump_threshold': 0.0}, 220, 'jump_threshold'),
+        ({'method': 'gls'}, 220, 'lag_ps is null'),
+        ({'method': 'gls', 'lag_ps': 20.0}, 224, 'increments over 40 ps'),
+        ({'c_axis': 'z'}, 220, 'c_axis'),
     ],
 )
 def test_settings_that_do_not_fit_the_run(walks, changes, status, words):
@@ -134,7 +189,23 @@ def test_segments_with_a_gap(walks):
 
 def test_segments_that_were_wrapped(walks):
     parts = {'r0_s0': segment(walks[0][:2000]), 'r0_s1': segment(walks[0][2000:] + CELL[0], 50 * 2000)}
-    assert 'replica 0 leap' in refused(parts)
+    assert 'replica 0 leaps' in refused(parts)
+
+
+def test_wrapped_positions(walks):
+    message = refused({'r0_s0': segment(walks[0]), 'r1_s0': segment(wrap(walks[1], CELL))})
+    assert 'of replica 1 leaps across the cell' in message
+
+
+def test_single_tracer_in_a_single_run(walks):
+    _, node = diffusion_coefficient.run_get_node(orm.Dict(SETTINGS), r0_s0=segment(walks[0][:, :1]))
+    assert node.exit_status == 233
+    assert 'several tracers, or replicas' in node.exit_message
+    values = diffusion_coefficient(
+        orm.Dict(SETTINGS), **{f'r{i}_s0': segment(walk[:, :1]) for i, walk in enumerate(walks)}
+    )['diffusion'].get_dict()
+    assert (values['haven_ratio'], values['haven_ratio_error']) == (None, None)
+    assert values['diffusing']
 
 
 def test_segments_of_different_recording(walks):

@@ -1,0 +1,141 @@
+"""Diffusion coefficient without a lag: Brownian motion, relaxation in the cages and noise, fitted together.
+
+The mean squared displacement of a tracer that hops on a network of sites by reversible rates is exactly
+2 D t + sum_k A_k (1 - exp(-t/tau_k)) along an axis: Brownian motion and Ornstein-Uhlenbeck modes, those of the rattling
+inside a cage and of the returns between cages. Modes and white noise (vibrations, averaged over blocks of 1 ps) are
+fitted along with D.
+
+The fit maximises the debiased Whittle likelihood of the increments of the blocks (Sykulski, Olhede, Guillaumin, Lilly
+and Early, Biometrika 106, 251 (2019), doi:10.1093/biomet/asy071): the periodogram, averaged over tracers, is compared
+with its *expected* value for so many increments, block averages included, from the closed autocovariance of the model.
+All of a run counts, each frequency with the weight it deserves, and the score has zero mean whatever the distribution
+of the displacements (see ``science.spectra``).
+
+Relaxation times are not fitted: free ones make the likelihood prefer a slow mode to slow diffusion by chance, and D
+falls by its own error. They are set instead from the time that a tracer stays, l²/(6 D) with the length l of a hop and
+a first D without modes: no mode of a hop network is much slower than a third of it. That, a fifth and a twenty-fifth
+of that, down to half a block, span what a network has; amplitudes take either sign, so that times in between are met
+and nothing is cut off at zero. D is then linear in the periodogram, and its error is the scatter over tracers. Hops are
+shot noise and not Gaussian: the curvature of the likelihood would claim too small an error.
+
+Measured on known answers (``tests/science/test_ensembles.py``): see the manual. Limits: relaxation slower than the
+modes counts as diffusion; a tracer in a trap far deeper than the rest has such. A run of fewer than a hundred blocks is
+refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import fft
+
+from aiida_mghdiff.science.positions import TooShortError
+from aiida_mghdiff.science.spectra import fit_spectra
+
+BLOCK_PS = 1.0
+FEWEST_BLOCKS = 100
+#: Å: a tetrahedral to the next octahedral site of hcp Mg.
+HOP_LENGTH = 1.96
+#: Slowest mode over the time that a tracer stays, and the faster ones over the slowest.
+SLOWEST, RATIOS = 0.3, (1.0, 0.2, 0.04)
+#: Slowest mode that a run can tell from diffusion, over its length.
+RESOLVED = 0.05
+
+
+def whittle_fit(replicas: Sequence[np.ndarray], frame_time_ps: float) -> list[np.ndarray]:
+    """Return D [n,3] in Å²/ps of each tracer along each axis, by replica.
+
+    :param replicas: positions [f,n,3] in Å of each replica.
+    :raises TooShortError: where a run has fewer than a hundred blocks of 1 ps.
+    """
+    block = max(1, round(BLOCK_PS / frame_time_ps))
+    increments = [_block_increments(positions, block) for positions in replicas]
+    powers, counts = [_periodogram(one) for one in increments], [len(one) for one in increments]
+    first = _fit(powers, counts, block, frame_time_ps, [])
+    times = relaxation_times(np.concatenate(first).mean(), block * frame_time_ps, min(counts))
+    return _fit(powers, counts, block, frame_time_ps, times)
+
+
+def _fit(
+    powers: Sequence[np.ndarray], counts: Sequence[int], block: int, frame_time_ps: float, times: Sequence[float]
+) -> list[np.ndarray]:
+    """Return D [n,3] by replica from periodograms of so many increments, with modes of these relaxation times."""
+    designs = {count: _design(count, block, frame_time_ps, times) for count in set(counts)}
+    amplitudes = fit_spectra(powers, [designs[count] for count in counts], [_multiplicity(count) for count in counts])
+    return [one[0] for one in amplitudes]
+
+
+def relaxation_times(coefficient: float, block_ps: float, blocks: int) -> list[float]:
+    """Return the relaxation times in ps of the modes, slowest first.
+
+    :param coefficient: a first D in Å²/ps.
+    :param blocks: number of blocks in the shortest run.
+    """
+    longest = RESOLVED * blocks * block_ps
+    staying = HOP_LENGTH**2 / (6 * coefficient) if coefficient > 0 else np.inf
+    times = np.array(RATIOS) * min(SLOWEST * staying, longest)
+    return [float(time) for time in times if time >= block_ps / 2] or [block_ps / 2]
+
+
+def _block_increments(positions: np.ndarray, block: int) -> np.ndarray:
+    """Return the increments [m-1,n,3] of the means of m whole blocks of frames."""
+    blocks = len(positions) // block
+    if blocks < FEWEST_BLOCKS:
+        raise TooShortError(
+            f'the run has {blocks} blocks of {BLOCK_PS:g} ps, the automatic estimate needs {FEWEST_BLOCKS}: run longer.'
+        )
+    return np.diff(positions[: blocks * block].reshape(blocks, block, *positions.shape[1:]).mean(axis=1), axis=0)
+
+
+def _periodogram(increments: np.ndarray) -> np.ndarray:
+    """Return the periodogram [k,n,3] of increments [m,n,3], from frequency zero on."""
+    spectrum = fft.rfft(increments, axis=0)
+    return (np.square(spectrum.real) + np.square(spectrum.imag)) / len(increments)
+
+
+def _multiplicity(increments: int) -> np.ndarray:
+    """Return what each frequency [k] counts: the two real ones half as much as the complex ones."""
+    weights = np.ones(increments // 2 + 1)
+    weights[0] = 0.5
+    if increments % 2 == 0:
+        weights[-1] = 0.5
+    return weights
+
+
+def _design(increments: int, block: int, frame_time_ps: float, times: Sequence[float]) -> np.ndarray:
+    """Return the expected periodograms [k,p] of diffusion, of white noise and of modes, for unit amplitudes.
+
+    From the autocovariances c(l) of the increments of block means. The second difference of the mean squared
+    displacement of two blocks that start l blocks apart, halved, is c(l). With b frames of time h a block it is for
+
+    - diffusion 2 D b h (l - (b² - 1)/(3 b²));
+    - white noise of variance s² b at each frame 2 s²;
+    - a mode A (1 - phi^m) at m frames, phi = exp(-h/tau), A (M - phi^((l-1) b + 1) S²/b²) with S the sum of phi^i over
+      i < b and M the mean of phi^|i-j| over i, j < b.
+    """
+    overlap, length = (block**2 - 1) / (3 * block**2), 2 * block * frame_time_ps
+    diffusion, noise = np.zeros(increments), np.zeros(increments)
+    diffusion[:2] = length * (1 - overlap), length * overlap / 2
+    noise[:2] = 2.0, -1.0
+    modes = [_mode_covariance(increments, block, frame_time_ps / time) for time in times]
+    return np.stack([_expected_periodogram(one) for one in (diffusion, noise, *modes)], axis=1)
+
+
+def _mode_covariance(increments: int, block: int, rate: float) -> np.ndarray:
+    """Return the autocovariance [m] of the increments of a mode's block means, its rate in 1/frame."""
+    frames, lags = np.arange(block), np.arange(increments)
+    decay = np.exp(-rate * frames)
+    squared_sum = np.square(decay.sum() / block)
+    within = (2 * (block - frames) @ decay - block) / block**2
+    # from the last frame of a block to the first of the next but l - 2 are (l - 2) b + 1 frames
+    covariance = -0.5 * squared_sum * np.exp(-rate * ((lags - 2) * block + 1)) * np.expm1(-rate * block) ** 2
+    first, second = (within - squared_sum * np.exp(-rate * (lag * block + 1)) for lag in (0, 1))
+    covariance[:2] = first, second / 2 - first
+    return covariance
+
+
+def _expected_periodogram(covariance: np.ndarray) -> np.ndarray:
+    """Return the mean of the periodogram [k] of as many increments as there are autocovariances [m]."""
+    tapered = covariance * (1 - np.arange(len(covariance)) / len(covariance))
+    return 2 * fft.rfft(tapered).real - covariance[0]
