@@ -1,0 +1,209 @@
+"""Errors of potentials on frames of runs, labelled from first principles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiida import orm
+from aiida.common.links import LinkType
+from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain
+from aiida_vasp.data.potcar import PotcarData
+
+from aiida_mghdiff.calculations.functions.metrics import error_metrics
+from aiida_mghdiff.calculations.functions.sampling import SAMPLING_SETTINGS, sample_frames
+from aiida_mghdiff.calculations.validation import complete_message
+from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.workflows.engines import evaluation
+from aiida_mghdiff.workflows.label import LabelWorkChain
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
+
+DIFFUSION = 'aiida.workflows:mghdiff.diffusion'
+
+
+def validate_validation(inputs: Mapping[str, Any], _: Any = None) -> str | None:
+    """Return what is wrong with the inputs: nothing to evaluate, nothing to sample, or no code or settings for it."""
+    if not inputs.get('potentials'):
+        return 'there is no potential: give those to evaluate (potentials, by label).'
+    if not inputs.get('trajectories') or not all(inputs['trajectories'].values()):
+        return 'there are no frames: give trajectories of runs, {run: {any key: TrajectoryData}}.'
+    for label, potential in inputs['potentials'].items():
+        name = 'vasp' if potential.architecture == 'vasp-mlff' else 'python'
+        if name not in inputs.get('codes', {}):
+            return f'codes.{name} is missing: it evaluates {label}; `aiida-mghdiff setup` makes the code.'
+        if name == 'python' and potential.architecture not in inputs.get('evaluation', {}):
+            return f'evaluation has no parameters for {potential.architecture} potentials, such as {label}.'
+    return None
+
+
+def validate_sampling(node: orm.Dict, _: Any = None) -> str | None:
+    """Return what is wrong with the settings of ``sample_frames``."""
+    return complete_message(node.get_dict(), SAMPLING_SETTINGS)
+
+
+def run_trajectories(run: orm.WorkChainNode) -> dict[str, orm.TrajectoryData]:
+    """Return the full frames of the NVE runs of a ``DiffusionWorkChain``, by run and segment.
+
+    :raises ValueError: for another process, or one without frames.
+    """
+    if run.process_type != DIFFUSION:
+        raise ValueError(f'{run.process_label}<{run.pk}> is no DiffusionWorkChain: it has no NVE runs of its own.')
+    links = run.base.links.get_outgoing(link_type=LinkType.CALL_WORK, link_label_filter='nve%').all()
+    found = {
+        f'{link.link_label}_{key}': trajectory
+        for link in links
+        if 'trajectory' in link.node.outputs
+        for key, trajectory in link.node.outputs.trajectory.items()
+    }
+    if not found:
+        raise ValueError(f'{run.process_label}<{run.pk}> has no frames of NVE runs: is it finished?')
+    return found
+
+
+class ValidationWorkChain(ProtocolMixin, WorkChain):
+    """Samples frames of runs evenly in time, labels them from first principles, and evaluates every potential on them.
+
+    Frames that no label was found for are left out; the exit code says so, the errors on the others are given.
+    """
+
+    _PROTOCOL_FILE = 'validate'
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:
+        """Define inputs, outline, outputs and exit codes."""
+        super().define(spec)
+        spec.input_namespace(
+            'codes', valid_type=orm.AbstractCode, dynamic=True, help='``python``, ``vasp``: what evaluates.'
+        )
+        spec.input_namespace('potentials', valid_type=PotentialData, dynamic=True, help='By label.')
+        spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='To evaluate vasp-mlff potentials.')
+        spec.input_namespace('trajectories', dynamic=True, help='By run: full frames of its segments by any keys.')
+        spec.input(
+            'sampling',
+            valid_type=orm.Dict,
+            serializer=orm.to_aiida_type,
+            validator=validate_sampling,
+            help='``count`` of each run, and ``seed``.',
+        )
+        spec.input_namespace('evaluation', valid_type=orm.Dict, dynamic=True, help='Parameters by architecture.')
+        spec.input(
+            'options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of evaluations.'
+        )
+        spec.expose_inputs(
+            LabelWorkChain,
+            namespace='label',
+            exclude=('dataset', 'structures'),
+            namespace_options={'validator': None, 'help': 'How frames are labelled.'},
+        )
+        spec.inputs.validator = validate_validation
+        spec.outline(cls.sample, cls.label, cls.inspect_labels, cls.evaluate, cls.results)
+        spec.output(
+            'dataset', valid_type=DatasetData, required=False, help='The labelled frames, a group for each run.'
+        )
+        spec.output_namespace('predictions', valid_type=orm.ArrayData, dynamic=True, help='By label of the potential.')
+        spec.output_namespace('metrics', valid_type=orm.Dict, dynamic=True, help='By label of the potential.')
+        spec.exit_code(462, 'ERROR_SAMPLING_FAILED', message='Frames of {run} cannot be sampled: {message}')
+        spec.exit_code(463, 'ERROR_LABELS_FAILED', message='Not all frames have a label: {message}')
+        spec.exit_code(464, 'ERROR_EVALUATIONS_FAILED', message='These potentials were not evaluated: {failed}')
+
+    def sample(self) -> ExitCode | None:
+        """Sample each run."""
+        self.ctx.frames = {}
+        for run, parts in self.inputs.trajectories.items():
+            metadata = {'call_link_label': f'sample_{run}'}
+            frames, node = sample_frames.run_get_node(self.inputs.sampling, **parts, metadata=metadata)
+            if not node.is_finished_ok:
+                return self.exit_codes.ERROR_SAMPLING_FAILED.format(run=run, message=node.exit_message)
+            self.ctx.frames[run] = frames
+        return None
+
+    def label(self) -> ToContext:
+        """Launch the labelling of all frames."""
+        inputs = dict(self.exposed_inputs(LabelWorkChain, 'label'))
+        inputs |= {'structures': self.ctx.frames, 'metadata': {'call_link_label': 'label'}}
+        return ToContext(label=self.submit(LabelWorkChain, **inputs))
+
+    def inspect_labels(self) -> ExitCode | None:
+        """Go on with the frames that have a label; stop where none has."""
+        node = self.ctx.label
+        if 'dataset' not in node.outputs:
+            message = node.exit_message or node.process_state.value
+            return self.exit_codes.ERROR_LABELS_FAILED.format(message=message)
+        self.out('dataset', node.outputs.dataset)
+        return None
+
+    def evaluate(self) -> ToContext:
+        """Launch the evaluation of every potential."""
+        nodes = {}
+        for label, potential in self.inputs.potentials.items():
+            process, inputs = evaluation(potential, self.inputs)
+            inputs |= {'potential': potential, 'dataset': self.ctx.label.outputs.dataset}
+            metadata = {'call_link_label': f'evaluate_{label}', 'options': self.inputs.options.get_dict()}
+            nodes[f'evaluate_{label}'] = self.submit(process, **inputs, metadata=metadata)
+        return ToContext(**nodes)
+
+    def results(self) -> ExitCode | None:
+        """Give the errors of each potential; name what failed."""
+        nodes = {label: self.ctx[f'evaluate_{label}'] for label in self.inputs.potentials}
+        done = {label: node.outputs.predictions for label, node in nodes.items() if node.is_finished_ok}
+        self.out('predictions', done)
+        dataset = self.ctx.label.outputs.dataset
+        self.out(
+            'metrics',
+            {
+                label: error_metrics(dataset, predictions, metadata={'call_link_label': f'metrics_{label}'})
+                for label, predictions in done.items()
+            },
+        )
+        if failed := [f'{label} ({node.exit_message})' for label, node in nodes.items() if label not in done]:
+            return self.exit_codes.ERROR_EVALUATIONS_FAILED.format(failed=', '.join(failed))
+        if not self.ctx.label.is_finished_ok:
+            return self.exit_codes.ERROR_LABELS_FAILED.format(message=self.ctx.label.exit_message)
+        return None
+
+    @classmethod
+    def get_builder_from_protocol(
+        cls,
+        codes: dict[str, orm.AbstractCode],
+        potentials: dict[str, PotentialData],
+        runs: Mapping[str, orm.WorkChainNode | Mapping[str, orm.TrajectoryData]],
+        *,
+        engine: str,
+        potcars: dict[str, PotcarData] | None = None,
+        protocol: str | None = None,
+        overrides: dict[str, Any] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> ProcessBuilder:
+        """Return a builder.
+
+        :param codes: that of the engine; ``python`` or ``vasp``: what evaluates the potentials.
+        :param potentials: by label.
+        :param runs: by any keys (they become the groups of the dataset): processes of ``mghdiff.diffusion``, whose NVE
+            runs are sampled, or the full frames of a run by any keys.
+        :param engine: that labels the frames: ``vasp`` or ``gpaw``.
+        :param potcars: for VASP, by element.
+        :param overrides: of the protocol file: ``sampling``, ``evaluation``, ``options``, and ``label`` (``protocol``,
+            ``overrides`` of ``LabelWorkChain``).
+        :raises ValueError: for a run without frames, and what ``LabelWorkChain`` refuses.
+        """
+        inputs = cls.get_protocol_inputs(protocol, overrides)
+        trajectories = {
+            key: run_trajectories(run) if isinstance(run, orm.ProcessNode) else dict(run) for key, run in runs.items()
+        }
+        flat = {f'{key}__{name}': node for key, parts in trajectories.items() for name, node in parts.items()}
+        if engine not in codes:
+            raise ValueError(f'codes.{engine} is missing: it labels the frames.')
+        label = LabelWorkChain.get_builder_from_protocol(
+            codes[engine], flat, engine=engine, potcars=potcars, options=options, **inputs['label']
+        )
+        builder = cls.get_builder()
+        builder.codes = codes
+        builder.potentials = potentials
+        builder.potcars = potcars or {}
+        builder.trajectories = trajectories
+        builder.sampling = orm.Dict(inputs['sampling'])
+        builder.evaluation = {name: orm.Dict(values) for name, values in inputs['evaluation'].items()}
+        builder.options = orm.Dict(merge(inputs['options'], options or {}))
+        builder.label = {key: node for key, node in label._inputs(prune=True).items() if key != 'structures'}
+        return builder
