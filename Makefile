@@ -64,7 +64,8 @@ docs: venv
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 bench: venv
-	set -e; for file in benchmarks/*.py; do $(BIN)/python $$file; done
+	$(INSTALL) -c constraints.txt -e '.[benchmarks]'
+	set -e; for file in benchmarks/*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$file; done
 
 clean:
 	rm -rf build dist docs/_build *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,57 +1,91 @@
-"""Mean squared displacement: this package beside tidynamics, in one interleaved run.
+"""Mean squared displacement: this package beside tidynamics, MDAnalysis, freud and kinisi, in one interleaved run.
 
-Both get the same random walk and give the displacement of each tracer; the times are medians over rounds in which the
-two take turns, so that a busy machine slows both. Run it with ``OMP_NUM_THREADS=1 python benchmarks/msd.py``.
+All get the same random walk. Averaged over tracers: the average over tracers at each lag. Per tracer: each tracer apart
+(this package: each axis too). Differences are the largest one at lags up to half the length, relative to the largest
+displacement. freud computes in float32, MDAnalysis calls tidynamics, kinisi has no transform and gets a hundred lags.
+Run it with ``OMP_NUM_THREADS=1 python benchmarks/msd.py``.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
-import tidynamics
+from side_by_side import compare, installed
 
-from aiida_mghdiff.science.msd import mean_squared_displacement
+from aiida_mghdiff.science.msd import average_mean_squared_displacement, mean_squared_displacement
 
-
-def ours(positions: np.ndarray) -> np.ndarray:
-    """Return the displacements [f,n] by this package."""
-    return mean_squared_displacement(positions).sum(axis=-1)
+KINISI_LAGS = 100
 
 
-def reference(positions: np.ndarray) -> np.ndarray:
-    """Return the displacements [f,n] by tidynamics."""
+def by_tidynamics(positions: np.ndarray) -> np.ndarray:
+    """Return the displacements [f,n]."""
+    import tidynamics
+
     return np.stack([tidynamics.msd(positions[:, tracer]) for tracer in range(positions.shape[1])], axis=-1)
 
 
-def measure(functions: list[Callable[[np.ndarray], np.ndarray]], positions: np.ndarray, rounds: int) -> np.ndarray:
-    """Return the median time of each function in seconds."""
-    times = np.empty((rounds, len(functions)))
-    for row in times:
-        for index, function in enumerate(functions):
-            start = time.perf_counter()
-            function(positions)
-            row[index] = time.perf_counter() - start
-    return np.median(times, axis=0)
+def by_freud(positions: np.ndarray) -> np.ndarray:
+    """Return the displacements [f,n]."""
+    import freud
+
+    return freud.msd.MSD(freud.box.Box.cube(1e9), mode='window').compute(positions).particle_msd
+
+
+def by_mdanalysis(positions: np.ndarray) -> np.ndarray:
+    """Return the displacements [f,n]."""
+    import MDAnalysis
+    from MDAnalysis.analysis.msd import EinsteinMSD
+
+    universe = MDAnalysis.Universe.empty(positions.shape[1], trajectory=True)
+    universe.load_new(positions, order='fac')
+    return EinsteinMSD(universe, fft=True).run().results.msds_by_particle
+
+
+def by_kinisi(positions: np.ndarray, lags: np.ndarray) -> np.ndarray:
+    """Return the average over tracers [l] at a hundred lags."""
+    import scipp
+    from kinisi.displacement import calculate_msd
+
+    steps = scipp.array(dims=['obs', 'particle', 'dimension'], values=positions[1:] - positions[0], unit='angstrom')
+    index = scipp.array(dims=['time interval'], values=lags)
+    parser = SimpleNamespace(displacements=steps, dt_index=index, dt=index, dimensionality=3)
+    return calculate_msd(parser, progress=False)['da'].values
+
+
+def largest_difference(found: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest difference at lags up to half the length, relative to the largest displacement."""
+    half = len(expected) // 2
+    return float(np.abs(found[:half] - expected[:half]).max() / expected[:half].max())
+
+
+def run(frames: int, tracers: int, rounds: int) -> None:
+    """Print the tables for one length of the walk."""
+    walk = np.random.default_rng(1).normal(size=(frames, tracers, 3)).cumsum(axis=0)
+    size = f'{frames} frames, {tracers} tracers'
+    peers = {'tidynamics': by_tidynamics, 'freud': by_freud, 'MDAnalysis': by_mdanalysis}
+    averaged = {'this package': ('aiida_mghdiff', lambda: average_mean_squared_displacement(walk).sum(axis=-1))}
+    averaged |= {name: (name, lambda peer=peer: peer(walk).mean(axis=1)) for name, peer in peers.items()}
+    compare(f'averaged over tracers, {size}', installed(averaged), largest_difference, rounds)
+    each = {'this package': ('aiida_mghdiff', lambda: mean_squared_displacement(walk).sum(axis=-1))}
+    each |= {name: (name, lambda peer=peer: peer(walk)) for name, peer in peers.items()}
+    compare(f'each tracer and axis, {size}', installed(each), largest_difference, rounds)
+    lags = np.unique(np.geomspace(1, frames // 2, KINISI_LAGS).astype(int))
+    few = {'this package': ('aiida_mghdiff', lambda: average_mean_squared_displacement(walk).sum(axis=-1)[lags])}
+    few['kinisi'] = ('kinisi', lambda: by_kinisi(walk, lags))
+    compare(f'averaged over tracers, {len(lags)} lags, {size}', installed(few), largest_difference, rounds)
 
 
 def main() -> None:
-    """Print times, their ratio and the largest relative difference for each number of frames."""
+    """Run all lengths."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--frames', type=int, nargs='+', default=[20_000, 200_000])
     parser.add_argument('--tracers', type=int, default=8)
-    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--rounds', type=int, default=3)
     options = parser.parse_args()
     for frames in options.frames:
-        walk = np.random.default_rng(1).normal(size=(frames, options.tracers, 3)).cumsum(axis=0)
-        difference = np.max(np.abs(ours(walk) - reference(walk))[1:] / reference(walk)[1:])
-        fast, slow = measure([ours, reference], walk, options.rounds)
-        print(
-            f'{frames} frames, {options.tracers} tracers: {1e3 * fast:.1f} ms, tidynamics {1e3 * slow:.1f} ms, '
-            f'ratio {slow / fast:.2f}, largest relative difference {difference:.1e}'
-        )
+        run(frames, options.tracers, options.rounds)
 
 
 if __name__ == '__main__':
