@@ -102,8 +102,8 @@ def test_every_data_file_is_packaged():
     setuptools = tomllib.loads((REPOSITORY / 'pyproject.toml').read_text())['tool']['setuptools']
     patterns = setuptools['package-data']['aiida_mghdiff']
     packaged = {path for pattern in patterns for path in PACKAGE.glob(pattern)}
-    files = {path for path in PACKAGE.rglob('*') if path.is_file() and path.suffix not in ('.py', '.pyc')}
-    assert files <= packaged
+    files = {path for path in PACKAGE.rglob('*') if path.is_file() and path.suffix != '.py'}
+    assert {path for path in files if path.parent.name != '__pycache__'} <= packaged
 
 
 def test_versions_agree():

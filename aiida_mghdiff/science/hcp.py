@@ -28,6 +28,8 @@ _SHARED_FACE, _SHARED_EDGE, _NEAREST_O_T, _NEAREST_O_O = 0.5, 0.85, 0.72, 1.2
 #: Largest rms displacement of host atoms from lattice sites, over the distance of neighbours: crystals melt at 0.1 to
 #: 0.15 (Lindemann, Phys. Z. 11, 609 (1910)).
 _MOLTEN = 0.2
+#: Fractional coordinates of the unit cell that differ by less are those of one site; two differ by 0.25 or more.
+_SAME = 0.1
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,15 @@ class HcpSites:
     def fold(self, points: np.ndarray) -> np.ndarray:
         """Return fractional coordinates [...,3] in the unit cell, from 0 to 1; an octahedral site is at the origin."""
         return ((points - self.positions[0]) @ np.linalg.inv(self.unit_cell)) % 1.0
+
+    def distinct(self, points: np.ndarray) -> np.ndarray:
+        """Return the fractional coordinates [k,3] in the unit cell of points that lattice vectors do not make equal."""
+        folded = self.fold(points)
+        kept: list[np.ndarray] = []
+        for point in folded:
+            if all(np.abs((point - other + 0.5) % 1.0 - 0.5).max() > _SAME for other in kept):
+                kept.append(point)
+        return np.array(kept)
 
     def classify(self, jumps: Jumps) -> np.ndarray:
         """Return the index in ``CLASSES`` [j] of each jump."""

@@ -35,6 +35,7 @@ _ENDINGS = {
     'T': ('T-O', 'T-T', 'T-T edge'),
     'T pair': ('T-O', 'T-T edge'),
 }
+PLACES = tuple(_ENDINGS)
 _UPPER = float(stats.chi2.ppf(0.95, 2)) / 2
 
 

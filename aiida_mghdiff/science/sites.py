@@ -17,6 +17,7 @@ import numpy as np
 from numba import njit
 
 from aiida_mghdiff.science.lattice import SitesError, periodic_images
+from aiida_mghdiff.science.positions import PositionsError
 
 NO_SITE = -1
 
@@ -46,7 +47,7 @@ def find_jumps(tracer_positions: np.ndarray, sites: np.ndarray, cell: np.ndarray
     :param cell: [3,3] in Å; rows are the lattice vectors.
     :param core_radius: Å.
     :raises SitesError: for sites that do not fit, or cores that overlap.
-    :raises ValueError: for positions of another shape, not finite, or wrapped.
+    :raises PositionsError: for positions of another shape, not finite, or wrapped.
     """
     positions, sites, cell = (np.ascontiguousarray(array, float) for array in (tracer_positions, sites, cell))
     _check_positions(positions, cell)
@@ -68,19 +69,20 @@ def offsets_from_sites(positions: np.ndarray, sites: np.ndarray, cell: np.ndarra
 
 
 def _check_positions(positions: np.ndarray, cell: np.ndarray) -> None:
-    if positions.ndim != 3 or positions.shape[2] != 3 or 0 in positions.shape:
-        raise ValueError(f'tracer positions have the shape {positions.shape}, not [f,n,3].')
+    """Refuse other shapes, numbers that are not finite, and wrapped positions: steps of nearly a lattice vector."""
+    if positions.ndim != 3 or positions.shape[2] != 3 or not positions.size:
+        raise PositionsError(f'tracer positions have the shape {positions.shape}: give them as [frames, tracers, 3].')
     if not np.isfinite(positions).all():
-        raise ValueError('tracer positions hold numbers that are not finite; look at the run that made them.')
+        raise PositionsError('tracer positions are not all finite: look at the run that made them.')
     steps = np.diff(positions, axis=0)
     lattice_vectors = np.round(steps @ np.linalg.inv(cell)) @ cell
     lengths = np.square(steps).sum(axis=-1)
     leaps = np.argwhere(np.square(steps - lattice_vectors).sum(axis=-1) < lengths / 64)
     if len(leaps):
         frame, tracer = leaps[0]
-        raise ValueError(
+        raise PositionsError(
             f'tracer {tracer} leaps {np.sqrt(lengths[frame, tracer]):.1f} Å from frame {frame} to the next, nearly a '
-            'lattice vector of the cell: the positions are wrapped. Give unwrapped ones.'
+            'lattice vector of the cell: its coordinates are wrapped, unwrap them.'
         )
 
 

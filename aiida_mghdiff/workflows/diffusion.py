@@ -8,13 +8,18 @@ from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain
 from aiida_vasp.data.potcar import PotcarData
 
+from aiida_mghdiff.calculations.functions.density import tracer_density
 from aiida_mghdiff.calculations.functions.diffusion import diffusion_coefficient
+from aiida_mghdiff.calculations.functions.lattice_runs import STRUCTURE_SETTINGS
+from aiida_mghdiff.calculations.functions.pairs import tracer_pairs
 from aiida_mghdiff.calculations.functions.parameters import plan_diffusion
+from aiida_mghdiff.calculations.functions.rdf import radial_distributions
+from aiida_mghdiff.calculations.functions.sites import site_statistics
 from aiida_mghdiff.calculations.functions.starts import select_starts
 from aiida_mghdiff.calculations.functions.supercell import build_supercell
 from aiida_mghdiff.calculations.functions.volume import mean_volume, scale_state, scale_structure
 from aiida_mghdiff.calculations.md import elements_message
-from aiida_mghdiff.calculations.validation import IS_TEMPERATURE
+from aiida_mghdiff.calculations.validation import IS_TEMPERATURE, complete_message
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.engines import validate_md_codes
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
@@ -46,6 +51,9 @@ def validate_diffusion(inputs: dict[str, Any], _: Any = None) -> str | None:
         return f'settings: tracer_count = {supercell["tracer_count"]}: at least one tracer must diffuse.'
     if 'temperature' in inputs and not IS_TEMPERATURE.holds(inputs['temperature'].value):
         return f'temperature = {inputs["temperature"].value} K is not {IS_TEMPERATURE.words}.'
+    structure = inputs['settings'].get_dict().get('structure', {})
+    if message := complete_message(structure | {'seed': 1}, STRUCTURE_SETTINGS):
+        return message.replace('parameters', 'settings: structure', 1)
     symbols = [*inputs['host'].get_ase().get_chemical_symbols(), supercell['tracer_element']]
     return elements_message(inputs['potential'], symbols, supercell['tracer_element']) or validate_md_codes(
         inputs, symbols
@@ -77,9 +85,14 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
             cls.run_nve,
             cls.inspect_nve,
             cls.results,
+            cls.analyse_structure,
         )
         spec.output('diffusion', valid_type=orm.Dict, help='Diffusion coefficient and its interval.')
         spec.output('msd', valid_type=orm.ArrayData, help='Mean squared displacements and fits.')
+        spec.output('rdf', valid_type=orm.ArrayData, required=False, help='Radial distribution functions.')
+        spec.output('sites', valid_type=orm.Dict, required=False, help='Jumps, rates, occupancy of interstitial sites.')
+        spec.output('pairs', valid_type=orm.Dict, required=False, help='Numbers of tracer pairs against chance.')
+        spec.output('density', valid_type=orm.ArrayData, required=False, help='Density of tracers in the unit cell.')
         spec.output('volume', valid_type=orm.Float, help='Mean volume of the NPT run in Å³.')
         spec.exit_code(440, 'ERROR_RUN_FAILED', message='Run {name} failed: {message}')
         spec.exit_code(441, 'ERROR_ANALYSIS_FAILED', message='Step {name} failed: {message}')
@@ -147,7 +160,7 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
 
     def inspect_nve(self) -> ExitCode | None:
         """Estimate the diffusion coefficient over all replicas."""
-        segments = {}
+        segments = self.ctx.segments = {}
         for index in range(self.ctx.replicas):
             node = self.ctx[f'nve_{index}']
             if code := self.failed_run(f'nve_{index}', node):
@@ -165,6 +178,39 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
         self.out('msd', self.ctx.analysis['msd'])
         for warning in self.ctx.analysis['diffusion'].get_dict().get('warnings', []):
             self.report(f'warning: {warning}')
+
+    def analyse_structure(self) -> None:
+        """Give radial distributions, pairs, sites and density, as far as the runs allow them.
+
+        A host that melted has no sites; D, and what needs no sites, is given all the same.
+        """
+        runs = self.ctx.segments | self.full_frames()
+        host = {'host': self.inputs.host}
+        if self.analyse('sites', site_statistics, host | runs) is None:
+            host = {}
+        self.analyse('rdf', radial_distributions, host | runs)
+        if self.inputs.settings['supercell']['tracer_count'] > 1:
+            self.analyse('pairs', tracer_pairs, host | runs)
+        if host:
+            self.analyse('density', tracer_density, host | runs)
+
+    def full_frames(self) -> dict[str, orm.TrajectoryData]:
+        """Return the full frames of the replicas by key."""
+        frames = {}
+        for index in range(self.ctx.replicas):
+            outputs = self.ctx[f'nve_{index}'].outputs
+            parts = outputs.trajectory.values() if 'trajectory' in outputs else ()
+            frames |= {f'r{index}_f{number:03d}': part for number, part in enumerate(parts)}
+        return frames
+
+    def analyse(self, output: str, function: Any, inputs: dict[str, orm.Data]) -> orm.Data | None:
+        """Give the output of an analysis of structure; say why there is none, and return None, where it failed."""
+        found = self.derive(function.__name__, function, self.ctx.plan['structure'], **inputs)
+        if isinstance(found, ExitCode):
+            self.report(f'warning: no output {output}: {found.message}')
+            return None
+        self.out(output, found)
+        return found
 
     def derive(self, label: str, function: Any, *args: orm.Data, **kwargs: orm.Data) -> Any:
         """Run a calcfunction; return its result, or the exit code that says why it has none."""

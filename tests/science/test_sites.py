@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from aiida_mghdiff.science.lattice import SitesError
+from aiida_mghdiff.science.positions import PositionsError
 from aiida_mghdiff.science.sites import find_jumps, offsets_from_sites
 
 RATES = {T_T: 1.0, T_O: 0.5, O_T: 0.25, O_O: 0.2}
@@ -126,14 +127,18 @@ def test_cores_that_overlap_or_vanish(network, radius):
 
 def test_wrapped_positions_are_refused(network):
     positions = shake(make_walks(network)) + hops.drift(np.random.default_rng(1), 4000, 0.5)[:, None]
-    with pytest.raises(ValueError, match='the positions are wrapped'):
+    with pytest.raises(PositionsError, match='wrapped'):
         find_jumps(hops.wrap(positions, network.cell), network.sites, network.cell)
 
 
 @pytest.mark.parametrize(
     ('positions', 'words'),
-    [(np.zeros((4, 3)), r'not \[f,n,3\]'), (np.zeros((0, 2, 3)), r'not \[f'), (np.full((4, 2, 3), np.nan), 'finite')],
+    [
+        (np.zeros((4, 3)), r'as \[frames, tracers, 3\]'),
+        (np.zeros((0, 2, 3)), 'as .frames, tracers, 3'),
+        (np.full((4, 2, 3), np.nan), 'finite'),
+    ],
 )
 def test_bad_positions(network, positions, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(PositionsError, match=words):
         find_jumps(positions, network.sites, network.cell)

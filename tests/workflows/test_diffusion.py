@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import structure_runs
 from aiida import orm
+from study_graph import Process
 
 from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
@@ -53,6 +55,56 @@ def test_more_tracers_than_sites_end_in_an_exit_code(build):
     code = process.run_npt()
     assert code.status == 441
     assert 'supercell0' in code.message
+
+
+@pytest.fixture
+def analysed(build):
+    """Return a function that analyses the structure of given replicas."""
+
+    def make(replicas):
+        process = build(host=structure_runs.make_host(1.01), tracer_count=3)
+        process.setup()
+        process.ctx.segments = {key: node for key, node in replicas.items() if '_s' in key}
+        process.ctx.replicas = 1 + max(int(key[1]) for key in replicas)
+        for index in range(process.ctx.replicas):
+            frames = {
+                f'trajectory__{key}': node.store() for key, node in replicas.items() if key.startswith(f'r{index}_f')
+            }
+            process.ctx[f'nve_{index}'] = Process(orm.WorkChainNode, 'md', {}).close(frames)
+        process.analyse_structure()
+        return set(process.outputs), [log.message for log in orm.Log.collection.get_logs_for(process.node)]
+
+    return make
+
+
+def test_structure_is_analysed(analysed):
+    outputs, messages = analysed(structure_runs.make_runs(replicas=2, frames=1000)[0])
+    assert outputs == {'sites', 'rdf', 'pairs', 'density'}
+    assert messages == []
+
+
+def test_a_melt_loses_its_sites_alone(analysed):
+    outputs, messages = analysed(structure_runs.make_runs(replicas=2, frames=1000, melted=True)[0])
+    assert outputs == {'rdf', 'pairs'}
+    (message,) = messages
+    assert 'warning: no output sites' in message
+    assert 'melted' in message
+
+
+def test_runs_without_full_frames_lose_their_structure(analysed):
+    nodes = structure_runs.make_runs(replicas=1, frames=500)[0]
+    outputs, messages = analysed({key: node for key, node in nodes.items() if '_s' in key})
+    assert outputs == set()
+    assert all('no full frames' in message for message in messages)
+
+
+def test_settings_of_the_structure_are_checked_before_anything_runs(generate_workchain, codes, tiny_potential, host):
+    builder = DiffusionWorkChain.get_builder_from_protocol(
+        codes, tiny_potential, host, temperature_k=600.0, protocol='smoke',
+        overrides={'settings': {'structure': {'pair_cutoff': -1.0}}},
+    )  # fmt: skip
+    with pytest.raises(ValueError, match='settings: structure: pair_cutoff = -1'):
+        generate_workchain(DiffusionWorkChain, builder._inputs(prune=True))
 
 
 def test_series_needs_two_temperatures(generate_workchain, codes, tiny_potential, host):

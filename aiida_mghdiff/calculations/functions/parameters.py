@@ -35,7 +35,7 @@ def plan_diffusion(settings: orm.Dict, temperature: orm.Float) -> dict[str, orm.
 
     :param settings: ``seed``, ``n_replicas``, ``independent_replicas``, ``supercell`` (of ``build_supercell``, without
         seed), and ``npt``, ``nvt``, ``nve`` (MD parameters without temperature, seed and first step).
-        and ``volume``, ``starts``, ``fit`` (settings of the analyses).
+        and ``volume``, ``starts``, ``fit``, ``structure`` (settings of the analyses).
     :returns: ``npt``, ``supercell_<i>`` and ``nvt_<i>`` for each placement of tracers, ``nve_<i>`` for each replica,
         and the settings of the analyses.
     """
@@ -53,6 +53,8 @@ def plan_diffusion(settings: orm.Dict, temperature: orm.Float) -> dict[str, orm.
         seed = derive_seed(values['seed'], temperature.value, 'supercell', index)
         plan[f'supercell_{index}'] = orm.Dict(values['supercell'] | {'seed': seed})
     spacing = None if values['independent_replicas'] else values['starts']['minimum_spacing_ps']
+    seed = derive_seed(values['seed'], temperature.value, 'structure', 0)
+    plan['structure'] = orm.Dict(values['structure'] | {'seed': seed})
     plan['fit'] = orm.Dict(values['fit'] | {'start_spacing_ps': spacing})
     return plan | {name: orm.Dict(values[name]) for name in ('volume', 'starts')}
 

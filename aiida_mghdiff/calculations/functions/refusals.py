@@ -17,7 +17,7 @@ from aiida.engine.processes.functions import FunctionProcess
 from aiida_mghdiff.calculations.validation import Check, complete_message
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.science.arrhenius import TooFewTemperaturesError
-from aiida_mghdiff.science.lattice import LatticeError, PlacementError
+from aiida_mghdiff.science.lattice import LatticeError, PlacementError, SitesError
 from aiida_mghdiff.science.network import NetworkError
 from aiida_mghdiff.science.positions import PositionsError, TooShortError
 from aiida_mghdiff.science.rates import NoSaddleError
@@ -64,6 +64,7 @@ REFUSALS: dict[type[ValueError], tuple[int, str, str]] = {
     SplitError: (231, 'SPLIT_IMPOSSIBLE', 'The dataset cannot be split as asked: {message}'),
     FramesError: (232, 'FRAMES_INVALID', 'A frame is no arrangement of atoms: {message}'),
     PositionsError: (233, 'POSITIONS_INVALID', 'There is no D in these positions: {message}'),
+    SitesError: (234, 'SITES_DO_NOT_FIT', 'The tracers do not sit on the sites of the host: {message}'),
     NetworkError: (240, 'NO_NETWORK', 'The hops make up no network: {message}'),
     NoSaddleError: (241, 'NO_SADDLE_POINT', 'The path has no minima with a saddle point between: {message}'),
 }

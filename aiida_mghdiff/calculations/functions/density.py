@@ -1,0 +1,51 @@
+"""Density of the tracers in the unit cell of their host."""
+
+from __future__ import annotations
+
+import numpy as np
+from aiida import orm
+from aiida.engine import calcfunction
+
+from aiida_mghdiff.calculations.functions.lattice_runs import STRUCTURE_SETTINGS, LatticeRuns, read_runs
+from aiida_mghdiff.calculations.functions.refusals import (
+    MismatchError,
+    SegmentsError,
+    SettingsError,
+    read_settings,
+    refusing,
+)
+from aiida_mghdiff.science.density import unit_cell_density
+from aiida_mghdiff.science.hcp import HcpSites
+from aiida_mghdiff.science.lattice import LatticeError, SitesError
+from aiida_mghdiff.science.positions import PositionsError
+
+
+@refusing(SettingsError, SegmentsError, MismatchError, LatticeError, SitesError, PositionsError)
+@calcfunction
+def tracer_density(settings: orm.Dict, host: orm.StructureData, **runs: orm.ArrayData) -> orm.ArrayData:
+    """Return the density of the tracers of all replicas in the hcp unit cell; see ``science.density``.
+
+    Arrays: ``density`` [x,y,z] in 1/Å³ with an integral of 1, the element i, j, k from i/x, j/y, k/z on in fractional
+    coordinates of ``cell`` [3,3] in Å; and in Å the places in it of the host atoms ``host_positions`` [2,3] and of the
+    ``octahedral`` [2,3] and ``tetrahedral`` [4,3] sites.
+
+    :param settings: ``density_spacing``, the width of the bins in Å; ``core_radius`` of sites in Å; and those of the
+        other analyses of structure.
+    :param host: ideal hcp supercell without tracers.
+    :param runs: segments of tracers by keys ``r<replica>_s<index>``, full frames by ``r<replica>_f<index>``.
+    """
+    values = read_settings(settings, STRUCTURE_SETTINGS)
+    lattice = LatticeRuns(host, read_runs(runs), values['core_radius'])
+    positions = np.concatenate([run.reshape(-1, 3) for run in lattice.positions])
+    density = unit_cell_density(positions, lattice.sites, values['density_spacing'])
+    return orm.ArrayData({'density': density, 'cell': lattice.sites.unit_cell, **places(lattice.sites)})
+
+
+def places(sites: HcpSites) -> dict[str, np.ndarray]:
+    """Return where host atoms and sites are in the unit cell, in Å."""
+    points = {
+        'host_positions': sites.host,
+        'octahedral': sites.positions[sites.is_octahedral],
+        'tetrahedral': sites.positions[~sites.is_octahedral],
+    }
+    return {name: sites.distinct(group) @ sites.unit_cell for name, group in points.items()}

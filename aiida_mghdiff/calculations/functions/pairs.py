@@ -1,0 +1,116 @@
+"""Numbers of tracer pairs closer than a cut-off, against chance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.engine import calcfunction
+
+from aiida_mghdiff.calculations.functions.lattice_runs import STRUCTURE_SETTINGS, LatticeRuns, read_runs
+from aiida_mghdiff.calculations.functions.refusals import (
+    MismatchError,
+    SegmentsError,
+    SettingsError,
+    read_settings,
+    refusing,
+)
+from aiida_mghdiff.science.lattice import LatticeError, SitesError
+from aiida_mghdiff.science.pairs import (
+    LEAST_SAMPLES,
+    ChanceTest,
+    chance_test,
+    poisson_probabilities,
+    statistical_inefficiency,
+)
+from aiida_mghdiff.science.positions import PositionsError
+from aiida_mghdiff.science.rdf import count_close_pairs
+
+_LEVEL = 0.05
+
+
+@refusing(SettingsError, SegmentsError, MismatchError, LatticeError, SitesError, PositionsError)
+@calcfunction
+def tracer_pairs(settings: orm.Dict, host: orm.StructureData | None = None, **runs: orm.ArrayData) -> orm.Dict:
+    """Return how often tracers are pairs, and how often they would be by chance; see ``science.pairs``.
+
+    ``numbers_of_pairs`` 0, 1, 2 ... and for each the fraction of frames with so many: ``observed``, ``poisson`` and
+    with a host ``random_sites``; the last number stands for itself and all higher ones. ``mean_pairs`` with its error
+    and ``mean_pairs_random_sites``; ``effective_sample_size``, the number of independent frames; ``poisson_test`` and
+    ``random_sites_test``, null where the runs are too short for one.
+
+    :param settings: ``pair_cutoff`` in Å; ``random_arrangements``, the number of them, and their ``seed``;
+        ``core_radius`` of sites in Å; and those of the other analyses of structure.
+    :param host: ideal hcp supercell without tracers; left out, there is no chance on sites.
+    :param runs: segments of tracers by keys ``r<replica>_s<index>``, full frames by ``r<replica>_f<index>``.
+    """
+    values, replicas = read_settings(settings, STRUCTURE_SETTINGS), read_runs(runs)
+    if replicas[0].tracer_positions.shape[1] < 2:
+        raise MismatchError('the runs have a single tracer, which makes no pair.')
+    cutoff = values['pair_cutoff']
+    counts = [count_close_pairs(run.tracer_positions, run.cell, cutoff) for run in replicas]
+    random = None
+    if host is not None:
+        lattice = LatticeRuns(host, replicas, values['core_radius'])
+        arrangements = lattice.random_tracers(values['random_arrangements'], values['seed'])
+        random = count_close_pairs(arrangements, lattice.sites.cell, cutoff)
+    return orm.Dict(
+        describe(counts, random, replicas[0].frame_interval_ps)
+        | {
+            'cutoff_angstrom': cutoff,
+            'n_tracers': replicas[0].tracer_positions.shape[1],
+            'temperature_k': float(np.mean([run.temperature_k for run in replicas])),
+        }
+    )
+
+
+def describe(counts: list[np.ndarray], random: np.ndarray | None, frame_interval_ps: float) -> dict[str, Any]:
+    """Return the numbers of pairs and their tests as plain values.
+
+    :param counts: numbers of pairs [f] of each replica.
+    :param random: numbers of pairs [m] of random arrangements.
+    """
+    everything = np.concatenate(counts)
+    most = int(max(everything.max(), 0 if random is None else random.max(), 1))
+    inefficiency = min(statistical_inefficiency(counts), len(everything))
+    samples, mean = len(everything) / inefficiency, float(everything.mean())
+    poisson = poisson_probabilities(mean, most)
+    on_sites = None if random is None else np.bincount(random, minlength=most + 1) / len(random)
+    return {
+        'n_frames': len(everything),
+        'mean_pairs': mean,
+        'mean_pairs_error': float(everything.std() / np.sqrt(samples)),
+        'mean_pairs_random_sites': None if random is None else float(random.mean()),
+        'numbers_of_pairs': list(range(most + 1)),
+        'observed': (np.bincount(everything, minlength=most + 1) / len(everything)).tolist(),
+        'poisson': poisson.tolist(),
+        'random_sites': None if on_sites is None else on_sites.tolist(),
+        'correlation_time_ps': inefficiency * frame_interval_ps / 2,
+        'effective_sample_size': samples,
+        'poisson_test': describe_test(chance_test(counts, poisson, fitted=1)),
+        'random_sites_test': None if on_sites is None else describe_test(chance_test(counts, on_sites)),
+        'warnings': warnings(samples),
+    }
+
+
+def describe_test(test: ChanceTest | None) -> dict[str, Any] | None:
+    """Return a test as plain values."""
+    if test is None:
+        return None
+    return {
+        'statistic': test.statistic,
+        'degrees_of_freedom': test.degrees_of_freedom,
+        'p_value': test.p_value,
+        'rejected': test.p_value < _LEVEL,
+    }
+
+
+def warnings(samples: float) -> list[str]:
+    """Return what limits the worth of the numbers."""
+    if samples >= LEAST_SAMPLES:
+        return []
+    return [
+        f'the runs are worth {samples:.0f} independent frames, {LEAST_SAMPLES} are needed to test against chance: run '
+        'longer.'
+    ]

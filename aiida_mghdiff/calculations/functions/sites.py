@@ -1,0 +1,119 @@
+"""What tracers do on the interstitial sites of their host: jumps, rates, occupancy, free energy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.engine import calcfunction
+
+from aiida_mghdiff.calculations.functions.lattice_runs import STRUCTURE_SETTINGS, LatticeRuns, read_runs
+from aiida_mghdiff.calculations.functions.refusals import (
+    MismatchError,
+    SegmentsError,
+    SettingsError,
+    read_settings,
+    refusing,
+)
+from aiida_mghdiff.science.hcp import CLASSES
+from aiida_mghdiff.science.lattice import LatticeError, SitesError
+from aiida_mghdiff.science.occupancy import (
+    KINDS,
+    PLACES,
+    Estimate,
+    Tallies,
+    free_energy_difference,
+    jump_rate,
+    occupancy,
+    rate_bound,
+    residence_time,
+)
+from aiida_mghdiff.science.positions import PositionsError
+
+#: Classes of single jumps.
+_HOPS = tuple(name for name in CLASSES if name != 'other')
+
+
+@refusing(SettingsError, SegmentsError, MismatchError, LatticeError, SitesError, PositionsError)
+@calcfunction
+def site_statistics(settings: orm.Dict, host: orm.StructureData, **runs: orm.ArrayData) -> orm.Dict:
+    """Return what all replicas say about sites and jumps; see ``science.occupancy`` and the classes of ``science.hcp``.
+
+    ``jump_counts`` of each class; ``jump_rates_per_ps`` of a tracer on a site that such a jump leads from, to all its
+    targets together, with errors, and where none was seen ``jump_rate_upper_bounds_per_ps`` (95 %);
+    ``residence_times_ps`` (mean stay on a site, or in a pair of tetrahedral sites) and ``total_times_ps`` of all
+    tracers on sites of a kind; ``occupancy`` (fractions of time); ``free_energy_difference_ev`` of a tetrahedral less
+    an octahedral site. What the runs do not tell is null.
+
+    :param settings: ``core_radius`` of sites in Å; and those of the other analyses of structure.
+    :param host: ideal hcp supercell without tracers.
+    :param runs: segments of tracers by keys ``r<replica>_s<index>``, full frames by ``r<replica>_f<index>``.
+    """
+    values, replicas = read_settings(settings, STRUCTURE_SETTINGS), read_runs(runs)
+    lattice = LatticeRuns(host, replicas, values['core_radius'])
+    interval = replicas[0].frame_interval_ps
+    tallies = Tallies.of(lattice.jumps, lattice.sites, interval)
+    temperature = float(np.mean([run.temperature_k for run in replicas]))
+    frames = [jumps.occupied.size for jumps in lattice.jumps]
+    a, _, c = np.linalg.norm(lattice.sites.unit_cell, axis=1)
+    return orm.Dict(
+        describe(tallies, temperature)
+        | {
+            'temperature_k': temperature,
+            'lattice_a_angstrom': float(a),
+            'lattice_c_angstrom': float(c),
+            'core_radius_angstrom': values['core_radius'],
+            'in_core_fraction': float(np.average([jumps.in_core for jumps in lattice.jumps], weights=frames)),
+            'host_displacement_angstrom': lattice.host_displacement,
+            'n_replicas': len(replicas),
+            'n_tracers': lattice.positions[0].shape[1],
+            'frame_interval_ps': interval,
+            'total_time_ps': float(tallies.times_ps.sum()),
+            'warnings': warnings(tallies),
+        }
+    )
+
+
+def describe(tallies: Tallies, temperature_k: float) -> dict[str, Any]:
+    """Return the statistics of tallies as plain values."""
+    free_energy = free_energy_difference(tallies, temperature_k)
+    fractions = occupancy(tallies)
+    return {
+        'jump_counts': {name: int(tallies.count(name).sum()) for name in CLASSES},
+        'total_times_ps': {kind: float(tallies.time(kind).sum()) for kind in KINDS},
+        'jump_rate_upper_bounds_per_ps': {name: rate_bound(tallies, name) for name in _HOPS},
+        'free_energy_difference_ev': free_energy.value,
+        'free_energy_difference_error_ev': free_energy.error,
+        **split('jump_rates_per_ps', 'jump_rate_errors_per_ps', _HOPS, lambda name: jump_rate(tallies, name)),
+        **split('residence_times_ps', 'residence_time_errors_ps', PLACES, lambda name: residence_time(tallies, name)),
+        **split('occupancy', 'occupancy_errors', KINDS, fractions.__getitem__),
+    }
+
+
+def split(
+    values: str, errors: str, names: Iterable[str], estimate: Callable[[str], Estimate]
+) -> dict[str, dict[str, float | None]]:
+    """Return the values and the errors of estimates, each by name."""
+    found = {name: estimate(name) for name in names}
+    return {
+        values: {name: item.value for name, item in found.items()},
+        errors: {name: item.error for name, item in found.items()},
+    }
+
+
+def warnings(tallies: Tallies) -> list[str]:
+    """Return what limits the worth of the statistics."""
+    found = []
+    if not tallies.count('O-T', 'T-O').any():
+        found.append(
+            'no tracer changed between octahedral and tetrahedral sites: their occupancy is that of the start.'
+        )
+    others, total = tallies.count('other').sum(), tallies.counts.sum()
+    if others > 0.05 * total:
+        found.append(
+            f'{others} of {total} jumps lead further than to a neighbouring site: several hops lie between two '
+            'frames. Record the tracers more often (tracer_interval_fs).'
+        )
+    return found
