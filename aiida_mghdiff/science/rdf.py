@@ -32,18 +32,26 @@ def radial_distribution(
 
 
 def pair_histogram(
-    frames: np.ndarray, cells: np.ndarray, pairs: tuple[np.ndarray, np.ndarray], r_max: float, n_bins: int
+    frames: np.ndarray,
+    cells: np.ndarray,
+    pairs: tuple[np.ndarray, np.ndarray],
+    r_max: float,
+    n_bins: int,
+    own_images: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the number of pairs [n_bins] of all frames, and that of an ideal gas; the ratio of both is g(r).
 
     A pair of two atoms in both groups counts twice, once from each. Parameters: see :func:`radial_distribution`.
+
+    :param own_images: whether an atom and its own images are pairs. These are spikes at the lengths of the cell's
+        lattice vectors, which say nothing of the structure.
     """
     frames = np.asarray(frames, float)
     first, second = (np.unique(np.asarray(group)) for group in pairs)
     _check(frames, cells := np.asarray(cells, float), first, second, r_max, n_bins)
     cells, inverses = _cells_of_frames(cells, len(frames))
     counts = np.zeros((1, n_bins), np.int64)
-    _count_pairs(frames, cells, inverses, first, second, float(r_max), counts)
+    _count_pairs(frames, cells, inverses, first, second, float(r_max), own_images, counts)
     n_pairs = len(first) * len(second) - len(np.intersect1d(first, second))
     return counts[0], n_pairs * np.sum(1 / np.abs(np.linalg.det(cells))) * shell_volumes(r_max, n_bins)
 
@@ -88,7 +96,9 @@ def _check(
 
 
 def count_close_pairs(frames: np.ndarray, cell: np.ndarray, cutoff: float) -> np.ndarray:
-    """Return for each frame the number of pairs [f] of atoms that are closer than a cut-off, images counted.
+    """Return for each frame the number of pairs [f] of atoms that are closer than a cut-off, other images counted as well.
+
+    An atom and its own images are no pairs.
 
     :param frames: positions [f,N,3] in Å, wrapped or not.
     :param cell: [3,3] in Å.
@@ -99,7 +109,7 @@ def count_close_pairs(frames: np.ndarray, cell: np.ndarray, cutoff: float) -> np
     atoms = np.arange(frames.shape[1])
     _check(frames, cell, atoms, atoms, cutoff, 1)
     counts = np.zeros((len(frames), 1), np.int64)
-    _count_pairs(frames, *_cells_of_frames(cell, len(frames)), atoms, atoms, float(cutoff), counts)
+    _count_pairs(frames, *_cells_of_frames(cell, len(frames)), atoms, atoms, float(cutoff), False, counts)
     return counts[:, 0] // 2
 
 
@@ -116,6 +126,7 @@ def _count_pairs(
     first: np.ndarray,
     second: np.ndarray,
     r_max: float,
+    own_images: bool,
     counts: np.ndarray,
 ) -> None:
     """Add the pairs of each frame to a row of the counts [f,bins], or all to the only row of [1,bins]."""
@@ -130,6 +141,8 @@ def _count_pairs(
         row = counts[frame if len(counts) > 1 else 0]
         for i in range(len(first)):
             for j in range(i if same else 0, len(second)):
+                if first[i] == second[j] and not own_images:
+                    continue
                 weight = 2 if same and j > i else 1
                 u, v, w = b[j, 0] - a[i, 0], b[j, 1] - a[i, 1], b[j, 2] - a[i, 2]
                 _count_images(u, v, w, first[i] == second[j], cell, reach, r_max, weight, row)

@@ -107,8 +107,18 @@ def test_rotation_translation_cell_choice_and_labels_do_not_matter(seed):
 def test_close_pairs_of_each_frame(cutoff):
     cell = CELLS['skewed']
     frames = make_frames(cell, atoms=5, frames=40)
-    expected = [len(neighbour_list('i', Atoms('H5', frame, cell=cell, pbc=True), cutoff)) // 2 for frame in frames]
+    found = [neighbour_list('ij', Atoms('H5', frame, cell=cell, pbc=True), cutoff) for frame in frames]
+    expected = [np.sum(i < j) for i, j in found]
     np.testing.assert_array_equal(count_close_pairs(frames, cell, cutoff), expected)
+
+
+def test_own_images_can_be_left_out():
+    cell, frames = CELLS['skewed'], make_frames(CELLS['skewed'])
+    i, j, d = neighbour_list('ijd', Atoms('H20', frames[0], cell=cell, pbc=True), 12.0)
+    for chosen, own_images in ((i >= 0, True), (i != j, False)):
+        counts, _ = pair_histogram(frames[:1], cell, (range(20), range(20)), 12.0, 50, own_images)
+        np.testing.assert_array_equal(counts, np.histogram(d[chosen], 50, (0, 12.0))[0])
+    assert (i == j).any()
 
 
 @pytest.mark.parametrize(

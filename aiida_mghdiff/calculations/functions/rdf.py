@@ -32,7 +32,7 @@ class Histograms:
         """Count the pairs of two groups of atoms in frames; with no frame or no pair there is nothing to count."""
         if not len(frames) or len(np.union1d(first, second)) < 2:
             return
-        found = np.array(pair_histogram(frames, cells, (first, second), self.r_max, self.n_bins))
+        found = np.array(pair_histogram(frames, cells, (first, second), self.r_max, self.n_bins, own_images=False))
         self.sums[name] = self.sums.get(name, 0) + found
 
     def distribution(self, name: str) -> np.ndarray:
