@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hops
 import numpy as np
 import pytest
 from aiida import orm
 from counted_jumps import A, C, make_sites, rates_at
 
 from aiida_mghdiff.calculations.functions.rates import barrier_diffusion, hop, jump_diffusion
+from aiida_mghdiff.calculations.functions.sites import describe
+from aiida_mghdiff.science.hcp import HcpSites
+from aiida_mghdiff.science.lattice import hcp_supercell
 from aiida_mghdiff.science.network import diffusivity
+from aiida_mghdiff.science.occupancy import Tallies
 from aiida_mghdiff.science.rates import classical_rate, quantum_rate
+from aiida_mghdiff.science.sites import find_jumps
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 SETTINGS = {'temperatures_k': [300.0, 600.0]}
@@ -169,3 +175,45 @@ def test_jumps_that_give_no_line(aiida_profile):
     assert status == 228
     assert '1 of 2 inputs have no jump_counts' in message
     assert fail(jump_diffusion, orm.Dict({}), a=run)[0] == 220
+
+
+def follow_tracers(sites, temperature, seed, frames=4000, tracers=24, interval=0.02):
+    """Return the sites of a run of the truth model, found from positions alone."""
+    rng = np.random.default_rng([seed, int(temperature)])
+    network = hops.Network(rates_at(temperature))
+    positions = network.walks(rng, frames, interval, tracers)
+    positions += hops.vibrations(rng, frames, tracers, interval, fast=0.15, slow=0.08)
+    jumps = find_jumps(positions, sites.positions, sites.cell)
+    lattice_constants = {'lattice_a_angstrom': hops.A, 'lattice_c_angstrom': hops.C}
+    found = describe(Tallies.of([jumps], sites, interval), temperature)
+    return orm.Dict(found | lattice_constants | {'temperature_k': temperature})
+
+
+def extrapolate_truth(seed, sites, **options):
+    """Return D at 300 K and its interval from the jumps at high temperatures."""
+    runs = {f't{value:g}k': follow_tracers(sites, value, seed, **options) for value in (480.0, 575.0, 673.0, 800.0)}
+    result = jump_diffusion(orm.Dict({'temperatures_k': [300.0]}), **runs)
+    return result['diffusion_coefficients_m2_s'][0], result['ci95_m2_s'][0]
+
+
+@pytest.fixture(scope='module')
+def sites():
+    return HcpSites.from_host(*hcp_supercell(hops.A, hops.C, (3, 3, 2)))
+
+
+def test_positions_of_hot_runs_give_the_cold_d(aiida_profile, sites):
+    """From vibrating positions at four temperatures to the exact D at one where a run as long sees no jump."""
+    exact = 1e-8 * hops.Network(rates_at(300.0)).diffusion_coefficient()
+    value, (low, high) = extrapolate_truth(1, sites)
+    assert low < exact < high
+    assert high / low < 4
+    assert value == pytest.approx(exact, rel=0.5)
+
+
+@pytest.mark.slow
+def test_coverage_of_the_cold_d(aiida_profile, sites):
+    exact = 1e-8 * hops.Network(rates_at(300.0)).diffusion_coefficient()
+    found = [extrapolate_truth(seed, sites, frames=2000, tracers=12) for seed in range(40)]
+    inside = np.mean([low < exact < high for _, (low, high) in found])
+    print(f'{100 * inside:.0f} % inside, median D over the exact one {np.median([d for d, _ in found]) / exact:.3f}')
+    assert inside >= 0.88
