@@ -27,7 +27,7 @@ from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 #: Paths without which D is not that of the network: O and T sites, and the way along c that the latter are.
 NEEDED_PATHS = ('O-T', 'T-T')
 #: A dip of the energy along a path that is deeper than this is a minimum of its own.
-DIP_EV = 0.01
+DIP_EV = 0.005
 
 Rate = Callable[[float, np.ndarray, np.ndarray, float], float]
 

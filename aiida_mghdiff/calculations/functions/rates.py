@@ -26,7 +26,7 @@ from aiida_mghdiff.science.network import (
     sensitivities,
 )
 from aiida_mghdiff.science.rates import NoSaddleError, attempt_frequency, classical_rate, quantum_rate
-from aiida_mghdiff.science.units import ANGSTROM2_PER_PS_IN_M2_PER_S, EV_IN_MEV
+from aiida_mghdiff.science.units import ANGSTROM2_PER_PS_IN_M2_PER_S, BOLTZMANN_EV_PER_K, EV_IN_MEV
 
 EXTRAPOLATION_SETTINGS = {'temperatures_k': list_of(IS_TEMPERATURE)}
 #: Both ends of a path between sites of one kind have one energy; a difference beyond this is one of their relaxation.
@@ -95,7 +95,7 @@ def barrier_diffusion(
         'extrapolated': [False] * len(temperatures),
         'energy_error_ev': error,
         'classes_left_out': left_out,
-        'warnings': asymmetry_warnings(found),
+        'warnings': asymmetry_warnings(found) + low_barrier_warnings(found, max(temperatures)),
     }
     error_at = None if error is None else lambda weights, value: barriers.relative_error(weights, error, value)
     results = {
@@ -227,6 +227,16 @@ def asymmetry_warnings(hops: Mapping[str, Hop]) -> list[str]:
         f'the ends of {path} are of one kind, but differ by {value:.3f} eV: relax them more tightly.'
         for path, value in differences.items()
         if path != 'O-T' and value > ASYMMETRY_EV
+    ]
+
+
+def low_barrier_warnings(hops: Mapping[str, Hop], temperature_k: float) -> list[str]:
+    """Return a warning for each barrier below kT, where transition-state theory has no ground."""
+    lowest = {path: min(found.forward_barrier, found.reverse_barrier) for path, found in hops.items()}
+    return [
+        f'the barrier of {path}, {value:.3f} eV, is below kT at {temperature_k:g} K: its rate there is a guess.'
+        for path, value in lowest.items()
+        if value < BOLTZMANN_EV_PER_K * temperature_k
     ]
 
 

@@ -111,6 +111,12 @@ def test_ends_of_one_kind_with_two_energies(host):
     assert 'T-T are of one kind, but differ by 0.050 eV' in warning
 
 
+def test_barrier_below_kt(host):
+    nodes = {'a': make_hop('O-T'), 'b': make_hop('T-T', barriers=(0.04, 0.05))}
+    (warning,) = barrier_diffusion(host, orm.Dict(SETTINGS), **nodes)['classical']['warnings']
+    assert 'barrier of T-T, 0.040 eV, is below kT at 600 K' in warning
+
+
 def test_barriers_that_do_not_make_a_network(host, aiida_profile):
     settings = orm.Dict(SETTINGS)
     status, message = fail(barrier_diffusion, host, settings, a=make_hop('O-T'))
