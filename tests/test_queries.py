@@ -35,7 +35,7 @@ def test_potential_of_every_kind_of_result(graph, coefficients):
     potential = graph.potentials['mace_ft']
     fits = queries.activation_energies(potential)
     assert len(fits) == 1
-    assert fits[0]['temperatures_k'] == pytest.approx([node['temperature_k'] for node in coefficients])
+    assert fits[0]['temperatures_k'] == pytest.approx([node['temperature_k'] for node in coefficients], rel=2e-3)
     (barrier,) = queries.barriers(potential)
     for node in [*coefficients, *fits, barrier]:
         assert queries.potential_of(node).uuid == potential.uuid

@@ -1,20 +1,27 @@
 """Arrhenius fit, D(T) = D0 exp(-Ea / kT), by weighted least squares of ln D.
 
 Weights are 1/s² with s the relative error of D, which by the delta method is the standard error of ln D. They must be
-accurate: the standard error over all tracers of all replicas (``Diffusion.relative_error``) gives intervals that cover
-95 %, the one of three replicas 71 %. Temperatures are the measured means of the runs: one canonical start of 136 atoms
-puts an NVE run off by 5 %, which is 25 % in D for 0.22 eV at 500 K.
+accurate: the standard error over all tracers of all replicas (``DiffusionEstimate.relative_error``) gives intervals
+that cover 95 %, the one of three replicas 71 %.
+
+Temperatures are the measured means of the runs: one canonical start of 136 atoms puts an NVE run off by 5 %, which is
+25 % in D for 0.22 eV at 500 K. The mean D of replicas that ran at several temperatures belongs to the one at which D is
+the mean of theirs (:func:`effective_temperature`).
 
 The fit is linear in (ln D0, Ea), so the solution and its covariance are closed; the covariance is (X^T W X)^-1 and is
 not scaled with the residuals, since s is known. Two temperatures determine a line; chi squared tells nothing then.
+Outside the fitted temperatures the band widens as it should as long as the law holds: another mechanism that takes over
+there is in no band.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
+from scipy.special import logsumexp
 
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
@@ -28,15 +35,20 @@ class ArrheniusFit:
     """A fitted line; D0 in the unit of D, Ea in eV."""
 
     ln_prefactor: float
-    activation_energy: float
+    activation_energy_ev: float
     covariance: np.ndarray  # [2,2] of (ln D0, Ea)
     chi_squared: float
-    points: int
-    errors_from: int  # degrees of freedom of the errors of D
+    temperatures_k: np.ndarray
+    errors_from: int | None  # degrees of freedom of the errors of D; None where these are known
 
     @property
-    def activation_energy_error(self) -> float:
-        """Return the standard error of Ea in eV."""
+    def prefactor(self) -> float:
+        """Return D0."""
+        return float(np.exp(self.ln_prefactor))
+
+    @property
+    def activation_energy_error_ev(self) -> float:
+        """Return the standard error of Ea."""
         return float(np.sqrt(self.covariance[1, 1]))
 
     @property
@@ -44,47 +56,65 @@ class ArrheniusFit:
         """Return the standard error of ln D0."""
         return float(np.sqrt(self.covariance[0, 0]))
 
-    @property
-    def interval_factor(self) -> float:
-        """Return Student's t of the two-sided 95 % interval, with the degrees of freedom of the errors of D."""
-        return float(stats.t.ppf(0.975, self.errors_from))
+    def interval_factor(self, confidence: float = 0.95) -> float:
+        """Return half the width of a two-sided interval over the standard error: Student's t, or the normal one."""
+        quantile = (1 + confidence) / 2
+        return float(stats.norm.ppf(quantile) if self.errors_from is None else stats.t.ppf(quantile, self.errors_from))
 
-    @property
-    def activation_energy_interval(self) -> tuple[float, float]:
-        """Return the 95 % interval of Ea in eV."""
-        half = self.interval_factor * self.activation_energy_error
-        return self.activation_energy - half, self.activation_energy + half
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Return the interval of Ea in eV."""
+        half = self.interval_factor(confidence) * self.activation_energy_error_ev
+        return self.activation_energy_ev - half, self.activation_energy_ev + half
 
-    def band(self, temperatures_k: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return D [m] on the line and the limits [m] of its 95 % band at temperatures [m] in K."""
-        design = _design(np.asarray(temperatures_k, float))
-        ln_d = design @ [self.ln_prefactor, self.activation_energy]
-        half = self.interval_factor * np.sqrt(np.einsum('mi,ij,mj->m', design, self.covariance, design))
-        return np.exp(ln_d), np.exp(ln_d - half), np.exp(ln_d + half)
+    def predict(
+        self, temperature_k: float | np.ndarray, confidence: float = 0.95
+    ) -> tuple[float, float, float] | tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return D on the line and the limits of its band at a temperature, or at several [m], in K."""
+        design = _design(np.asarray(temperature_k, float))
+        ln_d = design @ [self.ln_prefactor, self.activation_energy_ev]
+        half = self.interval_factor(confidence) * np.sqrt(np.sum(design @ self.covariance * design, axis=-1))
+        values = np.exp([ln_d, ln_d - half, ln_d + half])
+        return tuple(values.tolist()) if np.ndim(temperature_k) == 0 else tuple(values)
+
+    def extrapolates(self, temperature_k: float) -> bool:
+        """Return whether a temperature lies outside those of the fit."""
+        return not self.temperatures_k.min() <= temperature_k <= self.temperatures_k.max()
 
 
 def fit_arrhenius(
-    temperatures_k: np.ndarray, coefficients: np.ndarray, relative_errors: np.ndarray, degrees_of_freedom: int = 10**6
+    temperatures_k: np.ndarray,
+    diffusion: np.ndarray,
+    standard_errors: np.ndarray,
+    degrees_of_freedom: int | None = None,
 ) -> ArrheniusFit:
     """Return the weighted fit of D [m] at mean temperatures [m] in K.
 
-    :param relative_errors: standard errors of ln D [m].
-    :param degrees_of_freedom: how many the errors have in all (tracers less one, summed over temperatures); the normal
-        interval by default.
+    :param standard_errors: of D [m], in its unit.
+    :param degrees_of_freedom: how many the errors have in all (tracers less one, summed over temperatures); without,
+        they count as known.
     :raises TooFewTemperaturesError: where all temperatures lie within 1 % of each other.
     """
-    temperatures = np.asarray(temperatures_k, float)
+    temperatures, values = np.asarray(temperatures_k, float), np.asarray(diffusion, float)
     if len(temperatures) < 2 or temperatures.max() < 1.01 * temperatures.min():
         found = ', '.join(f'{temperature:.0f} K' for temperature in temperatures) or 'none'
         raise TooFewTemperaturesError(
             f'an Arrhenius fit needs diffusion coefficients at two distinct temperatures at least, there are: {found}.'
         )
-    design, ln_d, weights = _design(temperatures), np.log(coefficients), 1 / np.square(relative_errors)
+    design, ln_d, weights = _design(temperatures), np.log(values), np.square(values / np.asarray(standard_errors))
     covariance = np.linalg.inv(design.T @ (weights[:, None] * design))
     solution = covariance @ design.T @ (weights * ln_d)
     chi_squared = float(weights @ np.square(ln_d - design @ solution))
-    return ArrheniusFit(*map(float, solution), covariance, chi_squared, len(temperatures), degrees_of_freedom)
+    return ArrheniusFit(*map(float, solution), covariance, chi_squared, temperatures, degrees_of_freedom)
+
+
+def effective_temperature(temperatures_k: Sequence[float], activation_energy_ev: float) -> float:
+    """Return the temperature in K at which D is the mean of D at these temperatures; their mean where Ea is 0."""
+    if activation_energy_ev == 0:
+        return float(np.mean(temperatures_k))
+    energy = activation_energy_ev / BOLTZMANN_EV_PER_K
+    mean = logsumexp(-energy / np.asarray(temperatures_k, float)) - np.log(len(temperatures_k))
+    return float(-energy / mean)
 
 
 def _design(temperatures: np.ndarray) -> np.ndarray:
-    return np.stack([np.ones_like(temperatures), -1 / (BOLTZMANN_EV_PER_K * temperatures)], axis=1)
+    return np.stack([np.ones_like(temperatures), -1 / (BOLTZMANN_EV_PER_K * temperatures)], axis=-1)

@@ -39,8 +39,8 @@ FEW_JUMPS = 20
 CAGE = 1.63
 #: Vibrations are averaged over these ps, and at least so many frames, before jumps are counted.
 CAGE_AVERAGING_PS, CAGE_AVERAGING_FRAMES = 0.1, 10
-#: Probability of a warning by chance where D does not depend on the lag.
-FALSE_ALARM = 0.05
+#: Probability that two lags disagree by chance; three pairs are compared, and one in five runs is flagged for nothing.
+FALSE_ALARM = 0.1
 
 
 class MethodError(ValueError):

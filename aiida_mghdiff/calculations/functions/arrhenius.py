@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_mghdiff.calculations.functions.refusals import refusing
-from aiida_mghdiff.science.arrhenius import ArrheniusFit, TooFewTemperaturesError, fit_arrhenius
+from aiida_mghdiff.science.arrhenius import (
+    ArrheniusFit,
+    TooFewTemperaturesError,
+    effective_temperature,
+    fit_arrhenius,
+)
+
+#: Where D is predicted beside the temperatures of the fit: below those at which plain MD sees jumps.
+PREDICTED_TEMPERATURES_K = (250.0, 300.0)
+_ITERATIONS = 5
 
 
 @refusing(TooFewTemperaturesError)
@@ -17,39 +26,67 @@ from aiida_mghdiff.science.arrhenius import ArrheniusFit, TooFewTemperaturesErro
 def arrhenius_fit(**diffusion: orm.Dict) -> orm.Dict:
     """Return activation energy, prefactor and their covariance (see ``science.arrhenius``).
 
-    Each point lies at the measured mean temperature of its runs and has as weight the relative error over all tracers.
-    Temperatures without diffusion have no D and are left out; the result names them. With two temperatures
-    ``chi_squared`` is null.
+    Each point lies at the temperature at which D is the mean of D at the measured temperatures of its replicas, and has
+    as weight the relative error over all tracers. Temperatures without diffusion have no D and are left out; the result
+    names them. With two temperatures ``chi_squared`` is null. ``predictions`` has D on the line at the temperatures of
+    the fit, and at 250 and 300 K, each with its interval and whether it is ``extrapolated``.
 
     :param diffusion: results of ``diffusion_coefficient``, one for each temperature, by any keys.
     """
     results = sorted((node.get_dict() for node in diffusion.values()), key=lambda result: result['temperature_k'])
     used = [result for result in results if result['diffusing']]
-    excluded = [result['temperature_k'] for result in results if not result['diffusing']]
-    columns = ('temperature_k', 'diffusion_coefficient_m2_s', 'relative_error')
-    temperatures, coefficients, relative_errors = (np.array([result[key] for result in used]) for key in columns)
-    degrees_of_freedom = sum(result['relative_error_degrees_of_freedom'] for result in used)
-    fit = fit_arrhenius(temperatures, coefficients, relative_errors, degrees_of_freedom)
+    fit, temperatures = fit_replicas(used)
     points = {
-        'temperatures_k': temperatures.tolist(),
-        'diffusion_coefficients_m2_s': coefficients.tolist(),
-        'relative_errors': relative_errors.tolist(),
-        'excluded_temperatures_k': excluded,
+        'temperatures_k': temperatures,
+        'diffusion_coefficients_m2_s': [result['diffusion_coefficient_m2_s'] for result in used],
+        'relative_errors': [result['relative_error'] for result in used],
+        'excluded_temperatures_k': [result['temperature_k'] for result in results if not result['diffusing']],
+        'predictions': [
+            predict(fit, temperature) for temperature in sorted({*PREDICTED_TEMPERATURES_K, *temperatures})
+        ],
     }
     return orm.Dict(describe(fit) | points)
 
 
-def describe(fit: ArrheniusFit) -> dict[str, object]:
-    """Return a fit of D in m²/s as plain values."""
+def fit_replicas(results: list[dict[str, Any]]) -> tuple[ArrheniusFit, list[float]]:
+    """Return the fit and the temperatures of its points, which follow from its activation energy and are iterated.
+
+    :raises TooFewTemperaturesError: as ``fit_arrhenius`` does.
+    """
+    coefficients = np.array([result['diffusion_coefficient_m2_s'] for result in results])
+    errors = coefficients * [result['relative_error'] for result in results]
+    degrees_of_freedom = sum(result['relative_error_degrees_of_freedom'] for result in results)
+    temperatures = [result['temperature_k'] for result in results]
+    for _ in range(_ITERATIONS):
+        fit = fit_arrhenius(temperatures, coefficients, errors, degrees_of_freedom)
+        energy = fit.activation_energy_ev
+        temperatures = [effective_temperature(result['replica_temperatures_k'], energy) for result in results]
+    return fit, temperatures
+
+
+def predict(fit: ArrheniusFit, temperature_k: float) -> dict[str, Any]:
+    """Return D on the line at one temperature as plain values."""
+    value, low, high = fit.predict(temperature_k)
     return {
-        'activation_energy_ev': fit.activation_energy,
-        'activation_energy_error_ev': fit.activation_energy_error,
-        'ci95_ev': list(fit.activation_energy_interval),
-        'prefactor_m2_s': math.exp(fit.ln_prefactor),
+        'temperature_k': temperature_k,
+        'diffusion_coefficient_m2_s': value,
+        'ci95_m2_s': [low, high],
+        'extrapolated': bool(fit.extrapolates(temperature_k)),
+    }
+
+
+def describe(fit: ArrheniusFit) -> dict[str, Any]:
+    """Return a fit of D in m²/s as plain values."""
+    points = len(fit.temperatures_k)
+    return {
+        'activation_energy_ev': fit.activation_energy_ev,
+        'activation_energy_error_ev': fit.activation_energy_error_ev,
+        'ci95_ev': list(fit.interval()),
+        'prefactor_m2_s': fit.prefactor,
         'ln_prefactor_m2_s': fit.ln_prefactor,
         'ln_prefactor_error': fit.ln_prefactor_error,
         'covariance': fit.covariance.tolist(),
-        'chi_squared': fit.chi_squared if fit.points > 2 else None,
-        'degrees_of_freedom': fit.points - 2,
-        'interval_factor': fit.interval_factor,
+        'chi_squared': fit.chi_squared if points > 2 else None,
+        'degrees_of_freedom': points - 2,
+        'interval_factor': fit.interval_factor(),
     }

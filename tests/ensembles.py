@@ -1,0 +1,19 @@
+"""What many estimates of a known answer say about the estimator."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+
+def summarise(name, rows):
+    """Print and return bias, root mean square error and coverage in per cent, the last with its exact 95 % interval.
+
+    `rows`: estimate, lower and upper limit, all over the truth.
+    """
+    errors, hits = 100 * (rows[:, 0] - 1), (rows[:, 1] < 1) & (rows[:, 2] > 1)
+    bias, scatter, coverage = errors.mean(), np.sqrt(np.mean(np.square(errors))), 100 * hits.mean()
+    limits = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci()
+    low, high = 100 * limits.low, 100 * limits.high
+    print(f'{name:24s} bias {bias:5.1f}  rmse {scatter:5.1f}  coverage {coverage:5.1f} ({low:.1f} to {high:.1f}) %')
+    return bias, scatter, coverage

@@ -1,0 +1,81 @@
+"""Tracers that see each other: D of one, D of all together, and errors over tracers that are not independent.
+
+24 H on the 48 sites of 16 Mg exclude each other and interact; the way back is free more often than the way on, so that
+a tracer is slower than the crowd. A run of 100 ns is the reference. See ``tests/hops.py``.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import hops
+import numpy as np
+import pytest
+from ensembles import summarise
+from scipy import stats
+
+from aiida_mghdiff.science.diffusion import estimate_diffusion
+from aiida_mghdiff.science.least_squares import einstein_fit
+from aiida_mghdiff.science.msd import (
+    average_mean_squared_displacement,
+    collective_mean_squared_displacement,
+    haven_ratio,
+)
+
+TRACERS = 24
+#: Reach in Å and energy over kT of a pair: across the shared face of two T, of T and O, of two O along c and two T.
+SHELLS = [(1.5, 1.0), (2.0, 0.3), (2.7, -0.1)]
+
+
+@functools.cache
+def system():
+    network = hops.Network(hops.regime(0.5), (2, 2, 2))
+    return network, hops.pair_energies(network, SHELLS)
+
+
+def run(rng, frames, interval=1.0, tracers=TRACERS):
+    return hops.crowd(*system(), rng, frames, interval, tracers)
+
+
+def coefficients(positions, window):
+    """Return D [3] of the tracers and of the crowd along each axis, by least squares; frames are 1 ps apart."""
+    times = np.arange(len(positions), dtype=float)
+    displacements = average_mean_squared_displacement(positions), collective_mean_squared_displacement(positions)
+    return [einstein_fit(times, msd, window)[0] / 2 for msd in displacements]
+
+
+def test_a_tracer_is_slower_than_the_crowd():
+    parts = np.split(run(np.random.default_rng(1), 16_000), 16)
+    ratio, error = haven_ratio(*np.swapaxes([coefficients(part, (10, 60)) for part in parts], 0, 1))
+    assert 0.7 < ratio < 1 - 3 * error
+
+
+def test_few_tracers_hardly_see_each_other():
+    parts = np.split(run(np.random.default_rng(2), 16_000, tracers=1), 16)
+    ratio, _ = haven_ratio(*np.swapaxes([coefficients(part, (10, 60)) for part in parts], 0, 1))
+    assert ratio == pytest.approx(1)
+
+
+@pytest.mark.slow
+def test_intervals_cover_where_tracers_are_correlated():
+    reference = run(np.random.default_rng(3), 100_000)
+    tracer, crowd = coefficients(reference, (10, 60))
+    truth, true_ratio = tracer.mean(), tracer.mean() / crowd.mean()
+    rows = {name: [] for name in ('least-squares', 'least-squares, tracers', 'automatic', 'Haven ratio')}
+    for seed in range(150):
+        rng = np.random.default_rng(100 + seed)
+        replicas = [run(rng, 1001) + hops.vibrations(rng, 1001, TRACERS, 1.0) for _ in range(3)]
+        for method in ('least-squares', 'automatic'):
+            result = estimate_diffusion(replicas, 1.0, method=method, jumps=10**6)
+            rows[method].append(np.array([result.value, *result.interval]) / truth)
+            if method == 'least-squares':
+                half = stats.t.ppf(0.975, len(result.tracers) - 1) * result.relative_error
+                rows['least-squares, tracers'].append(result.value / truth * np.array([1, 1 - half, 1 + half]))
+        ratio, error = haven_ratio(*np.swapaxes([coefficients(one, (0, 100)) for one in replicas], 0, 1))
+        half = stats.t.ppf(0.975, 8) * error
+        rows['Haven ratio'].append(np.array([ratio, ratio - half, ratio + half]) / true_ratio)
+    print(f'\nD of a tracer {truth:.4f}, of the crowd {crowd.mean():.4f} Å²/ps, Haven ratio {true_ratio:.3f}')
+    found = {name: summarise(name, np.array(values)) for name, values in rows.items()}
+    assert all(coverage >= 90 for _, _, coverage in found.values())
+    assert all(abs(bias) < 3 for bias, _, _ in found.values())
+    assert found['automatic'][1] < found['least-squares'][1] / 2
