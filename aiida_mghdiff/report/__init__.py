@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,17 @@ from aiida_mghdiff.report.study import Study
 __all__ = ('result_table', 'study_results', 'write_report')
 
 
-def write_report(node: orm.WorkChainNode, directory: str | Path) -> dict[str, list[dict[str, Any]]]:
+def write_report(
+    node: orm.WorkChainNode, directory: str | Path, references: Sequence[Path] = ()
+) -> dict[str, list[dict[str, Any]]]:
     """Write ``results.json``, ``report.html`` and ``figures/`` of a study, finished or not; return its results.
 
     :param node: of a ``StudyWorkChain``.
     :param directory: made where it does not exist; files of an earlier report are replaced.
+    :param references: files of published values of one's own; see ``references``.
+    :raises ReferencesError: where one of these is not of the form that it must have.
     """
-    folder, study = Path(directory), Study(node)
+    folder, study = Path(directory), Study(node, references)
     results, figures = results_of(study), write_figures(study, folder / 'figures')
     text = json.dumps(results, indent=2, allow_nan=False)
     (folder / 'results.json').write_text(text + '\n', encoding='utf-8')

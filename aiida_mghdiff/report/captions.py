@@ -45,7 +45,15 @@ CAPTIONS = {
         'was seen, D lies below. The grey line has the slope of the experiment alone: it is drawn through the '
         'hottest point of the first fit, its height is no measurement.'
     ),
-    'activation_energies': 'Activation energies with their 95 % intervals.',
+    'rates': (
+        'Diffusion coefficients from rates of hops, beside those of MD of the same potential: barriers and '
+        'vibrations (classical, as MD is, and with zero-point energies and quantum vibrations, as an experiment '
+        'is), and the jumps counted in MD, extrapolated class by class (open marks: beyond the temperatures of the '
+        'MD). Bands are 95 % intervals, of barriers from the error of the potential on held-out energies.'
+    ),
+    'activation_energies': (
+        'Activation energies with their 95 % intervals. Open diamonds: published values; dash-dotted: the experiment.'
+    ),
     'contents': 'Diffusion coefficients and activation energies against the content of tracers, with 95 % intervals.',
     'track': (
         'The unwrapped path of one tracer against the host, coloured by time, at most the first 100 ps of the run: '
@@ -66,7 +74,7 @@ CAPTIONS = {
         'mean λ, and of tracers put on the sites at random. Last panel: λ with its standard error.'
     ),
     'conservation': (
-        'Temperature and total energy (about its mean) over the runs without a thermostat, for each potential '
-        'and time step at its highest temperature. Dashed: the temperature that was asked for.'
+        'Temperature and total energy (about its mean) over the runs without a thermostat, for each potential and '
+        'time step at its highest temperature. Dashed: the temperature that was asked for.'
     ),
 }

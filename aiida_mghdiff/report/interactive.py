@@ -32,7 +32,7 @@ def track_figure(track: Track) -> str:
     scene = {f'{name}axis': axis | {'title': {'text': f'{name} (Å)'}} for name in 'xyz'}
     layout = {
         'template': 'none',
-        'scene': scene | {'aspectmode': 'data', 'camera': {'eye': {'x': 0.6, 'y': -1.5, 'z': 0.5}}},
+        'scene': scene | {'aspectmode': 'data', 'camera': {'eye': {'x': 0.8, 'y': -1.9, 'z': 0.6}}},
         'margin': {'l': 0, 'r': 0, 't': 0, 'b': 0},
         'legend': {'x': 0, 'y': 1},
         'height': 480,

@@ -12,6 +12,7 @@ A file (YAML) has ``sources``, the citation of each by a key, and ``values``, ea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import resources
@@ -39,6 +40,20 @@ class Reference:
     temperatures_k: tuple[float, float] | None = None
     path: str | None = None
     note: str = ''
+
+    @property
+    def is_at_one_temperature(self) -> bool:
+        """Return whether the value belongs to one temperature, not to a range."""
+        return self.temperatures_k is not None and self.temperatures_k[0] == self.temperatures_k[1]
+
+    @property
+    def short(self) -> str:
+        """Return the first author and the year of the source, as far as it tells them."""
+        author = self.source.split(',')[0].split(' and ')[0].split()[-1]
+        if year := re.search(r'\((\d{4})\)', self.source):
+            return f'{author} {year[1]}'
+        preprint = re.search(r'arXiv:(\d\d)\d\d\.', self.source)
+        return f'{author} 20{preprint[1]}' if preprint else author
 
 
 KEYS = {field.name for field in fields(Reference)}

@@ -10,7 +10,6 @@ from aiida import orm
 from scipy import stats
 
 from aiida_mghdiff import queries
-from aiida_mghdiff.report.figures.arrhenius import EXPERIMENT_EV
 from aiida_mghdiff.report.figures.canvas import scientific
 from aiida_mghdiff.report.results import barrier_rows
 from aiida_mghdiff.report.structure import structure_section
@@ -34,6 +33,7 @@ def sections(study: Study) -> list[Section]:
         (structure_section, study.diffusion),
         (worth_section, study.diffusion),
         (drift_section, study.energy_drifts),
+        (published_section, study.references),
         (provenance_section, study.calls),
         (queries_section, study.calls),
     ]
@@ -170,7 +170,9 @@ def errors_section(study: Study) -> Section:
         'Root mean square errors on held-out configurations. Energies are compared after the constant shift of each '
         'composition is removed, which moves no atom; the raw error has it in.'
     ]
-    return Section('errors', 'Errors', text, tables=[Table(columns, cells)], figures=['rmse', 'parity'])
+    return Section(
+        'errors', 'Errors', text, tables=[Table(columns, cells)], figures=['rmse', 'rmse_contents', 'parity']
+    )
 
 
 def barriers_section(study: Study) -> Section:
@@ -213,8 +215,8 @@ def diffusion_section(study: Study) -> Section:
         for call in study.of_kind('arrhenius')
         if is_done(call) and output(call, 'arrhenius') is None
     ]
-    tables = [Table(columns, cells), *replica_tables(study), *arrhenius_tables(study)]
-    figures = ['frame', 'coefficients', 'msd', 'windows', 'arrhenius', 'activation_energies', 'contents']
+    tables = [Table(columns, cells), *replica_tables(study), *arrhenius_tables(study), *rate_tables(study)]
+    figures = ['frame', 'coefficients', 'msd', 'windows', 'arrhenius', 'rates', 'activation_energies', 'contents']
     return Section('diffusion', 'Diffusion', text, tables=tables, figures=figures)
 
 
@@ -262,7 +264,36 @@ def arrhenius_tables(study: Study) -> Iterable[Table]:
         )
         for fit in study.arrhenius
     ]
-    yield Table(columns, cells, f'Arrhenius fits (experiment, Nishimura et al. 1999: {EXPERIMENT_EV} eV)')
+    yield Table(columns, cells, 'Arrhenius fits')
+
+
+def rate_tables(study: Study) -> Iterable[Table]:
+    """Yield the table of D from rates of hops, if there is any."""
+    if not study.rate_diffusion:
+        return
+    columns = [NAME, Column('from', 'text'), Column('T (K)'), Column('D (m²/s)'), Column('95 % interval (m²/s)')]
+    columns += [Column('local Ea (eV)'), Column('beyond MD', 'text'), Column('warnings', 'long'), NODE]
+    keys = ('temperatures_k', 'diffusion_coefficients_m2_s', 'activation_energies_ev', 'extrapolated')
+    cells = [
+        (
+            item.label,
+            item.results['source'],
+            f'{temperature:g}',
+            scientific(value),
+            interval(limits),
+            number(energy, '.3f'),
+            'yes' if extrapolated else 'no',
+            ' '.join(item.results['warnings']) or DASH,
+            item.results.uuid,
+        )
+        for item in study.rate_diffusion
+        for limits, (temperature, value, energy, extrapolated) in zip(
+            item.results['ci95_m2_s'] or [None] * len(item.results['temperatures_k']),
+            zip(*(item.results[key] for key in keys), strict=True),
+            strict=True,
+        )
+    ]
+    yield Table(columns, cells, 'D from the rates of hops', folded=True)
 
 
 def worth_section(study: Study) -> Section:
@@ -385,6 +416,24 @@ def drift_cells(drift: EnergyDrift) -> tuple[str, str]:
         return DASH, 'too short to tell'
     verdict = 'within' if abs(value) - 2 * error <= DRIFT_LIMIT else 'above'
     return f'{number(value, "+.2f")} ± {2 * error:.2f}', verdict
+
+
+def published_section(study: Study) -> Section:
+    """Say which published values the figures show, and where they stand."""
+    columns = [Column('quantity', 'name'), Column('of', 'text'), Column('value'), Column('T (K)', 'text')]
+    columns += [Column('source', 'long'), Column('note', 'long')]
+    cells = [
+        (
+            value.quantity,
+            value.label,
+            f'{value.relation.removeprefix("=")} {value.value:g}'.strip(),
+            ' to '.join(f'{limit:g}' for limit in sorted(set(value.temperatures_k or ()))) or DASH,
+            value.source,
+            value.note,
+        )
+        for value in study.references
+    ]
+    return Section('published', 'Published values', tables=[Table(columns, cells)])
 
 
 def provenance_section(study: Study) -> Section:

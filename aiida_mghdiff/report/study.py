@@ -6,15 +6,17 @@ not finished, takes nothing else along.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from aiida import orm
 from aiida.common.links import LinkType
 
 from aiida_mghdiff.queries import LEARNED, DatasetData, PotentialData
+from aiida_mghdiff.report.references import Reference, load_references
 from aiida_mghdiff.report.style import COLOURS, ORIGINS
 
 CALLS = (LinkType.CALL_CALC, LinkType.CALL_WORK)
@@ -72,9 +74,14 @@ class Diffusion:
     n_atoms: int
 
     @property
+    def tracer_count(self) -> int:
+        """Return the number of tracers in the cell."""
+        return self.results['tracer_count']
+
+    @property
     def series(self) -> str:
         """Return the name of what differs from this in temperature alone, such as ``mace_ft, 8 H``."""
-        return f'{self.label}, {self.results["tracer_count"]} {self.tracer_element}'
+        return f'{self.label}, {self.tracer_count} {self.tracer_element}'
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,14 @@ class Arrhenius:
     def series(self) -> str:
         """Return the name of the diffusion coefficients that it was fitted to, such as ``mace_ft, 8 H``."""
         return f'{self.label}, {self.n_tracers} {self.tracer_element}'
+
+
+@dataclass(frozen=True)
+class RateDiffusion:
+    """Diffusion coefficients from rates of hops: of barriers and vibrations, or of jumps that were counted."""
+
+    label: str
+    results: orm.Dict
 
 
 @dataclass(frozen=True)
@@ -145,9 +160,17 @@ class NveRun:
 class Study:
     """All that a report says of a study, each with its node; an empty list where there is nothing."""
 
-    def __init__(self, node: orm.WorkChainNode) -> None:
-        """Read the study of the node."""
+    def __init__(self, node: orm.WorkChainNode, references: Sequence[Path] = ()) -> None:
+        """Read the study of the node.
+
+        :param references: files of published values beside those that come with this package; see ``references``.
+        """
         self.node = node
+        self.references = load_references(*references)
+
+    def published(self, quantity: str) -> list[Reference]:
+        """Return the published values of a quantity."""
+        return [reference for reference in self.references if reference.quantity == quantity]
 
     @cached_property
     def calls(self) -> list[Call]:
@@ -243,6 +266,19 @@ class Study:
         supercell = call.node.inputs.settings['supercell']
         tracers = supercell['tracer_count'], supercell['tracer_element']
         return Arrhenius(self.label_of_call(call), call, call.node.outputs.arrhenius, *tracers)
+
+    @cached_property
+    def rate_diffusion(self) -> list[RateDiffusion]:
+        """Return the diffusion coefficients from rates, by potential: of barriers, then of jumps."""
+        found = [
+            RateDiffusion(call.path[-1].removeprefix('barrier_diffusion_'), output(call, kind))
+            for call in filter(is_done, self.of_kind('barrier_diffusion'))
+            for kind in ('classical', 'quantum')
+        ]
+        labels = {call.path: self.label_of_call(call) for call in self.of_kind('arrhenius')}
+        for call in filter(is_done, self.of_kind('jump_diffusion')):
+            found.append(RateDiffusion(labels[call.path[:-1]], output(call, 'result')))
+        return self.in_order(found)
 
     @cached_property
     def trainings(self) -> list[Training]:

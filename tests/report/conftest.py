@@ -13,7 +13,7 @@ from aiida_mghdiff.report.study import Study
 def graph():
     """Return a study with two potentials and D at two temperatures."""
     runs = {'mace_ft': (700.0, 850.0)}
-    return StudyGraph(labels=('chgnet_mp', 'mace_ft'), runs=runs, frames=250, configurations=2)
+    return StudyGraph(labels=('chgnet_mp', 'mace_ft'), runs=runs, frames=250, configurations=4)
 
 
 @pytest.fixture(scope='package')

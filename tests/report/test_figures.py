@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import matplotlib as mpl
@@ -15,15 +16,17 @@ from study_graph import Process
 
 from aiida_mghdiff.data.potential import ARCHITECTURES, ORIGINS
 from aiida_mghdiff.report.figures import draw_figures
-from aiida_mghdiff.report.figures.arrhenius import fitted
-from aiida_mghdiff.report.figures.barriers import barrier_groups
+from aiida_mghdiff.report.figures.arrhenius import RATE_STYLES, draw_arrhenius, fitted
+from aiida_mghdiff.report.figures.barriers import barrier_groups, draw_barriers
+from aiida_mghdiff.report.figures.baseline import read_baseline
 from aiida_mghdiff.report.figures.canvas import PAGE, scientific
 from aiida_mghdiff.report.figures.coefficients import with_error
 from aiida_mghdiff.report.study import Study
 from aiida_mghdiff.report.style import RC, styles_of
+from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
-EVERY = ['scheme', 'learning_curves', 'rmse', 'parity', 'sites', 'barriers', 'paths', 'frame', 'coefficients', 'msd']
-EVERY += ['arrhenius', 'activation_energies', 'track', 'conservation']
+EVERY = ['scheme', 'learning_curves', 'rmse', 'rmse_contents', 'parity', 'sites', 'barriers', 'paths', 'frame']
+EVERY += ['coefficients', 'msd', 'windows', 'arrhenius', 'rates', 'activation_energies', 'track', 'conservation']
 
 
 @pytest.fixture(scope='module')
@@ -192,3 +195,38 @@ def test_conserved_energy_and_temperature_of_every_run(figures, study):
     thermo = study.runs[-1].outputs('thermo')[0]
     assert np.mean(left.lines[2].get_ydata()) == pytest.approx(thermo.get_array('temperature_k').mean())
     assert abs(right.lines[2].get_ydata()).max() < 1
+
+
+def test_rates_are_those_of_their_nodes(figures, study):
+    axis = figures['rates'].axes[0]
+    lines = {line.get_label(): line for line in axis.lines}
+    for item in study.rate_diffusion[:2]:
+        name = RATE_STYLES[item.results['source']][0]
+        assert sorted(lines[name].get_ydata()) == sorted(item.results['diffusion_coefficients_m2_s'])
+    assert axis.get_title(loc='left') == 'mace_ft'
+    classical, quantum = (item.results['diffusion_coefficients_m2_s'] for item in study.rate_diffusion[:2])
+    assert classical != quantum
+
+
+def test_published_values_of_a_user_are_drawn_and_compared_with(graph, tmp_path):
+    file = tmp_path / 'mine.yaml'
+    file.write_text(REFERENCES)
+    study = Study(graph.node, [file])
+    item = study.diffusion[0]
+    line = math.log(2e-9) - 0.3 / BOLTZMANN_EV_PER_K * (1 / item.results['temperature_k'] - 1 / 750)
+    expected = math.log10(item.results['diffusion_coefficient_m2_s'] / math.exp(line))
+    assert read_baseline(study).deviation(item) == pytest.approx(expected)
+    with mpl.rc_context(RC):
+        arrhenius, barriers = draw_arrhenius(study), draw_barriers(study)
+    assert 'experiment, Nobody 2003' in arrhenius.axes[0].get_legend_handles_labels()[1]
+    assert 'slope of 0.3 eV, Nobody 2003 (height arbitrary)' in arrhenius.axes[0].get_legend_handles_labels()[1]
+    assert [axis.get_legend_handles_labels()[1] for axis in barriers.axes] == [['DFT, Nobody 2003'], [], []]
+
+
+REFERENCES = """
+sources: {me: 'A. Nobody, J. None 1, 2 (2003)'}
+values:
+  - {quantity: activation_energy_ev, value: 0.3, label: experiment, source: me}
+  - {quantity: diffusion_coefficient_m2_s, value: 2.0e-9, label: experiment, source: me, temperatures_k: [750, 750]}
+  - {quantity: barrier_ev, value: 0.2, label: DFT, source: me, path: O->T}
+"""

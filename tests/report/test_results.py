@@ -65,7 +65,7 @@ def test_every_uuid_holds_the_numbers_of_its_row(results):
 def test_order_and_directions(results):
     assert [row['label'] for row in results['potentials']] == ['mace_ft', 'chgnet_mp']
     assert [row['temperature_k'] for row in results['diffusion']] == [700.0, 850.0]
-    assert [row['path'] for row in results['barriers']] == ['O->T', 'T->O'] * 2
+    assert [row['path'] for row in results['barriers']] == ['O->T', 'T->O', 'T->T', 'T->T'] * 2
     forward, reverse = (row['barrier_ev'] for row in results['barriers'][:2])
     assert forward > reverse
     assert directions('O-O c') == ('O->O c', 'O->O c')

@@ -13,11 +13,11 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from aiida_mghdiff.report.figures.arrhenius import draw_activation_energies, draw_arrhenius
+from aiida_mghdiff.report.figures.arrhenius import draw_activation_energies, draw_arrhenius, draw_rates
 from aiida_mghdiff.report.figures.barriers import draw_barriers, draw_paths
 from aiida_mghdiff.report.figures.coefficients import draw_coefficients, draw_contents
 from aiida_mghdiff.report.figures.displacements import draw_displacements, draw_windows
-from aiida_mghdiff.report.figures.errors import draw_errors, draw_learning_curves, draw_parity
+from aiida_mghdiff.report.figures.errors import draw_content_errors, draw_errors, draw_learning_curves, draw_parity
 from aiida_mghdiff.report.figures.lattice import draw_sites
 from aiida_mghdiff.report.figures.runs import draw_conservation, draw_frame, draw_track
 from aiida_mghdiff.report.figures.scheme import draw_scheme
@@ -51,6 +51,7 @@ def draw_figures(study: Study) -> dict[str, Figure]:
         'scheme': (draw_scheme, study.calls),
         'learning_curves': (draw_learning_curves, study.trainings),
         'rmse': (draw_errors, study.errors),
+        'rmse_contents': (draw_content_errors, study.errors),
         'parity': (draw_parity, study.errors),
         'sites': (draw_sites, study.barriers),
         'barriers': (draw_barriers, study.barriers),
@@ -60,6 +61,7 @@ def draw_figures(study: Study) -> dict[str, Figure]:
         'msd': (draw_displacements, study.diffusion),
         'windows': (draw_windows, study.diffusion),
         'arrhenius': (draw_arrhenius, study.diffusion),
+        'rates': (draw_rates, study.rate_diffusion),
         'activation_energies': (draw_activation_energies, study.arrhenius),
         'contents': (draw_contents, study.diffusion),
         'track': (draw_track, study.diffusion),

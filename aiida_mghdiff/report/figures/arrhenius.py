@@ -1,4 +1,4 @@
-"""D against temperature, and activation energies."""
+"""D against temperature, from MD and from the rates of hops, and activation energies."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from aiida_mghdiff.report.figures.canvas import HALO, new_figure
-from aiida_mghdiff.report.study import Diffusion, Study
-from aiida_mghdiff.report.style import GUIDE, Style, lightened, styles_of
+from aiida_mghdiff.report.figures.canvas import HALO, all_handles, new_figure, new_grid
+from aiida_mghdiff.report.references import Reference
+from aiida_mghdiff.report.study import Diffusion, RateDiffusion, Study
+from aiida_mghdiff.report.style import GUIDE, INK, Style, lightened, styles_of
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
-#: Activation energy of Nishimura, Komaki and Amano, J. Alloys Compd. 293-295, 329 (1999), between 474 and 493 K.
-EXPERIMENT_EV = 0.25
+EXPERIMENT = 'experiment'
+#: Of each source of D from rates: its name, colour and line.
+RATE_STYLES = {
+    'barriers, classical': ('barriers, classical', '#009E73', (0, (4, 1.5))),
+    'barriers, quantum': ('barriers, zero-point energies', '#CC79A7', (0, (1, 1.2))),
+    'jumps': ('rates of jumps in MD', '#E69F00', (0, (6, 2, 1, 2))),
+}
 
 
 def draw_arrhenius(study: Study) -> Figure:
@@ -24,23 +30,81 @@ def draw_arrhenius(study: Study) -> Figure:
 
     The slope of the experiment is a guide through the hottest point of the first fit: its height means nothing.
     """
-    styles, series = styles_of(study.potentials), study.series
+    styles = styles_of(study.potentials)
     figure, axes = new_figure(4.0)
     axis = axes[0, 0]
-    axis.set_yscale('log')
-    inverse = np.array([1000 / item.results['temperature_k'] for item in study.diffusion])
-    margin = max(0.06 * np.ptp(inverse), 0.03)
-    limits = inverse.min() - margin, inverse.max() + margin
-    for name, items in series.items():
+    limits = inverse_limits([item.results['temperature_k'] for item in study.diffusion])
+    for name, items in study.series.items():
         draw_series(axis, name, items, styles[items[0].label])
     for fit in study.arrhenius:
         draw_fit(axis, fit.results, styles[fit.label], np.linspace(*limits, 100))
-    set_coefficient_limits(axis, study.diffusion)
+    draw_published(axis, study, limits)
+    set_coefficient_limits(axis, study.diffusion, [point.value for point in published_points(study, limits)])
     draw_experiment(axis, study, limits)
-    axis.set(xlim=limits, xlabel='1000 / T (1/K)', ylabel='D (m²/s)')
-    add_temperature_axis(axis)
+    finish_axis(axis, limits)
     figure.legend(*axis.get_legend_handles_labels(), loc='outside lower center', ncols=2)
     return figure
+
+
+def draw_rates(study: Study) -> Figure:
+    """Return D from barriers and from rates of jumps with 95 % intervals beside D of MD, a panel for each potential."""
+    labels = list(dict.fromkeys(item.label for item in study.rate_diffusion))
+    figure, axes = new_grid(len(labels), 2, 3.0)
+    styles = styles_of(study.potentials)
+    for axis, label in zip(axes, labels, strict=True):
+        rates = [item for item in study.rate_diffusion if item.label == label]
+        measured = [item for item in study.diffusion if item.label == label]
+        draw_rate_panel(axis, rates, measured, styles[label])
+        for fit in (fit for fit in study.arrhenius if fit.label == label):
+            draw_fit(axis, fit.results, styles[label], np.linspace(*fitted_range(fit.results), 50))
+        axis.set_title(label)
+    figure.legend(*all_handles(axes), loc='outside lower center', ncols=2)
+    return figure
+
+
+def draw_rate_panel(axis: Axes, rates: Sequence[RateDiffusion], measured: Sequence[Diffusion], style: Style) -> None:
+    """Draw D of one potential: lines from rates with their bands, points from MD."""
+    series: dict[str, list[Diffusion]] = {}
+    for item in measured:
+        series.setdefault(item.series, []).append(item)
+    for items in series.values():
+        draw_series(axis, f'MD, {items[0].tracer_count} {items[0].tracer_element}', items, style)
+    for item in rates:
+        draw_rate(axis, item)
+    values = [value for item in rates for value in item.results['diffusion_coefficients_m2_s']]
+    set_coefficient_limits(axis, measured, values)
+    temperatures = [value for item in rates for value in item.results['temperatures_k']]
+    finish_axis(axis, inverse_limits([*temperatures, *(item.results['temperature_k'] for item in measured)]))
+
+
+def draw_rate(axis: Axes, item: RateDiffusion) -> None:
+    """Draw D from rates as a line with its 95 % band; open marks where it lies beyond what was measured."""
+    name, colour, line = RATE_STYLES[item.results['source']]
+    order = np.argsort(item.results['temperatures_k'])
+    inverse = 1000 / np.array(item.results['temperatures_k'])[order]
+    values = np.array(item.results['diffusion_coefficients_m2_s'])[order]
+    axis.plot(inverse, values, color=colour, linestyle=line, linewidth=1.3, label=name, zorder=3)
+    beyond = np.array(item.results['extrapolated'])[order]
+    options = {'color': colour, 'marker': '.', 'linestyle': 'none', 'zorder': 3}
+    axis.plot(inverse[~beyond], values[~beyond], **options)
+    axis.plot(inverse[beyond], values[beyond], markerfacecolor='white', **options)
+    if item.results['ci95_m2_s'] is not None:
+        low, high = np.array(item.results['ci95_m2_s'])[order].T
+        axis.fill_between(inverse, low, high, color=colour, alpha=0.18, linewidth=0, zorder=1)
+
+
+def inverse_limits(temperatures_k: Sequence[float]) -> tuple[float, float]:
+    """Return limits of an axis of 1000/T in 1/K around temperatures."""
+    inverse = 1000 / np.array(temperatures_k)
+    margin = max(0.06 * np.ptp(inverse), 0.03)
+    return inverse.min() - margin, inverse.max() + margin
+
+
+def finish_axis(axis: Axes, limits: tuple[float, float]) -> None:
+    """Give an axis of D against 1000/T its scale, names and temperatures above."""
+    axis.set_yscale('log')
+    axis.set(xlim=limits, xlabel='1000 / T (1/K)', ylabel='D (m²/s)')
+    add_temperature_axis(axis)
 
 
 def draw_series(axis: Axes, name: str, items: Sequence[Diffusion], style: Style) -> None:
@@ -63,6 +127,11 @@ def draw_series(axis: Axes, name: str, items: Sequence[Diffusion], style: Style)
         axis.annotate('', (x, bound / 3), (x, bound), arrowprops=arrow, zorder=3)
 
 
+def fitted_range(results: orm.Dict) -> tuple[float, float]:
+    """Return the limits of the temperatures of a fit as 1000/T in 1/K."""
+    return 1000 / max(results['temperatures_k']), 1000 / min(results['temperatures_k'])
+
+
 def fitted(results: orm.Dict, temperatures_k: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return D [m] on the line of a fit and the limits [m] of its 95 % band."""
     design = np.stack([np.ones_like(temperatures_k), -1 / (BOLTZMANN_EV_PER_K * temperatures_k)], axis=1)
@@ -82,25 +151,51 @@ def draw_fit(axis: Axes, results: orm.Dict, style: Style, inverse: np.ndarray) -
     axis.fill_between(inverse, low, high, color=lightened(style.colour, 0.8), linewidth=0, zorder=1)
 
 
+def experiment(study: Study) -> Reference | None:
+    """Return the measured activation energy, that of the user's own file first."""
+    found = [value for value in study.published('activation_energy_ev') if value.label == EXPERIMENT]
+    return found[-1] if found else None
+
+
 def draw_experiment(axis: Axes, study: Study, limits: tuple[float, float]) -> None:
     """Draw a line with the slope of the experiment through the hottest point of the first fit."""
-    if not study.arrhenius:
+    reference = experiment(study)
+    if not study.arrhenius or reference is None:
         return
     results, x = study.arrhenius[0].results, np.array(limits)
     hottest = max(results['temperatures_k'])
     anchor = fitted(results, np.array([hottest]))[0][0]
-    values = anchor * np.exp(-EXPERIMENT_EV / BOLTZMANN_EV_PER_K * (x / 1000 - 1 / hottest))
-    label = f'slope of {EXPERIMENT_EV} eV, Nishimura et al. 1999 (height arbitrary)'
+    values = anchor * np.exp(-reference.value / BOLTZMANN_EV_PER_K * (x / 1000 - 1 / hottest))
+    label = f'slope of {reference.value:g} eV, {reference.short} (height arbitrary)'
     axis.plot(x, values, color=GUIDE, linestyle=(0, (6, 2, 1, 2)), linewidth=1.4, label=label, zorder=2)
 
 
-def set_coefficient_limits(axis: Axes, items: Sequence[Diffusion]) -> None:
-    """Set limits that show all D, bounds and tops of intervals, but not how deep an interval reaches."""
+def published_points(study: Study, limits: tuple[float, float]) -> list[Reference]:
+    """Return the published D at one temperature within an axis of 1000/T."""
+    found = [value for value in study.published('diffusion_coefficient_m2_s') if value.is_at_one_temperature]
+    return [value for value in found if limits[0] <= 1000 / value.temperatures_k[0] <= limits[1]]
+
+
+def draw_published(axis: Axes, study: Study, limits: tuple[float, float]) -> None:
+    """Draw published D as stars, those of one source with one name."""
+    groups: dict[str, list[Reference]] = {}
+    for point in published_points(study, limits):
+        groups.setdefault(f'{point.label}, {point.short}', []).append(point)
+    for (name, points), marker in zip(groups.items(), '*+x1234', strict=False):
+        x, values = [1000 / point.temperatures_k[0] for point in points], [point.value for point in points]
+        axis.plot(x, values, marker, color=INK, markersize=8, linestyle='none', label=name, zorder=5)
+
+
+def set_coefficient_limits(axis: Axes, items: Sequence[Diffusion], others: Sequence[float]) -> None:
+    """Set limits that show all D, bounds and tops of intervals, but not how deep an interval reaches.
+
+    :param others: further D in m²/s that are shown.
+    """
     keys = ('diffusion_coefficient_m2_s', 'upper_bound_m2_s')
     values = [item.results[key] for item in items for key in keys if item.results[key] is not None]
     bounds = [item.results['upper_bound_m2_s'] / 4 for item in items if item.results['upper_bound_m2_s'] is not None]
     tops = [item.results['ci95_m2_s'][1] for item in items if item.results['ci95_m2_s'] is not None]
-    axis.set_ylim(min([*values, *bounds]) / 3, max([*values, *tops]) * 2)
+    axis.set_ylim(min([*values, *bounds, *others]) / 3, max([*values, *tops, *others]) * 2)
 
 
 def add_temperature_axis(axis: Axes) -> None:
@@ -113,22 +208,34 @@ def add_temperature_axis(axis: Axes) -> None:
 
 
 def draw_activation_energies(study: Study) -> Figure:
-    """Return activation energies with 95 % intervals beside that of the experiment."""
-    styles = styles_of(study.potentials)
-    figure, axes = new_figure(1.3 + 0.36 * len(study.arrhenius))
+    """Return activation energies with 95 % intervals, published ones below them, and that of the experiment."""
+    styles, measured = styles_of(study.potentials), experiment(study)
+    published = [value for value in study.published('activation_energy_ev') if value.label != EXPERIMENT]
+    rows = len(study.arrhenius) + len(published)
+    figure, axes = new_figure(1.1 + 0.32 * rows)
     axis = axes[0, 0]
-    label = f'experiment, {EXPERIMENT_EV} eV (Nishimura et al. 1999)'
-    axis.axvline(EXPERIMENT_EV, color=GUIDE, linestyle=(0, (6, 2, 1, 2)), linewidth=1.4, zorder=1, label=label)
+    if measured is not None:
+        label = f'{measured.label}, {measured.value:g} eV ({measured.short})'
+        axis.axvline(measured.value, color=GUIDE, linestyle=(0, (6, 2, 1, 2)), linewidth=1.4, zorder=1, label=label)
     for place, fit in enumerate(study.arrhenius):
         style, value = styles[fit.label], fit.results['activation_energy_ev']
         errors = [[value - fit.results['ci95_ev'][0]], [fit.results['ci95_ev'][1] - value]]
         axis.errorbar(value, place, xerr=errors, color=style.colour, marker=style.marker, markersize=6, zorder=3)
-        offset = {'xytext': (0, 6), 'textcoords': 'offset points', 'ha': 'center', 'path_effects': [HALO]}
-        axis.annotate(f'{value:.3f} eV', (value, place), **offset)
-    axis.set_yticks(range(len(study.arrhenius)), [fit.series for fit in study.arrhenius])
-    axis.set_ylim(len(study.arrhenius) - 0.5, -0.75)
+        write_energy(axis, value, place, '.3f')
+    for place, reference in enumerate(published, len(study.arrhenius)):
+        axis.plot(reference.value, place, 'D', color=GUIDE, markerfacecolor='white', zorder=3)
+        write_energy(axis, reference.value, place, '.2f')
+    names = [fit.series for fit in study.arrhenius] + [f'{value.label} ({value.short})' for value in published]
+    axis.set_yticks(range(rows), names)
+    axis.set_ylim(rows - 0.5, -0.75)
     axis.margins(x=0.08)
     axis.grid(axis='y', visible=False)
     axis.set(xlabel='activation energy (eV)')
     figure.legend(*axis.get_legend_handles_labels(), loc='outside lower center')
     return figure
+
+
+def write_energy(axis: Axes, value: float, place: float, spec: str) -> None:
+    """Write an energy above its mark."""
+    offset = {'xytext': (0, 5), 'textcoords': 'offset points', 'ha': 'center', 'path_effects': [HALO]}
+    axis.annotate(f'{value:{spec}} eV', (value, place), **offset)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import cycle
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aiida_mghdiff.report.figures.canvas import all_handles, draw_bars, new_grid
+from aiida_mghdiff.report.references import Reference
 from aiida_mghdiff.report.results import directions
 from aiida_mghdiff.report.study import Barrier, Study
-from aiida_mghdiff.report.style import styles_of
+from aiida_mghdiff.report.style import INK, styles_of
 
 
 def barrier_groups(barriers: Iterable[Barrier]) -> dict[str, dict[str, float]]:
@@ -30,12 +33,24 @@ def draw_barriers(study: Study) -> Figure:
     figure, axes = new_grid(len(groups), 2, 0.75 + 0.3 * len(labels), sharex=True, sharey=True)
     for axis, (direction, group) in zip(axes, groups.items(), strict=True):
         draw_bars(axis, [group.get(label) for label in labels], [styles[label] for label in labels], '.3f')
+        draw_published(axis, [value for value in study.published('barrier_ev') if value.path == direction])
         axis.set_title(direction.replace('->', ' → '))
         axis.set_yticks(range(len(labels)), labels)
     axes[0].invert_yaxis()
-    axes[0].set_xlim(0, 1.2 * max(value for group in groups.values() for value in group.values()))
+    highest = max(value for group in groups.values() for value in group.values())
+    axes[0].set_xlim(0, 1.2 * max([highest, *(value.value for value in study.published('barrier_ev'))]))
     figure.supxlabel('barrier (eV)')
+    handles, names = all_handles(axes)
+    if names:
+        figure.legend(handles, names, loc='outside upper right', ncols=3)
     return figure
+
+
+def draw_published(axis: Axes, references: Sequence[Reference]) -> None:
+    """Draw published barriers of one direction as upright lines."""
+    for reference, line in zip(references, cycle(('-', '--', ':', '-.')), strict=False):
+        name = f'{reference.label}, {reference.short}'
+        axis.axvline(reference.value, color=INK, linestyle=line, linewidth=1.2, label=name, zorder=4)
 
 
 def draw_paths(study: Study) -> Figure:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aiida_mghdiff.report.figures.arrhenius import fitted
+from aiida_mghdiff.report.figures.arrhenius import EXPERIMENT, experiment, fitted
 from aiida_mghdiff.report.study import Diffusion, Study
+from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,30 @@ class Baseline:
 
 
 def read_baseline(study: Study) -> Baseline | None:
+    """Return the user's reference where there is one, else the best potential; see the two functions below."""
+    return published_baseline(study) or best_baseline(study)
+
+
+def published_baseline(study: Study) -> Baseline | None:
+    """Return a line through published D of experiments at single temperatures; None where there are none.
+
+    With one temperature the line has the slope of the measured activation energy. This package brings no such D: they
+    come from files of a user.
+    """
+    values = [value for value in study.published('diffusion_coefficient_m2_s') if value.label == EXPERIMENT]
+    points = {value.temperatures_k[0]: value for value in values if value.is_at_one_temperature}
+    energy = experiment(study)
+    if not points or (len(points) == 1 and energy is None):
+        return None
+    x = np.array([-1 / (BOLTZMANN_EV_PER_K * temperature) for temperature in points])
+    ln_d = np.log([point.value for point in points.values()])
+    slope = np.polyfit(x, ln_d, 1)[0] if len(points) > 1 else energy.value
+    line = lambda kelvin: math.exp(np.mean(ln_d - slope * x) - slope / (BOLTZMANN_EV_PER_K * kelvin))  # noqa: E731
+    name = f'{EXPERIMENT}, {next(iter(points.values())).short}'
+    return Baseline(name, lambda item: line(item.results['temperature_k']))
+
+
+def best_baseline(study: Study) -> Baseline | None:
     """Return the best potential's line, or its D at the same target temperature where it has no line.
 
     The line is that of the Arrhenius fit at the measured temperature: runs that were asked for the same temperature

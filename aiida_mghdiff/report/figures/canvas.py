@@ -66,7 +66,7 @@ def draw_bars(
             axis.annotate(format(value, spec), (value, place), **offset)
         else:
             axis.annotate(format(value, spec), (1, place), xycoords=('axes fraction', 'data'), ha='right', va='center')
-    axis.set_xlim(0, 1.2 * max(ends))
+    axis.set_xlim(0, 1.2 * max(ends) or 1)
     axis.grid(axis='y', visible=False)
     axis.tick_params(axis='y', length=0)
 

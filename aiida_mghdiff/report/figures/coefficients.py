@@ -13,8 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from aiida_mghdiff.report.figures.arrhenius import experiment
 from aiida_mghdiff.report.figures.baseline import Baseline, read_baseline
 from aiida_mghdiff.report.figures.canvas import COLUMN, PAGE, new_figure, scientific, superscript
+from aiida_mghdiff.report.references import Reference
 from aiida_mghdiff.report.study import Arrhenius, Diffusion, Study
 from aiida_mghdiff.report.style import GUIDE, INK, MARKERS, SEQUENCE
 
@@ -102,8 +104,8 @@ def draw_contents(study: Study) -> Figure | None:
     figure, axes = new_figure(3.9 if fits else 2.4, 2 if fits else 1, width=COLUMN, sharex=True)
     draw_content_coefficients(axes[0, 0], groups[label])
     if fits:
-        host = next(item for item in groups[label])
-        draw_content_energies(axes[1, 0], fits, host.n_atoms - host.results['tracer_count'])
+        one = groups[label][0]
+        draw_content_energies(axes[1, 0], fits, one.n_atoms - one.tracer_count, experiment(study))
     axes[0, 0].set_title(label)
     axes[-1, 0].set_xlabel(f'{groups[label][0].tracer_element} per {groups[label][0].host}')
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -113,8 +115,7 @@ def draw_contents(study: Study) -> Figure | None:
 
 def content(item: Diffusion) -> float:
     """Return the number of tracers per host atom."""
-    tracers = item.results['tracer_count']
-    return tracers / (item.n_atoms - tracers)
+    return item.tracer_count / (item.n_atoms - item.tracer_count)
 
 
 def draw_content_coefficients(axis: Axes, items: Sequence[Diffusion]) -> None:
@@ -133,8 +134,10 @@ def draw_content_coefficients(axis: Axes, items: Sequence[Diffusion]) -> None:
     axis.set_ylabel('D (m²/s)')
 
 
-def draw_content_energies(axis: Axes, fits: Sequence[Arrhenius], host_atoms: int) -> None:
-    """Draw activation energies with 95 % intervals against content."""
+def draw_content_energies(axis: Axes, fits: Sequence[Arrhenius], host_atoms: int, measured: Reference | None) -> None:
+    """Draw activation energies with 95 % intervals against content, and that of the experiment."""
+    if measured is not None:
+        axis.axhline(measured.value, color=GUIDE, linestyle=(0, (6, 2, 1, 2)), linewidth=1.4, zorder=1)
     fits = sorted(fits, key=lambda fit: fit.n_tracers)
     values = np.array([fit.results['activation_energy_ev'] for fit in fits])
     limits = np.array([fit.results['ci95_ev'] for fit in fits])

@@ -11,6 +11,9 @@ from aiida_mghdiff.report.study import Diffusion, Study
 from aiida_mghdiff.report.style import INK, SHADE, Style, lightened, styles_of
 from aiida_mghdiff.science.units import ANGSTROM2_PER_PS_IN_M2_PER_S
 
+#: 1e-9 m²/s, the unit of D on a linear axis.
+NM2_PER_NS = 1e-9
+
 
 def draw_displacements(study: Study) -> Figure:
     """Return mean squared displacements: each replica, its fit, and the window of the fit."""
@@ -63,7 +66,7 @@ def draw_windows(study: Study) -> Figure | None:
     for axis, item in zip(axes, items, strict=True):
         draw_window(axis, item, styles[item.label])
     figure.supxlabel('end of the window (ps)')
-    figure.supylabel('D (m²/s)')
+    figure.supylabel('D (10⁻⁹ m²/s)')
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside upper center', ncols=len(labels))
     return figure
@@ -78,16 +81,15 @@ def draw_window(axis: Axes, item: Diffusion, style: Style) -> None:
     """Draw D of one temperature against the window, with one standard error of the tracers as a band."""
     names = ('window_ends_ps', 'window_coefficients', 'window_errors')
     ends, values, errors = (item.msd.get_array(name) for name in names)
-    values, errors = values * ANGSTROM2_PER_PS_IN_M2_PER_S, errors * ANGSTROM2_PER_PS_IN_M2_PER_S
+    values, errors = (ANGSTROM2_PER_PS_IN_M2_PER_S / NM2_PER_NS * each for each in (values, errors))
     band = lightened(style.colour, 0.75)
     axis.fill_between(ends, values - errors, values + errors, color=band, linewidth=0, label='standard error')
     axis.plot(ends, values, color=style.colour, marker=style.marker, markersize=3, linewidth=1, label='D up to here')
     value, interval = (item.results[key] for key in ('diffusion_coefficient_m2_s', 'ci95_m2_s'))
     end = item.results['fit_window_ps'][1]
-    low, high = interval or (value, value)
-    options = {'color': INK, 'capsize': 3, 'marker': 'D', 'markerfacecolor': 'white', 'zorder': 4}
+    value, low, high = np.array([value, *(interval or (value, value))]) / NM2_PER_NS
+    options = {'color': INK, 'elinewidth': 1, 'marker': 'D', 'markerfacecolor': 'white', 'zorder': 4}
     axis.errorbar(end, value, [[value - low], [high - value]], label='D that is given, 95 %', **options)
-    axis.set_xscale('log')
-    axis.xaxis.set_major_formatter('{x:g}')
+    axis.set_xlim(0, 1.05 * ends[-1])
     axis.set_ylim(0, 1.1 * max(high, (values + errors)[ends <= 2 * end].max(initial=0)))
     axis.set_title(f'{item.series}, {item.target_temperature_k:g} K')

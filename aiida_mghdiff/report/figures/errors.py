@@ -6,16 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
+from ase.formula import Formula
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from aiida_mghdiff.report.figures.canvas import draw_bars, new_figure, new_grid, plain_log_ticks
+from aiida_mghdiff.report.figures.canvas import HEIGHT, draw_bars, new_figure, new_grid, plain_log_ticks
 from aiida_mghdiff.report.study import Errors, Study
-from aiida_mghdiff.report.style import ELEMENT_COLOURS, ELEMENT_MARKERS, GUIDE, INK, styles_of
+from aiida_mghdiff.report.style import ELEMENT_COLOURS, ELEMENT_MARKERS, GUIDE, INK, Style, styles_of
 from aiida_mghdiff.science.units import EV_IN_MEV
 
 MOST_POINTS = 4000
+#: Keys of the metrics of a composition, and how their values are written.
+CONTENT_KEYS = {'energy_rmse_shifted_mev_per_atom': '.2f', 'force_rmse_mev_per_angstrom': '.0f'}
 
 
 def draw_errors(study: Study) -> Figure:
@@ -33,6 +36,48 @@ def draw_errors(study: Study) -> Figure:
     handles, labels = axes[0, 1].get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside lower right', ncols=len(labels))
     return figure
+
+
+def draw_content_errors(study: Study) -> Figure | None:
+    """Return bars of the RMSE of each potential, a row of panels for each composition; None where there is only one."""
+    items = [errors for errors in study.errors if 'by_composition' in errors.metrics.get_dict()]
+    formulas = sorted({formula for errors in items for formula in errors.metrics['by_composition']}, key=content_order)
+    if len(formulas) < 2:
+        return None
+    height = min(0.4 + 0.2 * len(items), HEIGHT / len(formulas))
+    figure, axes = new_figure(0.5 + height * len(formulas), len(formulas), 2, sharey=True, sharex='col')
+    styles = styles_of(study.potentials)
+    for row, formula in zip(axes, formulas, strict=True):
+        draw_composition(row, items, formula, styles)
+    for column, key in zip(axes.T, CONTENT_KEYS, strict=True):
+        values = [composition_error(errors, formula, key) or 0.0 for errors in items for formula in formulas]
+        column[0].set_xlim(0, 1.2 * max(values))
+    axes[0, 0].invert_yaxis()
+    axes[-1, 0].set_xlabel('RMSE of energies, shift removed (meV/atom)')
+    axes[-1, 1].set_xlabel('RMSE of forces (meV/Å)')
+    return figure
+
+
+def draw_composition(row: Sequence[Axes], items: Sequence[Errors], formula: str, styles: dict[str, Style]) -> None:
+    """Draw the errors of energies and forces of one composition."""
+    for axis, (key, spec) in zip(row, CONTENT_KEYS.items(), strict=True):
+        values = [composition_error(errors, formula, key) for errors in items]
+        draw_bars(axis, values, [styles[errors.label] for errors in items], spec)
+    known = [errors.metrics['by_composition'].get(formula, {}).get('n_configurations', 0) for errors in items]
+    row[0].set_title(f'{Formula(formula):metal} ({max(known)} configurations)')
+    row[0].set_yticks(range(len(items)), [errors.label for errors in items])
+
+
+def composition_error(errors: Errors, formula: str, key: str) -> float | None:
+    """Return an error on one composition; None where there is none, as that of one energy whose shift is removed."""
+    found = errors.metrics['by_composition'].get(formula, {})
+    return None if 'energy' in key and found.get('n_configurations') == 1 else found.get(key)
+
+
+def content_order(formula: str) -> tuple[float, str]:
+    """Return what sorts formulas: the share of all elements but the commonest."""
+    counts = Formula(formula).count().values()
+    return 1 - max(counts) / sum(counts), formula
 
 
 def draw_element_errors(axis: Axes, items: Sequence[Errors]) -> list[float]:

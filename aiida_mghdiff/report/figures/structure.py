@@ -147,6 +147,7 @@ def draw_mean_pairs(axis: Axes, items: Sequence[Diffusion], styles: dict[str, St
     axis.set(title='Mean number of pairs', xlabel='T (K)', ylabel='λ')
     axis.set_ylim(bottom=0)
     axis.margins(x=0.1)
+    axis.legend(loc='lower left')
 
 
 def draw_density(study: Study) -> Figure | None:
