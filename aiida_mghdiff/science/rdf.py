@@ -1,8 +1,8 @@
 """Radial distribution functions and coordination numbers.
 
 All pairs within r_max are counted, periodic images included: a vector shorter than r_max has fractional coordinates of
-at most r_max over the distance of the cell's opposite faces, which bounds the images to look at for each pair. So any
-cell will do, however skewed or thin, and r_max may exceed half its width, where the nearest image alone misses pairs.
+at most r_max over the distance of the cell's opposite faces, which bounds the images to look at. So any cell will do,
+however skewed or thin, and r_max may exceed half its width, where the nearest image alone misses pairs.
 
 g(r) is the number of pairs in a shell over that of an ideal gas of the same density. An atom is no partner of itself,
 so that the ideal gas has N_a N_b pairs in a cell, less the number of atoms that are in both groups: g of independent
@@ -10,6 +10,8 @@ atoms is 1 at every distance, also where there are few of them.
 """
 
 from __future__ import annotations
+
+from itertools import product
 
 import numpy as np
 from numba import njit
@@ -49,11 +51,13 @@ def pair_histogram(
     frames = np.asarray(frames, float)
     first, second = (np.unique(np.asarray(group)) for group in pairs)
     _check(frames, cells := np.asarray(cells, float), first, second, r_max, n_bins)
-    cells, inverses = _cells_of_frames(cells, len(frames))
+    cells = cells.reshape(-1, 3, 3)
     counts = np.zeros((1, n_bins), np.int64)
-    _count_pairs(frames, cells, inverses, first, second, float(r_max), own_images, counts)
+    _count(frames, cells, (first, second), r_max, own_images, counts)
     n_pairs = len(first) * len(second) - len(np.intersect1d(first, second))
-    return counts[0], n_pairs * np.sum(1 / np.abs(np.linalg.det(cells))) * shell_volumes(r_max, n_bins)
+    return counts[0], n_pairs * np.sum(1 / np.abs(np.linalg.det(cells))) * len(frames) / len(cells) * shell_volumes(
+        r_max, n_bins
+    )
 
 
 def bin_centres(r_max: float, n_bins: int) -> np.ndarray:
@@ -96,7 +100,7 @@ def _check(
 
 
 def count_close_pairs(frames: np.ndarray, cell: np.ndarray, cutoff: float) -> np.ndarray:
-    """Return for each frame the number of pairs [f] of atoms that are closer than a cut-off, other images counted as well.
+    """Return for each frame the number of pairs [f] of atoms closer than a cut-off, other images counted as well.
 
     An atom and its own images are no pairs.
 
@@ -109,13 +113,36 @@ def count_close_pairs(frames: np.ndarray, cell: np.ndarray, cutoff: float) -> np
     atoms = np.arange(frames.shape[1])
     _check(frames, cell, atoms, atoms, cutoff, 1)
     counts = np.zeros((len(frames), 1), np.int64)
-    _count_pairs(frames, *_cells_of_frames(cell, len(frames)), atoms, atoms, float(cutoff), False, counts)
+    _count(frames, cell[None], (atoms, atoms), cutoff, False, counts)
     return counts[:, 0] // 2
 
 
-def _cells_of_frames(cells: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cells [f,3,3] and their inverses."""
-    return tuple(np.array(np.broadcast_to(matrix, (frames, 3, 3))) for matrix in (cells, np.linalg.inv(cells)))
+def _count(
+    frames: np.ndarray,
+    cells: np.ndarray,
+    pairs: tuple[np.ndarray, np.ndarray],
+    r_max: float,
+    own_images: bool,
+    counts: np.ndarray,
+) -> None:
+    shifts = _image_shifts(cells, r_max)
+    inverses = np.ascontiguousarray(np.linalg.inv(cells))
+    _count_pairs(np.ascontiguousarray(frames), cells, inverses, shifts, *pairs, float(r_max), own_images, counts)
+
+
+def _image_shifts(cells: np.ndarray, r_max: float) -> np.ndarray:
+    """Return the images [s,3] of the cell in which partners within r_max may be, in fractional coordinates.
+
+    A vector is brought to fractional coordinates between -1/2 and 1/2 first, so that its length is at most half the
+    cell's longest diagonal; a lattice vector longer than r_max and this does not bring it within r_max.
+
+    :param cells: [c,3,3], all that occur.
+    """
+    reach = r_max * np.linalg.norm(np.linalg.inv(cells), axis=1).max(axis=0)
+    shifts = np.array(list(product(*(range(-most, most + 1) for most in (reach + 0.5).astype(int)))), float)
+    half_diagonals = np.array(list(product((-0.5, 0.5), repeat=3))) @ cells
+    longest = r_max + np.linalg.norm(half_diagonals, axis=-1).max(axis=1)
+    return shifts[(np.linalg.norm(shifts @ cells, axis=-1) <= longest[:, None]).any(axis=0)]
 
 
 @njit(cache=True)
@@ -123,59 +150,68 @@ def _count_pairs(
     frames: np.ndarray,
     cells: np.ndarray,
     inverses: np.ndarray,
+    shifts: np.ndarray,
     first: np.ndarray,
     second: np.ndarray,
     r_max: float,
     own_images: bool,
     counts: np.ndarray,
 ) -> None:
-    """Add the pairs of each frame to a row of the counts [f,bins], or all to the only row of [1,bins]."""
+    """Add the pairs of each frame to a row of the counts [f,bins], or all to the only row of [1,bins].
+
+    Of one cell [1,3,3], all frames have it. The distances of one atom to all others are a loop of its own, which the
+    compiler turns into vector instructions.
+    """
     same = len(first) == len(second) and np.all(first == second)
-    a, b, reach = np.empty((len(first), 3)), np.empty((len(second), 3)), np.empty(3)
+    a, b = np.empty((3, len(first))), np.empty((3, len(second)))
+    vectors, squares = np.empty((3, len(second))), np.empty(len(second))
     for frame in range(len(frames)):
-        cell, inverse = cells[frame], inverses[frame]
-        for axis in range(3):
-            reach[axis] = r_max * np.sqrt(inverse[0, axis] ** 2 + inverse[1, axis] ** 2 + inverse[2, axis] ** 2)
+        cell, inverse = cells[frame % len(cells)], inverses[frame % len(cells)]
+        row = counts[frame % len(counts)]
         _to_fractional(frames[frame], first, inverse, a)
         _to_fractional(frames[frame], second, inverse, b)
-        row = counts[frame if len(counts) > 1 else 0]
         for i in range(len(first)):
-            for j in range(i if same else 0, len(second)):
-                if first[i] == second[j] and not own_images:
-                    continue
-                weight = 2 if same and j > i else 1
-                u, v, w = b[j, 0] - a[i, 0], b[j, 1] - a[i, 1], b[j, 2] - a[i, 2]
-                _count_images(u, v, w, first[i] == second[j], cell, reach, r_max, weight, row)
+            start = i if same else 0
+            _nearest_images(a[:, i], b, start, cell, vectors)
+            for shift in shifts:
+                _squares(vectors, shift, start, cell, squares)
+                is_home = shift[0] == 0 and shift[1] == 0 and shift[2] == 0
+                for j in range(start, len(second)):
+                    if squares[j] < r_max * r_max:
+                        if first[i] != second[j]:
+                            _add(row, squares[j], r_max, 2 if same else 1)
+                        elif own_images and not is_home:
+                            _add(row, squares[j], r_max, 1)
 
 
 @njit(cache=True)
 def _to_fractional(positions: np.ndarray, indices: np.ndarray, inverse: np.ndarray, out: np.ndarray) -> None:
-    for row in range(len(indices)):
-        x, y, z = positions[indices[row]]
+    for column in range(len(indices)):
+        x, y, z = positions[indices[column]]
         for axis in range(3):
-            out[row, axis] = x * inverse[0, axis] + y * inverse[1, axis] + z * inverse[2, axis]
+            out[axis, column] = x * inverse[0, axis] + y * inverse[1, axis] + z * inverse[2, axis]
 
 
 @njit(cache=True)
-def _count_images(
-    u: float,
-    v: float,
-    w: float,
-    is_itself: bool,
-    cell: np.ndarray,
-    reach: np.ndarray,
-    r_max: float,
-    weight: int,
-    counts: np.ndarray,
-) -> None:
-    """Count the images of a vector (u, v, w in fractional coordinates) that are shorter than r_max."""
-    scale, last, limit = len(counts) / r_max, len(counts) - 1, r_max * r_max
-    for k in range(int(np.ceil(-reach[0] - u)), int(np.floor(reach[0] - u)) + 1):
-        for l in range(int(np.ceil(-reach[1] - v)), int(np.floor(reach[1] - v)) + 1):  # noqa: E741
-            for m in range(int(np.ceil(-reach[2] - w)), int(np.floor(reach[2] - w)) + 1):
-                x = (u + k) * cell[0, 0] + (v + l) * cell[1, 0] + (w + m) * cell[2, 0]
-                y = (u + k) * cell[0, 1] + (v + l) * cell[1, 1] + (w + m) * cell[2, 1]
-                z = (u + k) * cell[0, 2] + (v + l) * cell[1, 2] + (w + m) * cell[2, 2]
-                square = x * x + y * y + z * z
-                if square < limit and not (is_itself and k == 0 and l == 0 and m == 0):
-                    counts[min(int(np.sqrt(square) * scale), last)] += weight
+def _nearest_images(origin: np.ndarray, points: np.ndarray, start: int, cell: np.ndarray, out: np.ndarray) -> None:
+    """Write the Cartesian vectors [3,n] to points from an origin, with fractional coordinates of -1/2 to 1/2."""
+    for j in range(start, points.shape[1]):
+        u, v, w = points[0, j] - origin[0], points[1, j] - origin[1], points[2, j] - origin[2]
+        u, v, w = u - np.floor(u + 0.5), v - np.floor(v + 0.5), w - np.floor(w + 0.5)
+        for axis in range(3):
+            out[axis, j] = u * cell[0, axis] + v * cell[1, axis] + w * cell[2, axis]
+
+
+@njit(cache=True)
+def _squares(vectors: np.ndarray, shift: np.ndarray, start: int, cell: np.ndarray, out: np.ndarray) -> None:
+    """Write the squared lengths [n] of vectors to an image."""
+    x = shift[0] * cell[0, 0] + shift[1] * cell[1, 0] + shift[2] * cell[2, 0]
+    y = shift[0] * cell[0, 1] + shift[1] * cell[1, 1] + shift[2] * cell[2, 1]
+    z = shift[0] * cell[0, 2] + shift[1] * cell[1, 2] + shift[2] * cell[2, 2]
+    for j in range(start, len(out)):
+        out[j] = (vectors[0, j] + x) ** 2 + (vectors[1, j] + y) ** 2 + (vectors[2, j] + z) ** 2
+
+
+@njit(cache=True)
+def _add(counts: np.ndarray, square: float, r_max: float, weight: int) -> None:
+    counts[min(int(np.sqrt(square) * (len(counts) / r_max)), len(counts) - 1)] += weight
