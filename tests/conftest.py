@@ -108,6 +108,26 @@ def generate_job_node():
     return generate
 
 
+@pytest.fixture
+def generate_workchain_node(aiida_profile):
+    """Return a function that makes the node of a WorkChain that ended, with an exit status and outputs."""
+    from aiida import orm
+    from aiida.common.links import LinkType
+    from plumpy import ProcessState
+
+    def generate(entry_point, exit_status=0, outputs=None, exit_message='as made'):
+        node = orm.WorkChainNode(process_type=f'aiida.workflows:{entry_point}')
+        node.set_process_state(ProcessState.FINISHED)
+        node.set_exit_status(exit_status)
+        node.set_exit_message(exit_message)
+        node.store()
+        for label, output in (outputs or {}).items():
+            output.store().base.links.add_incoming(node, link_type=LinkType.RETURN, link_label=label)
+        return node
+
+    return generate
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the fast tests first, and at the very end those that load LAMMPS into this process.
 

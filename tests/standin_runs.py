@@ -32,6 +32,13 @@ def hydride(repeats=2) -> Atoms:
     return atoms + Atoms('H', [np.dot([2 / 3, 1 / 3, 1 / 4], cell.cell)])
 
 
+def cell_of_the_paper() -> Atoms:
+    """128 Mg and 8 H, each on the octahedral site of a block of 2x2x2 cells."""
+    cell = bulk('Mg', 'hcp', a=3.19, c=5.17)
+    blocks = np.array(list(np.ndindex(2, 2, 2)))
+    return cell * (4, 4, 4) + Atoms('H8', (2 * blocks + [2 / 3, 1 / 3, 1 / 4]) @ cell.cell.array)
+
+
 def write_folder(folder, tags, atoms=None, iconst=None, **files):
     """Lay out a job.
 

@@ -13,6 +13,8 @@ from vasp_runs import hydride, make_force_field
 
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.md_state import MdStateData
+from aiida_mghdiff.formats.ml_ff import MlFfHeader, write_ml_ff
+from aiida_mghdiff.formats.mlab import write_mlab
 from aiida_mghdiff.formats.poscar import Poscar, write_poscar
 from aiida_mghdiff.formats.xdatcar import xdatcar_frame, xdatcar_header
 from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3
@@ -195,6 +197,7 @@ def mlff_settings(**changes: object) -> dict[str, object]:
     settings = {
         'stage': 'heating',
         'first_step': 0,
+        'group_steps': 10,
         'tracer_element': 'H',
         'tracer_stride': 4,
         'thermo_stride': 2,
@@ -252,3 +255,46 @@ def learning_state(order: list[int]) -> orm.ArrayData:
         }
     )
     return state
+
+
+def frame_of(run: EinsteinCrystal, step: int) -> Atoms:
+    """Return a step of DFT as ML_ABN has it: wrapped, with the digits of VASP."""
+    labels = run.labels(step - 1)
+    atoms = START.copy()
+    atoms.positions = labels['positions']
+    atoms.wrap()
+    stress = np.array([-1.0, -1.0, -1.0, 0.0, 0.0, 0.0]) / 160.2176634
+    atoms.calc = SinglePointCalculator(atoms, energy=labels['energy'], forces=labels['forces'], stress=stress)
+    return atoms
+
+
+def write_learned(path: Path, frames: list[Atoms]) -> None:
+    """Write ML_ABN and ML_FFN; the references of both elements are atoms of the first configuration."""
+    basis = {'Mg': np.array([[1, 1]]), 'H': np.array([[1, 17]])}
+    write_mlab(path / 'ML_ABN', frames, ctifor=[0.02] * len(frames), basis=basis, masses={'Mg': 24.305, 'H': 1.0})
+    header = MlFfHeader('0.2.1', ['Mg', 'H'], False, len(frames), standin='chgnet-r2scan')
+    write_ml_ff(path / 'ML_FFN', header, b'content')
+
+
+def logfile(steps: int, dft: tuple[int, ...], spilling: float = 0.01, finished: bool = True) -> str:
+    """Return an ML_LOGFILE with a line of each kind a step."""
+    fence = '-' * 80
+    lines = ['* MACHINE LEARNING SETTINGS ' + '*' * 100, '* MAIN LOOP ' + '*' * 100]
+    count = 0
+    for step in range(1, steps + 1):
+        count += step in dft
+        state, name, flag = (3, 'learning', 'T') if step in dft else (1, 'accurate', 'F')
+        lines += [
+            fence,
+            f'STATUS {step:12d} {name} {state} {flag} T 0 0',
+            f'BEEF {step:12d} 1.0E-03 {0.001 * step:.4E} 5.0E-03 2.0E-02 1.0 0.5',
+            f'SFF {step:12d} {spilling:.4E} 1.0E-05 1.0E-03 1.0E-06 2.0E-02',
+        ]
+        if step in dft:
+            lines += [
+                f'SPRSC {step:12d} {count - 1} {count} Mg {16 * (count - 1)} {16 * count} H {count - 1} {count}',
+                f'ERR {step:12d} 1.0E-03 4.5E-02 2.0',
+                f'THRUPD {step:12d} 2.0E-02 2.5E-02',
+            ]
+    lines.append(fence)
+    return '\n'.join([*lines, *(['* TIMING INFORMATION ' + '*' * 100] if finished else [])]) + '\n'

@@ -43,7 +43,7 @@ COMMON_KEYS = {
     'thermo_stride': IS_COUNT,
     'frame_stride': IS_COUNT,
     'dtype': one_of('float32', 'float64'),
-    'evaluator': one_of('auto', 'symmetrix', 'torch'),
+    'evaluator': one_of('auto', 'symmetrix', 'torch', 'as-learned'),
 }
 THERMOSTAT_KEYS = {'friction_per_ps': IS_POSITIVE}
 BAROSTAT_KEYS = {'pressure_gpa': IS_NUMBER, 'barostat_time_ps': IS_POSITIVE}

@@ -11,6 +11,7 @@ import functools
 import io
 import json
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +27,19 @@ PACKAGE = Path(aiida_mghdiff.__file__).parent
 ROOMS = ('programs', 'formats', 'science')
 _MAIN = 'from aiida_mghdiff.programs.__main__ import main\n\nmain()\n'
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+
+_COMMON_EXIT_CODES = (
+    (210, 'ENGINE_MISSING', 'The environment of the job lacks a package: {message}', True),
+    (211, 'POTENTIAL_UNREADABLE', 'The model file cannot be loaded: {message}', False),
+    (212, 'ELEMENT_UNKNOWN', 'The potential does not know an element: {message}', False),
+    (213, 'INPUT_REFUSED', 'The program refused its input: {message}', False),
+    (300, 'OUTPUT_MISSING', 'The job left no output file {message}; look at the scheduler output.', True),
+    (302, 'OUTPUT_INVALID', 'An output file cannot be read: {message}', True),
+    (303, 'PROGRAM_CRASHED', 'The program ended unexpectedly: {message}', True),
+    (400, 'OUT_OF_WALLTIME', 'The job stopped before its wall time; its outputs continue it.', False),
+    (410, 'OUT_OF_MEMORY', 'The job ran out of memory: {message}', True),
+    (420, 'NON_FINITE', 'The potential gave energies or forces that are no finite numbers: {message}', False),
+)
 
 
 @functools.cache
@@ -68,11 +82,7 @@ class ProgramCalculation(CalcJob):
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define what all programs share."""
         super().define(spec)
-        options = spec.inputs['metadata']['options']
-        options['input_filename'].default = 'input.json'
-        options['output_filename'].default = 'output.txt'
-        options['resources'].default = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
-        options['withmpi'].default = False
+        set_options(spec, with_mpi=False, input_filename='input.json', output_filename='output.txt')
         spec.input('code', valid_type=orm.AbstractCode, help='Python interpreter of an environment with the engines.')
         spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete settings.')
         spec.output('results', valid_type=orm.Dict, help='Numbers, versions and settings that the program reports.')
@@ -114,19 +124,20 @@ class ProgramCalculation(CalcJob):
         return []
 
 
+def set_options(spec: CalcJobProcessSpec, with_mpi: bool, **defaults: str) -> None:
+    """Set the defaults of a job's options: those given, and one process on one machine."""
+    options = spec.inputs['metadata']['options']
+    resources = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
+    for name, value in {**defaults, 'resources': resources, 'withmpi': with_mpi}.items():
+        options[name].default = value
+
+
+def define_exit_codes(spec: CalcJobProcessSpec, rows: Iterable[tuple[int, str, str, bool]]) -> None:
+    """Define failures: status, name, message, and whether the cache forgets a job that ended so."""
+    for status, name, message, invalidates in rows:
+        spec.exit_code(status, f'ERROR_{name}', message=message, invalidates_cache=invalidates)
+
+
 def define_common_exit_codes(spec: CalcJobProcessSpec) -> None:
     """Define the failures that every engine of this package can end with."""
-    codes = [
-        (210, 'ENGINE_MISSING', 'The environment of the job lacks a package: {message}', True),
-        (211, 'POTENTIAL_UNREADABLE', 'The model file cannot be loaded: {message}', False),
-        (212, 'ELEMENT_UNKNOWN', 'The potential does not know an element: {message}', False),
-        (213, 'INPUT_REFUSED', 'The program refused its input: {message}', False),
-        (300, 'OUTPUT_MISSING', 'The job left no output file {message}; look at the scheduler output.', True),
-        (302, 'OUTPUT_INVALID', 'An output file cannot be read: {message}', True),
-        (303, 'PROGRAM_CRASHED', 'The program ended unexpectedly: {message}', True),
-        (400, 'OUT_OF_WALLTIME', 'The job stopped before its wall time; its outputs continue it.', False),
-        (410, 'OUT_OF_MEMORY', 'The job ran out of memory: {message}', True),
-        (420, 'NON_FINITE', 'The potential gave energies or forces that are no finite numbers: {message}', False),
-    ]
-    for status, name, message, invalidates in codes:
-        spec.exit_code(status, f'ERROR_{name}', message=message, invalidates_cache=invalidates)
+    define_exit_codes(spec, _COMMON_EXIT_CODES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 
+from aiida_mghdiff.calculations.program import define_exit_codes
 from aiida_mghdiff.data.dataset import DatasetData
 
 #: Outputs of AiiDA itself: what else the class of another plugin defines is not what these jobs give.
@@ -42,5 +43,4 @@ def define_singlepoint(spec: CalcJobProcessSpec) -> None:
         help='The structure, labelled with free energy, forces and stress; only where the electrons converged.',
     )
     spec.default_output_node = 'results'
-    for status, name, message, invalidates in _EXIT_CODES:
-        spec.exit_code(status, f'ERROR_{name}', message=message, invalidates_cache=invalidates)
+    define_exit_codes(spec, _EXIT_CODES)

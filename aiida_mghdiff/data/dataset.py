@@ -17,9 +17,12 @@ from aiida_mghdiff.formats.frames import arrays_from_frames, frames_from_arrays,
 
 ENERGY_KINDS = ('free', 'sigma0')
 
-#: Optional arrays [n] of what made a configuration: the step of the run (-1 where unknown), the temperature then in K
-#: (NaN where unknown), and whether an on-the-fly force field has learned it (1) or only the dataset has it (0).
-ORIGIN = {'steps': 'i8', 'temperatures_k': 'f8', 'learned': 'i8'}
+#: Optional arrays [n] of what made a configuration: the stage of the run (index into the attribute ``stage_names``),
+#: its step (-1 where unknown), the temperature then in K (NaN where unknown), whether an on-the-fly force field has
+#: learned it (1) or only the dataset has it (0), and whether its electrons converged (1, 0; -1 where unknown).
+ORIGIN = {'stages': 'i8', 'steps': 'i8', 'temperatures_k': 'f8', 'learned': 'i8', 'converged': 'i8'}
+#: Arrays [n] of indices into a list of names, and the attribute that is this list.
+NAMED = {'groups': 'group_names', 'stages': 'stage_names'}
 
 
 class DatasetData(orm.ArrayData):
@@ -39,6 +42,7 @@ class DatasetData(orm.ArrayData):
         labels: str = OrmMetadataField(description='what computed the labels: vasp, gpaw, standin:<labeller>, ...')
         has_stress: bool = OrmMetadataField(description='whether every configuration has a stress')
         group_names: list | None = OrmMetadataField(None, description='names of the groups of correlated frames')
+        stage_names: list | None = OrmMetadataField(None, description='names of the stages of the run that made them')
 
     @classmethod
     def from_frames(
@@ -67,13 +71,17 @@ class DatasetData(orm.ArrayData):
         energy_kind: str,
         labels: str,
         group_names: Sequence[str] | None = None,
+        stage_names: Sequence[str] | None = None,
     ) -> DatasetData:
         """Return an unstored dataset of flat arrays (names, shapes and units: ``formats.frames`` and ``ORIGIN``).
 
-        :raises ValueError: for wrong shapes, unknown elements, numbers that are not finite or unnamed groups.
+        :raises ValueError: for wrong shapes, unknown elements, numbers that are not finite, unnamed groups or stages.
         """
+        names = {'groups': group_names, 'stages': stage_names}
         _check_energy_kind(energy_kind)
-        _check_arrays(arrays, group_names)
+        _check_arrays(arrays)
+        for array, known in names.items():
+            _check_names(arrays, array, known)
         node = cls()
         n, atoms = len(arrays['natoms']), int(np.sum(arrays['natoms']))
         set_array(node, 'natoms', arrays['natoms'], 'i8', (n,))
@@ -95,7 +103,7 @@ class DatasetData(orm.ArrayData):
                 'energy_kind': energy_kind,
                 'labels': labels,
                 'has_stress': not bool(np.isnan(arrays['stresses']).any()),
-                'group_names': None if group_names is None else list(group_names),
+                **{NAMED[array]: None if known is None else list(known) for array, known in names.items()},
             }
         )
         return node
@@ -109,7 +117,7 @@ class DatasetData(orm.ArrayData):
         return frames_from_arrays(self.get_arrays())
 
     def select(self, indices: Sequence[int]) -> DatasetData:
-        """Return an unstored dataset of some configurations, in the order of the indices; group names are kept.
+        """Return an unstored dataset of some configurations, in the order of the indices; all names are kept.
 
         :raises ValueError: for no index or one out of range.
         """
@@ -121,8 +129,13 @@ class DatasetData(orm.ArrayData):
             select_frames(self.get_arrays(), indices),
             energy_kind=attributes.get('energy_kind'),
             labels=attributes.get('labels'),
-            group_names=attributes.get('group_names'),
+            **self.names,
         )
+
+    @property
+    def names(self) -> dict[str, list[str] | None]:
+        """Return the names of groups and stages by attribute, None where there are none."""
+        return {attribute: self.base.attributes.get(attribute, None) for attribute in NAMED.values()}
 
 
 def _check_energy_kind(energy_kind: str) -> None:
@@ -130,7 +143,7 @@ def _check_energy_kind(energy_kind: str) -> None:
         raise ValueError(f'energy_kind of a dataset is {energy_kind!r}: it must be one of {", ".join(ENERGY_KINDS)}.')
 
 
-def _check_arrays(arrays: dict[str, np.ndarray], group_names: Sequence[str] | None) -> None:
+def _check_arrays(arrays: dict[str, np.ndarray]) -> None:
     if not len(arrays['natoms']):
         raise ValueError('a dataset needs at least one configuration.')
     numbers = np.asarray(arrays['numbers'])
@@ -140,10 +153,13 @@ def _check_arrays(arrays: dict[str, np.ndarray], group_names: Sequence[str] | No
     partly = np.isnan(arrays['stresses']).any(axis=-1) & ~np.isnan(arrays['stresses']).all(axis=-1)
     if partly.any() or np.isinf(arrays['stresses']).any():
         raise ValueError('stresses of a dataset are six finite numbers a configuration, or all NaN where absent.')
-    if ('groups' in arrays) != (group_names is not None):
-        raise ValueError('groups and group_names of a dataset go together: give both or neither.')
-    if group_names is not None and not set(np.unique(arrays['groups'])) <= set(range(len(group_names))):
-        raise ValueError('groups of a dataset must be indices into group_names.')
+
+
+def _check_names(arrays: dict[str, np.ndarray], array: str, names: Sequence[str] | None) -> None:
+    if (array in arrays) != (names is not None):
+        raise ValueError(f'{array} and {NAMED[array]} of a dataset go together: give both or neither.')
+    if names is not None and not set(np.unique(arrays[array])) <= set(range(len(names))):
+        raise ValueError(f'{array} of a dataset must be indices into {NAMED[array]}.')
 
 
 def _count_formulas(arrays: dict[str, np.ndarray]) -> dict[str, int]:

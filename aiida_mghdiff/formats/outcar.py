@@ -58,14 +58,18 @@ class OutcarReader:
 
     Known at once: ``version`` (the first line), ``vtst`` (the version of the transition-state tools, None of a VASP
     without them), ``standin`` (whose labels the stand-in gave, None of VASP itself), ``symbols`` and ``counts`` of the
-    blocks of atoms. Known after an iteration: ``finished`` (whether the run came to its regular end), ``max_memory_mb``
-    and ``truncated``, which says in a sentence where a file ends that has no such end.
+    blocks of atoms. Known after an iteration: ``finished`` (whether the run came to its regular end),
+    ``max_memory_mb``, ``truncated``, which says in a sentence where a file ends that has no such end, and ``damaged``,
+    a sentence for each step that was left out.
 
     :raises FormatError: with line and reason, for a file that is no OUTCAR, and while iterating for a damaged step.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, skips_damaged: bool = False) -> None:
+        """:param skips_damaged: leave damaged steps out instead of raising."""
         self.path = path
+        self.skips_damaged = skips_damaged
+        self.damaged: list[str] = []
         self.finished = False
         self.max_memory_mb: float | None = None
         self.truncated: str | None = None
@@ -81,7 +85,7 @@ class OutcarReader:
             self._read_head(handle)
 
     def __iter__(self) -> Iterator[OutcarStep]:
-        self.finished, self.max_memory_mb, self.truncated = False, None, None
+        self.finished, self.max_memory_mb, self.truncated, self.damaged = False, None, None, []
         with Path(self.path).open('rb') as handle:
             yield from _Steps(self, handle)
 
@@ -94,11 +98,17 @@ class OutcarReader:
             if match := _ELEMENT.search(line):
                 self.symbols.append(match[1].decode())
             elif b'ions per type =' in line:
-                self.counts = [int(word) for word in line.partition(b'=')[2].split()]
+                self.counts = self._read_counts(line, number)
             elif match := _VTST.fullmatch(line):
                 self.vtst = match[1].decode(errors='replace')
             elif number <= _STANDIN_LINES and (match := _STANDIN.fullmatch(line)):
                 self.standin = match[1].decode(errors='replace')
+
+    def _read_counts(self, line: bytes, number: int) -> list[int]:
+        try:
+            return [int(word) for word in line.partition(b'=')[2].split()]
+        except ValueError:
+            raise FormatError(self.path, f'line {number}', 'numbers of atoms should stand here') from None
 
 
 @dataclass
@@ -109,6 +119,7 @@ class _Unfinished:
     stress: np.ndarray | None = None
     tables: dict[str, Any] = field(default_factory=dict)  # positions, forces and whether they are of DFT
     energy: float | None = None
+    damaged: bool = False  # and will be left out
 
 
 class _Steps:
@@ -119,6 +130,7 @@ class _Steps:
         self.line = 0  # lines passed
         self.index = 0  # of the last step
         self.iteration = 0
+        self.last_dft = 0  # iteration of the last step of DFT that ended
         self.cell: np.ndarray | None = None
         self.step = _Unfinished()
         self.handlers = (
@@ -134,17 +146,32 @@ class _Steps:
 
     def __iter__(self) -> Iterator[OutcarStep]:
         while line := self._next():
-            if b'(sigma->0)' in line:
-                if (match := _SIGMA_ENERGY.match(line)) and self._is_whole(match[1] is None):
-                    yield self._finish(match)
+            try:
+                step = self._take(line)
+            except FormatError as error:
+                if not self.reader.skips_damaged:
+                    raise
+                self.reader.damaged.append(str(error))
+                self.step = _Unfinished(damaged=b'(sigma->0)' not in line)
                 continue
-            for needle, handler in self.handlers:
-                if needle in line:
-                    handler(line)
-                    break
-        if not self.reader.finished:
+            if step is not None:
+                yield step
+        if self.reader.finished:
+            self._note_lost_step()
+        else:
             place = f'{self.reader.path}, line {self.line}'
             self.reader.truncated = f"{place}: the file ends without '{_END.decode()}', after step {self.index}"
+
+    def _take(self, line: bytes) -> OutcarStep | None:
+        """Take a line; return the step that it ends."""
+        if b'(sigma->0)' in line:
+            match = _SIGMA_ENERGY.match(line)
+            return self._finish(match) if match else None
+        for needle, handler in self.handlers:
+            if needle in line:
+                handler(line)
+                break
+        return None
 
     def _next(self) -> bytes:
         """Pass a line and return it; nothing at the end of the file, within a line too."""
@@ -161,8 +188,15 @@ class _Steps:
         if match := _ITERATION.match(line):
             number = int(match[1]) if match[1].isdigit() else self.index + 1
             if number != self.iteration:
+                self._note_lost_step()
                 self.step = _Unfinished()
             self.iteration = number
+
+    def _note_lost_step(self) -> None:
+        """Say which step of DFT had its electrons, but neither forces nor an energy that can be read."""
+        if self.reader.skips_damaged and self.last_dft != self.iteration:
+            place = f'{self.reader.path}, line {self.line}'
+            self.reader.damaged.append(f'{place}: step {self.iteration} above is not whole')
 
     def _take_convergence(self, line: bytes) -> None:
         self.step.converged = True
@@ -202,12 +236,19 @@ class _Steps:
     def _is_whole(self, is_dft: bool) -> bool:
         return self.step.energy is not None and self.step.tables['is_dft'] is is_dft
 
-    def _finish(self, sigma_energy: re.Match[bytes]) -> OutcarStep:
+    def _finish(self, sigma_energy: re.Match[bytes]) -> OutcarStep | None:
+        """Return the step that ends here; None where it has no forces, or is damaged."""
+        is_dft = sigma_energy[1] is None
+        if not (self.step.damaged or self._is_whole(is_dft)):
+            return None
+        step, self.step = self.step, _Unfinished()
+        self.index = max(self.iteration, 1) if is_dft else self.index + 1
+        if is_dft:
+            self.last_dft = self.iteration
+        if step.damaged:
+            return None
         if self.cell is None:
             raise self._error('no lattice vectors above this step')
-        step, self.step = self.step, _Unfinished()
-        is_dft = step.tables['is_dft']
-        self.index = max(self.iteration, 1) if is_dft else self.index + 1
         return OutcarStep(
             index=self.index,
             energy=step.energy,

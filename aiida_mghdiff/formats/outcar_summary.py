@@ -11,10 +11,16 @@ import numpy as np
 from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
 from aiida_mghdiff.science.units import EV_PER_ANGSTROM3_IN_GPA
 
+#: So many damaged steps are named, more are counted.
+_NAMED = 3
+
 
 @dataclass
 class OutcarSummary:
-    """What OUTCAR tells. ``pressures`` [m] in GPa, of the potential alone, are those of the steps ``steps`` [m]."""
+    """What OUTCAR tells. ``pressures`` [m] in GPa, of the potential alone, are those of the steps ``steps`` [m].
+
+    ``truncated`` says what is missing: steps that are damaged, and the end of a file that is cut.
+    """
 
     version: str
     labels: str  # ``vasp``, or ``standin:<labeller>``
@@ -39,11 +45,11 @@ class OutcarSummary:
 
 
 def summarise_outcar(path: str | Path) -> OutcarSummary:
-    """Return what OUTCAR tells; memory grows with the steps of DFT alone.
+    """Return what OUTCAR tells; memory grows with the steps of DFT alone. Damaged steps are left out.
 
     :raises FormatError: for a file that is none.
     """
-    reader = OutcarReader(path)
+    reader = OutcarReader(path, skips_damaged=True)
     dft_steps, pressures = [], {}
     for step in reader:
         if step.is_dft:
@@ -55,9 +61,16 @@ def summarise_outcar(path: str | Path) -> OutcarSummary:
         version=reader.version,
         labels='vasp' if reader.standin is None else f'standin:{reader.standin}',
         finished=reader.finished,
-        truncated=reader.truncated,
+        truncated=_missing(reader),
         max_memory_mb=reader.max_memory_mb,
         steps=np.array(list(pressures), dtype=np.int64),
         pressures=np.array(list(pressures.values())),
         dft_steps=dft_steps,
     )
+
+
+def _missing(reader: OutcarReader) -> str | None:
+    """Return what is missing, in a sentence."""
+    named, more = reader.damaged[:_NAMED], len(reader.damaged) - _NAMED
+    words = [*named, f'{more} more steps are damaged' if more > 0 else None, reader.truncated]
+    return '; '.join(filter(None, words)) or None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import gcd
 from typing import Any
 
 from aiida import orm
@@ -80,6 +81,19 @@ def evaluation(potential: PotentialData, inputs: Mapping[str, Any]) -> tuple[typ
         return CalculationFactory(VASP_EVALUATE), {'code': inputs['codes']['vasp'], 'potcars': dict(inputs['potcars'])}
     parameters = inputs['evaluation'][potential.architecture]
     return CalculationFactory('mghdiff.evaluate'), {'code': inputs['codes']['python'], 'parameters': parameters}
+
+
+def steps_of_job(engine: type[CalcJob], parameters: Mapping[str, Any], first_step: int, end: int) -> int:
+    """Return how many steps the next job makes of a run that is at one step and goes to another.
+
+    VASP counts the steps that it writes from the start of a job, so that all jobs but short ones begin and end where
+    something is written. Others would write every step, gigabytes of them, to hit those that are wanted.
+    """
+    left = end - first_step
+    if not takes_potcars(engine) or parameters['ensemble'] == 'nvt':
+        return left
+    block = gcd(*(parameters[key] for key in ('tracer_stride', 'thermo_stride', 'frame_stride')))
+    return min(-first_step % block, left) or left - left % block or left
 
 
 def neb_engine(potential: PotentialData | None) -> str:

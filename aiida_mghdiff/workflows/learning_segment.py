@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiida import orm
@@ -15,8 +16,10 @@ from aiida.engine import (
 )
 from aiida_vasp.data.potcar import PotcarData
 
-from aiida_mghdiff.calculations.functions.learning import carry_on, change_tags, piece_of_segment
+from aiida_mghdiff.calculations.functions.learning import change_tags, forget_unconverged, piece_of_segment
+from aiida_mghdiff.calculations.vasp.base import potcars_message, start_atoms
 from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation
+from aiida_mghdiff.calculations.vasp.mlff import validate_inputs as validate_job
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
@@ -34,10 +37,17 @@ PARTS = {
 #: The plane waves of a job are those of its first cell: beyond this change of a length they are others than asked for.
 LARGEST_LATTICE_CHANGE = 0.1
 FEWEST_STEPS = 50
+#: A cell that changes by less than this is no reason to keep jobs short.
+SMALL_LATTICE_CHANGE = LARGEST_LATTICE_CHANGE / 4
+#: No limit of its own: a day of single points is some hundred steps of a segment that may have 20 000, and what makes
+#: no progress is stopped by its handler.
+MOST_JOBS = 10_000
 #: What each failure for lack of room raises, and by how much.
 ROOM = {440: 'ml_mconf', 442: 'ml_mb'}
 ROOM_FACTOR = 1.5
 SCF_ATTEMPTS = 2
+#: Ends of a job after which the next one goes on as if nothing had been.
+WHOLE = (0, 400, 441)
 
 
 def define_learning(spec: ProcessSpec) -> None:
@@ -52,7 +62,7 @@ def define_learning(spec: ProcessSpec) -> None:
     spec.input('structure', valid_type=orm.StructureData, required=False, help='Start; velocities are drawn.')
     spec.input('state', valid_type=MdStateData, required=False, help='Start, with its velocities.')
     spec.input_namespace(
-        'configurations', valid_type=DatasetData, dynamic=True, help='Known ones: part000, part001, ...'
+        'configurations', valid_type=DatasetData, dynamic=True, help='Known ones: part0000, part0001, ...'
     )
     spec.input('learning_state', valid_type=orm.ArrayData, required=False, help='How these make up ML_AB.')
     spec.input('options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.')
@@ -72,11 +82,34 @@ def validate_learning(inputs: dict[str, Any], _: Any = None) -> str | None:
     if ('structure' in inputs) == ('state' in inputs):
         return 'give either a structure (velocities are drawn) or a state (velocities are carried over).'
     names = sorted(inputs.get('configurations', {}))
-    if names != [f'part{index:03d}' for index in range(len(names))]:
-        return f'configurations must be named part000, part001, ... in their order, not {", ".join(names)}.'
+    if names != [part_name(index) for index in range(len(names))]:
+        return f'configurations must be named part0000, part0001, ... in their order, not {", ".join(names)}.'
     if 'vasp' not in inputs.get('codes', {}):
         return 'codes.vasp is missing: VASP, or the stand-in that `aiida-mghdiff setup` makes.'
-    return None
+    symbols = start_atoms(inputs.get('structure'), inputs.get('state')).get_chemical_symbols()
+    return potcars_message(symbols, inputs.get('potcars', {}), 'potcars')
+
+
+def validate_segment(inputs: dict[str, Any], _: Any = None) -> str | None:
+    """Return what is wrong with the inputs of a segment: what its first job would refuse."""
+    if message := validate_learning(inputs):
+        return message
+    return validate_job(job_inputs(inputs))
+
+
+def part_name(index: int) -> str:
+    """Return the name of a part; names sort as their indices."""
+    return f'part{index:04d}'
+
+
+def job_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs of the first job of a segment, but for its code and metadata."""
+    names = ('structure', 'kpoints', 'iconst', 'learning_state', 'parameters', 'settings')
+    own = {name: inputs[name] for name in names if name in inputs}
+    if 'state' in inputs:
+        own['restart'] = inputs['state']
+    namespaces = {'potential': 'potcars', 'configurations': 'configurations'}
+    return own | {name: dict(inputs.get(port, {})) for name, port in namespaces.items()}
 
 
 class LearningSegmentWorkChain(BaseRestartWorkChain):
@@ -93,14 +126,15 @@ class LearningSegmentWorkChain(BaseRestartWorkChain):
         spec.input('settings', valid_type=orm.Dict, help='Stage, first step, what is recorded.')
         spec.input('kpoints', valid_type=orm.KpointsData, help='Mesh of the labels.')
         spec.input('iconst', valid_type=orm.SinglefileData, required=False, help='What of the cell stays.')
-        spec.inputs['max_iterations'].default = lambda: orm.Int(50)
+        spec.inputs['max_iterations'].default = lambda: orm.Int(MOST_JOBS)
+        spec.inputs.validator = validate_segment
         spec.outline(
             cls.setup,
             while_(cls.should_run_process)(cls.run_process, cls.inspect_process),
             cls.results,
         )
         spec.output(
-            'last_parameters', valid_type=orm.Dict, help='INCAR tags of the last job: what was changed to go on.'
+            'last_parameters', valid_type=orm.Dict, help='INCAR tags of the segment, with what was changed to go on.'
         )
         spec.output_namespace('datasets', valid_type=DatasetData, dynamic=True, help='New configurations by part.')
         spec.exit_code(
@@ -119,13 +153,10 @@ class LearningSegmentWorkChain(BaseRestartWorkChain):
     def setup(self) -> None:
         """Collect the inputs of the first job."""
         super().setup()
-        names = ('structure', 'kpoints', 'iconst', 'learning_state', 'parameters', 'settings')
-        self.ctx.inputs = {name: self.inputs[name] for name in names if name in self.inputs}
-        self.ctx.inputs |= {'code': self.inputs.codes['vasp'], 'potential': dict(self.inputs.potcars)}
-        self.ctx.inputs['configurations'] = dict(self.inputs.get('configurations', {}))
-        self.ctx.inputs['metadata'] = {'options': self.inputs.options.get_dict()}
-        if 'state' in self.inputs:
-            self.ctx.inputs['restart'] = self.inputs.state
+        self.ctx.inputs = job_inputs(self.inputs) | {
+            'code': self.inputs.codes['vasp'],
+            'metadata': {'options': self.inputs.options.get_dict()},
+        }
         if 'distil' in self.inputs.codes:
             self.ctx.inputs['distil_code'] = self.inputs.codes['distil']
         self.ctx.parameters = self.inputs.parameters
@@ -166,14 +197,20 @@ class LearningSegmentWorkChain(BaseRestartWorkChain):
 
     @process_handler(priority=400)
     def handle_electrons(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """Repeat with more electronic steps where the electrons did not converge: VASP learns from such labels, too."""
-        if node.exit_status != 441:
+        """Give the electrons more steps where they did not converge, however the job ended; stop where that is no cure.
+
+        VASP learns from such labels, too: the jobs to come begin without them.
+        """
+        results = node.outputs.results if 'results' in node.outputs else {}
+        if not results.get('unconverged_steps', []):
+            self.ctx.unconverged = 0
             return None
         self.ctx.unconverged += 1
         if self.ctx.unconverged > SCF_ATTEMPTS:
+            self.take_over(node)
             return ProcessHandlerReport(True, self.exit_codes.ERROR_ELECTRONS.format(message=node.exit_message))
-        self.change({'nelm': 2 * self.ctx.inputs['parameters'].get('nelm', 60), 'algo': 'Normal'})
-        return ProcessHandlerReport(True)
+        self.change({'nelm': 2 * self.ctx.parameters.get('nelm', 60), 'algo': 'Normal'})
+        return None
 
     @process_handler(priority=350)
     def handle_no_room(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
@@ -181,76 +218,97 @@ class LearningSegmentWorkChain(BaseRestartWorkChain):
         if node.exit_status not in ROOM:
             return None
         tag = ROOM[node.exit_status]
-        room = self.ctx.inputs['parameters'].get(tag) or max(node.outputs.results['n_basis'].values())
-        self.take_over(node)
+        room = self.ctx.parameters.get(tag) or max(node.outputs.results['n_basis'].values())
         self.change({tag: int(room * ROOM_FACTOR) + 1})
-        return ProcessHandlerReport(True)
+        return self.go_on(node)
 
     @process_handler(priority=300)
     def handle_broken(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
         """Go on from what a job left that broke down, was killed or left files that end in the middle."""
-        if node.is_finished_ok or node.exit_status == 400:
+        if node.exit_status in WHOLE:
             self.ctx.broken = 0
             return None
-        advanced = 'state' in node.outputs and node.outputs.state.step > self.ctx.inputs['settings']['first_step']
-        if self.ctx.broken and not advanced:
+        if self.ctx.broken and not self.has_advanced(node):
             return ProcessHandlerReport(True, self.exit_codes.ERROR_BROKEN.format(message=node.exit_message))
         self.report(f'{node.process_label}<{node.pk}> [{node.exit_status}] {node.exit_message} Going on with the rest.')
         self.ctx.broken += 1
-        self.take_over(node)
-        self.ctx.is_finished = 'state' in node.outputs and node.outputs.state.step >= self.end
-        return ProcessHandlerReport(True)
+        return self.go_on(node)
 
     @process_handler(priority=200)
     def handle_steps_left(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
         """Go on where a job stopped before its wall time, or where the segment goes on after its job."""
-        state = node.outputs.state if 'state' in node.outputs else None
-        if state is None or (node.exit_status == 400 and state.step <= self.ctx.inputs['settings']['first_step']):
+        if 'state' not in node.outputs or (node.exit_status == 400 and not self.has_advanced(node)):
             return ProcessHandlerReport(True, self.exit_codes.ERROR_NO_PROGRESS)
+        return self.go_on(node)
+
+    def has_advanced(self, node: orm.CalcJobNode) -> bool:
+        """Return whether a job made a step."""
+        return 'state' in node.outputs and node.outputs.state.step > self.ctx.inputs['settings']['first_step']
+
+    def go_on(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Take over what a job left, and run the rest; the segment is done where none is left."""
         self.take_over(node)
-        if state.step >= self.end:
-            return None
-        self.report(f'{node.process_label}<{node.pk}> ended at step {state.step} of {self.end}; continuing')
+        if 'state' in node.outputs:
+            step = node.outputs.state.step
+            self.ctx.is_finished = step >= self.end
+            self.report(f'{node.process_label}<{node.pk}> ended at step {step} of {self.end}')
         return ProcessHandlerReport(True)
 
     def take_over(self, node: orm.CalcJobNode) -> None:
         """Let the next job begin with what this one learned, and where it ended."""
         self.ctx.parts.append(node)
-        if 'dataset' in node.outputs and ('learning_state' in node.outputs or 'learning_state' in self.ctx.inputs):
-            parts = self.ctx.inputs['configurations']
-            self.ctx.inputs['configurations'] = parts | {f'part{len(parts):03d}': node.outputs.dataset}
-        if 'learning_state' in node.outputs:
-            self.ctx.inputs['learning_state'] = node.outputs.learning_state
-        if 'state' in node.outputs and node.outputs.state.step > self.ctx.inputs['settings']['first_step']:
+        self.take_over_learned(node)
+        results = node.outputs.results if 'results' in node.outputs else None
+        if results is not None and results.get('lattice_change', 1.0) < SMALL_LATTICE_CHANGE:
+            self.ctx.most_steps = min(2 * self.ctx.most_steps, self.inputs.parameters['nsw'])
+        first_step = self.ctx.inputs['settings']['first_step']
+        if self.has_advanced(node):
             self.ctx.inputs['restart'] = node.outputs.state
             self.ctx.inputs.pop('structure', None)
-            self.prepare_piece(node.outputs.state.step)
+            first_step = node.outputs.state.step
+        self.prepare_piece(first_step)
+
+    def take_over_learned(self, node: orm.CalcJobNode) -> None:
+        """Let the next job know what this one labelled and learned, but for labels of electrons that did not converge.
+
+        What was labelled before anything was learned has no order yet that the next job could go on with.
+        """
+        parts = dict(self.ctx.inputs['configurations'])
+        if 'dataset' in node.outputs:
+            parts[part_name(len(parts))] = node.outputs.dataset
+        state = self.ctx.inputs.get('learning_state')
+        if 'learning_state' in node.outputs:
+            state = self.without_unconverged(node, parts) or state
+        if state is not None:
+            self.ctx.inputs |= {'learning_state': state, 'configurations': parts}
+
+    def without_unconverged(self, node: orm.CalcJobNode, parts: dict[str, DatasetData]) -> orm.ArrayData | None:
+        """Return what a job learned without labels of electrons that did not converge; None where nothing is left."""
+        state = node.outputs.learning_state
+        if not ('results' in node.outputs and node.outputs.results.get('n_unconverged_configurations', 0)):
+            return state
+        label = {'call_link_label': f'iteration_{self.ctx.iteration:02d}_without_unconverged'}
+        kept, call = forget_unconverged.run_get_node(state, **parts, metadata=label)
+        return kept if call.is_finished_ok else None
 
     def prepare_piece(self, first_step: int) -> None:
         """Set the parameters of the next job: from a step to the end of the segment, or as far as one job may go."""
         steps = min(self.end - first_step, self.ctx.most_steps)
         if steps <= 0:
             return
-        prefix = f'iteration_{self.ctx.iteration + 1:02d}'
-        parameters = self.ctx.parameters
-        if results := [node.outputs.results for node in self.ctx.parts if 'results' in node.outputs]:
-            label = {'call_link_label': f'{prefix}_carried'}
-            parameters = carry_on(parameters, self.ctx.parameters, results[-1], metadata=label)
-        label = {'call_link_label': f'{prefix}_piece'}
-        piece = piece_of_segment(parameters, self.inputs.settings, orm.Int(first_step), orm.Int(steps), metadata=label)
+        results = [node.outputs.results for node in self.ctx.parts if 'results' in node.outputs]
+        before = {'results': results[-1]} if results else {}
+        label = {'call_link_label': f'iteration_{self.ctx.iteration + 1:02d}_piece'}
+        piece = piece_of_segment(
+            self.ctx.parameters, self.inputs.settings, orm.Int(first_step), orm.Int(steps), **before, metadata=label
+        )
         self.ctx.inputs |= {'parameters': piece['parameters'], 'settings': piece['settings']}
 
     def change(self, tags: dict[str, Any]) -> None:
         """Change INCAR tags of the jobs to come."""
         self.report('continuing with ' + ', '.join(f'{tag.upper()} = {value}' for tag, value in tags.items()))
-        changes, prefix = orm.Dict(tags), f'iteration_{self.ctx.iteration + 1:02d}'
-        inputs = self.ctx.inputs
-        inputs['parameters'] = change_tags(
-            inputs['parameters'], changes, metadata={'call_link_label': f'{prefix}_changed'}
-        )
-        self.ctx.parameters = change_tags(
-            self.ctx.parameters, changes, metadata={'call_link_label': f'{prefix}_changed_segment'}
-        )
+        label = {'call_link_label': f'iteration_{self.ctx.iteration + 1:02d}_changed'}
+        self.ctx.parameters = change_tags(self.ctx.parameters, orm.Dict(tags), metadata=label)
 
     def inspect_process(self) -> ExitCode | None:
         """Cure what stopped the job; where nothing can, give what was learned before."""
@@ -261,14 +319,14 @@ class LearningSegmentWorkChain(BaseRestartWorkChain):
 
     def results(self) -> None:
         """Give what every part ran and learned; a job that was repeated is no part."""
-        parts = {f'part{index:03d}': node for index, node in enumerate(self.ctx.parts)}
+        parts = {part_name(index): node for index, node in enumerate(self.ctx.parts)}
         for name in PARTS:
             self.out(name, {label: node.outputs[name] for label, node in parts.items() if name in node.outputs})
         datasets = {label: node.outputs.dataset for label, node in parts.items() if 'dataset' in node.outputs}
         self.out('datasets', datasets)
         inputs = self.ctx.inputs
         self.out('configurations', inputs['configurations'])
-        self.out('last_parameters', inputs['parameters'])
+        self.out('last_parameters', self.ctx.parameters)
         for name, port in {'state': 'restart', 'learning_state': 'learning_state'}.items():
             if port in inputs:
                 self.out(name, inputs[port])

@@ -13,7 +13,9 @@ from aiida_mghdiff.calculations.functions.learning import (
     learning_history,
     merge_datasets,
     plan_learning,
+    segment_inputs,
     settings_message,
+    start_of,
 )
 from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation
 from aiida_mghdiff.data.dataset import DatasetData
@@ -24,24 +26,26 @@ from aiida_mghdiff.workflows.learning_segment import (
     LearningSegmentWorkChain,
     define_learning,
     validate_learning,
+    validate_segment,
 )
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
 
 
 def validate_schedule(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs: start, code, settings, POTCARs."""
+    """Return what is wrong with the inputs: start, code, POTCARs, settings, what the first segment would refuse."""
     if message := validate_learning(inputs):
         return message
-    if 'settings' in inputs and (message := settings_message(inputs['settings'].get_dict())):
+    if 'settings' not in inputs:
+        return None
+    values = inputs['settings'].get_dict()
+    if message := settings_message(values):
         return message
-    symbols = start_of(inputs).get_ase().get_chemical_symbols() if 'structure' in inputs else []
-    missing = sorted(set(symbols) - set(inputs.get('potcars', {})))
-    if missing:
-        return f'potcars lacks {", ".join(missing)}: give the POTCAR of each element.'
-    return None
+    tags, job = next(segment_inputs(values, *start_of(start_node(inputs))))
+    message = validate_segment({**inputs, 'parameters': orm.Dict(tags), 'settings': orm.Dict(job)})
+    return message and f'the first segment is refused: {message}'
 
 
-def start_of(inputs: Any) -> orm.StructureData | MdStateData:
+def start_node(inputs: Any) -> orm.StructureData | MdStateData:
     """Return what the schedule starts from."""
     return inputs['structure'] if 'structure' in inputs else inputs['state']
 
@@ -71,18 +75,13 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
         )
         spec.output('dataset', valid_type=DatasetData, help='All labelled configurations with their origin.')
         spec.output('history', valid_type=orm.Dict, help='Steps, labels and errors, job by job.')
-        spec.exit_code(470, 'ERROR_PLAN_FAILED', message='The schedule cannot be planned: {message}')
         spec.exit_code(471, 'ERROR_SEGMENT_FAILED', message='Segment {label} failed: {message}')
         spec.exit_code(472, 'ERROR_REFIT_FAILED', message='The refit failed: {message}')
-        spec.exit_code(473, 'ERROR_NOTHING_LEARNED', message='No configuration was labelled: lower ML_CTIFOR.')
+        spec.exit_code(473, 'ERROR_NOTHING_LEARNED', message='No configuration has a label that is good: {message}')
 
-    def setup(self) -> ExitCode | None:
+    def setup(self) -> None:
         """Plan all segments."""
-        plan, node = plan_learning.run_get_node(
-            self.inputs.settings, start_of(self.inputs), metadata={'call_link_label': 'plan'}
-        )
-        if not node.is_finished_ok:
-            return self.exit_codes.ERROR_PLAN_FAILED.format(message=node.exit_message)
+        plan = plan_learning(self.inputs.settings, start_node(self.inputs), metadata={'call_link_label': 'plan'})
         self.ctx.plan = dict(plan)
         self.ctx.labels = sorted(key.partition('_')[0] for key in plan if key.startswith('seg') and 'param' in key)
         self.ctx.segments, self.ctx.refit = [], None
@@ -90,7 +89,6 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
         self.ctx.learned['configurations'] = dict(self.inputs.get('configurations', {}))
         if 'learning_state' in self.inputs:
             self.ctx.learned['learning_state'] = self.inputs.learning_state
-        return None
 
     def has_segments_left(self) -> bool:
         """Return whether segments of the schedule are left."""
@@ -163,7 +161,10 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
     def results(self) -> ExitCode | None:
         """Give the dataset, the force field and the history."""
         self.give_learned()
-        return None if self.datasets() else self.exit_codes.ERROR_NOTHING_LEARNED
+        if 'dataset' in self.outputs:
+            return None
+        reason = 'their electrons did not converge.' if self.datasets() else 'none was made; lower ML_CTIFOR.'
+        return self.exit_codes.ERROR_NOTHING_LEARNED.format(message=reason)
 
     def datasets(self) -> dict[str, DatasetData]:
         """Return what each job of the schedule labelled."""
@@ -187,7 +188,9 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
                 self.out(name, self.ctx.learned[name])
         self.out('configurations', self.ctx.learned['configurations'])
         if datasets := self.datasets():
-            self.out('dataset', merge_datasets(**datasets, metadata={'call_link_label': 'merge'}))
+            merged, call = merge_datasets.run_get_node(**datasets, metadata={'call_link_label': 'merge'})
+            if call.is_finished_ok:
+                self.out('dataset', merged)
         if results := self.of_segments('results'):
             self.out('history', learning_history(**results, metadata={'call_link_label': 'history'}))
         learned = [node for node in (*self.ctx.segments, self.ctx.refit) if node and 'force_field' in node.outputs]

@@ -17,7 +17,7 @@ from aiida_mghdiff.calculations.functions.parameters import segment_parameters
 from aiida_mghdiff.calculations.md import define_md_inputs, start_symbols, validate_md_inputs
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
-from aiida_mghdiff.workflows.engines import engine_inputs, md_engine, validate_md_codes
+from aiida_mghdiff.workflows.engines import engine_inputs, md_engine, steps_of_job, validate_md_codes
 
 #: Outputs of an MD job that a segment gives one a part; a part is what one job ran.
 PARTS = {
@@ -26,6 +26,8 @@ PARTS = {
     'trajectory': orm.TrajectoryData,
     'thermo': orm.ArrayData,
 }
+#: No limit of its own: a long run at a short wall time has many jobs, and one that makes no step is the last.
+MOST_JOBS = 10_000
 
 
 def define_md_run(spec: ProcessSpec) -> None:
@@ -60,7 +62,7 @@ def report_of_refused(node: orm.CalcJobNode) -> ProcessHandlerReport | None:
 
 
 class MdSegmentWorkChain(BaseRestartWorkChain):
-    """Runs one segment; a job that stops before its wall time is continued from its state."""
+    """Runs one segment, in one job where it can; one that stops before its wall time is continued from its state."""
 
     _process_class = CalcJob
 
@@ -69,7 +71,7 @@ class MdSegmentWorkChain(BaseRestartWorkChain):
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
         define_md_run(spec)
-        spec.inputs['max_iterations'].default = lambda: orm.Int(20)
+        spec.inputs['max_iterations'].default = lambda: orm.Int(MOST_JOBS)
         spec.inputs['on_unhandled_failure'].default = lambda: orm.Str('restart_once')
         spec.outline(
             cls.setup,
@@ -96,19 +98,39 @@ class MdSegmentWorkChain(BaseRestartWorkChain):
         engine, code = md_engine(self.inputs.potential, self.inputs.codes)
         self.ctx.inputs |= {'code': code, **engine_inputs(engine, self.inputs)}
         self.ctx.inputs['metadata'] = {'options': self.inputs.options.get_dict()}
+        self.prepare_job(self.inputs.parameters['first_step'])
+
+    @property
+    def end(self) -> int:
+        """Return the step that the segment ends at."""
+        return self.inputs.parameters['first_step'] + self.inputs.parameters['steps']
+
+    def prepare_job(self, first_step: int, state: MdStateData | None = None) -> None:
+        """Set the parameters of the next job: those of the segment where it is the only one.
+
+        :param state: where the last job ended, None for the first.
+        """
+        parameters = self.inputs.parameters
+        steps = steps_of_job(self.process_class, parameters, first_step, self.end)
+        if state is None and steps == parameters['steps']:
+            return
+        label = {'call_link_label': f'iteration_{self.ctx.iteration + 1:02d}_parameters'}
+        start = {} if state is None else {'state': state}
+        self.ctx.inputs['parameters'] = segment_parameters(parameters, orm.Int(steps), **start, metadata=label)
 
     @process_handler(priority=500)
-    def handle_out_of_walltime(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """Continue from the state that the job stopped at, in time or because it was killed."""
-        if node.exit_status not in (400, 310) or 'state' not in node.outputs:
+    def handle_steps_left(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Continue from the state that the job stopped at, in time or because it was killed, or that it ended in."""
+        if not (node.is_finished_ok or node.exit_status in (400, 310)) or 'state' not in node.outputs:
             return None
-        state, parameters = node.outputs.state, self.ctx.inputs['parameters']
-        if state.step <= parameters['first_step']:
+        state = node.outputs.state
+        if state.step <= self.ctx.inputs['parameters']['first_step']:
             return ProcessHandlerReport(True, self.exit_codes.ERROR_NO_PROGRESS)
-        self.report(f'{node.process_label}<{node.pk}> stopped at step {state.step} before its wall time; continuing')
-        label = {'call_link_label': f'iteration_{self.ctx.iteration + 1:02d}_parameters'}
-        left = orm.Int(parameters['steps'])
-        self.ctx.inputs['parameters'] = segment_parameters(parameters, left, state, metadata=label)
+        if state.step >= self.end:
+            self.ctx.is_finished = True
+            return ProcessHandlerReport(True)
+        self.report(f'{node.process_label}<{node.pk}> ended at step {state.step} of {self.end}; continuing')
+        self.prepare_job(state.step, state)
         self.ctx.inputs['state'] = state
         self.ctx.inputs.pop('structure', None)
         return ProcessHandlerReport(True)

@@ -20,7 +20,7 @@ from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
 from aiida_mghdiff.workflows.engines import evaluation
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.neb import BarrierWorkChain
-from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain
+from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain, validate_schedule
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge, protocol_inputs
 from aiida_mghdiff.workflows.tasks import TaskWorkChain
 from aiida_mghdiff.workflows.train import TrainWorkChain, training_kind
@@ -44,8 +44,8 @@ def validate_study(inputs: dict[str, Any], _: Any = None) -> str | None:
     """Return what is wrong with the inputs: codes, labels that are used twice or not known."""
     if ('dataset' in inputs) == ('otf' in inputs):
         return 'give either a dataset or otf, the inputs of the on-the-fly learning that makes one.'
-    if 'otf' in inputs and 'vasp' not in inputs.get('codes', {}):
-        return 'codes.vasp is missing: otf learns in VASP, or in the stand-in that `aiida-mghdiff setup` makes.'
+    if 'otf' in inputs and (message := validate_schedule(learning_inputs(inputs))):
+        return f'otf: {message}'
     labels = set(inputs.get('potentials', {})) | set(inputs.get('training', {}))
     twice = set(inputs.get('potentials', {})) & set(inputs.get('training', {}))
     if twice:
@@ -62,14 +62,18 @@ def validate_study(inputs: dict[str, Any], _: Any = None) -> str | None:
     return None
 
 
+def learning_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return the inputs of the on-the-fly learning: its own, codes and POTCARs of the study."""
+    codes = {name: code for name, code in inputs.get('codes', {}).items() if name in ('vasp', 'distil')}
+    return dict(inputs['otf']) | {'codes': codes, 'potcars': dict(inputs.get('potcars', {}))}
+
+
 def vasp_message(inputs: dict[str, Any]) -> str | None:
-    """Return which elements lack a POTCAR, where VASP learns or runs a force field."""
-    symbols: set[str] = set()
-    if 'otf' in inputs and 'structure' in inputs['otf']:
-        symbols |= inputs['otf']['structure'].get_symbols_set()
-    if 'vasp' in inputs['codes']:
-        given = [node for node in inputs.get('potentials', {}).values() if node.architecture == 'vasp-mlff']
-        symbols |= {symbol for node in given for symbol in node.elements}
+    """Return which elements lack a POTCAR, where VASP runs a given force field."""
+    if 'vasp' not in inputs['codes']:
+        return None
+    given = [node for node in inputs.get('potentials', {}).values() if node.architecture == 'vasp-mlff']
+    symbols = {symbol for node in given for symbol in node.elements}
     return potcars_message(sorted(symbols), inputs.get('potcars', {}), 'potcars')
 
 
@@ -186,10 +190,8 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
 
     def learn(self) -> ToContext:
         """Launch on-the-fly learning."""
-        inputs = dict(self.inputs.otf) | {name: self.inputs[name] for name in ('potcars', 'clean_workdir')}
-        inputs['codes'] = {name: code for name, code in self.inputs.codes.items() if name in ('vasp', 'distil')}
-        inputs['metadata'] = {'call_link_label': 'otf'}
-        return ToContext(otf=self.submit(OnTheFlyWorkChain, **inputs))
+        inputs = learning_inputs(self.inputs) | {'clean_workdir': self.inputs.clean_workdir}
+        return ToContext(otf=self.submit(OnTheFlyWorkChain, **inputs, metadata={'call_link_label': 'otf'}))
 
     def inspect_learning(self) -> ExitCode | None:
         """Go on with what was learned."""

@@ -95,13 +95,21 @@ def test_dataset_refuses_bad_labels():
 def test_dataset_keeps_where_its_configurations_are_from():
     arrays = DatasetData.from_frames(make_frames(3)).get_arrays()
     origin = {'steps': [4, -1, 9], 'temperatures_k': [300.0, np.nan, 310.0], 'learned': [True, True, False]}
-    options = {'energy_kind': 'free', 'labels': 'vasp'}
+    origin |= {'stages': [0, 0, 1], 'converged': [1, -1, 0]}
+    options = {'energy_kind': 'free', 'labels': 'vasp', 'stage_names': ['heating', 'hold']}
     dataset = DatasetData.from_arrays(arrays | origin, **options).select([2, 1])
+    names = dataset.base.attributes.get('stage_names')
+    assert [names[index] for index in dataset.get_array('stages')] == ['hold', 'heating']
+    assert dataset.get_array('converged').tolist() == [0, -1]
     assert dataset.get_array('steps').tolist() == [9, -1]
     assert np.array_equal(dataset.get_array('temperatures_k'), [310.0, np.nan], equal_nan=True)
     assert dataset.get_array('learned').tolist() == [0, 1]
     with pytest.raises(ValueError, match='steps has shape'):
-        DatasetData.from_arrays(arrays | {'steps': [1]}, **options)
+        DatasetData.from_arrays(arrays | origin | {'steps': [1]}, **options)
+    with pytest.raises(ValueError, match='stages of a dataset must be indices into stage_names'):
+        DatasetData.from_arrays(arrays | origin | {'stages': [0, 0, 2]}, **options)
+    with pytest.raises(ValueError, match='stages and stage_names of a dataset go together'):
+        DatasetData.from_arrays(arrays, **options)
 
 
 def test_equal_content_hashes_equal(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
-from vasp_md_runs import START, state_of
+from vasp_md_runs import START, labelled_frames, learning_state, state_of
+from vasp_runs import make_force_field
 
+from aiida_mghdiff.calculations.functions.dataset import split_dataset
 from aiida_mghdiff.calculations.functions.learning import (
     carry_on,
     learning_history,
@@ -23,8 +26,10 @@ from aiida_mghdiff.calculations.vasp.base import incar_text, kpoints_text, posca
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.formats.frames import arrays_from_frames
+from aiida_mghdiff.formats.iconst import iconst_text
 from aiida_mghdiff.workflows.learning_segment import LearningSegmentWorkChain
 from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain
+from aiida_mghdiff.workflows.protocol import merge
 
 STANDIN = Path(sys.executable).with_name('mghdiff-vasp-standin')
 
@@ -110,6 +115,9 @@ def test_files_of_the_paper(paper, stage, file_regression):
         ({'cell_shape': 'round'}, 'one of fixed, free-c/a, free-lengths'),
         ({'electrons': {'ENCUT': 600}}, 'lower case'),
         ({'kpoints': [4, 4]}, 'three positive whole numbers'),
+        ({'group_ps': 0}, 'group_ps = 0 is not a positive number'),
+        ({'learning': {'langevin_gamma': [10.0]}}, 'learning sets langevin_gamma, which follow from the schedule'),
+        ({'electrons': {'tebeg': 0, 'nsw': 5}}, 'electrons sets nsw, tebeg, which follow from the schedule'),
     ],
 )
 def test_settings_are_refused(aiida_profile, changes, message):
@@ -119,13 +127,74 @@ def test_settings_are_refused(aiida_profile, changes, message):
     assert message in node.exit_message
 
 
+def with_settings(builder, **changes):
+    return {'settings': orm.Dict(merge(builder.settings.get_dict(), changes))}
+
+
+def known(symbol='H', count=1):
+    """Return configurations and the learning state that orders them."""
+    return {
+        'configurations': {'part0000': part(count=count, symbol=symbol)},
+        'learning_state': orm.ArrayData({'order': np.arange(count)}),
+    }
+
+
 @pytest.mark.parametrize(
-    ('missing', 'message'), [('potcars', 'potcars lacks H, Mg'), ('codes', 'codes.vasp is missing')]
+    ('change', 'message'),
+    [
+        (lambda _: {'potcars': {}}, 'potcars has no POTCAR for Mg, H: upload a family'),
+        (lambda _: {'potcars': placeholder_potcars(['Mg'])}, 'potcars has no POTCAR for H'),
+        (lambda _: {'codes': {}}, r'codes\.vasp is missing'),
+        (lambda _: {'structure': orm.StructureData(ase=START[[0, 16, *range(1, 16)]])}, 'species are not grouped'),
+        (lambda _: {'structure': orm.StructureData(ase=START[:16])}, 'tracer_element = H, but the start has Mg'),
+        (lambda builder: with_settings(builder, stages=[COLD]), 'start_temperature_k = 0.0 is not a temperature of at'),
+        (lambda builder: with_settings(builder, cell_shape='round'), 'cell_shape = .round. is not one of fixed'),
+        (
+            lambda builder: with_settings(builder, learning={'ml_mconf': 2}) | known(count=2),
+            'ml_mconf = 2, but 2 c',
+        ),
+        (lambda _: known('Li'), 'the known configurations have Li, which the start has not'),
+        (lambda builder: with_settings(builder, electrons={'encut': None}), 'parameters lack encut'),
+        (lambda builder: with_settings(builder, learning={'langevin_gamma': [1.0]}), 'follow from the schedule'),
+        (lambda _: {'configurations': {'part0001': part()}}, 'must be named part0000, part0001'),
+    ],
 )
-def test_inputs_are_refused(builder, missing, message):
-    builder[missing] = {}
+def test_bad_inputs_are_refused_before_anything_runs(generate_workchain, builder, change, message):
     with pytest.raises(ValueError, match=message):
-        run_get_node(builder)
+        generate_workchain(OnTheFlyWorkChain, builder._inputs(prune=True) | change(builder))
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda tags: {'parameters': orm.Dict(tags | {'tebeg': 0.0})}, 'below 0.1 K VASP relaxes'),
+        (
+            lambda tags: {'parameters': orm.Dict(tags | {'langevin_gamma': [10.0]})},
+            'one friction for each of 2 species',
+        ),
+        (lambda tags: {'parameters': orm.Dict(tags | {'ml_mode': 'run'})}, 'mode run needs a force field'),
+        (lambda _: {'iconst': shape_of(START.cell.array * [[1.0], [1.0], [1.1]])}, 'ratio must be that of the cell'),
+        (lambda _: {'potcars': {}}, 'potcars has no POTCAR'),
+    ],
+)
+def test_bad_inputs_of_a_segment_are_refused(generate_workchain, segment_inputs, change, message):
+    tags = segment_inputs['parameters'].get_dict()
+    with pytest.raises(ValueError, match=message):
+        generate_workchain(LearningSegmentWorkChain, segment_inputs | change(tags))
+
+
+def shape_of(cell):
+    return orm.SinglefileData(io.StringIO(iconst_text(cell, 'fixed')), 'ICONST')
+
+
+def test_refit_keeps_what_describes_atoms_and_weighs_labels(aiida_profile):
+    """But not the room, which grows with what there is to fit, nor the regression, which is the refit's own."""
+    learning = {'ml_rcut1': 6.0, 'ml_wtsif': 2.0, 'ml_ialgo_linreg': 1, 'ml_mconf': 100, 'pmass': 50.0}
+    tags = plan('smoke', learning=learning, refit={'ml_sigw0': 1e-3})['refit_parameters'].get_dict()
+    learned = {tag: value for tag, value in tags.items() if tag.startswith('ml_')}
+    expected = {'ml_rcut1': 6.0, 'ml_wtsif': 2.0, 'ml_ctifor': 0.02, 'ml_sigw0': 1e-3}
+    assert learned == expected | {'ml_lmlff': True, 'ml_mode': 'refit'}
+    assert 'pmass' not in tags
 
 
 def test_piece_follows_the_ramp(aiida_profile):
@@ -135,6 +204,10 @@ def test_piece_follows_the_ramp(aiida_profile):
     assert (tags['tebeg'], tags['teend'], tags['nsw']) == (150.0, 250.0, 50)
     assert tags['random_seed'][0] != 5
     assert piece['settings']['first_step'] == 1025
+    assert 'ml_ctifor' not in tags
+    results = orm.Dict({'threshold_ev_per_angstrom': 0.03})
+    piece = piece_of_segment(parameters, orm.Dict({'first_step': 0}), orm.Int(50), orm.Int(50), results)
+    assert piece['parameters']['ml_ctifor'] == 0.03
 
 
 @pytest.mark.parametrize(('tags', 'expected'), [({}, 0.03), ({'ml_icriteria': 1}, 0.03), ({'ml_icriteria': 0}, 0.005)])
@@ -151,30 +224,89 @@ def test_room_is_carried_on(aiida_profile):
     assert tags == {'ml_mconf': 601, 'nelm': 200, 'encut': 600.0}
 
 
-def test_configurations_must_be_in_order(builder):
-    builder.configurations = {'part001': part()}
-    with pytest.raises(ValueError, match='must be named part000, part001'):
-        run_get_node(builder)
-
-
 def test_history_of_a_job_that_told_no_steps(aiida_profile):
     whole = {'stage': 'a', 'first_step': 0, 'last_step': 10, 'n_dft_steps': 2, 'n_unlearned_configurations': 0}
-    broken = orm.Dict({'stage': 'a', 'n_dft_steps': 0, 'n_unlearned_configurations': 0})
+    whole |= {'n_unconverged_configurations': 1}
+    broken = orm.Dict(whole | {'last_step': None, 'n_dft_steps': 0, 'n_unconverged_configurations': 0})
     history = learning_history(seg000=broken, seg001=orm.Dict(whole)).get_dict()
-    assert (history['n_steps'], history['dft_share']) == (10, 0.2)
+    assert (history['n_steps'], history['dft_share'], history['n_unconverged_configurations']) == (10, 0.2, 1)
     assert learning_history(seg000=broken)['dft_share'] is None
+
+
+# ---- failures give what there is -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def schedule(generate_workchain, builder):
+    """A schedule that is set up."""
+    process = generate_workchain(OnTheFlyWorkChain, builder._inputs(prune=True))
+    process.setup()
+    return process
+
+
+def learned_outputs(step, **more):
+    """Return what a segment gives that learned one configuration."""
+    history = {'n_dft_steps': 1, 'n_unlearned_configurations': 0, 'n_unconverged_configurations': 0, 'labels': 'vasp'}
+    dataset = part()
+    outputs = {
+        'datasets__part0000': dataset,
+        'configurations__part0000': dataset,
+        'results__part0000': orm.Dict({'first_step': 0, 'last_step': step} | history),
+        'state': state_of(START, step),
+        'learning_state': orm.ArrayData({'order': np.array([0])}),
+    }
+    return outputs | more
+
+
+def test_failed_segment_ends_the_schedule(schedule, generate_workchain_node):
+    schedule.ctx.segments = [generate_workchain_node('mghdiff.learning_segment', 423, learned_outputs(12))]
+    code = schedule.inspect_segment()
+    assert code.status == schedule.exit_codes.ERROR_SEGMENT_FAILED.status == 471
+    assert 'Segment seg000 failed: as made' in code.message
+    assert schedule.outputs['dataset'].get_array('steps').tolist() == [0]
+    assert (schedule.outputs['state'].step, schedule.outputs['history']['n_steps']) == (12, 12)
+
+
+def test_failed_refit_leaves_what_was_learned(schedule, generate_workchain_node, generate_job_node, tmp_path):
+    outputs = learned_outputs(12, force_field=make_force_field(tmp_path, fast=False))
+    schedule.ctx.segments = [generate_workchain_node('mghdiff.learning_segment', 0, outputs)]
+    assert schedule.inspect_segment() is None
+    assert schedule.wants_refit()
+    schedule.ctx.refit = generate_job_node('mghdiff.vasp.mlff', 530)
+    code = schedule.inspect_refit()
+    assert code.status == schedule.exit_codes.ERROR_REFIT_FAILED.status == 472
+    assert schedule.outputs['force_field'].uuid == outputs['force_field'].uuid
+    assert schedule.outputs['dataset'].creator.process_label == 'merge_datasets'
+
+
+@pytest.mark.parametrize(('converged', 'message'), [(None, 'lower ML_CTIFOR'), (0, 'electrons did not converge')])
+def test_no_label_that_is_good(schedule, generate_workchain_node, converged, message):
+    outputs = {'state': state_of(START, 30)}
+    if converged is not None:
+        outputs['datasets__part0000'] = part(converged=converged)
+    schedule.ctx.segments = [generate_workchain_node('mghdiff.learning_segment', 0, outputs)]
+    assert schedule.inspect_segment() is None
+    code = schedule.results()
+    assert code.status == schedule.exit_codes.ERROR_NOTHING_LEARNED.status == 473
+    assert message in code.message
 
 
 # ---- what a segment cures ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def segment(generate_workchain, builder):
-    """A segment that is set up."""
+def segment_inputs(builder):
+    """Inputs of a segment of 30 steps."""
     own = plan('smoke')
     inputs = {name: builder[name] for name in ('codes', 'potcars', 'options', 'structure')}
     inputs |= {name: own[f'seg000_{name}'] for name in ('parameters', 'settings')}
-    process = generate_workchain(LearningSegmentWorkChain, inputs | {'kpoints': own['kpoints']})
+    return inputs | {'kpoints': own['kpoints']}
+
+
+@pytest.fixture
+def segment(generate_workchain, segment_inputs):
+    """A segment that is set up."""
+    process = generate_workchain(LearningSegmentWorkChain, segment_inputs)
     process.setup()
     return process
 
@@ -186,27 +318,21 @@ def inspect(segment, node):
     return segment.inspect_process()
 
 
-def results(last_step, change=0.01):
+def results(last_step, change=0.01, **more):
     values = {'first_step': 0, 'last_step': last_step, 'lattice_change': change, 'threshold_ev_per_angstrom': 0.04}
-    return orm.Dict(values)
+    return orm.Dict(values | more)
 
 
-def part(stage='heating', count=1, labels='vasp'):
-    """Return a dataset of one stage with the origin of its configurations."""
-    from vasp_runs import hydride
-
-    frames = [hydride()[0] for _ in range(count)]
+def part(stage='heating', count=1, labels='vasp', symbol='H', converged=1):
+    """Return a dataset of one stretch of one stage with the origin of its configurations."""
+    frames = labelled_frames(count)
     for frame in frames:
-        label(frame)
+        frame.symbols[-1] = symbol
     origin = {'steps': np.arange(count), 'temperatures_k': np.full(count, 300.0), 'learned': np.ones(count, dtype=int)}
-    arrays = arrays_from_frames(frames) | origin | {'groups': np.zeros(count, dtype=int)}
-    return DatasetData.from_arrays(arrays, energy_kind='free', labels=labels, group_names=[stage])
-
-
-def label(frame):
-    from ase.calculators.singlepoint import SinglePointCalculator
-
-    frame.calc = SinglePointCalculator(frame, energy=-1.0, forces=np.zeros((len(frame), 3)), stress=np.zeros(6))
+    origin |= {'converged': np.broadcast_to(converged, count)}
+    origin |= {name: np.zeros(count, dtype=int) for name in ('groups', 'stages')}
+    names = {'group_names': [f'{stage}, stretch 0'], 'stage_names': [stage]}
+    return DatasetData.from_arrays(arrays_from_frames(frames) | origin, energy_kind='free', labels=labels, **names)
 
 
 def test_goes_on_after_the_wall_time(segment, generate_job_node):
@@ -242,7 +368,7 @@ def test_what_was_learned_before_a_failure_is_given(segment, generate_job_node):
     code = inspect(segment, generate_job_node('mghdiff.vasp.mlff', 520))
     assert code.status == segment.exit_codes.ERROR_UNPHYSICAL.status
     assert segment.outputs['state'].uuid == outputs['state'].uuid
-    assert segment.outputs['datasets']['part000'].uuid == outputs['dataset'].uuid
+    assert segment.outputs['datasets']['part0000'].uuid == outputs['dataset'].uuid
     assert segment.outputs['learning_state'].uuid == outputs['learning_state'].uuid
 
 
@@ -256,12 +382,70 @@ def test_makes_room(segment, generate_job_node, status, tag):
 
 
 def test_gives_the_electrons_more_steps_then_stops(segment, generate_job_node):
-    node = generate_job_node('mghdiff.vasp.mlff', 441, {'results': results(30), 'state': state_of(START, 30)})
-    for steps in (200, 400):
-        assert inspect(segment, node).status == 0
+    """However the job ended; and what was labelled is kept to the end."""
+    for status, step, steps in ((441, 5, 200), (400, 10, 400)):
+        assert inspect(segment, unconverged_job(generate_job_node, status, step)).status == 0
         assert segment.ctx.inputs['parameters']['nelm'] == steps
-        assert segment.ctx.inputs['settings']['first_step'] == 0
-    assert inspect(segment, node).status == segment.exit_codes.ERROR_ELECTRONS.status
+        assert segment.ctx.inputs['settings']['first_step'] == step
+    code = inspect(segment, unconverged_job(generate_job_node, 310, 15))
+    assert code.status == segment.exit_codes.ERROR_ELECTRONS.status
+    assert len(segment.outputs['datasets']) == 3
+
+
+def unconverged_job(generate_job_node, status, step):
+    outputs = {'results': results(step, unconverged_steps=[step - 1]), 'state': state_of(START, step)}
+    return generate_job_node('mghdiff.vasp.mlff', status, outputs | {'dataset': part()})
+
+
+def test_one_job_that_converged_gives_the_electrons_new_attempts(segment, generate_job_node):
+    for step, unconverged in ((2, [1]), (4, []), (6, [5]), (8, [7])):
+        outputs = {'results': results(step, unconverged_steps=unconverged), 'state': state_of(START, step)}
+        status = 441 if unconverged else 400
+        assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', status, outputs)).status == 0
+
+
+def test_labels_that_did_not_converge_are_forgotten(segment, generate_job_node):
+    """The next job learns from the others; the dataset marks the label, and what trains others leaves it out."""
+    dataset = part(count=3, converged=[0, 1, 1])
+    outputs = {'dataset': dataset, 'learning_state': learning_state([0, 1, 2]), 'state': state_of(START, 12)}
+    outputs['results'] = results(12, unconverged_steps=[0], n_unconverged_configurations=1)
+    assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 400, outputs)).status == 0
+    state = segment.ctx.inputs['learning_state']
+    assert state.get_array('order').tolist() == [1, 2]
+    assert state.get_array('ctifor').tolist() == [0.02, 0.03]
+    assert [state.get_array(f'basis_{element}').tolist() for element in ('Mg', 'H')] == [[[2, 1]], [[1, 17]]]
+    assert state.creator.process_label == 'forget_unconverged'
+    assert merge_datasets(seg000_part0000=dataset).get_array('steps').tolist() == [1, 2]
+
+
+def test_begins_anew_where_no_label_converged(segment, generate_job_node):
+    outputs = {'dataset': part(count=3, converged=0), 'learning_state': learning_state([0, 1, 2])}
+    outputs |= {
+        'state': state_of(START, 12),
+        'results': results(12, unconverged_steps=[1], n_unconverged_configurations=3),
+    }
+    assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 441, outputs)).status == 0
+    assert 'learning_state' not in segment.ctx.inputs
+    assert not segment.ctx.inputs['configurations']
+
+
+def test_goes_on_as_often_as_it_takes(segment, generate_job_node):
+    """A segment of 20 ps at some steps of DFT a job has thousands of jobs; each that makes a step brings it on."""
+    assert segment.inputs.max_iterations.value >= 20_000 / 4
+    for step in (4, 28):
+        outputs = {'state': state_of(START, step), 'results': results(step)}
+        assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 400, outputs)).status == 0
+        assert segment.ctx.inputs['settings']['first_step'] == step
+        assert segment.ctx.inputs['parameters']['nsw'] == 30 - step
+
+
+def test_jobs_grow_again_where_the_cell_is_calm(segment, generate_job_node):
+    segment.ctx.most_steps = 5
+    for step, change, most in ((5, 0.05, 5), (10, 0.01, 10), (20, 0.01, 20)):
+        outputs = {'state': state_of(START, step), 'results': results(step, change)}
+        assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 0, outputs)).status == 0
+        assert segment.ctx.most_steps == most
+        assert segment.ctx.inputs['parameters']['nsw'] == min(most, 30 - step)
 
 
 def test_halves_a_job_whose_cell_changed(segment, generate_job_node):
@@ -270,6 +454,7 @@ def test_halves_a_job_whose_cell_changed(segment, generate_job_node):
     assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 0, outputs)).status == 0
     assert segment.ctx.most_steps == 200
     assert segment.ctx.inputs['settings']['first_step'] == 0
+    assert not segment.ctx.parts
     outputs = {'state': state_of(START, 40), 'results': results(40, change=0.2)}
     code = inspect(segment, generate_job_node('mghdiff.vasp.mlff', 0, outputs))
     assert code.status == segment.exit_codes.ERROR_LATTICE_CHANGED.status
@@ -279,6 +464,7 @@ def test_goes_on_once_with_what_a_broken_job_left(segment, generate_job_node):
     outputs = {'state': state_of(START, 10), 'results': results(10)}
     assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 310, outputs)).status == 0
     assert segment.ctx.inputs['settings']['first_step'] == 10
+    assert segment.ctx.inputs['parameters']['ml_ctifor'] == 0.04
     code = inspect(segment, generate_job_node('mghdiff.vasp.mlff', 303))
     assert code.status == segment.exit_codes.ERROR_BROKEN.status
 
@@ -296,11 +482,17 @@ def test_refused_input_is_not_tried_again(segment, generate_job_node):
 # ---- one dataset ---------------------------------------------------------------------------------------------------
 
 
-def test_stages_become_groups(aiida_profile):
+def test_groups_and_stages_of_one_name_become_one(aiida_profile):
     merged = merge_datasets(seg000=part('heating', 2), seg001=part('hold', 1), seg002=part('heating', 1))
-    assert merged.base.attributes.get('group_names') == ['heating', 'hold']
-    assert merged.get_array('groups').tolist() == [0, 0, 1, 0]
+    assert merged.base.attributes.get('group_names') == ['heating, stretch 0', 'hold, stretch 0']
+    assert merged.base.attributes.get('stage_names') == ['heating', 'hold']
+    assert merged.get_array('groups').tolist() == merged.get_array('stages').tolist() == [0, 0, 1, 0]
     assert merged.get_array('steps').tolist() == [0, 1, 0, 0]
+
+
+def test_no_dataset_without_a_label_that_converged(aiida_profile):
+    _, node = merge_datasets.run_get_node(a=part(converged=0))
+    assert node.exit_status == 228
 
 
 def test_labels_do_not_mix(aiida_profile):
@@ -322,7 +514,11 @@ def test_schedule_with_the_stand_in(builder):
     assert history['n_steps'] == 120
     assert dataset.base.attributes.get('labels') == 'standin:chgnet-r2scan'
     assert dataset.base.attributes.get('n_configurations') == history['n_dft_steps'] > 2
-    assert dataset.base.attributes.get('group_names')[0] == 'heating'
+    assert dataset.base.attributes.get('stage_names') == ['heating', 'hold500', 'hold600']
+    split = split_dataset(
+        dataset, orm.Dict({'fractions': {'training': 0.5, 'validation': 0.2, 'test': 0.3}, 'seed': 1})
+    )
+    assert set(split['training'].get_array('stages')) == set(dataset.get_array('stages'))
     assert (np.diff(dataset.get_array('steps')) > 0).all()
     assert outputs['force_field'].base.attributes.get('fast') is True
     assert outputs['state'].step == 120

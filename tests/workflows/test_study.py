@@ -9,6 +9,7 @@ from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import LEARNED
 from aiida_mghdiff.formats.extxyz import read_extxyz
+from aiida_mghdiff.workflows.protocol import merge
 from aiida_mghdiff.workflows.study import StudyWorkChain
 
 
@@ -71,6 +72,27 @@ def test_refuses_labels_and_codes_that_do_not_fit(generate_workchain, builder, t
     run['potential'] = orm.Str('mace_xx')
     with pytest.raises(ValueError, match='neither given nor trained'):
         make(generate_workchain, builder, diffusion={'x': run})
+
+
+def test_refuses_learning_that_would_fail_at_its_first_segment(generate_workchain, from_nothing):
+    settings = merge(from_nothing.otf['settings'].get_dict(), {'tracer_element': 'Li'})
+    otf = dict(from_nothing.otf) | {'settings': orm.Dict(settings)}
+    with pytest.raises(ValueError, match='otf: the first segment is refused: settings: tracer_element = Li'):
+        make(generate_workchain, from_nothing, otf=otf)
+    with pytest.raises(ValueError, match=r'otf: codes\.vasp is missing'):
+        make(generate_workchain, from_nothing, codes={'python': from_nothing.codes['python']})
+
+
+def test_learning_that_failed_gives_what_it_labelled(
+    generate_workchain, generate_workchain_node, from_nothing, example_data
+):
+    study = make(generate_workchain, from_nothing)
+    dataset = DatasetData.from_frames(read_extxyz(example_data / 'mgh_pbe.extxyz').frames[:3])
+    study.ctx.otf = generate_workchain_node('mghdiff.otf', 471, {'dataset': dataset}, 'Segment seg002 failed')
+    code = study.inspect_learning()
+    assert code.status == study.exit_codes.ERROR_LEARNING_FAILED.status == 461
+    assert 'Segment seg002 failed' in code.message
+    assert study.outputs['learned_dataset'].uuid == dataset.uuid
 
 
 def make_hop(path, forward, reverse):

@@ -70,8 +70,8 @@ def dataset_from_extxyz(file: orm.SinglefileData, settings: orm.Dict) -> Dataset
 def split_dataset(dataset: DatasetData, settings: orm.Dict) -> dict[str, DatasetData]:
     """Return ``training``, ``validation`` and ``test``; a part that is not asked for, or of fraction 0, is left out.
 
-    A group of correlated configurations is never cut, and each composition is in the training set where the number of
-    groups allows it. Configurations keep their order.
+    A group of correlated configurations is never cut, and each composition, of on-the-fly learning each in every stage
+    of the run, is in the training set where the number of groups allows it. Configurations keep their order.
 
     :param settings: ``fractions``, of each part, which sum to one, and ``seed``; or ``indices``, of each part.
     """
@@ -82,7 +82,7 @@ def split_dataset(dataset: DatasetData, settings: orm.Dict) -> dict[str, Dataset
         parts = _chosen_parts(values)
         check_indices(parts, groups)
     else:
-        parts = split_by_group(groups, _compositions(arrays), **_random_settings(values))
+        parts = split_by_group(groups, _strata(arrays), **_random_settings(values))
     return {part: dataset.select([int(index) for index in indices]) for part, indices in parts.items()}
 
 
@@ -136,6 +136,9 @@ def _are_indices(value: Any) -> bool:
     return all(isinstance(part, list) and part and all(type(index) is int for index in part) for part in value.values())
 
 
-def _compositions(arrays: Mapping[str, np.ndarray]) -> list[tuple[int, ...]]:
+def _strata(arrays: Mapping[str, np.ndarray]) -> list[tuple[int, ...]]:
+    """Return for each configuration what all parts should have of: its composition, and its stage where it has one."""
     ends = np.cumsum(arrays['natoms'])
-    return [tuple(sorted(numbers)) for numbers in np.split(arrays['numbers'], ends[:-1])]
+    stages = arrays.get('stages', np.zeros(len(ends), dtype=int)).tolist()
+    compositions = np.split(arrays['numbers'], ends[:-1])
+    return [(stage, *sorted(numbers)) for stage, numbers in zip(stages, compositions, strict=True)]

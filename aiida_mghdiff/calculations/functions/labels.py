@@ -13,7 +13,7 @@ from ase.neighborlist import neighbor_list
 
 from aiida_mghdiff.calculations.functions.refusals import FramesError, MismatchError, refusing
 from aiida_mghdiff.data.arrays import set_array
-from aiida_mghdiff.data.dataset import ORIGIN, DatasetData
+from aiida_mghdiff.data.dataset import NAMED, ORIGIN, DatasetData
 from aiida_mghdiff.formats.frames import concatenate_frames
 
 FRAME_KEY = 'frame_'
@@ -76,7 +76,7 @@ def collect_labels(frames: orm.ArrayData, **labelled: DatasetData) -> dict[str, 
             concatenate_frames(arrays),
             energy_kind=shared_attribute(parts, 'energy_kind'),
             labels=shared_attribute(parts, 'labels'),
-            group_names=frames.base.attributes.get('group_names', None),
+            **{name: frames.base.attributes.get(name, None) for name in NAMED.values()},
         )
     summary = {
         'n_frames': count,
@@ -145,7 +145,7 @@ def labelled_frame(frames: orm.ArrayData, index: int, node: DatasetData) -> dict
     forces = np.empty_like(found['forces'])
     forces[order] = found['forces']
     own = {'numbers': numbers, 'cells': cell[None], 'positions': positions, 'forces': forces}
-    kept = {'groups', *ORIGIN} & set(frames.get_arraynames())
+    kept = ({'groups', *ORIGIN} - {'converged'}) & set(frames.get_arraynames())  # that of the labels left behind
     return found | own | {name: frames.get_array(name)[index : index + 1] for name in kept}
 
 

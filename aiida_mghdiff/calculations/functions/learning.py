@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
+from ase import Atoms
 
 from aiida_mghdiff.calculations.functions.parameters import derive_seed
 from aiida_mghdiff.calculations.functions.refusals import MismatchError, SettingsError, refusing
@@ -25,9 +26,9 @@ from aiida_mghdiff.calculations.validation import (
     one_of,
     optional,
 )
-from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.dataset import NAMED, DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
-from aiida_mghdiff.formats.frames import concatenate_frames
+from aiida_mghdiff.formats.frames import concatenate_frames, select_frames
 from aiida_mghdiff.formats.iconst import SHAPES, iconst_text
 
 
@@ -56,6 +57,7 @@ SETTINGS = {
     'seed': IS_SEED,
     'stages': Check('a list of stages', _are_stages),
     'segment_ps': IS_POSITIVE,
+    'group_ps': IS_POSITIVE,
     'time_step_fs': IS_POSITIVE,
     'friction_per_ps': IS_POSITIVE,
     'lattice_friction_per_ps': IS_POSITIVE,
@@ -80,6 +82,7 @@ HISTORY = (
     'n_configurations',
     'n_new_configurations',
     'n_unlearned_configurations',
+    'n_unconverged_configurations',
     'training_rmse_energy_ev_per_atom',
     'training_rmse_force_ev_per_angstrom',
     'training_rmse_stress_kbar',
@@ -88,6 +91,25 @@ HISTORY = (
 )
 #: Of a schedule's settings those that every segment's job has.
 RECORDED = ('tracer_element', 'tracer_stride', 'thermo_stride', 'frame_stride')
+#: Tags that follow from the other settings of a schedule.
+PLANNED = (
+    'ibrion',
+    'mdalgo',
+    'isif',
+    'potim',
+    'nsw',
+    'tebeg',
+    'teend',
+    'langevin_gamma',
+    'langevin_gamma_l',
+    'pstress',
+    'random_seed',
+    'ml_lmlff',
+    'ml_mode',
+)
+#: Tags of learning that a refit does not take over: the room, which grows with what there is to fit, and those of the
+#: regression, of which ML_MODE = refit has defaults of its own (VASP wiki, page ML_MODE).
+NOT_OF_REFIT = ('ml_mconf', 'ml_mb', 'ml_lfast', 'ml_ialgo_linreg', 'ml_sigw0', 'ml_sigv0', 'ml_eps_low')
 
 
 def settings_message(values: Mapping[str, Any]) -> str | None:
@@ -100,6 +122,9 @@ def settings_message(values: Mapping[str, Any]) -> str | None:
     names = [stage['name'] for stage in values['stages']]
     if len(set(names)) < len(names):
         return f'settings: the stages {", ".join(names)} share a name: give each its own.'
+    for key in ('electrons', 'learning', 'refit'):
+        if planned := sorted(set(values[key] or {}) & set(PLANNED)):
+            return f'settings: {key} sets {", ".join(planned)}, which follow from the schedule: leave them out.'
     return None
 
 
@@ -111,7 +136,7 @@ def plan_learning(settings: orm.Dict, start: orm.StructureData | MdStateData) ->
     A stage is cut into segments; where it ramps the temperature, each has the temperatures at its ends.
 
     :param settings: keys as in ``SETTINGS``; ``electrons`` and ``learning`` are INCAR tags of all segments, ``refit``
-        those of the refit at the end, null for none.
+        those of the refit at the end beside those it takes over from them, null for none.
     :param start: its cell has the shape that ICONST keeps; steps are counted on from a state's.
     :returns: ``seg000_parameters`` (INCAR tags) and ``seg000_settings`` of each segment, ``iconst``, ``kpoints``;
         ``refit_parameters`` and ``refit_settings`` where a refit is asked.
@@ -119,20 +144,41 @@ def plan_learning(settings: orm.Dict, start: orm.StructureData | MdStateData) ->
     values = settings.get_dict()
     if message := settings_message(values):
         raise SettingsError(message)
-    is_state = isinstance(start, MdStateData)
-    atoms = start.get_atoms() if is_state else start.get_ase()
-    species = len(set(atoms.get_chemical_symbols()))
+    atoms, step = start_of(start)
     shape = iconst_text(atoms.cell.array, values['cell_shape'])
     plan: dict[str, orm.Data] = {'iconst': orm.SinglefileData(io.StringIO(shape), 'ICONST'), 'kpoints': _mesh(values)}
-    step = start.step if is_state else 0
-    for index, segment in enumerate(_segments(values)):
-        plan[f'seg{index:03d}_parameters'] = orm.Dict(_segment_tags(values, segment, index, species))
-        plan[f'seg{index:03d}_settings'] = orm.Dict(_job_settings(values, segment['stage'], step))
-        step += segment['steps']
+    for index, (tags, job) in enumerate(segment_inputs(values, atoms, step)):
+        plan |= {f'seg{index:03d}_parameters': orm.Dict(tags), f'seg{index:03d}_settings': orm.Dict(job)}
     if values['refit'] is not None:
-        plan['refit_parameters'] = orm.Dict(values['electrons'] | values['refit'] | _mode('refit'))
+        plan['refit_parameters'] = orm.Dict(_refit_tags(values))
         plan['refit_settings'] = orm.Dict(_job_settings(values, 'refit', 0))  # nothing moves
     return plan
+
+
+def start_of(start: orm.StructureData | MdStateData) -> tuple[Atoms, int]:
+    """Return atoms and step that a schedule starts from."""
+    return (start.get_atoms(), start.step) if isinstance(start, MdStateData) else (start.get_ase(), 0)
+
+
+def segment_inputs(
+    values: Mapping[str, Any], atoms: Atoms, step: int
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield INCAR tags and job settings of each segment.
+
+    :param values: settings of the schedule; ``atoms`` and ``step`` are its start.
+    """
+    species = len(set(atoms.get_chemical_symbols()))
+    for index, segment in enumerate(_segments(values)):
+        yield _segment_tags(values, segment, index, species), _job_settings(values, segment['stage'], step)
+        step += segment['steps']
+
+
+def _refit_tags(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the INCAR tags of the refit; descriptors and weights are those of learning."""
+    learning = {
+        tag: value for tag, value in values['learning'].items() if tag.startswith('ml_') and tag not in NOT_OF_REFIT
+    }
+    return values['electrons'] | learning | values['refit'] | _mode('refit')
 
 
 def _segments(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -182,19 +228,21 @@ def _job_settings(values: Mapping[str, Any], stage: str, first_step: int) -> dic
     return {name: values[name] for name in RECORDED} | {
         'stage': stage,
         'first_step': first_step,
+        'group_steps': max(1, round(values['group_ps'] * 1e3 / values['time_step_fs'])),
         'spilling_limit': None,
     }
 
 
 @calcfunction
 def piece_of_segment(
-    parameters: orm.Dict, settings: orm.Dict, first_step: orm.Int, steps: orm.Int
+    parameters: orm.Dict, settings: orm.Dict, first_step: orm.Int, steps: orm.Int, results: orm.Dict | None = None
 ) -> dict[str, orm.Dict]:
     """Return ``parameters`` and ``settings`` of a job that runs a piece of a segment.
 
     :param parameters: INCAR tags of the segment; ``settings``: those of its job.
     :param first_step: where the piece begins, counted as in ``settings``; it has the temperatures of the ramp there.
     :param steps: its length.
+    :param results: of the job before, whose threshold it goes on with.
     """
     tags, values = parameters.get_dict(), settings.get_dict()
     done = first_step.value - values['first_step']
@@ -202,6 +250,7 @@ def piece_of_segment(
     ramp = [start + (end - start) * step / tags['nsw'] for step in (done, done + steps.value)]
     seed = derive_seed(tags['random_seed'][0], ramp[0], 'learning', done)
     tags |= {'tebeg': ramp[0], 'teend': ramp[1], 'nsw': steps.value, 'random_seed': [seed, 0, 0]}
+    tags |= {} if results is None else _threshold(tags, results)
     return {'parameters': orm.Dict(tags), 'settings': orm.Dict(values | {'first_step': first_step.value})}
 
 
@@ -211,18 +260,23 @@ CARRIED = ('ml_mconf', 'ml_mb', 'nelm', 'algo')
 
 @calcfunction
 def carry_on(parameters: orm.Dict, before: orm.Dict, results: orm.Dict) -> orm.Dict:
-    """Return INCAR tags with what the job before had come to: more room, more electronic steps, its threshold.
+    """Return INCAR tags with what the segment before had come to: more room, more electronic steps, its threshold.
 
-    VASP begins each job at ML_CTIFOR: a small one would ask for needless labels at the start of every segment. With
-    ML_ICRITERIA = 0 the threshold is constant, and stays as asked.
-
-    :param before: INCAR tags of the job before; ``results``: its results.
+    :param before: INCAR tags of its last job; ``results``: the results of that.
     """
-    tags, threshold = parameters.get_dict(), results.get('threshold_ev_per_angstrom')
+    tags = parameters.get_dict()
     tags |= {tag: value for tag, value in before.get_dict().items() if tag in CARRIED}
-    if tags.get('ml_icriteria', 1) != 0 and threshold:
-        tags['ml_ctifor'] = threshold
-    return orm.Dict(tags)
+    return orm.Dict(tags | _threshold(tags, results))
+
+
+def _threshold(tags: Mapping[str, Any], results: orm.Dict) -> dict[str, float]:
+    """Return the threshold that a job had come to as a tag; nothing where there is none.
+
+    VASP begins each job at ML_CTIFOR: a small one would ask for needless labels at the start of every job. With
+    ML_ICRITERIA = 0 the threshold is constant, and stays as asked.
+    """
+    threshold = results.get('threshold_ev_per_angstrom')
+    return {'ml_ctifor': threshold} if tags.get('ml_icriteria', 1) != 0 and threshold else {}
 
 
 @calcfunction
@@ -233,10 +287,45 @@ def change_tags(parameters: orm.Dict, changes: orm.Dict) -> orm.Dict:
 
 @refusing(MismatchError)
 @calcfunction
-def merge_datasets(**parts: DatasetData) -> DatasetData:
-    """Return all configurations as one dataset, part after part in the order of the keys.
+def forget_unconverged(learning_state: orm.ArrayData, **configurations: DatasetData) -> orm.ArrayData:
+    """Return a learning state without the configurations whose electrons did not converge: ML_AB will lack them.
 
-    Groups of the same name become one; parts without groups, and origins that not all parts tell, are refused.
+    Refused where nothing is left to go on with: no configuration, or no reference configuration of an element.
+
+    :param configurations: what the state orders, part after part in the order of the keys.
+    """
+    converged = np.concatenate([_converged(configurations[key]) for key in sorted(configurations)])
+    kept = converged[learning_state.get_array('order')] != 0
+    place = np.cumsum(kept)  # of a configuration that is kept, from 1 as ML_AB counts
+    arrays = {name: learning_state.get_array(name) for name in learning_state.get_arraynames()}
+    for name, rows in arrays.items():
+        if name.startswith('basis_'):
+            rows = rows[kept[rows[:, 0] - 1]]
+            arrays[name] = np.column_stack([place[rows[:, 0] - 1], rows[:, 1]])
+        else:
+            arrays[name] = rows[kept]
+    if empty := [name for name, rows in arrays.items() if not len(rows)]:
+        raise MismatchError(f'without labels whose electrons did not converge nothing is left in {", ".join(empty)}.')
+    state, names = orm.ArrayData(arrays), ('types', 'reference_energies', 'masses', 'version')
+    state.base.attributes.set_many({name: learning_state.base.attributes.get(name) for name in names})
+    return state
+
+
+def _converged(dataset: DatasetData) -> np.ndarray:
+    """Return for each configuration whether its electrons converged, see ``data.dataset.ORIGIN``."""
+    if 'converged' in dataset.get_arraynames():
+        return dataset.get_array('converged')
+    return np.full(dataset.base.attributes.get('n_configurations'), -1)
+
+
+@refusing(MismatchError)
+@calcfunction
+def merge_datasets(**parts: DatasetData) -> DatasetData:
+    """Return configurations as one dataset, part after part in the order of the keys; labels of electrons that did not
+    converge are left out.
+
+    Groups and stages of the same name become one; parts without groups, and origins that not all parts tell, are
+    refused.
     """
     nodes = [parts[key] for key in sorted(parts)]
     labels = {node.base.attributes.get('labels') for node in nodes}
@@ -246,13 +335,27 @@ def merge_datasets(**parts: DatasetData) -> DatasetData:
     arrays = [node.get_arrays() for node in nodes]
     if len({tuple(sorted(part)) for part in arrays}) > 1 or 'groups' not in arrays[0]:
         raise MismatchError('all parts must have groups, and tell the origin of their configurations or none must.')
-    names = list(dict.fromkeys(name for node in nodes for name in node.base.attributes.get('group_names')))
-    for part, node in zip(arrays, nodes, strict=True):
-        own = [names.index(name) for name in node.base.attributes.get('group_names')]
-        part['groups'] = np.array(own)[part['groups']]
+    names = {attribute: _join_names(nodes, arrays, array, attribute) for array, attribute in NAMED.items()}
+    merged = concatenate_frames(arrays)
+    good = np.flatnonzero(np.concatenate([_converged(node) for node in nodes]) != 0)
+    if not len(good):
+        raise MismatchError('the electrons of no configuration converged.')
     return DatasetData.from_arrays(
-        concatenate_frames(arrays), energy_kind=kinds.pop(), labels=labels.pop(), group_names=names
+        select_frames(merged, good.tolist()), energy_kind=kinds.pop(), labels=labels.pop(), **names
     )
+
+
+def _join_names(
+    nodes: list[DatasetData], arrays: list[dict[str, np.ndarray]], array: str, attribute: str
+) -> list[str] | None:
+    """Let the indices of all parts be ones into the same names; return these, None where there are none."""
+    if array not in arrays[0]:
+        return None
+    names = list(dict.fromkeys(name for node in nodes for name in node.base.attributes.get(attribute)))
+    for part, node in zip(arrays, nodes, strict=True):
+        own = [names.index(name) for name in node.base.attributes.get(attribute)]
+        part[array] = np.array(own)[part[array]]
+    return names
 
 
 @calcfunction
@@ -271,6 +374,7 @@ def learning_history(**results: orm.Dict) -> orm.Dict:
             'n_dft_steps': n_dft,
             'dft_share': n_dft / steps if steps else None,
             'n_unlearned_configurations': sum(row['n_unlearned_configurations'] for row in rows),
+            'n_unconverged_configurations': sum(row['n_unconverged_configurations'] for row in rows),
             'labels': rows[-1]['labels'],
             'jobs': rows,
         }

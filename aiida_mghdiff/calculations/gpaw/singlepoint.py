@@ -12,6 +12,7 @@ from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 from aiida_ase.calculations.ase import AseCalculation
 
+from aiida_mghdiff.calculations.program import set_options
 from aiida_mghdiff.calculations.singlepoint import define_singlepoint
 
 #: Part of every parameters, in the form of aiida-ase: what the script writes. The free energy (``total_energy``, which
@@ -80,10 +81,7 @@ class GpawSinglePointCalculation(AseCalculation):
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define inputs, outputs and exit codes."""
         super().define(spec)
-        options = spec.inputs['metadata']['options']
-        options['parser_name'].default = 'mghdiff.gpaw.singlepoint'
-        options['resources'].default = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
-        options['withmpi'].default = False
+        set_options(spec, with_mpi=False, parser_name='mghdiff.gpaw.singlepoint')
         spec.inputs['kpoints'].required = True
         spec.inputs['parameters'].validator = validate_parameters
         define_singlepoint(spec)

@@ -13,7 +13,7 @@ from aiida_lammps.calculations.raw import LammpsRawCalculation
 
 from aiida_mghdiff.calculations.lammps import script
 from aiida_mghdiff.calculations.md import define_md, has_own_restart, start_symbols, validate_md_inputs
-from aiida_mghdiff.calculations.program import define_common_exit_codes
+from aiida_mghdiff.calculations.program import define_common_exit_codes, set_options
 from aiida_mghdiff.data.md_state import RESTART_FILE
 from aiida_mghdiff.formats.lammps import write_data
 
@@ -29,6 +29,8 @@ def validate_inputs(inputs: dict[str, Any], context: Any = None) -> str | None:
         return None
     if inputs['potential'].architecture != 'mace':
         return f'LAMMPS runs mace potentials here, not {inputs["potential"].architecture}.'
+    if inputs['parameters']['evaluator'] == 'as-learned':
+        return 'parameters: evaluator = as-learned is for VASP: set auto, symmetrix or torch.'
     return None
 
 
@@ -47,10 +49,7 @@ class LammpsMdCalculation(LammpsRawCalculation):
         super().define(spec)
         for name in ('script', 'files', 'filenames'):
             del spec.inputs[name]
-        options = spec.inputs['metadata']['options']
-        options['parser_name'].default = 'mghdiff.lammps.md'
-        options['resources'].default = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
-        options['withmpi'].default = False
+        set_options(spec, with_mpi=False, parser_name='mghdiff.lammps.md')
         spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete settings.')
         spec.input(
             'convert_code',

@@ -18,7 +18,7 @@ from aiida.engine import CalcJob, CalcJobProcessSpec
 from aiida_vasp.data.potcar import PotcarData
 from ase import Atoms
 
-from aiida_mghdiff.calculations.program import ZIPAPP, zipapp_bytes
+from aiida_mghdiff.calculations.program import ZIPAPP, define_exit_codes, zipapp_bytes
 from aiida_mghdiff.data.md_state import RESTART_FILE, MdStateData
 from aiida_mghdiff.formats.distil import DistilPlan
 from aiida_mghdiff.formats.poscar import Poscar, require_grouped, write_poscar
@@ -59,8 +59,7 @@ _EXIT_CODES = (
 
 def define_vasp_exit_codes(spec: CalcJobProcessSpec) -> None:
     """Define the failures that every run of VASP can end with."""
-    for status, name, message, invalidates in _EXIT_CODES:
-        spec.exit_code(status, f'ERROR_{name}', message=message, invalidates_cache=invalidates)
+    define_exit_codes(spec, _EXIT_CODES)
 
 
 def define_distil_code(spec: CalcJobProcessSpec) -> None:

@@ -16,6 +16,7 @@ from aiida.engine import CalcJob, CalcJobProcessSpec
 from aiida_vasp.calcs.vasp import VaspCalculation
 from ase import Atoms
 
+from aiida_mghdiff.calculations.program import set_options
 from aiida_mghdiff.calculations.validation import (
     IS_COUNT,
     IS_NEGATIVE,
@@ -35,7 +36,7 @@ from aiida_mghdiff.calculations.vasp.base import (
     stopping_text,
     symbols_message,
 )
-from aiida_mghdiff.calculations.vasp.md import FORCE_FIELD, force_field_message
+from aiida_mghdiff.calculations.vasp.md import FORCE_FIELD, fast_message, force_field_message
 from aiida_mghdiff.data.potential import PotentialData
 
 #: Tags without which an INCAR says nothing about the result: VASP's own defaults differ between versions.
@@ -77,7 +78,7 @@ def _force_field_message(force_field: PotentialData | None, symbols: Sequence[st
     """Return why VASP cannot run the atoms with a force field."""
     if force_field is None:
         return None
-    if message := force_field_message(force_field):
+    if message := force_field_message(force_field) or fast_message(force_field):
         return message
     if unknown := sorted(set(symbols) - set(force_field.elements)):
         known = ', '.join(force_field.elements)
@@ -103,10 +104,7 @@ class IonicCalculation(VaspCalculation):
         """Define what both share."""
         super().define(spec)
         _drop_unused(spec)
-        options = spec.inputs['metadata']['options']
-        options['output_filename'].default = STDOUT
-        options['resources'].default = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
-        options['withmpi'].default = True
+        set_options(spec, with_mpi=True, output_filename=STDOUT)
         spec.input(
             'force_field',
             valid_type=PotentialData,

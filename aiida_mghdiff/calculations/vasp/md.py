@@ -15,6 +15,7 @@ from ase.data import atomic_masses
 
 from aiida_mghdiff.calculations.lammps.script import thermostat_seed
 from aiida_mghdiff.calculations.md import define_md, has_own_restart, validate_md_inputs
+from aiida_mghdiff.calculations.program import set_options
 from aiida_mghdiff.calculations.vasp import base
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.distil import DistilPlan
@@ -30,20 +31,31 @@ MOST_SEEDS = 900_000_000
 #: Oldest format of ML_FF that a VASP with the fast mode writes (6.4). A newer one VASP itself accepts or refuses.
 OLDEST_FORMAT = (0, 2)
 
+#: ``auto``: in fast mode, which a refit gives; ``as-learned``: in the mode of the force field, fast or not.
+EVALUATORS = ('auto', 'as-learned')
+
 THERMOSTATS = {'nve': None, 'nvt': 'VASP Langevin (MDALGO = 3)', 'npt': 'VASP Langevin (MDALGO = 3)'}
 BAROSTATS = {'nve': None, 'nvt': None, 'npt': 'VASP Langevin Parrinello-Rahman, fixed shape (ICONST)'}
 
 
 def force_field_message(potential: PotentialData) -> str | None:
-    """Return why VASP cannot run a potential in fast mode."""
+    """Return why VASP cannot run a potential."""
     if potential.architecture != ARCHITECTURE:
         return f'VASP runs {ARCHITECTURE} potentials, not {potential.architecture}.'
     version = potential.base.attributes.get('version')
     if tuple(int(word) for word in version.split('.')[:2]) < OLDEST_FORMAT:
         return f'the force field has the format {version} of an older VASP: refit its ML_AB with VASP 6.4.2 or later.'
-    if not potential.base.attributes.get('fast'):
-        return 'the force field has no fast mode (ML_LFAST): refit it first (ML_MODE = refit).'
     return None
+
+
+def fast_message(potential: PotentialData, otherwise: str = '') -> str | None:
+    """Return that a force field has no fast mode: VASP takes the mode from the file, and is many times slower then.
+
+    :param otherwise: what can be done besides a refit.
+    """
+    if potential.base.attributes.get('fast'):
+        return None
+    return f'the force field has no fast mode (ML_LFAST): refit it first (ML_MODE = refit){otherwise}.'
 
 
 def validate_inputs(inputs: dict[str, Any], context: Any = None) -> str | None:
@@ -53,11 +65,13 @@ def validate_inputs(inputs: dict[str, Any], context: Any = None) -> str | None:
     if not {'potential', 'parameters'} <= set(inputs):
         return None
     parameters = inputs['parameters']
-    if (parameters['evaluator'], parameters['dtype']) != ('auto', 'float64'):
-        return 'parameters: VASP evaluates its force fields itself in float64: set evaluator to auto, dtype to float64.'
+    if parameters['evaluator'] not in EVALUATORS or parameters['dtype'] != 'float64':
+        return f'parameters: VASP evaluates its force fields in float64: set evaluator to {" or ".join(EVALUATORS)}.'
     symbols = _atoms(inputs).get_chemical_symbols()
+    slower = ', or set evaluator to as-learned: slower'
     return (
         force_field_message(inputs['potential'])
+        or (fast_message(inputs['potential'], slower) if parameters['evaluator'] == 'auto' else None)
         or base.symbols_message(symbols)
         or base.potcars_message(symbols, inputs.get('potcars', {}), 'potcars')
     )
@@ -160,18 +174,14 @@ class VaspMdCalculation(CalcJob):
     The Code is ``vasp_std``, or ``mghdiff-vasp-standin``.
     """
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define ports and exit codes."""
         super().define(spec)
-        options = spec.inputs['metadata']['options']
-        options['parser_name'].default = 'mghdiff.vasp.md'
-        options['input_filename'].default = 'INCAR'
-        options['output_filename'].default = base.LAST_LINES
-        options['resources'].default = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
-        options['withmpi'].default = True
+        files = {'input_filename': 'INCAR', 'output_filename': base.LAST_LINES}
+        set_options(spec, with_mpi=True, parser_name='mghdiff.vasp.md', **files)
         spec.input('code', valid_type=orm.AbstractCode, help='`vasp_std`, or `mghdiff-vasp-standin`.')
         spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete settings.')
         base.define_distil_code(spec)

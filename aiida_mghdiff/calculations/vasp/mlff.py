@@ -14,6 +14,7 @@ from aiida_vasp.calcs.vasp import VaspCalculation
 from ase import Atoms
 
 from aiida_mghdiff.calculations.md import define_md_outputs
+from aiida_mghdiff.calculations.program import define_exit_codes, set_options
 from aiida_mghdiff.calculations.validation import (
     IS_COUNT,
     IS_NUMBER,
@@ -27,7 +28,7 @@ from aiida_mghdiff.calculations.validation import (
     optional,
 )
 from aiida_mghdiff.calculations.vasp import base
-from aiida_mghdiff.calculations.vasp.md import FORCE_FIELD, distil_plan, force_field_message
+from aiida_mghdiff.calculations.vasp.md import FORCE_FIELD, distil_plan, fast_message, force_field_message
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
@@ -64,6 +65,7 @@ LEARNING_TAGS = {'encut': IS_POSITIVE, 'ml_mconf': IS_COUNT}
 SETTINGS = {
     'stage': IS_TEXT,
     'first_step': IS_STEP,
+    'group_steps': IS_COUNT,
     'tracer_element': optional(IS_SYMBOL),
     'tracer_stride': IS_COUNT,
     'thermo_stride': IS_COUNT,
@@ -207,8 +209,11 @@ def force_field_input_message(tags: Mapping[str, Any], atoms: Atoms, inputs: Map
     if 'ml_ff' not in inputs:
         return 'mode run needs a force field: give ml_ff, or learn one first (ML_MODE = train, then refit).'
     potential = inputs['ml_ff']
-    if tags.get('ml_lfast') is not False and (message := force_field_message(potential)):
-        return f'ml_ff: {message} (or set ml_lfast to false: slower, as learned)'
+    message = force_field_message(potential)
+    if message is None and tags.get('ml_lfast') is not False:
+        message = fast_message(potential, ', or set ml_lfast to false: slower')
+    if message is not None:
+        return f'ml_ff: {message}'
     unknown = sorted(set(atoms.get_chemical_symbols()) - set(potential.elements))
     return f'ml_ff knows {", ".join(potential.elements)}, not {", ".join(unknown)}: learn it.' if unknown else None
 
@@ -282,7 +287,7 @@ class VaspMlffCalculation(VaspCalculation):
     in the order of the file) goes on in the output ``dataset``.
     """
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
@@ -294,11 +299,7 @@ class VaspMlffCalculation(VaspCalculation):
             del spec.outputs[name]
         for name in [name for name, code in spec.exit_codes.items() if code.status >= _FIRST_OWN_STATUS]:
             del spec.exit_codes[name]
-        options = spec.inputs['metadata']['options']
-        options['parser_name'].default = 'mghdiff.vasp.mlff'
-        options['output_filename'].default = base.LAST_LINES
-        options['resources'].default = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
-        options['withmpi'].default = True
+        set_options(spec, with_mpi=True, parser_name='mghdiff.vasp.mlff', output_filename=base.LAST_LINES)
         cls._define_inputs(spec)
         cls._define_outputs(spec)
         spec.inputs.validator = validate_inputs
@@ -312,7 +313,7 @@ class VaspMlffCalculation(VaspCalculation):
         spec.input('restart', valid_type=MdStateData, required=False, help='Start, with its velocities.')
         spec.input('ml_ab', valid_type=orm.SinglefileData, required=False, help='Known configurations, as ML_AB.')
         spec.input_namespace(
-            'configurations', valid_type=DatasetData, dynamic=True, help='Known ones: part000, part001, ...'
+            'configurations', valid_type=DatasetData, dynamic=True, help='Known ones: part0000, part0001, ...'
         )
         spec.input('learning_state', valid_type=orm.ArrayData, required=False, help='How these make up ML_AB.')
         spec.input('ml_ff', valid_type=PotentialData, required=False, help='Force field of mode run.')
@@ -329,8 +330,7 @@ class VaspMlffCalculation(VaspCalculation):
         spec.output('learning', valid_type=orm.ArrayData, required=False, help='ML_LOGFILE, step by step.')
         spec.default_output_node = 'results'
         base.define_vasp_exit_codes(spec)
-        for status, name, message, invalidates in _EXIT_CODES:
-            spec.exit_code(status, f'ERROR_{name}', message=message, invalidates_cache=invalidates)
+        define_exit_codes(spec, _EXIT_CODES)
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the input files and list those of the inputs."""

@@ -12,6 +12,7 @@ from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 from aiida_vasp.calcs.vasp import VaspCalculation
 
+from aiida_mghdiff.calculations.program import set_options
 from aiida_mghdiff.calculations.singlepoint import define_singlepoint
 from aiida_mghdiff.calculations.validation import IS_NOT_NEGATIVE, IS_POSITIVE, Check, one_of
 from aiida_mghdiff.calculations.vasp.base import STDOUT, poscar_text, potcar_bytes, potcars_message, symbols_message
@@ -57,9 +58,7 @@ class VaspSinglePointCalculation(VaspCalculation):
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define inputs, outputs and exit codes."""
         super().define(spec)
-        options = spec.inputs['metadata']['options']
-        options['parser_name'].default = 'mghdiff.vasp.singlepoint'
-        options['output_filename'].default = STDOUT
+        set_options(spec, with_mpi=True, parser_name='mghdiff.vasp.singlepoint', output_filename=STDOUT)
         spec.inputs['parameters'].validator = validate_parameters
         spec.inputs.validator = validate_inputs
         define_singlepoint(spec)

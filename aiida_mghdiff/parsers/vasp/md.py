@@ -17,7 +17,7 @@ from aiida_mghdiff.parsers.vasp.run import How, Recorded, VaspRunParser, read_ou
 class VaspMdParser(VaspRunParser):
     """Gives the outputs that every MD job has, also of a run that stopped before its wall time or was killed."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""

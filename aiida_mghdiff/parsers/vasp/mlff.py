@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from aiida_mghdiff.calculations.vasp.mlff import (
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.errors import FormatError
-from aiida_mghdiff.formats.frames import arrays_from_frames
+from aiida_mghdiff.formats.frames import arrays_from_frames, index_groups
 from aiida_mghdiff.formats.matching import Configurations
 from aiida_mghdiff.formats.ml_ff import read_ml_ff_header
 from aiida_mghdiff.formats.ml_logfile import MlLog, Table, read_ml_logfile
@@ -50,54 +51,66 @@ _MCONF = re.compile(
 )
 
 
+#: Whether the electrons of a label converged, as a dataset says it.
+CONVERGED = {True: 1, False: 0, None: -1}
+
+
+@dataclass
+class New:
+    """A new configuration: its step as VASP counts, None where unknown, as whether its electrons converged."""
+
+    frame: Atoms
+    step: int | None
+    is_learned: bool
+    converged: bool | None
+
+
 @dataclass
 class Learned:
     """What a job learned: new configurations with their origin, and how all of them make up ML_ABN."""
 
     mlab: MlAb | None
     order: list[int] = field(default_factory=list)
-    frames: list[Atoms] = field(default_factory=list)
-    dft_steps: list[int] = field(default_factory=list)  # of each frame, as VASP counts; 0 where unknown
-    is_learned: list[bool] = field(default_factory=list)
-
-    def add(self, frame: Atoms, dft_step: int, is_learned: bool) -> None:
-        """Take in a new configuration."""
-        self.frames.append(frame)
-        self.dft_steps.append(dft_step)
-        self.is_learned.append(is_learned)
+    new: list[New] = field(default_factory=list)
 
 
-def sort_out(mlab: MlAb | None, known: Configurations, computed: list[tuple[int, Atoms]]) -> Learned:
+def sort_out(mlab: MlAb | None, known: Configurations, computed: list[OutcarStep], frames: list[Atoms]) -> Learned:
     """Return which configurations are new: those of ML_ABN that were not known, then those that DFT alone has.
 
-    :param computed: steps of DFT whose electrons converged, labelled, with their numbers in OUTCAR.
+    VASP learns from labels whose electrons did not converge, too: ML_AB is not the same without them. Of those that it
+    did not learn they are left out.
+
+    :param computed: the steps of DFT; ``frames``: the same, labelled.
     """
-    learned, in_outcar = Learned(mlab), Configurations(flat_arrays([frame for _, frame in computed]))
+    learned, in_outcar = Learned(mlab), Configurations(flat_arrays(frames))
     found = set()
     for frame in mlab.frames if mlab else []:
         energy = frame.calc.results['energy']
-        index, step = known.find(frame, energy), in_outcar.find(frame, energy)
-        found.add(step)
+        index, row = known.find(frame, energy), in_outcar.find(frame, energy)
+        found.add(row)
         if index is None:
-            index = len(known) + len(learned.frames)
-            learned.add(frame, 0 if step is None else computed[step][0], True)
+            index = len(known) + len(learned.new)
+            step = None if row is None else computed[row]
+            learned.new.append(New(frame, step and step.index, True, step and step.scf_converged))
         learned.order.append(index)
-    for index, (step, frame) in enumerate(computed):
-        if index not in found and known.find(frame, frame.calc.results['energy']) is None:
-            learned.add(frame, step, False)
+    for row, (step, frame) in enumerate(zip(computed, frames, strict=True)):
+        if step.scf_converged and row not in found and known.find(frame, step.energy) is None:
+            learned.new.append(New(frame, step.index, False, True))
     return learned
 
 
-def complete_steps(learned: Learned, log: MlLog | None) -> None:
+def complete_steps(learned: Learned, computed: list[OutcarStep], log: MlLog | None) -> None:
     """Give configurations whose step OUTCAR does not tell that of ML_LOGFILE, where the numbers of both agree.
 
     VASP appends to each composition, and a run has one: the new ones are in the order of their steps.
     """
-    if log is None or not learned.dft_steps or any(learned.dft_steps):
-        return
-    steps = log.status['steps'][log.status['is_dft']]
-    if len(steps) == len(learned.dft_steps):
-        learned.dft_steps[:] = steps.tolist()
+    unknown = [new for new in learned.new if new.step is None]
+    told = {step.index for step in computed}
+    steps = [] if log is None else log.status['steps'][log.status['is_dft']].tolist()
+    left = [step for step in steps if step not in told]
+    if len(left) == len(unknown):
+        for new, step in zip(unknown, left, strict=True):
+            new.step = step
 
 
 def flat_arrays(frames: list[Atoms]) -> dict[str, np.ndarray] | None:
@@ -113,20 +126,43 @@ def labelled(step: OutcarStep, numbers: np.ndarray) -> Atoms:
     return atoms
 
 
-def make_dataset(learned: Learned, first_step: int, temperatures: dict[int, float], labels: str, stage: str) -> Any:
-    """Return the new configurations as a dataset of one group, the stage.
+def make_dataset(
+    new: list[New], settings: Mapping[str, Any], temperatures: Mapping[int, float], labels: str
+) -> DatasetData:
+    """Return new configurations as a dataset; those of one stretch of the run are a group of correlated ones.
 
+    :param settings: of the job.
     :param temperatures: in K, by step of VASP.
     """
-    steps = np.array(learned.dft_steps)
+    first_step, stage = settings['first_step'], settings['stage']
+    steps = np.array([-1 if each.step is None else first_step + each.step - 1 for each in new])
+    groups, group_names = index_groups(stretches(steps, settings))
     origin = {
-        'steps': np.where(steps > 0, first_step + steps - 1, -1),
-        'temperatures_k': np.array([temperatures.get(step, np.nan) for step in learned.dft_steps]),
-        'learned': np.array(learned.is_learned),
-        'groups': np.zeros(len(steps), dtype=int),
+        'stages': np.zeros(len(new), dtype=int),
+        'steps': steps,
+        'temperatures_k': np.array([temperatures.get(each.step, np.nan) for each in new]),
+        'learned': np.array([each.is_learned for each in new]),
+        'converged': np.array([CONVERGED[each.converged] for each in new]),
+        'groups': groups,
     }
-    arrays = arrays_from_frames(learned.frames) | origin
-    return DatasetData.from_arrays(arrays, energy_kind='free', labels=labels, group_names=[stage])
+    return DatasetData.from_arrays(
+        arrays_from_frames([each.frame for each in new]) | origin,
+        energy_kind='free',
+        labels=labels,
+        group_names=group_names,
+        stage_names=[stage],
+    )
+
+
+def stretches(steps: np.ndarray, settings: Mapping[str, Any]) -> list[str]:
+    """Return the name of the stretch of the run that each configuration is of; its steps are counted over all jobs.
+
+    Where the step of one is not known, all of the job may be correlated with it.
+    """
+    stage, length = settings['stage'], settings['group_steps']
+    if (steps < 0).any():
+        return [f'{stage}, job from step {settings["first_step"]}'] * len(steps)
+    return [f'{stage}, stretch {step // length}' for step in steps.tolist()]
 
 
 def make_learning_state(learned: Learned) -> orm.ArrayData:
@@ -191,7 +227,7 @@ def log_results(log: MlLog | None) -> dict[str, Any]:
 class VaspMlffParser(VaspRunParser):
     """Gives what was learned and what moved; of a run that was cut or killed, too, what is whole."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""
@@ -201,7 +237,7 @@ class VaspMlffParser(VaspRunParser):
         self.start = start_of(self.inputs)
         self.missing: list[str] = []
         try:
-            outcar = read_outcar(self.files)
+            outcar = self._read_outcar()
         except (FileNotFoundError, FormatError) as error:
             return self.crash(self.short(str(error)) if isinstance(error, FormatError) else 'OUTCAR')
         if outcar.truncated:
@@ -220,6 +256,21 @@ class VaspMlffParser(VaspRunParser):
         """Return ML_MODE."""
         return mode_of(self.tags)
 
+    def _read_outcar(self) -> OutcarSummary:
+        """Return what OUTCAR tells; where it tells nothing, but a force field was learned, that nothing is known.
+
+        :raises FormatError: for a damaged file; FileNotFoundError: where there is none.
+        """
+        try:
+            return read_outcar(self.files)
+        except (FileNotFoundError, FormatError) as error:
+            header = None if self.mode == 'run' else self._read(read_ml_ff_header, 'ML_FFN')
+            if header is None:
+                raise
+            labels = 'vasp' if header.standin is None else f'standin:{header.standin}'
+            reason = str(error) if isinstance(error, FormatError) else 'OUTCAR is missing'
+            return OutcarSummary('unknown', labels, False, reason, None, np.empty(0, dtype=int), np.empty(0))
+
     def _read(self, reader: Any, name: str) -> Any:
         """Return what a reader makes of a file; None, and a sentence more about what is missing, of a damaged one."""
         path = self.files / name
@@ -234,17 +285,14 @@ class VaspMlffParser(VaspRunParser):
     def _emit_learned(self, outcar: OutcarSummary, log: MlLog | None) -> dict[str, Any]:
         """Emit dataset and learning state; return what there is to say of them."""
         mlab = None if self.mode == 'run' else self._read(read_mlab, 'ML_ABN')
-        known = Configurations(self._known_arrays())
-        converged = [step for step in outcar.dft_steps if step.scf_converged is not False]
-        learned = sort_out(mlab, known, [(step.index, labelled(step, self.start.numbers)) for step in converged])
-        complete_steps(learned, log)
-        if learned.frames:
-            temperatures = self._temperatures()
-            first, stage = self.settings['first_step'], self.settings['stage']
-            self.out('dataset', make_dataset(learned, first, temperatures, outcar.labels, stage))
+        known, steps = Configurations(self._known_arrays()), outcar.dft_steps
+        learned = sort_out(mlab, known, steps, [labelled(step, self.start.numbers) for step in steps])
+        complete_steps(learned, steps, log)
+        if learned.new:
+            self.out('dataset', make_dataset(learned.new, self.settings, self._temperatures(), outcar.labels))
         if mlab is not None:
             self.out('learning_state', make_learning_state(learned))
-        unconverged = [step.index for step in outcar.dft_steps if step.scf_converged is False]
+        unconverged = [step.index for step in steps if step.scf_converged is False]
         return {
             'mode': self.mode,
             'stage': self.settings['stage'],
@@ -253,8 +301,9 @@ class VaspMlffParser(VaspRunParser):
             'n_known_configurations': len(known),
             'n_configurations': len(mlab.frames) if mlab else None,
             'n_basis': {element: len(rows) for element, rows in mlab.basis.items()} if mlab else None,
-            'n_new_configurations': len(learned.frames),
-            'n_unlearned_configurations': learned.is_learned.count(False),
+            'n_new_configurations': len(learned.new),
+            'n_unlearned_configurations': sum(not new.is_learned for new in learned.new),
+            'n_unconverged_configurations': sum(new.converged is False for new in learned.new),
             'unconverged_steps': [self.settings['first_step'] + index - 1 for index in unconverged],
             'max_memory_mb': outcar.max_memory_mb,
         }
@@ -301,7 +350,9 @@ class VaspMlffParser(VaspRunParser):
             completed = emit_md_outputs(self.out, recorded.run, results | self._lattice_change(recorded))
         else:
             completed = self.mode not in MOVING_MODES and outcar.finished
-            self.out('results', orm.Dict(results | {'completed': completed, 'versions': {'vasp': outcar.version}}))
+            # the last step is that of a state, which there is none of
+            steps = {'first_step': self.settings['first_step'], 'last_step': None, 'completed': completed}
+            self.out('results', orm.Dict(results | steps | {'versions': {'vasp': outcar.version}}))
         return self._outcome(results, recorded, completed, problem, force_field)
 
     def _read_run(self, outcar: OutcarSummary) -> Recorded:

@@ -165,12 +165,16 @@ def _final_step(kept: dict[str, np.ndarray], contcar: Poscar, last: int, finishe
 def _tracers(
     kept: dict[str, np.ndarray], plan: DistilPlan, shift: int, final: np.ndarray, cell: np.ndarray, final_step: int
 ) -> dict[str, np.ndarray]:
-    """Return the tracer fields of a run: frames after its first step (or of step 0), the final one from CONTCAR."""
+    """Return the tracer fields of a run: frames after its first step (or of step 0), the final one from CONTCAR.
+
+    The frame before the final one may be of the run before, where this one is shorter than the stride.
+    """
     steps = plan.first_step + kept['tracer_steps'].astype(int) - shift
     belongs = (steps > plan.first_step) | (steps == 0)
     names = ('tracer_positions', 'host_centre', 'tracer_cells')
     steps, arrays = steps[belongs], {name: kept[name][belongs] for name in names}
-    if len(steps) and steps[-1] + plan.tracer_stride == final_step:
+    before = steps[-1] if len(steps) else plan.first_step // plan.tracer_stride * plan.tracer_stride
+    if kept['last_step'] and before + plan.tracer_stride == final_step:
         rows = {
             'tracer_positions': final[plan.tracers],
             'host_centre': np.array(plan.host_weights) @ final,
@@ -219,11 +223,15 @@ def _thermo(
     plan: DistilPlan,
     final_step: int,
 ) -> dict[str, np.ndarray]:
-    """Return the thermodynamic series before the final step; the pressure has its kinetic part, as elsewhere."""
+    """Return the thermodynamic series before the final step; the pressure has its kinetic part, as elsewhere.
+
+    A run that is too short for a row of the stride has its last step.
+    """
     steps = energies['steps']
     made = parameters['first_step'] + steps - 1
     counted = made if plan.block == 1 else made + 1
     rows = (counted % parameters['thermo_stride'] == 0) & (made < final_step)
+    rows[-1] |= not rows.any()
     kinetic, potential = energies['kinetic_energy_ev'], energies['free_energy_ev']
     if parameters['ensemble'] == 'nve':
         # EK has 5 digits only, E and F have 8, and nothing else is in E

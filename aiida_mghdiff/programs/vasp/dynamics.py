@@ -52,7 +52,8 @@ class MolecularDynamics:
             if number > 1:
                 integrator.finish(labels, self._temperature(number))
             self._write(number, learned, first)
-            if number == settings.nsw or stopping.is_asked():
+            # files do not tell the step of a CONTCAR that nothing else is written with
+            if number == settings.nsw or (self.outputs.is_due(number) and stopping.is_asked()):
                 break
             integrator.begin(labels, self._temperature(number))
         self.potential.finish()

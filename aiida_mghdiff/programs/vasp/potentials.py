@@ -233,7 +233,8 @@ class Memory:
         ctifor = [item.ctifor for item in learner.configurations]
         write_mlab(folder / 'ML_ABN.new', frames, ctifor, basis, masses=masses)
         (folder / 'ML_ABN.new').replace(folder / 'ML_ABN')
-        header = MlFfHeader(ML_FF_VERSION, symbols, True, len(frames), self.sizes(), self.labeller)
+        is_fast = self.inputs.settings.learning.mode == 'refit'  # as VASP marks its own; here all are equally fast
+        header = MlFfHeader(ML_FF_VERSION, symbols, is_fast, len(frames), self.sizes(), self.labeller)
         write_ml_ff(folder / 'ML_FFN.new', header, learner.force_field.to_bytes())
         (folder / 'ML_FFN.new').replace(folder / 'ML_FFN')
 
@@ -300,8 +301,6 @@ def _force_field_problem(header: MlFfHeader, symbols: list[str]) -> str | None:
         return 'it is of VASP itself, whose force fields the stand-in cannot read: use VASP'
     if header.version != ML_FF_VERSION:
         return f'its generation is {header.version}, this program reads {ML_FF_VERSION}: refit ML_AB (ML_MODE = refit)'
-    if not header.fast:
-        return 'it is not in the fast mode: refit ML_AB (ML_MODE = refit)'
     if missing := [symbol for symbol in symbols if symbol not in header.elements]:
         return f'it has learned nothing about {", ".join(missing)}, only about {", ".join(header.elements)}'
     return None

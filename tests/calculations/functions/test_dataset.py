@@ -41,6 +41,7 @@ def test_extxyz(raw, dataset, example_data):
     found = attributes(dataset)
     assert len(found.pop('group_names')) == 15
     assert found == {
+        'stage_names': None,
         'n_configurations': 101,
         'elements': ['H', 'Mg'],
         'formulas': {'H2Mg16': 23, 'HMg16': 69, 'Mg16': 9},
@@ -143,6 +144,20 @@ def test_split_keeps_trajectories_whole(dataset):
     assert set(parts['training'].base.attributes.get('formulas')) == {'H2Mg16', 'HMg16', 'Mg16'}
     for part in parts.values():
         assert part.base.attributes.get('group_names') == dataset.base.attributes.get('group_names')
+
+
+def test_every_stage_of_learning_is_in_training(dataset):
+    """Of each temperature something is learned, whatever the order of the groups."""
+    arrays = dataset.select(range(60)).get_arrays()
+    stages = np.repeat(np.arange(5), 12)
+    arrays |= {'stages': stages, 'groups': 3 * stages + np.tile(np.arange(12) // 4, 5)}
+    groups = [f'{stage}, stretch {index}' for stage in 'abcde' for index in range(3)]
+    options = {'energy_kind': 'free', 'labels': 'vasp', 'stage_names': list('abcde'), 'group_names': groups}
+    learned = DatasetData.from_arrays(arrays, **options)
+    for seed in range(1, 6):
+        parts = split_dataset(learned, orm.Dict({'fractions': FRACTIONS, 'seed': seed}))
+        assert set(parts['training'].get_array('stages')) == set(range(5))
+        assert not set(parts['training'].get_array('groups')) & set(parts['test'].get_array('groups'))
 
 
 def test_split_follows_from_the_seed(dataset):

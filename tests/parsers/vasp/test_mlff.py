@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from aiida import orm
 from aiida.plugins import CalculationFactory
-from ase.calculators.singlepoint import SinglePointCalculator
-from vasp_md_runs import START, EinsteinCrystal, labelled_frames, learning_state, mlff_settings, mlff_tags
+from vasp_md_runs import (
+    START,
+    EinsteinCrystal,
+    frame_of,
+    labelled_frames,
+    learning_state,
+    logfile,
+    mlff_settings,
+    mlff_tags,
+    write_learned,
+)
 from vasp_runs import make_force_field, parse_job
 
 from aiida_mghdiff.data.dataset import DatasetData
-from aiida_mghdiff.formats.ml_ff import MlFfHeader, write_ml_ff
 from aiida_mghdiff.formats.mlab import read_mlab, write_mlab
 from aiida_mghdiff.formats.outcar import OutcarStep
 from aiida_mghdiff.parsers.vasp.mlff import labelled
@@ -19,7 +29,6 @@ from aiida_mghdiff.parsers.vasp.mlff import labelled
 CALCULATION = CalculationFactory('mghdiff.vasp.mlff')
 TAGS = mlff_tags(isif=2, mdalgo=1, andersen_prob=0.0)
 DFT_STEPS = (1, 3, 12, 30)
-BASIS = {'Mg': np.array([[1, 1]]), 'H': np.array([[1, 17]])}
 
 
 @pytest.fixture
@@ -51,47 +60,6 @@ def folder(tmp_path, run):
     return path
 
 
-def frame_of(run, step):
-    """Return a step of DFT as ML_ABN has it: wrapped, with the digits of VASP."""
-    labels = run.labels(step - 1)
-    atoms = START.copy()
-    atoms.positions = labels['positions']
-    atoms.wrap()
-    stress = np.array([-1.0, -1.0, -1.0, 0.0, 0.0, 0.0]) / 160.2176634
-    atoms.calc = SinglePointCalculator(atoms, energy=labels['energy'], forces=labels['forces'], stress=stress)
-    return atoms
-
-
-def write_learned(path, frames, basis=BASIS):
-    write_mlab(path / 'ML_ABN', frames, ctifor=[0.02] * len(frames), basis=basis, masses={'Mg': 24.305, 'H': 1.0})
-    header = MlFfHeader('0.2.1', ['Mg', 'H'], False, len(frames), standin='chgnet-r2scan')
-    write_ml_ff(path / 'ML_FFN', header, b'content')
-
-
-def logfile(steps, dft, spilling=0.01, finished=True):
-    """Return an ML_LOGFILE with a line of each kind a step."""
-    fence = '-' * 80
-    lines = ['* MACHINE LEARNING SETTINGS ' + '*' * 100, '* MAIN LOOP ' + '*' * 100]
-    count = 0
-    for step in range(1, steps + 1):
-        count += step in dft
-        state, name, flag = (3, 'learning', 'T') if step in dft else (1, 'accurate', 'F')
-        lines += [
-            fence,
-            f'STATUS {step:12d} {name} {state} {flag} T 0 0',
-            f'BEEF {step:12d} 1.0E-03 {0.001 * step:.4E} 5.0E-03 2.0E-02 1.0 0.5',
-            f'SFF {step:12d} {spilling:.4E} 1.0E-05 1.0E-03 1.0E-06 2.0E-02',
-        ]
-        if step in dft:
-            lines += [
-                f'SPRSC {step:12d} {count - 1} {count} Mg {16 * (count - 1)} {16 * count} H {count - 1} {count}',
-                f'ERR {step:12d} 1.0E-03 4.5E-02 2.0',
-                f'THRUPD {step:12d} 2.0E-02 2.5E-02',
-            ]
-    lines.append(fence)
-    return '\n'.join([*lines, *(['* TIMING INFORMATION ' + '*' * 100] if finished else [])]) + '\n'
-
-
 def test_learning_from_nothing(finish, folder, run):
     code, outputs = finish(folder)
     assert code is None
@@ -100,7 +68,9 @@ def test_learning_from_nothing(finish, folder, run):
     assert dataset.get_array('steps').tolist() == [0, 2, 11, 29]
     temperatures = [round(run.temperature(step - 1)) for step in DFT_STEPS]
     assert dataset.get_array('temperatures_k').tolist() == temperatures
-    assert dataset.base.attributes.get('group_names') == ['heating']
+    attributes = dataset.base.attributes
+    assert (attributes.get('stage_names'), dataset.get_array('stages').tolist()) == (['heating'], [0, 0, 0, 0])
+    assert dataset.get_array('converged').tolist() == [1, 1, 1, 1]
     for frame, step in zip(dataset.get_frames(), DFT_STEPS, strict=True):
         labels = run.labels(step - 1)
         assert frame.get_potential_energy() == labels['energy']
@@ -175,6 +145,14 @@ def test_known_ones_of_a_file(finish, folder, run, tmp_path):
     assert outputs['dataset'].base.attributes.get('n_configurations') == 4
 
 
+def test_stretches_of_a_run_are_groups(finish, folder):
+    """Whatever job of the run they are of: 10 steps are a stretch, those of step 1002 and 1011 are of two."""
+    _, outputs = finish(folder, settings={'first_step': 1000, 'stage': 'hold'})
+    assert outputs['dataset'].get_array('groups').tolist() == [0, 0, 1, 2]
+    names = outputs['dataset'].base.attributes.get('group_names')
+    assert names == ['hold, stretch 100', 'hold, stretch 101', 'hold, stretch 102']
+
+
 def test_steps_go_on_over_segments(finish, folder):
     _, outputs = finish(folder, settings={'first_step': 1000, 'stage': 'hold'})
     assert outputs['dataset'].get_array('steps').tolist() == [1000, 1002, 1011, 1029]
@@ -188,6 +166,26 @@ def test_steps_of_the_log_where_outcar_has_none(finish, folder, run):
     write_learned(folder, [frame_of(run, step) for step in DFT_STEPS])
     _, outputs = finish(folder)
     assert outputs['dataset'].get_array('steps').tolist() == [0, 2, 11, 29]
+    assert outputs['dataset'].get_array('converged').tolist() == [-1] * 4
+
+
+def test_unknown_steps_make_one_group(finish, folder, run):
+    """Where neither file tells the step of one, it may be correlated with any other."""
+    run.write(folder, dft=DFT_STEPS[1:])
+    write_learned(folder, [frame_of(run, step) for step in DFT_STEPS])
+    (folder / 'ML_LOGFILE').unlink()
+    _, outputs = finish(folder, settings={'first_step': 1000})
+    dataset = outputs['dataset']
+    assert dataset.get_array('steps').tolist() == [-1, 1002, 1011, 1029]
+    assert dataset.base.attributes.get('group_names') == ['heating, job from step 1000']
+
+
+def test_log_tells_the_step_that_outcar_does_not(finish, folder, run):
+    run.write(folder, dft=DFT_STEPS[1:])
+    write_learned(folder, [frame_of(run, step) for step in DFT_STEPS])
+    _, outputs = finish(folder)
+    assert outputs['dataset'].get_array('steps').tolist() == [0, 2, 11, 29]
+    assert outputs['dataset'].get_array('converged').tolist() == [-1, 1, 1, 1]
 
 
 def test_killed_before_anything_was_learned(finish, folder, run):
@@ -214,7 +212,57 @@ def test_killed_while_contcar_was_written(finish, folder):
     assert code.status == 302
     assert 'CONTCAR' in code.message
     assert {'dataset', 'learning_state', 'force_field', 'results'} <= set(outputs)
-    assert outputs['results']['completed'] is False
+    results = outputs['results']
+    assert (results['completed'], results['first_step'], results['last_step']) == (False, 0, None)
+
+
+def spoil(path, line, old, new):
+    """Change a word behind a line that has it."""
+    text = path.read_text()
+    start = text.index(line)
+    assert old in text[start:]
+    path.write_text(text[:start] + text[start:].replace(old, new, 1))
+
+
+def test_damaged_line_of_outcar_costs_no_more_than_its_step(finish, folder):
+    """Step 30, which DFT alone computed, is lost; what was learned is not, nor are force field and trajectory."""
+    whole = finish(folder)[1]
+    spoil(folder / 'OUTCAR', 'Iteration     30(', 'in kB ', 'in kB #@!')
+    code, outputs = finish(folder)
+    assert code.status == 310
+    assert '6 numbers should stand here' in code.message
+    assert outputs['dataset'].get_array('steps').tolist() == [0, 2, 11]
+    for name in ('learning_state', 'force_field', 'tracers', 'state', 'trajectory'):
+        assert outputs[name].store().base.caching.get_hash() == whole[name].store().base.caching.get_hash()
+    assert outputs['results']['last_step'] == 40
+
+
+def test_damaged_line_of_a_step_of_the_force_field_costs_its_pressure(finish, folder):
+    """The third step of the force field is the fifth of the run: that after four steps, the third row."""
+    text = (folder / 'OUTCAR').read_text()
+    title = ' ML FORCE on cell'
+    blocks = text.split(title)
+    blocks[3] = blocks[3].replace('in kB ', 'in kB #@!')
+    (folder / 'OUTCAR').write_text(title.join(blocks))
+    code, outputs = finish(folder)
+    assert code.status == 310
+    assert np.flatnonzero(np.isnan(outputs['thermo'].get_array('pressure_gpa'))).tolist() == [2]
+    assert outputs['dataset'].get_array('steps').tolist() == [0, 2, 11, 29]
+
+
+@pytest.mark.parametrize('change', [Path.unlink, lambda path: path.write_text('torn' + path.read_text())])
+def test_learned_without_outcar(finish, folder, change):
+    """The head of ML_FFN tells whose labels they are, ML_LOGFILE at which steps they were made."""
+    write_learned(folder, read_mlab(folder / 'ML_ABN').frames)
+    (folder / 'ML_LOGFILE').write_text(logfile(40, DFT_STEPS[:3]))
+    change(folder / 'OUTCAR')
+    code, outputs = finish(folder)
+    assert code.status == 310
+    assert 'OUTCAR' in code.message
+    assert outputs['dataset'].base.attributes.get('labels') == 'standin:chgnet-r2scan'
+    assert outputs['dataset'].get_array('steps').tolist() == [0, 2, 11]
+    assert {'learning_state', 'force_field', 'tracers', 'state'} <= set(outputs)
+    assert np.isnan(outputs['thermo'].get_array('pressure_gpa')).all()
 
 
 def test_refit(finish, folder, tmp_path):
@@ -254,6 +302,18 @@ def test_unconverged_electrons(finish, folder):
     )
     assert outputs['results']['unconverged_steps'] == [29]
     assert outputs['dataset'].get_array('steps').tolist() == [0, 2, 11]
+
+
+@pytest.mark.parametrize(('steps', 'status'), [(40, 441), (100, 400)])
+def test_unconverged_label_that_was_learned_is_marked(finish, folder, steps, status):
+    """ML_AB is not the same without it; a job that ran out of time tells of it as well."""
+    spoil(folder / 'OUTCAR', 'Iteration     12(', 'EDIFF is reached', 'EDIFF was not reached (unconverged)')
+    code, outputs = finish(folder, tags={'nsw': steps})
+    assert code.status == status
+    dataset, results = outputs['dataset'], outputs['results']
+    assert dataset.get_array('steps').tolist() == [0, 2, 11, 29]
+    assert dataset.get_array('converged').tolist() == [1, 1, 0, 1]
+    assert (results['unconverged_steps'], results['n_unconverged_configurations']) == ([11], 1)
 
 
 def test_no_force_field(finish, folder):

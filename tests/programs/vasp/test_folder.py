@@ -125,8 +125,6 @@ def test_learned_files(tmp_path, capsys, learned):
     assert 'ML_MB = 3: ML_AB holds' in said(train | {'ML_MB': 3}, ML_AB=stored)
     assert 'ML_AB, line' in said(train, ML_AB=stored[:-400])
     assert 'its generation is 0.9.0' in said(run, ML_FF=field.replace(b'ML_FF 0.2.1', b'ML_FF 0.9.0', 1))
-    slow = field.replace(b'"ML_LFAST" : true', b'"ML_LFAST" : F   ', 1)
-    assert 'not in the fast mode' in said(run, ML_FF=slow)
     assert 'it is of VASP itself' in said(run, ML_FF=field.replace(b' standin {', b' binary  {', 1))
     assert 'the file is truncated' in said(run, ML_FF=field[:-100])
     assert 'ML_FF' in said(run, ML_FF=field[:5000])

@@ -21,6 +21,7 @@ from standin_runs import (
     PROGRAM,
     RUN,
     TRAIN,
+    cell_of_the_paper,
     go_on,
     hydride,
     standin,
@@ -39,6 +40,31 @@ from aiida_mghdiff.formats.xdatcar import XdatcarReader
 from aiida_mghdiff.programs.vasp import standin as program
 from aiida_mghdiff.programs.vasp.force_field import ForceField
 from aiida_mghdiff.programs.vasp.labels import make_labeller
+
+
+@pytest.mark.slow
+def test_cell_of_the_paper(tmp_path):
+    """136 atoms: learned, gone on with, refitted and run, within the memory of a laptop."""
+    atoms, npt = cell_of_the_paper(), NPT | {'TEBEG': 300}
+    learned = write_folder(tmp_path / 'learned', npt | TRAIN | {'NSW': 8}, atoms)
+    standin(learned)
+    more = go_on(tmp_path / 'more', learned, npt | TRAIN | {'NSW': 4, 'ML_CTIFOR': 0.05})
+    standin(more)
+    refit = go_on(tmp_path / 'refit', more, TRAIN | {'ML_MODE': 'refit'})
+    standin(refit)
+    run = go_on(tmp_path / 'run', more, NVE | RUN | {'NSW': 50, 'TEBEG': 300}, learned=None)
+    (run / 'ML_FF').write_bytes((refit / 'ML_FFN').read_bytes())
+    standin(run)
+    for folder, steps in ((learned, 8), (more, 4), (run, 50)):
+        frames = list(XdatcarReader(folder / 'XDATCAR'))
+        assert [len(frame.fractional) for frame in frames] == [136] * steps
+        outcar = OutcarReader(folder / 'OUTCAR')
+        assert len({step.index for step in outcar}) == steps
+        assert outcar.finished
+        assert outcar.max_memory_mb < 4000
+    assert read_ml_ff_header(run / 'ML_FF').fast
+    energies = read_oszicar(run / 'OSZICAR')['total_energy_ev']
+    assert np.ptp(energies) < 0.01 * 136 * 0.0388  # of the kinetic energy at 300 K, eV an atom
 
 
 @pytest.fixture(scope='module')
@@ -75,7 +101,7 @@ def test_marks(learned):
     assert head[0] == f' {program.version()}'
     assert ' NOT VASP: stand-in, labels chgnet-r2scan' in head
     header = read_ml_ff_header(learned / 'ML_FFN')
-    assert (header.standin, header.elements, header.fast) == ('chgnet-r2scan', ['Mg', 'H'], True)
+    assert (header.standin, header.elements, header.fast) == ('chgnet-r2scan', ['Mg', 'H'], False)
     assert '<i name="version" type="string">6.4.2-standin' in (learned / 'vasprun.xml').read_text()
 
 
