@@ -8,7 +8,9 @@ from aiida import orm
 from aiida.engine import run_get_node
 from vasp_runs import end_results, hydride, learn_path, make_force_field, standin_code, straight_path
 
+from aiida_mghdiff.calculations.functions.rates import barrier_diffusion
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
+from aiida_mghdiff.queries import potential_of
 from aiida_mghdiff.workflows.neb import BarrierWorkChain
 
 
@@ -216,3 +218,35 @@ def test_vasp_finds_the_barrier_that_ase_finds(codes, host, tiny_mace, tiny_pote
     band = next(job for job in node.called if 'saddle' in job.outputs)
     assert set(relaxed) == {band.inputs.initial_results.uuid, band.inputs.final_results.uuid}
     assert 'POTCAR' not in band.base.repository.list_object_names()
+
+
+@pytest.mark.slow
+def test_hops_of_a_potential_give_d(codes, host, tiny_potential):
+    """Two paths with vibrations in real jobs; D is checked by the network, and knows where it came from.
+
+    The octahedral site of this potential is a hill between two minima: tracers are displaced far enough to leave it.
+    """
+    own = {
+        'force_tolerance_ev_per_angstrom': 0.03,
+        'endpoint_tolerance_ev_per_angstrom': 0.005,
+        'endpoint_displacement_angstrom': 0.3,
+    }
+    hops = {}
+    for key, path in (('o_t', 'O-T'), ('t_t', 'T-T')):
+        builder = BarrierWorkChain.get_builder_from_protocol(
+            codes, tiny_potential, host, path=path, protocol='smoke', vibrations=True, overrides={'parameters': own}
+        )
+        outputs, node = run_get_node(builder)
+        assert node.is_finished_ok, node.exit_message
+        hops[key] = outputs['hop']
+        hop, barrier = outputs['hop'].get_dict(), outputs['barrier'].get_dict()
+        assert hop['forward_barrier_ev'] == barrier['forward_barrier_ev']
+        energies = {name: outputs['vibrations'][name]['zero_point_energy_ev'] for name in outputs['vibrations']}
+        assert hop['reverse_zero_point_barrier_ev'] - hop['reverse_barrier_ev'] == pytest.approx(
+            energies['saddle'] - energies['final'], abs=1e-4
+        )
+    results, node = barrier_diffusion.run_get_node(host, orm.Dict({'temperatures_k': [300.0, 600.0]}), **hops)
+    assert node.is_finished_ok, node.exit_message
+    cold, hot = results['classical']['diffusion_coefficients_m2_s']
+    assert 1e-12 < cold < hot < 1e-7
+    assert potential_of(results['quantum']).uuid == tiny_potential.uuid
