@@ -1,7 +1,7 @@
 """Radial distribution functions: this package beside freud and matscipy, in one interleaved run.
 
-All count the pairs of all atoms of hcp Mg with H in it, frame by frame, on one core. Up to half the width of the cell all
-three can, beyond it freud refuses. Differences are those of the numbers of pairs, summed over bins, relative to all
+All count the pairs of all atoms of hcp Mg with H in it, frame by frame, on one core. Up to half the width of the cell
+all three can, beyond it freud refuses. Differences are those of the numbers of pairs, summed over bins, relative to all
 pairs; freud computes in float32, so that pairs at the edge of a bin fall into the next.
 Run it with ``OMP_NUM_THREADS=1 python benchmarks/rdf.py``.
 """

@@ -56,18 +56,18 @@ def measure(contestants: Mapping[str, Function], rounds: int) -> dict[str, float
     return dict(zip(contestants, np.median(times, axis=0).tolist(), strict=True))
 
 
-def peak_memory(function: Function) -> float:
-    """Return the most memory in bytes that a call holds beyond what was there before."""
+def peak_memory(function: Callable[[], object], whole: bool = False) -> float:
+    """Return the most memory in bytes that a call holds beyond what was there before, or with that (the whole)."""
     receiver, sender = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.get_context('fork').Process(target=_report_memory, args=(function, sender))
+    process = multiprocessing.get_context('fork').Process(target=_report_memory, args=(function, whole, sender))
     process.start()
     process.join()
     return receiver.recv()
 
 
-def _report_memory(function: Function, sender: multiprocessing.connection.Connection) -> None:
+def _report_memory(function: Callable[[], object], whole: bool, sender: multiprocessing.connection.Connection) -> None:
     Path('/proc/self/clear_refs').write_text('5')  # forgets the peak so far
-    before = _status('VmRSS')
+    before = 0 if whole else _status('VmRSS')
     function()
     sender.send(_status('VmHWM') - before)
 

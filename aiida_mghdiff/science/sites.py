@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
+from scipy.spatial import cKDTree
 
-from aiida_mghdiff.science.lattice import SitesError, periodic_images
+from aiida_mghdiff.science.lattice import SitesError, cell_heights, periodic_images
 from aiida_mghdiff.science.positions import PositionsError
 
 NO_SITE = -1
@@ -72,18 +73,30 @@ def _check_positions(positions: np.ndarray, cell: np.ndarray) -> None:
     """Refuse other shapes, numbers that are not finite, and wrapped positions: steps of nearly a lattice vector."""
     if positions.ndim != 3 or positions.shape[2] != 3 or not positions.size:
         raise PositionsError(f'tracer positions have the shape {positions.shape}: give them as [frames, tracers, 3].')
-    if not np.isfinite(positions).all():
+    if not np.isfinite(positions.sum()):
         raise PositionsError('tracer positions are not all finite: look at the run that made them.')
-    steps = np.diff(positions, axis=0)
-    lattice_vectors = np.round(steps @ np.linalg.inv(cell)) @ cell
-    lengths = np.square(steps).sum(axis=-1)
-    leaps = np.argwhere(np.square(steps - lattice_vectors).sum(axis=-1) < lengths / 64)
-    if len(leaps):
-        frame, tracer = leaps[0]
-        raise PositionsError(
-            f'tracer {tracer} leaps {np.sqrt(lengths[frame, tracer]):.1f} Å from frame {frame} to the next, nearly a '
-            'lattice vector of the cell: its coordinates are wrapped, unwrap them.'
-        )
+    for frame, tracer in _long_steps(positions, 7 / 8 * min(cell_heights(cell))):
+        step = positions[frame, tracer] - positions[frame - 1, tracer]
+        lattice_vector = np.round(step @ np.linalg.inv(cell)) @ cell
+        if np.linalg.norm(step - lattice_vector) < np.linalg.norm(step) / 8:
+            raise PositionsError(
+                f'tracer {tracer} leaps {np.linalg.norm(step):.1f} Å from frame {frame - 1} to the next, nearly a '
+                'lattice vector of the cell: its coordinates are wrapped, unwrap them.'
+            )
+
+
+@njit(cache=True)
+def _long_steps(positions: np.ndarray, length: float) -> list[tuple[int, int]]:
+    """Return frames and tracers of the steps to them that are longer than a length."""
+    found = []
+    for frame in range(1, len(positions)):
+        for tracer in range(positions.shape[1]):
+            square = 0.0
+            for axis in range(3):
+                square += (positions[frame, tracer, axis] - positions[frame - 1, tracer, axis]) ** 2
+            if square > length * length:
+                found.append((frame, tracer))
+    return found
 
 
 def _check_radius(core_radius: float, shortest: float) -> None:
@@ -114,20 +127,15 @@ def _neighbours(sites: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, np.nda
 
     k is the largest number of sites within twice the longest distance of nearest neighbours.
     """
-    reach = 1.0
-    while True:
+    reach, nearest = 0.0, 1.0
+    while 2 * nearest > reach:
+        reach = 2 * nearest
         images = periodic_images(cell, sites, reach)
-        vectors = images[None] - sites[:, None]
-        lengths = np.linalg.norm(vectors, axis=-1)
-        np.fill_diagonal(lengths, np.inf)
-        nearest = lengths.min(axis=1).max()
-        if 2 * nearest <= reach:
-            break
-        reach = 2 * nearest if np.isfinite(nearest) else 2 * reach
-    count = np.count_nonzero(lengths <= 2 * nearest, axis=1).max()
-    order = np.argsort(lengths, axis=1)[:, :count]
-    vectors = np.take_along_axis(vectors, order[..., None], axis=1)
-    return order % len(sites), vectors, np.linalg.norm(vectors, axis=-1)
+        tree = cKDTree(images)
+        nearest = tree.query(sites, 2)[0][:, 1].max()
+    count = tree.query_ball_point(sites, 2 * nearest, return_length=True).max() - 1
+    distances, indices = (array[:, 1:] for array in tree.query(sites, count + 1))
+    return indices % len(sites), images[indices] - sites[:, None], np.ascontiguousarray(distances)
 
 
 @njit(cache=True)
@@ -144,41 +152,58 @@ def _follow(
     offsets: np.ndarray,
 ) -> int:
     """Write the site of each tracer in each frame; add up the offsets and return how often one is in a core."""
+    frames, tracers, _ = positions.shape
     count, core, far = 0, core_radius**2, distances[:, -1].min() ** 2
-    for tracer in range(positions.shape[1]):
-        site, x, y, z = NO_SITE, 0.0, 0.0, 0.0  # x, y, z: the image of the site that the tracer is on
-        for frame in range(len(positions)):
-            u, v, w = positions[frame, tracer]
-            dx, dy, dz = u - x, v - y, w - z
+    current, home = np.full(tracers, NO_SITE), np.zeros((tracers, 3))  # site of each tracer, and its image
+    for frame in range(frames):
+        for tracer in range(tracers):
+            site = current[tracer]
+            u, v, w = positions[frame, tracer, 0], positions[frame, tracer, 1], positions[frame, tracer, 2]
+            dx, dy, dz = u - home[tracer, 0], v - home[tracer, 1], w - home[tracer, 2]
             square = dx * dx + dy * dy + dz * dz
-            if site == NO_SITE or square > far:
-                found = _search(u, v, w, sites, cell, inverse, core)
+            if square > core or site == NO_SITE:
+                if site == NO_SITE or square > far:
+                    found, dx, dy, dz = _search(u, v, w, dx, dy, dz, sites, cell, inverse, core)
+                else:
+                    found, dx, dy, dz = _enter(site, dx, dy, dz, neighbours, vectors, distances, core_radius)
                 if found != NO_SITE:
-                    site = found
-                    dx, dy, dz = _nearest(u - sites[site, 0], v - sites[site, 1], w - sites[site, 2], cell, inverse)
-                    x, y, z, square = u - dx, v - dy, w - dz, dx * dx + dy * dy + dz * dz
-            elif square > core:
-                reach = np.sqrt(square) + core_radius
-                for k in range(neighbours.shape[1]):
-                    if distances[site, k] > reach:
-                        break
-                    ex, ey, ez = dx - vectors[site, k, 0], dy - vectors[site, k, 1], dz - vectors[site, k, 2]
-                    if ex * ex + ey * ey + ez * ez < core:
-                        site, dx, dy, dz, square = neighbours[site, k], ex, ey, ez, 0.0
-                        x, y, z = u - dx, v - dy, w - dz
-                        break
+                    site, square = found, 0.0
+                    current[tracer] = site
+                    home[tracer, 0], home[tracer, 1], home[tracer, 2] = u - dx, v - dy, w - dz
             occupied[frame, tracer] = site
             if site != NO_SITE:
                 count += square <= core
                 offsets[0] += dx
                 offsets[1] += dy
                 offsets[2] += dz
+    for tracer in range(tracers):
         first = 0
-        while first < len(positions) and occupied[first, tracer] == NO_SITE:
+        while first < frames - 1 and occupied[first, tracer] == NO_SITE:
             first += 1
-        if first < len(positions):
-            occupied[:first, tracer] = occupied[first, tracer]
+        occupied[:first, tracer] = occupied[first, tracer]
     return count
+
+
+@njit(cache=True)
+def _enter(
+    site: int,
+    dx: float,
+    dy: float,
+    dz: float,
+    neighbours: np.ndarray,
+    vectors: np.ndarray,
+    distances: np.ndarray,
+    core_radius: float,
+) -> tuple[int, float, float, float]:
+    """Return the neighbour of a site in whose core a point is, and the offset from it; that given where in none."""
+    reach = np.sqrt(dx * dx + dy * dy + dz * dz) + core_radius
+    for k in range(neighbours.shape[1]):
+        if distances[site, k] > reach:
+            break
+        x, y, z = dx - vectors[site, k, 0], dy - vectors[site, k, 1], dz - vectors[site, k, 2]
+        if x * x + y * y + z * z < core_radius * core_radius:
+            return neighbours[site, k], x, y, z
+    return NO_SITE, dx, dy, dz
 
 
 @njit(cache=True)
@@ -195,13 +220,27 @@ def _nearest(dx: float, dy: float, dz: float, cell: np.ndarray, inverse: np.ndar
 
 
 @njit(cache=True)
-def _search(u: float, v: float, w: float, sites: np.ndarray, cell: np.ndarray, inverse: np.ndarray, core: float) -> int:
-    """Return the site in whose core a point is; cores are thinner than the cell, so that rounding finds the image."""
+def _search(
+    u: float,
+    v: float,
+    w: float,
+    dx: float,
+    dy: float,
+    dz: float,
+    sites: np.ndarray,
+    cell: np.ndarray,
+    inverse: np.ndarray,
+    core: float,
+) -> tuple[int, float, float, float]:
+    """Return the site in whose core a point is, and the offset from it; that given where in none.
+
+    Cores are thinner than the cell, so that rounding finds the image.
+    """
     for site in range(len(sites)):
-        dx, dy, dz = _nearest(u - sites[site, 0], v - sites[site, 1], w - sites[site, 2], cell, inverse)
-        if dx * dx + dy * dy + dz * dz < core:
-            return site
-    return NO_SITE
+        x, y, z = _nearest(u - sites[site, 0], v - sites[site, 1], w - sites[site, 2], cell, inverse)
+        if x * x + y * y + z * z < core:
+            return site, x, y, z
+    return NO_SITE, dx, dy, dz
 
 
 def _list_jumps(
