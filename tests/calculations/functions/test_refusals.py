@@ -5,7 +5,7 @@ from importlib.metadata import entry_points
 import pytest
 from aiida import orm
 
-from aiida_mghdiff.calculations.functions import refusals, supercell
+from aiida_mghdiff.calculations.functions import arrhenius, refusals, supercell
 
 
 def stated(function):
