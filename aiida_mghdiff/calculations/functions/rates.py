@@ -15,7 +15,7 @@ from aiida_mghdiff.science import barriers, jump_rates
 from aiida_mghdiff.science.arrhenius import TooFewTemperaturesError
 from aiida_mghdiff.science.barriers import Hop
 from aiida_mghdiff.science.jump_rates import RateFit, log_normal_interval
-from aiida_mghdiff.science.lattice import LatticeError, hcp_paths
+from aiida_mghdiff.science.lattice import PATHS, LatticeError, hcp_paths
 from aiida_mghdiff.science.network import (
     NEEDED,
     TARGETS,
@@ -107,7 +107,7 @@ def barrier_diffusion(
     return {name: orm.Dict({'source': f'barriers, {name}'} | each | shared) for name, each in results.items()}
 
 
-@refusing(SettingsError, MismatchError, TooFewTemperaturesError)
+@refusing(SettingsError, MismatchError, TooFewTemperaturesError, NetworkError)
 @calcfunction
 def jump_diffusion(settings: orm.Dict, **sites: orm.Dict) -> orm.Dict:
     """Return D from jumps that were counted in MD at several temperatures, class by class; see ``science.jump_rates``.
@@ -186,7 +186,7 @@ def in_m2_per_s(values: Iterable[float]) -> list[float]:
 
 
 def read_hops(hops: Mapping[str, orm.Dict]) -> tuple[dict[str, Hop], dict[str, str]]:
-    """Return the hops by path, and why paths that are no hop are left out.
+    """Return the hops by path, and why other paths are left out.
 
     :raises MismatchError: for two hops along one path, or of different tracers.
     """
@@ -196,7 +196,8 @@ def read_hops(hops: Mapping[str, orm.Dict]) -> tuple[dict[str, Hop], dict[str, s
         raise MismatchError(f'hops are along {", ".join(sorted(paths))}: give one of each path.')
     if len(tracers := {node['tracer_element'] for node in nodes}) > 1:
         raise MismatchError(f'hops are of {", ".join(sorted(tracers))}: give those of one tracer.')
-    left_out = {
+    left_out = {path: 'no hop along it was given.' for path in PATHS if path not in paths}
+    left_out |= {
         node['path']: 'the path has a minimum of its own between its ends: it is several hops, not one.'
         for node in nodes
         if not node['elementary']

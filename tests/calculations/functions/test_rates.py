@@ -79,6 +79,7 @@ def test_d_from_barriers(host):
         assert {key: value[0] for key, value in values['rates'].items()} == pytest.approx(rates)
         assert values['ci95_m2_s'] is values['relative_errors'] is values['energy_error_ev'] is None
         assert values['source'] == f'barriers, {name}'
+        assert values['classes_left_out'] == {'O-O ab': 'no hop along it was given.'}
         assert values['warnings'] == []
     classical = found['classical']['diffusion_coefficients_m2_s']
     mean = BOLTZMANN_EV_PER_K * np.log(classical[1] / classical[0]) / (1 / 300 - 1 / 600)
@@ -181,6 +182,9 @@ def test_jumps_that_give_no_line(aiida_profile):
     assert status == 228
     assert '1 of 2 inputs have no jump_counts' in message
     assert fail(jump_diffusion, orm.Dict({}), a=run)[0] == 220
+    status, message = fail(jump_diffusion, orm.Dict({'temperatures_k': [2.0]}), a=run, b=make_sites(600.0))
+    assert status == 240
+    assert 'O-T = 0.0' in message
 
 
 def follow_tracers(sites, temperature, seed, frames=4000, tracers=24, interval=0.02):
