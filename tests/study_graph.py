@@ -37,6 +37,8 @@ FIT = {
     'jump_length': 1.96,
     'jump_averaging_ps': 0.1,
     'start_spacing_ps': None,
+    'target_relative_interval': None,
+    'looks': 1,
 }
 KINDS = {orm.CalcJobNode: 'calculations', orm.CalcFunctionNode: 'calculations', orm.WorkChainNode: 'workflows'}
 VERSIONS = {'mace-torch': '0.3.16', 'torch': '2.13.0', 'ase': '3.29.0', 'lammps': '20250722'}

@@ -82,6 +82,11 @@ class DiffusionEstimate:
         return self.value - half, self.value + half
 
     @property
+    def relative_interval(self) -> float | None:
+        """Return half the width of the interval over D."""
+        return (self.interval[1] - self.interval[0]) / (2 * self.value) if self.diffusing else None
+
+    @property
     def interval_from(self) -> str:
         """Return ``replicas`` or ``tracers``: whose scatter is the error."""
         return 'replicas' if self.method == 'least-squares' and len(self.coefficients) > 1 else 'tracers'

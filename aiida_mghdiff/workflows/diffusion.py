@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from aiida import orm
-from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain
+from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain, while_
 from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.functions.density import tracer_density
 from aiida_mghdiff.calculations.functions.diffusion import diffusion_coefficient
 from aiida_mghdiff.calculations.functions.lattice_runs import STRUCTURE_SETTINGS
 from aiida_mghdiff.calculations.functions.pairs import tracer_pairs
-from aiida_mghdiff.calculations.functions.parameters import plan_diffusion
+from aiida_mghdiff.calculations.functions.parameters import plan_diffusion, replicas_message
 from aiida_mghdiff.calculations.functions.rdf import radial_distributions
 from aiida_mghdiff.calculations.functions.sites import site_statistics
 from aiida_mghdiff.calculations.functions.starts import select_starts
@@ -51,6 +51,8 @@ def validate_diffusion(inputs: dict[str, Any], _: Any = None) -> str | None:
         return f'settings: tracer_count = {supercell["tracer_count"]}: at least one tracer must diffuse.'
     if 'temperature' in inputs and not IS_TEMPERATURE.holds(inputs['temperature'].value):
         return f'temperature = {inputs["temperature"].value} K is not {IS_TEMPERATURE.words}.'
+    if message := replicas_message(inputs['settings'].get_dict()):
+        return message
     structure = inputs['settings'].get_dict().get('structure', {})
     if message := complete_message(structure | {'seed': 1}, STRUCTURE_SETTINGS):
         return message.replace('parameters', 'settings: structure', 1)
@@ -64,7 +66,8 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
     """NPT gives the mean volume, NVT the starts of the replicas, NVE the mean squared displacement.
 
     With ``independent_replicas`` each replica has its own placement of tracers, NVT run and seeds; without, as in the
-    paper, all start from one NVT run.
+    paper, all start from one NVT run. Where a precision is asked for, replicas are added and go on until D is known as
+    well as that, or the time is over (``science.precision``).
     """
 
     _PROTOCOL_FILE = 'diffusion'
@@ -80,10 +83,12 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
             cls.setup,
             cls.run_npt,
             cls.inspect_npt,
-            cls.run_nvt,
-            cls.inspect_nvt,
-            cls.run_nve,
-            cls.inspect_nve,
+            while_(cls.should_look)(
+                cls.run_nvt,
+                cls.inspect_nvt,
+                cls.run_nve,
+                cls.inspect_nve,
+            ),
             cls.results,
             cls.analyse_structure,
         )
@@ -100,20 +105,24 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
     def setup(self) -> None:
         """Plan the parameters and seeds of all runs."""
         label = {'call_link_label': 'plan'}
-        plan = self.ctx.plan = dict(plan_diffusion(self.inputs.settings, self.inputs.temperature, metadata=label))
-        self.ctx.placements = sum(name.startswith('supercell_') for name in plan)
-        self.ctx.replicas = sum(name.startswith('nve_') for name in plan)
+        self.ctx.plan = dict(plan_diffusion(self.inputs.settings, self.inputs.temperature, metadata=label))
+        self.ctx.looks = self.ctx.plan['looks']['runs']
+        self.ctx.look, self.ctx.starts = 0, []
 
     def run_npt(self) -> ToContext | ExitCode:
         """Launch the run whose mean volume the others have."""
-        for index in range(self.ctx.placements):
-            structure = self.derive(
-                f'supercell{index}', build_supercell, self.inputs.host, self.ctx.plan[f'supercell_{index}']
-            )
-            if isinstance(structure, ExitCode):
-                return structure
-            self.ctx[f'structure_{index}'] = structure
-        return ToContext(npt=self.submit_md('npt', structure=self.ctx.structure_0))
+        structure = self.build_structure(0)
+        if isinstance(structure, ExitCode):
+            return structure
+        return ToContext(npt=self.submit_md('npt', structure=structure))
+
+    def build_structure(self, index: int) -> orm.StructureData | ExitCode:
+        """Return the supercell of a placement of tracers."""
+        name = f'structure_{index}'
+        if name not in self.ctx:
+            supercell = self.ctx.plan[f'supercell_{index}']
+            self.ctx[name] = self.derive(f'supercell{index}', build_supercell, self.inputs.host, supercell)
+        return self.ctx[name]
 
     def inspect_npt(self) -> ExitCode | None:
         """Take the mean volume."""
@@ -123,52 +132,77 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
         self.ctx.volume = volume
         return volume if isinstance(volume, ExitCode) else None
 
+    def should_look(self) -> bool:
+        """Return whether D is still to be measured, or not known as well as asked while there is time left."""
+        if self.ctx.look == 0:
+            return True
+        reached = self.ctx.analysis['diffusion']['target_reached']
+        return reached is False and self.ctx.look < len(self.ctx.looks)
+
+    def names(self, stage: str) -> list[str]:
+        """Return the names of the runs of a stage that the look at hand adds."""
+        return [name for name in self.ctx.looks[self.ctx.look] if name.startswith(f'{stage}_')]
+
     def run_nvt(self) -> ToContext | ExitCode:
-        """Launch an NVT run for each placement of tracers, at the mean volume."""
-        if not self.inputs.settings['independent_replicas']:
-            start = self.derive('scale_state', scale_state, self.ctx.npt.outputs.state, self.ctx.volume)
-            return start if isinstance(start, ExitCode) else ToContext(nvt_0=self.submit_md('nvt_0', state=start))
+        """Launch an NVT run for each new placement of tracers, at the mean volume."""
         nodes = {}
-        for index in range(self.ctx.placements):
-            start = self.derive(
-                f'scale_structure{index}', scale_structure, self.ctx[f'structure_{index}'], self.ctx.volume
-            )
+        for name in self.names('nvt'):
+            start = self.derive_start(int(name.removeprefix('nvt_')))
             if isinstance(start, ExitCode):
                 return start
-            nodes[f'nvt_{index}'] = self.submit_md(f'nvt_{index}', structure=start)
+            nodes[name] = self.submit_md(name, **start)
         return ToContext(**nodes)
 
+    def derive_start(self, index: int) -> dict[str, orm.Data] | ExitCode:
+        """Return what an NVT run starts from: the end of the NPT run, or a placement of its own."""
+        if not self.inputs.settings['independent_replicas']:
+            key, start = 'state', self.derive('scale_state', scale_state, self.ctx.npt.outputs.state, self.ctx.volume)
+        else:
+            key, start = 'structure', self.build_structure(index)
+            if not isinstance(start, ExitCode):
+                start = self.derive(f'scale_structure{index}', scale_structure, start, self.ctx.volume)
+        return start if isinstance(start, ExitCode) else {key: start}
+
     def inspect_nvt(self) -> ExitCode | None:
-        """Select the starts of the replicas, with energies near the mean of their NVT run."""
-        self.ctx.starts = []
-        for index in range(self.ctx.placements):
-            node = self.ctx[f'nvt_{index}']
-            if code := self.failed_run(f'nvt_{index}', node):
+        """Select the starts of the new replicas, with energies near the mean of their NVT run."""
+        for name in self.names('nvt'):
+            node = self.ctx[name]
+            if code := self.failed_run(name, node):
                 return code
-            starts = self.derive(
-                f'select_starts{index}', select_starts, self.ctx.plan['starts'], **node.outputs.trajectory
-            )
+            label = name.replace('nvt_', 'select_starts')
+            starts = self.derive(label, select_starts, self.ctx.plan['starts'], **node.outputs.trajectory)
             if isinstance(starts, ExitCode):
                 return starts
             self.ctx.starts += [starts[name] for name in sorted(starts)]
         return None
 
     def run_nve(self) -> ToContext:
-        """Launch the replicas."""
-        nodes = {f'nve_{i}': self.submit_md(f'nve_{i}', state=state) for i, state in enumerate(self.ctx.starts)}
+        """Launch the new replicas, and let those that are there go on."""
+        nodes = {}
+        for name in self.names('nve'):
+            index = int(name.split('_')[1])
+            before = self.runs_of(index)
+            nodes[name] = self.submit_md(name, state=before[-1].outputs.state if before else self.ctx.starts[index])
         return ToContext(**nodes)
+
+    def runs_of(self, index: int) -> list[orm.WorkChainNode]:
+        """Return the NVE runs of a replica, one after the other."""
+        names = [f'nve_{index}', *(f'nve_{index}_look{look}' for look in range(len(self.ctx.looks)))]
+        return [self.ctx[name] for name in names if name in self.ctx]
 
     def inspect_nve(self) -> ExitCode | None:
         """Estimate the diffusion coefficient over all replicas."""
-        segments = self.ctx.segments = {}
-        for index in range(self.ctx.replicas):
-            node = self.ctx[f'nve_{index}']
-            if code := self.failed_run(f'nve_{index}', node):
+        for name in self.names('nve'):
+            if code := self.failed_run(name, self.ctx[name]):
                 return code
-            parts = sorted(node.outputs.tracers.values(), key=lambda part: part.base.attributes.get('first_step'))
+        segments = self.ctx.segments = {}
+        for index in range(len(self.ctx.starts)):
+            parts = [part for run in self.runs_of(index) for part in run.outputs.tracers.values()]
+            parts.sort(key=lambda part: part.base.attributes.get('first_step'))
             segments |= {f'r{index}_s{number:03d}': part for number, part in enumerate(parts)}
-        outputs = self.derive('diffusion_coefficient', diffusion_coefficient, self.ctx.plan['fit'], **segments)
-        self.ctx.analysis = outputs
+        label = 'diffusion_coefficient' + (f'_look{self.ctx.look}' if self.ctx.look else '')
+        outputs = self.ctx.analysis = self.derive(label, diffusion_coefficient, self.ctx.plan['fit'], **segments)
+        self.ctx.look += 1
         return outputs if isinstance(outputs, ExitCode) else None
 
     def results(self) -> None:
@@ -176,8 +210,7 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
         self.out('volume', self.ctx.volume)
         self.out('diffusion', self.ctx.analysis['diffusion'])
         self.out('msd', self.ctx.analysis['msd'])
-        for warning in self.ctx.analysis['diffusion'].get_dict().get('warnings', []):
-            self.report(f'warning: {warning}')
+        self.report_warnings(self.ctx.analysis['diffusion'])
 
     def analyse_structure(self) -> None:
         """Give radial distributions, pairs, sites and density, as far as the runs allow them.
@@ -197,9 +230,9 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
     def full_frames(self) -> dict[str, orm.TrajectoryData]:
         """Return the full frames of the replicas by key."""
         frames = {}
-        for index in range(self.ctx.replicas):
-            outputs = self.ctx[f'nve_{index}'].outputs
-            parts = outputs.trajectory.values() if 'trajectory' in outputs else ()
+        for index in range(len(self.ctx.starts)):
+            outputs = [run.outputs for run in self.runs_of(index)]
+            parts = [part for one in outputs if 'trajectory' in one for part in one.trajectory.values()]
             frames |= {f'r{index}_f{number:03d}': part for number, part in enumerate(parts)}
         return frames
 
@@ -210,7 +243,13 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
             self.report(f'warning: no output {output}: {found.message}')
             return None
         self.out(output, found)
+        self.report_warnings(found)
         return found
+
+    def report_warnings(self, result: orm.Data) -> None:
+        """Report what a result says of its own limits."""
+        for warning in result.get_dict().get('warnings', []) if isinstance(result, orm.Dict) else []:
+            self.report(f'warning: {warning}')
 
     def derive(self, label: str, function: Any, *args: orm.Data, **kwargs: orm.Data) -> Any:
         """Run a calcfunction; return its result, or the exit code that says why it has none."""

@@ -133,7 +133,7 @@ def test_intervals_cover_the_truth_of_hops():
             for network in networks
         ]
         for method, found in rows.items():
-            results = [estimate_diffusion(replicas, 0.5, method=method) for replicas in runs]
+            results = [estimate_diffusion(replicas, 0.5, method=method, jumps=10**6) for replicas in runs]
             values = np.array([result.value for result in results])
             errors = [result.relative_error for result in results]
             found.append(rows_of(fit_line(values, errors, degrees_of_freedom=5 * 23), scale * np.exp(law(250.0))))

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import structure_runs
 from aiida import orm
+from aiida.common.links import LinkType
+from aiida.engine import run_get_node
 from study_graph import Process
 
 from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain
@@ -34,7 +36,7 @@ def build(generate_workchain, codes, tiny_potential, host):
 def test_plans_all_runs(build):
     process = build(tracer_count=2)
     process.setup()
-    assert (process.ctx.placements, process.ctx.replicas) == (2, 2)
+    assert process.ctx.looks == [['nvt_0', 'nvt_1', 'nve_0', 'nve_1']]
     assert {'npt', 'nvt_0', 'nvt_1', 'nve_0', 'nve_1', 'supercell_0', 'supercell_1'} <= set(process.ctx.plan)
 
 
@@ -47,6 +49,68 @@ def test_refuses_what_cannot_run(build):
         build(codes={})
     with pytest.raises(ValueError, match='not C'):
         build(tracer_element='C')
+
+
+PRECISE = {'target_relative_interval': 0.2, 'max_time_ps': 0.9}
+
+
+@pytest.fixture
+def precise(generate_workchain, codes, tiny_potential, host):
+    """Return a function that makes a diffusion run to a precision."""
+
+    def make(run=generate_workchain, **settings):
+        builder = DiffusionWorkChain.get_builder_from_protocol(
+            codes, tiny_potential, host, temperature_k=600.0, protocol='smoke', overrides={'settings': settings}
+        )
+        return (
+            run(DiffusionWorkChain, **builder._inputs(prune=True))
+            if run is run_get_node
+            else run(DiffusionWorkChain, builder._inputs(prune=True))
+        )
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ('settings', 'words'),
+    [
+        ({'target_relative_interval': 0.1}, 'give both or none'),
+        (PRECISE | {'target_relative_interval': 0.0}, 'target_relative_interval = 0.0'),
+        (PRECISE | {'max_time_ps': 0.1}, r'first look has 0\.2 ps'),
+        ({'starts': {'count': 2}}, 'each NVT run starts 1 of the 2 replicas'),
+        ({'independent_replicas': False}, 'each NVT run starts 2 of the 2 replicas'),
+    ],
+)
+def test_precision_and_replicas_that_cannot_be(precise, settings, words):
+    with pytest.raises(ValueError, match=words):
+        precise(**settings)
+
+
+def test_looks_go_on_until_the_interval_is_narrow_or_the_time_over(precise):
+    process = precise(**PRECISE)
+    process.setup()
+    assert process.should_look()
+    assert len(process.ctx.looks) == 3
+    for look, reached, goes_on in [(1, False, True), (1, True, False), (2, False, True), (3, False, False)]:
+        process.ctx.look, process.ctx.analysis = look, {'diffusion': orm.Dict({'target_reached': reached})}
+        assert process.should_look() == goes_on
+
+
+@pytest.mark.slow
+def test_replicas_are_added_and_go_on(precise):
+    """Nothing diffuses within 0.1 ps: all looks are taken, at 2 x 0.1, 4 x 0.1 and 4 x 0.2 ps."""
+    outputs, node = precise(run_get_node, **PRECISE)
+    assert node.is_finished_ok, node.exit_message
+    results = outputs['diffusion'].get_dict()
+    assert (results['n_replicas'], results['total_time_ps']) == (4, pytest.approx(0.8, rel=0.05))
+    assert (results['looks'], results['target_reached'], results['reached_relative_interval']) == (3, False, None)
+    children = {link.link_label for link in node.base.links.get_outgoing(link_type=LinkType.CALL_WORK).all()}
+    runs = {'npt', *(f'{stage}{index}' for stage in ('nvt', 'nve') for index in range(4))}
+    assert children == runs | {f'nve{index}look2' for index in range(4)}
+    replica = node.base.links.get_outgoing(link_type=LinkType.CALL_WORK, link_label_filter='nve0%').all()
+    steps = np.sort(np.concatenate([part.steps for run in replica for part in run.node.outputs.tracers.values()]))
+    assert (steps[0], steps[-1]) == (0, 200)
+    assert len(set(np.diff(steps))) == 1
 
 
 def test_more_tracers_than_sites_end_in_an_exit_code(build):
@@ -65,8 +129,8 @@ def analysed(build):
         process = build(host=structure_runs.make_host(1.01), tracer_count=3)
         process.setup()
         process.ctx.segments = {key: node for key, node in replicas.items() if '_s' in key}
-        process.ctx.replicas = 1 + max(int(key[1]) for key in replicas)
-        for index in range(process.ctx.replicas):
+        process.ctx.starts = [None] * (1 + max(int(key[1]) for key in replicas))
+        for index in range(len(process.ctx.starts)):
             frames = {
                 f'trajectory__{key}': node.store() for key, node in replicas.items() if key.startswith(f'r{index}_f')
             }

@@ -15,7 +15,7 @@ from aiida.engine import calcfunction
 from scipy import stats
 
 from aiida_mghdiff.calculations.functions.refusals import SegmentsError, SettingsError, read_settings, refusing
-from aiida_mghdiff.calculations.validation import IS_NOT_NEGATIVE, IS_POSITIVE, one_of, optional
+from aiida_mghdiff.calculations.validation import IS_COUNT, IS_NOT_NEGATIVE, IS_POSITIVE, one_of, optional
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.science.diffusion import METHODS, DiffusionEstimate, estimate_diffusion, upper_bound
 from aiida_mghdiff.science.jumps import count_jumps
@@ -27,6 +27,7 @@ from aiida_mghdiff.science.msd import (
     remove_drift,
 )
 from aiida_mghdiff.science.positions import PositionsError, TooShortError
+from aiida_mghdiff.science.precision import confidence_of_look
 from aiida_mghdiff.science.units import ANGSTROM2_PER_PS_IN_M2_PER_S, PS_IN_FS
 
 FIT_SETTINGS = {
@@ -39,6 +40,8 @@ FIT_SETTINGS = {
     'jump_length': IS_POSITIVE,
     'jump_averaging_ps': IS_NOT_NEGATIVE,
     'start_spacing_ps': optional(IS_NOT_NEGATIVE),
+    'target_relative_interval': optional(IS_POSITIVE),
+    'looks': IS_COUNT,
 }
 STORED_LAGS = 2000
 #: A fractional coordinate that was wrapped changes by one, less what the tracer moved from frame to frame.
@@ -101,7 +104,9 @@ def diffusion_coefficient(settings: orm.Dict, **segments: TracerTrajectoryData) 
         along the c axis of a hexagonal host, null for other hosts; ``jump_threshold`` in Å between the longest hop
         within a cage and the shortest out of it; ``jump_length`` in Å for the upper bound; ``jump_averaging_ps``, over
         which vibrations are averaged out before jumps are counted; ``start_spacing_ps``, the time between the starts of
-        replicas that one run gave, null where each replica has a start of its own.
+        replicas that one run gave, null where each replica has a start of its own; ``target_relative_interval``, half
+        the interval over D that is wanted, or null; ``looks``, how often the interval is looked at until then at most:
+        each has the confidence that lets the last one cover 95 % (``science.precision``).
     :param segments: by keys ``r<replica>_s<index>``; the segments of a replica follow each other without gaps.
     """
     values = read_fit_settings(settings)
@@ -111,6 +116,7 @@ def diffusion_coefficient(settings: orm.Dict, **segments: TracerTrajectoryData) 
         **describe(estimates[values['method']]),
         **describe_runs(replicas, estimates[values['method']], values['jump_length']),
         **describe_motion(replicas),
+        **describe_precision(estimates[values['method']], values),
         **describe_axes(estimates[values['method']], values['c_axis']),
         'estimates': {method: describe(estimate) for method, estimate in estimates.items() if estimate.diffusing},
         'fit_window_ps': [values['fit_start_ps'], values['fit_end_ps']],
@@ -161,6 +167,7 @@ def estimate_all(replicas: list[Replica], settings: dict[str, Any]) -> dict[str,
                 window_ps=(settings['fit_start_ps'], settings['fit_end_ps']),
                 lag_ps=settings['lag_ps'],
                 jumps=jumps,
+                confidence=confidence_of_look(settings['looks']),
             )
         except TooShortError:
             if method in ('least-squares', settings['method']):
@@ -280,6 +287,17 @@ def describe(estimate: DiffusionEstimate) -> dict[str, Any]:
         'per_axis_m2_s': in_si(estimate.per_axis),
         'per_axis_errors_m2_s': in_si(estimate.per_axis_errors),
         'warnings': estimate.warnings,
+    }
+
+
+def describe_precision(estimate: DiffusionEstimate, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return how narrow the interval is, and whether that is as narrow as asked; null where there is no D."""
+    target, reached = settings['target_relative_interval'], estimate.relative_interval
+    return {
+        'reached_relative_interval': reached,
+        'target_relative_interval': target,
+        'target_reached': None if target is None else reached is not None and reached <= target,
+        'looks': settings['looks'],
     }
 
 

@@ -9,7 +9,10 @@ from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_mghdiff.calculations.functions.refusals import refusing
+from aiida_mghdiff.calculations.validation import IS_POSITIVE
 from aiida_mghdiff.data.md_state import MdStateData
+from aiida_mghdiff.science.precision import count_looks, growth
+from aiida_mghdiff.science.units import PS_IN_FS
 
 
 @refusing()
@@ -33,33 +36,96 @@ def segment_parameters(parameters: orm.Dict, segment_steps: orm.Int, state: MdSt
 def plan_diffusion(settings: orm.Dict, temperature: orm.Float) -> dict[str, orm.Dict]:
     """Return the parameters of all runs behind one diffusion coefficient, each with a seed of its own.
 
-    :param settings: ``seed``, ``n_replicas``, ``independent_replicas``, ``supercell`` (of ``build_supercell``, without
-        seed), and ``npt``, ``nvt``, ``nve`` (MD parameters without temperature, seed and first step).
+    :param settings: ``seed``, ``n_replicas``, ``independent_replicas``, ``target_relative_interval`` and
+        ``max_time_ps`` (both null for one look), ``supercell`` (of ``build_supercell``, without seed), and ``npt``,
+        ``nvt``, ``nve`` (MD parameters without temperature, seed and first step).
         and ``volume``, ``starts``, ``fit``, ``structure`` (settings of the analyses).
-    :returns: ``npt``, ``supercell_<i>`` and ``nvt_<i>`` for each placement of tracers, ``nve_<i>`` for each replica,
-        and the settings of the analyses.
+    :returns: ``npt``, ``supercell_<i>`` and ``nvt_<i>`` for each placement of tracers, ``nve_<i>`` for each replica and
+        ``nve_<i>_look<k>`` where it goes on at a later look; the settings of the analyses; and ``looks``, the names of
+        the ``runs`` of each look. See ``science.precision``.
     """
     values = settings.get_dict()
-    placements = values['n_replicas'] if values['independent_replicas'] else 1
-    runs = {'npt': 0, **{f'nvt_{index}': index for index in range(placements)}}
-    runs |= {f'nve_{index}': index for index in range(values['n_replicas'])}
-    plan = {}
-    for name, index in runs.items():
-        stage = name.partition('_')[0]
-        seed = derive_seed(values['seed'], temperature.value, stage, index)
-        common = {'temperature_k': temperature.value, 'seed': seed, 'first_step': 0, 'ensemble': stage}
-        plan[name] = orm.Dict(values[stage] | common)
-    for index in range(placements):
+    looks = [runs_of_look(values, look) for look in range(looks_of(values))]
+    names = ['npt', *(name for look in looks for name in look)]
+    plan = {name: orm.Dict(plan_run(values, temperature.value, name, looks)) for name in names}
+    for index in range(sum(name.startswith('nvt_') for name in names)):
         seed = derive_seed(values['seed'], temperature.value, 'supercell', index)
         plan[f'supercell_{index}'] = orm.Dict(values['supercell'] | {'seed': seed})
-    spacing = None if values['independent_replicas'] else values['starts']['minimum_spacing_ps']
     seed = derive_seed(values['seed'], temperature.value, 'structure', 0)
     plan['structure'] = orm.Dict(values['structure'] | {'seed': seed})
-    plan['fit'] = orm.Dict(values['fit'] | {'start_spacing_ps': spacing})
+    plan['fit'] = orm.Dict(
+        values['fit']
+        | {
+            'start_spacing_ps': None if values['independent_replicas'] else values['starts']['minimum_spacing_ps'],
+            'target_relative_interval': values['target_relative_interval'],
+            'looks': len(looks),
+        }
+    )
+    plan['looks'] = orm.Dict({'runs': looks})
     return plan | {name: orm.Dict(values[name]) for name in ('volume', 'starts')}
 
 
-def derive_seed(seed: int, temperature_k: float, stage: str, index: int) -> int:
+def replicas_message(settings: dict[str, Any]) -> str | None:
+    """Return what is wrong with the number of replicas or the precision asked for; None where nothing is."""
+    starts = 1 if settings['independent_replicas'] else settings['n_replicas']
+    if settings['starts']['count'] != starts:
+        return (
+            f'settings: starts: count = {settings["starts"]["count"]}, but each NVT run starts {starts} of the '
+            f'{settings["n_replicas"]} replicas (independent_replicas).'
+        )
+    target, most = settings['target_relative_interval'], settings['max_time_ps']
+    if (target is None) != (most is None):
+        return 'settings: target_relative_interval and max_time_ps go together: give both or none.'
+    if target is None:
+        return None
+    if not IS_POSITIVE.holds(target):
+        return f'settings: target_relative_interval = {target} is not {IS_POSITIVE.words}.'
+    if not IS_POSITIVE.holds(most) or most < first_time_ps(settings) * (1 - 1e-9):
+        return f'settings: max_time_ps = {most}: the first look has {first_time_ps(settings):g} ps of all replicas.'
+    return None
+
+
+def looks_of(settings: dict[str, Any]) -> int:
+    """Return how many looks at D there are at most."""
+    most = settings['max_time_ps']
+    return 1 if most is None else count_looks(first_time_ps(settings), most)
+
+
+def first_time_ps(settings: dict[str, Any]) -> float:
+    """Return the time of all replicas together at the first look."""
+    return settings['n_replicas'] * settings['nve']['steps'] * settings['nve']['time_step_fs'] / PS_IN_FS
+
+
+def runs_of_look(settings: dict[str, Any], look: int) -> list[str]:
+    """Return the names of the NVT and NVE runs that a look adds to those before."""
+    independent = settings['independent_replicas']
+    replicas, length = growth(look, independent)
+    before, length_before = growth(look - 1, independent) if look else (0, 1)
+    new = range(settings['n_replicas'] * before, settings['n_replicas'] * replicas)
+    nvt = [f'nvt_{index}' for index in new] if independent else ['nvt_0'] * (look == 0)
+    longer = [f'nve_{index}_look{look}' for index in range(settings['n_replicas'] * before) if length > length_before]
+    return [*nvt, *(f'nve_{index}' for index in new), *longer]
+
+
+def plan_run(settings: dict[str, Any], temperature_k: float, name: str, looks: list[list[str]]) -> dict[str, Any]:
+    """Return the MD parameters of the run of a name."""
+    stage, _, number = name.partition('_')
+    index, _, look = number.partition('_look')
+    seed = derive_seed(settings['seed'], temperature_k, stage, int(index or 0), *map(int, [look] if look else []))
+    parameters = settings[stage] | {'temperature_k': temperature_k, 'seed': seed, 'first_step': 0, 'ensemble': stage}
+    if stage == 'nve':
+        parameters |= steps_of_look(settings, next(k for k, names in enumerate(looks) if name in names), bool(look))
+    return parameters
+
+
+def steps_of_look(settings: dict[str, Any], look: int, longer: bool) -> dict[str, int]:
+    """Return first step and number of steps of a replica that begins, or goes on, at a look."""
+    steps, independent = settings['nve']['steps'], settings['independent_replicas']
+    first = growth(look - 1, independent)[1] * steps if longer else 0
+    return {'first_step': first, 'steps': growth(look, independent)[1] * steps - first}
+
+
+def derive_seed(seed: int, temperature_k: float, stage: str, *indices: int) -> int:
     """Return a seed below 900 million that belongs to one run alone, always the same for the same run."""
-    words: list[Any] = [seed, round(temperature_k * 1000), *stage.encode(), index]
+    words: list[Any] = [seed, round(temperature_k * 1000), *stage.encode(), *indices]
     return int(np.random.SeedSequence(words).generate_state(1)[0]) % 899_999_999 + 1

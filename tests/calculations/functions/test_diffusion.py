@@ -19,6 +19,8 @@ SETTINGS = {
     'jump_length': 1.96,
     'jump_averaging_ps': 0.1,
     'start_spacing_ps': None,
+    'target_relative_interval': None,
+    'looks': 1,
 }
 RATES = RATTLING | {T_O: 0.2, O_T: 0.1}
 CELL = Network(RATES).cell

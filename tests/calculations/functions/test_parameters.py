@@ -7,7 +7,11 @@ import pytest
 from aiida import orm
 from aiida.manage.caching import enable_caching
 
-from aiida_mghdiff.calculations.functions.parameters import plan_diffusion, segment_parameters
+from aiida_mghdiff.calculations.functions.parameters import (
+    plan_diffusion,
+    replicas_message,
+    segment_parameters,
+)
 from aiida_mghdiff.calculations.functions.select import select_best
 from aiida_mghdiff.calculations.md import parameters_message
 from aiida_mghdiff.data.md_state import MdStateData
@@ -51,3 +55,27 @@ def test_calcfunctions_are_not_cached():
     with enable_caching(identifier='aiida.calculations:mghdiff.*'):
         nodes = [segment_parameters.run_get_node(*inputs)[1] for _ in range(2)]
     assert not nodes[1].base.caching.is_created_from_cache
+
+
+@pytest.mark.parametrize('independent', [False, True])
+def test_plan_to_a_precision(independent):
+    overrides = {'independent_replicas': independent, 'target_relative_interval': 0.1, 'max_time_ps': 290.0}
+    overrides |= {'n_replicas': 3, 'starts': {'count': 1 if independent else 3}}
+    settings = DiffusionWorkChain.get_settings('mace', 'demo', {'settings': overrides})
+    assert replicas_message(settings) is None
+    plan = plan_diffusion(orm.Dict(settings), orm.Float(600))
+    looks = plan['looks']['runs']  # at 36, 72, 144 and 288 ps
+    steps = settings['nve']['steps']
+    runs = {name: plan[name].get_dict() for look in looks for name in look if name.startswith('nve')}
+    assert plan['fit']['looks'] == len(looks) == 4
+    assert sum(run['steps'] for run in runs.values()) == 24 * steps
+    assert len({run['seed'] for run in runs.values()}) == len(runs)
+    if independent:
+        assert [len(look) for look in looks] == [6, 6, 6, 12]
+        assert looks[2] == [f'nve_{index}_look2' for index in range(6)]
+        assert (runs['nve_5_look2']['first_step'], runs['nve_5_look2']['steps']) == (steps, steps)
+        assert (runs['nve_11']['first_step'], runs['nve_11']['steps']) == (0, 2 * steps)
+        assert {f'supercell_{index}' for index in range(12)} <= set(plan)
+    else:
+        assert [len(look) for look in looks] == [4, 3, 3, 3]
+        assert (runs['nve_0_look3']['first_step'], runs['nve_0_look3']['steps']) == (4 * steps, 4 * steps)

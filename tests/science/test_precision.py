@@ -1,0 +1,79 @@
+"""The stopping rule: its looks, and the coverage of the interval at which it stops."""
+
+from __future__ import annotations
+
+import hops
+import numpy as np
+import pytest
+from ensembles import summarise
+from scipy import stats
+
+from aiida_mghdiff.science.diffusion import estimate_diffusion
+from aiida_mghdiff.science.precision import confidence_of_look, count_looks, growth
+
+
+@pytest.mark.parametrize(('most', 'looks'), [(3.0, 1), (5.9, 1), (6.0, 2), (12.0, 3), (100.0, 6), (1.0, 1)])
+def test_looks_at_double_the_time(most, looks):
+    assert count_looks(3.0, most) == looks
+
+
+def test_growth_doubles_the_time_of_all_replicas():
+    assert [growth(look, independent=True) for look in range(5)] == [(1, 1), (2, 1), (2, 2), (4, 2), (4, 4)]
+    assert [growth(look, independent=False) for look in range(3)] == [(1, 1), (1, 2), (1, 4)]
+
+
+def stop(measure, looks, target, confidence):
+    """Return the first interval (D, low, high) that is narrow enough, or the last."""
+    for look in range(looks):
+        value, low, high = measure(look, confidence)
+        if high - low <= 2 * target * value:
+            break
+    return value, low, high
+
+
+def test_interval_covers_where_the_rule_stopped():
+    """Replicas whose D scatter by 10 %; stopping as soon as the plain interval is narrow covers less."""
+    rng, looks = np.random.default_rng(1), 4
+    samples = rng.normal(1.0, 0.1, size=(4000, 3 * 2 ** (looks - 1)))
+
+    def measure_of(values):
+        def measure(look, confidence):
+            used = values[: 3 * 2**look]
+            half = stats.t.ppf((1 + confidence) / 2, len(used) - 1) * used.std(ddof=1) / np.sqrt(len(used))
+            return used.mean(), used.mean() - half, used.mean() + half
+
+        return measure
+
+    covered = {}
+    for confidence in (0.95, confidence_of_look(looks)):
+        rows = np.array([stop(measure_of(values), looks, 0.1, confidence) for values in samples[:2000]])
+        covered[confidence] = np.mean((rows[:, 1] < 1) & (rows[:, 2] > 1))
+    assert covered[0.95] < 0.93
+    assert covered[confidence_of_look(looks)] > 0.95
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('method', ['least-squares', 'automatic'])
+def test_interval_of_hops_covers_where_the_rule_stopped(method):
+    """Three to twelve replicas of 8 H, 0.5 to 1 ns each, until D is known to within a target that half of them meet."""
+    looks, target = 4, {'least-squares': 0.13, 'automatic': 0.03}[method]
+    network, frames = hops.Network(hops.regime(0.5), (2, 2, 2)), 500
+    rows, stopped = [], np.zeros(looks, int)
+
+    def measure(look, confidence):
+        replicas, length = growth(look, independent=True)
+        for _ in range(len(runs), 3 * replicas):
+            runs.append(network.walks(rng, 2 * frames, 1.0, 8) + hops.vibrations(rng, 2 * frames, 8, 1.0))
+        used = [positions[: length * frames] for positions in runs]
+        result = estimate_diffusion(used, 1.0, method=method, window_ps=(0, 100), confidence=confidence)
+        seen.append(look)
+        return result.value, *result.interval
+
+    for seed in range(300):
+        rng, runs, seen = np.random.default_rng(seed), [], []
+        rows.append(np.array(stop(measure, looks, target, confidence_of_look(looks))) / 0.5)
+        stopped[seen[-1]] += 1
+    print(f'\n{method}: stopped at looks {stopped.tolist()}')
+    _, _, coverage = summarise(method, np.array(rows))
+    assert coverage >= 93
+    assert np.count_nonzero(stopped) >= 2
