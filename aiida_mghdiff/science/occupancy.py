@@ -8,6 +8,9 @@ Errors: jumps come in bunches, since a tracer that jumped often comes back, so t
 too small. All these are ratios of sums over tracers; taken as independent, these give the error (ratio estimator:
 Cochran, Sampling Techniques, 3rd ed., Wiley 1977, section 2.11). It is never taken below that of counting.
 
+Rates of ``T-T`` depend on the core radius: where the barrier within a pair is low, a tracer swings from one core to the
+other and back.
+
 Free energy of a tetrahedral less that of an octahedral site, at the temperature T, from the fractions of time p on
 either kind, with two tetrahedral sites for each octahedral one:
 

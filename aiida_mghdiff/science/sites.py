@@ -51,11 +51,13 @@ def find_jumps(tracer_positions: np.ndarray, sites: np.ndarray, cell: np.ndarray
     :raises PositionsError: for positions of another shape, not finite, or wrapped.
     """
     positions, sites, cell = (np.ascontiguousarray(array, float) for array in (tracer_positions, sites, cell))
+    if sites.ndim != 2 or sites.shape[1] != 3 or not len(sites):
+        raise SitesError(f'sites have the shape {sites.shape}: give the positions of all of them as [sites, 3].')
     _check_positions(positions, cell)
     sites = (sites @ np.linalg.inv(cell) % 1.0) @ cell
     neighbours = _neighbours(sites, cell)
     _check_radius(core_radius, neighbours[2].min())
-    occupied = np.empty(positions.shape[:2], np.int64)
+    occupied = np.empty(positions.shape[:2], np.int32)
     offsets = np.zeros(3)
     inverse = np.linalg.inv(cell)
     count = _follow(positions, sites, cell, inverse, *neighbours, float(core_radius), occupied, offsets)

@@ -18,7 +18,7 @@ def test_integral_is_one_and_peaks_are_at_the_sites(sites):
     network = hops.Network({hops.T_O: 0.4, hops.O_T: 0.2, hops.T_T: 1.0})
     rng = np.random.default_rng(1)
     positions = network.walks(rng, 40000, 0.1, 6) + rng.normal(scale=0.2, size=(40000, 6, 3))
-    density = unit_cell_density(positions, sites, 0.1)
+    density = unit_cell_density([positions[:30000], positions[30000:]], sites, 0.1)
     assert density.shape == (32, 32, 52)
     volume = np.linalg.det(sites.unit_cell)
     assert density.mean() * volume == pytest.approx(1)
@@ -35,10 +35,12 @@ def test_integral_is_one_and_peaks_are_at_the_sites(sites):
 def test_translation_by_a_lattice_vector_changes_nothing(sites):
     points = np.random.default_rng(2).uniform(0, 9, size=(500, 2, 3))
     moved = points + np.array([2, -1, 1]) @ sites.unit_cell
-    np.testing.assert_allclose(unit_cell_density(points, sites, 0.5), unit_cell_density(moved, sites, 0.5), atol=1e-9)
+    np.testing.assert_allclose(
+        unit_cell_density([points], sites, 0.5), unit_cell_density([moved], sites, 0.5), atol=1e-9
+    )
 
 
 @pytest.mark.parametrize('spacing', [0.0, -0.1, np.nan])
 def test_spacing_must_be_positive(sites, spacing):
     with pytest.raises(ValueError, match='not positive'):
-        unit_cell_density(np.zeros((1, 1, 3)), sites, spacing)
+        unit_cell_density([np.zeros((1, 1, 3))], sites, spacing)

@@ -119,6 +119,11 @@ def test_sites_that_do_not_fit(network):
         find_jumps(network.sites[None, 1:2], network.sites[:1], network.cell)
 
 
+def test_sites_of_another_shape(network):
+    with pytest.raises(SitesError, match=r'as \[sites, 3'):
+        find_jumps(network.sites[None], network.sites[0], network.cell)
+
+
 @pytest.mark.parametrize('radius', [0.0, -1.0, 0.65])
 def test_cores_that_overlap_or_vanish(network, radius):
     with pytest.raises(SitesError, match=r'less than 0\.65 Å'):

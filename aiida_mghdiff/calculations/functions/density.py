@@ -36,8 +36,7 @@ def tracer_density(settings: orm.Dict, host: orm.StructureData, **runs: orm.Arra
     """
     values = read_settings(settings, STRUCTURE_SETTINGS)
     lattice = LatticeRuns(host, read_runs(runs), values['core_radius'])
-    positions = np.concatenate([run.reshape(-1, 3) for run in lattice.positions])
-    density = unit_cell_density(positions, lattice.sites, values['density_spacing'])
+    density = unit_cell_density(lattice.positions, lattice.sites, values['density_spacing'])
     return orm.ArrayData({'density': density, 'cell': lattice.sites.unit_cell, **places(lattice.sites)})
 
 

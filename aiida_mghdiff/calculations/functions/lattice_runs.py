@@ -167,10 +167,9 @@ class LatticeRuns:
 
     def offsets(self) -> tuple[np.ndarray, np.ndarray]:
         """Return vectors [m,3] in Å from octahedral and from tetrahedral sites to tracers on them."""
-        positions = np.concatenate([run.reshape(-1, 3) for run in self.positions])
-        occupied = np.concatenate([jumps.occupied.ravel() for jumps in self.jumps])
-        stride = max(1, len(positions) // _OFFSETS)
-        positions, occupied = positions[::stride], occupied[::stride]
+        stride = max(1, sum(jumps.occupied.size for jumps in self.jumps) // _OFFSETS)
+        positions = np.concatenate([run.reshape(-1, 3)[::stride] for run in self.positions])
+        occupied = np.concatenate([jumps.occupied.ravel()[::stride] for jumps in self.jumps])
         vectors = offsets_from_sites(positions, self.sites.positions, self.sites.cell, occupied)
         is_octahedral = self.sites.is_octahedral[occupied]
         return vectors[is_octahedral], vectors[~is_octahedral]
