@@ -139,7 +139,7 @@ def _host_shifts(frames: np.ndarray, sites: HcpSites) -> np.ndarray:
     rms, limit = host_displacement(frames, sites), _MOLTEN * neighbour_distance(sites.cell, len(sites.host))
     if rms > limit:
         raise LatticeError(
-            f'its atoms are {rms:.2f} Å (rms) from the sites of the ideal crystal, those of a solid are less than '
-            f'{limit:.2f} Å: it melted or changed its structure, or its atoms are in another order.'
+            f'its atoms are {rms:.2f} Å (rms) from the sites of the ideal crystal, those of a solid less than '
+            f'{limit:.2f} Å: it melted, its planes glide (they do in a small cell), or its atoms are in another order.'
         )
     return _host_fractions(frames, sites)[1] @ sites.cell

@@ -32,13 +32,7 @@ from aiida_mghdiff.science.sites import Jumps
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 KINDS = ('O', 'T')
-#: Jumps that end a stay on a site of a kind, or in a pair of tetrahedral sites.
-_ENDINGS = {
-    'O': ('O-O c', 'O-O ab', 'O-T'),
-    'T': ('T-O', 'T-T', 'T-T edge'),
-    'T pair': ('T-O', 'T-T edge'),
-}
-PLACES = tuple(_ENDINGS)
+PLACES = (*KINDS, 'T pair')
 _UPPER = float(stats.chi2.ppf(0.95, 2)) / 2
 
 
@@ -55,14 +49,26 @@ class Tallies:
 
     times_ps: np.ndarray  # [m,2] on octahedral and on tetrahedral sites
     counts: np.ndarray  # [m,7] jumps of each of the ``CLASSES``
+    departures: np.ndarray  # [m,2] jumps from octahedral and from tetrahedral sites
+    changes: np.ndarray  # [m] jumps from one kind to the other
 
     @classmethod
     def of(cls, jumps: list[Jumps], sites: HcpSites, frame_interval_ps: float) -> Tallies:
         """Return the tallies of all tracers of replicas."""
-        octahedral = np.concatenate([sites.is_octahedral[run.occupied].sum(axis=0) for run in jumps])
-        frames = np.concatenate([np.full(run.occupied.shape[1], len(run.occupied)) for run in jumps])
-        times = np.stack([octahedral, frames - octahedral], axis=1) * frame_interval_ps
-        return cls(times, np.concatenate([_counts(run, sites) for run in jumps]))
+        tallies = [cls._of_run(run, sites, frame_interval_ps) for run in jumps]
+        return cls(*(np.concatenate(parts) for parts in zip(*tallies, strict=True)))
+
+    @staticmethod
+    def _of_run(run: Jumps, sites: HcpSites, frame_interval_ps: float) -> tuple[np.ndarray, ...]:
+        frames, tracers = run.occupied.shape
+        octahedral = sites.is_octahedral[run.occupied].sum(axis=0)
+        from_t, to_t = (~sites.is_octahedral[ends] for ends in (run.origins, run.targets))
+        return (
+            np.stack([octahedral, frames - octahedral], axis=1) * frame_interval_ps,
+            _count(run.tracers, sites.classify(run), (tracers, len(CLASSES))),
+            _count(run.tracers, from_t.astype(int), (tracers, len(KINDS))),
+            np.bincount(run.tracers, from_t != to_t, minlength=tracers),
+        )
 
     def count(self, *classes: str) -> np.ndarray:
         """Return how many jumps of some classes together each tracer made [m]."""
@@ -73,10 +79,8 @@ class Tallies:
         return self.times_ps[:, KINDS.index(kind)]
 
 
-def _counts(run: Jumps, sites: HcpSites) -> np.ndarray:
-    counts = np.zeros((run.occupied.shape[1], len(CLASSES)), int)
-    np.add.at(counts, (run.tracers, sites.classify(run)), 1)
-    return counts
+def _count(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return np.bincount(np.ravel_multi_index((rows, columns), shape), minlength=shape[0] * shape[1]).reshape(shape)
 
 
 def jump_rate(tallies: Tallies, name: str) -> Estimate:
@@ -93,7 +97,9 @@ def rate_bound(tallies: Tallies, name: str) -> float | None:
 
 def residence_time(tallies: Tallies, place: str) -> Estimate:
     """Return the mean stay in ps on a site of the kind ``O`` or ``T``, or in a ``T pair`` that shares a face."""
-    endings = tallies.count(*_ENDINGS[place])
+    endings = tallies.departures[:, KINDS.index(place[0])]
+    if place == 'T pair':
+        endings = endings - tallies.count('T-T')
     return _ratio(tallies.time(place[0]), endings, endings.sum())
 
 
@@ -119,10 +125,10 @@ def _log_ratio(tallies: Tallies) -> Estimate:
 
     The relative error of a mean of N stays is 1/sqrt(N), of which there are as many on either kind as changes.
     """
-    changes = tallies.count('O-T').sum(), tallies.count('T-O').sum()
-    if not sum(changes) or not tallies.times_ps.sum(axis=0).all():
+    changes = tallies.changes.sum()
+    if not changes or not tallies.times_ps.sum(axis=0).all():
         return Estimate(None, None)
-    ratio = _ratio(tallies.time('T'), tallies.time('O'), sum(changes) / 4)
+    ratio = _ratio(tallies.time('T'), tallies.time('O'), changes / 4)
     return Estimate(float(np.log(ratio.value)), ratio.error / ratio.value)
 
 

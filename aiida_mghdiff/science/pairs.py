@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from scipy import fft, stats
 
 from aiida_mghdiff.science.hcp import HcpSites
@@ -61,22 +62,26 @@ def random_arrangements(
     drawn = rng.choice(octahedral, count)
     n_sites = len(sites.host)
     on_octahedral = np.arange(tracers) < drawn[:, None]
-    chosen = np.where(
-        on_octahedral,
-        _distinct(rng, count, n_sites, tracers),
-        n_sites + _distinct(rng, count, 2 * n_sites, tracers),
-    )
+    tetrahedral = n_sites + _distinct(rng, count, 2 * n_sites, tracers)
+    chosen = np.where(on_octahedral, _distinct(rng, count, n_sites, tracers), tetrahedral[:, ::-1])
     positions = sites.positions[chosen]
     for is_kind, pool in zip((on_octahedral, ~on_octahedral), offsets, strict=True):
         positions[is_kind] += pool[rng.integers(len(pool), size=is_kind.sum())] if len(pool) else 0.0
     return positions
 
 
+@njit(cache=True)
 def _distinct(rng: np.random.Generator, rows: int, items: int, chosen: int) -> np.ndarray:
-    """Return rows of distinct items [rows,chosen], every ordered choice as likely; repeats are drawn anew."""
-    drawn = rng.integers(items, size=(rows, chosen))
-    while len(bad := np.flatnonzero((np.diff(np.sort(drawn, axis=1), axis=1) == 0).any(axis=1))):
-        drawn[bad] = rng.integers(items, size=(len(bad), chosen))
+    """Return rows of distinct items [rows,chosen], every ordered choice as likely (a shuffle of Fisher and Yates).
+
+    Where there are fewer items than are chosen, the rest of each row is zero.
+    """
+    pool, drawn = np.arange(items), np.zeros((rows, chosen), np.int64)
+    for row in range(rows):
+        for column in range(min(chosen, items)):
+            other = rng.integers(column, items)
+            pool[column], pool[other] = pool[other], pool[column]
+            drawn[row, column] = pool[column]
     return drawn
 
 
@@ -115,7 +120,8 @@ def chance_test(counts: Sequence[np.ndarray], probabilities: np.ndarray, fitted:
     :param probabilities: [K] of 0 to K - 1 pairs; the last holds all higher numbers.
     :param fitted: number of parameters of the probabilities that were fitted to the counts.
     """
-    samples = sum(map(len, counts)) / statistical_inefficiency(counts)
+    frames = sum(map(len, counts))
+    samples = frames / statistical_inefficiency(counts)
     if samples < LEAST_SAMPLES:
         return None
     cells = _merge_cells(probabilities, _LEAST_EXPECTED / samples)
@@ -124,12 +130,12 @@ def chance_test(counts: Sequence[np.ndarray], probabilities: np.ndarray, fitted:
         return None
     expected = np.bincount(cells, probabilities)
     members = [cells[np.minimum(run, len(cells) - 1)] for run in counts]
-    observed = np.bincount(np.concatenate(members), minlength=len(expected)) / sum(map(len, counts))
+    observed = np.bincount(np.concatenate(members), minlength=len(expected)) / frames
     inefficiencies = [
         statistical_inefficiency([(run == cell) * 1.0 for run in members]) for cell in range(len(expected))
     ]
-    design = np.sum((1 - expected) * np.minimum(inefficiencies, sum(map(len, counts)))) / (len(expected) - 1)
-    statistic = float(sum(map(len, counts)) / design * np.sum(np.square(observed - expected) / expected))
+    design = np.sum((1 - expected) * np.minimum(inefficiencies, frames)) / (len(expected) - 1)
+    statistic = float(frames / design * np.sum(np.square(observed - expected) / expected))
     return ChanceTest(statistic, int(freedom), float(stats.f.sf(statistic / freedom, freedom, samples)))
 
 

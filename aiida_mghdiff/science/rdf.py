@@ -55,9 +55,8 @@ def pair_histogram(
     counts = np.zeros((1, n_bins), np.int64)
     _count(frames, cells, (first, second), r_max, own_images, counts)
     n_pairs = len(first) * len(second) - len(np.intersect1d(first, second))
-    return counts[0], n_pairs * np.sum(1 / np.abs(np.linalg.det(cells))) * len(frames) / len(cells) * shell_volumes(
-        r_max, n_bins
-    )
+    density = n_pairs * np.mean(1 / np.abs(np.linalg.det(cells)))
+    return counts[0], len(frames) * density * shell_volumes(r_max, n_bins)
 
 
 def bin_centres(r_max: float, n_bins: int) -> np.ndarray:

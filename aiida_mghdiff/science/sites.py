@@ -6,7 +6,7 @@ alone, 14 % too many are counted. Frames before the first core belong to the sit
 their radius is less than half the shortest distance of two sites (1.30 Å in Mg).
 
 Sites that tracers avoid do not fit, and are refused: tracers must be found in cores at least twice as often as if they
-were spread evenly over the cell, and there less than half the radius off their centres on average.
+were spread evenly over the cell, and less than half the radius off their sites on average.
 """
 
 from __future__ import annotations

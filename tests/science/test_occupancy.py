@@ -86,13 +86,17 @@ def test_counts_are_those_of_the_jumps(network, sites):
     assert tallies.counts.sum() == sum(tallies.count(name).sum() for name in CLASSES)
     np.testing.assert_allclose(tallies.times_ps.sum(axis=1), 4000 * INTERVAL)
     assert tallies.counts.shape == (24, len(CLASSES))
+    np.testing.assert_array_equal(tallies.departures.sum(axis=1), tallies.counts.sum(axis=1))
+    assert tallies.changes.sum() == pytest.approx(tallies.count('O-T', 'T-O').sum(), rel=0.02)
 
 
 def make_hand_tallies(times, **counts):
     table = np.zeros((len(times), len(CLASSES)), int)
     for name, values in counts.items():
         table[:, CLASSES.index(name.replace('_', '-'))] = values
-    return Tallies(np.array(times, float), table)
+    from_o, from_t = (table[:, [name[0] == kind for name in CLASSES]].sum(axis=1) for kind in 'OT')
+    changes = table[:, [name in ('O-T', 'T-O') for name in CLASSES]].sum(axis=1)
+    return Tallies(np.array(times, float), table, np.stack([from_o, from_t], axis=1), changes)
 
 
 def test_nothing_seen_is_said_so():

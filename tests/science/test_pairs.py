@@ -57,6 +57,15 @@ def test_random_arrangements_take_distinct_sites_of_their_kinds(sites):
     assert stats.chisquare(hits).pvalue > 1e-3
 
 
+def test_random_arrangements_of_a_crowd(sites):
+    """More tracers than a kind has sites, and so many that a random draw seldom has no site twice."""
+    tracers, octahedral = 60, 30
+    positions = random_arrangements(sites, np.array([octahedral]), NO_OFFSETS, tracers, 50, np.random.default_rng(3))
+    chosen = np.linalg.norm(positions[:, :, None] - sites.positions, axis=-1).argmin(axis=-1)
+    assert np.diff(np.sort(chosen, axis=1), axis=1).min() > 0
+    assert (sites.is_octahedral[chosen].sum(axis=1) == octahedral).all()
+
+
 def test_random_arrangements_have_the_measured_offsets(sites):
     offsets = (np.array([[0.1, 0.0, 0.0]]), np.array([[0.0, 0.0, 0.2], [0.0, 0.0, -0.2]]))
     positions = random_arrangements(sites, np.array([1]), offsets, 2, 1000, np.random.default_rng(2))

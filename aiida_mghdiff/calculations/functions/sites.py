@@ -106,7 +106,7 @@ def split(
 def warnings(tallies: Tallies) -> list[str]:
     """Return what limits the worth of the statistics."""
     found = []
-    if not tallies.count('O-T', 'T-O').any():
+    if not tallies.changes.any():
         found.append(
             'no tracer changed between octahedral and tetrahedral sites: their occupancy is that of the start.'
         )
