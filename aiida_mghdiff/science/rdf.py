@@ -92,8 +92,9 @@ def _check(
     if not (0 < r_max < np.inf and n_bins >= 1):
         raise ValueError(f'r_max = {r_max} Å in {n_bins} bins: both must be positive and finite.')
     atoms = frames.shape[1]
-    if not all(len(group) and group[0] >= 0 and group[-1] < atoms for group in (first, second)):
-        raise ValueError(f'pairs: each group must have at least one index, from 0 to {atoms - 1}.')
+    for group in (first, second):
+        if group.dtype.kind not in 'iu' or not len(group) or group[0] < 0 or group[-1] >= atoms:
+            raise ValueError(f'pairs: each group must be indices of atoms, at least one, from 0 to {atoms - 1}.')
     if len(first) == len(second) == 1 and first[0] == second[0]:
         raise ValueError('pairs: both groups are the same single atom, which has no partner.')
 

@@ -132,7 +132,8 @@ def test_own_images_can_be_left_out():
         ({'cells': np.zeros((3, 3))}, 'no volume'),
         ({'cells': np.zeros((5, 3, 3))}, 'not (3, 3) or'),
         ({'pairs': ([0], [4])}, 'from 0 to 3'),
-        ({'pairs': ([], [1])}, 'at least one index'),
+        ({'pairs': ([], [1])}, 'at least one'),
+        ({'pairs': ([True, False, False, False], [1])}, 'indices of atoms'),
         ({'pairs': ([1], [1])}, 'no partner'),
     ],
 )
