@@ -22,6 +22,8 @@ PYTEST_FLAGS ?=
 BIN := $(abspath $(VENV))/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+# two tests at a time, each file as a whole, in the order that tests/conftest.py gives
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 export PATH := $(BIN):$(PATH)
 
 .PHONY: venv demo test test-all lint docs bench clean clean-demo distclean
@@ -49,10 +51,10 @@ demo: venv
 	    $(if $(DATASET),--dataset '$(DATASET)') $(if $(FROM),--from $(FROM))
 
 test: venv
-	$(BIN)/python -m pytest -m 'not slow' $(PYTEST_FLAGS)
+	$(PYTEST) -m 'not slow' $(PYTEST_FLAGS)
 
 test-all: venv
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	$(PYTEST) $(PYTEST_FLAGS)
 
 lint: venv
 	$(BIN)/ruff check .
