@@ -25,6 +25,7 @@ from side_by_side import peak_memory
 from aiida_mghdiff.calculations.functions.density import tracer_density
 from aiida_mghdiff.calculations.functions.diffusion import diffusion_coefficient
 from aiida_mghdiff.calculations.functions.pairs import tracer_pairs
+from aiida_mghdiff.calculations.functions.parameters import plan_diffusion
 from aiida_mghdiff.calculations.functions.rdf import radial_distributions
 from aiida_mghdiff.calculations.functions.sites import site_statistics
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
@@ -34,7 +35,7 @@ from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
 sys.path.append(str(Path(__file__).parents[1] / 'tests'))
 import hops
 
-REPEATS, INTERVAL_PS, STRIDE = (4, 4, 4), 0.005, 5
+REPEATS, INTERVAL_PS, STRIDE, TEMPERATURE_K = (4, 4, 4), 0.005, 5, 600.0
 RATES = {hops.T_T: 5.0, hops.T_O: 0.1, hops.O_T: 0.1, hops.O_O: 0.05}
 MOST_SECONDS, MOST_BYTES = 5.0, 500e6
 
@@ -56,7 +57,7 @@ def make_run(frames: int, full_frames: int, tracers: int) -> tuple[orm.Structure
         tracer_element='H',
         host_elements=['Mg'],
         ensemble='nve',
-        mean_temperature_k=600.0,
+        mean_temperature_k=TEMPERATURE_K,
     )
     rows = np.arange(0, frames, frames // full_frames)
     atoms = host + drift[rows, None] + rng.normal(scale=0.15, size=(len(rows), *host.shape))
@@ -76,13 +77,11 @@ def make_run(frames: int, full_frames: int, tracers: int) -> tuple[orm.Structure
 def make_analyses(frames: int, full_frames: int, tracers: int) -> dict[str, Callable[[], object]]:
     """Return the analyses of a run by name."""
     host, segment, full = make_run(frames, full_frames, tracers)
-    settings = DiffusionWorkChain.get_settings('mace')
-    fit = orm.Dict(settings['fit'] | {'start_spacing_ps': None})
-    structure = orm.Dict(settings['structure'] | {'seed': 1})
+    plan = inspect.unwrap(plan_diffusion)(orm.Dict(DiffusionWorkChain.get_settings('mace')), orm.Float(TEMPERATURE_K))
     nodes = {'r0_s000': segment, 'r0_f000': full}
-    analyses = {'diffusion_coefficient': partial(inspect.unwrap(diffusion_coefficient), fit, r0_s000=segment)}
+    analyses = {'diffusion_coefficient': partial(inspect.unwrap(diffusion_coefficient), plan['fit'], r0_s000=segment)}
     for function in (radial_distributions, site_statistics, tracer_pairs, tracer_density):
-        analyses[function.__name__] = partial(inspect.unwrap(function), structure, host=host, **nodes)
+        analyses[function.__name__] = partial(inspect.unwrap(function), plan['structure'], host=host, **nodes)
     return analyses
 
 
