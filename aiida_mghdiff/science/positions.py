@@ -2,8 +2,8 @@
 
 Wrapped coordinates leap by a cell vector. From positions alone a leap is told from diffusion by three marks together,
 along one axis: it is longer than any hop to a neighbouring site, it spans more than half of all that the tracers ever
-covered (wrapped ones never leave the cell), and it is far beyond the tracer's usual steps. Where the cell is known the
-caller can look for steps of half a cell instead.
+covered (wrapped ones never leave the cell) or more than several hops in a row, and it is far beyond the tracer's usual
+steps. Where the cell is known the caller can look for steps of its length instead.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from scipy import stats
 
 #: Å; no hop between neighbouring interstitial sites of a metal is as long, with vibrations, as this along one axis.
 SHORTEST_LEAP = 4.5
+#: Å; nor do hops in a row cover this from one frame to the next, where usual steps are far shorter.
+SURE_LEAP = 8.0
 #: Steps beyond so many robust standard deviations are no usual ones.
 OUTLIER = 6.0
 
@@ -50,7 +52,7 @@ def _leaps(positions: np.ndarray) -> np.ndarray:
     if len(positions) < 3:
         return np.zeros((0, 0, 0), bool)
     steps = np.abs(np.diff(positions, axis=0))
-    long = steps > np.maximum(SHORTEST_LEAP, np.ptp(positions, axis=(0, 1)) / 2)
+    long = steps > np.clip(np.ptp(positions, axis=(0, 1)) / 2, SHORTEST_LEAP, SURE_LEAP)
     if long.any():
         long &= steps > OUTLIER * np.median(steps, axis=0) / stats.norm.ppf(0.75)
     return long

@@ -20,6 +20,13 @@ def test_wrapped_coordinates_are_named(path):
         check_positions(hops.wrap(positions, cell), 'run')
 
 
+def test_wrapped_coordinates_that_drift_are_named(path):
+    positions, cell = path
+    drifting = hops.wrap(positions, cell) - hops.drift(np.random.default_rng(2), 2000, 0.5)[:, None]
+    with pytest.raises(PositionsError, match='leaps'):
+        check_positions(drifting, 'run')
+
+
 def test_wrapped_coordinates_of_one_tracer_along_one_axis_are_named(path):
     positions, cell = path
     wrapped = positions.copy()
