@@ -199,14 +199,6 @@ def test_wrapped_positions(walks):
     assert 'of replica 1 leaps across the cell' in message
 
 
-def test_positions_that_are_not_finite(walks):
-    broken = walks[0].copy()
-    broken[100, 2] = np.nan
-    _, node = diffusion_coefficient.run_get_node(orm.Dict(SETTINGS), r0_s0=segment(broken))
-    assert node.exit_status == 233
-    assert 'replica 0 has 3 coordinates that are not finite' in node.exit_message
-
-
 def test_single_tracer_in_a_single_run(walks):
     _, node = diffusion_coefficient.run_get_node(orm.Dict(SETTINGS), r0_s0=segment(walks[0][:, :1]))
     assert node.exit_status == 233
