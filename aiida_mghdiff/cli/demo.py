@@ -190,7 +190,7 @@ def study_builder(
     if dataset is None:
         engines |= {'vasp': codes['vasp'], 'distil': codes['python']}
         start, potcars = make_start(repeats['neb_host']), placeholder_potcars(['Mg', 'H'])
-    return StudyWorkChain.get_builder_from_protocol(
+    builder = StudyWorkChain.get_builder_from_protocol(
         engines,
         start,
         hosts['host'],
@@ -199,6 +199,8 @@ def study_builder(
         potcars=potcars,
         protocol=protocol,
     )
+    builder.metadata.label = f'{protocol} of aiida-mghdiff demo'
+    return builder
 
 
 def follow_study(study: orm.ProcessNode) -> None:

@@ -91,7 +91,9 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         inputs = {name: self.inputs[name] for name in names if name in self.inputs} | {
             'temperature': self.inputs.temperatures[key]
         }
-        return self.submit(DiffusionWorkChain, **inputs, metadata={'call_link_label': key})
+        node = self.submit(DiffusionWorkChain, **inputs, metadata={'call_link_label': key})
+        self.report(f'launched {key}: {node.process_label}<{node.pk}>')
+        return node
 
     def fit(self) -> ExitCode | None:
         """Fit the temperatures that finished."""

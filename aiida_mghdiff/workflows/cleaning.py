@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aiida import orm
+from aiida.engine import BaseRestartWorkChain
 
 
 class CleaningMixin:
@@ -15,3 +16,17 @@ class CleaningMixin:
             for node in self.node.called_descendants:
                 if isinstance(node, orm.CalcJobNode) and 'remote_folder' in node.outputs:
                     node.outputs.remote_folder._clean()
+
+
+class RestartWorkChain(BaseRestartWorkChain):
+    """Base of the WorkChains that heal one job; one that is not to clean says nothing about it.
+
+    AiiDA's reports it at its end, a line for each job of a study.
+    """
+
+    def on_terminated(self) -> None:
+        """Empty the scratch folders where asked."""
+        if self.inputs.clean_workdir:
+            super().on_terminated()
+        else:
+            super(BaseRestartWorkChain, self).on_terminated()

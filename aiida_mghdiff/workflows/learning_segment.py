@@ -7,7 +7,6 @@ from typing import Any
 
 from aiida import orm
 from aiida.engine import (
-    BaseRestartWorkChain,
     ExitCode,
     ProcessHandlerReport,
     ProcessSpec,
@@ -24,6 +23,7 @@ from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
+from aiida_mghdiff.workflows.cleaning import RestartWorkChain
 from aiida_mghdiff.workflows.segment import report_of_refused
 
 #: Outputs of a job that a segment gives one a part; a part is what one job ran.
@@ -112,7 +112,7 @@ def job_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return own | {name: dict(inputs.get(port, {})) for name, port in namespaces.items()}
 
 
-class LearningSegmentWorkChain(BaseRestartWorkChain):
+class LearningSegmentWorkChain(RestartWorkChain):
     """Runs one segment of on-the-fly learning; what stops it is cured, and no labelled configuration is lost."""
 
     _process_class = VaspMlffCalculation

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from aiida import orm
 from aiida.engine import (
-    BaseRestartWorkChain,
     CalcJob,
     ExitCode,
     ProcessHandlerReport,
@@ -17,6 +16,7 @@ from aiida_mghdiff.calculations.functions.parameters import segment_parameters
 from aiida_mghdiff.calculations.md import define_md_inputs, start_symbols, validate_md_inputs
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
+from aiida_mghdiff.workflows.cleaning import RestartWorkChain
 from aiida_mghdiff.workflows.engines import engine_inputs, md_engine, steps_of_job, validate_md_codes
 
 #: Outputs of an MD job that a segment gives one a part; a part is what one job ran.
@@ -61,7 +61,7 @@ def report_of_refused(node: orm.CalcJobNode) -> ProcessHandlerReport | None:
     return ProcessHandlerReport(True, ExitCode(node.exit_status, node.exit_message))
 
 
-class MdSegmentWorkChain(BaseRestartWorkChain):
+class MdSegmentWorkChain(RestartWorkChain):
     """Runs one segment, in one job where it can; one that stops before its wall time is continued from its state."""
 
     _process_class = CalcJob

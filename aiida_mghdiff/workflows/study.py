@@ -247,7 +247,9 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
     def launch(self, key: str) -> orm.ProcessNode:
         """Launch the task of the key."""
         kind, _, name = key.partition('_')
-        return getattr(self, f'launch_{kind}')(name, {'call_link_label': key})
+        node = getattr(self, f'launch_{kind}')(name, {'call_link_label': key})
+        self.report(f'launched {key}: {node.process_label}<{node.pk}>')
+        return node
 
     def launch_train(self, label: str, metadata: dict[str, Any]) -> orm.ProcessNode:
         """Launch a training."""

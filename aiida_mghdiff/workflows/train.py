@@ -6,7 +6,6 @@ from typing import Any
 
 from aiida import orm
 from aiida.engine import (
-    BaseRestartWorkChain,
     CalcJob,
     ExitCode,
     ProcessBuilder,
@@ -18,6 +17,7 @@ from aiida.engine import (
 
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.workflows.cleaning import RestartWorkChain
 from aiida_mghdiff.workflows.engines import TRAINERS, trainer
 from aiida_mghdiff.workflows.protocol import merge, protocol_inputs
 
@@ -31,7 +31,7 @@ def validate_architecture(node: orm.Str, _: Any = None) -> str | None:
     return f'architecture {node.value!r} cannot be trained here: choose one of {", ".join(TRAINERS)}.'
 
 
-class TrainWorkChain(BaseRestartWorkChain):
+class TrainWorkChain(RestartWorkChain):
     """Trains from scratch or fine-tunes; a job that stops before its wall time goes on from its checkpoint."""
 
     _process_class = CalcJob
