@@ -52,6 +52,13 @@ jobs = [node for node in newest.called_descendants if isinstance(node, orm.CalcJ
 print(sum(not node.base.caching.is_created_from_cache for node in jobs) if jobs else 'no jobs')
 """
 
+#: The study of the demo.
+STUDY_PK = """
+from aiida import orm
+filters = {'attributes.process_label': 'StudyWorkChain'}
+print(orm.QueryBuilder().append(orm.WorkChainNode, filters=filters, project='id').first(flat=True))
+"""
+
 #: Writes the foundation model that the demo found, if it found one, to a file.
 WRITE_FOUNDATION = """
 from pathlib import Path
@@ -126,6 +133,24 @@ def test_diffusion_rows_are_physical(results):
         value, bound = row['diffusion_coefficient_m2_s'], row['upper_bound_m2_s']
         assert row['diffusing'] == (value is not None) == (bound is None)
         assert 0 < (value or bound) < 1e-6
+
+
+def test_what_verdi_tells_of_the_study(demo):
+    """Each child has a label that says what it is, and the report has a line for what was launched and no noise."""
+    pk = ask(demo[0], STUDY_PK)
+    environment = os.environ | {'AIIDA_PATH': str(demo[0])}
+    verdi = [COMMAND.with_name('verdi'), 'process']
+    status, report = (
+        subprocess.run([*verdi, *words, pk], env=environment, capture_output=True, text=True, check=True).stdout
+        for words in (['status', '--call-link-label'], ['report'])
+    )
+    rows = status.splitlines()[1:]
+    assert len(rows) > 50
+    assert [row for row in rows if ' | ' not in row] == []
+    for label in ('train_chgnet_ft', 'evaluate_chgnet_mp', 'barrier_mace_tr_o_t', 'nve0', 'seg000'):
+        assert f' | {label}>' in status
+    assert 'launched evaluate_chgnet_mp: EvaluateCalculation<' in report
+    assert 'will not be cleaned' not in report
 
 
 def test_a_finished_study_is_only_reported_again(demo):

@@ -111,7 +111,9 @@ def run(directory: Path, protocol: str, foundation: Path | None, dataset: Path |
     except (environment.SetupError, PotentialError, DaemonException, ValueError) as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
-        raise click.ClickException('interrupted; the same command goes on where this one stopped.') from None
+        raise click.ClickException(
+            'interrupted. What runs goes on to its end, nothing new begins; the same command goes on from there.'
+        ) from None
     finally:
         environment.stop_daemon()
     finish(study, directory)
@@ -205,10 +207,11 @@ def study_builder(
 
 def follow_study(study: orm.ProcessNode) -> None:
     """Show the study until it ends."""
+    from aiida_mghdiff.cli.environment import keep_daemon
     from aiida_mghdiff.cli.progress import follow
 
     click.echo(f'Two jobs run at a time. More: verdi process status {study.pk}')
-    follow(study, SLOTS)
+    follow(study, SLOTS, keep_daemon)
 
 
 def finish(study: orm.ProcessNode, directory: Path) -> None:

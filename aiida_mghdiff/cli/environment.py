@@ -36,6 +36,8 @@ DEFAULT_JOBS = {'lammps': 'mghdiff.lammps.md', 'vasp': 'mghdiff.vasp.mlff', 'gpa
 
 #: AiiDA's default (2 s) is too short on a machine whose cores are all busy with jobs.
 _DAEMON_TIMEOUT_SECONDS = 60
+#: Between TERM and KILL, for a worker without its daemon.
+_ORPHAN_SECONDS = 10
 
 
 class SetupError(Exception):
@@ -106,7 +108,38 @@ def start_daemon(workers: int = 1) -> None:
     client.VERDI_BIN = shutil.which('verdi', path=str(Path(sys.executable).parent)) or client.VERDI_BIN
     daemon = client.get_daemon_client()
     if not _answers(daemon):
+        _end_orphans(daemon.profile.name)
         daemon.start_daemon(number_workers=workers, timeout=_DAEMON_TIMEOUT_SECONDS)
+
+
+def keep_daemon() -> bool:
+    """Start the daemon of the loaded profile again where it was killed; return whether it was."""
+    import psutil
+    from aiida.engine.daemon.client import get_daemon_client
+
+    pid = get_daemon_client().get_daemon_pid()
+    if pid is not None and psutil.pid_exists(pid):
+        return False
+    start_daemon()
+    return True
+
+
+def _end_orphans(profile: str) -> None:
+    """End what a daemon that was killed left running: without it nothing else would ever end its workers and broker."""
+    import psutil
+
+    orphans = []
+    for process in psutil.process_iter():
+        try:
+            words, folder = process.cmdline()[2:6], process.environ().get('AIIDA_PATH')
+        except psutil.Error:
+            continue
+        is_part = words[:3] == ['-p', profile, 'daemon'] and words[3:] in (['worker'], ['broker'])
+        if is_part and folder == os.environ.get('AIIDA_PATH'):
+            process.terminate()
+            orphans.append(process)
+    for process in psutil.wait_procs(orphans, timeout=_ORPHAN_SECONDS)[1]:
+        process.kill()
 
 
 def _answers(daemon: DaemonClient) -> bool:

@@ -29,7 +29,7 @@ def import_potential(path: Path, architecture: str) -> PotentialData:
     :raises PotentialError: where the file or the engine is missing, or the file cannot be loaded.
     """
     if not path.is_file():
-        raise PotentialError(f'there is no model file {path}.')
+        raise PotentialError(f'there is no model file {path}: name another.')
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     query = orm.QueryBuilder().append(PotentialData, filters={'attributes.sha256': digest})
     if (known := query.first(flat=True)) is not None:

@@ -20,7 +20,7 @@ from aiida_mghdiff.calculations.vasp.base import STDOUT
 from aiida_mghdiff.workflows.study import architecture_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _PROGRESS = re.compile(r'progress (\d+)/(\d+)(.*)')
 _VASP_STEP = re.compile(r'^ *(\d+) +(T= *[\d.]+)', re.MULTILINE)
@@ -190,8 +190,17 @@ def clock(seconds: float) -> str:
     return f'{hours}:{minutes:02d}:{seconds:02d}' if hours else f'{minutes}:{seconds:02d}'
 
 
-def follow(process: orm.ProcessNode, slots: int, interval: float = 5.0, console: Console | None = None) -> None:
-    """Show the jobs of a process until it ends; on a console that is no terminal, a line for each job that ends."""
+def follow(
+    process: orm.ProcessNode,
+    slots: int,
+    keep_daemon: Callable[[], bool],
+    interval: float = 5.0,
+    console: Console | None = None,
+) -> None:
+    """Show the jobs of a process until it ends; on a console that is no terminal, a line for each job that ends.
+
+    :param keep_daemon: starts the daemon again where it was killed, and returns whether it was.
+    """
     console = console or Console()
     watch, told = Watch(process, slots), set()
     with Live(console=console, auto_refresh=False, transient=True) as live:
@@ -204,6 +213,8 @@ def follow(process: orm.ProcessNode, slots: int, interval: float = 5.0, console:
                     console.print(ended_line(job), highlight=False, soft_wrap=True)
             if ended:
                 return
+            if keep_daemon():
+                console.print('The daemon had ended and was started again; what ran goes on.')
             if console.is_terminal:
                 live.update(render(watch, jobs), refresh=True)
             time.sleep(interval)

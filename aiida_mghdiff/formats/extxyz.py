@@ -89,7 +89,8 @@ def _label(path: str | Path, place: str, atoms: Atoms, keys: Sequence[str | None
     for name, key, value in (('energy', keys[0], energy), ('forces', keys[1], forces)):
         if value is None:
             present = ', '.join(sorted({*atoms.info, *atoms.arrays} - {'numbers', 'positions'})) or 'none'
-            raise FormatError(path, place, f'no {name}: no key {key!r} (keys of this frame: {present})')
+            reason = f'no {name}: no key {key!r} (keys of this frame: {present}); name its key, or label the frame'
+            raise FormatError(path, place, reason)
     frame = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     frame.info = {key: value for key, value in atoms.info.items() if key not in keys}
     results = {'energy': energy, 'free_energy': energy, 'forces': forces, 'stress': _voigt(stress)}

@@ -104,7 +104,7 @@ def frame_problem(atoms: Atoms, energy_keys: Sequence[str] = ENERGY_KEYS['free']
         return f'stress has the shape {np.shape(stress)}, not (6,)'
     values = {'cell': atoms.cell.array, 'positions': atoms.positions, 'energy': energy, 'forces': forces}
     broken = [name for name, value in (values | {'stress': stress}).items() if not _is_finite(value)]
-    return f'{broken[0]} is not finite' if broken else None
+    return f'{broken[0]} is not finite: compute the frame again, or leave it out' if broken else None
 
 
 def _is_finite(value: object) -> bool:

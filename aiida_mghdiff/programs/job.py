@@ -7,9 +7,11 @@ import sys
 import time
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+# numpy comes where it is needed: an interpreter without it must be able to say so
+if TYPE_CHECKING:
+    import numpy as np
 
 INPUT_FILE = 'input.json'
 RESULTS_FILE = 'results.json'
@@ -64,6 +66,8 @@ def write_results(results: dict[str, Any]) -> None:
 
 
 def _finite(value: Any) -> Any:
+    import numpy as np
+
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
@@ -75,6 +79,8 @@ def _finite(value: Any) -> Any:
 
 def write_arrays(name: str, **arrays: np.ndarray) -> None:
     """Write the arrays to ``<name>.npz``."""
+    import numpy as np
+
     np.savez(f'{name}.npz', **arrays)
 
 

@@ -19,7 +19,7 @@ from aiida_mghdiff.calculations.functions.starts import select_starts
 from aiida_mghdiff.calculations.functions.supercell import build_supercell
 from aiida_mghdiff.calculations.functions.volume import mean_volume, scale_state, scale_structure
 from aiida_mghdiff.calculations.md import elements_message
-from aiida_mghdiff.calculations.validation import IS_TEMPERATURE, complete_message
+from aiida_mghdiff.calculations.validation import IS_COUNT, IS_TEMPERATURE, complete_message
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.engines import validate_md_codes
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
@@ -43,12 +43,15 @@ def define_diffusion_inputs(spec: ProcessSpec) -> None:
 
 
 def validate_diffusion(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs: elements, tracer count, temperature, codes."""
-    if not {'potential', 'host', 'settings'} <= set(inputs):
+    """Return what is wrong with the inputs: elements, tracer count, temperature, codes; without potential, of these."""
+    if not {'host', 'settings'} <= set(inputs):
         return None
     supercell = inputs['settings']['supercell']
-    if supercell['tracer_count'] < 1:
-        return f'settings: tracer_count = {supercell["tracer_count"]}: at least one tracer must diffuse.'
+    if not IS_COUNT.holds(supercell['tracer_count']):
+        return (
+            f'settings: tracer_count = {supercell["tracer_count"]} is not {IS_COUNT.words}: '
+            'at least one tracer must diffuse.'
+        )
     if 'temperature' in inputs and not IS_TEMPERATURE.holds(inputs['temperature'].value):
         return f'temperature = {inputs["temperature"].value} K is not {IS_TEMPERATURE.words}.'
     if message := replicas_message(inputs['settings'].get_dict()):
@@ -56,6 +59,8 @@ def validate_diffusion(inputs: dict[str, Any], _: Any = None) -> str | None:
     structure = inputs['settings'].get_dict().get('structure', {})
     if message := complete_message(structure | {'seed': 1}, STRUCTURE_SETTINGS):
         return message.replace('parameters', 'settings: structure', 1)
+    if 'potential' not in inputs:
+        return None
     symbols = [*inputs['host'].get_ase().get_chemical_symbols(), supercell['tracer_element']]
     return elements_message(inputs['potential'], symbols, supercell['tracer_element']) or validate_md_codes(
         inputs, symbols

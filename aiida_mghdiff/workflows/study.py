@@ -16,7 +16,7 @@ from aiida_mghdiff.calculations.vasp.base import potcars_message
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import LEARNED, PotentialData
 from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain, temperature_label, validate_extrapolation
-from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
+from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain, validate_diffusion
 from aiida_mghdiff.workflows.engines import evaluation
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.neb import BarrierWorkChain
@@ -54,7 +54,7 @@ def validate_study(inputs: dict[str, Any], _: Any = None) -> str | None:
         return 'there is no potential: give pre-trained ones (potentials) or train some (training).'
     if 'python' not in inputs.get('codes', {}):
         return 'codes.python is missing: `aiida-mghdiff setup` makes it.'
-    if message := vasp_message(inputs):
+    if message := vasp_message(inputs) or elements_of_potentials_message(inputs):
         return message
     for key, run in inputs.get('diffusion', {}).items():
         if (message := validate_run(inputs, key, run['potential'].value)) is not None:
@@ -77,6 +77,18 @@ def vasp_message(inputs: dict[str, Any]) -> str | None:
     return potcars_message(sorted(symbols), inputs.get('potcars', {}), 'potcars')
 
 
+def elements_of_potentials_message(inputs: dict[str, Any]) -> str | None:
+    """Return which element of dataset or barriers a given potential does not know: it could not be evaluated there."""
+    symbols = set(inputs['dataset'].base.attributes.get('elements')) if 'dataset' in inputs else set()
+    if 'neb_host' in inputs and inputs.get('paths', {}):
+        symbols |= set(inputs['neb_host'].get_symbols_set())
+        symbols |= {path['tracer_element'] for path in inputs['paths'].values()}
+    for label, potential in inputs.get('potentials', {}).items():
+        if unknown := sorted(symbols - set(potential.elements)):
+            return f'potentials.{label} knows no {", ".join(unknown)}: leave it out, or give one that does.'
+    return None
+
+
 def validate_run(inputs: dict[str, Any], key: str, choice: str) -> str | None:
     """Return what is wrong with one diffusion run: its potential, or the code that would run it."""
     architecture = architecture_of(inputs, choice)
@@ -87,6 +99,14 @@ def validate_run(inputs: dict[str, Any], key: str, choice: str) -> str | None:
         return f'diffusion.{key} asks for {choice!r}, but no {architecture} potential is given or trained.'
     if choice.startswith(BEST) and architecture not in inputs.get('evaluation', {}):
         return f'diffusion.{key} asks for {choice!r}, but {architecture} potentials are not evaluated: name a label.'
+    if 'host' not in inputs:
+        return f'host is missing: diffusion.{key} needs the supercell in which tracers diffuse.'
+    shared = {name: inputs[name] for name in ('host', 'codes', 'potcars') if name in inputs}
+    shared |= {'potential': inputs['potentials'][choice]} if choice in inputs.get('potentials', {}) else {}
+    run = inputs['diffusion'][key]
+    for temperature in run['temperatures'].values():
+        if message := validate_diffusion(shared | {'settings': run['settings'], 'temperature': temperature}):
+            return f'diffusion.{key}: {message}'
     return None
 
 

@@ -177,3 +177,33 @@ def test_the_learned_force_field_is_evaluated_by_vasp(generate_workchain, from_n
 def test_refuses_learning_without_potcars(generate_workchain, from_nothing):
     with pytest.raises(ValueError, match='potcars has no POTCAR for H: upload a family'):
         make(generate_workchain, from_nothing, potcars=placeholder_potcars(['Mg']))
+
+
+def test_refuses_a_potential_that_does_not_know_an_element(generate_workchain, builder, tiny_potential):
+    tiny_potential.base.attributes.set('elements', ['Mg'])
+    with pytest.raises(ValueError, match=r'potentials\.mace_mp knows no H: leave it out'):
+        make(generate_workchain, builder)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (
+            {'temperatures': {'t0k5': 0.5}},
+            r'diffusion\.x: temperature = 0\.5 K is not a temperature of at least',
+        ),
+        ({'settings': {'tracer_count': 0}}, r'diffusion\.x: settings: tracer_count = 0 is not a positive whole number'),
+        ({'settings': {'tracer_count': 1.5}}, r'diffusion\.x: settings: tracer_count = 1\.5'),
+    ],
+)
+def test_refuses_a_run_before_anything_is_trained(generate_workchain, builder, changes, message):
+    run = dict(builder.diffusion['best_mace_h1'])
+    settings = run['settings'].get_dict()
+    settings['supercell'] |= changes.get('settings', {})
+    temperatures = changes.get('temperatures', {'t600k': 600.0})
+    run |= {
+        'settings': orm.Dict(settings),
+        'temperatures': {key: orm.Float(value) for key, value in temperatures.items()},
+    }
+    with pytest.raises(ValueError, match=message):
+        make(generate_workchain, builder, diffusion={'x': run})

@@ -95,12 +95,13 @@ def test_equal_files_give_equal_content(raw, dataset, example_data):
         (b'2\nx\n', 'labels, frame 0 (line 1): the file ends within this frame of 2 atoms'),
         (
             b'1\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3 REF_energy=1\nH 0 0 0\n',
-            "labels, frame 0 (line 1): no forces: no key 'REF_forces' (keys of this frame: REF_energy)",
+            "labels, frame 0 (line 1): no forces: no key 'REF_forces' (keys of this frame: REF_energy); "
+            'name its key, or label the frame',
         ),
         (
             b'1\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3:REF_forces:R:3 REF_energy=nan\n'
             b'H 0 0 0 0 0 0\n',
-            'labels, frame 0 (line 1): energy is not finite',
+            'labels, frame 0 (line 1): energy is not finite: compute the frame again, or leave it out',
         ),
     ],
 )

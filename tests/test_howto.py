@@ -1,0 +1,78 @@
+"""The scripts of the manual do what they say: each runs as it stands, with files and nodes of the tests in its places.
+
+What they would submit is only validated.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+
+import aiida
+import pytest
+from aiida import orm
+from training_inputs import make_dataset
+
+from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
+
+HOWTO = Path(__file__).parents[1] / 'docs' / 'howto'
+BLOCK = re.compile(r'^( *)```python\n(.*?)^ *```$', re.MULTILINE | re.DOTALL)
+FAMILY = {"'PBE', {'Mg': 'Mg_pv', 'H': 'H'}": "'mghdiff-standin', {'Mg': 'Mg_standin', 'H': 'H_standin'}"}
+
+
+@pytest.fixture
+def run(codes, generate_workchain, monkeypatch):
+    """Return a function that runs the scripts of a page one after the other and returns what they define."""
+    placeholder_potcars(['Mg', 'H'])
+    monkeypatch.setattr(aiida, 'load_profile', lambda: None)
+    monkeypatch.setattr(aiida.engine, 'submit', lambda builder: generate_workchain(builder.process_class, builder))
+    by_name = {'python': 'python', 'mghdiff-lmp': 'lammps', 'vasp': 'vasp', 'vasp_vtst': 'vasp', 'gpaw': 'python'}
+    monkeypatch.setattr(orm, 'load_code', lambda label: codes[by_name[label.partition('@')[0]]])
+
+    def run_page(name, node=None, only=None, **places):
+        monkeypatch.setattr(orm, 'load_node', lambda _: node)
+        namespace = {}
+        for _, script in BLOCK.findall((HOWTO / f'{name}.md').read_text())[:only]:
+            script = textwrap.dedent(script)
+            for place, value in (FAMILY | places).items():
+                script = script.replace(place, str(value))
+            exec(compile(script, f'{name}.md', 'exec'), namespace)
+        return namespace
+
+    return run_page
+
+
+def hydride(host):
+    atoms = host.get_ase()
+    atoms.append('H')
+    atoms.positions[-1] = (1.6, 0.92, 1.3)
+    return orm.StructureData(ase=atoms)
+
+
+def test_cluster(run, tiny_mace):
+    found = run('cluster', **{'my.model': tiny_mace})
+    assert set(found['builder'].temperatures)
+    assert found['builder'].options['queue_name'] == 'gpu'
+
+
+def test_barrier(run, host):
+    assert run('barrier', host, only=1)['builder'].path['path'] == 'O-T'
+
+
+def test_learn(run, host):
+    assert run('learn', hydride(host))['builder'].options['max_wallclock_seconds'] == 86400
+
+
+def test_label(run):
+    assert run('label', make_dataset(2))['builder'].parameters['encut'] == 600.0
+
+
+def test_data(run, example_data, tmp_path):
+    from aiida_mghdiff.formats.extxyz import read_extxyz
+    from aiida_mghdiff.formats.mlab import write_mlab
+
+    write_mlab(tmp_path / 'ML_ABN', read_extxyz(example_data / 'mgh_pbe.extxyz').frames[:3])
+    files = {'/path/to/ML_ABN': tmp_path / 'ML_ABN', '/path/to/labels.extxyz': example_data / 'mgh_pbe.extxyz'}
+    found = run('data', **files)
+    assert set(found['parts']) == {'training', 'validation', 'test'}

@@ -1,0 +1,40 @@
+"""Scratch folders: what is not cleaned is not worth a line of the report."""
+
+from __future__ import annotations
+
+import pytest
+from aiida import orm
+from aiida.engine import run_get_node, while_
+from aiida.plugins import CalculationFactory
+
+from aiida_mghdiff.workflows.cleaning import RestartWorkChain
+
+Add = CalculationFactory('core.arithmetic.add')
+
+
+class AddWorkChain(RestartWorkChain):
+    """Heals an addition."""
+
+    _process_class = Add
+
+    @classmethod
+    def define(cls, spec):
+        super().define(spec)
+        spec.expose_inputs(Add, namespace='job')
+        spec.expose_outputs(Add)
+        spec.outline(cls.setup, while_(cls.should_run_process)(cls.run_process, cls.inspect_process), cls.results)
+
+    def setup(self):
+        super().setup()
+        self.ctx.inputs = self.exposed_inputs(Add, 'job')
+
+
+@pytest.mark.parametrize('cleans', [False, True])
+def test_restart(aiida_code_installed, cleans):
+    code = aiida_code_installed(default_calc_job_plugin='core.arithmetic.add', filepath_executable='/bin/bash')
+    job = {'code': code, 'x': orm.Int(1), 'y': orm.Int(2)}
+    _, node = run_get_node(AddWorkChain, job=job, clean_workdir=orm.Bool(cleans))
+    assert node.is_finished_ok, node.exit_message
+    messages = ' '.join(log.message for log in orm.Log.collection.get_logs_for(node))
+    assert ('cleaned' in messages) is cleans
+    assert node.called[0].outputs.remote_folder.is_cleaned is cleans
