@@ -114,14 +114,23 @@ def start_daemon(workers: int = 1) -> None:
 
 def keep_daemon() -> bool:
     """Start the daemon of the loaded profile again where it was killed; return whether it was."""
-    import psutil
     from aiida.engine.daemon.client import get_daemon_client
 
-    pid = get_daemon_client().get_daemon_pid()
-    if pid is not None and psutil.pid_exists(pid):
+    if _lives(get_daemon_client()):
         return False
     start_daemon()
     return True
+
+
+def _lives(daemon: DaemonClient) -> bool:
+    """Whether the daemon's process exists: its process id file outlives a power cut."""
+    import psutil
+
+    pid = daemon.get_daemon_pid()
+    try:
+        return pid is not None and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _end_orphans(profile: str) -> None:
@@ -143,11 +152,11 @@ def _end_orphans(profile: str) -> None:
 
 
 def _answers(daemon: DaemonClient) -> bool:
-    """Whether the daemon lives: its process id file alone outlives a power cut."""
+    """Whether the daemon lives and answers."""
     from aiida.engine.daemon.client import DaemonException
 
     try:
-        return daemon.is_daemon_running and bool(daemon.get_status(timeout=_DAEMON_TIMEOUT_SECONDS))
+        return _lives(daemon) and bool(daemon.get_status(timeout=_DAEMON_TIMEOUT_SECONDS))
     except DaemonException:
         return False
 

@@ -229,3 +229,25 @@ print(*[node.is_finished_ok for node in nodes])
 """
         load = SUBMIT.replace('orm.InstalledCode(', "orm.InstalledCode(description='second',")
         assert python(installation, load.replace("label='bash'", "label='bash2'") + code) == ['True', 'True']
+
+    def test_a_killed_daemon_is_started_again(self, installation):
+        """Its worker and broker, which go on without it, are ended: two workers would be no daemon of ours."""
+        code = """
+import os, signal, psutil
+from aiida.engine.daemon.client import get_daemon_client
+nodes = [run('sleep 8')]
+until(lambda: state(nodes[0]) == 'running')
+pid = get_daemon_client().get_daemon_pid()
+parts = psutil.Process(pid).children(recursive=True)
+print(len(parts), environment.keep_daemon())
+os.kill(pid, signal.SIGKILL)
+time.sleep(0.5)
+print(environment.keep_daemon(), environment.keep_daemon())
+print(any(part.is_running() and part.status() != psutil.STATUS_ZOMBIE for part in parts))
+until(lambda: nodes[0].is_terminated, seconds=60)
+print(nodes[0].is_finished_ok)
+"""
+        load = SUBMIT.replace('orm.InstalledCode(', "orm.InstalledCode(description='third',")
+        answers = python(installation, load.replace("label='bash'", "label='bash3'") + code)
+        assert int(answers[0]) >= 2
+        assert answers[1:] == ['False', 'True', 'False', 'False', 'True']
