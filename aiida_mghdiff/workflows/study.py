@@ -210,8 +210,8 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
 
     def learn(self) -> ToContext:
         """Launch on-the-fly learning."""
-        inputs = learning_inputs(self.inputs) | {'clean_workdir': self.inputs.clean_workdir}
-        return ToContext(otf=self.submit(OnTheFlyWorkChain, **inputs, metadata={'call_link_label': 'otf'}))
+        own = {'clean_workdir': self.inputs.clean_workdir, 'metadata': {'call_link_label': 'otf'}}
+        return ToContext(otf=self.submit(OnTheFlyWorkChain, **learning_inputs(self.inputs) | own))
 
     def inspect_learning(self) -> ExitCode | None:
         """Go on with what was learned."""
