@@ -10,6 +10,7 @@ from aiida.common.links import LinkType
 from aiida.engine import run_get_node
 from study_graph import Process
 
+from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
 from aiida_mghdiff.workflows.neb import BarrierWorkChain
@@ -94,6 +95,42 @@ def test_looks_go_on_until_the_interval_is_narrow_or_the_time_over(precise):
     for look, reached, goes_on in [(1, False, True), (1, True, False), (2, False, True), (3, False, False)]:
         process.ctx.look, process.ctx.analysis = look, {'diffusion': orm.Dict({'target_reached': reached})}
         assert process.should_look() == goes_on
+
+
+def test_interval_is_of_all_replicas_and_all_their_runs(precise):
+    """Three looks at runs made by hand: two replicas, four, and four that went on."""
+    process = precise(**PRECISE | {'fit': {'fit_end_ps': 0.02}})
+    process.setup()
+    process.ctx.starts = [None] * 2
+    for look, tracer_time in enumerate([0.2, 0.4, 0.8]):
+        process.ctx.look, process.ctx.starts = look, [None] * (2 if look == 0 else 4)
+        for name in process.names('nve'):
+            process.ctx[name] = Process(orm.WorkChainNode, 'md', {}).close({'tracers__seg000': rattling(name, look)})
+        assert process.inspect_nve() is None
+        results = process.ctx.analysis['diffusion'].get_dict()
+        assert (results['n_replicas'], results['target_reached']) == (len(process.ctx.starts), False)
+        assert results['total_time_ps'] == pytest.approx(tracer_time, rel=0.02)
+        assert process.ctx.look == look + 1
+    assert sorted(process.ctx.segments) == [f'r{replica}_s{part:03d}' for replica in range(4) for part in range(2)]
+    assert not process.should_look()
+
+
+def rattling(name, look):
+    """Return the stored tracers of a run of 0.1 ps, a frame each fs, the first after what came before."""
+    replica, goes_on = int(name.split('_')[1]), 'look' in name
+    rng = np.random.default_rng(10 * replica + look)
+    return TracerTrajectoryData.from_arrays(
+        rng.normal(scale=0.1, size=(100 if goes_on else 101, 1, 3)),
+        np.zeros((100 if goes_on else 101, 3)),
+        cell=6.4 * np.eye(3),
+        first_step=101 if goes_on else 0,
+        stride=1,
+        time_step_fs=1.0,
+        tracer_element='H',
+        host_elements=['Mg'],
+        ensemble='nve',
+        mean_temperature_k=600.0,
+    ).store()
 
 
 @pytest.mark.slow
