@@ -195,17 +195,3 @@ def test_the_same_study_again_takes_every_job_from_the_cache(demo, results, tmp_
 @pytest.mark.parametrize('name', ['train', 'md', 'neb'])
 def test_example(demo, name):
     assert 'verdi process show' in run_example(demo[0], name)
-
-
-def test_a_study_from_nothing(tmp_path):
-    """The stand-in labels what all are judged by, its own force field too."""
-    process = run_demo(tmp_path / 'demo', '--from', 'otf')
-    assert process.returncode == 0, process.stdout + process.stderr
-    results = json.loads((tmp_path / 'demo' / 'results.json').read_text())
-    origins = {row['label']: (row['architecture'], row['origin']) for row in results['potentials']}
-    assert origins['vasp_mlff'] == ('vasp-mlff', 'on-the-fly')
-    errors = {row['potential']: row for row in results['rmse']}
-    assert set(errors) == set(origins)
-    assert len({row['n_configurations'] for row in errors.values()}) == 1
-    assert errors['vasp_mlff']['force_mev_per_angstrom'] < errors['chgnet_mp']['force_mev_per_angstrom']
-    assert 'vasp_mlff' in {row['potential'] for row in results['diffusion']}

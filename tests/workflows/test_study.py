@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from aiida import orm
+from training_inputs import make_dataset
+from vasp_runs import make_force_field
 
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.dataset import DatasetData
@@ -207,3 +209,19 @@ def test_refuses_a_run_before_anything_is_trained(generate_workchain, builder, c
     }
     with pytest.raises(ValueError, match=message):
         make(generate_workchain, builder, diffusion={'x': run})
+
+
+def test_evaluation_of_the_learned_force_field_is_a_valid_job(generate_workchain, from_nothing, tmp_path, monkeypatch):
+    """VASP's code and POTCARs, the held-out frames, the options of the study."""
+    study = make(generate_workchain, from_nothing)
+    force_field, dataset = make_force_field(tmp_path), make_dataset(2)
+    monkeypatch.setattr(study, 'potential', lambda label: force_field)
+    monkeypatch.setattr(study, 'submit', lambda process, **inputs: generate_workchain(process, inputs).node)
+    study.ctx.datasets = {'test': dataset}
+    node = study.launch(f'evaluate_{LEARNED}')
+    assert node.process_label == 'VaspEvaluateCalculation'
+    assert set(node.inputs.potcars) == {'Mg', 'H'}
+    assert node.inputs.dataset.uuid == dataset.uuid
+    assert node.get_option('withmpi') is False
+    (record,) = orm.Log.collection.get_logs_for(study.node)
+    assert record.message.endswith(f'launched evaluate_vasp_mlff: VaspEvaluateCalculation<{node.pk}>')
