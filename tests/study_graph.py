@@ -13,20 +13,27 @@ import hops
 import numpy as np
 from aiida import orm
 from aiida.common.links import LinkType
-from ase.build import make_supercell
+from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from structure_runs import SETTINGS
 
 from aiida_mghdiff.calculations.functions.arrhenius import arrhenius_fit
+from aiida_mghdiff.calculations.functions.density import tracer_density
 from aiida_mghdiff.calculations.functions.diffusion import diffusion_coefficient
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
+from aiida_mghdiff.calculations.functions.pairs import tracer_pairs
 from aiida_mghdiff.calculations.functions.paths import interpolate_path, path_endpoints
 from aiida_mghdiff.calculations.functions.rates import barrier_diffusion, hop
+from aiida_mghdiff.calculations.functions.rdf import radial_distributions
+from aiida_mghdiff.calculations.functions.sites import site_statistics
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.science import lattice
 from aiida_mghdiff.workflows.arrhenius import temperature_label
 
+#: What a run says about structure, by output.
+STRUCTURE = {'sites': site_statistics, 'rdf': radial_distributions, 'pairs': tracer_pairs, 'density': tracer_density}
 FIT = {
     'method': 'least-squares',
     'fit_start_ps': 0.5,
@@ -127,9 +134,8 @@ def make_dataset(count, seed):
 
 def make_host(repeats):
     """Return an unstored supercell of hcp Mg."""
-    from ase.build import bulk
-
-    return orm.StructureData(ase=make_supercell(bulk('Mg', 'hcp', a=3.2, c=5.19), np.diag(repeats)))
+    cell, positions = lattice.hcp_supercell(3.2, 5.19, repeats)
+    return orm.StructureData(ase=Atoms('Mg' * len(positions), positions, cell=cell, pbc=True))
 
 
 def make_tracers(temperature, seed, frames, activation=0.25, attempt=12.0, n_tracers=2):
@@ -137,11 +143,12 @@ def make_tracers(temperature, seed, frames, activation=0.25, attempt=12.0, n_tra
     rate = attempt * np.exp(-activation / (8.617e-5 * temperature))
     rates = {hops.T_T: rate * 4, hops.T_O: rate, hops.O_T: rate, hops.O_O: rate / 2}
     interval = 0.02
+    cell, host = lattice.hcp_supercell(3.2, 5.19, (2, 2, 2))
     positions, _ = hops.trajectory(rates, frames, interval, n_tracers, seed, kind='O')
     return TracerTrajectoryData.from_arrays(
         positions,
-        np.zeros((frames, 3)),
-        cell=lattice.hcp_supercell(3.2, 5.19, (2, 2, 2))[0],
+        np.tile(host.mean(axis=0), (frames, 1)),
+        cell=cell,
         first_step=0,
         stride=20,
         time_step_fs=1.0,
@@ -406,8 +413,20 @@ class StudyGraph:
             'diffusion_coefficient',
         )
         fit.close(outputs)
-        chain.close(outputs)
+        chain.close(outputs | self.structure(chain, segments))
         return outputs['diffusion']
+
+    def structure(self, chain, segments):
+        """Return what the runs say about structure, by output."""
+        frames = {key.replace('_s', '_f'): node.creator.outputs.trajectory for key, node in segments.items()}
+        settings, found = orm.Dict(SETTINGS | {'random_arrangements': 1000}), {}
+        for name, function in STRUCTURE.items():
+            inputs = {'settings': settings, 'host': self.host, **segments, **frames}
+            process = Process(orm.CalcFunctionNode, function.__name__, inputs, chain, function.__name__)
+            outputs = computed(function, **inputs)
+            process.close(outputs)
+            found[name] = outputs['result']
+        return found
 
     def replica(self, label, temperature, replica, caller, broken_name):
         """Return the tracers of an NVE run; None where it failed."""

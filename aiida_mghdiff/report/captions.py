@@ -71,7 +71,8 @@ CAPTIONS = {
     ),
     'pairs': (
         'How often so many pairs of tracers are closer than the cut-off: measured, of Poisson’s law with the same '
-        'mean λ, and of tracers put on the sites at random. Last panel: λ with its standard error.'
+        'mean λ, and of tracers put on the sites at random. Last panel: λ with its standard error; open marks: on '
+        'random sites.'
     ),
     'conservation': (
         'Temperature and total energy (about its mean) over the runs without a thermostat, for each potential and '

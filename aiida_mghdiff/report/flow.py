@@ -29,8 +29,15 @@ TITLES = {
     'vasp.neb': 'Find barriers',
     'ase.vibrations': 'Vibrations',
     'supercell': 'Place tracers',
+    'hop': 'Rates of hops',
+    'barrier_diffusion': 'D from barriers',
     'diffusion_coefficient': 'Fit D',
     'arrhenius_fit': 'Fit Ea',
+    'site_statistics': 'Sites and jumps',
+    'jump_diffusion': 'D from jumps',
+    'radial_distributions': 'Structure',
+    'tracer_pairs': 'Structure',
+    'tracer_density': 'Structure',
 }
 ENSEMBLES = {
     'npt': 'NPT: mean volume',

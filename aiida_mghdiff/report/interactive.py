@@ -35,7 +35,7 @@ def track_figure(track: Track) -> str:
         'scene': scene | {'aspectmode': 'data', 'camera': {'eye': {'x': 0.8, 'y': -1.9, 'z': 0.6}}},
         'margin': {'l': 0, 'r': 0, 't': 0, 'b': 0},
         'legend': {'x': 0, 'y': 1},
-        'height': 480,
+        'autosize': True,
     }
     return go.Figure([host_trace(track), path_trace(track), *end_traces(track)], layout).to_json()
 

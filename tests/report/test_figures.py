@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import matplotlib as mpl
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 from aiida import orm
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
+from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from study_graph import Process
 
@@ -20,13 +22,15 @@ from aiida_mghdiff.report.figures.arrhenius import RATE_STYLES, draw_arrhenius, 
 from aiida_mghdiff.report.figures.barriers import barrier_groups, draw_barriers
 from aiida_mghdiff.report.figures.baseline import read_baseline
 from aiida_mghdiff.report.figures.canvas import PAGE, scientific
-from aiida_mghdiff.report.figures.coefficients import with_error
+from aiida_mghdiff.report.figures.coefficients import draw_contents, with_error
+from aiida_mghdiff.report.figures.structure import RESOLUTION, draw_section
 from aiida_mghdiff.report.study import Study
 from aiida_mghdiff.report.style import RC, styles_of
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 EVERY = ['scheme', 'learning_curves', 'rmse', 'rmse_contents', 'parity', 'sites', 'barriers', 'paths', 'frame']
-EVERY += ['coefficients', 'msd', 'windows', 'arrhenius', 'rates', 'activation_energies', 'track', 'conservation']
+EVERY += ['coefficients', 'msd', 'windows', 'arrhenius', 'rates', 'activation_energies', 'track', 'rdf', 'rdf_sites']
+EVERY += ['density', 'pairs', 'conservation']
 
 
 @pytest.fixture(scope='module')
@@ -117,7 +121,8 @@ def test_band_of_a_fit_contains_its_line(study):
 
 
 def test_upper_bounds_are_arrows_within_the_axis(broken_study, broken_figures):
-    assert list(broken_figures) == ['scheme', 'frame', 'coefficients', 'msd', 'arrhenius', 'track', 'conservation']
+    expected = ['scheme', 'frame', 'coefficients', 'msd', 'arrhenius', 'track', 'rdf', 'rdf_sites', 'density', 'pairs']
+    assert list(broken_figures) == [*expected, 'conservation']
     axis = broken_figures['arrhenius'].axes[0]
     assert axis.get_legend_handles_labels()[1] == ['mace_mp, 2 H: upper bounds']
     (arrow,) = [text for text in axis.texts if text.arrowprops]
@@ -230,3 +235,61 @@ values:
   - {quantity: diffusion_coefficient_m2_s, value: 2.0e-9, label: experiment, source: me, temperatures_k: [750, 750]}
   - {quantity: barrier_ev, value: 0.2, label: DFT, source: me, path: O->T}
 """
+
+
+def test_density_is_where_its_site_is_marked(study):
+    node = study.showcase.call.node.outputs.density
+    cell, site = node.get_array('cell'), node.get_array('tetrahedral')[0]
+    density = np.zeros(node.get_array('density').shape)
+    index = np.floor(site @ np.linalg.inv(cell) % 1 * density.shape).astype(int)
+    density[tuple(index)] = 1.0
+    arrays = {name: node.get_array(name) for name in ('cell', 'octahedral', 'tetrahedral', 'host_positions')}
+    axis = Figure().subplots()
+    image = draw_section(axis, orm.ArrayData(arrays | {'density': density}), LogNorm(1e-3, 1))
+    values = image.get_array().reshape(RESOLUTION, RESOLUTION)
+    y, x = np.unravel_index(values.argmax(), values.shape)
+    place = np.array([x * axis.get_xlim()[1], y * axis.get_ylim()[1]]) / (RESOLUTION - 1)
+    marked = {line.get_label(): np.stack(line.get_data(), axis=1) for line in axis.lines}
+    assert {name: len(points) for name, points in marked.items()} == {'octahedral': 6, 'tetrahedral': 4, 'host': 2}
+    assert np.linalg.norm(marked['tetrahedral'] - place, axis=1).min() < 0.3
+
+
+def test_pairs_and_radial_distributions_are_those_of_their_nodes(figures, study):
+    pairs, rdf = (study.showcase.call.node.outputs[name] for name in ('pairs', 'rdf'))
+    heights = [bar.get_height() for bar in figures['pairs'].axes[len(study.diffusion) - 1].patches]
+    assert heights == pairs['observed']
+    lines = {line.get_label(): line for line in figures['rdf'].axes[len(study.diffusion) - 1].lines}
+    np.testing.assert_array_equal(lines['mace_ft, 2 H'].get_ydata(), rdf.get_array('Mg_H'))
+
+
+class Contents:
+    """A study with D at two contents: that of the fixture, and the same with twice the tracers and slower."""
+
+    def __init__(self, study):
+        self.study = study
+        self.diffusion = [*study.diffusion, *(self.doubled(item) for item in study.diffusion)]
+        fit = study.arrhenius[0]
+        self.arrhenius = [fit, replace(fit, n_tracers=4)]
+
+    def __getattr__(self, name):
+        return getattr(self.study, name)
+
+    @staticmethod
+    def doubled(item):
+        values = item.results.get_dict()
+        slower = {'diffusion_coefficient_m2_s': 0.5 * values['diffusion_coefficient_m2_s'], 'tracer_count': 4}
+        slower['ci95_m2_s'] = [0.5 * limit for limit in values['ci95_m2_s']]
+        return replace(item, results=orm.Dict(values | slower), n_atoms=20)
+
+
+def test_contents(study):
+    with mpl.rc_context(RC):
+        figure = draw_contents(Contents(study))
+        assert draw_contents(study) is None
+    top, bottom = figure.axes
+    assert top.get_legend_handles_labels()[1] == ['700 K', '850 K']
+    x, y = top.lines[0].get_data()
+    assert list(x) == pytest.approx([2 / 16, 4 / 16])
+    assert y[1] == pytest.approx(y[0] / 2)
+    assert (top.get_title(loc='left'), bottom.get_xlabel()) == ('mace_ft', 'H per Mg')
+    assert [text for text, box in drawn_texts(figure) if not is_inside(box, figure.bbox.padded(1))] == []

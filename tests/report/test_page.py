@@ -82,6 +82,8 @@ def test_every_number_stands_beside_its_node(page, graph):
     text = parse(page).text
     assert rows
     assert all(row['uuid'] in text for row in rows)
+    outputs = Study(graph.node).showcase.call.node.outputs
+    assert all(outputs[name].uuid in text for name in ('sites', 'pairs', 'rdf', 'density'))
     for node in (graph.raw_file, graph.dataset, graph.training, graph.test, graph.code):
         assert node.uuid in text
     assert all(value for tag, name, value in parse(page).attributes if (tag, name) == ('img', 'alt'))

@@ -67,9 +67,16 @@ def draw_figures(study: Study) -> dict[str, Figure]:
         'track': (draw_track, study.diffusion),
         'rdf': (draw_radial_distributions, study.diffusion),
         'rdf_sites': (draw_site_distributions, study.diffusion),
-        'pairs': (draw_pairs, study.diffusion),
         'density': (draw_density, study.diffusion),
+        'pairs': (draw_pairs, study.diffusion),
         'conservation': (draw_conservation, study.runs),
     }
     figures = {name: make(study) for name, (make, items) in makers.items() if items}
-    return {name: figure for name, figure in figures.items() if figure is not None}
+    return {name: laid_out(figure) for name, figure in figures.items() if figure is not None}
+
+
+def laid_out(figure: Figure) -> Figure:
+    """Find the places of all axes once: each format would do it again, which takes longer than drawing."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine('none')
+    return figure

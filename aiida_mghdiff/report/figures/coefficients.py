@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from aiida_mghdiff.report.figures.arrhenius import experiment
 from aiida_mghdiff.report.figures.baseline import Baseline, read_baseline
-from aiida_mghdiff.report.figures.canvas import COLUMN, PAGE, new_figure, scientific, superscript
+from aiida_mghdiff.report.figures.canvas import COLUMN, PAGE, all_handles, new_figure, scientific, superscript
 from aiida_mghdiff.report.references import Reference
 from aiida_mghdiff.report.study import Arrhenius, Diffusion, Study
 from aiida_mghdiff.report.style import GUIDE, INK, MARKERS, SEQUENCE
@@ -108,8 +108,7 @@ def draw_contents(study: Study) -> Figure | None:
         draw_content_energies(axes[1, 0], fits, one.n_atoms - one.tracer_count, experiment(study))
     axes[0, 0].set_title(label)
     axes[-1, 0].set_xlabel(f'{groups[label][0].tracer_element} per {groups[label][0].host}')
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc='outside lower center', ncols=3)
+    figure.legend(*all_handles(axes.flat), loc='outside lower center', ncols=2)
     return figure
 
 
@@ -121,7 +120,7 @@ def content(item: Diffusion) -> float:
 def draw_content_coefficients(axis: Axes, items: Sequence[Diffusion]) -> None:
     """Draw D against content, a line for each temperature."""
     temperatures = sorted({item.target_temperature_k for item in items})
-    shades = SEQUENCE(np.linspace(0.35, 1, len(temperatures)))
+    shades = SEQUENCE(np.linspace(0.45, 1, len(temperatures)))
     for temperature, colour, marker in zip(temperatures, shades, MARKERS, strict=False):
         drawn = [item for item in items if item.target_temperature_k == temperature and item.results['diffusing']]
         drawn = sorted(drawn, key=content)
@@ -137,7 +136,8 @@ def draw_content_coefficients(axis: Axes, items: Sequence[Diffusion]) -> None:
 def draw_content_energies(axis: Axes, fits: Sequence[Arrhenius], host_atoms: int, measured: Reference | None) -> None:
     """Draw activation energies with 95 % intervals against content, and that of the experiment."""
     if measured is not None:
-        axis.axhline(measured.value, color=GUIDE, linestyle=(0, (6, 2, 1, 2)), linewidth=1.4, zorder=1)
+        options = {'color': GUIDE, 'linestyle': (0, (6, 2, 1, 2)), 'linewidth': 1.4, 'zorder': 1}
+        axis.axhline(measured.value, label=f'{measured.label}, {measured.short}', **options)
     fits = sorted(fits, key=lambda fit: fit.n_tracers)
     values = np.array([fit.results['activation_energy_ev'] for fit in fits])
     limits = np.array([fit.results['ci95_ev'] for fit in fits])

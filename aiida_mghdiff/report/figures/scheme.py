@@ -1,13 +1,14 @@
 """The workflow of a study, drawn from its provenance graph: layers from above, arrows that cross as little as they can.
 
 Layers, placeholders where an arrow passes a layer, and places as the mean of neighbours are those of Sugiyama, Tagawa
-and Toda, IEEE Trans. Syst. Man Cybern. 11, 109 (1981), doi:10.1109/TSMC.1981.4308636.
+and Toda, IEEE Trans. Syst. Man Cybern. 11, 109 (1981), doi:10.1109/TSMC.1981.4308636; a limited number of boxes in a
+layer is from Coffman and Graham, Acta Inform. 1, 200 (1972), doi:10.1007/BF00288685.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from itertools import pairwise
+from itertools import count, pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,8 +23,11 @@ from aiida_mghdiff.report.study import Study
 from aiida_mghdiff.report.style import GUIDE, INK, SHADE
 
 #: Sizes in inches: a box, the distance between boxes, room for an arrow that passes, distance between layers.
-WIDTH, HEIGHT, GAP, PASSAGE, LAYER = 1.42, 0.4, 0.16, 0.3, 0.72
+WIDTH, HEIGHT, GAP, PASSAGE, LAYER = 1.42, 0.4, 0.14, 0.2, 0.7
+MOST_BOXES = 4
 SWEEPS = 40
+#: Letters that a box has room for below its title.
+LETTERS = 28
 
 Arrow = tuple[Hashable, Hashable]
 
@@ -52,25 +56,44 @@ def draw_scheme(study: Study) -> Figure | None:
 
 
 def layers_of(flow: Flow) -> dict[Hashable, int]:
-    """Return the layer of each step: as far down as the longest way to it; first steps just above what they feed."""
+    """Return the layer of each step: below all that feed it, with a limited number in a layer (Coffman and Graham).
+
+    First steps move down to just above what they feed, where there is room.
+    """
     layers: dict[Hashable, int] = {}
-    for title in flow.steps:
-        layers[title] = max((layers[a] + 1 for a, b in flow.arrows if b == title), default=0)
+    followers = {title: descendants(flow, title) for title in flow.steps}
+    for title in sorted(flow.steps, key=lambda title: -len(followers[title])):  # what others wait for comes first
+        lowest = max((layers[a] + 1 for a, b in flow.arrows if b == title), default=0)
+        layers[title] = next(layer for layer in count(lowest) if has_room(layers, layer))
     for title in flow.steps:
         heads = [layers[b] for a, b in flow.arrows if a == title]
-        if heads and not any(b == title for _, b in flow.arrows):
+        if heads and not any(b == title for _, b in flow.arrows) and has_room(layers, min(heads) - 1):
             layers[title] = min(heads) - 1
     return layers
+
+
+def descendants(flow: Flow, title: str) -> set[str]:
+    """Return all steps that wait for one."""
+    heads = {b for a, b in flow.arrows if a == title}
+    return heads.union(*(descendants(flow, head) for head in heads))
+
+
+def has_room(layers: dict[Hashable, int], layer: int) -> bool:
+    """Return whether a layer can take one more box."""
+    return list(layers.values()).count(layer) < MOST_BOXES
 
 
 def with_placeholders(
     arrows: set[tuple[str, str]], layers: dict[Hashable, int]
 ) -> tuple[set[Arrow], list[list[Hashable]]]:
-    """Add placeholders to the layers that arrows pass; return the arrows between layers, and the chains of nodes."""
+    """Add placeholders to the layers that arrows pass; return the arrows between layers, and the chains of nodes.
+
+    Arrows from one step share their placeholders.
+    """
     chains = []
     for first, last in sorted(arrows):
-        passed = [(first, last, layer) for layer in range(layers[first] + 1, layers[last])]
-        layers.update({node: node[2] for node in passed})
+        passed = [(first, layer) for layer in range(layers[first] + 1, layers[last])]
+        layers.update({node: node[1] for node in passed})
         chains.append([first, *passed, last])
     return {(a, b) for chain in chains for a, b in pairwise(chain)}, chains
 
@@ -98,15 +121,17 @@ def spread(row: list[Hashable], wanted: np.ndarray) -> np.ndarray:
 
 
 def draw_arrow(axis: Axes, points: list[tuple[float, float]]) -> None:
-    """Draw a smooth arrow from the bottom of the first box to the top of the last, upright in each layer between."""
+    """Draw a smooth arrow from the bottom of the first box to the top of the last, upright past the boxes between."""
     (x, y), *others = points
     vertices, codes = [(x, y - HEIGHT / 2)], [Path.MOVETO]
-    for index, (end, top) in enumerate(others):
-        last = index == len(others) - 1
-        start, target = vertices[-1], (end, top + HEIGHT / 2 if last else top)
+    for end, middle in others:
+        start, target = vertices[-1], (end, middle + HEIGHT / 2)
         bend = (start[1] - target[1]) / 2
         vertices += [(start[0], start[1] - bend), (end, target[1] + bend), target]
         codes += [Path.CURVE4] * 3
+        if (end, middle) != others[-1]:
+            vertices.append((end, middle - HEIGHT / 2))
+            codes.append(Path.LINETO)
     options = {'arrowstyle': '-|>', 'mutation_scale': 8, 'color': GUIDE, 'linewidth': 1, 'shrinkA': 0, 'shrinkB': 0}
     axis.add_patch(FancyArrowPatch(path=Path(vertices, codes), zorder=1, **options))
 
@@ -119,5 +144,10 @@ def draw_step(axis: Axes, step: Step, place: tuple[float, float]) -> None:
     axis.add_patch(FancyBboxPatch(corner, WIDTH, HEIGHT, zorder=2, **box))
     options = {'ha': 'center', 'zorder': 3}
     axis.text(x, y + 0.02, step.title, va='bottom', weight='bold', **options)
-    counts = ', '.join(f'{count} {kind}' for kind, count in step.counts.items())
-    axis.text(x, y - 0.03, counts, va='top', fontsize='small', color=INK, **options)
+    axis.text(x, y - 0.03, describe(step), va='top', fontsize='small', color=INK, **options)
+
+
+def describe(step: Step) -> str:
+    """Return how many processes or nodes of which kind a step stands for, or of how many kinds where they are many."""
+    text = ', '.join(f'{count} {kind}' for kind, count in step.counts.items())
+    return text if len(text) <= LETTERS else f'{sum(step.counts.values())} of {len(step.counts)} kinds'

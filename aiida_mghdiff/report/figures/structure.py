@@ -144,6 +144,9 @@ def draw_mean_pairs(axis: Axes, items: Sequence[Diffusion], styles: dict[str, St
         errors = [np.nan if error is None else error for error in errors]
         options = {'color': style.colour, 'marker': style.marker, 'linestyle': style.line, 'linewidth': 1}
         axis.errorbar(temperatures, values, errors, label=name, markersize=4, **options)
+        chance = [pairs['mean_pairs_random_sites'] for pairs in found]
+        chance = [np.nan if value is None else value for value in chance]
+        axis.plot(temperatures, chance, ':', color=GUIDE, marker='D', markerfacecolor='white', markersize=3.5)
     axis.set(title='Mean number of pairs', xlabel='T (K)', ylabel='λ')
     axis.set_ylim(bottom=0)
     axis.margins(x=0.1)
@@ -161,7 +164,8 @@ def draw_density(study: Study) -> Figure | None:
     figure, axes = new_figure(2.6, 1, len(items), width=min(PAGE, 1.2 + 2.0 * len(items)), sharey=True)
     for axis, item, node in zip(axes[0], items, maps, strict=True):
         image = draw_section(axis, node, norm)
-        axis.set(title=f'{item.target_temperature_k:g} K', xlabel='along [120] (Å)')
+        axis.set_title(f'{item.target_temperature_k:g} K', pad=9)
+        axis.set_xlabel('along [120] (Å)')
     axes[0, 0].set_ylabel('along c (Å)')
     name = f'density of {study.showcase.tracer_element} (1/Å³)'
     figure.colorbar(image, ax=axes[0].tolist(), label=name, aspect=30, extend='min')
