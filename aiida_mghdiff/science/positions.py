@@ -1,9 +1,10 @@
 """What the positions of tracers must be for a diffusion coefficient, and what is refused.
 
 Wrapped coordinates leap by a cell vector. From positions alone a leap is told from diffusion by three marks together,
-along one axis: it is longer than any hop to a neighbouring site, it spans more than half of all that the tracers ever
-covered (wrapped ones never leave the cell) or more than several hops in a row, and it is far beyond the tracer's usual
-steps. Where the cell is known the caller can look for steps of its length instead.
+along one axis: it is longer than any hop to a neighbouring site; it spans more than half of all that the tracers ever
+covered (wrapped ones never leave the cell, unless the host drifts), or stands apart with others of its length (long
+steps of diffusion grade into shorter ones); and it is far beyond the tracer's usual steps. Where the cell is known the
+caller can look for steps of its length instead.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from scipy import stats
 
 #: Å; no hop between neighbouring interstitial sites of a metal is as long, with vibrations, as this along one axis.
 SHORTEST_LEAP = 4.5
-#: Å; nor do hops in a row cover this from one frame to the next, where usual steps are far shorter.
-SURE_LEAP = 8.0
+#: Leaps that stand apart: this many at least, none of the other steps between these fractions of the longest.
+FEWEST_APART, GAP = 3, (0.5, 0.75)
 #: Steps beyond so many robust standard deviations are no usual ones.
 OUTLIER = 6.0
 
@@ -52,7 +53,15 @@ def _leaps(positions: np.ndarray) -> np.ndarray:
     if len(positions) < 3:
         return np.zeros((0, 0, 0), bool)
     steps = np.abs(np.diff(positions, axis=0))
-    long = steps > np.clip(np.ptp(positions, axis=(0, 1)) / 2, SHORTEST_LEAP, SURE_LEAP)
+    half_span = np.ptp(positions, axis=(0, 1)) / 2
+    long = steps > np.maximum(SHORTEST_LEAP, np.where(_apart(steps), GAP[1] * steps.max(axis=(0, 1)), half_span))
     if long.any():
         long &= steps > OUTLIER * np.median(steps, axis=0) / stats.norm.ppf(0.75)
     return long
+
+
+def _apart(steps: np.ndarray) -> np.ndarray:
+    """Return along which axes [3] the longest of steps [f-1,n,3] stand apart from the others."""
+    lower, upper = np.multiply.outer(GAP, steps.max(axis=(0, 1)))
+    between, beyond = (np.count_nonzero(steps > limit, axis=(0, 1)) for limit in (lower, upper))
+    return (between == beyond) & (beyond >= FEWEST_APART)
