@@ -23,6 +23,7 @@ TITLES = {
     'evaluate': 'Predict',
     'vasp.evaluate': 'Predict',
     'error_metrics': 'Compare with labels',
+    'sample_frames': 'Sample frames',
     'gpaw.singlepoint': 'Label by DFT',
     'vasp.singlepoint': 'Label by DFT',
     'ase.neb': 'Find barriers',
