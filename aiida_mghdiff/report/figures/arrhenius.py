@@ -89,7 +89,7 @@ def draw_rate(axis: Axes, item: RateDiffusion) -> None:
     axis.plot(inverse[~beyond], values[~beyond], **options)
     axis.plot(inverse[beyond], values[beyond], markerfacecolor='white', **options)
     if item.results['ci95_m2_s'] is not None:
-        low, high = np.array(item.results['ci95_m2_s'])[order].T
+        low, high = np.array(item.results['ci95_m2_s'], float)[order].T  # large ones come back as whole numbers
         axis.fill_between(inverse, low, high, color=colour, alpha=0.18, linewidth=0, zorder=1)
 
 
