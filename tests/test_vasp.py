@@ -13,6 +13,7 @@ from aiida.engine import run_get_node
 from ase.calculators.singlepoint import SinglePointCalculator
 from vasp_md_runs import START, md_parameters, mlff_inputs, mlff_settings, mlff_tags
 
+from aiida_mghdiff.calculations.functions.learning import merge_datasets
 from aiida_mghdiff.calculations.vasp.evaluate import VaspEvaluateCalculation
 from aiida_mghdiff.calculations.vasp.md import VaspMdCalculation
 from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation
@@ -23,6 +24,7 @@ from aiida_mghdiff.formats.ml_ff import read_ml_ff_payload
 from aiida_mghdiff.formats.mlab import read_mlab
 from aiida_mghdiff.programs.vasp.force_field import ForceField
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
+from aiida_mghdiff.workflows.learning_segment import LearningSegmentWorkChain
 
 pytestmark = pytest.mark.slow
 
@@ -289,6 +291,44 @@ def test_killed_job_loses_no_labelled_configuration(code):
     node, outputs = run(VaspMlffCalculation, **going_on)
     assert node.is_finished_ok, node.exit_message
     assert outputs['results']['last_step'] == step + 5
+
+
+def test_force_field_runs_as_it_was_learned(code, learned):
+    """Without a refit: it has no fast mode, and runs where that is said."""
+    assert learned['force_field'].base.attributes.get('fast') is False
+    parameters = orm.Dict(md_parameters(steps=10, evaluator='as-learned'))
+    node, outputs = run(VaspMdCalculation, **md_inputs(code, learned['force_field'], parameters=parameters))
+    assert node.is_finished_ok, node.exit_message
+    assert outputs['state'].step == 10
+
+
+def test_segment_makes_room_and_goes_on_after_its_wall_time(code):
+    """Whatever stops its jobs, the segment comes to its end with every configuration that was labelled."""
+    steps = 1500
+    tags = mlff_tags(nsw=steps, ml_mconf_new=2, ml_ctifor=0.02, ml_mconf=6, ml_mb=400, pmass=50.0)
+    resources = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
+    outputs, node = run_get_node(
+        LearningSegmentWorkChain,
+        codes=code,
+        potcars=placeholder_potcars(['Mg', 'H']),
+        structure=orm.StructureData(ase=START),
+        kpoints=mlff_inputs(code['vasp'])['kpoints'],
+        iconst=shape_file(),
+        parameters=orm.Dict(tags),
+        settings=orm.Dict(mlff_settings(tracer_stride=10, thermo_stride=10, frame_stride=100)),
+        options=orm.Dict(OPTIONS | {'resources': resources, 'max_wallclock_seconds': 30}),
+    )
+    assert node.is_finished_ok, node.exit_message
+    jobs = sorted((call for call in node.called if isinstance(call, orm.CalcJobNode)), key=lambda job: job.pk)
+    assert {400, 440} <= {job.exit_status for job in jobs}
+    assert jobs[-1].inputs.parameters['ml_mconf'] > 6
+    labelled = merge_datasets(**outputs['datasets'])
+    computed = sum(job.outputs.results['n_dft_steps'] for job in jobs)
+    assert labelled.base.attributes.get('n_configurations') == computed < steps / 10
+    assert (np.diff(labelled.get_array('steps')) > 0).all()
+    assert outputs['state'].step == steps
+    parts = [outputs['tracers'][name] for name in sorted(outputs['tracers'])]
+    assert [step for part in parts for step in part.steps] == list(range(0, steps + 10, 10))
 
 
 def test_diffusion(code, force_field):

@@ -33,6 +33,10 @@ class DistilPlan:
     ``cell`` [3,3] Å and ``positions`` [n,3] Å are the start; ``tracers`` are indices of atoms, ``host_weights`` [n] sum
     to one. ``block`` is the number of steps between frames of the file. Strides are in steps of the whole run, which
     began ``first_step`` steps ago.
+
+    Where VASP writes not every step, the frames that it numbers with multiples of a stride are kept, whether they are
+    of that step or of the one before. ``as_written`` asks for these of a job, too, that writes every step: it may be
+    one of several of a run.
     """
 
     cell: list[list[float]]
@@ -45,6 +49,7 @@ class DistilPlan:
     frame_stride: int
     time_step_fs: float
     moving_cell: bool
+    as_written: bool = False
     keeps_outcar: bool = False  # where it is to be read as it is, since it has steps of DFT
 
     def to_json(self) -> dict[str, Any]:
@@ -103,7 +108,7 @@ def distil(frames: Iterable[Frame], plan: DistilPlan) -> dict[str, np.ndarray]:
         if pending is not None:
             _keep_frame(kept, pending, current, plan)
             pending = None
-        number = plan.first_step + step - max(shift, 0)
+        number = plan.first_step + step - (0 if plan.as_written else max(shift, 0))
         if number % plan.tracer_stride == 0 and len(tracers):
             kept.add(
                 tracer_steps=step,

@@ -24,6 +24,7 @@ from ase.mep import NEB
 from ase.optimize import BFGS, FIRE, LBFGS, MDMin
 
 from aiida_mghdiff.programs import job
+from aiida_mghdiff.programs.ase_calculator import AllAtOnce
 from aiida_mghdiff.programs.calculators import DISTRIBUTIONS, POTENTIAL_FILE, check_elements, load_calculator
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _make_atoms(content: dict[str, Any]) -> Atoms:
     return Atoms(content['numbers'], content['positions'], cell=content['cell'], pbc=True)
 
 
-class ImageCalculator(Calculator):
+class ImageCalculator(AllAtOnce):
     """Energy and forces of one image from the calculator that all images share, kept until the image moves.
 
     ASE's optimisers ask for the forces of a band three times a step.
@@ -95,21 +96,16 @@ class ImageCalculator(Calculator):
         super().__init__()
         self.shared = shared
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: list[str] | None = None,
-        system_changes: list[str] = all_changes,
-    ) -> None:
-        """Compute energy (eV) and forces (eV/Å).
+    def compute(self, atoms: Atoms) -> dict[str, Any]:
+        """Return energy (eV) and forces (eV/Å).
 
         :raises ProgramError: NON_FINITE.
         """
-        super().calculate(atoms, properties, system_changes)
-        self.shared.calculate(self.atoms, ['energy', 'forces'], all_changes)
-        self.results = {name: self.shared.results[name] for name in ('energy', 'forces')}
-        if not all(np.isfinite(value).all() for value in self.results.values()):
+        self.shared.calculate(atoms, ['energy', 'forces'], all_changes)
+        results = {name: self.shared.results[name] for name in ('energy', 'forces')}
+        if not all(np.isfinite(value).all() for value in results.values()):
             raise job.ProgramError('NON_FINITE', 'an image of the path; look at the end points and at the model.')
+        return results
 
 
 class PathSearch:

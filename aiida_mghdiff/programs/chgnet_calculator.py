@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from aiida_mghdiff.programs.ase_calculator import AllAtOnce
 
-class ChgnetCalculator(Calculator):
+
+class ChgnetCalculator(AllAtOnce):
     """Energy, forces and stress of a CHGNet model, in float32."""
 
     implemented_properties = ('energy', 'free_energy', 'forces', 'stress')
@@ -26,24 +27,18 @@ class ChgnetCalculator(Calculator):
         self.device = device
         self.model = model.to(device).eval().requires_grad_(False)
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: list[str] | None = None,
-        system_changes: list[str] = all_changes,
-    ) -> None:
-        """Compute energy (eV), forces (eV/Å) and stress (eV/Å³)."""
+    def compute(self, atoms: Atoms) -> dict[str, Any]:
+        """Return energy (eV), forces (eV/Å) and stress (eV/Å³)."""
         import torch
 
-        super().calculate(atoms, properties, system_changes)
-        graph = crystal_graph(self.atoms, self.model.graph_converter).to(self.device)
+        graph = crystal_graph(atoms, self.model.graph_converter).to(self.device)
         batch = self._batch(graph)
         energy = self.model._compute(batch)['e'].sum() * self._scale
         gradients = torch.autograd.grad(energy, [batch.atom_positions[0], batch.strains[0]])
         forces, virial = (gradient.cpu().numpy().astype(float) for gradient in gradients)
         total = energy.item() + self._composition_energy(graph)
-        stress = full_3x3_to_voigt_6_stress((virial + virial.T) / 2 / self.atoms.get_volume())
-        self.results = {'energy': total, 'free_energy': total, 'forces': -forces, 'stress': stress}
+        stress = full_3x3_to_voigt_6_stress((virial + virial.T) / 2 / atoms.get_volume())
+        return {'energy': total, 'free_energy': total, 'forces': -forces, 'stress': stress}
 
     def _batch(self, graph: Any) -> Any:
         from chgnet.model.model import BatchedGraph

@@ -45,6 +45,8 @@ MOST_JOBS = 10_000
 #: What each failure for lack of room raises, and by how much.
 ROOM = {440: 'ml_mconf', 442: 'ml_mb'}
 ROOM_FACTOR = 1.5
+#: VASP's own, where the tags do not say (VASP wiki, page ML_MB).
+USUAL_ROOM = 1500
 SCF_ATTEMPTS = 2
 #: Ends of a job after which the next one goes on as if nothing had been.
 WHOLE = (0, 400, 441)
@@ -217,8 +219,10 @@ class LearningSegmentWorkChain(RestartWorkChain):
         """Go on with room for more configurations, or for more local reference configurations."""
         if node.exit_status not in ROOM:
             return None
+        if report := self.report_of_stuck(node):
+            return report
         tag = ROOM[node.exit_status]
-        room = self.ctx.parameters.get(tag) or max(node.outputs.results['n_basis'].values())
+        room = self.ctx.parameters.get(tag) or USUAL_ROOM
         self.change({tag: int(room * ROOM_FACTOR) + 1})
         return self.go_on(node)
 
@@ -228,11 +232,17 @@ class LearningSegmentWorkChain(RestartWorkChain):
         if node.exit_status in WHOLE:
             self.ctx.broken = 0
             return None
+        if report := self.report_of_stuck(node):
+            return report
+        self.report(f'{node.process_label}<{node.pk}> [{node.exit_status}] {node.exit_message} Going on with the rest.')
+        return self.go_on(node)
+
+    def report_of_stuck(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Return the report that stops at the second failure in a row where no step was made; None otherwise."""
         if self.ctx.broken and not self.has_advanced(node):
             return ProcessHandlerReport(True, self.exit_codes.ERROR_BROKEN.format(message=node.exit_message))
-        self.report(f'{node.process_label}<{node.pk}> [{node.exit_status}] {node.exit_message} Going on with the rest.')
         self.ctx.broken += 1
-        return self.go_on(node)
+        return None
 
     @process_handler(priority=200)
     def handle_steps_left(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
+from plumpy import ProcessState
 from vasp_md_runs import START, labelled_frames, learning_state, state_of
 from vasp_runs import make_force_field
 
@@ -467,6 +468,37 @@ def test_goes_on_once_with_what_a_broken_job_left(segment, generate_job_node):
     assert segment.ctx.inputs['parameters']['ml_ctifor'] == 0.04
     code = inspect(segment, generate_job_node('mghdiff.vasp.mlff', 303))
     assert code.status == segment.exit_codes.ERROR_BROKEN.status
+
+
+def test_stops_where_more_room_is_no_cure(segment, generate_job_node):
+    outputs = {'state': state_of(START, 0), 'results': results(0)}
+    assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 440, outputs)).status == 0
+    outputs = {'state': state_of(START, 0), 'results': results(0)}
+    code = inspect(segment, generate_job_node('mghdiff.vasp.mlff', 440, outputs))
+    assert code.status == segment.exit_codes.ERROR_BROKEN.status
+
+
+@pytest.mark.parametrize(
+    ('state', 'name'),
+    [('excepted', 'ERROR_SUB_PROCESS_EXCEPTED'), ('killed', 'ERROR_SUB_PROCESS_KILLED')],
+)
+def test_job_that_came_to_no_end_stops_the_segment(segment, generate_job_node, state, name):
+    """What was learned before is given."""
+    outputs = {'state': state_of(START, 12), 'results': results(12)}
+    inspect(segment, generate_job_node('mghdiff.vasp.mlff', 400, outputs))
+    node = generate_job_node('mghdiff.vasp.mlff')
+    node.set_process_state(ProcessState(state))
+    assert inspect(segment, node) == segment.exit_codes[name]
+    assert segment.outputs['state'].uuid == outputs['state'].uuid
+
+
+def test_most_jobs(generate_workchain, segment_inputs, generate_job_node):
+    process = generate_workchain(LearningSegmentWorkChain, segment_inputs | {'max_iterations': orm.Int(1)})
+    process.setup()
+    outputs = {'state': state_of(START, 12), 'results': results(12)}
+    code = inspect(process, generate_job_node('mghdiff.vasp.mlff', 400, outputs))
+    assert code == process.exit_codes.ERROR_MAXIMUM_ITERATIONS_EXCEEDED
+    assert process.outputs['state'].step == 12
 
 
 @pytest.mark.parametrize(('status', 'name'), [(520, 'ERROR_UNPHYSICAL'), (420, 'ERROR_UNPHYSICAL')])

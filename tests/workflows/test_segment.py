@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aiida import orm
+from plumpy import ProcessState
 from vasp_runs import make_force_field
 
-from aiida_mghdiff.calculations.vasp.md import VaspMdCalculation
+from aiida_mghdiff.calculations.vasp.md import VaspMdCalculation, output_block
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
@@ -88,6 +89,23 @@ def test_repeats_a_crash_once(segment, generate_job_node):
     assert inspect(segment, generate_job_node('mghdiff.ase.md', 303)) == segment.exit_codes.ERROR_UNHANDLED_FAILURE
 
 
+@pytest.mark.parametrize(
+    ('state', 'name'),
+    [('excepted', 'ERROR_SUB_PROCESS_EXCEPTED'), ('killed', 'ERROR_SUB_PROCESS_KILLED')],
+)
+def test_job_that_came_to_no_end_stops_the_segment(segment, generate_job_node, state, name):
+    node = generate_job_node('mghdiff.ase.md')
+    node.set_process_state(ProcessState(state))
+    assert inspect(segment, node) == segment.exit_codes[name]
+
+
+def test_most_jobs(generate_workchain, inputs, generate_job_node, atoms):
+    process = generate_workchain(MdSegmentWorkChain, inputs | {'max_iterations': orm.Int(1)})
+    process.setup()
+    node = generate_job_node('mghdiff.ase.md', 400, {'state': make_state(40, atoms)})
+    assert inspect(process, node) == process.exit_codes.ERROR_MAXIMUM_ITERATIONS_EXCEEDED
+
+
 def test_needs_a_code_of_an_engine(generate_workchain, inputs):
     inputs['codes'] = {}
     with pytest.raises(ValueError, match=r'codes\.lammps or codes\.python'):
@@ -134,6 +152,36 @@ def test_force_field_of_vasp_needs_code_and_potcars(generate_workchain, vasp_inp
         generate_workchain(MdSegmentWorkChain, vasp_inputs | {'potcars': placeholder_potcars(['Mg'])})
     with pytest.raises(ValueError, match=r'needs codes\.vasp'):
         generate_workchain(MdSegmentWorkChain, vasp_inputs | {'codes': {}})
+
+
+def test_vasp_writes_what_is_wanted_alone_wherever_a_run_goes_on(
+    generate_workchain, vasp_inputs, generate_job_node, atoms
+):
+    """A short job to the next step that is written, one that writes every tenth, and a short one to the end."""
+    strides = {'tracer_stride': 10, 'thermo_stride': 10, 'frame_stride': 100, 'ensemble': 'nve'}
+    parameters = {key: value for key, value in vasp_inputs['parameters'].get_dict().items() if key != 'friction_per_ps'}
+    parameters |= strides | {'first_step': 7, 'steps': 95}
+    del vasp_inputs['structure']
+    inputs = vasp_inputs | {'parameters': orm.Dict(parameters), 'state': make_state(7, atoms)}
+    process = generate_workchain(MdSegmentWorkChain, inputs)
+    process.setup()
+    for first, steps, block in ((7, 3, 1), (10, 90, 10), (100, 2, 2)):
+        job = process.ctx.inputs['parameters'].get_dict()
+        assert (job['first_step'], job['steps'], output_block(job)) == (first, steps, block)
+        assert not process.ctx.is_finished
+        state = make_state(first + steps, atoms)
+        assert inspect(process, generate_job_node('mghdiff.vasp.md', 0, {'state': state})).status == 0
+    assert process.ctx.is_finished
+
+
+def test_other_engines_run_a_segment_in_one_job(segment):
+    assert segment.ctx.inputs['parameters'].uuid == segment.inputs.parameters.uuid
+
+
+def test_run_that_made_all_its_steps_is_over_though_a_file_is_damaged(segment, generate_job_node, atoms):
+    state = make_state(100, atoms)
+    assert inspect(segment, generate_job_node('mghdiff.ase.md', 310, {'state': state})).status == 0
+    assert segment.ctx.is_finished
 
 
 def test_goes_on_from_the_state_of_a_job_that_was_killed(generate_workchain, vasp_inputs, generate_job_node, atoms):

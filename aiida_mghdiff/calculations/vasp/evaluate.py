@@ -21,6 +21,7 @@ from ase import Atoms
 
 from aiida_mghdiff.calculations.evaluate import define_predictions, unknown_elements_message
 from aiida_mghdiff.calculations.functions.labels import grouped_order
+from aiida_mghdiff.calculations.program import set_options
 from aiida_mghdiff.calculations.vasp import base
 from aiida_mghdiff.calculations.vasp.ionic import RUN_TAGS
 from aiida_mghdiff.calculations.vasp.md import FORCE_FIELD, force_field_message
@@ -88,12 +89,8 @@ class VaspEvaluateCalculation(CalcJob):
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define ports and exit codes."""
         super().define(spec)
-        options = spec.inputs['metadata']['options']
-        options['parser_name'].default = 'mghdiff.vasp.evaluate'
-        options['input_filename'].default = 'INCAR'
-        options['output_filename'].default = base.LAST_LINES
-        options['resources'].default = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
-        options['withmpi'].default = True
+        files = {'input_filename': 'INCAR', 'output_filename': base.LAST_LINES}
+        set_options(spec, with_mpi=True, parser_name='mghdiff.vasp.evaluate', **files)
         spec.input('code', valid_type=orm.AbstractCode, help='`vasp_std`, or `mghdiff-vasp-standin`.')
         define_predictions(spec)
         spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCAR of each element.')

@@ -149,8 +149,15 @@ def _ensemble_tags(parameters: dict[str, Any], atoms: Atoms) -> dict[str, Any]:
     return tags
 
 
-def distil_plan(parameters: dict[str, Any], atoms: Atoms, block: int, keeps_outcar: bool = False) -> DistilPlan:
-    """Return what is kept of the trajectory of a run."""
+def md_plan(parameters: dict[str, Any], atoms: Atoms) -> DistilPlan:
+    """Return what is kept of the trajectory of a run: of all jobs of a long one every so many steps the same."""
+    return distil_plan(parameters, atoms, output_block(parameters), as_written=parameters['ensemble'] != 'nvt')
+
+
+def distil_plan(
+    parameters: dict[str, Any], atoms: Atoms, block: int, *, as_written: bool = False, keeps_outcar: bool = False
+) -> DistilPlan:
+    """Return what is kept of the trajectory of a job that writes every ``block`` steps; see ``DistilPlan``."""
     is_tracer = np.array([symbol == parameters['tracer_element'] for symbol in atoms.symbols])
     masses = np.where(is_tracer, 0.0, atomic_masses[atoms.numbers])
     return DistilPlan(
@@ -164,6 +171,7 @@ def distil_plan(parameters: dict[str, Any], atoms: Atoms, block: int, keeps_outc
         frame_stride=parameters['frame_stride'],
         time_step_fs=parameters['time_step_fs'],
         moving_cell=parameters['ensemble'] == 'npt',
+        as_written=as_written or block > 1,
         keeps_outcar=keeps_outcar,
     )
 
@@ -174,7 +182,7 @@ class VaspMdCalculation(CalcJob):
     The Code is ``vasp_std``, or ``mghdiff-vasp-standin``.
     """
 
-    CACHE_VERSION = 2
+    CACHE_VERSION = 3
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
@@ -210,5 +218,5 @@ class VaspMdCalculation(CalcJob):
             calcinfo.local_copy_list.append(base.restart_entry(inputs.state))
         else:
             base.write_start(folder, inputs.get('structure'), inputs.get('state'))
-        base.finish_calcinfo(self, folder, calcinfo, distil_plan(parameters, atoms, output_block(parameters)))
+        base.finish_calcinfo(self, folder, calcinfo, md_plan(parameters, atoms))
         return calcinfo

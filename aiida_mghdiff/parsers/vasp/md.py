@@ -8,7 +8,7 @@ from typing import Any
 from aiida.engine import ExitCode
 
 from aiida_mghdiff.calculations.vasp.base import start_atoms
-from aiida_mghdiff.calculations.vasp.md import BAROSTATS, THERMOSTATS, distil_plan, output_block
+from aiida_mghdiff.calculations.vasp.md import BAROSTATS, THERMOSTATS, md_plan
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.parsers.md import emit_md_outputs
 from aiida_mghdiff.parsers.vasp.run import How, Recorded, VaspRunParser, read_outcar, read_run, runaway_message
@@ -17,7 +17,7 @@ from aiida_mghdiff.parsers.vasp.run import How, Recorded, VaspRunParser, read_ou
 class VaspMdParser(VaspRunParser):
     """Gives the outputs that every MD job has, also of a run that stopped before its wall time or was killed."""
 
-    CACHE_VERSION = 2
+    CACHE_VERSION = 3
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""
@@ -40,7 +40,7 @@ class VaspMdParser(VaspRunParser):
     def _read(self, files: Path) -> tuple[Recorded, str]:
         inputs, parameters = self.inputs, self.inputs['parameters'].get_dict()
         start = start_atoms(inputs.get('structure'), inputs.get('state'))
-        plan = distil_plan(parameters, start, output_block(parameters))
+        plan = md_plan(parameters, start)
         outcar = read_outcar(files)
         ensemble = parameters['ensemble']
         how = How(evaluator_of(inputs['potential']), THERMOSTATS[ensemble], BAROSTATS[ensemble])

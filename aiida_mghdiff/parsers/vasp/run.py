@@ -165,16 +165,19 @@ def _final_step(kept: dict[str, np.ndarray], contcar: Poscar, last: int, finishe
 def _tracers(
     kept: dict[str, np.ndarray], plan: DistilPlan, shift: int, final: np.ndarray, cell: np.ndarray, final_step: int
 ) -> dict[str, np.ndarray]:
-    """Return the tracer fields of a run: frames after its first step (or of step 0), the final one from CONTCAR.
+    """Return the tracer fields of a run.
 
-    The frame before the final one may be of the run before, where this one is shorter than the stride.
+    Frames are those that VASP numbers from the first step to the final one; or else those after the first step (or of
+    step 0), the final one from CONTCAR. The one before that may be of the run before, where this is shorter than the
+    stride.
     """
-    steps = plan.first_step + kept['tracer_steps'].astype(int) - shift
-    belongs = (steps > plan.first_step) | (steps == 0)
+    numbers = plan.first_step + kept['tracer_steps'].astype(int)
+    steps = numbers - shift
+    belongs = numbers <= final_step if plan.as_written else (steps > plan.first_step) | (steps == 0)
     names = ('tracer_positions', 'host_centre', 'tracer_cells')
     steps, arrays = steps[belongs], {name: kept[name][belongs] for name in names}
     before = steps[-1] if len(steps) else plan.first_step // plan.tracer_stride * plan.tracer_stride
-    if kept['last_step'] and before + plan.tracer_stride == final_step:
+    if kept['last_step'] and not plan.as_written and before + plan.tracer_stride == final_step:
         rows = {
             'tracer_positions': final[plan.tracers],
             'host_centre': np.array(plan.host_weights) @ final,
@@ -229,7 +232,7 @@ def _thermo(
     """
     steps = energies['steps']
     made = parameters['first_step'] + steps - 1
-    counted = made if plan.block == 1 else made + 1
+    counted = made + 1 if plan.as_written else made
     rows = (counted % parameters['thermo_stride'] == 0) & (made < final_step)
     rows[-1] |= not rows.any()
     kinetic, potential = energies['kinetic_energy_ev'], energies['free_energy_ev']

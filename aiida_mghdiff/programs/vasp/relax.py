@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 
+from aiida_mghdiff.programs.ase_calculator import AllAtOnce
 from aiida_mghdiff.programs.vasp import stopping
 from aiida_mghdiff.programs.vasp.folder import Inputs
 from aiida_mghdiff.programs.vasp.force_field import Labels
@@ -23,7 +23,7 @@ from aiida_mghdiff.programs.vasp.step import Step
 from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3
 
 
-class RecordedCalculator(Calculator):
+class RecordedCalculator(AllAtOnce):
     """Asks a potential for each new geometry and writes it as a step."""
 
     implemented_properties = ('energy', 'free_energy', 'forces', 'stress')
@@ -33,22 +33,16 @@ class RecordedCalculator(Calculator):
         super().__init__()
         self.potential, self.outputs, self.n_steps = potential, outputs, 0
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: list[str] | None = None,
-        system_changes: list[str] = all_changes,
-    ) -> None:
-        """Compute and record energy (eV), forces (eV/Å) and stress (eV/Å³)."""
-        super().calculate(atoms, properties, system_changes)
+    def compute(self, atoms: Atoms) -> dict[str, Any]:
+        """Return and record energy (eV), forces (eV/Å) and stress (eV/Å³)."""
         self.n_steps += 1
-        geometry = Atoms(self.atoms.numbers, self.atoms.positions, cell=self.atoms.cell, pbc=True)
+        geometry = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
         learned, first = self.potential.evaluate(self.n_steps, geometry, True)
         self.outputs.write_contcar(geometry)
         self.outputs.write_step(Step(self.n_steps, geometry, learned, first))
         if isinstance(self.potential, OnTheFly):
             self.potential.after_step()
-        self.results = as_results(first or learned)
+        return as_results(first or learned)
 
 
 def as_results(labels: Labels) -> dict[str, Any]:

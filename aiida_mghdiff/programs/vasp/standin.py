@@ -38,6 +38,9 @@ RANKS = ('PMI_SIZE', 'OMPI_COMM_WORLD_SIZE')
 #: Exit status of each known failure: those of the other programs, and those that only this one has.
 STATUS = job.STATUS | {'LABEL_FAILED': 90, 'MCONF_REACHED': 91, 'MB_REACHED': 92}
 
+#: Programs that it shares with others.
+_SHARED = ('ase_calculator.py', 'calculators.py', 'chgnet_calculator.py', 'job.py')
+
 _DESCRIPTION = f"""\
 Stands in for VASP where there is no licence: reads INCAR, POSCAR, KPOINTS, POTCAR (titles), ICONST, ML_AB and ML_FF,
 and writes OUTCAR, OSZICAR, vasprun.xml, XDATCAR, CONTCAR, REPORT, ML_ABN, ML_FFN and ML_LOGFILE. It is not VASP, and
@@ -89,10 +92,7 @@ def sources_digest() -> str:
     package, digest = Path(aiida_mghdiff.__file__).parent, hashlib.sha256()
     rooms = [package / 'programs' / 'vasp', package / 'formats', package / 'science']
     paths = [path for room in rooms for path in sorted(room.glob('*.py'))]
-    for path in [
-        *paths,
-        *(package / 'programs' / name for name in ('calculators.py', 'chgnet_calculator.py', 'job.py')),
-    ]:
+    for path in [*paths, *(package / 'programs' / name for name in _SHARED)]:
         digest.update(path.relative_to(package).as_posix().encode() + b'\0' + path.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aiida import orm
-from aiida.plugins import CalculationFactory
+from exit_codes import MD, forgotten
 from vasp_md_runs import START, EinsteinCrystal, md_parameters, state_of
 from vasp_runs import make_force_field, parse_job
 
@@ -14,8 +14,6 @@ from aiida_mghdiff.calculations.vasp.md import distil_plan, output_block
 from aiida_mghdiff.formats.distil import distil
 from aiida_mghdiff.formats.outcar_summary import summarise_outcar
 from aiida_mghdiff.formats.xdatcar import XdatcarReader
-
-CALCULATION = CalculationFactory('mghdiff.vasp.md')
 
 
 @pytest.fixture
@@ -106,6 +104,28 @@ def test_two_segments_are_one_run(finish, tmp_path, ensemble):
         joined = np.concatenate([left['thermo'].get_array(name), right['thermo'].get_array(name)])
         assert np.allclose(joined, one['thermo'].get_array(name), atol=2e-4)
     assert np.abs(right['state'].get_array('positions') - one['state'].get_array('positions')).max() < 1e-9
+
+
+def test_jobs_that_begin_anywhere_are_one_run(finish, tmp_path):
+    """One that stopped at an odd step, a short one to the next step that is wanted, and one that writes few steps."""
+    strides = {'tracer_stride': 10, 'thermo_stride': 10, 'frame_stride': 100}
+    state, parts = state_of(START, 0), []
+    for first, steps in ((0, 37), (37, 3), (40, 40)):
+        parameters = md_parameters('nve', first_step=first, steps=steps, temperature_k=400.0, **strides)
+        folder = tmp_path / str(first)
+        folder.mkdir()
+        code, outputs = finish(write(folder, EinsteinCrystal(state).run(steps), parameters), parameters, state)
+        assert code is None
+        state = outputs['state']
+        parts.append(outputs)
+    assert output_block(parameters) == 10
+    assert [step for part in parts for step in part['tracers'].steps] == list(range(9, 80, 10))
+    whole = EinsteinCrystal(state_of(START, 0)).run(80)
+    paths = np.array([whole.steps[step][0][16] for step in range(9, 80, 10)])
+    joined = np.concatenate([part['tracers'].get_array('tracer_positions')[:, 0] for part in parts])
+    assert np.abs(joined - paths).max() < 1e-5
+    assert parts[1]['thermo'].get_array('steps').tolist() == [39]
+    assert all(np.isfinite(part['tracers'].base.attributes.get('mean_temperature_k')) for part in parts)
 
 
 def test_starts_of_nve_runs_come_from_nvt_frames(finish, folder):
@@ -233,23 +253,6 @@ def test_failures(finish, folder, stdout, scheduler, status, message):
     assert not outputs
 
 
-@pytest.mark.parametrize(
-    ('status', 'invalidates'),
-    [
-        (210, True),
-        (211, False),
-        (212, False),
-        (213, False),
-        (300, True),
-        (302, True),
-        (303, True),
-        (310, True),
-        (400, False),
-        (410, True),
-        (420, False),
-        (520, False),
-    ],
-)
-def test_which_failures_are_cached(status, invalidates):
-    codes = {code.status: code.invalidates_cache for code in CALCULATION.exit_codes.values()}
-    assert codes[status] is invalidates
+def test_which_failures_are_cached():
+    own = {310: True}
+    assert forgotten('mghdiff.vasp.md') == MD | own
