@@ -201,7 +201,7 @@ def study_builder(
         potcars=potcars,
         protocol=protocol,
     )
-    builder.metadata.label = f'{protocol} of aiida-mghdiff demo'
+    builder.metadata.label = f'Diffusion of H in Mg, {protocol}'
     return builder
 
 
