@@ -92,14 +92,9 @@ def generate_job_node():
     """Return a function that makes the node of a job that ended, with an exit status and outputs."""
     from aiida import orm
     from aiida.common.links import LinkType
-    from plumpy import ProcessState
 
     def generate(entry_point, exit_status=0, outputs=None, exit_message='as made'):
-        node = orm.CalcJobNode(process_type=f'aiida.calculations:{entry_point}')
-        node.set_process_state(ProcessState.FINISHED)
-        node.set_exit_status(exit_status)
-        node.set_exit_message(exit_message)
-        node.store()
+        node = ended_node(orm.CalcJobNode, f'aiida.calculations:{entry_point}', exit_status, exit_message)
         for label, output in (outputs or {}).items():
             output.base.links.add_incoming(node, link_type=LinkType.CREATE, link_label=label)
             output.store()
@@ -113,19 +108,25 @@ def generate_workchain_node(aiida_profile):
     """Return a function that makes the node of a WorkChain that ended, with an exit status and outputs."""
     from aiida import orm
     from aiida.common.links import LinkType
-    from plumpy import ProcessState
 
     def generate(entry_point, exit_status=0, outputs=None, exit_message='as made'):
-        node = orm.WorkChainNode(process_type=f'aiida.workflows:{entry_point}')
-        node.set_process_state(ProcessState.FINISHED)
-        node.set_exit_status(exit_status)
-        node.set_exit_message(exit_message)
-        node.store()
+        node = ended_node(orm.WorkChainNode, f'aiida.workflows:{entry_point}', exit_status, exit_message)
         for label, output in (outputs or {}).items():
             output.store().base.links.add_incoming(node, link_type=LinkType.RETURN, link_label=label)
         return node
 
     return generate
+
+
+def ended_node(node_class, process_type, exit_status, exit_message):
+    """Return the stored node of a process that ended."""
+    from plumpy import ProcessState
+
+    node = node_class(process_type=process_type)
+    node.set_process_state(ProcessState.FINISHED)
+    node.set_exit_status(exit_status)
+    node.set_exit_message(exit_message)
+    return node.store()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
