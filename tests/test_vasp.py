@@ -304,7 +304,7 @@ def test_force_field_runs_as_it_was_learned(code, learned):
 
 def test_segment_makes_room_and_goes_on_after_its_wall_time(code):
     """Whatever stops its jobs, the segment comes to its end with every configuration that was labelled."""
-    steps = 1500
+    steps = 5000  # more than the fastest machine makes in one wall time
     tags = mlff_tags(nsw=steps, ml_mconf_new=2, ml_ctifor=0.02, ml_mconf=6, ml_mb=400, pmass=50.0)
     resources = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
     outputs, node = run_get_node(

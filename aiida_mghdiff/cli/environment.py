@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from aiida_mghdiff.schedulers.direct import set_slots
 
 if TYPE_CHECKING:
+    import psutil
     from aiida.engine.daemon.client import DaemonClient
     from aiida.manage.configuration.profile import Profile
     from aiida.orm import Computer, InstalledCode
@@ -38,6 +39,8 @@ DEFAULT_JOBS = {'lammps': 'mghdiff.lammps.md', 'vasp': 'mghdiff.vasp.mlff', 'gpa
 _DAEMON_TIMEOUT_SECONDS = 60
 #: Between TERM and KILL, for a worker without its daemon.
 _ORPHAN_SECONDS = 10
+#: What circus, AiiDA's supervisor, runs beside the workers.
+_STATISTICS = 'from circus import stats; stats.main()'
 
 
 class SetupError(Exception):
@@ -140,15 +143,24 @@ def _end_orphans(profile: str) -> None:
     orphans = []
     for process in psutil.process_iter():
         try:
-            words, folder = process.cmdline()[2:6], process.environ().get('AIIDA_PATH')
-        except psutil.Error:
+            if _is_orphan(process, profile):
+                process.terminate()
+                orphans.append(process)
+        except psutil.Error:  # it ended meanwhile, or is another user's
             continue
-        is_part = words[:3] == ['-p', profile, 'daemon'] and words[3:] in (['worker'], ['broker'])
-        if is_part and folder == os.environ.get('AIIDA_PATH'):
-            process.terminate()
-            orphans.append(process)
     for process in psutil.wait_procs(orphans, timeout=_ORPHAN_SECONDS)[1]:
         process.kill()
+
+
+def _is_orphan(process: psutil.Process, profile: str) -> bool:
+    """Whether a process is a part of a killed daemon of the profile: worker, broker, or the statistics of circus."""
+    from aiida.manage.configuration import get_config
+
+    words = process.cmdline()
+    if process.environ().get('AIIDA_PATH') != get_config().dirpath:  # as AiiDA sets it for its daemons
+        return False
+    is_statistics = words[2:3] == [_STATISTICS] and words[-1].endswith(f'/circus-{profile}.log')
+    return is_statistics or words[2:6] in (['-p', profile, 'daemon', part] for part in ('worker', 'broker'))
 
 
 def _answers(daemon: DaemonClient) -> bool:
