@@ -17,7 +17,7 @@ from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.functions.learning import change_tags, forget_unconverged, piece_of_segment
 from aiida_mghdiff.calculations.vasp.base import potcars_message, start_atoms
-from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation
+from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation, known_content
 from aiida_mghdiff.calculations.vasp.mlff import validate_inputs as validate_job
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
@@ -221,10 +221,13 @@ class LearningSegmentWorkChain(RestartWorkChain):
             return None
         if report := self.report_of_stuck(node):
             return report
-        tag = ROOM[node.exit_status]
+        self.make_room(ROOM[node.exit_status])
+        return self.go_on(node)
+
+    def make_room(self, tag: str) -> None:
+        """Raise the tag that says how much room there is."""
         room = self.ctx.parameters.get(tag) or USUAL_ROOM
         self.change({tag: int(room * ROOM_FACTOR) + 1})
-        return self.go_on(node)
 
     @process_handler(priority=300)
     def handle_broken(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
@@ -268,6 +271,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
         """Let the next job begin with what this one learned, and where it ended."""
         self.ctx.parts.append(node)
         self.take_over_learned(node)
+        self.make_room_for_known()
         results = node.outputs.results if 'results' in node.outputs else None
         if results is not None and results.get('lattice_change', 1.0) < SMALL_LATTICE_CHANGE:
             self.ctx.most_steps = min(2 * self.ctx.most_steps, self.inputs.parameters['nsw'])
@@ -291,6 +295,12 @@ class LearningSegmentWorkChain(RestartWorkChain):
             state = self.without_unconverged(node, parts) or state
         if state is not None:
             self.ctx.inputs |= {'learning_state': state, 'configurations': parts}
+
+    def make_room_for_known(self) -> None:
+        """Make room where what is known fills all there is, though no job had failed of it: the next would be refused."""
+        room = self.ctx.parameters.get('ml_mconf')
+        if room is not None and known_content(self.ctx.inputs)[0] >= room:
+            self.make_room('ml_mconf')
 
     def without_unconverged(self, node: orm.CalcJobNode, parts: dict[str, DatasetData]) -> orm.ArrayData | None:
         """Return what a job learned without labels of electrons that did not converge; None where nothing is left."""

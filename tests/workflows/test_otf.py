@@ -382,6 +382,15 @@ def test_makes_room(segment, generate_job_node, status, tag):
     assert segment.ctx.inputs['parameters']['nsw'] == 20
 
 
+def test_makes_room_where_the_last_job_filled_it(segment, generate_job_node):
+    room = segment.ctx.inputs['parameters']['ml_mconf']
+    outputs = {'state': state_of(START, 12), 'dataset': part(count=room), 'results': results(12)}
+    outputs['learning_state'] = orm.ArrayData({'order': np.arange(room)})
+    assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 400, outputs)).status == 0
+    assert segment.ctx.inputs['parameters']['ml_mconf'] == int(1.5 * room) + 1
+    assert segment.ctx.parameters['ml_mconf'] > room  # what the next segment begins with
+
+
 def test_gives_the_electrons_more_steps_then_stops(segment, generate_job_node):
     """However the job ended; and what was labelled is kept to the end."""
     for status, step, steps in ((441, 5, 200), (400, 10, 400)):
