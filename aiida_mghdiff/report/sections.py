@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from aiida import orm
-from scipy import stats
 
 from aiida_mghdiff import queries
-from aiida_mghdiff.report.figures.canvas import scientific
+from aiida_mghdiff.report.diffusion import coefficient, diffusion_section, worth_section
 from aiida_mghdiff.report.results import barrier_rows
 from aiida_mghdiff.report.structure import structure_section
-from aiida_mghdiff.report.study import Diffusion, EnergyDrift, Study, is_done, output
+from aiida_mghdiff.report.study import EnergyDrift, Study, is_done
 from aiida_mghdiff.report.tables import DASH, NAME, NODE, Column, Section, Table, number
 
 #: Drift that the study holds an NVE run of MACE against, in meV/atom/ns.
@@ -66,13 +64,6 @@ def headlines(study: Study) -> list[dict[str, str]]:
 def headline(name: str, value: str, detail: str, node: orm.Node) -> dict[str, str]:
     """Return one of the numbers at the top."""
     return {'name': name, 'value': value, 'detail': detail, 'uuid': node.uuid}
-
-
-def coefficient(diffusion: Diffusion) -> str:
-    """Return D, or its upper bound, as text."""
-    results = diffusion.results
-    value = results['diffusion_coefficient_m2_s']
-    return f'< {scientific(results["upper_bound_m2_s"])}' if value is None else scientific(value)
 
 
 def failures_section(study: Study) -> Section:
@@ -185,192 +176,6 @@ def barriers_section(study: Study) -> Section:
     ]
     text = ['Climbing-image NEB between relaxed interstitial sites; both directions of each path.']
     return Section('barriers', 'Barriers', text, tables=[Table(columns, cells)], figures=['sites', 'barriers', 'paths'])
-
-
-def diffusion_section(study: Study) -> Section:
-    """Say what diffuses how fast."""
-    columns = [NAME, Column('tracers'), Column('T asked (K)'), Column('T measured (K)'), Column('D (m²/s)')]
-    columns += [Column('95 % interval (m²/s)'), Column('jumps'), Column('replicas'), NODE]
-    cells = [
-        (
-            item.label,
-            f'{item.results["tracer_count"]} {item.tracer_element}',
-            f'{item.target_temperature_k:g}',
-            number(item.results['temperature_k'], '.0f'),
-            coefficient(item),
-            interval(item.results['ci95_m2_s']),
-            item.results['jump_count'],
-            item.results['n_replicas'],
-            item.results.uuid,
-        )
-        for item in study.diffusion
-    ]
-    text = [
-        'Tracer diffusion coefficients: slope of the mean squared displacement against the host, all time origins, a '
-        'straight line with a free intercept in the window of the fit, mean over replicas, Student-t interval. Where '
-        'no tracer left its cage there is no D but an upper bound (95 %).'
-    ]
-    text += [
-        f'There is no activation energy of {call.path[-1]}: fewer than two of its temperatures have a D.'
-        for call in study.of_kind('arrhenius')
-        if is_done(call) and output(call, 'arrhenius') is None
-    ]
-    tables = [Table(columns, cells), *replica_tables(study), *arrhenius_tables(study), *rate_tables(study)]
-    figures = ['frame', 'coefficients', 'msd', 'windows', 'arrhenius', 'rates', 'activation_energies', 'contents']
-    return Section('diffusion', 'Diffusion', text, tables=tables, figures=figures)
-
-
-def interval(limits: Sequence[float] | None) -> str:
-    """Return an interval of D as text, a lower limit below zero as zero: D is not negative."""
-    if limits is None:
-        return DASH
-    return f'{scientific(limits[0]) if limits[0] > 0 else "0"} to {scientific(limits[1])}'
-
-
-def replica_tables(study: Study) -> Iterable[Table]:
-    """Yield the table of the single replicas."""
-    columns = [NAME, Column('T asked (K)'), Column('replica'), Column('T measured (K)'), Column('D (m²/s)'), NODE]
-    keys = ('replica_temperatures_k', 'replica_diffusion_coefficients_m2_s')
-    cells = [
-        (
-            item.label,
-            f'{item.target_temperature_k:g}',
-            index,
-            number(temperature, '.0f'),
-            number(value, '.2e'),
-            item.results.uuid,
-        )
-        for item in study.diffusion
-        for index, (temperature, value) in enumerate(zip(*(item.results[key] for key in keys), strict=True))
-    ]
-    yield Table(columns, cells, 'Each replica on its own', folded=True)
-
-
-def arrhenius_tables(study: Study) -> Iterable[Table]:
-    """Yield the table of activation energies, if there are any."""
-    if not study.arrhenius:
-        return
-    columns = [NAME, Column('activation energy (eV)'), Column('95 % interval (eV)'), Column('prefactor (m²/s)')]
-    columns += [Column('temperatures (K)', 'text'), Column('left out (K)', 'text'), NODE]
-    cells = [
-        (
-            fit.series,
-            number(fit.results['activation_energy_ev'], '.3f'),
-            ' to '.join(number(limit, '.3f') for limit in fit.results['ci95_ev']),
-            scientific(fit.results['prefactor_m2_s']),
-            ', '.join(f'{value:.0f}' for value in fit.results['temperatures_k']),
-            ', '.join(f'{value:.0f}' for value in fit.results['excluded_temperatures_k']) or DASH,
-            fit.results.uuid,
-        )
-        for fit in study.arrhenius
-    ]
-    yield Table(columns, cells, 'Arrhenius fits')
-
-
-def rate_tables(study: Study) -> Iterable[Table]:
-    """Yield the table of D from rates of hops, if there is any."""
-    if not study.rate_diffusion:
-        return
-    columns = [NAME, Column('from', 'text'), Column('T (K)'), Column('D (m²/s)'), Column('95 % interval (m²/s)')]
-    columns += [Column('local Ea (eV)'), Column('beyond MD', 'text'), Column('warnings', 'long'), NODE]
-    keys = ('temperatures_k', 'diffusion_coefficients_m2_s', 'activation_energies_ev', 'extrapolated')
-    cells = [
-        (
-            item.label,
-            item.results['source'],
-            f'{temperature:g}',
-            scientific(value),
-            interval(limits),
-            number(energy, '.3f'),
-            'yes' if extrapolated else 'no',
-            ' '.join(item.results['warnings']) or DASH,
-            item.results.uuid,
-        )
-        for item in study.rate_diffusion
-        for limits, (temperature, value, energy, extrapolated) in zip(
-            item.results['ci95_m2_s'] or [None] * len(item.results['temperatures_k']),
-            zip(*(item.results[key] for key in keys), strict=True),
-            strict=True,
-        )
-    ]
-    yield Table(columns, cells, 'D from the rates of hops', folded=True)
-
-
-def worth_section(study: Study) -> Section:
-    """Say what limits the worth of each D."""
-    columns = [NAME, Column('T asked (K)'), Column('atoms'), Column('replicas × time (ps)'), Column('jumps')]
-    columns += [
-        Column('error of counting alone'),
-        Column('half-width of the 95 % interval'),
-        Column('warnings', 'long'),
-        NODE,
-    ]
-    cells = [
-        (
-            item.label,
-            f'{item.target_temperature_k:g}',
-            item.n_atoms,
-            f'{item.results["n_replicas"]} × {item.results["total_time_ps"] / item.results["n_replicas"]:.3g}',
-            item.results['jump_count'],
-            f'{100 / math.sqrt(item.results["jump_count"]):.0f} %' if item.results['jump_count'] else DASH,
-            relative_width(item),
-            ' '.join(item.results.get('warnings', [])) or DASH,
-            item.results.uuid,
-        )
-        for item in study.diffusion
-    ]
-    return Section(
-        'worth',
-        'What these diffusion coefficients are worth',
-        points=worth_points(study),
-        tables=[Table(columns, cells)],
-    )
-
-
-def relative_width(item: Diffusion) -> str:
-    """Return half the 95 % interval over D in percent."""
-    value, limits = item.results['diffusion_coefficient_m2_s'], item.results['ci95_m2_s']
-    return DASH if value is None or limits is None else f'± {50 * (limits[1] - limits[0]) / value:.0f} %'
-
-
-def worth_points(study: Study) -> list[str]:
-    """Return what a reader has to know before a number is used, with the numbers of this study."""
-    items = study.diffusion
-    jumps = [item.results['jump_count'] for item in items]
-    times = [item.results['total_time_ps'] for item in items]
-    atoms = sorted({item.n_atoms for item in items})
-    ratios = sorted({item.results['tracer_count'] / (item.n_atoms - item.results['tracer_count']) for item in items})
-    replicas = sorted({item.results['n_replicas'] for item in items if item.results['n_replicas'] > 1})
-    points = [
-        f'Few events. D rests on {spread(jumps, "g")} jumps at each temperature. Counting alone leaves a relative '
-        'error of one over the square root of their number, and jumps that return count for less.',
-        f'Finite time. Each D has seen {spread(times, ".3g")} ps in all its replicas together (the published study: '
-        '3000 ps). Where a tracer stays longer in a site than a run lasts, replicas started from one arrangement '
-        'share it, and no statistics over them shows that.',
-        f'A small cell. {spread(atoms, "g")} atoms with periodic images: tracers meet their own images, and the '
-        f'concentration is {spread(ratios, ".3g")} tracers per host atom (the published study: 0.031 to 0.078 in 128 '
-        'host atoms). A thermostat-free run of so few atoms has a temperature of its own, which is why measured '
-        'temperatures are used in the fits.',
-        'Classical nuclei. Zero-point motion and tunnelling of hydrogen are left out; they matter most at low '
-        'temperature.',
-        'A potential of one functional. No D can be better than the reference that the potential learned from, nor '
-        'than its errors above.',
-    ]
-    if replicas:
-        factors = ', '.join(f'{stats.t.ppf(0.975, count - 1):.2f} for {count}' for count in replicas)
-        points.insert(
-            1,
-            f'Wide intervals, on purpose. The 95 % interval is the standard error over replicas times Student’s factor '
-            f'({factors} replicas): with few replicas the spread itself is hardly known. A lower limit of 0 says that '
-            'the replicas alone do not prove that D differs from zero; the jumps do.',
-        )
-    return points
-
-
-def spread(values: Iterable[float], spec: str) -> str:
-    """Return the smallest and largest value as text."""
-    low, high = min(values), max(values)
-    return format(low, spec) if low == high else f'{low:{spec}} to {high:{spec}}'
 
 
 def drift_section(study: Study) -> Section:

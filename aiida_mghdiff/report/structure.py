@@ -7,12 +7,11 @@ from typing import Any
 from aiida import orm
 
 from aiida_mghdiff.report.study import Diffusion, Study, output
-from aiida_mghdiff.report.tables import DASH, NAME, NODE, Column, Section, Table, number
+from aiida_mghdiff.report.tables import DASH, NAME, NODE, TEMPERATURE, Column, Section, Table, number, with_error
 from aiida_mghdiff.report.tracks import read_track
 from aiida_mghdiff.science.units import EV_IN_MEV
 
 FIGURES = ['track', 'rdf', 'rdf_sites', 'density', 'pairs']
-TEMPERATURE = Column('T asked (K)')
 
 
 def structure_section(study: Study) -> Section:
@@ -55,11 +54,6 @@ def site_table(study: Study) -> Table:
 def in_mev(energy_ev: float | None) -> float | None:
     """Return an energy in meV, or none."""
     return None if energy_ev is None else EV_IN_MEV * energy_ev
-
-
-def with_error(value: float | None, error: float | None, spec: str = '.0f') -> str:
-    """Return a number with its standard error as text, a dash where there is none."""
-    return number(value, spec) if value is None or error is None else f'{number(value, spec)} ± {error:{spec}}'
 
 
 def pair_table(study: Study) -> Table:

@@ -45,9 +45,14 @@ class Section:
     code: Sequence[str] = field(default=())
 
 
-NAME, NODE = Column('potential', 'name'), Column('node', 'node')
+NAME, NODE, TEMPERATURE = Column('potential', 'name'), Column('node', 'node'), Column('T asked (K)')
 
 
 def number(value: float | None, spec: str) -> str:
     """Return a number as text with a true minus sign; a dash where there is none."""
     return DASH if value is None else format(value, spec).replace('-', '−')
+
+
+def with_error(value: float | None, error: float | None, spec: str = '.0f') -> str:
+    """Return a number with its standard error as text, a dash where there is none."""
+    return number(value, spec) if value is None or error is None else f'{number(value, spec)} ± {error:{spec}}'

@@ -297,7 +297,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
             self.ctx.inputs |= {'learning_state': state, 'configurations': parts}
 
     def make_room_for_known(self) -> None:
-        """Make room where what is known fills all there is, though no job had failed of it: the next would be refused."""
+        """Make room where what is known fills all there is, though no job failed of it: the next would be refused."""
         room = self.ctx.parameters.get('ml_mconf')
         if room is not None and known_content(self.ctx.inputs)[0] >= room:
             self.make_room('ml_mconf')

@@ -21,8 +21,8 @@ from aiida_mghdiff.report.figures import draw_figures
 from aiida_mghdiff.report.figures.arrhenius import RATE_STYLES, draw_arrhenius, fitted
 from aiida_mghdiff.report.figures.barriers import barrier_groups, draw_barriers
 from aiida_mghdiff.report.figures.baseline import read_baseline
-from aiida_mghdiff.report.figures.canvas import PAGE, scientific
-from aiida_mghdiff.report.figures.coefficients import draw_contents, with_error
+from aiida_mghdiff.report.figures.canvas import PAGE, scientific, scientific_with_error
+from aiida_mghdiff.report.figures.coefficients import draw_contents
 from aiida_mghdiff.report.figures.structure import RESOLUTION, draw_section
 from aiida_mghdiff.report.study import Study
 from aiida_mghdiff.report.style import RC, styles_of
@@ -182,7 +182,7 @@ def test_scientific():
     ],
 )
 def test_errors_of_last_digits(value, error, text):
-    assert with_error(value, error) == text
+    assert scientific_with_error(value, error) == text
 
 
 def test_deviations_are_from_the_line_of_the_best_potential(figures, study):

@@ -14,8 +14,9 @@ from plotly.offline import get_plotlyjs
 from study_graph import Process
 
 from aiida_mghdiff.report import study_results
+from aiida_mghdiff.report.diffusion import interval
 from aiida_mghdiff.report.page import render_page
-from aiida_mghdiff.report.sections import drift_cells, interval
+from aiida_mghdiff.report.sections import drift_cells
 from aiida_mghdiff.report.study import Study
 
 VOID = {'meta', 'img', 'link', 'br'}
@@ -96,6 +97,12 @@ def test_sections_versions_seeds(page):
     for words in ('2.13.0', 'symmetrix', '8501', 'queries.lineage', 'labels.extxyz', 'C. Nishimura'):
         assert words in text
     assert 'What failed' not in text
+
+
+def test_estimators_directions_and_lines(page):
+    text = parse(page).text
+    for words in ('D by each estimator', 'least-squares', 'Haven ratio', 'D along c', 'D on the lines of the fits'):
+        assert words in text
 
 
 def test_failures_come_first(broken_study):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -84,6 +85,18 @@ def scientific(value: float) -> str:
     """Return a number as ``2.3×10⁻⁹``."""
     digits, exponent = f'{value:.1e}'.split('e')
     return f'{digits}×10{superscript(int(exponent))}'
+
+
+def scientific_with_error(value: float, error: float) -> str:
+    """Return a number with the error of its last digit in brackets: ``2.31(12)×10⁻⁹``, ``2.3(4)×10⁻⁹``.
+
+    The error has two digits where it begins with 1, else one.
+    """
+    exponent = math.floor(math.log10(abs(value)))
+    value, error = value / 10**exponent, error / 10**exponent
+    first = math.floor(math.log10(error))
+    digits = max(0, -first + (error / 10**first < 1.95))
+    return f'{value:.{digits}f}({round(error * 10**digits)})×10{superscript(exponent)}'
 
 
 def superscript(number: int) -> str:

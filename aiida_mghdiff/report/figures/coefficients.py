@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from aiida_mghdiff.report.figures.arrhenius import experiment
 from aiida_mghdiff.report.figures.baseline import Baseline, read_baseline
-from aiida_mghdiff.report.figures.canvas import COLUMN, PAGE, all_handles, new_figure, scientific, superscript
+from aiida_mghdiff.report.figures.canvas import COLUMN, PAGE, all_handles, new_figure, scientific, scientific_with_error
 from aiida_mghdiff.report.references import Reference
 from aiida_mghdiff.report.study import Arrhenius, Diffusion, Study
 from aiida_mghdiff.report.style import GUIDE, INK, MARKERS, SEQUENCE
@@ -70,25 +69,13 @@ def describe(item: Diffusion) -> str:
     value, error = results['diffusion_coefficient_m2_s'], results['sem_m2_s']
     if value is None:
         return f'< {scientific(results["upper_bound_m2_s"])}'
-    return with_error(value, error) if error else scientific(value)
+    return scientific_with_error(value, error) if error else scientific(value)
 
 
 def draw_energy(axis: Axes, row: int, column: int, fit: Arrhenius) -> None:
     """Write an activation energy with its standard error."""
     value, error = (fit.results[key] for key in ('activation_energy_ev', 'activation_energy_error_ev'))
     axis.text(column, row, f'{value:.2f} ± {error:.2f}', ha='center', va='center')
-
-
-def with_error(value: float, error: float) -> str:
-    """Return a number with the error of its last digit in brackets: ``2.31(12)×10⁻⁹``, ``2.3(4)×10⁻⁹``.
-
-    The error has two digits where it begins with 1, else one.
-    """
-    exponent = math.floor(math.log10(abs(value)))
-    value, error = value / 10**exponent, error / 10**exponent
-    first = math.floor(math.log10(error))
-    digits = max(0, -first + (error / 10**first < 1.95))
-    return f'{value:.{digits}f}({round(error * 10**digits)})×10{superscript(exponent)}'
 
 
 def draw_contents(study: Study) -> Figure | None:

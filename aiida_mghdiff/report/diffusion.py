@@ -1,0 +1,266 @@
+"""The sections of the report that say how fast tracers diffuse, and what these numbers are worth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from scipy import stats
+
+from aiida_mghdiff.report.figures.canvas import scientific, scientific_with_error
+from aiida_mghdiff.report.study import Diffusion, Study, is_done, output
+from aiida_mghdiff.report.tables import DASH, NAME, NODE, TEMPERATURE, Column, Section, Table, number, with_error
+
+
+def diffusion_section(study: Study) -> Section:
+    """Say what diffuses how fast."""
+    columns = [NAME, Column('tracers'), TEMPERATURE, Column('T measured (K)'), Column('D (m²/s)')]
+    columns += [Column('95 % interval (m²/s)'), Column('jumps'), Column('replicas'), NODE]
+    cells = [
+        (
+            item.label,
+            f'{item.results["tracer_count"]} {item.tracer_element}',
+            f'{item.target_temperature_k:g}',
+            number(item.results['temperature_k'], '.0f'),
+            coefficient(item),
+            interval(item.results['ci95_m2_s']),
+            item.results['jump_count'],
+            item.results['n_replicas'],
+            item.results.uuid,
+        )
+        for item in study.diffusion
+    ]
+    text = [
+        'Tracer diffusion coefficients: slope of the mean squared displacement against the host, all time origins, a '
+        'straight line with a free intercept in the window of the fit, mean over replicas, Student-t interval. Where '
+        'no tracer left its cage there is no D but an upper bound (95 %).'
+    ]
+    text += [
+        f'There is no activation energy of {call.path[-1]}: fewer than two of its temperatures have a D.'
+        for call in study.of_kind('arrhenius')
+        if is_done(call) and output(call, 'arrhenius') is None
+    ]
+    tables = [Table(columns, cells), replica_table(study), estimator_table(study), motion_table(study)]
+    tables += [*arrhenius_tables(study), *rate_tables(study)]
+    figures = ['frame', 'coefficients', 'msd', 'windows', 'arrhenius', 'rates', 'activation_energies', 'contents']
+    return Section('diffusion', 'Diffusion', text, tables=tables, figures=figures)
+
+
+def interval(limits: Sequence[float] | None) -> str:
+    """Return an interval of D as text, a lower limit below zero as zero: D is not negative."""
+    if limits is None:
+        return DASH
+    return f'{scientific(limits[0]) if limits[0] > 0 else "0"} to {scientific(limits[1])}'
+
+
+def replica_table(study: Study) -> Table:
+    """Return the table of the single replicas."""
+    columns = [NAME, TEMPERATURE, Column('replica'), Column('T measured (K)'), Column('D (m²/s)'), NODE]
+    keys = ('replica_temperatures_k', 'replica_diffusion_coefficients_m2_s')
+    cells = [
+        (
+            item.label,
+            f'{item.target_temperature_k:g}',
+            index,
+            number(temperature, '.0f'),
+            number(value, '.2e'),
+            item.results.uuid,
+        )
+        for item in study.diffusion
+        for index, (temperature, value) in enumerate(zip(*(item.results[key] for key in keys), strict=True))
+    ]
+    return Table(columns, cells, 'Each replica on its own', folded=True)
+
+
+def estimator_table(study: Study) -> Table:
+    """Return the table of D by each estimator that the runs are long enough for."""
+    columns = [NAME, TEMPERATURE, Column('estimator', 'text'), Column('D (m²/s)'), Column('95 % interval (m²/s)')]
+    columns += [Column('error from', 'text'), Column('warnings', 'long'), NODE]
+    cells = [
+        (
+            item.series,
+            f'{item.target_temperature_k:g}',
+            method if method != 'gls' else f'gls, lag {item.results["lag_ps"]:g} ps',
+            scientific(estimate['diffusion_coefficient_m2_s']),
+            interval(estimate['ci95_m2_s']),
+            estimate['ci95_from'],
+            ' '.join(estimate['warnings']) or DASH,
+            item.results.uuid,
+        )
+        for item in study.diffusion
+        for method, estimate in item.results['estimates'].items()
+    ]
+    return Table(columns, cells, 'D by each estimator', folded=True)
+
+
+def motion_table(study: Study) -> Table:
+    """Return the table of D by direction, and of how tracers move together."""
+    columns = [NAME, TEMPERATURE, Column('D in the basal plane (m²/s)'), Column('D along c (m²/s)')]
+    columns += [Column('D of all tracers together (m²/s)'), Column('Haven ratio'), Column('log-log slope'), NODE]
+    cells = [
+        (
+            item.series,
+            f'{item.target_temperature_k:g}',
+            *(along(item, direction) for direction in ('ab', 'c')),
+            number(item.results['collective_diffusion_coefficient_m2_s'], '.1e'),
+            with_error(item.results['haven_ratio'], item.results['haven_ratio_error'], '.2f'),
+            with_error(item.results['log_log_slope'], item.results['log_log_slope_error'], '.2f'),
+            item.results.uuid,
+        )
+        for item in study.diffusion
+    ]
+    return Table(columns, cells, 'Directions, and tracers together', folded=True)
+
+
+def along(item: Diffusion, direction: str) -> str:
+    """Return D in the basal plane (ab) or along c with its error as text."""
+    value, error = (item.results[f'd_{direction}{kind}_m2_s'] for kind in ('', '_error'))
+    return DASH if value is None else scientific_with_error(value, error)
+
+
+def arrhenius_tables(study: Study) -> Iterable[Table]:
+    """Yield the tables of activation energies and of D on the fitted lines, if there are any."""
+    if not study.arrhenius:
+        return
+    columns = [NAME, Column('activation energy (eV)'), Column('95 % interval (eV)'), Column('prefactor (m²/s)')]
+    columns += [Column('temperatures (K)', 'text'), Column('left out (K)', 'text'), NODE]
+    cells = [
+        (
+            fit.series,
+            number(fit.results['activation_energy_ev'], '.3f'),
+            ' to '.join(number(limit, '.3f') for limit in fit.results['ci95_ev']),
+            scientific(fit.results['prefactor_m2_s']),
+            ', '.join(f'{value:.0f}' for value in fit.results['temperatures_k']),
+            ', '.join(f'{value:.0f}' for value in fit.results['excluded_temperatures_k']) or DASH,
+            fit.results.uuid,
+        )
+        for fit in study.arrhenius
+    ]
+    yield Table(columns, cells, 'Arrhenius fits')
+    columns = [NAME, Column('T (K)'), Column('D (m²/s)'), Column('95 % band (m²/s)'), Column('beyond MD', 'text'), NODE]
+    cells = [
+        (
+            fit.series,
+            f'{point["temperature_k"]:.0f}',
+            scientific(point['diffusion_coefficient_m2_s']),
+            interval(point['ci95_m2_s']),
+            'yes' if point['extrapolated'] else 'no',
+            fit.results.uuid,
+        )
+        for fit in study.arrhenius
+        for point in fit.results['predictions']
+    ]
+    yield Table(columns, cells, 'D on the lines of the fits', folded=True)
+
+
+def rate_tables(study: Study) -> Iterable[Table]:
+    """Yield the table of D from rates of hops, if there is any."""
+    if not study.rate_diffusion:
+        return
+    columns = [NAME, Column('from', 'text'), Column('T (K)'), Column('D (m²/s)'), Column('95 % interval (m²/s)')]
+    columns += [Column('local Ea (eV)'), Column('beyond MD', 'text'), Column('warnings', 'long'), NODE]
+    keys = ('temperatures_k', 'diffusion_coefficients_m2_s', 'activation_energies_ev', 'extrapolated')
+    cells = [
+        (
+            item.label,
+            item.results['source'],
+            f'{temperature:g}',
+            scientific(value),
+            interval(limits),
+            number(energy, '.3f'),
+            'yes' if extrapolated else 'no',
+            ' '.join(item.results['warnings']) or DASH,
+            item.results.uuid,
+        )
+        for item in study.rate_diffusion
+        for limits, (temperature, value, energy, extrapolated) in zip(
+            item.results['ci95_m2_s'] or [None] * len(item.results['temperatures_k']),
+            zip(*(item.results[key] for key in keys), strict=True),
+            strict=True,
+        )
+    ]
+    yield Table(columns, cells, 'D from the rates of hops', folded=True)
+
+
+def worth_section(study: Study) -> Section:
+    """Say what limits the worth of each D."""
+    columns = [NAME, TEMPERATURE, Column('atoms'), Column('replicas × time (ps)'), Column('jumps')]
+    columns += [
+        Column('error of counting alone'),
+        Column('half-width of the 95 % interval'),
+        Column('warnings', 'long'),
+        NODE,
+    ]
+    cells = [
+        (
+            item.label,
+            f'{item.target_temperature_k:g}',
+            item.n_atoms,
+            f'{item.results["n_replicas"]} × {item.results["total_time_ps"] / item.results["n_replicas"]:.3g}',
+            item.results['jump_count'],
+            f'{100 / math.sqrt(item.results["jump_count"]):.0f} %' if item.results['jump_count'] else DASH,
+            relative_width(item),
+            ' '.join(item.results.get('warnings', [])) or DASH,
+            item.results.uuid,
+        )
+        for item in study.diffusion
+    ]
+    return Section(
+        'worth',
+        'What these diffusion coefficients are worth',
+        points=worth_points(study),
+        tables=[Table(columns, cells)],
+    )
+
+
+def relative_width(item: Diffusion) -> str:
+    """Return half the 95 % interval over D in percent."""
+    value, limits = item.results['diffusion_coefficient_m2_s'], item.results['ci95_m2_s']
+    return DASH if value is None or limits is None else f'± {50 * (limits[1] - limits[0]) / value:.0f} %'
+
+
+def worth_points(study: Study) -> list[str]:
+    """Return what a reader has to know before a number is used, with the numbers of this study."""
+    items = study.diffusion
+    jumps = [item.results['jump_count'] for item in items]
+    times = [item.results['total_time_ps'] for item in items]
+    atoms = sorted({item.n_atoms for item in items})
+    ratios = sorted({item.results['tracer_count'] / (item.n_atoms - item.results['tracer_count']) for item in items})
+    replicas = sorted({item.results['n_replicas'] for item in items if item.results['n_replicas'] > 1})
+    points = [
+        f'Few events. D rests on {spread(jumps, "g")} jumps at each temperature. Counting alone leaves a relative '
+        'error of one over the square root of their number, and jumps that return count for less.',
+        f'Finite time. Each D has seen {spread(times, ".3g")} ps in all its replicas together (the published study: '
+        '3000 ps). Where a tracer stays longer in a site than a run lasts, replicas started from one arrangement '
+        'share it, and no statistics over them shows that.',
+        f'A small cell. {spread(atoms, "g")} atoms with periodic images: tracers meet their own images, and the '
+        f'concentration is {spread(ratios, ".3g")} tracers per host atom (the published study: 0.031 to 0.078 in 128 '
+        'host atoms). A thermostat-free run of so few atoms has a temperature of its own, which is why measured '
+        'temperatures are used in the fits.',
+        'Classical nuclei. Zero-point motion and tunnelling of hydrogen are left out; they matter most at low '
+        'temperature.',
+        'A potential of one functional. No D can be better than the reference that the potential learned from, nor '
+        'than its errors above.',
+    ]
+    if replicas:
+        factors = ', '.join(f'{stats.t.ppf(0.975, count - 1):.2f} for {count}' for count in replicas)
+        points.insert(
+            1,
+            f'Wide intervals, on purpose. The 95 % interval is the standard error over replicas times Student’s factor '
+            f'({factors} replicas): with few replicas the spread itself is hardly known. A lower limit of 0 says that '
+            'the replicas alone do not prove that D differs from zero; the jumps do.',
+        )
+    return points
+
+
+def spread(values: Iterable[float], spec: str) -> str:
+    """Return the smallest and largest value as text."""
+    low, high = min(values), max(values)
+    return format(low, spec) if low == high else f'{low:{spec}} to {high:{spec}}'
+
+
+def coefficient(diffusion: Diffusion) -> str:
+    """Return D, or its upper bound, as text."""
+    results = diffusion.results
+    value = results['diffusion_coefficient_m2_s']
+    return f'< {scientific(results["upper_bound_m2_s"])}' if value is None else scientific(value)
