@@ -30,6 +30,10 @@ class TooFewTemperaturesError(ValueError):
     """Fewer than two distinct temperatures with a D."""
 
 
+class CoefficientsError(ValueError):
+    """Temperatures, coefficients or errors that no line goes through."""
+
+
 @dataclass(frozen=True)
 class ArrheniusFit:
     """A fitted line; D0 in the unit of D, Ea in eV."""
@@ -93,14 +97,16 @@ def fit_arrhenius(
     :param degrees_of_freedom: how many the errors have in all (tracers less one, summed over temperatures); without,
         they count as known.
     :raises TooFewTemperaturesError: where all temperatures lie within 1 % of each other.
+    :raises CoefficientsError: for numbers that are not finite and positive, or not as many of each.
     """
-    temperatures, values = np.asarray(temperatures_k, float), np.asarray(diffusion, float)
+    temperatures, values, errors = (np.asarray(array, float) for array in (temperatures_k, diffusion, standard_errors))
+    _check_points(temperatures, values, errors)
     if len(temperatures) < 2 or temperatures.max() < 1.01 * temperatures.min():
         found = ', '.join(f'{temperature:.0f} K' for temperature in temperatures) or 'none'
         raise TooFewTemperaturesError(
             f'an Arrhenius fit needs diffusion coefficients at two distinct temperatures at least, there are: {found}.'
         )
-    design, ln_d, weights = _design(temperatures), np.log(values), np.square(values / np.asarray(standard_errors))
+    design, ln_d, weights = _design(temperatures), np.log(values), np.square(values / errors)
     covariance = np.linalg.inv(design.T @ (weights[:, None] * design))
     solution = covariance @ design.T @ (weights * ln_d)
     chi_squared = float(weights @ np.square(ln_d - design @ solution))
@@ -114,6 +120,15 @@ def effective_temperature(temperatures_k: Sequence[float], activation_energy_ev:
     energy = activation_energy_ev / BOLTZMANN_EV_PER_K
     mean = logsumexp(-energy / np.asarray(temperatures_k, float)) - np.log(len(temperatures_k))
     return float(-energy / mean)
+
+
+def _check_points(*arrays: np.ndarray) -> None:
+    if len({array.shape for array in arrays}) > 1 or arrays[0].ndim != 1:
+        shapes = ', '.join(str(array.shape) for array in arrays)
+        raise CoefficientsError(f'temperatures, D and errors have the shapes {shapes}: give one of each for each run.')
+    for name, array in zip(('temperatures', 'D', 'standard errors of D'), arrays, strict=True):
+        if len(bad := array[~(np.isfinite(array) & (array > 0))]):
+            raise CoefficientsError(f'{name}: {bad[0]:g} is not finite and positive; leave that temperature out.')
 
 
 def _design(temperatures: np.ndarray) -> np.ndarray:

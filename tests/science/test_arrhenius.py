@@ -8,7 +8,12 @@ import pytest
 from ensembles import summarise
 from scipy.optimize import curve_fit
 
-from aiida_mghdiff.science.arrhenius import TooFewTemperaturesError, effective_temperature, fit_arrhenius
+from aiida_mghdiff.science.arrhenius import (
+    CoefficientsError,
+    TooFewTemperaturesError,
+    effective_temperature,
+    fit_arrhenius,
+)
 from aiida_mghdiff.science.diffusion import estimate_diffusion
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
@@ -54,6 +59,21 @@ def test_one_temperature_is_not_enough(temperatures):
     values = np.full(len(temperatures), 0.1)
     with pytest.raises(TooFewTemperaturesError, match='two distinct temperatures'):
         fit_arrhenius(temperatures, values, values)
+
+
+@pytest.mark.parametrize(
+    ('temperatures', 'values', 'errors', 'words'),
+    [
+        ([400.0, 600.0], [0.1, np.nan], [0.1, 0.1], 'D: nan is not finite'),
+        ([400.0, 600.0], [0.1, -0.2], [0.1, 0.1], 'D: -0.2 is not'),
+        ([400.0, 600.0], [0.1, 0.2], [0.1, 0.0], 'standard errors of D: 0 is not'),
+        ([0.0, 600.0], [0.1, 0.2], [0.1, 0.1], 'temperatures: 0 is not'),
+        ([400.0, 600.0], [0.1, 0.2], [0.1], r'shapes \(2,\), \(2,\), \(1,\)'),
+    ],
+)
+def test_points_that_cannot_be(temperatures, values, errors, words):
+    with pytest.raises(CoefficientsError, match=words):
+        fit_arrhenius(temperatures, values, errors)
 
 
 def test_unit_of_the_coefficients_moves_the_prefactor_alone():
