@@ -1,4 +1,4 @@
-"""The scripts of the manual do what they say: each runs as it stands, with files and nodes of the tests in its places.
+"""The scripts of the manual and the README do what they say: each runs as it stands, with files and nodes of the tests in its places.
 
 What they would submit is only validated.
 """
@@ -53,7 +53,14 @@ def hydride(host):
 def test_cluster(run, tiny_mace):
     found = run('cluster', **{'my.model': tiny_mace})
     assert set(found['builder'].temperatures)
-    assert found['builder'].options['queue_name'] == 'gpu'
+    assert found['builder'].options['max_wallclock_seconds'] == 86400
+
+
+def test_readme(run, tiny_mace):
+    found = run('../../README', **{'my.model': tiny_mace})
+    assert len(found['host'].sites) == 128
+    assert found['builder'].codes['lammps'].label == 'mghdiff-lmp'
+    assert found['builder'].options['max_wallclock_seconds'] == 86400
 
 
 def test_barrier(run, host):
