@@ -282,10 +282,14 @@ class DiffusionWorkChain(ProtocolMixin, WorkChain):
     def get_settings(
         cls, architecture: str, protocol: str | None = None, overrides: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Return the complete settings of a protocol for an architecture."""
+        """Return the complete settings of a protocol for an architecture, whose time step wins over the protocol's."""
+        stages = cls.get_protocol_inputs(protocol)['settings']
         settings = cls.get_protocol_inputs(protocol, overrides)['settings']
+        own = (overrides or {}).get('settings', {})
         for stage in STAGES:
-            parameters = MolecularDynamicsWorkChain.get_md_parameters(architecture, stage, protocol, settings[stage])
+            parameters = MolecularDynamicsWorkChain.get_md_parameters(
+                architecture, stage, protocol, own.get(stage), stage=stages[stage]
+            )
             settings[stage] = parameters | {'tracer_element': settings['supercell']['tracer_element']}
         return settings
 

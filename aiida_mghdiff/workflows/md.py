@@ -106,16 +106,20 @@ class MolecularDynamicsWorkChain(ProtocolMixin, WorkChain):
         ensemble: str,
         protocol: str | None = None,
         overrides: dict[str, Any] | None = None,
+        *,
+        stage: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Return the MD parameters of a protocol, without temperature, seed and first step.
 
-        Times of the protocol become steps; an architecture may need a time step or dtype of its own.
+        Times of the protocol become steps. An architecture may need a time step or dtype of its own: it wins over any
+        protocol, and only the user's overrides win over it.
 
         :param overrides: keys of the protocol's ``parameters``, such as ``duration_ps`` or ``time_step_fs``.
+        :param stage: the same keys, as the protocol of a process that has this run as one of its stages sets them.
         """
         inputs = cls.get_protocol_inputs(protocol)
-        values = inputs['parameters'] | inputs['ensembles'][ensemble] | inputs['architectures'].get(architecture, {})
-        values = merge(values, overrides or {})
+        values = inputs['parameters'] | inputs['ensembles'][ensemble] | (stage or {})
+        values = merge(values | inputs['architectures'].get(architecture, {}), overrides or {})
         for key, (target, femtoseconds) in TIMES.items():
             values[target] = max(1, round(values.pop(key) * femtoseconds / values['time_step_fs']))
         return values | {'ensemble': ensemble}

@@ -62,6 +62,20 @@ def test_paper_is_the_paper():
     assert study['repeats'] == {'host': [4, 4, 4], 'neb_host': [2, 2, 2]}
 
 
+@pytest.mark.parametrize(('protocol', 'time_step'), [('paper', 0.5), ('balanced', 0.5), ('demo', 0.5), ('smoke', 1.0)])
+def test_time_step_of_chgnet_wins_over_the_protocol_and_yields_to_the_user(protocol, time_step):
+    settings = DiffusionWorkChain.get_settings('chgnet', protocol)
+    assert {settings[stage]['time_step_fs'] for stage in STAGES} == {time_step}
+    changed = DiffusionWorkChain.get_settings('chgnet', protocol, {'settings': {'nve': {'time_step_fs': 0.25}}})
+    assert [changed[stage]['time_step_fs'] for stage in STAGES] == [time_step, time_step, 0.25]
+    assert changed['nve']['steps'] * 0.25 == pytest.approx(settings['nve']['steps'] * time_step)
+
+
+def test_time_step_of_mace_is_that_of_the_stage():
+    assert DiffusionWorkChain.get_settings('mace', 'demo')['nve']['time_step_fs'] == 1.0
+    assert DiffusionWorkChain.get_settings('mace', 'balanced')['nve']['time_step_fs'] == 0.5
+
+
 def test_overrides_win_over_protocol_and_leave_it_as_it_is():
     before = protocol_inputs('diffusion', 'paper')
     changed = DiffusionWorkChain.get_settings('mace', 'paper', {'settings': {'nve': {'duration_ps': 5.0}}})
