@@ -1,4 +1,4 @@
-"""The scripts of the manual and the README do what they say: each runs as it stands, with files and nodes of the tests in its places.
+"""The scripts of manual and README do what they say: each runs as it stands, with files and nodes of the tests in it.
 
 What they would submit is only validated.
 """

@@ -24,6 +24,9 @@ GETTERS = {
     'post_lines': ["results['versions'] = {'gpaw': gpaw.__version__, 'ase': ase.__version__}"],
 }
 
+#: Written by the script at its very end.
+RESULTS_FILE = AseCalculation._OUTPUT_FILE_NAME
+
 
 def validate_parameters(node: orm.Dict, _: Any = None) -> str | None:
     """Return what is wrong with parameters in the form of aiida-ase."""
@@ -81,7 +84,8 @@ class GpawSinglePointCalculation(AseCalculation):
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define inputs, outputs and exit codes."""
         super().define(spec)
-        set_options(spec, with_mpi=False, parser_name='mghdiff.gpaw.singlepoint')
+        log = {'output_filename': cls._TXT_OUTPUT_FILE_NAME}
+        set_options(spec, with_mpi=False, parser_name='mghdiff.gpaw.singlepoint', **log)
         spec.inputs['kpoints'].required = True
         spec.inputs['parameters'].validator = validate_parameters
         define_singlepoint(spec)
@@ -90,7 +94,8 @@ class GpawSinglePointCalculation(AseCalculation):
         """Write script and structure; keep the text output, and the results until they are parsed."""
         calcinfo = super().prepare_for_submission(folder)
         strip_structure(folder, self._input_aseatoms)
-        options = self.inputs.metadata.options
-        calcinfo.retrieve_list = [options.log_filename]
-        calcinfo.retrieve_temporary_list = [options.output_filename]
+        log = self.inputs.metadata.options.output_filename
+        calcinfo.codes_info[0].stdout_name = log
+        calcinfo.retrieve_list = [log]
+        calcinfo.retrieve_temporary_list = [RESULTS_FILE]
         return calcinfo

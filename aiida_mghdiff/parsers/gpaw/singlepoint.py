@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aiida.engine import ExitCode
 
+from aiida_mghdiff.calculations.gpaw.singlepoint import RESULTS_FILE
 from aiida_mghdiff.parsers.singlepoint import SinglePointParser
 
 #: What a traceback ends with or names, and the failure that it is.
@@ -24,7 +25,7 @@ class GpawSinglePointParser(SinglePointParser):
 
     def parse_files(self, files: Path) -> ExitCode | None:
         """Emit the labels."""
-        path = files / self.node.get_option('output_filename')
+        path = files / RESULTS_FILE
         if not path.is_file():
             return self.failure()
         values = json.loads(path.read_text())

@@ -43,7 +43,7 @@ def test_script(protocol, generate_workchain, aiida_code_installed, host, file_r
     inputs = inputs_of(code, host.get_ase(), gpaw_parameters(protocol), mesh=(4, 4, 3))
     with SandboxFolder() as folder:
         calcinfo = generate_workchain(CALCULATION, inputs).prepare_for_submission(folder)
-        assert calcinfo.retrieve_list == ['aiida.out']
+        assert calcinfo.retrieve_list == [calcinfo.codes_info[0].stdout_name] == ['aiida.out']
         assert calcinfo.retrieve_temporary_list == ['results.json']
         with folder.open('aiida_script.py') as handle:
             file_regression.check(handle.read(), extension='.txt')
@@ -101,6 +101,8 @@ def test_forces_and_stress_are_derivatives_of_the_free_energy(gpaw):
     def label(moved):
         outputs, node = run_get_node(CALCULATION, **inputs_of(gpaw, moved, parameters))
         assert node.is_finished_ok, node.exit_message
+        log = outputs['retrieved'].base.repository.get_object_content(node.get_option('output_filename'))
+        assert 'Energy contributions relative to reference atoms' in log
         return outputs['dataset'].get_arrays(), outputs['results'].get_dict()
 
     arrays, results = label(atoms)

@@ -30,7 +30,7 @@ def parse(aiida_profile, aiida_localhost, tmp_path):
 
     def run(results=None, stderr='', scheduler_status=None):
         node = orm.CalcJobNode(computer=aiida_localhost, process_type=f'aiida.calculations:{ENTRY_POINT}')
-        node.set_options({'output_filename': 'results.json', 'resources': {'num_machines': 1}})
+        node.set_options({'resources': {'num_machines': 1}})
         node.base.attributes.set('scheduler_stderr', 'stderr.txt')
         structure = orm.StructureData(ase=bulk('Mg', 'hcp', a=3.2, c=5.19)).store()
         node.base.links.add_incoming(structure, LinkType.INPUT_CALC, 'structure')
