@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import gcd
 from typing import Any
 
 from aiida import orm
 from aiida.engine import CalcJob
 from aiida.plugins import CalculationFactory
 
+from aiida_mghdiff.calculations.functions.parameters import block_parameters, segment_parameters, steps_of_block
 from aiida_mghdiff.calculations.vasp.base import potcars_message
+from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 
 VASP_MD = 'mghdiff.vasp.md'
@@ -83,17 +84,19 @@ def evaluation(potential: PotentialData, inputs: Mapping[str, Any]) -> tuple[typ
     return CalculationFactory('mghdiff.evaluate'), {'code': inputs['codes']['python'], 'parameters': parameters}
 
 
-def steps_of_job(engine: type[CalcJob], parameters: Mapping[str, Any], first_step: int, end: int) -> int:
-    """Return how many steps the next job makes of a run that is at one step and goes to another.
+def job_parameters(engine: type[CalcJob], parameters: orm.Dict, state: MdStateData | None, label: str) -> orm.Dict:
+    """Return the parameters of the next job of a run: those of the run where it is the only one.
 
-    VASP counts the steps that it writes from the start of a job, so that all jobs but short ones begin and end where
-    something is written. Others would write every step, gigabytes of them, to hit those that are wanted.
+    :param state: where the last job ended, None for the first.
+    :param label: call link label of what derives them.
     """
-    left = end - first_step
-    if not takes_potcars(engine) or parameters['ensemble'] == 'nvt':
-        return left
-    block = gcd(*(parameters[key] for key in ('tracer_stride', 'thermo_stride', 'frame_stride')))
-    return min(-first_step % block, left) or left - left % block or left
+    in_blocks = takes_potcars(engine)
+    steps = steps_of_block(parameters) if in_blocks else parameters['steps']
+    if state is None and steps == parameters['steps']:
+        return parameters
+    derive = block_parameters if in_blocks else segment_parameters
+    start = {} if state is None else {'state': state}
+    return derive(parameters, **start, metadata={'call_link_label': label})
 
 
 def neb_engine(potential: PotentialData | None) -> str:

@@ -10,6 +10,7 @@ from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.ase.neb import AseNebCalculation
 from aiida_mghdiff.calculations.ase.vibrations import AseVibrationsCalculation
+from aiida_mghdiff.calculations.functions.parameters import vibration_parameters
 from aiida_mghdiff.calculations.functions.paths import INTERPOLATION_SETTINGS, interpolate_path, path_endpoints
 from aiida_mghdiff.calculations.functions.rates import hop
 from aiida_mghdiff.calculations.md import elements_message
@@ -217,17 +218,14 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
 
     def run_vibrations(self) -> ToContext:
         """Launch the vibrations at both minima and the saddle point."""
+        label = {'call_link_label': 'vibration_parameters'}
+        parameters = vibration_parameters(self.inputs.vibrations, self.inputs.path, metadata=label)
         nodes = {}
         for name, output in STATIONARY.items():
             inputs = self.job_inputs(f'vibrations_{name}') | {'structure': self.ctx.neb.outputs[output]}
-            inputs['parameters'] = self.vibration_parameters(name)
+            inputs['parameters'] = parameters['saddle' if name == 'saddle' else 'minimum']
             nodes[f'vibrations_{name}'] = self.submit(AseVibrationsCalculation, **inputs)
         return ToContext(**nodes)
-
-    def vibration_parameters(self, name: str) -> dict[str, Any]:
-        """Return the parameters of the vibrations of the tracer: one imaginary mode is due at the saddle point."""
-        own = {'tracer_element': self.inputs.path['tracer_element'], 'expected_imaginary_modes': int(name == 'saddle')}
-        return self.inputs.vibrations.get_dict() | own
 
     def inspect_vibrations(self) -> ExitCode | None:
         """Stop where vibrations failed; those at a point of the wrong kind are a result."""

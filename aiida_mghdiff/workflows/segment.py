@@ -12,12 +12,11 @@ from aiida.engine import (
     while_,
 )
 
-from aiida_mghdiff.calculations.functions.parameters import segment_parameters
 from aiida_mghdiff.calculations.md import define_md_inputs, start_symbols, validate_md_inputs
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.workflows.cleaning import RestartWorkChain
-from aiida_mghdiff.workflows.engines import engine_inputs, md_engine, steps_of_job, validate_md_codes
+from aiida_mghdiff.workflows.engines import engine_inputs, job_parameters, md_engine, validate_md_codes
 
 #: Outputs of an MD job that a segment gives one a part; a part is what one job ran.
 PARTS = {
@@ -98,25 +97,20 @@ class MdSegmentWorkChain(RestartWorkChain):
         engine, code = md_engine(self.inputs.potential, self.inputs.codes)
         self.ctx.inputs |= {'code': code, **engine_inputs(engine, self.inputs)}
         self.ctx.inputs['metadata'] = {'options': self.inputs.options.get_dict()}
-        self.prepare_job(self.inputs.parameters['first_step'])
+        self.prepare_job()
 
     @property
     def end(self) -> int:
         """Return the step that the segment ends at."""
         return self.inputs.parameters['first_step'] + self.inputs.parameters['steps']
 
-    def prepare_job(self, first_step: int, state: MdStateData | None = None) -> None:
-        """Set the parameters of the next job: those of the segment where it is the only one.
+    def prepare_job(self, state: MdStateData | None = None) -> None:
+        """Set the parameters of the next job.
 
         :param state: where the last job ended, None for the first.
         """
-        parameters = self.inputs.parameters
-        steps = steps_of_job(self.process_class, parameters, first_step, self.end)
-        if state is None and steps == parameters['steps']:
-            return
-        label = {'call_link_label': f'iteration_{self.ctx.iteration + 1:02d}_parameters'}
-        start = {} if state is None else {'state': state}
-        self.ctx.inputs['parameters'] = segment_parameters(parameters, orm.Int(steps), **start, metadata=label)
+        label = f'iteration_{self.ctx.iteration + 1:02d}_parameters'
+        self.ctx.inputs['parameters'] = job_parameters(self.process_class, self.inputs.parameters, state, label)
 
     @process_handler(priority=500)
     def handle_steps_left(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
@@ -130,7 +124,7 @@ class MdSegmentWorkChain(RestartWorkChain):
             self.ctx.is_finished = True
             return ProcessHandlerReport(True)
         self.report(f'{node.process_label}<{node.pk}> ended at step {state.step} of {self.end}; continuing')
-        self.prepare_job(state.step, state)
+        self.prepare_job(state)
         self.ctx.inputs['state'] = state
         self.ctx.inputs.pop('structure', None)
         return ProcessHandlerReport(True)

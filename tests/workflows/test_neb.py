@@ -137,9 +137,10 @@ def found(build, codes, tiny_potential, generate_job_node):
     """A search in ASE that found its path, with a function that makes its vibrations."""
     process = build(tiny_potential, codes=codes, vibrations=True)
     process.setup()
-    path, saddle = straight_path(hydride(), 1), orm.StructureData(ase=hydride()[0])
+    path, *points = straight_path(hydride(), 1), *(orm.StructureData(ase=hydride()[0]) for _ in range(3))
     barrier = {'forward_barrier_ev': 0.2, 'reverse_barrier_ev': 0.3, 'energies_ev': [0.0, 0.2, -0.1]}
-    outputs = {'results': orm.Dict(barrier), 'path': path, 'saddle': saddle}
+    outputs = {'results': orm.Dict(barrier), 'path': path}
+    outputs |= dict(zip(('initial_relaxed', 'saddle', 'final_relaxed'), points, strict=True))
     process.ctx.neb = generate_job_node('mghdiff.ase.neb', 0, outputs)
 
     def vibrate(statuses=(0, 0, 0), saddle=(-15.0, 33.0, 45.0)):
@@ -151,6 +152,18 @@ def found(build, codes, tiny_potential, generate_job_node):
         return process
 
     return vibrate
+
+
+def test_parameters_of_vibrations_come_from_the_inputs(found, monkeypatch):
+    process = found()
+    monkeypatch.setattr(process, 'submit', lambda job, **inputs: inputs)
+    parameters = {name: inputs['parameters'] for name, inputs in process.run_vibrations().items()}
+    modes = {name: node['expected_imaginary_modes'] for name, node in parameters.items()}
+    assert modes == {'vibrations_initial': 0, 'vibrations_saddle': 1, 'vibrations_final': 0}
+    for node in parameters.values():
+        assert node['tracer_element'] == 'H'
+        assert node.creator.inputs.vibrations.uuid == process.inputs.vibrations.uuid
+        assert node.creator.inputs.path.uuid == process.inputs.path.uuid
 
 
 def test_vibrations_make_a_hop(found):

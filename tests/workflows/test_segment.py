@@ -65,6 +65,7 @@ def test_continues_from_the_state_of_a_job_without_time(segment, generate_job_no
     assert segment.ctx.inputs['state'].uuid == state.uuid
     assert 'structure' not in segment.ctx.inputs
     assert parameters.creator.process_label == 'segment_parameters'
+    assert set(parameters.creator.inputs) == {'parameters', 'state'}
 
 
 def test_stops_where_a_job_makes_no_step(segment, generate_job_node, atoms):
@@ -168,6 +169,9 @@ def test_vasp_writes_what_is_wanted_alone_wherever_a_run_goes_on(
     for first, steps, block in ((7, 3, 1), (10, 90, 10), (100, 2, 2)):
         job = process.ctx.inputs['parameters'].get_dict()
         assert (job['first_step'], job['steps'], output_block(job)) == (first, steps, block)
+        creator = process.ctx.inputs['parameters'].creator
+        assert creator.process_label == 'block_parameters'
+        assert creator.inputs.parameters.uuid == process.inputs.parameters.uuid
         assert not process.ctx.is_finished
         state = make_state(first + steps, atoms)
         assert inspect(process, generate_job_node('mghdiff.vasp.md', 0, {'state': state})).status == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -17,18 +19,64 @@ from aiida_mghdiff.science.units import PS_IN_FS
 
 @refusing()
 @calcfunction
-def segment_parameters(parameters: orm.Dict, segment_steps: orm.Int, state: MdStateData | None = None) -> orm.Dict:
+def segment_parameters(
+    parameters: orm.Dict, segment_steps: orm.Int | None = None, state: MdStateData | None = None
+) -> orm.Dict:
     """Return the parameters of the next segment of a run.
 
     :param parameters: those of the whole run.
-    :param segment_steps: the most steps that a segment makes.
+    :param segment_steps: the most steps that a segment makes; None for all that are left.
     :param state: where the last segment ended; None for the first.
     """
-    values = parameters.get_dict()
-    end = values['first_step'] + values['steps']
-    values['first_step'] = values['first_step'] if state is None else state.step
-    values['steps'] = min(segment_steps.value, end - values['first_step'])
+    values = steps_left(parameters, state)
+    if segment_steps is not None:
+        values['steps'] = min(segment_steps.value, values['steps'])
     return orm.Dict(values)
+
+
+@refusing()
+@calcfunction
+def block_parameters(parameters: orm.Dict, state: MdStateData | None = None) -> orm.Dict:
+    """Return the parameters of the next job of a run in VASP, which ends where something is written.
+
+    :param parameters: those of the whole run.
+    :param state: where the last job ended; None for the first.
+    """
+    values = steps_left(parameters, state)
+    return orm.Dict(values | {'steps': steps_of_block(values)})
+
+
+def steps_left(parameters: orm.Dict, state: MdStateData | None) -> dict[str, Any]:
+    """Return the parameters of all that is left of a run."""
+    values = parameters.get_dict()
+    first = values['first_step'] if state is None else state.step
+    return values | {'first_step': first, 'steps': values['first_step'] + values['steps'] - first}
+
+
+def steps_of_block(parameters: Mapping[str, Any]) -> int:
+    """Return how many steps the next job of VASP makes of a run.
+
+    VASP counts the steps that it writes from the start of a job, so that all jobs but short ones begin and end where
+    something is written. Others would write every step, gigabytes of them, to hit those that are wanted.
+    """
+    left = parameters['steps']
+    if parameters['ensemble'] == 'nvt':
+        return left
+    block = gcd(*(parameters[key] for key in ('tracer_stride', 'thermo_stride', 'frame_stride')))
+    return min(-parameters['first_step'] % block, left) or left - left % block or left
+
+
+@refusing()
+@calcfunction
+def vibration_parameters(vibrations: orm.Dict, path: orm.Dict) -> dict[str, orm.Dict]:
+    """Return the parameters of the vibrations of the tracer at a ``minimum`` and at the ``saddle`` point of a path.
+
+    :param vibrations: what both share.
+    :param path: ``tracer_element``, and the name of the path.
+    """
+    modes = {'minimum': 0, 'saddle': 1}
+    values = vibrations.get_dict() | {'tracer_element': path['tracer_element']}
+    return {name: orm.Dict(values | {'expected_imaginary_modes': count}) for name, count in modes.items()}
 
 
 @refusing()

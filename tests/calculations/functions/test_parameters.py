@@ -8,9 +8,11 @@ from aiida import orm
 from aiida.manage.caching import enable_caching
 
 from aiida_mghdiff.calculations.functions.parameters import (
+    block_parameters,
     plan_diffusion,
     replicas_message,
     segment_parameters,
+    vibration_parameters,
 )
 from aiida_mghdiff.calculations.functions.select import select_best
 from aiida_mghdiff.calculations.md import parameters_message
@@ -31,6 +33,28 @@ def test_segments_cover_the_run_without_gap():
     for step in (20, 30):
         found.append(segment_parameters(parameters, orm.Int(10), make_state(step)).get_dict())
     assert [(each['first_step'], each['steps']) for each in found] == [(10, 10), (20, 10), (30, 5)]
+
+
+def test_segment_without_a_limit_makes_all_steps_that_are_left():
+    parameters = orm.Dict({'first_step': 10, 'steps': 25})
+    assert segment_parameters(parameters, state=make_state(18)).get_dict() == {'first_step': 18, 'steps': 17}
+
+
+def test_blocks_begin_and_end_where_something_is_written():
+    strides = {'tracer_stride': 10, 'thermo_stride': 20, 'frame_stride': 100, 'ensemble': 'nve'}
+    parameters = orm.Dict(strides | {'first_step': 7, 'steps': 95})
+    found = [block_parameters(parameters, *start).get_dict() for start in ((), (make_state(10),), (make_state(100),))]
+    assert [(each['first_step'], each['steps']) for each in found] == [(7, 3), (10, 90), (100, 2)]
+
+
+def test_one_imaginary_mode_is_due_at_the_saddle_point():
+    path = orm.Dict({'tracer_element': 'H', 'path': 'O-T'})
+    found = {name: node.get_dict() for name, node in vibration_parameters(orm.Dict({'step': 0.01}), path).items()}
+    shared = {'step': 0.01, 'tracer_element': 'H'}
+    assert found == {
+        'minimum': shared | {'expected_imaginary_modes': 0},
+        'saddle': shared | {'expected_imaginary_modes': 1},
+    }
 
 
 @pytest.mark.parametrize('independent', [False, True])
