@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 STUDY_KEY = 'mghdiff_demo'
 SLOTS = 2
+#: Where a foundation model may lie beside the checkout.
+FOUNDATIONS = Path('../shared/data/mace')
 
 
 @click.command()
@@ -107,7 +111,7 @@ def run(directory: Path, protocol: str, foundation: Path | None, dataset: Path |
         environment.enable_caching()
         environment.start_daemon()
         study = find_or_submit(codes, protocol, foundation, (dataset or EXAMPLE) if origin == 'dataset' else None)
-        follow_study(study)
+        follow_study(study, directory)
     except (environment.SetupError, PotentialError, DaemonException, ValueError) as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
@@ -131,8 +135,8 @@ def find_or_submit(
 
     from aiida_mghdiff.cli.inputs import load_dataset
 
-    potentials = load_potentials(foundation)
     dataset = load_dataset(dataset_file) if dataset_file else None
+    potentials = load_potentials(foundation, elements_of(dataset))
     key = study_key(protocol, dataset, potentials)
     query = QueryBuilder().append(WorkChainNode, filters={f'extras.{STUDY_KEY}': key}, tag='study')
     known = query.order_by({'study': {'ctime': 'desc'}}).first(flat=True)
@@ -160,18 +164,25 @@ def study_key(protocol: str, dataset: DatasetData | None, potentials: dict[str, 
     return hashlib.sha256('\n'.join(words).encode()).hexdigest()
 
 
-def load_potentials(foundation: Path | None) -> dict[str, PotentialData]:
-    """Return the pre-trained potentials by label: CHGNet's own weights, and a MACE foundation model if one is found."""
+def elements_of(dataset: DatasetData | None) -> set[str]:
+    """Return the elements that each potential of the study must know: those of the dataset, and H in Mg."""
+    return {'H', 'Mg'} | set(dataset.base.attributes.get('elements') if dataset else ())
+
+
+def load_potentials(foundation: Path | None, elements: set[str]) -> dict[str, PotentialData]:
+    """Return the pre-trained potentials by label: CHGNet's own weights, and a MACE foundation model.
+
+    That is the one that is named; without a name, one that is found and knows the elements, if there is one.
+    """
     from aiida_mghdiff.cli.inputs import load_potential
     from aiida_mghdiff.cli.potentials import find_mace
 
-    potentials = {'chgnet_mp': load_potential(None)}
-    path = foundation or find_mace([Path('../shared/data/mace')])
-    if path is None:
-        click.echo('No MACE foundation model found: name one with --foundation; MACE is trained from scratch alone.')
-    else:
-        potentials['mace_mp'] = load_potential(path)
-    return potentials
+    mace = load_potential(foundation) if foundation else find_mace([FOUNDATIONS], elements, click.echo)
+    if mace is None:
+        click.echo(
+            'No MACE foundation model to fine-tune: name one with --foundation; MACE is trained from scratch alone.'
+        )
+    return {'chgnet_mp': load_potential(None)} | ({'mace_mp': mace} if mace else {})
 
 
 def study_builder(
@@ -205,13 +216,20 @@ def study_builder(
     return builder
 
 
-def follow_study(study: orm.ProcessNode) -> None:
+def follow_study(study: orm.ProcessNode, directory: Path) -> None:
     """Show the study until it ends."""
     from aiida_mghdiff.cli.environment import keep_daemon
     from aiida_mghdiff.cli.progress import follow
 
-    click.echo(f'Two jobs run at a time. More: verdi process status {study.pk}')
+    click.echo(f'Two jobs run at a time. More, in another terminal: {verdi(directory, "status -c", study)}')
     follow(study, SLOTS, keep_daemon)
+
+
+def verdi(directory: Path, command: str, study: orm.ProcessNode) -> str:
+    """Return the line that asks the profile in a directory about a study, as it works in the folder of this process."""
+    program, here = Path(sys.executable).with_name('verdi'), Path.cwd()
+    program = program.relative_to(here) if program.is_relative_to(here) else program
+    return f'AIIDA_PATH={shlex.quote(str(directory))} {shlex.quote(str(program))} process {command} {study.pk}'
 
 
 def finish(study: orm.ProcessNode, directory: Path) -> None:
@@ -229,4 +247,4 @@ def finish(study: orm.ProcessNode, directory: Path) -> None:
         click.echo(path.resolve())
     if not study.is_finished_ok:
         reason = study.exit_message or study.process_state.value
-        raise click.ClickException(f'the study ended with failures: {reason} See: verdi process report {study.pk}')
+        raise click.ClickException(f'the study ended with failures: {reason} See: {verdi(directory, "report", study)}')

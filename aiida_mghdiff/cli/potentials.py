@@ -8,10 +8,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiida import orm
 
 from aiida_mghdiff.data.potential import PotentialData
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Where a MACE foundation model may lie, beside what the user names: MACE's own cache.
 MACE_CACHE = Path.home() / '.cache' / 'mace'
@@ -23,6 +27,14 @@ class PotentialError(Exception):
 
 def import_potential(path: Path, architecture: str) -> PotentialData:
     """Return the stored node of a pre-trained model file; the same file gives the same node.
+
+    :raises PotentialError: where the file or the engine is missing, or the file cannot be loaded.
+    """
+    return read_potential(path, architecture).store()
+
+
+def read_potential(path: Path, architecture: str) -> PotentialData:
+    """Return the node of a pre-trained model file: a new one, or the stored one where it was imported before.
 
     The engine reads the file in a process of its own, so that this one imports no torch.
 
@@ -36,7 +48,7 @@ def import_potential(path: Path, architecture: str) -> PotentialData:
         return known
     node = PotentialData.from_file(path, origin='pretrained', **_describe(path, architecture))
     node.label = path.name
-    return node.store()
+    return node
 
 
 def _describe(path: Path, architecture: str) -> dict:
@@ -44,7 +56,7 @@ def _describe(path: Path, architecture: str) -> dict:
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = process.stdout.strip().splitlines() or process.stderr.strip().splitlines() or ['no output']
     if process.returncode:
-        raise PotentialError(lines[-1].removeprefix('ERROR: '))
+        raise PotentialError(lines[-1])
     return json.loads(lines[-1])
 
 
@@ -62,10 +74,19 @@ def find_chgnet() -> Path:
     return files[0]
 
 
-def find_mace(folders: list[Path]) -> Path | None:
-    """Return the first MACE foundation model in the folders or in MACE's cache, None where there is none."""
-    for folder in [*folders, MACE_CACHE]:
-        files = sorted(path for path in folder.glob('*') if path.is_file() and path.name.endswith('model'))
-        if files:
-            return files[0]
+def find_mace(folders: list[Path], elements: set[str], tell: Callable[[str], None]) -> PotentialData | None:
+    """Return the first MACE foundation model in the folders or in MACE's cache that knows the elements.
+
+    :param tell: takes a line for each model that is passed over: it cannot be read, or lacks an element.
+    """
+    for path in (path for folder in [*folders, MACE_CACHE] for path in sorted(folder.glob('*model'))):
+        try:
+            node = read_potential(path, 'mace')
+        except PotentialError as error:
+            tell(f'{path} was found and is not used: {error}')
+            continue
+        if missing := sorted(elements - set(node.elements)):
+            tell(f'{path} was found and is not used: it knows no {", ".join(missing)}.')
+        else:
+            return node.store()
     return None

@@ -40,5 +40,5 @@ if __name__ == '__main__':
     try:
         print(json.dumps(describe(*sys.argv[1:3])))
     except ProgramError as error:
-        print(error)
+        print(error.message)
         sys.exit(error.status)

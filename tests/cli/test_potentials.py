@@ -1,0 +1,70 @@
+"""Model files that are named, and those that are found."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from aiida_mghdiff.cli import environment, potentials
+from aiida_mghdiff.cli.demo import demo
+from aiida_mghdiff.cli.potentials import PotentialError, find_mace, import_potential
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    """A folder in the place of MACE's cache: a model that cannot be read, one without Mg, and one that fits."""
+    contents = {'broken.model': None, 'off23_model': ['C', 'H', 'N', 'O'], 'small.model': ['H', 'Mg', 'O']}
+
+    def describe(path, architecture):
+        if contents[path.name] is None:
+            raise PotentialError(f'{path} cannot be loaded.')
+        return {'architecture': architecture, 'elements': contents[path.name], 'dtype': 'float32', 'head': None}
+
+    folder = tmp_path / 'cache'
+    folder.mkdir()
+    for name in contents:
+        (folder / name).write_text(name)
+    monkeypatch.setattr(potentials, 'MACE_CACHE', folder)
+    monkeypatch.setattr(potentials, '_describe', describe)
+    return folder
+
+
+def test_the_first_found_model_that_fits_is_used(aiida_profile_clean, cache):
+    """A model of other elements, or one that cannot be read, stops nothing and leaves no node."""
+    lines = []
+    node = find_mace([], {'H', 'Mg'}, lines.append)
+    assert node.is_stored
+    assert node.label == 'small.model'
+    assert lines == [
+        f'{cache}/broken.model was found and is not used: {cache}/broken.model cannot be loaded.',
+        f'{cache}/off23_model was found and is not used: it knows no Mg.',
+    ]
+    assert find_mace([], {'H', 'Mg'}, lines.append).uuid == node.uuid
+
+
+def test_no_found_model_fits(aiida_profile, cache, tmp_path):
+    lines = []
+    assert find_mace([tmp_path / 'nowhere'], {'H', 'Mg', 'Ti'}, lines.append) is None
+    assert len(lines) == 3
+
+
+def test_the_same_file_gives_the_same_node(aiida_profile, cache):
+    assert import_potential(cache / 'small.model', 'mace').uuid == import_potential(cache / 'small.model', 'mace').uuid
+
+
+def test_a_missing_file_is_named(aiida_profile, tmp_path):
+    with pytest.raises(PotentialError, match=r'there is no model file .*nothing\.model: name another'):
+        import_potential(tmp_path / 'nothing.model', 'mace')
+
+
+def test_a_corrupt_named_model_stops_the_demo_with_one_sentence(aiida_profile, example_data, monkeypatch, tmp_path):
+    for name in ('make_profile', 'setup_codes', 'enable_caching', 'start_daemon', 'stop_daemon'):
+        monkeypatch.setattr(environment, name, lambda *_, **__: {})
+    model = tmp_path / 'corrupt.model'
+    model.write_bytes(b'PK\x03\x04 cut off')
+    options = ['--directory', tmp_path / 'demo', '--dataset', example_data / 'mgh_pbe.extxyz', '--foundation', model]
+    result = CliRunner().invoke(demo, [str(option) for option in options])
+    assert result.exit_code == 1
+    assert result.output.startswith(f'Error: {model} cannot be loaded as a model (')
+    assert result.output.endswith('): export it again.\n')
+    assert result.output.count('\n') == 1
