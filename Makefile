@@ -9,15 +9,19 @@
 # DATASET=file.extxyz or FROM=otf (begin without a dataset: the stand-in for VASP learns on the fly and labels one);
 # TORCH_INDEX: where torch comes from. Empty: the default index, which on Linux means the CUDA build (some GB).
 # A machine without a GPU saves them with TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# Given once it holds for the environment until another one is given: torch is then installed again, from there.
 
 PYTHON ?= python3
 VENV ?= .venv
-TORCH_INDEX ?=
 PROTOCOL ?=
 FOUNDATION ?=
 DATASET ?=
 FROM ?=
 PYTEST_FLAGS ?=
+
+TORCH_INDEX_BEFORE := $(shell cat $(VENV)/.torch 2> /dev/null)
+TORCH_INDEX ?= $(TORCH_INDEX_BEFORE)
+OTHER_TORCH := $(if $(wildcard $(VENV)/.torch),$(if $(filter x$(TORCH_INDEX),x$(TORCH_INDEX_BEFORE)),,yes))
 
 BIN := $(abspath $(VENV))/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -26,7 +30,7 @@ TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 export PATH := $(BIN):$(PATH)
 
-.PHONY: venv demo test test-all lint docs bench clean clean-demo distclean
+.PHONY: venv demo test test-all lint docs bench clean clean-demo distclean always
 
 venv: $(VENV)/.installed
 
@@ -36,9 +40,10 @@ $(VENV)/.created:
 	touch $@
 
 # torch first and by itself: what depends on it must not choose another build
-$(VENV)/.torch: $(VENV)/.created constraints.txt
+$(VENV)/.torch: $(VENV)/.created constraints.txt $(if $(OTHER_TORCH),always)
+	$(if $(OTHER_TORCH),$(BIN)/python -m pip --quiet uninstall --yes torch)
 	$(INSTALL) --no-compile $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
-	touch $@
+	echo '$(TORCH_INDEX)' > $@
 
 # byte code on all cores at once: pip uses one
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
