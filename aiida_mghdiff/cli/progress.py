@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiida import orm
 from aiida.common.links import LinkType
@@ -17,6 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from aiida_mghdiff.calculations.vasp.base import STDOUT
+from aiida_mghdiff.data.potential import LEARNED
+from aiida_mghdiff.workflows.neb import STATIONARY
 from aiida_mghdiff.workflows.study import architecture_of
 
 if TYPE_CHECKING:
@@ -44,13 +46,20 @@ class Job:
 
 @dataclass
 class Watch:
-    """Follows the jobs of a process; a job's pace is measured from when it was first seen to move."""
+    """Follows the jobs of a study; a job's pace is measured from when it was first seen to move."""
 
     process: orm.ProcessNode
     slots: int
     first_seen: dict[int, tuple[float, float]] = field(default_factory=dict)
     step_seconds: dict[str, float] = field(default_factory=dict)
+    durations: dict[str, dict[int, float]] = field(default_factory=dict)  # s, by kind and job: those seen to run
     over: dict[int, list[Job]] = field(default_factory=dict)  # jobs below the processes that are over
+
+    def __post_init__(self) -> None:
+        """Read the plan of the study once."""
+        inputs = self.process.base.links.get_incoming(link_type=LinkType.INPUT_WORK).nested()
+        self.planned_steps, self.planned_jobs = planned_steps(inputs), planned_jobs(inputs)
+        self.learns = 'otf' in inputs
 
     def jobs(self) -> list[Job]:
         """Return all jobs as they are now."""
@@ -72,6 +81,9 @@ class Watch:
         label = label.removesuffix('/iteration_01').removesuffix('/seg000')
         state = job_state(node)
         if state != 'running':
+            if state == 'done' and node.pk in self.first_seen:
+                duration = time.monotonic() - self.first_seen[node.pk][0]
+                self.durations.setdefault(kind(node), {}).setdefault(node.pk, duration)
             return Job(label, node, state)
         done, total, text = last_progress(node)
         fraction, now = done / total, time.monotonic()
@@ -82,21 +94,51 @@ class Watch:
             self.step_seconds[architecture(node)] = (now - start) / (moved * total)
         return Job(label, node, state, fraction, text, left)
 
-    def left(self, jobs: list[Job]) -> float | None:
-        """Return the estimated time in s until the process ends; None while the pace of its MD is not known.
+    def left(self, jobs: list[Job]) -> tuple[float, bool]:
+        """Return the time in s until the study ends, and whether that is all: else it is a lower bound.
 
-        What is left are the MD steps that its diffusion runs plan, at the pace seen, over the slots; or the longest
-        running job, where that takes longer.
+        MD that is left goes at the pace seen, any other job takes the mean time of those of its kind that ended, and
+        all of it is spread over the slots; or it is the longest running job, where that takes longer. A lower bound
+        leaves out what has not been seen yet.
         """
-        planned = planned_steps(self.process)
+        parts = [*self._left_of_md(jobs), *self._left_of_others(jobs)]
+        work = sum(part for part in parts if part is not None)
+        longest = max((job.left or 0.0 for job in jobs), default=0.0)
+        return max(work / self.slots, longest), None not in parts and not self._is_learning(jobs)
+
+    def _left_of_md(self, jobs: list[Job]) -> Iterator[float | None]:
+        """Yield the time in s that the MD of each architecture still takes, None where its pace is not known."""
+        planned = self.planned_steps.copy()
         for job in jobs:
             if is_md(job.node) and job.state != 'queued':
                 done = 1.0 if job.state != 'running' else job.done
                 planned[architecture(job.node)] -= done * job.node.inputs.parameters['steps']
-        if any(steps > 0 and name not in self.step_seconds for name, steps in planned.items()):
-            return None
-        work = sum(max(steps, 0) * self.step_seconds[name] for name, steps in planned.items() if steps > 0)
-        return max([work / self.slots, *(job.left or 0.0 for job in jobs)])
+        for name, steps in planned.items():
+            if steps > 0:
+                yield steps * self.step_seconds[name] if name in self.step_seconds else None
+
+    def _left_of_others(self, jobs: list[Job]) -> Iterator[float | None]:
+        """Yield the time in s that the other jobs still take, by kind or each; None where it is not known."""
+        waiting = self.planned_jobs.copy()
+        for job in jobs:
+            if is_md(job.node) or job.state == 'queued':
+                continue
+            waiting[kind(job.node)] -= 1
+            if job.state == 'running':
+                yield job.left if job.left is not None else self._mean(kind(job.node))
+        for name, count in waiting.items():
+            if count > 0:
+                mean = self._mean(name)
+                yield None if mean is None else count * mean
+
+    def _is_learning(self, jobs: list[Job]) -> bool:
+        """Return whether the study still learns on the fly, which takes as many jobs as it takes."""
+        return self.learns and not any(kind(job.node) in self.planned_jobs for job in jobs)
+
+    def _mean(self, name: str) -> float | None:
+        """Return the mean time in s of the jobs of a kind that were seen to run and end, None where there are none."""
+        durations = self.durations.get(name, {}).values()
+        return sum(durations) / len(durations) if durations else None
 
 
 def children(node: orm.ProcessNode) -> Iterator[tuple[str, orm.CalcJobNode | orm.WorkChainNode]]:
@@ -139,6 +181,11 @@ def tail(path: Path) -> str:
         return handle.read().decode(errors='replace')
 
 
+def kind(node: orm.CalcJobNode) -> str:
+    """Return the entry point of a job."""
+    return node.process_type.partition(':')[2]
+
+
 def is_md(node: orm.CalcJobNode) -> bool:
     """Return whether a job runs MD."""
     return node.process_type.endswith('.md')
@@ -149,10 +196,9 @@ def architecture(node: orm.CalcJobNode) -> str:
     return node.inputs.potential.architecture
 
 
-def planned_steps(study: orm.ProcessNode) -> Counter[str]:
+def planned_steps(inputs: dict[str, Any]) -> Counter[str]:
     """Return the MD steps that all diffusion runs of a study make, by the architecture of their potential."""
     steps: Counter[str] = Counter()
-    inputs = study.base.links.get_incoming(link_type=LinkType.INPUT_WORK).nested()
     for run in inputs.get('diffusion', {}).values():
         settings = run['settings'].get_dict()
         placements = settings['n_replicas'] if settings['independent_replicas'] else 1
@@ -162,12 +208,30 @@ def planned_steps(study: orm.ProcessNode) -> Counter[str]:
     return steps
 
 
+def planned_jobs(inputs: dict[str, Any]) -> Counter[str]:
+    """Return how many jobs of each kind a study makes beside MD, if each succeeds at once."""
+    trained = inputs.get('training', {})
+    jobs = Counter(f'mghdiff.{training["architecture"].value}.train' for training in trained.values())
+    paths = len(inputs.get('paths', {}))
+    for label in [*trained, *inputs.get('potentials', {}), *([LEARNED] if 'otf' in inputs else [])]:
+        name = architecture_of(inputs, label)
+        if name == 'vasp-mlff' and 'vasp' in inputs.get('codes', {}):
+            jobs['mghdiff.vasp.evaluate'] += 1
+        if name in inputs.get('evaluation', {}):
+            jobs['mghdiff.evaluate'] += 1
+        if name in inputs.get('neb', {}):
+            jobs['mghdiff.ase.neb'] += paths
+            jobs['mghdiff.ase.vibrations'] += paths * len(STATIONARY) if name in inputs.get('vibrations', {}) else 0
+    return jobs
+
+
 def render(watch: Watch, jobs: list[Job]) -> Group:
     """Return the view: one line for the process, one for each job that runs, and how many wait."""
     counts = {state: sum(job.state == state for job in jobs) for state in ('done', 'cached', 'failed', 'queued')}
     words = [f'{count} {state}' for state, count in counts.items() if count]
-    left = watch.left(jobs)
-    words.append('time left not known yet' if left is None else f'about {clock(left)} left')
+    left, is_all = watch.left(jobs)
+    is_known = is_all or left > 0
+    words.append(f'{"about" if is_all else "at least"} {clock(left)} left' if is_known else 'time left not known yet')
     elapsed = clock(time.time() - watch.process.ctime.timestamp())
     head = Text(f'{watch.process.process_label}<{watch.process.pk}> {elapsed}: {", ".join(words)}', style='bold')
     table = Table.grid(padding=(0, 2))
