@@ -28,7 +28,10 @@ def run(codes, generate_workchain, monkeypatch):
     monkeypatch.setattr(aiida, 'load_profile', lambda: None)
     monkeypatch.setattr(aiida.engine, 'submit', lambda builder: generate_workchain(builder.process_class, builder))
     by_name = {'python': 'python', 'mghdiff-lmp': 'lammps', 'vasp': 'vasp', 'vasp_vtst': 'vasp', 'gpaw': 'python'}
-    monkeypatch.setattr(orm, 'load_code', lambda label: codes[by_name[label.partition('@')[0]]])
+    by_name |= {'lmp': 'lmp', 'mace_create_lammps_model': 'convert'}
+    own = {name: orm.InstalledCode(codes['python'].computer, f'/opt/{name}', label=name) for name in ('lmp', 'convert')}
+    known = codes | own
+    monkeypatch.setattr(orm, 'load_code', lambda label: known[by_name[label.partition('@')[0]]])
 
     def run_page(name, node=None, only=None, **places):
         monkeypatch.setattr(orm, 'load_node', lambda _: node)
@@ -53,6 +56,7 @@ def hydride(host):
 def test_cluster(run, tiny_mace):
     found = run('cluster', **{'my.model': tiny_mace})
     assert set(found['builder'].temperatures)
+    assert found['builder'].codes['lammps'].label == 'lmp'
     assert found['builder'].options['max_wallclock_seconds'] == 86400
 
 

@@ -132,7 +132,7 @@ def diagnose(code: InstalledCode) -> Diagnosis:
         return _diagnose_python(code, path, GPAW_ENGINES, INSTALL_GPAW, _GPAW_PROBE)
     if path.name == environment.STANDIN:
         return _diagnose_standin(code, path)
-    if path.name == environment.LAUNCHER:
+    if path.name in (environment.LAUNCHER, environment.CONVERTER):
         path = path.with_name('python')
     elif role == 'lammps':
         return _diagnose_lammps(code)

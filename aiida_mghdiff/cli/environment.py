@@ -27,6 +27,7 @@ PROFILE = 'mghdiff'
 CACHING_PATTERN = 'aiida.calculations:mghdiff.*'
 SCHEDULER = 'mghdiff.direct'
 LAUNCHER = 'mghdiff-lmp'
+CONVERTER = 'mace_create_lammps_model'
 STANDIN = 'mghdiff-vasp-standin'
 #: The interpreter that has the GPAW of Debian's package.
 DEBIAN_PYTHON = '/usr/bin/python3'
@@ -201,10 +202,11 @@ def setup_codes(
     :param slots: jobs that run at a time; by default 2, or what the existing computer has.
     :param threads: OMP_NUM_THREADS of a job; by default the cores of this machine over the slots.
     :param python: interpreter of the environment with the engines; by default this one.
-    :param lmp: a LAMMPS executable with MACE; by default the `mghdiff-lmp` beside the interpreter.
+    :param lmp: a LAMMPS executable with MACE, which gets a converter of its models; by default the `mghdiff-lmp` beside
+        the interpreter.
     :param vasp: a VASP executable; by default the `mghdiff-vasp-standin` beside the interpreter, if there is one.
     :param gpaw: an interpreter that has GPAW; by default that of the engines or Debian's, where one of them has it.
-    :returns: codes by role: `python`, `lammps`, and where there are any `vasp` and `gpaw`.
+    :returns: codes by role: `python`, `lammps`, and where there are any `convert`, `vasp` and `gpaw`.
     :raises SetupError: if a computer or a code of that label exists and is another one, or an executable is missing.
     """
     computer = local_computer(label, workdir)
@@ -284,15 +286,18 @@ def add_codes(
 ) -> dict[str, InstalledCode]:
     """Load or make the codes of a computer: the Python interpreter, and what of LAMMPS, VASP and GPAW there is.
 
-    :param lmp: LAMMPS, called as it is; None for none. ``vasp``: likewise.
+    :param lmp: LAMMPS, called as it is; None for none. ``vasp``: likewise. For a LAMMPS that is not ``mghdiff-lmp``
+        there is the code ``convert``, too: the program beside the interpreter that converts models of MACE for it.
     :param gpaw: a Python interpreter that has GPAW; None for none.
     :raises SetupError: if an executable is missing or a code of that label leads to another one.
     """
     if gpaw is not None and _is_here(computer) and not has_gpaw(gpaw):
         raise SetupError(f'{gpaw} has no GPAW: `apt-get install gpaw gpaw-data`, or name another interpreter.')
+    is_own = lmp is not None and Path(lmp).name != LAUNCHER
     labels = {
         'python': ('python', python),
-        'lammps': (LAUNCHER if lmp and Path(lmp).name == LAUNCHER else 'lmp', lmp),
+        'lammps': ('lmp' if is_own else LAUNCHER, lmp),
+        'convert': (CONVERTER, str(Path(_absolute(computer, python)).parent / CONVERTER) if is_own else None),
         'vasp': (STANDIN if vasp and Path(vasp).name == STANDIN else 'vasp', vasp),
         'gpaw': ('gpaw', gpaw),
     }

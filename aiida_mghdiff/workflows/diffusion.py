@@ -30,9 +30,7 @@ STAGES = ('npt', 'nvt', 'nve')
 
 def define_diffusion_inputs(spec: ProcessSpec) -> None:
     """Define the inputs that diffusion at one temperature and over several share."""
-    spec.input_namespace(
-        'codes', valid_type=orm.AbstractCode, dynamic=True, help='``lammps``, ``python``, ``vasp``: the engines.'
-    )
+    spec.input_namespace('codes', valid_type=orm.AbstractCode, dynamic=True, help='As those of ``mghdiff.md``.')
     spec.input('potential', valid_type=PotentialData, help='The potential that gives the forces.')
     spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCAR of each element, for VASP.')
     spec.input('host', valid_type=orm.StructureData, help='Supercell of the host, without tracers.')

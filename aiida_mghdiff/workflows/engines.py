@@ -10,16 +10,18 @@ from aiida.engine import CalcJob
 from aiida.plugins import CalculationFactory
 
 from aiida_mghdiff.calculations.functions.parameters import block_parameters, segment_parameters, steps_of_block
+from aiida_mghdiff.calculations.lammps.md import converter_message, needs_converter
 from aiida_mghdiff.calculations.vasp.base import potcars_message
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 
+LAMMPS_MD = 'mghdiff.lammps.md'
 VASP_MD = 'mghdiff.vasp.md'
 VASP_EVALUATE = 'mghdiff.vasp.evaluate'
 
 #: For each architecture the engines that run its MD, the preferred first: name of the code, entry point of the job.
 MD_ENGINES = {
-    'mace': (('lammps', 'mghdiff.lammps.md'), ('python', 'mghdiff.ase.md')),
+    'mace': (('lammps', LAMMPS_MD), ('python', 'mghdiff.ase.md')),
     'chgnet': (('python', 'mghdiff.ase.md'),),
     'vasp-mlff': (('vasp', VASP_MD),),
 }
@@ -52,9 +54,11 @@ def validate_md_codes(inputs: Mapping[str, Any], symbols: Sequence[str]) -> str 
     """
     if 'potential' in inputs:
         try:
-            engine, _ = md_engine(inputs['potential'], inputs.get('codes', {}))
+            engine, code = md_engine(inputs['potential'], inputs.get('codes', {}))
         except ValueError as error:
             return str(error)
+        if runs_in_lammps(engine) and needs_converter(code) and 'convert' not in inputs['codes']:
+            return f'codes.convert is missing: {converter_message(code)}'
         if takes_potcars(engine):
             return potcars_message(symbols, inputs.get('potcars', {}), 'potcars')
     return None
@@ -65,11 +69,21 @@ def takes_potcars(engine: type[CalcJob]) -> bool:
     return engine is CalculationFactory(VASP_MD)
 
 
+def runs_in_lammps(engine: type[CalcJob]) -> bool:
+    """Return whether an MD job is one of LAMMPS, which may need a converter of its model."""
+    return engine is CalculationFactory(LAMMPS_MD)
+
+
 def engine_inputs(engine: type[CalcJob], inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the inputs that an MD job of one engine has and others have not: VASP's POTCARs and distilling code."""
+    """Return the inputs that an MD job of one engine has and others have not.
+
+    These are the converter of a LAMMPS built with MACE, or VASP's POTCARs and distilling code.
+    """
+    codes = inputs['codes']
+    if runs_in_lammps(engine) and needs_converter(codes['lammps']):
+        return {'convert_code': codes['convert']}
     if not takes_potcars(engine):
         return {}
-    codes = inputs['codes']
     return {'potcars': dict(inputs['potcars'])} | ({'distil_code': codes['distil']} if 'distil' in codes else {})
 
 

@@ -141,7 +141,8 @@ class MolecularDynamicsWorkChain(ProtocolMixin, WorkChain):
     ) -> ProcessBuilder:
         """Return a builder.
 
-        :param codes: ``lammps``, ``python``, ``vasp``: what the potential needs.
+        :param codes: ``lammps`` (and ``convert``, if it is an ``lmp`` of your own), ``python``, ``vasp``: what the
+            potential needs.
         :param potcars: by element, for VASP.
         :param start: a structure, whose velocities are drawn, or a state.
         :param overrides: of the protocol file: ``parameters`` (say ``duration_ps``), ``segment_steps``, ``options``.

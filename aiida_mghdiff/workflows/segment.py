@@ -36,7 +36,8 @@ def define_md_run(spec: ProcessSpec) -> None:
         'codes',
         valid_type=orm.AbstractCode,
         dynamic=True,
-        help='``lammps``, ``python``, ``vasp``: the engines; ``distil``: a Python on the machine of VASP.',
+        help='``lammps``, ``python``, ``vasp``: the engines; ``convert``: ``mace_create_lammps_model``, for an ``lmp`` '
+        'built with MACE; ``distil``: a Python on the machine of VASP.',
     )
     spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete MD parameters.')
     spec.input('options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.')

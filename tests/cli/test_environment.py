@@ -92,6 +92,13 @@ class TestSetupCodes:
     def test_own_lammps(self, tmp_path):
         codes = environment.setup_codes(workdir=tmp_path / 'work', lmp=use_executable(tmp_path / 'lmp_mpi'))
         assert codes['lammps'].label == 'lmp'
+        assert codes['convert'].label == 'mace_create_lammps_model'
+        assert os.path.samefile(codes['convert'].filepath_executable, SCRIPTS / 'mace_create_lammps_model')
+
+    def test_own_lammps_needs_its_converter(self, tmp_path):
+        bare, lmp = (use_executable(tmp_path / 'bare' / name) for name in ('python', 'lmp_mpi'))
+        with pytest.raises(environment.SetupError, match=r'no executable .*/bare/mace_create_lammps_model: install'):
+            environment.setup_codes(workdir=tmp_path / 'work', python=bare, lmp=lmp)
 
     def test_foreign_computer_is_left_alone(self, aiida_computer, tmp_path):
         aiida_computer(label='mine')
@@ -108,6 +115,7 @@ class TestSetupCodes:
         assert [code.full_label for code in codes.values()] == [
             'python@cluster',
             'lmp@cluster',
+            'mace_create_lammps_model@cluster',
             'vasp@cluster',
             'gpaw@cluster',
         ]

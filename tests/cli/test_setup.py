@@ -52,6 +52,8 @@ class TestSetup:
         result = invoke('--computer', 'cluster', *(word for item in paths.items() for word in item))
         assert result.exit_code == 0, result.output
         assert str(orm.load_code('lmp@cluster').filepath_executable) == '/opt/lmp'
+        converter = orm.load_code('mace_create_lammps_model@cluster')
+        assert str(converter.filepath_executable) == '/env/bin/mace_create_lammps_model'
         assert orm.load_code('gpaw@cluster').default_calc_job_plugin == 'mghdiff.gpaw.singlepoint'
         assert orm.load_computer('cluster').scheduler_type == 'core.direct'
 

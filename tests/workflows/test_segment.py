@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aiida import orm
+from aiida.engine import run_get_node
 from plumpy import ProcessState
 from vasp_runs import make_force_field
 
@@ -124,6 +125,48 @@ def test_refuses_unknown_elements_and_incomplete_parameters(generate_workchain, 
     parameters = inputs['parameters'].get_dict() | {'temperature_k': 0.5}
     with pytest.raises(ValueError, match='temperature of at least 1 K'):
         generate_workchain(MdSegmentWorkChain, inputs | {'parameters': orm.Dict(parameters)})
+
+
+@pytest.fixture
+def own_lammps(inputs, codes, tmp_path, aiida_code_installed):
+    """Inputs of a segment with an ``lmp`` that reads converted models alone, as one built with MACE does."""
+    lmp = tmp_path / 'lmp'
+    lmp.write_text(
+        '#!/bin/sh\n'
+        '[ -s potential.model-lammps.pt ] || { echo "ERROR: there is no potential.model-lammps.pt"; exit 1; }\n'
+        f'exec {codes["lammps"].filepath_executable} "$@"\n'
+    )
+    lmp.chmod(0o755)
+    converter = codes['python'].filepath_executable.parent / 'mace_create_lammps_model'
+    files = {'lammps': lmp, 'convert': converter}
+    return inputs | {
+        'codes': {
+            name: aiida_code_installed(label=f'own-{name}', filepath_executable=str(path))
+            for name, path in files.items()
+        },
+    }
+
+
+def test_launcher_needs_no_converter(generate_workchain, inputs, codes):
+    process = generate_workchain(MdSegmentWorkChain, inputs | {'codes': {'lammps': codes['lammps']}})
+    process.setup()
+    assert process.ctx.inputs['code'].uuid == codes['lammps'].uuid
+    assert 'convert_code' not in process.ctx.inputs
+
+
+def test_own_lammps_needs_a_converter(generate_workchain, own_lammps):
+    alone = {'lammps': own_lammps['codes']['lammps']}
+    with pytest.raises(ValueError, match=r'codes\.convert is missing: own-lammps@.*`aiida-mghdiff setup --lmp`'):
+        generate_workchain(MdSegmentWorkChain, own_lammps | {'codes': alone})
+
+
+@pytest.mark.slow
+def test_own_lammps_runs_with_its_converter(own_lammps):
+    outputs, node = run_get_node(MdSegmentWorkChain, **own_lammps)
+    assert node.is_finished_ok, node.exit_message
+    assert outputs['state'].step == 100
+    (job,) = node.called
+    assert job.inputs.convert_code.label == 'own-convert'
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any
 
 from aiida import orm
@@ -18,6 +19,7 @@ from aiida_mghdiff.data.md_state import RESTART_FILE
 from aiida_mghdiff.formats.lammps import write_data
 
 ENGINE = 'lammps'
+LAUNCHER = 'mghdiff-lmp'
 _RESERVE = 0.05
 
 
@@ -31,7 +33,22 @@ def validate_inputs(inputs: dict[str, Any], context: Any = None) -> str | None:
         return f'LAMMPS runs mace potentials here, not {inputs["potential"].architecture}.'
     if inputs['parameters']['evaluator'] == 'as-learned':
         return 'parameters: evaluator = as-learned is for VASP: set auto, symmetrix or torch.'
+    if 'code' in inputs and 'convert_code' not in inputs and needs_converter(inputs['code']):
+        return f'convert_code is missing: {converter_message(inputs["code"])}'
     return None
+
+
+def needs_converter(code: orm.AbstractCode) -> bool:
+    """Return whether a LAMMPS reads a converted model: each does but ``mghdiff-lmp``, known by its name."""
+    return PurePath(code.get_executable()).name != LAUNCHER
+
+
+def converter_message(code: orm.AbstractCode) -> str:
+    """Return why a LAMMPS needs a converter, and where it comes from."""
+    return (
+        f'{code.full_label} is no {LAUNCHER}, so it reads a model that `mace_create_lammps_model` converted; '
+        '`aiida-mghdiff setup --lmp` makes the code of that.'
+    )
 
 
 class LammpsMdCalculation(LammpsRawCalculation):

@@ -149,6 +149,7 @@ def potential_with(model, **changes):
         (lambda _: {'state': state_of(hydride())}, 'either a structure'),
         (lambda model: potential_with(model, architecture='chgnet'), 'LAMMPS runs mace potentials'),
         (lambda model: potential_with(model, elements=['Mg']), 'not H'),
+        (lambda _: {'code': orm.InstalledCode(orm.load_computer('localhost'), '/opt/lmp')}, 'convert_code is missing'),
     ],
 )
 def test_invalid_inputs_are_refused(inputs, change, message, tiny_mace):
