@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiida import orm
@@ -23,7 +24,13 @@ from aiida_mghdiff.workflows.neb import BarrierWorkChain
 from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain, validate_schedule
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge, protocol_inputs
 from aiida_mghdiff.workflows.tasks import TaskWorkChain
-from aiida_mghdiff.workflows.train import TrainWorkChain, training_kind
+from aiida_mghdiff.workflows.train import (
+    TrainWorkChain,
+    has_stresses,
+    training_kind,
+    validate_architecture,
+    validate_training,
+)
 
 BEST = 'best:'
 
@@ -54,7 +61,7 @@ def validate_study(inputs: dict[str, Any], _: Any = None) -> str | None:
         return 'there is no potential: give pre-trained ones (potentials) or train some (training).'
     if 'python' not in inputs.get('codes', {}):
         return 'codes.python is missing: `aiida-mghdiff setup` makes it.'
-    if message := vasp_message(inputs) or elements_of_potentials_message(inputs):
+    if message := vasp_message(inputs) or elements_of_potentials_message(inputs) or trainings_message(inputs):
         return message
     for key, run in inputs.get('diffusion', {}).items():
         if (message := validate_run(inputs, key, run['potential'].value)) is not None:
@@ -86,6 +93,23 @@ def elements_of_potentials_message(inputs: dict[str, Any]) -> str | None:
     for label, potential in inputs.get('potentials', {}).items():
         if unknown := sorted(symbols - set(potential.elements)):
             return f'potentials.{label} knows no {", ".join(unknown)}: leave it out, or give one that does.'
+    return None
+
+
+def trainings_message(inputs: dict[str, Any]) -> str | None:
+    """Return which training would be refused with the whole dataset, and why; that of its parts is not known yet."""
+    if 'dataset' not in inputs:
+        return None
+    return training_message(inputs, {'training': inputs['dataset'], 'validation': inputs['dataset']})
+
+
+def training_message(inputs: Mapping[str, Any], datasets: Mapping[str, DatasetData]) -> str | None:
+    """Return which training would be refused with these datasets, and why."""
+    used = {name: datasets[name] for name in ('training', 'validation') if name in datasets}
+    for label, training in inputs.get('training', {}).items():
+        message = validate_architecture(training['architecture']) or validate_training(dict(training) | used)
+        if message:
+            return f'training.{label}: {message}'
     return None
 
 
@@ -138,7 +162,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
         spec.input_namespace(
-            'codes', valid_type=orm.AbstractCode, dynamic=True, help='``python``, ``lammps``, ``vasp``.'
+            'codes', valid_type=orm.AbstractCode, dynamic=True, help='``python``, and those of ``mghdiff.md``.'
         )
         spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCAR of each element, for VASP.')
         spec.input('dataset', valid_type=DatasetData, required=False, help='Labelled configurations.')
@@ -203,6 +227,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         spec.output('learned_dataset', valid_type=DatasetData, required=False, help='What VASP labelled.')
         spec.exit_code(460, 'ERROR_SPLIT_FAILED', message='The dataset cannot be split: {message}')
         spec.exit_code(461, 'ERROR_LEARNING_FAILED', message='On-the-fly learning failed: {message}')
+        spec.exit_code(462, 'ERROR_TRAINING_REFUSED', message='The parts of the dataset train no potential: {message}')
 
     def begins_from_nothing(self) -> bool:
         """Return whether the dataset is still to be made."""
@@ -229,6 +254,8 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         if not node.is_finished_ok:
             return self.exit_codes.ERROR_SPLIT_FAILED.format(message=node.exit_message)
         self.out('datasets', dict(parts))
+        if message := training_message(self.inputs, parts):
+            return self.exit_codes.ERROR_TRAINING_REFUSED.format(message=message)
         self.ctx.datasets = dict(parts)
         self.ctx.metrics = {}
         self.set_tasks(self.plan_tasks())
@@ -394,9 +421,10 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         """Return a builder.
 
         The protocol says what is trained, which paths and diffusion runs are made; a training that would fine-tune a
-        potential that is not given is left out.
+        potential that is not given is left out. Where not all configurations have a stress, none is trained.
 
-        :param codes: ``python``; ``lammps`` for MD with MACE in LAMMPS; ``vasp`` and ``distil`` for VASP.
+        :param codes: ``python``; ``lammps`` for MD with MACE in LAMMPS, with ``convert`` where that is an ``lmp`` of
+            your own; ``vasp`` and ``distil`` for VASP.
         :param dataset: labelled configurations, or a structure with tracers that on-the-fly learning starts from.
         :param host: supercell of the host for diffusion; ``neb_host``: that for the barriers.
         :param potentials: given potentials by label, such as ``mace_mp`` and ``chgnet_mp``.
@@ -419,7 +447,8 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         builder.split = orm.Dict(inputs['split'])
         builder.potentials = potentials
         builder.potcars = potcars or {}
-        builder.training = training_inputs(inputs['training'], potentials, protocol)
+        has_stress = not isinstance(dataset, DatasetData) or has_stresses(dataset)
+        builder.training = training_inputs(inputs['training'], potentials, protocol, has_stress)
         builder.evaluation = {name: orm.Dict(values) for name, values in inputs['evaluation'].items()}
         builder.neb_host, builder.host = neb_host, host
         builder.paths = {key: orm.Dict(path) for key, path in inputs['paths'].items() if path}
@@ -457,9 +486,12 @@ def child_outputs(kind: str, node: orm.ProcessNode) -> dict[str, Any]:
 
 
 def training_inputs(
-    trainings: dict[str, Any], potentials: dict[str, PotentialData], protocol: str | None
+    trainings: dict[str, Any], potentials: dict[str, PotentialData], protocol: str | None, has_stress: bool
 ) -> dict[str, Any]:
-    """Return the namespace ``training`` of a builder without trainings that miss their foundation."""
+    """Return the namespace ``training`` of a builder without trainings that miss their foundation.
+
+    :param has_stress: whether all configurations of the dataset have a stress.
+    """
     inputs = {}
     for label, values in trainings.items():
         foundation = values.get('foundation')
@@ -467,7 +499,8 @@ def training_inputs(
             continue
         architecture = values['architecture']
         kind = training_kind(architecture, foundation is not None, False)
-        parameters = TrainWorkChain.get_parameters(architecture, kind, protocol, values.get('parameters'))
+        own = values.get('parameters')
+        parameters = TrainWorkChain.get_parameters(architecture, kind, protocol, own, has_stress=has_stress)
         inputs[label] = {'architecture': orm.Str(architecture), 'parameters': orm.Dict(parameters)}
         if foundation is not None:
             inputs[label]['potential'] = potentials[foundation]

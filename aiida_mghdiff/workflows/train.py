@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiida import orm
@@ -21,7 +22,8 @@ from aiida_mghdiff.workflows.cleaning import RestartWorkChain
 from aiida_mghdiff.workflows.engines import TRAINERS, trainer
 from aiida_mghdiff.workflows.protocol import merge, protocol_inputs
 
-JOB_INPUTS = ('code', 'training', 'validation', 'potential', 'replay', 'parameters')
+DATASETS = ('training', 'validation', 'replay')
+JOB_INPUTS = ('code', *DATASETS, 'potential', 'parameters')
 
 
 def validate_architecture(node: orm.Str, _: Any = None) -> str | None:
@@ -29,6 +31,30 @@ def validate_architecture(node: orm.Str, _: Any = None) -> str | None:
     if node.value in TRAINERS:
         return None
     return f'architecture {node.value!r} cannot be trained here: choose one of {", ".join(TRAINERS)}.'
+
+
+def validate_training(inputs: Mapping[str, Any], _: Any = None) -> str | None:
+    """Return what is wrong with the inputs: what the training job would refuse, before there is one."""
+    architecture = inputs['architecture'].value
+    ports = trainer(architecture).spec().inputs
+    if 'replay' in inputs and 'replay' not in ports:
+        return f'replay is not for {architecture}: leave it out.'
+    if ports['potential'].required and 'potential' not in inputs:
+        return f'potential is missing: {architecture} is fine-tuned here, not trained from scratch.'
+    return ports.validator(inputs, ports)
+
+
+def has_stresses(*datasets: DatasetData) -> bool:
+    """Return whether all configurations of the datasets have a stress."""
+    return all(dataset.base.attributes.get('has_stress') for dataset in datasets)
+
+
+def without_stress(architecture: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the hyper-parameters with energies and forces alone as targets."""
+    if architecture == 'chgnet':
+        return parameters | {'targets': 'ef'}
+    stage_two = parameters['stage_two'] and parameters['stage_two'] | {'stage_two_stress_weight': 0.0}
+    return parameters | {'stress_weight': 0.0, 'stage_two': stage_two}
 
 
 class TrainWorkChain(RestartWorkChain):
@@ -50,6 +76,7 @@ class TrainWorkChain(RestartWorkChain):
         spec.input(
             'options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.'
         )
+        spec.inputs.validator = validate_training
         spec.inputs['max_iterations'].default = lambda: orm.Int(20)
         spec.inputs['on_unhandled_failure'].default = lambda: orm.Str('restart_once')
         spec.outline(
@@ -72,6 +99,8 @@ class TrainWorkChain(RestartWorkChain):
         super().setup()
         self.ctx.inputs = {name: self.inputs[name] for name in JOB_INPUTS if name in self.inputs}
         self.ctx.inputs['metadata'] = {'options': self.inputs.options.get_dict()}
+        if not has_stresses(*(self.inputs[name] for name in DATASETS if name in self.inputs)):
+            self.report('not all configurations have a stress: energies and forces are trained alone')
 
     @process_handler(priority=500)
     def handle_out_of_walltime(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
@@ -98,14 +127,22 @@ class TrainWorkChain(RestartWorkChain):
 
     @classmethod
     def get_parameters(
-        cls, architecture: str, kind: str, protocol: str | None = None, overrides: dict[str, Any] | None = None
+        cls,
+        architecture: str,
+        kind: str,
+        protocol: str | None = None,
+        overrides: dict[str, Any] | None = None,
+        *,
+        has_stress: bool = True,
     ) -> dict[str, Any]:
         """Return the complete hyper-parameters of a protocol.
 
         :param kind: ``scratch``, ``naive`` or ``multihead`` for MACE; ``fine-tune`` for CHGNet.
+        :param has_stress: whether all configurations have a stress; without, energies and forces are trained alone.
         """
         inputs = protocol_inputs(f'{architecture}/train', protocol)
-        return merge(merge(inputs['parameters'], inputs.get(kind, {})), overrides or {})
+        parameters = merge(inputs['parameters'], inputs.get(kind, {}))
+        return merge(parameters if has_stress else without_stress(architecture, parameters), overrides or {})
 
     @classmethod
     def get_builder_from_protocol(
@@ -123,6 +160,8 @@ class TrainWorkChain(RestartWorkChain):
     ) -> ProcessBuilder:
         """Return a builder.
 
+        Where not all configurations have a stress, energies and forces are trained alone.
+
         :param architecture: ``mace`` or ``chgnet``.
         :param potential: the potential to fine-tune; none trains from scratch.
         :param overrides: of the parameters, such as ``max_num_epochs``.
@@ -136,7 +175,9 @@ class TrainWorkChain(RestartWorkChain):
         for name, node in {'potential': potential, 'replay': replay}.items():
             if node is not None:
                 builder[name] = node
-        builder.parameters = orm.Dict(cls.get_parameters(architecture, kind, protocol, overrides))
+        has_stress = has_stresses(training, validation, *([] if replay is None else [replay]))
+        parameters = cls.get_parameters(architecture, kind, protocol, overrides, has_stress=has_stress)
+        builder.parameters = orm.Dict(parameters)
         builder.options = orm.Dict(merge(protocol_inputs('md', protocol)['options'], options or {}))
         return builder
 

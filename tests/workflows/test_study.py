@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from aiida import orm
-from training_inputs import make_dataset
+from training_inputs import make_chgnet, make_dataset
 from vasp_runs import make_force_field
 
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
@@ -185,6 +186,50 @@ def test_refuses_a_potential_that_does_not_know_an_element(generate_workchain, b
     tiny_potential.base.attributes.set('elements', ['Mg'])
     with pytest.raises(ValueError, match=r'potentials\.mace_mp knows no H: leave it out'):
         make(generate_workchain, builder)
+
+
+@pytest.fixture
+def build_without_stress(codes, tiny_potential, host):
+    """Return a function that makes a study of configurations that have no stress."""
+    dataset = make_dataset(12, stresses=np.full((12, 6), np.nan))
+
+    def make(**overrides):
+        given = {'mace_mp': tiny_potential, 'chgnet_mp': make_chgnet()}
+        return StudyWorkChain.get_builder_from_protocol(
+            codes, dataset, host, host, potentials=given, protocol='smoke', overrides=overrides
+        )
+
+    return make
+
+
+def test_study_of_a_dataset_without_stresses_trains_none(generate_workchain, build_without_stress):
+    builder = build_without_stress()
+    parameters = {label: training['parameters'] for label, training in builder.training.items()}
+    assert parameters['mace_tr']['stress_weight'] == parameters['mace_ft']['stress_weight'] == 0.0
+    assert parameters['chgnet_ft']['targets'] == 'ef'
+    make(generate_workchain, builder)
+
+
+@pytest.mark.parametrize(
+    ('label', 'parameters', 'message'),
+    [
+        ('mace_tr', {'stress_weight': 1.0}, r'training\.mace_tr: training and validation lacks stresses'),
+        ('chgnet_ft', {'targets': 'efs'}, r'training\.chgnet_ft: training and validation lacks stresses'),
+        ('mace_ft', {'batch_size': 13}, r'training\.mace_ft: parameters: batch_size = 13 is larger'),
+    ],
+)
+def test_refuses_a_training_before_anything_runs(generate_workchain, build_without_stress, label, parameters, message):
+    builder = build_without_stress(training={label: {'parameters': parameters}})
+    with pytest.raises(ValueError, match=message):
+        make(generate_workchain, builder)
+
+
+def test_part_that_is_too_small_to_train_stops_the_study(generate_workchain, build_without_stress):
+    study = make(generate_workchain, build_without_stress(training={'mace_tr': {'parameters': {'batch_size': 12}}}))
+    code = study.setup()
+    assert code.status == study.exit_codes.ERROR_TRAINING_REFUSED.status == 462
+    assert 'training.mace_tr: parameters: batch_size = 12 is larger than the training set' in code.message
+    assert set(study.outputs['datasets']) == {'training', 'validation', 'test'}
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pytest
 from aiida import orm
+from aiida.engine import run_get_node
+from training_inputs import make_chgnet, make_dataset
 
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.formats.extxyz import read_extxyz
@@ -57,6 +60,85 @@ def test_refuses_an_architecture_that_it_cannot_train(generate_workchain, builde
         generate_workchain(TrainWorkChain, inputs)
 
 
+def without_stress(count, start=0):
+    """Return configurations of which none has a stress."""
+    return make_dataset(count, start, stresses=np.full((count, 6), np.nan))
+
+
+@pytest.fixture
+def build(codes):
+    """Return a function that makes a training of a few frames."""
+
+    def make(architecture, training=None, **options):
+        parts = training or make_dataset(4), make_dataset(2, start=2)
+        return TrainWorkChain.get_builder_from_protocol(
+            codes['python'], *parts, architecture=architecture, **{'protocol': 'smoke'} | options
+        )
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ('architecture', 'options', 'message'),
+    [
+        ('mace', {'overrides': {'batch_size': 5}}, r'batch_size = 5 is larger than the training set \(4\)'),
+        ('mace', {'overrides': {'colour': 'red'}}, 'unknown keys colour'),
+        ('chgnet', {}, 'potential is missing: chgnet is fine-tuned here'),
+        ('chgnet', {'potential': ('Mg',)}, 'the potential knows no H'),
+        ('mace', {'potential': ('Mg', 'H')}, 'the potential is a chgnet one'),
+        ('chgnet', {'potential': ('Mg', 'H'), 'replay': 2}, 'replay is not for chgnet'),
+    ],
+)
+def test_bad_input_is_refused_before_anything_starts(generate_workchain, build, architecture, options, message):
+    makers = {'potential': make_chgnet, 'replay': make_dataset}
+    builder = build(architecture, **{key: makers.get(key, dict)(value) for key, value in options.items()})
+    with pytest.raises(ValueError, match=message):
+        generate_workchain(TrainWorkChain, builder)
+
+
+def test_stresses_that_are_asked_for_must_be_there(generate_workchain, build):
+    stage_two = {'start_stage_two': 1, 'stage_two_lr': 1e-3, 'stage_two_stress_weight': 1.0}
+    stage_two |= {'stage_two_energy_weight': 1.0, 'stage_two_forces_weight': 1.0}
+    for architecture, potential, overrides in (
+        ('mace', None, {'stress_weight': 1.0}),
+        ('mace', None, {'stage_two': stage_two}),
+        ('chgnet', make_chgnet(), {'targets': 'efs'}),
+    ):
+        builder = build(architecture, without_stress(4), potential=potential, overrides=overrides)
+        with pytest.raises(ValueError, match='training lacks stresses: set the weight'):
+            generate_workchain(TrainWorkChain, builder)
+
+
+def test_no_stress_is_trained_where_there_is_none(generate_workchain, build):
+    builder = build('mace', without_stress(4), protocol='paper', overrides={'batch_size': 2})
+    weights = builder.parameters['stress_weight'], builder.parameters['stage_two']['stage_two_stress_weight']
+    assert weights == (0.0, 0.0)
+    assert build('chgnet', without_stress(4), potential=make_chgnet()).parameters['targets'] == 'ef'
+    process = generate_workchain(TrainWorkChain, builder)
+    process.setup()
+    (record,) = orm.Log.collection.get_logs_for(process.node)
+    assert record.message.endswith('energies and forces are trained alone')
+
+
+def test_stress_is_trained_where_there_is_one(generate_workchain, build):
+    builder = build('mace')
+    assert builder.parameters['stress_weight'] > 0
+    process = generate_workchain(TrainWorkChain, builder)
+    process.setup()
+    assert orm.Log.collection.get_logs_for(process.node) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('architecture', ['mace', 'chgnet'])
+def test_trains_without_stresses(build, architecture):
+    potential = make_chgnet() if architecture == 'chgnet' else None
+    outputs, node = run_get_node(build(architecture, without_stress(4), potential=potential))
+    assert node.is_finished_ok, node.exit_message
+    curves = outputs['learning_curves']
+    assert np.isfinite(curves.get_array('force_rmse_valid')).all()
+    assert np.isfinite(curves.get_array('loss_train')).all()
+
+
 def test_kinds():
     assert training_kind('chgnet', True, False) == 'fine-tune'
     assert [training_kind('mace', *has) for has in [(False, False), (True, False), (True, True)]] == [
@@ -68,8 +150,6 @@ def test_kinds():
 
 @pytest.mark.slow
 def test_trains(builder):
-    from aiida.engine import run_get_node
-
     outputs, node = run_get_node(builder)
     assert node.is_finished_ok, node.exit_message
     assert outputs['potential'].origin == 'scratch'

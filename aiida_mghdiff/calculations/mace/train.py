@@ -95,13 +95,17 @@ MULTIHEAD_KEYS = {
 def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
     """Return what is wrong with the inputs, if anything."""
     parameters = inputs['parameters'].get_dict()
-    uses_stress = parameters.get('loss') in LOSSES_WITH_STRESS and parameters.get('stress_weight', 0) > 0
     return (
         complete_message(parameters, KEYS)
         or _mode_message(parameters, inputs)
         or _stage_two_message(parameters)
-        or data_message(inputs, uses_stress)
+        or data_message(inputs, _uses_stress(parameters))
     )
+
+
+def _uses_stress(parameters: Mapping[str, Any]) -> bool:
+    stages = parameters['stress_weight'], (parameters['stage_two'] or {}).get('stage_two_stress_weight', 0)
+    return parameters['loss'] in LOSSES_WITH_STRESS and max(stages) > 0
 
 
 def _mode_message(parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> str | None:
