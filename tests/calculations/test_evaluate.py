@@ -34,6 +34,22 @@ def test_evaluates(inputs):
     assert outputs['results']['versions']['mace-torch']
 
 
+def test_environment_without_mace(inputs, tmp_path, aiida_code_installed):
+    """An interpreter that has all but one package: the exit code says so, and the message names it and the remedy."""
+    hidden = tmp_path / 'hidden' / 'mace'
+    hidden.mkdir(parents=True)
+    (hidden / '__init__.py').write_text('raise ModuleNotFoundError("No module named \'mace\'", name="mace")\n')
+    python = tmp_path / 'python'
+    interpreter = inputs['code'].filepath_executable
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={hidden.parent} exec {interpreter} "$@"\n')
+    python.chmod(0o755)
+    inputs['code'] = aiida_code_installed(label='without-mace', filepath_executable=str(python))
+    outputs, node = run_get_node(EvaluateCalculation, **inputs)
+    assert node.exit_status == EvaluateCalculation.exit_codes.ERROR_ENGINE_MISSING.status == 210
+    assert "has no package 'mace-torch': install aiida-mghdiff[engines] there" in node.exit_message
+    assert 'predictions' not in outputs
+
+
 def test_corrupt_model(inputs, tmp_path):
     (tmp_path / 'corrupt.model').write_bytes(b'no model')
     attributes = {'architecture': 'mace', 'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float64'}

@@ -6,6 +6,7 @@ import pytest
 
 from aiida_mghdiff.calculations.functions.parameters import derive_seed
 from aiida_mghdiff.calculations.md import parameters_message
+from aiida_mghdiff.cli.inputs import make_host
 from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain, temperature_label
 from aiida_mghdiff.workflows.diffusion import STAGES, DiffusionWorkChain
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
@@ -60,6 +61,25 @@ def test_paper_is_the_paper():
     assert (neb['n_images'], neb['force_tolerance_ev_per_angstrom']) == (10, 0.01)
     study = StudyWorkChain.get_protocol_inputs('paper')
     assert study['repeats'] == {'host': [4, 4, 4], 'neb_host': [2, 2, 2]}
+
+
+def test_paper_study_has_the_runs_of_the_paper(aiida_profile):
+    """All potentials with 8 H in 128 Mg, the fine-tuned MACE at each content, and all at the three temperatures."""
+    study = StudyWorkChain.get_protocol_inputs('paper')
+    runs = study['diffusion'].values()
+    settings = [DiffusionWorkChain.get_settings('mace', 'paper', run.get('overrides')) for run in runs]
+    found = {
+        (run['potential'], values['supercell']['tracer_count'], tuple(run['temperatures_k']))
+        for run, values in zip(runs, settings, strict=True)
+    }
+    temperatures = (300.0, 480.0, 673.0)
+    potentials = ('mace_mp', 'mace_tr', 'mace_ft', 'chgnet_mp', 'chgnet_ft')
+    assert found == {(label, 8, temperatures) for label in potentials} | {
+        ('mace_ft', count, temperatures) for count in (4, 6, 10)
+    }
+    assert {values['supercell']['tracer_element'] for values in settings} == {'H'}
+    assert make_host(study['repeats']['host']).get_ase().get_chemical_formula() == 'Mg128'
+    assert make_host(study['repeats']['neb_host']).get_ase().get_chemical_formula() == 'Mg16'
 
 
 @pytest.mark.parametrize(('protocol', 'time_step'), [('paper', 0.5), ('balanced', 0.5), ('demo', 0.5), ('smoke', 1.0)])
