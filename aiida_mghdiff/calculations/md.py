@@ -112,16 +112,17 @@ def step_message(inputs: Mapping[str, Any]) -> str | None:
     return None
 
 
-def has_own_restart(inputs: Mapping[str, Any], engine: str) -> bool:
+def has_own_restart(inputs: Mapping[str, Any], engine: str, integrator: str | None = None) -> bool:
     """Return whether the state holds a restart file of this engine for the run that goes on.
 
     A run that starts at step 0 begins a new one, with its own seed, whatever the state comes from.
+
+    :param integrator: the equations of motion of the run, as its state says them.
     """
     state, parameters = inputs.get('state'), inputs['parameters']
-    if state is None or not state.has_restart_file or not parameters['first_step']:
+    if state is None or not parameters['first_step']:
         return False
-    attributes = state.base.attributes
-    return (attributes.get('engine'), attributes.get('ensemble')) == (engine, parameters['ensemble'])
+    return state.has_restart_of(engine, parameters['ensemble'], integrator)
 
 
 def start_symbols(inputs: dict[str, Any]) -> list[str]:

@@ -28,6 +28,9 @@ class MdStateData(orm.ArrayData):
         step: int = OrmMetadataField(description='step of the run')
         engine: str | None = OrmMetadataField(None, description='engine whose restart file the node holds')
         ensemble: str | None = OrmMetadataField(None, description='ensemble that the restart file belongs to')
+        integrator: str | None = OrmMetadataField(
+            None, description='equations of motion that it belongs to, where an engine has several for an ensemble'
+        )
 
     @classmethod
     def from_arrays(
@@ -41,10 +44,12 @@ class MdStateData(orm.ArrayData):
         restart: bytes | None = None,
         engine: str | None = None,
         ensemble: str | None = None,
+        integrator: str | None = None,
     ) -> MdStateData:
         """Return an unstored state; units as in the class.
 
-        :param restart: content of the engine's own restart file; ``engine`` and ``ensemble`` say whose and of what.
+        :param restart: content of the engine's own restart file; ``engine``, ``ensemble`` and ``integrator`` say whose
+            and of what.
         :raises ValueError: for wrong shapes, numbers that are not finite, or a negative step.
         """
         n = len(numbers)
@@ -56,7 +61,8 @@ class MdStateData(orm.ArrayData):
         set_array(node, 'cell', cell, 'f8', (3, 3))
         set_array(node, 'positions', positions, 'f8', (n, 3))
         set_array(node, 'velocities', velocities, 'f8', (n, 3))
-        node.base.attributes.set_many({'step': int(step), 'engine': engine, 'ensemble': ensemble})
+        owner = {'engine': engine, 'ensemble': ensemble, 'integrator': integrator}
+        node.base.attributes.set_many({'step': int(step)} | owner)
         if restart is not None:
             node.base.repository.put_object_from_filelike(io.BytesIO(restart), RESTART_FILE)
         return node
@@ -70,6 +76,11 @@ class MdStateData(orm.ArrayData):
     def has_restart_file(self) -> bool:
         """Return whether the node holds an engine's own restart file."""
         return RESTART_FILE in self.base.repository.list_object_names()
+
+    def has_restart_of(self, engine: str, ensemble: str, integrator: str | None = None) -> bool:
+        """Return whether the restart file is of this engine, ensemble and these equations of motion."""
+        owner = [self.base.attributes.get(name, None) for name in ('engine', 'ensemble', 'integrator')]
+        return self.has_restart_file and owner == [engine, ensemble, integrator]
 
     def get_atoms(self) -> Atoms:
         """Return the state as periodic ASE atoms, with velocities in ASE units."""

@@ -34,6 +34,9 @@ from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3
 STRESS_ORDER = [0, 1, 2, 4, 5, 3]
 STRESS_FACTOR = -KBAR_IN_EV_PER_ANGSTROM3
 
+#: First word of the system name of a configuration that the stand-in for VASP labelled; the second is its labeller.
+STANDIN = 'stand-in'
+
 _DASHES = rb'[ \t]*+-{5,}+[ \t]*+\n'
 _LINE = rb'([^\n]*)\n'
 _NUMBER = rb'[ \t]*+([+-]?[0-9.]++(?:[EeDd][+-]?[0-9]++)?+)'
@@ -153,6 +156,17 @@ def read_mlab_header(path: str | Path) -> tuple[int, list[str]]:
     """
     header = _read_header(_Reader(path))
     return header.count, header.types
+
+
+def standin_name(labeller: str, name: str) -> str:
+    """Return the system name of a configuration that the stand-in labelled: nobody shall take it for VASP's."""
+    return f'{STANDIN} {labeller} {name}'
+
+
+def labels_of(frame: Atoms) -> str:
+    """Return what computed the labels of a configuration that was read: ``vasp``, or ``standin:<labeller>``."""
+    words = frame.info['system_name'].split()
+    return f'standin:{words[1]}' if words[:1] == [STANDIN] and len(words) > 1 else 'vasp'
 
 
 def write_mlab(

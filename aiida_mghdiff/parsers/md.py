@@ -43,6 +43,7 @@ class MdRun:
     barostat: str | None
     evaluator: str
     versions: dict[str, str]
+    integrator: str | None = None  # where the engine has several for an ensemble
 
 
 def emit_md_outputs(
@@ -112,6 +113,7 @@ def make_state(run: MdRun) -> MdStateData:
         restart=run.restart,
         engine=run.engine if run.restart is not None else None,
         ensemble=run.parameters['ensemble'] if run.restart is not None else None,
+        integrator=run.integrator if run.restart is not None else None,
     )
 
 

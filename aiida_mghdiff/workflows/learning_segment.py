@@ -114,6 +114,11 @@ def job_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return own | {name: dict(inputs.get(port, {})) for name, port in namespaces.items()}
 
 
+def lattice_change(node: orm.CalcJobNode) -> float:
+    """Return the largest relative change of a length of the cell in a job; 0 where nothing tells it."""
+    return node.outputs.results.get('lattice_change', 0.0) if 'results' in node.outputs else 0.0
+
+
 class LearningSegmentWorkChain(RestartWorkChain):
     """Runs one segment of on-the-fly learning; what stops it is cured, and no labelled configuration is lost."""
 
@@ -163,7 +168,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
             self.ctx.inputs['distil_code'] = self.inputs.codes['distil']
         self.ctx.parameters = self.inputs.parameters
         self.ctx.most_steps = self.inputs.parameters['nsw']
-        self.ctx.parts, self.ctx.broken, self.ctx.unconverged = [], 0, 0
+        self.ctx.parts, self.ctx.last, self.ctx.broken, self.ctx.unconverged = [], None, 0, 0
 
     @property
     def end(self) -> int:
@@ -185,10 +190,10 @@ class LearningSegmentWorkChain(RestartWorkChain):
     @process_handler(priority=450)
     def handle_lattice_change(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
         """Repeat a job whose cell changed too much in two, each with the plane waves of its own cell."""
-        results = node.outputs.results if 'results' in node.outputs else {}
-        change = results.get('lattice_change', 0.0) if results else 0.0
+        change = lattice_change(node)
         if change <= LARGEST_LATTICE_CHANGE:
             return None
+        results = node.outputs.results
         steps = results['last_step'] - results['first_step']
         if steps <= FEWEST_STEPS:
             return ProcessHandlerReport(True, self.exit_codes.ERROR_LATTICE_CHANGED.format(change=change, steps=steps))
@@ -331,19 +336,30 @@ class LearningSegmentWorkChain(RestartWorkChain):
         self.ctx.parameters = change_tags(self.ctx.parameters, orm.Dict(tags), metadata=label)
 
     def inspect_process(self) -> ExitCode | None:
-        """Cure what stopped the job; where nothing can, give what was learned before."""
+        """Cure what stopped the job; where nothing can, give what was learned before, and what the job labelled."""
         code = super().inspect_process()
         if code is not None and code.status:
+            self.ctx.last = self.ctx.children[self.ctx.iteration - 1]
             self.results()
         return code
+
+    def labelling_jobs(self) -> list[orm.CalcJobNode]:
+        """Return the jobs whose labels are good: all parts, and one that ended the segment with nothing to go on from.
+
+        Labels of a cell that changed too much have the plane waves of another one.
+        """
+        jobs, last = list(self.ctx.parts), self.ctx.last
+        if last is not None and last.pk not in {node.pk for node in jobs}:
+            jobs += [last] * (lattice_change(last) <= LARGEST_LATTICE_CHANGE)
+        return jobs
 
     def results(self) -> None:
         """Give what every part ran and learned; a job that was repeated is no part."""
         parts = {part_name(index): node for index, node in enumerate(self.ctx.parts)}
         for name in PARTS:
             self.out(name, {label: node.outputs[name] for label, node in parts.items() if name in node.outputs})
-        datasets = {label: node.outputs.dataset for label, node in parts.items() if 'dataset' in node.outputs}
-        self.out('datasets', datasets)
+        jobs = {part_name(index): node for index, node in enumerate(self.labelling_jobs())}
+        self.out('datasets', {label: node.outputs.dataset for label, node in jobs.items() if 'dataset' in node.outputs})
         inputs = self.ctx.inputs
         self.out('configurations', inputs['configurations'])
         self.out('last_parameters', self.ctx.parameters)

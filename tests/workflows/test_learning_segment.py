@@ -159,7 +159,7 @@ def test_cell_that_changes_too_much(records, run_segment):
 
 
 def test_temperature_that_runs_away(records, run_segment):
-    """What was learned before is given."""
+    """What was learned before is given, and what was labelled on the way."""
     run = EinsteinCrystal().run(12)
     _, known = record(records, run, (1, 3), [])
     hot = after(run).run(28)
@@ -168,5 +168,6 @@ def test_temperature_that_runs_away(records, run_segment):
     outputs, node = run_segment()
     assert (node.exit_status, jobs_of(node)[-1].exit_status) == (421, 520)
     assert '5000 K' in node.exit_message
-    assert outputs['datasets']['part0000'].get_array('steps').tolist() == [0, 2]
+    assert merge_datasets(**outputs['datasets']).get_array('steps').tolist() == [0, 2, 13]
     assert outputs['state'].step == 12
+    assert list(outputs['configurations']) == ['part0000']

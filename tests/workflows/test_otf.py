@@ -118,6 +118,7 @@ def test_files_of_the_paper(paper, stage, file_regression):
         ({'kpoints': [4, 4]}, 'three positive whole numbers'),
         ({'group_ps': 0}, 'group_ps = 0 is not a positive number'),
         ({'learning': {'langevin_gamma': [10.0]}}, 'learning sets langevin_gamma, which follow from the schedule'),
+        ({'refit': {'ml_mconf': 10}}, 'refit sets ml_mconf, which follow'),
         ({'electrons': {'tebeg': 0, 'nsw': 5}}, 'electrons sets nsw, tebeg, which follow from the schedule'),
     ],
 )
@@ -371,6 +372,31 @@ def test_what_was_learned_before_a_failure_is_given(segment, generate_job_node):
     assert segment.outputs['state'].uuid == outputs['state'].uuid
     assert segment.outputs['datasets']['part0000'].uuid == outputs['dataset'].uuid
     assert segment.outputs['learning_state'].uuid == outputs['learning_state'].uuid
+
+
+@pytest.mark.parametrize(('status', 'code'), [(520, 421), (420, 421), (303, 424), (440, 424), (400, 420), (214, 214)])
+def test_what_the_last_job_labelled_is_given(segment, generate_job_node, status, code):
+    """Without its state: nothing goes on from there, and what was learned before is not touched."""
+    dataset = part()
+    segment.ctx.broken = 1
+    outputs = {'dataset': dataset, 'learning_state': orm.ArrayData({'order': np.array([0])}), 'results': results(0)}
+    assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', status, outputs)).status == code
+    assert segment.outputs['datasets']['part0000'].uuid == dataset.uuid
+    assert not segment.outputs['configurations']
+    assert not {'state', 'learning_state'} & set(segment.outputs)
+
+
+def test_labels_of_a_part_are_given_once(segment, generate_job_node):
+    """The job after which the electrons are given up is a part."""
+    segment.ctx.unconverged = 2
+    inspect(segment, unconverged_job(generate_job_node, 441, 5))
+    assert list(segment.outputs['datasets']) == ['part0000']
+
+
+def test_labels_of_a_cell_that_changed_too_much_stay_with_their_job(segment, generate_job_node):
+    outputs = {'state': state_of(START, 20), 'dataset': part(), 'results': results(20, change=0.2)}
+    assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 0, outputs)).status == 422
+    assert not segment.outputs['datasets']
 
 
 @pytest.mark.parametrize(('status', 'tag'), [(440, 'ml_mconf'), (442, 'ml_mb')])

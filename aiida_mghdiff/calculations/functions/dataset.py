@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
+from ase import Atoms
 
 from aiida_mghdiff.calculations.functions.refusals import SettingsError, refusing
 from aiida_mghdiff.calculations.validation import IS_SEED, IS_TEXT, Check, complete_message, one_of, optional
@@ -15,14 +16,14 @@ from aiida_mghdiff.data.dataset import ENERGY_KINDS, DatasetData
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.extxyz import read_extxyz
 from aiida_mghdiff.formats.frames import index_groups
-from aiida_mghdiff.formats.mlab import read_mlab
+from aiida_mghdiff.formats.mlab import labels_of, read_mlab
 from aiida_mghdiff.science.splits import SplitError, check_indices, split_by_group
 
 PARTS = ('training', 'validation', 'test')
 IS_KEY = Check('a key of the file', lambda value: isinstance(value, str) and value != '')
 
 # Each with its default: files follow conventions, so a setting need only be given where a file departs from them.
-MLAB_SETTINGS = {'labels': ('vasp', IS_TEXT)}
+MLAB_SETTINGS = {'labels': (None, optional(IS_TEXT))}
 EXTXYZ_SETTINGS = {
     'labels': (None, IS_TEXT),
     'energy_kind': ('free', one_of(*ENERGY_KINDS)),
@@ -38,12 +39,13 @@ EXTXYZ_SETTINGS = {
 def dataset_from_mlab(file: orm.SinglefileData, settings: orm.Dict) -> DatasetData:
     """Return the configurations of VASP's ML_AB or ML_ABN as a dataset. Its energies are free energies.
 
-    :param settings: ``labels``, what computed the labels (default ``vasp``).
+    :param settings: ``labels``, what computed the labels; null (the default): as the file says, ``vasp`` or, where the
+        stand-in for VASP marked its own, ``standin:<labeller>``, which no other name can be given.
     """
     values = _with_defaults(settings, MLAB_SETTINGS)
     with file.as_path() as path, _NamedFile(file):
         frames = read_mlab(path).frames
-    return DatasetData.from_frames(frames, energy_kind='free', labels=values['labels'])
+    return DatasetData.from_frames(frames, energy_kind='free', labels=_labels_of(frames, values['labels']))
 
 
 @refusing(SettingsError, FormatError)
@@ -84,6 +86,20 @@ def split_dataset(dataset: DatasetData, settings: orm.Dict) -> dict[str, Dataset
     else:
         parts = split_by_group(groups, _strata(arrays), **_random_settings(values))
     return {part: dataset.select([int(index) for index in indices]) for part, indices in parts.items()}
+
+
+def _labels_of(frames: list[Atoms], labels: str | None) -> str:
+    """Return what computed the labels of frames of ML_AB.
+
+    :param labels: what a user says.
+    """
+    found = {labels_of(frame) for frame in frames}
+    if found == {'vasp'}:
+        return labels or 'vasp'
+    if len(found | {labels or min(found)}) > 1:
+        said = f', settings say {labels}' if labels else ''
+        raise SettingsError(f'the file has labels of {", ".join(sorted(found))}{said}: they do not go together.')
+    return found.pop()
 
 
 class _NamedFile:

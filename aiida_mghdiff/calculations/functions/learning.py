@@ -123,7 +123,9 @@ def settings_message(values: Mapping[str, Any]) -> str | None:
     if len(set(names)) < len(names):
         return f'settings: the stages {", ".join(names)} share a name: give each its own.'
     for key in ('electrons', 'learning', 'refit'):
-        if planned := sorted(set(values[key] or {}) & set(PLANNED)):
+        # the room of a refit is that of what was learned: one that is too small would be refused after all learning
+        own = (*PLANNED, 'ml_mconf') if key == 'refit' else PLANNED
+        if planned := sorted(set(values[key] or {}) & set(own)):
             return f'settings: {key} sets {", ".join(planned)}, which follow from the schedule: leave them out.'
     return None
 

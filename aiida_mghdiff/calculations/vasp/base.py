@@ -145,6 +145,11 @@ def write_start(folder: Folder, structure: orm.StructureData | None, state: MdSt
         handle.write(poscar_text(start_atoms(structure, state), velocities))
 
 
+def integrator_of(mdalgo: int) -> str:
+    """Return how the state of a run names its equations of motion: CONTCAR's predictor-corrector block is of these."""
+    return f'MDALGO = {mdalgo}'
+
+
 def restart_entry(state: MdStateData) -> tuple[str, str, str]:
     """Return the entry of a ``local_copy_list`` that lays VASP's own CONTCAR down as POSCAR."""
     return (state.uuid, RESTART_FILE, 'POSCAR')

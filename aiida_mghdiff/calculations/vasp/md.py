@@ -35,6 +35,7 @@ OLDEST_FORMAT = (0, 2)
 EVALUATORS = ('auto', 'as-learned')
 
 THERMOSTATS = {'nve': None, 'nvt': 'VASP Langevin (MDALGO = 3)', 'npt': 'VASP Langevin (MDALGO = 3)'}
+MDALGO = {'nve': 1, 'nvt': 3, 'npt': 3}
 BAROSTATS = {'nve': None, 'nvt': None, 'npt': 'VASP Langevin Parrinello-Rahman, fixed shape (ICONST)'}
 
 
@@ -133,9 +134,10 @@ def incar(parameters: dict[str, Any], atoms: Atoms) -> dict[str, Any]:
 
 def _ensemble_tags(parameters: dict[str, Any], atoms: Atoms) -> dict[str, Any]:
     if parameters['ensemble'] == 'nve':
-        return {'mdalgo': 1, 'andersen_prob': 0.0, 'isif': 2}
+        return {'mdalgo': MDALGO['nve'], 'andersen_prob': 0.0, 'isif': 2}
     friction = parameters['friction_per_ps']
-    tags = {'mdalgo': 3, 'isif': 2, 'langevin_gamma': [friction] * len(set(atoms.get_chemical_symbols()))}
+    species = len(set(atoms.get_chemical_symbols()))
+    tags = {'mdalgo': MDALGO[parameters['ensemble']], 'isif': 2, 'langevin_gamma': [friction] * species}
     if parameters['ensemble'] == 'npt':
         mass = barostat_mass_amu(
             atoms.cell.array, len(atoms), parameters['temperature_k'], parameters['barostat_time_ps']
@@ -214,7 +216,7 @@ class VaspMdCalculation(CalcJob):
             handle.write(base.potcar_bytes(atoms.get_chemical_symbols(), inputs.potcars, dry_run))
         calcinfo = CalcInfo()
         calcinfo.local_copy_list = [inputs.potential.copy_entry(FORCE_FIELD)]
-        if has_own_restart(inputs, ENGINE):
+        if has_own_restart(inputs, ENGINE, base.integrator_of(MDALGO[parameters['ensemble']])):
             calcinfo.local_copy_list.append(base.restart_entry(inputs.state))
         else:
             base.write_start(folder, inputs.get('structure'), inputs.get('state'))

@@ -35,7 +35,7 @@ from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.frames import concatenate_frames, frames_from_arrays, select_frames
 from aiida_mghdiff.formats.iconst import check_iconst, read_iconst
-from aiida_mghdiff.formats.mlab import read_mlab_header, write_mlab
+from aiida_mghdiff.formats.mlab import labels_of, read_mlab, read_mlab_header, standin_name, write_mlab
 
 ENGINE = base.ENGINE
 MODES = ('train', 'select', 'refit', 'run')
@@ -81,6 +81,7 @@ _OUTPUTS_OF_AIIDA = ('remote_folder', 'remote_stash', 'retrieved')
 _FIRST_OWN_STATUS = 200
 
 _EXIT_CODES = (
+    (214, 'LABELS_DIFFER', 'Labels of two kinds make no force field: {message}', False),
     (440, 'MCONF_REACHED', 'There is no room for more configurations (ML_MCONF): {message}', False),
     (442, 'MB_REACHED', 'There is no room for more local reference configurations (ML_MB): {message}', False),
     (441, 'SCF_NOT_CONVERGED', 'The electrons did not converge: {message}', False),
@@ -139,6 +140,7 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
     atoms = start_of(inputs)
     return (
         mode_message(tags)
+        or spilling_message(tags, settings)
         or start_message(atoms, inputs, settings)
         or (moving_message(tags, atoms) if mode_of(tags) in MOVING_MODES else None)
         or iconst_message(atoms, inputs)
@@ -160,6 +162,23 @@ def mode_message(tags: Mapping[str, Any]) -> str | None:
         return f'parameters lack {", ".join(missing)}: a run in mode {mode} must say them, since defaults change.'
     wrong = [tag for tag, check in wanted.items() if not check.holds(tags[tag])]
     return f'parameters: {wrong[0]} = {tags[wrong[0]]!r} is not {wanted[wrong[0]].words}.' if wrong else None
+
+
+def spilling_message(tags: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
+    """Return that there is nothing to hold against a limit of the spilling factor; VASP computes none unless asked."""
+    if settings['spilling_limit'] is None:
+        return None
+    if mode_of(tags) != 'run':
+        return 'settings: spilling_limit is for mode run alone: learning has Bayesian errors; set null.'
+    interval = tags.get('ml_estblock', tags.get('ml_ierr'))
+    if not IS_COUNT.holds(interval):
+        return (
+            'settings: spilling_limit needs spilling factors: set ml_estblock (ml_ierr before VASP 6.5.1) to the '
+            'number of steps between two of them.'
+        )
+    if interval > tags['nsw']:
+        return f'settings: spilling_limit: there is no spilling factor in {tags["nsw"]} steps, but every {interval}.'
+    return None
 
 
 def start_message(atoms: Atoms, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
@@ -232,6 +251,8 @@ def known_message(tags: Mapping[str, Any], atoms: Atoms, inputs: Mapping[str, An
         )
     if mode == 'run':
         return 'mode run reads no configurations: leave out ml_ab and configurations.'
+    if len(labels := {part.base.attributes.get('labels') for part in parts.values()}) > 1:
+        return f'configurations have labels of {", ".join(sorted(labels))}, which do not mix: give those of one.'
     if parts and 'learning_state' not in inputs and mode != 'select':
         return f'mode {mode} needs a learning_state with its configurations: the one of the job that learned them.'
     return _content_message(tags, atoms, inputs)
@@ -270,6 +291,23 @@ def known_content(inputs: Mapping[str, Any]) -> tuple[int, set[str]]:
     return sum(part.base.attributes.get('n_configurations') for part in parts), elements
 
 
+def labels_message(inputs: Mapping[str, Any], labels: str) -> str | None:
+    """Return that the known configurations are labelled by another than the job; None where they are not.
+
+    Which program a code runs, a job alone can tell: VASP, or the stand-in with labels from one source or another.
+
+    :param labels: of the job.
+    """
+    if 'ml_ab' in inputs:
+        with inputs['ml_ab'].as_path() as path:
+            known = {labels_of(frame) for frame in read_mlab(path).frames}
+    else:
+        known = {part.base.attributes.get('labels') for part in inputs.get('configurations', {}).values()}
+    if known <= {labels}:
+        return None
+    return f'the known configurations have those of {", ".join(sorted(known))}, the job those of {labels}.'
+
+
 def known_arrays(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Return the flat arrays of all given configurations, part after part."""
     parts = inputs['configurations']
@@ -287,7 +325,7 @@ class VaspMlffCalculation(VaspCalculation):
     in the order of the file) goes on in the output ``dataset``.
     """
 
-    CACHE_VERSION = 2
+    CACHE_VERSION = 3
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
@@ -382,24 +420,34 @@ class VaspMlffCalculation(VaspCalculation):
             write_known(folder.get_abs_path('ML_AB'), inputs)
 
     def _has_own_restart(self) -> bool:
-        """Return whether to go on from VASP's CONTCAR: its predictor-corrector block is of this very ensemble."""
+        """Return whether to go on from VASP's CONTCAR: its predictor-corrector block is of these equations of motion.
+
+        Where nothing moves, that of no run is.
+        """
         state, tags = self.inputs.get('restart'), self.inputs.parameters.get_dict()
-        if state is None or not state.has_restart_file or not self.inputs.settings['first_step']:
+        if state is None or not self.inputs.settings['first_step'] or mode_of(tags) not in MOVING_MODES:
             return False
-        attributes = state.base.attributes
-        return (attributes.get('engine'), attributes.get('ensemble')) == (ENGINE, ensemble_of(tags))
+        return state.has_restart_of(ENGINE, ensemble_of(tags), base.integrator_of(tags['mdalgo']))
 
 
 def write_known(path: str, inputs: Mapping[str, Any]) -> None:
-    """Write the given configurations as ML_AB, with what was learned from them where there is a learning state."""
+    """Write the given configurations as ML_AB, with what was learned from them where there is a learning state.
+
+    Those that the stand-in labelled are marked as its own.
+    """
     arrays, state = known_arrays(inputs), inputs.get('learning_state')
+    frames = frames_from_arrays(arrays if state is None else select_frames(arrays, state.get_array('order')))
+    labels = next(iter(inputs['configurations'].values())).base.attributes.get('labels')
+    if labels.startswith('standin:'):
+        for frame in frames:
+            frame.info['system_name'] = standin_name(labels.removeprefix('standin:'), str(frame.symbols.formula))
     if state is None:
-        write_mlab(path, frames_from_arrays(arrays))
+        write_mlab(path, frames)
         return
     attributes = state.base.attributes
     write_mlab(
         path,
-        frames_from_arrays(select_frames(arrays, state.get_array('order'))),
+        frames,
         ctifor=state.get_array('ctifor') if 'ctifor' in state.get_arraynames() else None,
         basis={element: state.get_array(f'basis_{element}') for element in attributes.get('types')},
         reference_energies=attributes.get('reference_energies'),

@@ -7,8 +7,8 @@ from typing import Any
 
 from aiida.engine import ExitCode
 
-from aiida_mghdiff.calculations.vasp.base import start_atoms
-from aiida_mghdiff.calculations.vasp.md import BAROSTATS, THERMOSTATS, md_plan
+from aiida_mghdiff.calculations.vasp.base import integrator_of, start_atoms
+from aiida_mghdiff.calculations.vasp.md import BAROSTATS, MDALGO, THERMOSTATS, md_plan
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.parsers.md import emit_md_outputs
 from aiida_mghdiff.parsers.vasp.run import How, Recorded, VaspRunParser, read_outcar, read_run, runaway_message
@@ -43,7 +43,12 @@ class VaspMdParser(VaspRunParser):
         plan = md_plan(parameters, start)
         outcar = read_outcar(files)
         ensemble = parameters['ensemble']
-        how = How(evaluator_of(inputs['potential']), THERMOSTATS[ensemble], BAROSTATS[ensemble])
+        how = How(
+            evaluator=evaluator_of(inputs['potential']),
+            thermostat=THERMOSTATS[ensemble],
+            barostat=BAROSTATS[ensemble],
+            integrator=integrator_of(MDALGO[ensemble]),
+        )
         return read_run(files, start, parameters, plan, outcar, how), outcar.labels
 
 

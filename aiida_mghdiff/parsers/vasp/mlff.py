@@ -14,10 +14,12 @@ from aiida.engine import ExitCode
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from aiida_mghdiff.calculations.vasp.base import integrator_of
 from aiida_mghdiff.calculations.vasp.md import distil_plan
 from aiida_mghdiff.calculations.vasp.mlff import (
     MOVING_MODES,
     known_arrays,
+    labels_message,
     md_parameters,
     mode_of,
     output_block_of,
@@ -227,7 +229,7 @@ def log_results(log: MlLog | None) -> dict[str, Any]:
 class VaspMlffParser(VaspRunParser):
     """Gives what was learned and what moved; of a run that was cut or killed, too, what is whole."""
 
-    CACHE_VERSION = 2
+    CACHE_VERSION = 3
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""
@@ -242,13 +244,14 @@ class VaspMlffParser(VaspRunParser):
             return self.crash(self.short(str(error)) if isinstance(error, FormatError) else 'OUTCAR')
         if outcar.truncated:
             self.missing.append(outcar.truncated)
+        self.mixed = labels_message(self.inputs, outcar.labels)
         log = self._read(read_ml_logfile, 'ML_LOGFILE')
         if log and log.truncated:
             self.missing.append(log.truncated)
         if log and (learning := make_learning(log, self.settings['first_step'])) is not None:
             self.out('learning', learning)
         results = self._emit_learned(outcar, log) | log_results(log)
-        force_field = None if self.mode == 'run' else self._emit_force_field()
+        force_field = None if self.mode == 'run' or self.mixed else self._emit_force_field()
         return self._finish(outcar, results, force_field)
 
     @property
@@ -290,7 +293,7 @@ class VaspMlffParser(VaspRunParser):
         complete_steps(learned, steps, log)
         if learned.new:
             self.out('dataset', make_dataset(learned.new, self.settings, self._temperatures(), outcar.labels))
-        if mlab is not None:
+        if mlab is not None and not self.mixed:
             self.out('learning_state', make_learning_state(learned))
         unconverged = [step.index for step in steps if step.scf_converged is False]
         return {
@@ -360,8 +363,13 @@ class VaspMlffParser(VaspRunParser):
         plan = distil_plan(parameters, self.start, output_block_of(self.tags))
         evaluator = evaluator_of(self.inputs['ml_ff']) if self.mode == 'run' else ON_THE_FLY
         ensemble = parameters['ensemble']
-        thermostat = None if ensemble == 'nve' else f'VASP MDALGO = {self.tags["mdalgo"]}'
-        how = How(evaluator, thermostat, 'VASP Parrinello-Rahman (ISIF = 3)' if ensemble == 'npt' else None)
+        integrator = integrator_of(self.tags['mdalgo'])
+        how = How(
+            evaluator=evaluator,
+            thermostat=None if ensemble == 'nve' else f'VASP {integrator}',
+            barostat='VASP Parrinello-Rahman (ISIF = 3)' if ensemble == 'npt' else None,
+            integrator=integrator,
+        )
         return read_run(self.files, self.start, parameters, plan, outcar, how)
 
     def _lattice_change(self, recorded: Recorded) -> dict[str, float]:
@@ -379,6 +387,8 @@ class VaspMlffParser(VaspRunParser):
         codes = self.exit_codes
         if failure := self.failure():
             return failure
+        if self.mixed:
+            return codes.ERROR_LABELS_DIFFER.format(message=self.mixed)
         if problem is not None:
             return problem
         if recorded and (message := runaway_message(recorded.run, recorded.largest_move)):

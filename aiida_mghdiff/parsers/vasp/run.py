@@ -59,6 +59,7 @@ class How:
     evaluator: str
     thermostat: str | None
     barostat: str | None
+    integrator: str
 
 
 def read_run(

@@ -2,6 +2,7 @@
 
 Known are the constraints that keep a cell's shape in whole or in part: all three angles (``LA``) fixed, and lengths
 (``LR``) fixed or bound to each other by linear combinations (``S``). Without ICONST the cell is free but for rotations.
+Where the cell does not move, whatever constrains it holds; a constraint of atoms is refused in every run.
 """
 
 from __future__ import annotations
@@ -17,19 +18,30 @@ from aiida_mghdiff.programs.job import ProgramError
 _MONITORED = 7
 
 
-def motion_basis(cell: np.ndarray, n_atoms: int, path: Path = Path('ICONST')) -> np.ndarray:
-    """Return an orthonormal basis [k,3,3] of the motions of a cell [3,3].
+def read_constraints(cell: np.ndarray, n_atoms: int, path: Path = Path('ICONST')) -> list[Coordinate] | None:
+    """Return what ICONST constrains of a cell [3,3]; None where there is no such file.
 
-    :raises ProgramError: INPUT_REFUSED where ICONST contradicts the cell or constrains something else.
+    :raises ProgramError: INPUT_REFUSED where it contradicts the cell or constrains something else.
     """
     if not path.exists():
-        return _free(cell)
+        return None
     try:
         coordinates = read_iconst(path)
         check_iconst(coordinates, cell, n_atoms)
     except ValueError as error:
         raise ProgramError('INPUT_REFUSED', f'{error}.') from error
-    return _constrained(cell, _conditions(coordinates))
+    for coordinate in coordinates:
+        if coordinate.kind not in ('LR', 'LA', 'S') or coordinate.status not in (CONSTRAINED, _MONITORED):
+            raise _unknown(f'{coordinate.kind} with status {coordinate.status}')
+    return coordinates
+
+
+def motion_basis(cell: np.ndarray, coordinates: list[Coordinate] | None) -> np.ndarray:
+    """Return an orthonormal basis [k,3,3] of the motions of a cell [3,3] under constraints; None for none.
+
+    :raises ProgramError: INPUT_REFUSED for a combination of constraints that is not known.
+    """
+    return _free(cell) if coordinates is None else _constrained(cell, _conditions(coordinates))
 
 
 def _free(cell: np.ndarray) -> np.ndarray:
@@ -51,9 +63,6 @@ def _conditions(coordinates: list[Coordinate]) -> np.ndarray:
     """Return the conditions [c,3] on the changes of the three lengths, after a check that the angles are fixed."""
     primitives = [coordinate for coordinate in coordinates if not coordinate.is_complex]
     combinations = [coordinate for coordinate in coordinates if coordinate.is_complex]
-    for coordinate in coordinates:
-        if coordinate.kind not in ('LR', 'LA', 'S') or coordinate.status not in (CONSTRAINED, _MONITORED):
-            raise _unknown(f'{coordinate.kind} with status {coordinate.status}')
     rows = [
         np.array(coordinate.items) if coordinate.is_complex else np.eye(len(primitives))[primitives.index(coordinate)]
         for coordinate in (combinations or primitives)

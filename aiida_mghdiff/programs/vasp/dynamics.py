@@ -12,7 +12,7 @@ from ase import units
 
 from aiida_mghdiff.programs.job import ProgramError
 from aiida_mghdiff.programs.vasp import stopping
-from aiida_mghdiff.programs.vasp.cell_motion import motion_basis
+from aiida_mghdiff.programs.vasp.cell_motion import motion_basis, read_constraints
 from aiida_mghdiff.programs.vasp.folder import Inputs, has_nose_thermostat
 from aiida_mghdiff.programs.vasp.force_field import Labels
 from aiida_mghdiff.programs.vasp.integrators import (
@@ -113,6 +113,7 @@ def make_integrator(inputs: Inputs, random: RandomNumbers) -> Integrator:
     :raises ProgramError: INPUT_REFUSED.
     """
     settings, atoms = inputs.settings, inputs.atoms()
+    constraints = read_constraints(atoms.cell.array, len(atoms))
     if not atoms.has('momenta'):
         draw_momenta(atoms, settings.tebeg, random)
     lattice = inputs.poscar.lattice_velocities
@@ -130,7 +131,7 @@ def make_integrator(inputs: Inputs, random: RandomNumbers) -> Integrator:
     friction = np.repeat(settings.friction, inputs.poscar.counts) * _PER_PS
     if settings.isif != 3:
         return Langevin(motion, time_step, friction, random)
-    basis = motion_basis(atoms.cell.array, len(atoms))
+    basis = motion_basis(atoms.cell.array, constraints)
     pressure = settings.pressure * KBAR_IN_EV_PER_ANGSTROM3
     lattice_friction = settings.lattice_friction * _PER_PS
     return LangevinCell(motion, time_step, friction, random, basis, settings.piston_mass, lattice_friction, pressure)

@@ -270,7 +270,28 @@ def read_settings(raw: dict[str, str], labels: str = 'chgnet-r2scan') -> Setting
         electronic=_read_electronic(tags),
         without_effect=(),
     )
+    if labels == 'gpaw':
+        _refuse_other_labels(tags)
     return _refuse_unknown(settings, tags, labels)
+
+
+def _refuse_other_labels(tags: _Tags) -> None:
+    """Refuse tags of the electrons that change VASP's labels, and that GPAW has no equivalent for here.
+
+    :raises ProgramError: INPUT_REFUSED.
+    """
+    without = 'the stand-in has no equivalent of it in GPAW, and labels without it would be others:'
+    if tags.integer('ISMEAR', 1) < -1:
+        raise refusal('ISMEAR', tags.raw['ISMEAR'], f'{without} set -1 (Fermi), 0 (Gauss) or above (Methfessel-Paxton)')
+    if tags.integer('ISPIN', 1) != 1:
+        raise refusal('ISPIN', tags.raw['ISPIN'], f'{without} set 1')
+    if tags.integer('IVDW', 0) != 0:
+        raise refusal('IVDW', tags.raw['IVDW'], f'{without} set 0')
+    if tags.logical('LNONCOLLINEAR', False):
+        raise refusal('LNONCOLLINEAR', tags.raw['LNONCOLLINEAR'], f'{without} set .FALSE.')
+    for tag in ('METAGGA', 'NELECT'):
+        if tag in tags.raw:
+            raise refusal(tag, tags.raw[tag], f'{without} leave it out')
 
 
 def _refuse_unknown(settings: Settings, tags: _Tags, labels: str) -> Settings:
@@ -347,7 +368,10 @@ def _read_electronic(tags: _Tags) -> dict[str, Any]:
 
 
 def _occupations(order: int, width: float) -> dict[str, Any]:
-    """Return GPAW's smearing; of Methfessel and Paxton's, order 0 is the Gaussian one."""
+    """Return GPAW's smearing; of Methfessel and Paxton's, order 0 is the Gaussian one.
+
+    Of what is below -1 there is none, see :func:`_refuse_other_labels`.
+    """
     if order == -1:
         return {'name': 'fermi-dirac', 'width': width}
     return {'name': 'methfessel-paxton', 'width': width, 'order': max(order, 0)}

@@ -16,7 +16,7 @@ from ase.data import chemical_symbols
 
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.ml_ff import MlFfHeader, read_ml_ff_header, read_ml_ff_payload, write_ml_ff
-from aiida_mghdiff.formats.mlab import MlAb, read_mlab, write_mlab
+from aiida_mghdiff.formats.mlab import MlAb, labels_of, read_mlab, standin_name, write_mlab
 from aiida_mghdiff.programs.job import ProgramError
 from aiida_mghdiff.programs.vasp import ml_logfile
 from aiida_mghdiff.programs.vasp.folder import Inputs, symbols_of
@@ -181,7 +181,7 @@ class Memory:
         """
         self.inputs, self.outputs, self.labeller = inputs, outputs, labeller
         learning, numbers = inputs.settings.learning, inputs.numbers
-        self.stored = read_stored(numbers) if Path('ML_AB').exists() else None
+        self.stored = read_stored(numbers, labeller) if Path('ML_AB').exists() else None
         self.max_configurations, max_references = _limits(inputs, self.stored)
         self.learner = Learner(numbers, max_references, learning.weights)
         self._started = time.monotonic()
@@ -229,7 +229,8 @@ class Memory:
         symbols = symbols_of(learner.numbers)
         basis = {symbol: learner.basis()[number] for symbol, number in zip(symbols, learner.numbers, strict=True)}
         masses = dict(zip(symbols, self._masses(), strict=True))
-        frames = [_frame(item, self.inputs.poscar.comment) for item in learner.configurations]
+        name = standin_name(self.labeller, self.inputs.poscar.comment)
+        frames = [_frame(item, name) for item in learner.configurations]
         ctifor = [item.ctifor for item in learner.configurations]
         write_mlab(folder / 'ML_ABN.new', frames, ctifor, basis, masses=masses)
         (folder / 'ML_ABN.new').replace(folder / 'ML_ABN')
@@ -248,10 +249,11 @@ class Memory:
         self.outputs.write('ML_LOGFILE', ml_logfile.end(time.monotonic() - self._started))
 
 
-def read_stored(numbers: list[int]) -> MlAb:
+def read_stored(numbers: list[int], labeller: str) -> MlAb:
     """Return ML_AB.
 
-    :raises ProgramError: INPUT_REFUSED for a damaged file, and one of other elements than the structure.
+    :raises ProgramError: INPUT_REFUSED for a damaged file, one of other elements than the structure, and one with
+        labels of a stand-in that labels otherwise.
     """
     try:
         stored = read_mlab('ML_AB')
@@ -264,6 +266,13 @@ def read_stored(numbers: list[int]) -> MlAb:
             'INPUT_REFUSED',
             f'ML_AB has configurations of {", ".join(others)}, POSCAR has {", ".join(symbols)} alone: '
             'give the ML_AB of these elements.',
+        )
+    labels = {labels_of(frame) for frame in stored.frames} - {'vasp', f'standin:{labeller}'}
+    if labels:
+        raise ProgramError(
+            'INPUT_REFUSED',
+            f'ML_AB has labels of {", ".join(sorted(labels))}, and those of this run are standin:{labeller}: labels of '
+            'two kinds make no force field.',
         )
     return stored
 
@@ -320,9 +329,10 @@ def _limits(inputs: Inputs, stored: MlAb | None) -> tuple[int, int]:
     return configurations, learning.max_references or n_references + _USUAL_REFERENCES
 
 
-def _frame(item: Configuration, comment: str) -> Atoms:
+def _frame(item: Configuration, name: str) -> Atoms:
+    """Return a configuration as ML_AB has it, with the name that it came with, or else a given one."""
     frame = item.atoms.copy()
-    frame.info = {'system_name': item.atoms.info.get('system_name', comment)}
+    frame.info = {'system_name': item.atoms.info.get('system_name', name)}
     labels = item.labels
     frame.calc = SinglePointCalculator(
         frame, energy=labels.energy, free_energy=labels.energy, forces=labels.forces, stress=labels.stress

@@ -73,6 +73,25 @@ def test_mlab(frames, tmp_path):
     assert dataset.creator.inputs.file.uuid == raw.uuid
 
 
+def test_mlab_of_the_standin_says_so(frames, tmp_path):
+    """Its labels cannot be taken for VASP's, nor be given another name, nor come with others."""
+    marked = [frame.copy() for frame in frames[:4]]
+    for copy, frame in zip(marked, frames, strict=False):
+        copy.calc, copy.info['system_name'] = frame.calc, 'stand-in chgnet-r2scan Mg16H'
+    write_mlab(tmp_path / 'ML_ABN', marked)
+    raw = orm.SinglefileData(tmp_path / 'ML_ABN')
+    name = 'standin:chgnet-r2scan'
+    assert dataset_from_mlab(raw, orm.Dict()).base.attributes.get('labels') == name
+    assert dataset_from_mlab(raw, orm.Dict({'labels': name})).base.attributes.get('labels') == name
+    _, node = dataset_from_mlab.run_get_node(raw, orm.Dict({'labels': 'vasp'}))
+    assert node.exit_status == 220
+    assert f'labels of {name}, settings say vasp' in node.exit_message
+    del marked[0].info['system_name']
+    write_mlab(tmp_path / 'ML_ABN', marked)
+    _, node = dataset_from_mlab.run_get_node(orm.SinglefileData(tmp_path / 'ML_ABN'), orm.Dict())
+    assert f'labels of {name}, vasp: they do not go together' in node.exit_message
+
+
 def test_real_mlab(shared_data):
     raw = orm.SinglefileData(shared_data / 'mlab' / 'abn2db_merged_ML_ABN')
     assert dataset_from_mlab(raw, orm.Dict()).base.attributes.get('formulas') == {

@@ -16,6 +16,7 @@ from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 from vasp_md_runs import START, contcar_text, md_inputs, md_parameters, state_of
 
+from aiida_mghdiff.calculations.functions.parameters import plan_diffusion
 from aiida_mghdiff.calculations.vasp import base
 from aiida_mghdiff.calculations.vasp.md import VaspMdCalculation, barostat_mass_amu, output_block
 from aiida_mghdiff.data.potential import PotentialData
@@ -23,6 +24,7 @@ from aiida_mghdiff.formats.distil import DistilPlan
 from aiida_mghdiff.formats.iconst import check_iconst, read_iconst
 from aiida_mghdiff.formats.ml_ff import MlFfHeader, write_ml_ff
 from aiida_mghdiff.formats.poscar import read_poscar
+from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
 
 
 @pytest.fixture
@@ -51,6 +53,21 @@ def test_incar(inputs, folder, ensemble, file_regression):
     inputs['parameters'] = orm.Dict(md_parameters(ensemble))
     prepare(inputs, folder)
     file_regression.check(text_of(folder, 'INCAR'), extension='.INCAR')
+
+
+@pytest.mark.parametrize('stage', ['npt', 'nvt', 'nve'])
+def test_files_of_the_paper(inputs, folder, stage, file_regression):
+    """INCAR, ICONST, KPOINTS and POSCAR of a diffusion run, for an expert to read; NVE begins with velocities."""
+    settings = DiffusionWorkChain.get_settings('vasp-mlff', 'paper')
+    plan = plan_diffusion(orm.Dict(settings), orm.Float(480.0))
+    inputs['parameters'] = plan[{'npt': 'npt', 'nvt': 'nvt_0', 'nve': 'nve_0'}[stage]]
+    if stage == 'nve':
+        del inputs['structure']
+        inputs['state'] = state_of(START, 0)
+    prepare(inputs, folder)
+    names = [name for name in ('INCAR', 'ICONST', 'KPOINTS', 'POSCAR') if name in folder.get_content_list()]
+    assert ('ICONST' in names) == (stage == 'npt')
+    file_regression.check(''.join(f'# {name}\n{text_of(folder, name)}' for name in names))
 
 
 def test_files_of_a_run_from_a_structure(inputs, folder):
@@ -87,18 +104,23 @@ def test_state_of_another_engine_brings_its_velocities(inputs, folder):
 def test_own_contcar_goes_on_within_its_ensemble(inputs, folder):
     del inputs['structure']
     contcar = contcar_text(START, predictor_corrector=True)
-    inputs['state'] = state_of(START, 40, engine='vasp', ensemble='nvt', restart=contcar.encode()).store()
+    owner = {'engine': 'vasp', 'ensemble': 'nvt', 'integrator': 'MDALGO = 3'}
+    inputs['state'] = state_of(START, 40, **owner, restart=contcar.encode()).store()
     inputs['parameters'] = orm.Dict(md_parameters('nvt', first_step=40))
     calcinfo = prepare(inputs, folder)
     assert 'POSCAR' not in folder.get_content_list()
     assert (inputs['state'].uuid, 'restart.bin', 'POSCAR') in calcinfo.local_copy_list
 
 
-@pytest.mark.parametrize(('ensemble', 'first_step'), [('nve', 40), ('nvt', 0)])
-def test_predictor_corrector_is_dropped_where_another_run_begins(inputs, folder, ensemble, first_step):
+@pytest.mark.parametrize(
+    ('ensemble', 'first_step', 'integrator'),
+    [('nve', 40, 'MDALGO = 3'), ('nvt', 0, 'MDALGO = 3'), ('nvt', 40, 'MDALGO = 2'), ('nvt', 40, None)],
+)
+def test_predictor_corrector_is_dropped_where_another_run_begins(inputs, folder, ensemble, first_step, integrator):
     del inputs['structure']
     contcar = contcar_text(START, predictor_corrector=True)
-    inputs['state'] = state_of(START, 40, engine='vasp', ensemble='nvt', restart=contcar.encode()).store()
+    owner = {'engine': 'vasp', 'ensemble': 'nvt', 'integrator': integrator}
+    inputs['state'] = state_of(START, 40, **owner, restart=contcar.encode()).store()
     inputs['parameters'] = orm.Dict(md_parameters(ensemble, first_step=first_step))
     prepare(inputs, folder)
     poscar = read_poscar(text_of(folder, 'POSCAR'))

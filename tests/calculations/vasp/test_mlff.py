@@ -19,7 +19,7 @@ from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation, ensemble_o
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.formats.iconst import iconst_text
 from aiida_mghdiff.formats.incar import read_incar
-from aiida_mghdiff.formats.mlab import read_mlab, write_mlab
+from aiida_mghdiff.formats.mlab import labels_of, read_mlab, write_mlab
 from aiida_mghdiff.formats.poscar import read_poscar
 
 
@@ -105,6 +105,21 @@ def test_datasets_become_mlab(inputs, folder):
     assert mlab.masses == {'Mg': 24.305, 'H': 1.0}
 
 
+@pytest.mark.parametrize('mode', ['train', 'select'])
+@pytest.mark.parametrize(
+    ('labels', 'name'), [('standin:mace:0123456789ab', 'stand-in mace:0123456789ab Mg16H'), ('vasp', 'Mg16H')]
+)
+def test_configurations_of_the_standin_are_marked(inputs, folder, mode, labels, name):
+    """VASP takes over the names of the configurations that it reads: what it writes is marked, too."""
+    inputs['configurations'] = {'part000': dataset_of(labelled_frames(3), labels=labels)}
+    if mode == 'train':
+        inputs['learning_state'] = learning_state([2, 0, 1])
+    prepare(with_tags(inputs, ml_mode=mode), folder)
+    frames = read_mlab(folder.get_abs_path('ML_AB')).frames
+    assert {frame.info['system_name'] for frame in frames} == {name}
+    assert {labels_of(frame) for frame in frames} == {labels}
+
+
 def test_selection_needs_no_learning_state(inputs, folder):
     inputs = with_tags(inputs, ml_mode='select')
     inputs['configurations'] = {'part000': dataset_of(labelled_frames(3))}
@@ -116,7 +131,8 @@ def test_selection_needs_no_learning_state(inputs, folder):
 def test_own_contcar_goes_on(inputs, folder):
     del inputs['structure']
     contcar = contcar_text(START, predictor_corrector=True)
-    inputs['restart'] = state_of(START, 40, engine='vasp', ensemble='npt', restart=contcar.encode()).store()
+    owner = {'engine': 'vasp', 'ensemble': 'npt', 'integrator': 'MDALGO = 3'}
+    inputs['restart'] = state_of(START, 40, **owner, restart=contcar.encode()).store()
     inputs = with_settings(inputs, first_step=40)
     calcinfo = prepare(inputs, folder)
     assert 'POSCAR' not in folder.get_content_list()
@@ -131,6 +147,44 @@ def test_predictor_corrector_is_dropped_where_the_ensemble_changes(inputs, folde
     poscar = read_poscar(text_of(folder, 'POSCAR'))
     assert poscar.predictor_corrector is None
     assert np.array_equal(poscar.velocities, inputs['restart'].get_array('velocities'))
+
+
+def test_poscar_of_a_stage_that_goes_on(inputs, folder, file_regression):
+    """Where VASP left no CONTCAR of the same motion: the positions, and the velocities in Å/fs."""
+    del inputs['structure']
+    inputs['restart'] = state_of(START, 200_000)
+    inputs = with_settings(with_tags(inputs, tebeg=300.0, teend=300.0), first_step=200_000, stage='hold300')
+    prepare(inputs, folder)
+    file_regression.check(text_of(folder, 'POSCAR'), extension='.POSCAR')
+
+
+@pytest.mark.parametrize(('mdalgo', 'goes_on'), [(2, True), (3, False)])
+def test_predictor_corrector_is_of_one_thermostat(inputs, folder, mdalgo, goes_on):
+    """NVT with Nosé's thermostat leaves a block that NVT with Langevin's cannot read."""
+    del inputs['structure']
+    owner = {'engine': 'vasp', 'ensemble': 'nvt', 'integrator': 'MDALGO = 2'}
+    contcar = contcar_text(START, predictor_corrector=True)
+    inputs['restart'] = state_of(START, 40, **owner, restart=contcar.encode()).store()
+    calcinfo = prepare(with_settings(with_tags(inputs, isif=2, mdalgo=mdalgo, smass=0), first_step=40), folder)
+    assert ('POSCAR' in folder.get_content_list()) != goes_on
+    assert ((inputs['restart'].uuid, 'restart.bin', 'POSCAR') in calcinfo.local_copy_list) == goes_on
+    if not goes_on:
+        poscar = read_poscar(text_of(folder, 'POSCAR'))
+        assert poscar.predictor_corrector is None
+        assert np.array_equal(poscar.velocities, inputs['restart'].get_array('velocities'))
+
+
+def test_refit_goes_on_from_nothing_that_moved(inputs, folder):
+    del inputs['structure']
+    owner = {'engine': 'vasp', 'ensemble': 'npt', 'integrator': 'MDALGO = 3'}
+    inputs['restart'] = state_of(START, 40, **owner, restart=contcar_text(START).encode()).store()
+    inputs |= {
+        'configurations': {'part000': dataset_of(labelled_frames(3))},
+        'learning_state': learning_state([0, 1, 2]),
+    }
+    tags = {'encut': 600, 'ml_lmlff': True, 'ml_mode': 'refit'}
+    prepare(with_settings(inputs | {'parameters': orm.Dict(tags)}, first_step=40), folder)
+    assert read_poscar(text_of(folder, 'POSCAR')).symbols == ['Mg', 'H']
 
 
 def test_run_reads_a_force_field(inputs, folder, tmp_path):
@@ -214,6 +268,23 @@ def test_wrong_settings_are_refused(inputs, settings, message):
     refuse(with_settings(inputs, **settings), message)
 
 
+def test_spilling_limit_needs_spilling_factors(inputs, tmp_path):
+    """VASP computes none in learning, and in a run where ML_ESTBLOCK (ML_IERR) asks for them."""
+    limited = with_settings(inputs, spilling_limit=0.02)
+    refuse(limited, 'spilling_limit is for mode run alone')
+    run = with_tags(limited, ml_mode='run') | {'ml_ff': make_force_field(tmp_path)}
+    refuse(run, 'set ml_estblock')
+    refuse(with_tags(run, ml_estblock=0), 'set ml_estblock')
+    refuse(with_tags(run, ml_estblock=50), 'no spilling factor in 40 steps, but every 50')
+
+
+@pytest.mark.parametrize('tag', ['ml_estblock', 'ml_ierr'])
+def test_spilling_limit_of_a_run(inputs, folder, tmp_path, tag):
+    run = with_tags(with_settings(inputs, spilling_limit=0.02), ml_mode='run', **{tag: 20})
+    prepare(run | {'ml_ff': make_force_field(tmp_path).store()}, folder)
+    assert read_incar(folder.get_abs_path('INCAR'))[tag.upper()] == '20'
+
+
 def test_wrong_starts_are_refused(inputs):
     refuse(inputs | {'restart': state_of(START, 0)}, 'either a structure')
     atoms = START[[0, 16, *range(1, 16)]]
@@ -246,6 +317,11 @@ def test_wrong_known_configurations_are_refused(inputs, tmp_path):
     refuse(inputs | {'configurations': parts}, 'needs a learning_state')
     refuse(inputs | {'configurations': parts, 'ml_ab': mlab}, 'either ml_ab or configurations')
     refuse(inputs | {'learning_state': learning_state([0, 1, 2])}, 'give them too')
+    parts |= {'part001': dataset_of(labelled_frames(1, seed=2), labels='standin:chgnet-r2scan')}
+    refuse(
+        inputs | {'configurations': parts, 'learning_state': learning_state([0, 1, 2])},
+        'labels of standin:chgnet-r2scan, vasp, which do not mix',
+    )
 
 
 def test_wrong_force_fields_are_refused(inputs, tmp_path):

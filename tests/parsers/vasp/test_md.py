@@ -72,7 +72,7 @@ def test_final_state(finish, folder):
     parameters, run = md_parameters('nve'), EinsteinCrystal().run(40)
     _, outputs = finish(write(folder, run, parameters), parameters, run.state)
     state = outputs['state']
-    assert (state.step, state.base.attributes.get('engine')) == (40, 'vasp')
+    assert (state.step, state.has_restart_of('vasp', 'nve', 'MDALGO = 1')) == (40, True)
     assert np.abs(state.get_array('positions') - run.final[0]).max() < 1e-12
     assert np.array_equal(state.get_array('velocities'), run.final[1])
     content = state.base.repository.get_object_content('restart.bin')

@@ -115,6 +115,7 @@ def test_what_learning_and_motion_left(finish, folder):
     assert learning.get_array('basis_H_count').tolist() == [1, 2, 3, 4]
     assert outputs['tracers'].steps.tolist() == list(range(0, 44, 4))
     assert outputs['state'].step == 40
+    assert outputs['state'].has_restart_of('vasp', 'nve', 'MDALGO = 1')
 
 
 def test_only_what_is_new_is_stored(finish, folder, run):
@@ -133,6 +134,47 @@ def test_only_what_is_new_is_stored(finish, folder, run):
     assert outputs['learning_state'].get_array('order').tolist() == [2, 4, 5, 6, 7, 0]
     assert outputs['dataset'].get_array('steps').tolist() == [0, 2, 11, 29]
     assert outputs['results']['n_known_configurations'] == 4
+
+
+def refit_of(folder, tmp_path, frames):
+    """Let a job of refitting have left its files: what moves is not there."""
+    write_learned(folder, frames)
+    for name in ('XDATCAR', 'OSZICAR', 'CONTCAR'):
+        (folder / name).unlink()
+    EinsteinCrystal().run(1).write(tmp_path, dft=())
+    (tmp_path / 'OUTCAR').rename(folder / 'OUTCAR')
+
+
+@pytest.mark.parametrize('mode', ['train', 'refit'])
+def test_labels_of_another_make_no_force_field(finish, folder, run, tmp_path, mode):
+    """VASP learned from labels of the stand-in: its own are kept, what mixes or hides them is not given."""
+    known = labelled_frames(3)
+    new = [frame_of(run, step) for step in DFT_STEPS] if mode == 'train' else []
+    if mode == 'refit':
+        refit_of(folder, tmp_path, known)
+    write_learned(folder, [*known, *new])
+    inputs = {'configurations__part000': DatasetData.from_frames(known, labels='standin:chgnet-r2scan')}
+    code, outputs = finish(
+        folder, tags={'ml_mode': mode}, inputs=inputs | {'learning_state': learning_state([0, 1, 2])}
+    )
+    assert code.status == 214
+    assert 'the known configurations have those of standin:chgnet-r2scan, the job those of vasp' in code.message
+    assert not {'force_field', 'learning_state'} & set(outputs)
+    assert ('dataset' in outputs) == (mode == 'train')
+    if mode == 'train':
+        assert outputs['dataset'].base.attributes.get('labels') == 'vasp'
+        assert outputs['dataset'].base.attributes.get('n_configurations') == 4
+
+
+def test_marks_of_a_file_tell_whose_labels_it_has(finish, folder, run, tmp_path):
+    known = labelled_frames(2)
+    for frame in known:
+        frame.info['system_name'] = 'stand-in gpaw Mg16H'
+    write_mlab(tmp_path / 'ML_AB', known, ctifor=[0.02] * 2)
+    code, outputs = finish(folder, inputs={'ml_ab': orm.SinglefileData(tmp_path / 'ML_AB')})
+    assert code.status == 214
+    assert 'those of standin:gpaw' in code.message
+    assert 'force_field' not in outputs
 
 
 def test_known_ones_of_a_file(finish, folder, run, tmp_path):
@@ -265,11 +307,9 @@ def test_learned_without_outcar(finish, folder, change):
 
 
 def test_refit(finish, folder, tmp_path):
-    write_mlab(tmp_path / 'ML_AB', read_mlab(folder / 'ML_ABN').frames, ctifor=[0.02] * 3)
-    for name in ('XDATCAR', 'OSZICAR', 'CONTCAR'):
-        (folder / name).unlink()
-    EinsteinCrystal().run(1).write(tmp_path, dft=())
-    (tmp_path / 'OUTCAR').rename(folder / 'OUTCAR')
+    frames = read_mlab(folder / 'ML_ABN').frames
+    write_mlab(tmp_path / 'ML_AB', frames, ctifor=[0.02] * 3)
+    refit_of(folder, tmp_path, frames)
     inputs = {'ml_ab': orm.SinglefileData(tmp_path / 'ML_AB')}
     code, outputs = finish(folder, tags={'ml_mode': 'refit'}, inputs=inputs)
     assert code is None
@@ -372,5 +412,5 @@ def test_step_of_dft_without_stress_is_labelled():
 
 
 def test_which_failures_are_cached():
-    own = {310: True, 440: False, 441: False, 442: False, 530: False, 531: False}
+    own = {214: False, 310: True, 440: False, 441: False, 442: False, 530: False, 531: False}
     assert forgotten('mghdiff.vasp.mlff') == MD | own

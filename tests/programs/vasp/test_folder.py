@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from standin_runs import LANGEVIN, MD, NPT, RUN, TRAIN, hydride, standin_here, write_folder
+from standin_runs import LANGEVIN, MD, NPT, NVE, RUN, TRAIN, hydride, standin_here, write_folder
 
 from aiida_mghdiff.formats.iconst import iconst_text
 from aiida_mghdiff.formats.outcar import OutcarReader
@@ -107,6 +107,22 @@ def test_block_of_another_ensemble(tmp_path, capsys):
 def test_iconst(tmp_path, capsys, change, words):
     text = change(iconst_text(hydride().cell.array, 'free-c/a'))
     assert words in refuse(tmp_path, capsys, NPT | {'NSW': 2}, ICONST=text)
+
+
+@pytest.mark.parametrize('tags', [LANGEVIN, NVE])
+@pytest.mark.parametrize(
+    ('text', 'words'), [('R 1 17 0\n', 'R with status 0'), ('R 1 40 0\n', 'atom 40 does not exist')]
+)
+def test_atoms_are_not_held_where_the_cell_is_fixed(tmp_path, capsys, tags, text, words):
+    """Constraints are obeyed or refused, never passed over."""
+    assert words in refuse(tmp_path, capsys, tags | {'NSW': 2}, ICONST=text)
+
+
+def test_labels_of_another_standin(tmp_path, capsys, learned):
+    stored = (learned / 'ML_ABN').read_bytes().replace(b'stand-in chgnet-r2scan', b'stand-in gpaw         ')
+    words = 'ML_AB has labels of standin:gpaw, and those of this run are standin:chgnet-r2scan'
+    for mode in ('train', 'refit', 'select'):
+        assert words in refuse(tmp_path, capsys, SHORT | TRAIN | {'ML_MODE': mode}, ML_AB=stored)
 
 
 def test_learned_files(tmp_path, capsys, learned):

@@ -49,6 +49,31 @@ def test_tags_of_the_electrons_have_no_effect_and_are_listed():
 
 
 @pytest.mark.parametrize(
+    ('tag', 'value'),
+    [
+        ('ISMEAR', '-5'),
+        ('ISMEAR', '-2'),
+        ('ISPIN', '2'),
+        ('METAGGA', 'SCAN'),
+        ('IVDW', '12'),
+        ('LNONCOLLINEAR', '.TRUE.'),
+        ('NELECT', '33'),
+    ],
+)
+def test_what_changes_labels_is_refused_where_gpaw_makes_them(tag, value):
+    """Without an equivalent the labels would be of something else; labels of a model feel no tag of the electrons."""
+    with pytest.raises(ProgramError, match=f'{tag} = {value}: the stand-in has no equivalent') as caught:
+        read_settings({tag: value}, labels='gpaw')
+    assert caught.value.name == 'INPUT_REFUSED'
+    assert read_settings({tag: value}).without_effect == (tag,)
+
+
+def test_spin_of_closed_shells_and_fermi_smearing_are_what_gpaw_does():
+    settings = read_settings({'ISPIN': '1', 'ISMEAR': '-1', 'IVDW': '0'}, labels='gpaw')
+    assert settings.electronic['occupations']['name'] == 'fermi-dirac'
+
+
+@pytest.mark.parametrize(
     ('raw', 'message'),
     [
         ({'ML_RCUT1': '5', 'LVDW': 'T'}, 'does not know ML_RCUT1, LVDW'),

@@ -9,7 +9,7 @@ from ase.build import bulk
 
 from aiida_mghdiff.formats.iconst import iconst_text
 from aiida_mghdiff.programs.job import ProgramError
-from aiida_mghdiff.programs.vasp.cell_motion import motion_basis
+from aiida_mghdiff.programs.vasp.cell_motion import motion_basis, read_constraints
 from aiida_mghdiff.programs.vasp.force_field import Labels
 from aiida_mghdiff.programs.vasp.integrators import (
     Andersen,
@@ -175,7 +175,8 @@ def cell_run(tmp_path, shape, pressure=0.0, friction=FRICTION):
     path = tmp_path / 'ICONST'
     if shape:
         path.write_text(iconst_text(atoms.cell.array, shape))
-    basis = motion_basis(atoms.cell.array, len(atoms), path)
+    cell = atoms.cell.array
+    basis = motion_basis(cell, read_constraints(cell, len(atoms), path))
     rates = np.full(len(atoms), friction)
     integrator = LangevinCell(motion, STEP, rates, RandomNumbers((3, 0, 0)), basis, 200.0, friction, pressure)
     return integrator, potential
@@ -270,7 +271,7 @@ def test_iconst_that_is_refused(tmp_path, text, reason):
     (tmp_path / 'ICONST').write_text(text)
     atoms, _ = crystal()
     with pytest.raises(ProgramError, match=reason) as caught:
-        motion_basis(atoms.cell.array, len(atoms), tmp_path / 'ICONST')
+        motion_basis(atoms.cell.array, read_constraints(atoms.cell.array, len(atoms), tmp_path / 'ICONST'))
     assert caught.value.name == 'INPUT_REFUSED'
 
 

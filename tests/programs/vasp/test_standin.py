@@ -100,6 +100,9 @@ def test_marks(learned):
     head = (learned / 'OUTCAR').read_text().splitlines()[:20]
     assert head[0] == f' {program.version()}'
     assert ' NOT VASP: stand-in, labels chgnet-r2scan' in head
+    assert {frame.info['system_name'] for frame in read_mlab(learned / 'ML_ABN').frames} == {
+        'stand-in chgnet-r2scan test'
+    }
     header = read_ml_ff_header(learned / 'ML_FFN')
     assert (header.standin, header.elements, header.fast) == ('chgnet-r2scan', ['Mg', 'H'], False)
     assert '<i name="version" type="string">6.4.2-standin' in (learned / 'vasprun.xml').read_text()
@@ -218,6 +221,11 @@ def test_temperature_ramp(tmp_path, force_field):
     assert 300 < series[-50:].mean() < 900
     targets = [float(line.split()[1]) for line in (folder / 'REPORT').read_text().splitlines() if 'tmprt>' in line]
     np.testing.assert_allclose(targets, np.linspace(1, 600, 300), atol=1e-3)
+
+
+def test_constraints_of_a_cell_that_is_fixed_hold(tmp_path, force_field):
+    folder = run_with(tmp_path, NVE | {'NSW': 2}, force_field, ICONST=iconst_text(hydride().cell.array, 'fixed'))
+    np.testing.assert_allclose(read_poscar(folder / 'CONTCAR').cell, hydride().cell.array, atol=1e-12)
 
 
 def test_shape_that_iconst_keeps(tmp_path, force_field):
