@@ -83,10 +83,14 @@ class TaskWorkChain(WorkChain):
             self._insert_awaitable(awaitable)
 
     def _on_awaitable_finished(self, awaitable: Awaitable) -> None:
-        """Resume when one child ends, not only when all have; a child waited for twice is heard once."""
-        if awaitable not in self._awaitables:
+        """Resume when one child ends, not only when all have; a child waited for twice is heard once.
+
+        After a restart of the daemon the one that is heard may be a copy of the one that is waited for.
+        """
+        waiting = [each for each in self._awaitables if each.pk == awaitable.pk]
+        if not waiting:
             return
-        super()._on_awaitable_finished(awaitable)
+        super()._on_awaitable_finished(waiting[0])
         if self.state == ProcessState.WAITING:
             self.resume()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from aiida import orm
 from aiida.common.links import LinkType
@@ -60,3 +62,18 @@ def test_prerequisites_limit_and_failures(limit):
     assert 'as asked' in node.exit_message
     assert 'left out: f' in node.exit_message
     assert max(node.base.extras.get('in_flight')) <= limit
+
+
+def test_a_child_that_is_heard_through_a_copy_and_twice(generate_workchain, generate_workchain_node, monkeypatch):
+    """A daemon that loads the process anew makes one object of what it waits for, and one of what is in the context."""
+    process = generate_workchain(Tasks, {})
+    children = {key: generate_workchain_node('mghdiff.md') for key in 'ae'}
+    monkeypatch.setattr(process, 'launch', children.get)
+    process.setup()
+    process.advance()
+    heard = copy.deepcopy(process.ctx.children.a)
+    for _ in range(2):
+        process._on_awaitable_finished(heard)
+        assert process.child('a').pk == children['a'].pk
+        assert process.running() == ['e']
+        assert [each.pk for each in process._awaitables] == [children['e'].pk]
