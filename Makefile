@@ -72,7 +72,7 @@ docs: venv
 
 bench: venv
 	$(INSTALL) -c constraints.txt -e '.[benchmarks]'
-	set -e; for file in benchmarks/*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$file; done
+	status=0; for file in benchmarks/*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$file || status=1; done; exit $$status
 
 clean:
 	rm -rf build dist docs/_build *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis

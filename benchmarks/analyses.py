@@ -37,6 +37,7 @@ import hops
 
 REPEATS, INTERVAL_PS, STRIDE, TEMPERATURE_K = (4, 4, 4), 0.005, 5, 600.0
 RATES = {hops.T_T: 5.0, hops.T_O: 0.1, hops.O_T: 0.1, hops.O_O: 0.05}
+LAG_PS = 20.0  # for all estimators of D, generalised least squares at three lags included
 MOST_SECONDS, MOST_BYTES = 5.0, 500e6
 
 
@@ -77,7 +78,8 @@ def make_run(frames: int, full_frames: int, tracers: int) -> tuple[orm.Structure
 def make_analyses(frames: int, full_frames: int, tracers: int) -> dict[str, Callable[[], object]]:
     """Return the analyses of a run by name."""
     host, segment, full = make_run(frames, full_frames, tracers)
-    plan = inspect.unwrap(plan_diffusion)(orm.Dict(DiffusionWorkChain.get_settings('mace')), orm.Float(TEMPERATURE_K))
+    settings = DiffusionWorkChain.get_settings('mace', overrides={'settings': {'fit': {'lag_ps': LAG_PS}}})
+    plan = inspect.unwrap(plan_diffusion)(orm.Dict(settings), orm.Float(TEMPERATURE_K))
     nodes = {'r0_s000': segment, 'r0_f000': full}
     analyses = {'diffusion_coefficient': partial(inspect.unwrap(diffusion_coefficient), plan['fit'], r0_s000=segment)}
     for function in (radial_distributions, site_statistics, tracer_pairs, tracer_density):
