@@ -50,7 +50,6 @@ class DistilPlan:
     time_step_fs: float
     moving_cell: bool
     as_written: bool = False
-    keeps_outcar: bool = False  # where it is to be read as it is, since it has steps of DFT
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON."""

@@ -13,6 +13,8 @@ from aiida_mghdiff.science.units import EV_PER_ANGSTROM3_IN_GPA
 
 #: So many damaged steps are named, more are counted.
 _NAMED = 3
+#: What there is of every step of DFT; a stress is not in every one.
+_DFT_FIELDS = ('index', 'energy', 'energy_sigma0', 'cell', 'positions', 'forces', 'scf_converged')
 
 
 @dataclass
@@ -31,17 +33,43 @@ class OutcarSummary:
     pressures: np.ndarray
     dft_steps: list[OutcarStep] = field(default_factory=list)
 
+    @classmethod
+    def unknown(cls, labels: str, reason: str) -> OutcarSummary:
+        """Return the summary of a file that tells nothing, for a reason."""
+        return cls('unknown', labels, False, reason, None, np.empty(0, dtype=np.int64), np.empty(0))
+
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Return all but the steps of DFT as arrays."""
+        """Return all as arrays; those of the d steps of DFT, of n atoms, are ``dft_<field>`` [d,...]."""
         words = ('version', 'labels', 'finished', 'truncated', 'max_memory_mb')
         text = json.dumps({name: getattr(self, name) for name in words}, sort_keys=True)
-        return {'outcar': np.array(text), 'outcar_steps': self.steps, 'pressures': self.pressures}
+        arrays = {'outcar': np.array(text), 'outcar_steps': self.steps, 'pressures': self.pressures}
+        dft = {f'dft_{name}': np.array([getattr(step, name) for step in self.dft_steps]) for name in _DFT_FIELDS}
+        stresses = [np.full(6, np.nan) if step.stress is None else step.stress for step in self.dft_steps]
+        return arrays | dft | {'dft_stress': np.array(stresses)}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> OutcarSummary:
         """Return the summary that gave the arrays."""
         words = json.loads(str(arrays['outcar']))
-        return cls(**words, steps=arrays['outcar_steps'], pressures=arrays['pressures'])
+        columns = {name: arrays[f'dft_{name}'] for name in (*_DFT_FIELDS, 'stress')}
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        dft_steps = [_dft_step(row) for row in rows]
+        return cls(**words, steps=arrays['outcar_steps'], pressures=arrays['pressures'], dft_steps=dft_steps)
+
+
+def _dft_step(row: dict[str, np.ndarray]) -> OutcarStep:
+    """Return a step of DFT of its row of arrays."""
+    return OutcarStep(
+        index=int(row['index']),
+        is_dft=True,
+        energy=float(row['energy']),
+        energy_sigma0=float(row['energy_sigma0']),
+        cell=row['cell'],
+        positions=row['positions'],
+        forces=row['forces'],
+        stress=row['stress'] if np.isfinite(row['stress']).all() else None,
+        scf_converged=bool(row['scf_converged']),
+    )
 
 
 def summarise_outcar(path: str | Path) -> OutcarSummary:

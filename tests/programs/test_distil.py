@@ -10,11 +10,11 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
-from vasp_files import ml_step, outcar_end, outcar_head
+from vasp_files import dft_step, ml_step, outcar_end, outcar_head
 
 from aiida_mghdiff.calculations.program import zipapp_bytes
 from aiida_mghdiff.formats.distil import DistilPlan, distil
-from aiida_mghdiff.formats.outcar_summary import OutcarSummary
+from aiida_mghdiff.formats.outcar_summary import OutcarSummary, summarise_outcar
 from aiida_mghdiff.formats.xdatcar import XdatcarReader, xdatcar_frame, xdatcar_header
 
 CELL = np.eye(3) * 8.0
@@ -96,9 +96,10 @@ def test_trajectory(folder, write):
 def test_same_as_where_it_is_retrieved(folder):
     write_xdatcar(folder)
     run(folder)
-    directly = distil(XdatcarReader(folder / 'XDATCAR'), PLAN)
+    directly = distil(XdatcarReader(folder / 'XDATCAR.distilled'), PLAN)
+    of_outcar = summarise_outcar(folder / 'OUTCAR.distilled').to_arrays()
     with np.load(folder / 'distilled.npz') as arrays:
-        assert set(arrays) == {*directly, 'truncated', 'outcar', 'outcar_steps', 'pressures'}
+        assert set(arrays) == {*directly, *of_outcar, 'truncated'}
         for name, values in directly.items():
             assert np.array_equal(arrays[name], values, equal_nan=True)
 
@@ -112,13 +113,36 @@ def test_cut_trajectory_keeps_what_is_whole(folder):
         assert 'the file ends within' in str(arrays['truncated'])
 
 
-def test_outcar_of_training_is_left_to_the_parser(folder):
+def test_steps_of_dft_are_kept_to_the_digit(folder):
+    """What nobody learned is in OUTCAR alone, and this stays where it is."""
     write_xdatcar(folder)
-    (folder / 'input.json').write_text(json.dumps(replace(PLAN, keeps_outcar=True).to_json()))
-    (folder / 'OUTCAR').unlink()
+    other = STEP | {'energy': -2.5, 'forces': np.arange(9.0).reshape(3, 3) / 7}
+    steps = ml_step(STEP) + dft_step(2, STEP, converged=False) + dft_step(3, other)
+    (folder / 'OUTCAR').write_text(outcar_head(['Mg', 'H'], [2, 1]) + steps + outcar_end())
     assert run(folder).returncode == 0
+    directly = summarise_outcar(folder / 'OUTCAR.distilled')
     with np.load(folder / 'distilled.npz') as arrays:
-        assert 'outcar' not in arrays
+        distilled = OutcarSummary.from_arrays(arrays)
+    assert [step.index for step in distilled.dft_steps] == [2, 3]
+    assert [step.scf_converged for step in distilled.dft_steps] == [False, True]
+    for one, two in zip(distilled.dft_steps, directly.dft_steps, strict=True):
+        assert all(np.array_equal(value, vars(two)[name]) for name, value in vars(one).items())
+
+
+def test_what_was_not_distilled_is_retrieved(folder):
+    """The job asks for OUTCAR and XDATCAR: they are not there once they are distilled, and whole where they are not."""
+    write_xdatcar(folder)
+    (folder / 'OUTCAR').write_text('torn')
+    done = run(folder)
+    assert done.returncode == 13
+    assert 'OUTCAR, line 1' in done.stdout.splitlines()[-1]
+    assert (folder / 'XDATCAR').is_file()
+    assert not (folder / 'distilled.npz').exists()
+    (folder / 'OUTCAR').unlink()
+    assert 'no OUTCAR' in run(folder).stdout.splitlines()[-1]
+    (folder / 'OUTCAR').write_text(outcar_head(['Mg', 'H'], [2, 1]) + ml_step(STEP) + outcar_end())
+    assert run(folder).returncode == 0
+    assert not {'OUTCAR', 'XDATCAR'} & {path.name for path in folder.iterdir()}
 
 
 def test_size_of_a_nanosecond(folder):

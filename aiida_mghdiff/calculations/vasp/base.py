@@ -51,7 +51,7 @@ _EXIT_CODES = (
     (302, 'OUTPUT_INVALID', 'An output file cannot be read: {message}', True),
     (303, 'PROGRAM_CRASHED', 'VASP ended unexpectedly: {message}', True),
     (310, 'OUTPUT_TRUNCATED', 'Files end in the middle; what is whole was kept: {message}', True),
-    (400, 'OUT_OF_WALLTIME', 'The job stopped before its wall time; its outputs continue it.', False),
+    (400, 'OUT_OF_WALLTIME', 'The job stopped before its wall time, or at it; its outputs continue it.', False),
     (410, 'OUT_OF_MEMORY', 'The job ran out of memory: {message}', True),
     (420, 'NON_FINITE', 'Energies or forces are no finite numbers: {message}', False),
 )
@@ -69,7 +69,7 @@ def define_distil_code(spec: CalcJobProcessSpec) -> None:
         valid_type=orm.AbstractCode,
         required=False,
         help='Python interpreter (with numpy, h5py and ase) on the machine of VASP: distils the trajectory where it '
-        'lies. Without it XDATCAR is retrieved, gigabytes a ns, and distilled by the parser.',
+        'lies. Without it XDATCAR and OUTCAR are retrieved, gigabytes a ns, and distilled by the parser.',
     )
 
 
@@ -194,21 +194,16 @@ def finish_calcinfo(
     calcinfo.provenance_exclude_list = ['POTCAR']
     calcinfo.retrieve_list = [LAST_LINES]
     distils = plan is not None and 'distil_code' in inputs
-    calcinfo.retrieve_temporary_list = [*RUN_FILES, *_bulky_files(plan, distils)]
+    calcinfo.retrieve_temporary_list = [*RUN_FILES, OUTCAR, *([] if plan is None else [TRAJECTORY])]
     if not distils:
         return
+    # the program renames OUTCAR and XDATCAR: these come back only where it failed, or a killed job never reached it
+    calcinfo.retrieve_temporary_list += [DISTILLED, DISTIL_STDOUT]
     calcinfo.codes_info.append(_distil_info(inputs.distil_code))
     with folder.open(ZIPAPP, 'wb') as handle:
         handle.write(zipapp_bytes())
     with folder.open(DISTIL_INPUT, 'w') as handle:
         json.dump(plan.to_json(), handle, sort_keys=True)
-
-
-def _bulky_files(plan: DistilPlan | None, distils: bool) -> list[str]:
-    """Return the files of a size with the number of steps that are retrieved, or what is distilled of them."""
-    if not distils:
-        return [OUTCAR] if plan is None else [OUTCAR, TRAJECTORY]
-    return [DISTILLED, DISTIL_STDOUT, *([OUTCAR] if plan.keeps_outcar else [])]
 
 
 def vasp_codeinfo(code: orm.AbstractCode) -> CodeInfo:

@@ -156,9 +156,7 @@ def md_plan(parameters: dict[str, Any], atoms: Atoms) -> DistilPlan:
     return distil_plan(parameters, atoms, output_block(parameters), as_written=parameters['ensemble'] != 'nvt')
 
 
-def distil_plan(
-    parameters: dict[str, Any], atoms: Atoms, block: int, *, as_written: bool = False, keeps_outcar: bool = False
-) -> DistilPlan:
+def distil_plan(parameters: dict[str, Any], atoms: Atoms, block: int, *, as_written: bool = False) -> DistilPlan:
     """Return what is kept of the trajectory of a job that writes every ``block`` steps; see ``DistilPlan``."""
     is_tracer = np.array([symbol == parameters['tracer_element'] for symbol in atoms.symbols])
     masses = np.where(is_tracer, 0.0, atomic_masses[atoms.numbers])
@@ -174,7 +172,6 @@ def distil_plan(
         time_step_fs=parameters['time_step_fs'],
         moving_cell=parameters['ensemble'] == 'npt',
         as_written=as_written or block > 1,
-        keeps_outcar=keeps_outcar,
     )
 
 

@@ -377,7 +377,7 @@ class VaspMlffCalculation(VaspCalculation):
         mode, plan = mode_of(tags), None
         if mode in MOVING_MODES:
             parameters = md_parameters(tags, settings)
-            plan = distil_plan(parameters, start_of(self.inputs), output_block_of(tags), keeps_outcar=mode == 'train')
+            plan = distil_plan(parameters, start_of(self.inputs), output_block_of(tags))
         learns = mode != 'run'
         base.finish_calcinfo(self, folder, calcinfo, plan, base.RESERVE_TRAIN if learns else base.RESERVE_RUN)
         calcinfo.retrieve_temporary_list += LEARNED_FILES if learns else LEARNED_FILES[:1]

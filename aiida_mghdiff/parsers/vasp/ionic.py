@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from aiida.engine import CalcJob, ExitCode
+from aiida.engine import ExitCode
 from ase.geometry import find_mic
 
 from aiida_mghdiff.calculations.vasp.base import STDOUT
@@ -134,7 +134,7 @@ class IonicParser(VaspRunParser):
         """
         if failure := self.failure():
             return failure
-        if self.node.exit_status == CalcJob.exit_codes.ERROR_SCHEDULER_OUT_OF_WALLTIME.status:
+        if self.is_out_of_walltime:
             return self.exit_codes.ERROR_OUT_OF_WALLTIME
         if message := box_message(self.stdout):
             return self.exit_codes.ERROR_PROGRAM_CRASHED.format(message=message)

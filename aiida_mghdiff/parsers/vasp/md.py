@@ -11,7 +11,7 @@ from aiida_mghdiff.calculations.vasp.base import integrator_of, start_atoms
 from aiida_mghdiff.calculations.vasp.md import BAROSTATS, MDALGO, THERMOSTATS, md_plan
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.parsers.md import emit_md_outputs
-from aiida_mghdiff.parsers.vasp.run import How, Recorded, VaspRunParser, read_outcar, read_run, runaway_message
+from aiida_mghdiff.parsers.vasp.run import How, Recorded, VaspRunParser, read_run, runaway_message
 
 
 class VaspMdParser(VaspRunParser):
@@ -22,26 +22,27 @@ class VaspMdParser(VaspRunParser):
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""
         self.files = Path(retrieved_temporary_folder or '').absolute()
+        self.tell_of_distilling()
         try:
-            recorded, labels = self._read(self.files)
+            recorded, labels = self._read()
         except FileNotFoundError as error:
             return self.crash(Path(error.filename).name)
         except (FormatError, KeyError, ValueError) as error:
-            return self.failure() or self.exit_codes.ERROR_OUTPUT_INVALID.format(message=self.short(str(error)))
+            return self.unreadable(error)
         completed = emit_md_outputs(self.out, recorded.run, {'labels': labels})
         if failure := self.failure():
             return failure
         if message := runaway_message(recorded.run, recorded.largest_move):
             return self.exit_codes.ERROR_TEMPERATURE_RUNAWAY.format(message=message)
-        if recorded.truncated:
-            return self.exit_codes.ERROR_OUTPUT_TRUNCATED.format(message=self.short('; '.join(recorded.truncated)))
+        if cut := self.cut(recorded.truncated):
+            return cut
         return None if completed else self.exit_codes.ERROR_OUT_OF_WALLTIME
 
-    def _read(self, files: Path) -> tuple[Recorded, str]:
+    def _read(self) -> tuple[Recorded, str]:
         inputs, parameters = self.inputs, self.inputs['parameters'].get_dict()
         start = start_atoms(inputs.get('structure'), inputs.get('state'))
         plan = md_plan(parameters, start)
-        outcar = read_outcar(files)
+        outcar = self.read_outcar(self.labels_of(inputs['potential']))
         ensemble = parameters['ensemble']
         how = How(
             evaluator=evaluator_of(inputs['potential']),
@@ -49,7 +50,7 @@ class VaspMdParser(VaspRunParser):
             barostat=BAROSTATS[ensemble],
             integrator=integrator_of(MDALGO[ensemble]),
         )
-        return read_run(files, start, parameters, plan, outcar, how), outcar.labels
+        return read_run(self.files, start, parameters, plan, outcar, how), outcar.labels
 
 
 def evaluator_of(potential: Any) -> str:

@@ -42,16 +42,21 @@ from aiida_mghdiff.parsers.vasp.run import (
     How,
     Recorded,
     VaspRunParser,
-    read_outcar,
     read_run,
     runaway_message,
 )
 
 ON_THE_FLY = 'VASP, on the fly'
-_MCONF = re.compile(
-    r'^.*ML_MCONF.*(?:reached|exceed|too small|increase|enlarge|no room).*$', re.MULTILINE | re.IGNORECASE
+#: What VASP says where there is no room for more. It draws boxes around its sentences and breaks them anywhere, and
+#: their words are not the same in all versions; the tag is.
+_FULL = (
+    re.compile(r'(?:increase|enlarge|raise|exceeds?|reached)\W+ML_M(?P<tag>CONF|B)\b', re.IGNORECASE),
+    re.compile(r'\bML_M(?P<tag>CONF|B)\b.{0,80}?(?:too small|exceed|reached|increase|enlarge)', re.IGNORECASE),
+    re.compile(r'not enough storage reserved for local reference(?P<tag>)', re.IGNORECASE),
 )
-
+_BARS = re.compile(r'[\s|]+')
+#: So many characters before these words go into the message.
+_CONTEXT = 80
 
 #: Whether the electrons of a label converged, as a dataset says it.
 CONVERGED = {True: 1, False: 0, None: -1}
@@ -238,8 +243,9 @@ class VaspMlffParser(VaspRunParser):
         self.settings = self.inputs['settings'].get_dict()
         self.start = start_of(self.inputs)
         self.missing: list[str] = []
+        self.tell_of_distilling()
         try:
-            outcar = self._read_outcar()
+            outcar = self.read_outcar(self._labels())
         except (FileNotFoundError, FormatError) as error:
             return self.crash(self.short(str(error)) if isinstance(error, FormatError) else 'OUTCAR')
         if outcar.truncated:
@@ -250,6 +256,7 @@ class VaspMlffParser(VaspRunParser):
             self.missing.append(log.truncated)
         if log and (learning := make_learning(log, self.settings['first_step'])) is not None:
             self.out('learning', learning)
+        self._miss_files(log)
         results = self._emit_learned(outcar, log) | log_results(log)
         force_field = None if self.mode == 'run' or self.mixed else self._emit_force_field()
         return self._finish(outcar, results, force_field)
@@ -259,28 +266,41 @@ class VaspMlffParser(VaspRunParser):
         """Return ML_MODE."""
         return mode_of(self.tags)
 
-    def _read_outcar(self) -> OutcarSummary:
-        """Return what OUTCAR tells; where it tells nothing, but a force field was learned, that nothing is known.
-
-        :raises FormatError: for a damaged file; FileNotFoundError: where there is none.
-        """
+    def _labels(self) -> str | None:
+        """Return whose labels were learned where OUTCAR does not tell it; None where no other file does."""
+        if self.mode == 'run':
+            return self.labels_of(self.inputs['ml_ff'])
         try:
-            return read_outcar(self.files)
-        except (FileNotFoundError, FormatError) as error:
-            header = None if self.mode == 'run' else self._read(read_ml_ff_header, 'ML_FFN')
-            if header is None:
-                raise
-            labels = 'vasp' if header.standin is None else f'standin:{header.standin}'
-            reason = str(error) if isinstance(error, FormatError) else 'OUTCAR is missing'
-            return OutcarSummary('unknown', labels, False, reason, None, np.empty(0, dtype=int), np.empty(0))
+            standin = read_ml_ff_header(self.files / 'ML_FFN').standin
+        except (OSError, FormatError):
+            return None
+        return 'vasp' if standin is None else f'standin:{standin}'
+
+    def _miss_files(self, log: MlLog | None) -> None:
+        """Note which files of learning are not there, or empty, that the job must have written.
+
+        Mode run needs its log for the spilling factor alone, and one that learned nothing yet has no ML_ABN.
+        """
+        names = []
+        if self.mode != 'run' or self.settings['spilling_limit'] is not None:
+            names.append('ML_LOGFILE')
+        has_learned = self._has('ML_FFN') or bool(log and len(log.n_configurations['steps']))
+        if self.mode in ('select', 'refit') or (self.mode == 'train' and has_learned):
+            names.append('ML_ABN')
+        for name in names:
+            if not self._has(name):
+                self.missing.append(f'{name} is {"empty" if (self.files / name).is_file() else "missing"}')
+
+    def _has(self, name: str) -> bool:
+        path = self.files / name
+        return path.is_file() and bool(path.stat().st_size)
 
     def _read(self, reader: Any, name: str) -> Any:
         """Return what a reader makes of a file; None, and a sentence more about what is missing, of a damaged one."""
-        path = self.files / name
-        if not path.is_file() or not path.stat().st_size:
+        if not self._has(name):
             return None
         try:
-            return reader(path)
+            return reader(self.files / name)
         except FormatError as error:
             self.missing.append(f'{name}, {error.place}: {error.reason}')
             return None
@@ -348,7 +368,7 @@ class VaspMlffParser(VaspRunParser):
             except FileNotFoundError as error:
                 problem = self.crash(Path(error.filename).name)
             except (FormatError, ValueError) as error:
-                problem = self.exit_codes.ERROR_OUTPUT_INVALID.format(message=self.short(str(error)))
+                problem = self.unreadable(error)
         if recorded is not None:
             completed = emit_md_outputs(self.out, recorded.run, results | self._lattice_change(recorded))
         else:
@@ -385,7 +405,7 @@ class VaspMlffParser(VaspRunParser):
         force_field: PotentialData | None,
     ) -> ExitCode | None:
         codes = self.exit_codes
-        if failure := self.failure():
+        if failure := self.failure() or (None if completed else self.full()):
             return failure
         if self.mixed:
             return codes.ERROR_LABELS_DIFFER.format(message=self.mixed)
@@ -393,8 +413,8 @@ class VaspMlffParser(VaspRunParser):
             return problem
         if recorded and (message := runaway_message(recorded.run, recorded.largest_move)):
             return codes.ERROR_TEMPERATURE_RUNAWAY.format(message=message)
-        if missing := [*self.missing, *(recorded.truncated if recorded else [])]:
-            return codes.ERROR_OUTPUT_TRUNCATED.format(message=self.short('; '.join(dict.fromkeys(missing))))
+        if cut := self.cut([*self.missing, *(recorded.truncated if recorded else [])]):
+            return cut
         if not completed:
             return codes.ERROR_OUT_OF_WALLTIME
         if self.mode != 'run' and force_field is None:
@@ -410,10 +430,19 @@ class VaspMlffParser(VaspRunParser):
             return codes.ERROR_SCF_NOT_CONVERGED.format(message=message)
         return None
 
-    def failure(self) -> ExitCode | None:
-        """Return the exit code of a failure that VASP names: no room for configurations is one more."""
-        if failure := super().failure():
-            return failure
-        if match := _MCONF.search(self.stdout):
-            return self.exit_codes.ERROR_MCONF_REACHED.format(message=match[0].strip(' |'))
-        return None
+    def crash(self, missing: str) -> ExitCode:
+        """Return the exit code of a run that left nothing to go on from."""
+        return self.failure() or self.full() or super().crash(missing)
+
+    def full(self) -> ExitCode | None:
+        """Return the exit code of a VASP that says that there is no room for more; None where it does not.
+
+        One that runs to its end had room: VASP may say so, discard some of the basis and go on (ML_LBASIS_DISCARD).
+        """
+        text = _BARS.sub(' ', self.stdout)
+        match = next((match for pattern in _FULL if (match := pattern.search(text))), None)
+        if match is None:
+            return None
+        name = 'ERROR_MCONF_REACHED' if match['tag'].upper() == 'CONF' else 'ERROR_MB_REACHED'
+        begin = max(match.start() - _CONTEXT, 0)
+        return self.exit_codes[name].format(message=text[begin : match.end()].strip())

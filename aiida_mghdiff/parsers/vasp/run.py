@@ -19,7 +19,8 @@ from aiida.parsers.parser import Parser
 from ase import Atoms
 
 from aiida_mghdiff.calculations.lammps.script import RUNAWAY_FACTOR, RUNAWAY_FLOOR_K
-from aiida_mghdiff.calculations.vasp.base import DISTIL_STDOUT, DISTILLED, ENGINE, STDOUT, TRAJECTORY
+from aiida_mghdiff.calculations.vasp.base import DISTIL_STDOUT, DISTILLED, ENGINE, OUTCAR, STDOUT, TRAJECTORY
+from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.distil import DistilPlan, distil
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.oszicar import read_oszicar
@@ -36,11 +37,18 @@ _SAME_FRACTIONAL = 1e-7
 _LARGEST_MOVE = 0.45
 
 _NO_MEMORY = re.compile(
-    r'^.*(?:bad_alloc|out of memory|oom-kill|insufficient virtual memory|MemoryError|[Cc]annot allocate memory).*$',
+    r'^.*(?:bad_alloc|out of memory|oom[-_ ]kill|insufficient virtual memory|MemoryError|[Cc]annot allocate memory).*$',
     re.MULTILINE | re.IGNORECASE,
 )
+#: VASP ends with what went wrong; before that it prints a line or more a step, hundreds of megabytes a nanosecond.
+_TAIL_BYTES = 2**20
+
 _BOX = re.compile(r'^\s*\|\s*(.*?)\s*\|?\s*$')
 _WORDS = re.compile(r'[A-Za-z]{2,}[\s.,:]+[A-Za-z(]{2,}')
+
+
+class NoStepError(FormatError):
+    """A run that ended before its first step."""
 
 
 @dataclass
@@ -68,13 +76,16 @@ def read_run(
     """Return the run whose files are in a folder.
 
     :param start: unwrapped atoms that it started from.
+    :raises NoStepError: where there is no step.
     :raises FormatError: for a damaged file.
     :raises FileNotFoundError: for one that is missing.
     """
     energies = _read_energies(files / 'OSZICAR', plan.block)
+    if not len(energies['steps']):
+        raise NoStepError('OSZICAR', '', 'no step in it: VASP ended before its first step')
     contcar = read_poscar(files / 'CONTCAR')
-    if contcar.velocities is None or not len(energies['steps']):
-        raise FormatError('CONTCAR', '', 'no velocities in it: VASP ended before its first step')
+    if contcar.velocities is None:
+        raise NoStepError('CONTCAR', '', 'no velocities in it: VASP ended before its first step')
     kept, truncated = _read_trajectory(files, plan)
     last, first = int(energies['steps'][-1]), parameters['first_step']
     final = _unwrap(contcar, kept['last_fractional'])
@@ -113,10 +124,10 @@ def read_outcar(files: Path) -> OutcarSummary:
 
     :raises FormatError: for a damaged file; FileNotFoundError: where there is none.
     """
-    if not (files / 'OUTCAR').is_file() and (files / DISTILLED).is_file():
+    if (files / DISTILLED).is_file():
         with np.load(files / DISTILLED) as arrays:
             return OutcarSummary.from_arrays(arrays)
-    return summarise_outcar(files / 'OUTCAR')
+    return summarise_outcar(files / OUTCAR)
 
 
 def _read_trajectory(files: Path, plan: DistilPlan) -> tuple[dict[str, np.ndarray], str | None]:
@@ -295,34 +306,89 @@ class VaspRunParser(Parser):
 
     @property
     def stdout(self) -> str:
-        """Return what VASP printed, empty where there is nothing."""
+        """Return the end of what VASP printed, empty where there is nothing."""
         path = self.files / STDOUT
-        return path.read_text(errors='replace') if path.is_file() else ''
+        if not path.is_file():
+            return ''
+        with path.open('rb') as handle:
+            handle.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            return handle.read().decode(errors='replace')
 
     @property
     def stderr(self) -> str:
         """Return what the scheduler gives as standard error."""
         return self.node.get_scheduler_stderr() or ''
 
+    @property
+    def is_out_of_walltime(self) -> bool:
+        """Return whether the scheduler ended the job at its wall time."""
+        return self.node.exit_status == CalcJob.exit_codes.ERROR_SCHEDULER_OUT_OF_WALLTIME.status
+
+    def read_outcar(self, labels: str | None) -> OutcarSummary:
+        """Return what OUTCAR tells; where it tells nothing, but other files do, that nothing is known.
+
+        :param labels: whose labels the force field learned; None where there is nothing to go on from.
+        :raises FormatError: for a damaged file; FileNotFoundError: where there is none.
+        """
+        try:
+            return read_outcar(self.files)
+        except (FileNotFoundError, FormatError) as error:
+            if labels is None:
+                raise
+            reason = str(error) if isinstance(error, FormatError) else 'OUTCAR is missing'
+            return OutcarSummary.unknown(labels, reason)
+
+    def labels_of(self, force_field: PotentialData) -> str | None:
+        """Return whose labels a force field learned; None where the run left no state to go on from."""
+        path = self.files / 'CONTCAR'
+        is_left = path.is_file() and path.stat().st_size
+        return force_field.base.attributes.get('labels') if is_left else None
+
+    def tell_of_distilling(self) -> None:
+        """Say in the report of the job that its files were retrieved whole, since distilling them failed."""
+        if not (self.files / DISTILLED).is_file() and (message := _distil_message(self.files / DISTIL_STDOUT)):
+            self.logger.warning(f'{message}; what is there was retrieved as it is')
+
     def failure(self) -> ExitCode | None:
-        """Return the exit code of a failure that VASP or the stand-in names; None where neither does."""
+        """Return the exit code of a failure that VASP, the stand-in or the scheduler names; None where none does."""
         codes, text = self.exit_codes, self.stdout + '\n' + self.stderr
         if named := named_failure(text):
             name = f'ERROR_{named[0]}'
             return codes[name if name in codes else 'ERROR_PROGRAM_CRASHED'].format(message=named[1])
         if match := _NO_MEMORY.search(text):
             return codes.ERROR_OUT_OF_MEMORY.format(message=match[0].strip())
+        if self.node.exit_status == CalcJob.exit_codes.ERROR_SCHEDULER_OUT_OF_MEMORY.status:
+            return codes.ERROR_OUT_OF_MEMORY.format(message='the scheduler ended it.')
         return None
 
     def crash(self, missing: str) -> ExitCode:
         """Return the exit code of a run that left nothing to go on from."""
         if failure := self.failure():
             return failure
-        if self.node.exit_status == CalcJob.exit_codes.ERROR_SCHEDULER_OUT_OF_WALLTIME.status:
+        if self.is_out_of_walltime:
             return self.exit_codes.ERROR_OUT_OF_WALLTIME
         if message := box_message(self.stdout) or traceback_message(self.stderr):
             return self.exit_codes.ERROR_PROGRAM_CRASHED.format(message=message)
         return self.exit_codes.ERROR_OUTPUT_MISSING.format(message=missing)
+
+    def unreadable(self, error: Exception) -> ExitCode:
+        """Return the exit code of a run whose files do not tell where it ended."""
+        if failure := self.failure():
+            return failure
+        if self.is_out_of_walltime and isinstance(error, NoStepError):
+            return self.exit_codes.ERROR_OUT_OF_WALLTIME
+        return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=self.short(str(error)))
+
+    def cut(self, missing: list[str]) -> ExitCode | None:
+        """Return the exit code of a run that was ended at its wall time, or whose files are not whole.
+
+        :param missing: sentences that say what is not there.
+        """
+        codes, words = self.exit_codes, self.short('; '.join(dict.fromkeys(missing)))
+        if not self.is_out_of_walltime:
+            return codes.ERROR_OUTPUT_TRUNCATED.format(message=words) if missing else None
+        code = codes.ERROR_OUT_OF_WALLTIME
+        return code._replace(message=f'{code.message} Not whole: {words}') if missing else code
 
 
 def box_message(text: str) -> str | None:

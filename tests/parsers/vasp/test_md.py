@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from aiida import orm
 from exit_codes import MD, forgotten
+from vasp_files import ml_step, outcar_end, outcar_head
 from vasp_md_runs import START, EinsteinCrystal, md_parameters, state_of
 from vasp_runs import make_force_field, parse_job
 
@@ -13,7 +16,8 @@ from aiida_mghdiff.calculations.functions.starts import select_starts
 from aiida_mghdiff.calculations.vasp.md import distil_plan, output_block
 from aiida_mghdiff.formats.distil import distil
 from aiida_mghdiff.formats.outcar_summary import summarise_outcar
-from aiida_mghdiff.formats.xdatcar import XdatcarReader
+from aiida_mghdiff.formats.poscar import Poscar, write_poscar
+from aiida_mghdiff.formats.xdatcar import XdatcarReader, xdatcar_frame, xdatcar_header
 
 
 @pytest.fixture
@@ -166,16 +170,51 @@ def test_distilled_where_it_was(finish, folder):
     assert outputs['results'].get_dict() == directly['results'].get_dict()
 
 
-def test_distilling_that_failed_is_told(finish, folder):
+@pytest.mark.parametrize(
+    ('said', 'words'),
+    [('ERROR: [ENGINE_MISSING] no numpy\n', 'distilling failed: no numpy'), (None, 'XDATCAR is missing')],
+)
+def test_neither_distilled_nor_retrieved(finish, folder, said, words):
+    """CONTCAR and OSZICAR are there: the run goes on from its state, and the exit code says what is missing."""
     parameters, run = md_parameters('nve'), EinsteinCrystal().run(40)
     write(folder, run, parameters)
-    (folder / 'XDATCAR').unlink()
-    (folder / 'distil.txt').write_text('ERROR: [ENGINE_MISSING] no numpy\n')
+    for name in ('XDATCAR', 'OUTCAR'):
+        (folder / name).unlink()
+    if said:
+        (folder / 'distil.txt').write_text(said)
     code, outputs = finish(folder, parameters, run.state)
     assert code.status == 310
-    assert 'distilling failed: no numpy' in code.message
+    assert words in code.message
+    assert 'OUTCAR is missing' in code.message
     assert 'tracers' not in outputs
     assert np.abs(outputs['state'].get_array('positions') - run.final[0]).max() < 1e-9
+    assert outputs['state'].step == 40
+    assert len(outputs['thermo'].get_array('steps')) == 20
+    results = outputs['results']
+    assert (results['labels'], results['versions']['vasp']) == ('standin:chgnet-r2scan', 'unknown')
+
+
+@pytest.mark.parametrize('text', ['', ' vasp.6.4.2 20J'])
+def test_outcar_that_tells_nothing_costs_the_pressure_alone(finish, folder, text):
+    parameters, run = md_parameters('nvt'), EinsteinCrystal().run(40)
+    _, whole = finish(write(folder, run, parameters), parameters, run.state)
+    (folder / 'OUTCAR').write_text(text)
+    code, outputs = finish(folder, parameters, run.state)
+    assert code.status == 310
+    assert 'OUTCAR, line 1' in code.message
+    for name in ('tracers', 'trajectory', 'state'):
+        assert outputs[name].store().base.caching.get_hash() == whole[name].store().base.caching.get_hash()
+    assert np.isnan(outputs['thermo'].get_array('pressure_gpa')).all()
+
+
+def test_files_of_a_distilling_that_failed_are_retrieved(finish, folder, caplog):
+    parameters, run = md_parameters('nve'), EinsteinCrystal().run(40)
+    write(folder, run, parameters)
+    (folder / 'distil.txt').write_text('ERROR: [ENGINE_MISSING] no numpy\n')
+    code, outputs = finish(folder, parameters, run.state)
+    assert code is None
+    assert 'tracers' in outputs
+    assert 'distilling failed: no numpy' in caplog.text
 
 
 def test_stopped_before_its_wall_time(finish, folder):
@@ -198,6 +237,72 @@ def test_killed(finish, folder):
     assert 'OUTCAR' in code.message
     assert outputs['tracers'].steps.tolist() == list(range(0, 44, 4))
     assert outputs['state'].step == 40
+
+
+def test_ended_by_the_scheduler_at_its_wall_time(finish, folder):
+    parameters, run = md_parameters('nvt', steps=80), EinsteinCrystal().run(40)
+    write(folder, run, parameters, finished=False)
+    code, outputs = finish(folder, parameters, run.state, scheduler_status=120)
+    assert code.status == 400
+    assert 'OUTCAR, line' in code.message
+    assert str(folder) not in code.message
+    assert outputs['tracers'].steps.tolist() == list(range(0, 44, 4))
+    assert outputs['state'].step == 40
+
+
+@pytest.mark.parametrize(('scheduler', 'status'), [(120, 400), (None, 302)])
+def test_killed_before_its_first_step(finish, folder, scheduler, status):
+    parameters, run = md_parameters('nve'), EinsteinCrystal().run(40)
+    write(folder, run, parameters, finished=False)
+    for name in ('OSZICAR', 'CONTCAR', 'XDATCAR'):
+        (folder / name).write_text('')
+    code, outputs = finish(folder, parameters, run.state, scheduler_status=scheduler)
+    assert code.status == status
+    assert not outputs
+
+
+def test_out_of_memory_that_the_scheduler_tells(finish, folder):
+    parameters, run = md_parameters('nve', steps=80), EinsteinCrystal().run(40)
+    write(folder, run, parameters, finished=False)
+    code, outputs = finish(folder, parameters, run.state, scheduler_status=110)
+    assert code.status == 410
+    assert outputs['state'].step == 40
+
+
+def test_memory_of_a_nanosecond(finish, folder):
+    """Mg128H8 as production writes it, every tenth step: the growth over the second half of a hundredth, 200 times."""
+    atoms = START.repeat((2, 2, 2))
+    atoms = atoms[[*atoms.symbols.search('Mg'), *atoms.symbols.search('H')]]
+    strides = {'tracer_stride': 10, 'thermo_stride': 100, 'frame_stride': 1000}
+    state, peaks = state_of(atoms, 0), []
+    for steps in (5_000, 10_000):
+        parameters = md_parameters('nve', steps=steps, **strides)
+        assert output_block(parameters) == 10
+        write_still(folder, atoms, state.get_array('velocities'), range(10, steps + 1, 10))
+        tracemalloc.start()
+        code, outputs = finish(folder, parameters, state, stdout='a line of a step\n' * 10 * steps)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert code is None
+        assert len(outputs['tracers'].steps) == steps // 10
+    assert 200 * (peaks[1] - peaks[0]) < 1e9
+
+
+def write_still(folder, atoms, velocities, steps):
+    """Write the files of a run whose atoms stay where they are."""
+    step = {'cell': atoms.cell.array, 'positions': atoms.positions, 'forces': np.zeros((len(atoms), 3))}
+    block = ml_step(step | {'stress': np.zeros(6), 'energy': -200.0, 'sigma0': -200.0})
+    with (folder / 'OUTCAR').open('w') as handle:
+        handle.write(outcar_head(['Mg', 'H'], [128, 8]))
+        handle.writelines(block for _ in steps)
+        handle.write(outcar_end())
+    with (folder / 'XDATCAR').open('w') as handle:
+        handle.write(xdatcar_header('Mg128H8', atoms.cell.array, ['Mg', 'H'], [128, 8]))
+        handle.writelines(xdatcar_frame(number, atoms.get_scaled_positions()) for number in steps)
+    energies = 'T=   300. E= -.19500000E+03 F= -.20000000E+03 E0= -.20000000E+03  EK= 0.50000E+01 SP= 0.0 SK= 0.0'
+    (folder / 'OSZICAR').write_text(''.join(f'{number:7d} {energies}\n' for number in steps))
+    poscar = Poscar('Mg128H8', ['Mg', 'H'], [128, 8], atoms.cell.array, atoms.positions, velocities=velocities)
+    (folder / 'CONTCAR').write_text(write_poscar(poscar))
 
 
 def test_runaway(finish, folder):
@@ -232,6 +337,10 @@ BOX = """
  -----------------------------------------------------------------------------
 """
 
+SLURM_OUT_OF_MEMORY = (
+    'slurmstepd: error: Detected 1 oom_kill event in StepId=4711.0. Some of the step tasks have been OOM Killed.\n'
+)
+
 
 @pytest.mark.parametrize(
     ('stdout', 'scheduler', 'status', 'message'),
@@ -243,6 +352,9 @@ BOX = """
         ('ERROR: [POTENTIAL_UNREADABLE] ML_FF', None, 211, 'ML_FF'),
         ('ERROR: [SOMETHING_NEW] as never seen', None, 303, 'as never seen'),
         ('forrtl: severe (41): insufficient virtual memory', None, 410, 'insufficient virtual memory'),
+        (SLURM_OUT_OF_MEMORY, None, 410, 'Detected 1 oom_kill event'),
+        ('', 110, 410, 'the scheduler ended it'),
+        ('a line of a step\n' * 100_000 + BOX, None, 303, 'The force field in ML_FF could not be read.'),
         (BOX, None, 303, 'The force field in ML_FF could not be read.'),
     ],
 )

@@ -21,9 +21,14 @@ from vasp_md_runs import (
 )
 from vasp_runs import make_force_field, parse_job
 
+from aiida_mghdiff.calculations.vasp.md import distil_plan
+from aiida_mghdiff.calculations.vasp.mlff import md_parameters
 from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.formats.distil import distil
 from aiida_mghdiff.formats.mlab import read_mlab, write_mlab
 from aiida_mghdiff.formats.outcar import OutcarStep
+from aiida_mghdiff.formats.outcar_summary import summarise_outcar
+from aiida_mghdiff.formats.xdatcar import XdatcarReader
 from aiida_mghdiff.parsers.vasp.mlff import labelled
 
 TAGS = mlff_tags(isif=2, mdalgo=1, andersen_prob=0.0)
@@ -375,6 +380,14 @@ def test_out_of_walltime(finish, folder):
     assert {'dataset', 'state', 'learning_state', 'force_field'} <= set(outputs)
 
 
+def test_ended_by_the_scheduler_at_its_wall_time(finish, folder, run):
+    run.write(folder, dft=DFT_STEPS, finished=False)
+    code, outputs = finish(folder, tags={'nsw': 80}, scheduler_status=120)
+    assert code.status == 400
+    assert 'OUTCAR, line' in code.message
+    assert {'dataset', 'state', 'learning_state', 'force_field'} <= set(outputs)
+
+
 def test_runaway(finish, folder, run):
     run.temperature = lambda index: 300.0 if index < 30 else 5000.0
     run.write(folder, dft=DFT_STEPS)
@@ -386,8 +399,8 @@ def test_runaway(finish, folder, run):
 @pytest.mark.parametrize(
     ('stdout', 'status'),
     [
-        ('|  number of configurations exceeds ML_MCONF, increase ML_MCONF  |', 440),
         ('slurmstepd: error: Detected 1 oom-kill event(s)', 410),
+        ('slurmstepd: error: Detected 1 oom_kill event in StepId=1.0. Some of the tasks have been OOM Killed.', 410),
         ('ERROR: [INPUT_REFUSED] INCAR, ML_FOO', 213),
         ('ERROR: [MCONF_REACHED] 100 configurations', 440),
         ('ERROR: [MB_REACHED] 400 of Mg', 442),
@@ -398,6 +411,93 @@ def test_failures_that_vasp_names_leave_what_there_is(finish, folder, stdout, st
     code, outputs = finish(folder, stdout=stdout)
     assert code.status == status
     assert 'dataset' in outputs
+
+
+def boxed(*lines):
+    """Return lines as VASP frames an error."""
+    ruler = ' ' + '-' * 77
+    return '\n'.join([ruler, *(f'|{"    " + line:77}|' for line in ('', *lines, '')), ruler])
+
+
+@pytest.mark.parametrize(
+    ('stdout', 'status'),
+    [
+        ('|  number of configurations exceeds ML_MCONF, increase ML_MCONF  |', 440),
+        ('Please increase ML_MCONF.', 440),
+        (boxed('The number of configurations is too large. Please increase', 'ML_MCONF.'), 440),
+        (boxed('ML_MCONF is', 'too small'), 440),
+        ('Not enough storage reserved for local reference configurations, please increase ML_MB', 442),
+        (boxed('Not enough storage reserved for local reference configurations, please', 'increase ML_MB'), 442),
+        (boxed('Not enough storage reserved for local reference', 'configurations, please increase', 'ML_MB !!!'), 442),
+        ('Please increase ML_MB !!!', 442),
+    ],
+)
+def test_no_room_in_the_words_of_vasp(finish, folder, run, stdout, status):
+    run.write(folder, dft=DFT_STEPS, finished=False)
+    code, outputs = finish(folder, tags={'nsw': 80}, stdout=f'   40 T=   300.\n{stdout}\n')
+    assert code.status == status
+    assert 'ML_M' in code.message
+    assert '|' not in code.message
+    assert {'dataset', 'learning_state', 'state'} <= set(outputs)
+
+
+@pytest.mark.parametrize('stdout', ['ML_MCONF_NEW = 5 is too small', 'ML_MB = 1500 local reference configurations'])
+def test_tags_that_are_no_failure(finish, folder, run, stdout):
+    run.write(folder, dft=DFT_STEPS, finished=False)
+    assert finish(folder, tags={'nsw': 80}, stdout=stdout)[0].status == 310
+
+
+def test_run_that_discards_some_of_its_basis_ends_well(finish, folder):
+    assert finish(folder, stdout=boxed('ML_MB is reached: basis functions are discarded; increase ML_MB.'))[0] is None
+
+
+def test_no_room_before_the_first_step(finish, tmp_path):
+    code, outputs = finish(tmp_path, stdout=boxed('Please increase', 'ML_MCONF.'))
+    assert (code.status, outputs) == (440, {})
+
+
+@pytest.mark.parametrize('change', [Path.unlink, lambda path: path.write_text('')])
+@pytest.mark.parametrize('name', ['ML_LOGFILE', 'ML_ABN'])
+def test_file_of_learning_that_is_not_there(finish, folder, name, change):
+    change(folder / name)
+    code, outputs = finish(folder)
+    assert code.status == 310
+    assert f'{name} is {"empty" if (folder / name).exists() else "missing"}' in code.message
+    assert {'dataset', 'force_field', 'state'} <= set(outputs)
+
+
+def test_run_without_a_limit_needs_no_log(finish, folder, run, tmp_path):
+    run.write(folder)
+    (folder / 'ML_LOGFILE').unlink()
+    inputs, tags = {'ml_ff': make_force_field(tmp_path)}, {'ml_mode': 'run', 'ml_estblock': 10}
+    assert finish(folder, tags=tags, inputs=inputs)[0] is None
+    code, _ = finish(folder, tags=tags, settings={'spilling_limit': 0.02}, inputs=inputs)
+    assert 'ML_LOGFILE is missing' in code.message
+
+
+def test_run_without_outcar(finish, folder, run, tmp_path):
+    run.write(folder)
+    (folder / 'OUTCAR').unlink()
+    code, outputs = finish(folder, tags={'ml_mode': 'run'}, inputs={'ml_ff': make_force_field(tmp_path)})
+    assert code.status == 310
+    assert 'OUTCAR is missing' in code.message
+    assert outputs['results']['labels'] == 'standin:chgnet-r2scan'
+    assert {'tracers', 'state'} <= set(outputs)
+
+
+def test_learning_that_was_distilled_where_it_was(finish, folder, run):
+    """The steps of DFT come with the tracers: those that nobody learned, too."""
+    whole = finish(folder)[1]
+    plan = distil_plan(md_parameters(TAGS, mlff_settings()), START, 1)
+    arrays = distil(XdatcarReader(folder / 'XDATCAR'), plan) | summarise_outcar(folder / 'OUTCAR').to_arrays()
+    np.savez(folder / 'distilled.npz', **arrays, truncated=np.array(''))
+    for name in ('XDATCAR', 'OUTCAR'):
+        (folder / name).unlink()
+    code, outputs = finish(folder)
+    assert code is None
+    assert set(outputs) == set(whole)
+    for name in ('dataset', 'learning_state', 'force_field', 'tracers', 'state', 'thermo', 'results'):
+        assert outputs[name].store().base.caching.get_hash() == whole[name].store().base.caching.get_hash()
 
 
 def test_nothing_at_all(finish, tmp_path):
