@@ -285,7 +285,8 @@ def test_memory_of_a_nanosecond(finish, folder):
         tracemalloc.stop()
         assert code is None
         assert len(outputs['tracers'].steps) == steps // 10
-    assert 200 * (peaks[1] - peaks[0]) < 1e9
+    # half of the gigabyte is the interpreter's
+    assert 200 * (peaks[1] - peaks[0]) < 5e8
 
 
 def write_still(folder, atoms, velocities, steps):
