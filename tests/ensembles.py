@@ -17,3 +17,17 @@ def summarise(name, rows):
     low, high = 100 * limits.low, 100 * limits.high
     print(f'{name:24s} bias {bias:5.1f}  rmse {scatter:5.1f}  coverage {coverage:5.1f} ({low:.1f} to {high:.1f}) %')
     return bias, scatter, coverage
+
+
+def gain(name, rows, other, others):
+    """Print and return how much smaller the root mean square error of one estimator is than that of another on the
+    same runs, in per cent of the truth, with the 95 % interval of resampled runs.
+
+    `rows`, `others`: estimates over the truth, as for :func:`summarise`.
+    """
+    squares = np.square(np.stack([others[:, 0], rows[:, 0]], axis=1) - 1)
+    picks = np.random.default_rng(0).integers(len(squares), size=(4000, len(squares)))
+    found = -np.diff(100 * np.sqrt(np.stack([squares.mean(axis=0), *squares[picks].mean(axis=1)])), axis=1)[:, 0]
+    low, high = np.quantile(found[1:], [0.025, 0.975])
+    print(f'{name}: rmse less than that of {other} by {found[0]:.1f} ({low:.1f} to {high:.1f}) %')
+    return found[0], low, high

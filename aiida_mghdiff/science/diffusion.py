@@ -28,15 +28,13 @@ import numpy as np
 from scipy import stats
 
 from aiida_mghdiff.science.gls import generalised_least_squares, lag_difference
-from aiida_mghdiff.science.jumps import count_jumps
+from aiida_mghdiff.science.jumps import CAGE, count_jumps
 from aiida_mghdiff.science.least_squares import least_squares
 from aiida_mghdiff.science.positions import PositionsError, check_positions
 from aiida_mghdiff.science.whittle import HOP_LENGTH, whittle_fit
 
 METHODS = ('least-squares', 'gls', 'automatic')
 FEW_JUMPS = 20
-#: Å; leaves a cage of hcp Mg, see :mod:`aiida_mghdiff.science.jumps`.
-CAGE = 1.63
 #: Vibrations are averaged over these ps, and at least so many frames, before jumps are counted.
 CAGE_AVERAGING_PS, CAGE_AVERAGING_FRAMES = 0.1, 10
 #: Probability that two lags disagree by chance; three pairs are compared, and one in five runs is flagged for nothing.

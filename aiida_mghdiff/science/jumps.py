@@ -14,7 +14,7 @@ Vibrations (0.2 to 0.4 Å an axis for H at 300 to 800 K, faster than 0.1 ps) are
    inaccurate mean did.
 
 Stays shorter than about two blocks are missed, so that the count is a lower bound where residence times come near
-the block length.
+the block length. The path from cage to cage (``cage_path``) is the mean position of the stay at each block.
 """
 
 from __future__ import annotations
@@ -25,18 +25,22 @@ from typing import NamedTuple
 
 import numpy as np
 
+#: Å, for hcp Mg.
+CAGE = 1.63
+
 
 class Stay(NamedTuple):
     """The time that a tracer spends in one cage."""
 
     mean: list[float]
     blocks: int
+    first: int
 
     def joined(self, other: Stay) -> Stay:
-        """Return both as one stay."""
+        """Return this stay and a later one as one."""
         blocks = self.blocks + other.blocks
         pairs = zip(self.mean, other.mean, strict=True)
-        return Stay([(self.blocks * x + other.blocks * y) / blocks for x, y in pairs], blocks)
+        return Stay([(self.blocks * x + other.blocks * y) / blocks for x, y in pairs], blocks, self.first)
 
 
 def count_jumps(positions: np.ndarray, threshold: float, block: int) -> np.ndarray:
@@ -62,16 +66,24 @@ def find_stays(path: np.ndarray, threshold: float) -> list[Stay]:
     return _merge(_split(path.tolist(), threshold), threshold)
 
 
+def cage_path(path: np.ndarray, threshold: float) -> np.ndarray:
+    """Return a smoothed path [b,3] without the rattling in cages: the mean position of the stay at each block."""
+    stays = find_stays(path, threshold)
+    lengths = np.diff([*(stay.first for stay in stays), len(path)])
+    return np.repeat([stay.mean for stay in stays], lengths, axis=0)
+
+
 def _split(path: list[list[float]], threshold: float) -> Iterator[Stay]:
-    stay, excursion = Stay(path[0], 1), None
-    for point in path[1:]:
+    stay, excursion = Stay(path[0], 1, 0), None
+    for index, point in enumerate(path[1:], start=1):
+        block = Stay(point, 1, index)
         if math.dist(point, stay.mean) <= threshold:
-            stay, excursion = stay.joined(Stay(point, 1)), None
+            stay, excursion = stay.joined(block), None
         elif excursion is None:
-            excursion = Stay(point, 1)
+            excursion = block
         else:
             yield stay
-            stay, excursion = excursion.joined(Stay(point, 1)), None
+            stay, excursion = excursion.joined(block), None
     yield stay
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hops import O_O, O_T, RATTLING, T_O, T_T, trajectory
 
-from aiida_mghdiff.science.jumps import block_means, count_jumps, find_stays
+from aiida_mghdiff.science.jumps import block_means, cage_path, count_jumps, find_stays
 
 THRESHOLD = 1.63
 HOT = {'fast': 0.35, 'slow': 0.25}
@@ -49,6 +49,13 @@ def test_an_excursion_that_comes_back_at_once_is_no_jump():
     path = np.zeros((100, 1, 3))
     path[50:55] = 2.0
     assert count_jumps(path, THRESHOLD, 5).tolist() == [0]
+
+
+def test_path_from_cage_to_cage_leaves_rattling_and_excursions_out():
+    path = np.repeat([[0, 0, 0], [1.96, 0, 0], [1.96, 2.6, 0]], [40, 20, 40], axis=0).astype(float)
+    rattling = 0.3 * np.where(np.arange(100) % 2, 1, -1)[:, None] * [0, 0, 1]
+    excursion = np.where(np.arange(100) == 30, 2.0, 0.0)[:, None] * [0, 1, 0]
+    np.testing.assert_allclose(cage_path(path + rattling + excursion, THRESHOLD), path, atol=0.02)
 
 
 def test_blocks_cover_every_frame():

@@ -3,9 +3,20 @@
 import hops
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aiida_mghdiff.science.positions import TooShortError
-from aiida_mghdiff.science.whittle import _design, _multiplicity, _periodogram, relaxation_times, whittle_fit
+from aiida_mghdiff.science.whittle import (
+    _design,
+    _fit,
+    _fit_cages,
+    _fit_paths,
+    _multiplicity,
+    _periodogram,
+    relaxation_times,
+    whittle_fit,
+)
 
 
 def dense_periodogram(displacement, blocks, block):
@@ -73,6 +84,37 @@ def test_rattling_is_no_diffusion():
         replicas = [network.walks(rng, 1000, 1.0, 40) + hops.vibrations(rng, 1000, 40, 1.0) for _ in range(4)]
         coefficients = np.concatenate(whittle_fit(replicas, 1.0)).mean(axis=1)
         assert coefficients.mean() == pytest.approx(exact, abs=3 * coefficients.std() / np.sqrt(160))
+
+
+@settings(max_examples=10, deadline=None)
+@given(factor=st.floats(0.01, 100))
+def test_length_is_scaled_where_relaxation_times_are_given(factor):
+    """Blocks and relaxation times are in ps and Å; the fit itself knows no length."""
+    rng = np.random.default_rng(6)
+    increments = np.diff(rng.normal(size=(300, 8, 3)).cumsum(axis=0) + rng.normal(size=(300, 8, 3)), axis=0)
+    (found,), (expected,) = (_fit([one], 2, 0.5, [0.7, 30.0]) for one in (factor * increments, increments))
+    np.testing.assert_allclose(found / factor**2, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_cages_are_followed_where_tracers_stay_long():
+    """Fast rattling of large amplitude costs nothing: each cage is one point, and D comes from the way between them."""
+    network = hops.Network({hops.T_T: 0.5, hops.T_O: 0.0015, hops.O_T: 0.0015}, (2, 2, 2))
+    rng, exact = np.random.default_rng(7), network.diffusion_coefficient()
+    errors = []
+    for _ in range(20):
+        replica = network.walks(rng, 1000, 1.0, 24) + hops.vibrations(rng, 1000, 24, 1.0)
+        errors.append(
+            [np.mean(one) / exact - 1 for one in (_fit_paths([replica], 1, 1.0), whittle_fit([replica], 1.0))]
+        )
+    modes, followed = np.sqrt(np.mean(np.square(errors), axis=0))
+    assert followed < 0.9 * modes
+    assert abs(np.mean(errors, axis=0)[1]) < 0.05
+
+
+def test_tracers_that_never_leave_their_cages_give_no_more_than_their_modes():
+    rattling = np.random.default_rng(8).normal(scale=0.2, size=(2000, 4, 3))
+    assert np.all(_fit_cages([rattling], 1.0, 1000.0)[0] == 0)
+    assert np.all(np.isfinite(whittle_fit([rattling], 1.0)))
 
 
 def test_run_of_too_few_blocks():
