@@ -145,10 +145,9 @@ def test_positions_that_cannot_be(replicas):
         estimate_diffusion(broken, INTERVAL)
 
 
-def everything(replicas, interval=INTERVAL, scale=1.0):
-    """Return D and its error by all methods, per axis for those that keep it."""
-    options = {'window_ps': (0, 50 * scale), 'lag_ps': 10.0 * scale, 'jumps': 100}
-    results = [estimate_diffusion(replicas, interval, method=method, **options) for method in METHODS]
+def everything(replicas):
+    """Return D and its error by all methods."""
+    results = [estimate_diffusion(replicas, INTERVAL, method=method, jumps=100, **OPTIONS) for method in METHODS]
     return np.array([[result.value, result.standard_error] for result in results])
 
 
@@ -184,3 +183,10 @@ def test_unit_of_time_alters_the_unit_of_least_squares_and_gls_alone(replicas, f
         ]
     )
     np.testing.assert_allclose(found * factor, everything(replicas)[:2, 0], rtol=1e-6)
+
+
+@settings(max_examples=5, deadline=None)
+@given(factor=st.floats(0.01, 100))
+def test_unit_of_length_alters_the_unit_of_least_squares_and_gls_alone(replicas, factor):
+    found = everything([positions * factor for positions in replicas])[:2]
+    np.testing.assert_allclose(found / factor**2, everything(replicas)[:2], rtol=1e-6)
