@@ -96,6 +96,33 @@ class Process:
         return self.node
 
 
+def make_validation(potentials, dataset, label=''):
+    """Return a finished validation of potentials, by label, on a dataset."""
+    process = Process(orm.WorkChainNode, 'validate', {f'potentials__{key}': node for key, node in potentials.items()})
+    process.node.label = label
+    outputs, labels, rng = {'dataset': dataset.store()}, dataset.get_arrays(), np.random.default_rng(5)
+    for key in potentials:
+        noisy = {name: values + rng.normal(scale=0.02, size=values.shape) for name, values in labels.items()}
+        arrays = {name: noisy[name] for name in ('energies', 'forces')}
+        predictions = orm.ArrayData(arrays | {'stresses': np.zeros((len(labels['natoms']), 6))}).store()
+        metrics = computed(error_metrics, dataset, predictions)['result'].store()
+        outputs |= {f'predictions__{key}': predictions, f'metrics__{key}': metrics}
+    return process.close(outputs)
+
+
+def make_barrier(host, path, barriers, potential=None):
+    """Return a finished search of a path in a host, of DFT without a potential."""
+    inputs = {'host': host, 'path': orm.Dict({'tracer_element': 'H', 'path': path})}
+    inputs |= {} if potential is None else {'potential': potential}
+    process = Process(orm.WorkChainNode, 'neb', inputs)
+    forward, reverse = barriers
+    energies = [0.0, forward, forward - reverse]
+    coordinate = [0.0, 1.0, 2.0]
+    values = {'forward_barrier_ev': forward, 'reverse_barrier_ev': reverse}
+    values |= {'energies_ev': energies, 'reaction_coordinate_angstrom': coordinate}
+    return process.close({'barrier': orm.Dict(values).store()})
+
+
 def get_computer():
     """Return the computer of the jobs."""
     arguments = {'label': 'by-hand', 'hostname': 'localhost', 'workdir': '/tmp'}
@@ -138,7 +165,7 @@ def make_host(repeats):
     return orm.StructureData(ase=Atoms('Mg' * len(positions), positions, cell=cell, pbc=True))
 
 
-def make_tracers(temperature, seed, frames, activation=0.25, attempt=12.0, n_tracers=2):
+def make_tracers(temperature, seed, frames, activation=0.25, attempt=12.0, n_tracers=2, time_step_fs=1.0):
     """Return an unstored trajectory of tracers that hop with an Arrhenius rate; attempt frequency in 1/ps."""
     rate = attempt * np.exp(-activation / (8.617e-5 * temperature))
     rates = {hops.T_T: rate * 4, hops.T_O: rate, hops.O_T: rate, hops.O_O: rate / 2}
@@ -150,8 +177,8 @@ def make_tracers(temperature, seed, frames, activation=0.25, attempt=12.0, n_tra
         np.tile(host.mean(axis=0), (frames, 1)),
         cell=cell,
         first_step=0,
-        stride=20,
-        time_step_fs=1.0,
+        stride=round(1e3 * interval / time_step_fs),
+        time_step_fs=time_step_fs,
         tracer_element='H',
         host_elements=['Mg'],
         ensemble='nve',
@@ -171,7 +198,7 @@ def make_frames(tracers, seed, every=25):
         positions=np.concatenate([vibrating, positions], axis=1),
         stepids=steps,
         cells=np.repeat(cell[None], len(positions), axis=0),
-        times=steps * 1e-3,
+        times=tracers.times_ps[::every],
         pbc=[True, True, True],
     )
     return node
@@ -193,6 +220,12 @@ def make_thermo(temperature, seed, steps, n_atoms=18):
     return orm.ArrayData(arrays)
 
 
+def settings_of_run(inputs):
+    """Return the number of tracers and the time step in fs of the inputs of a diffusion run."""
+    settings = inputs['settings']
+    return settings['supercell']['tracer_count'], settings['nve']['time_step_fs']
+
+
 def computed(function, *args, **kwargs):
     """Return what the body of a calcfunction gives, as unstored nodes by output."""
     result = inspect.unwrap(function)(*args, **kwargs)
@@ -203,7 +236,8 @@ class StudyGraph:
     """Builds the study; ``node`` is the study, ``raw_file`` and ``potentials`` are what tests look for.
 
     :param labels: potentials; those ending in ``_mp`` are given, the others trained.
-    :param runs: temperatures by label of the potential of a diffusion run.
+    :param runs: temperatures by label of the potential of a diffusion run (of 2 H in steps of 1 fs), or by label,
+        number of H and time step in fs.
     :param broken: call labels of children that fail.
     :param frozen: temperatures in K at which nothing diffuses.
     """
@@ -220,7 +254,6 @@ class StudyGraph:
         self.given = {label: make_potential(label, self.folder).store() for label in labels if label.endswith('_mp')}
         self.potentials = dict(self.given)
         self.host, self.neb_host = make_host((2, 2, 2)).store(), make_host((2, 2, 2)).store()
-        self.settings = orm.Dict({'seed': 7, 'supercell': {'tracer_element': 'H', 'tracer_count': 2}}).store()
         self.study = Process(orm.WorkChainNode, 'study', self.study_inputs())
         self.split_dataset(configurations)
         for label in labels:
@@ -230,9 +263,10 @@ class StudyGraph:
         for index, label in enumerate(known):
             self.evaluate(label, index)
             self.barriers(label)
-        for label, temperatures in runs.items():
+        for key, temperatures in runs.items():
+            label, n_tracers, time_step_fs = (key, 2, 1.0) if isinstance(key, str) else key
             if label in self.potentials:
-                self.diffusion(label, temperatures)
+                self.diffusion(label, temperatures, n_tracers, time_step_fs)
         status = (410, 'These children failed: ' + ', '.join(broken)) if broken else (0, None)
         self.node = self.study.close({}, *status)
 
@@ -370,9 +404,11 @@ class StudyGraph:
         process.close(outputs)
         return outputs['result']
 
-    def diffusion(self, label, temperatures):
-        potential, name = self.potentials[label], f'diffusion_best_{label}_h2'
-        common = {'potential': potential, 'host': self.host, 'settings': self.settings, 'codes__x': self.code}
+    def diffusion(self, label, temperatures, n_tracers, time_step_fs):
+        name = f'diffusion_best_{label}_h{n_tracers}' + ('' if time_step_fs == 1.0 else '_short_step')
+        supercell = {'tracer_element': 'H', 'tracer_count': n_tracers}
+        settings = orm.Dict({'seed': 7, 'supercell': supercell, 'nve': {'time_step_fs': time_step_fs}}).store()
+        common = {'potential': self.potentials[label], 'host': self.host, 'settings': settings, 'codes__x': self.code}
         if len(temperatures) == 1:
             self.one_temperature(label, temperatures[0], common, self.study, name)
             return
@@ -399,7 +435,8 @@ class StudyGraph:
         chain = Process(orm.WorkChainNode, 'diffusion', inputs, caller, name)
         segments = {}
         for replica in range(3):
-            segments[f'r{replica}_s000'] = self.replica(label, temperature, replica, chain, f'{name}_nve{replica}')
+            numbers = (temperature, replica, *settings_of_run(common))
+            segments[f'r{replica}_s000'] = self.replica(label, *numbers, chain, f'{name}_nve{replica}')
         if None in segments.values():
             chain.close({}, 440, 'Run nve failed')
             return None
@@ -428,12 +465,18 @@ class StudyGraph:
             found[name] = outputs['result']
         return found
 
-    def replica(self, label, temperature, replica, caller, broken_name):
+    def replica(self, label, temperature, replica, n_tracers, time_step_fs, caller, broken_name):
         """Return the tracers of an NVE run; None where it failed."""
         engine = 'lammps.md' if label.startswith('mace') else 'ase.md'
         seed = int(temperature) * 10 + replica
         parameters = orm.Dict(
-            {'ensemble': 'nve', 'temperature_k': temperature, 'seed': seed, 'time_step_fs': 1.0, 'steps': 12000}
+            {
+                'ensemble': 'nve',
+                'temperature_k': temperature,
+                'seed': seed,
+                'time_step_fs': time_step_fs,
+                'steps': 12000,
+            }
         )
         potential = {'potential': self.potentials[label], 'parameters': parameters}
         run = Process(orm.WorkChainNode, 'md', potential, caller, f'nve{replica}')
@@ -444,14 +487,15 @@ class StudyGraph:
             run.close({}, 430, 'Segment 0 failed')
             return None
         activation = 9.0 if temperature in self.frozen else 0.25
-        tracers = make_tracers(temperature, seed, self.frames, activation=activation)
+        options = {'activation': activation, 'n_tracers': n_tracers, 'time_step_fs': time_step_fs}
+        tracers = make_tracers(temperature, seed, self.frames, **options)
         drift = np.random.default_rng(seed).normal(scale=0.3)
         results = orm.Dict(
             {
                 'completed': True,
                 'first_step': 0,
                 'ensemble': 'nve',
-                'n_atoms': 18,
+                'n_atoms': 16 + n_tracers,
                 'mean_temperature_k': tracers.base.attributes.get('mean_temperature_k'),
                 'energy_drift_mev_per_atom_ns': drift if engine == 'lammps.md' else 4.1,
                 'energy_drift_error_mev_per_atom_ns': 0.4,
@@ -460,7 +504,7 @@ class StudyGraph:
                 'versions': VERSIONS,
             }
         )
-        frames, thermo = make_frames(tracers, seed), make_thermo(temperature, seed, tracers.steps)
+        frames, thermo = make_frames(tracers, seed), make_thermo(temperature, seed, tracers.steps, 16 + n_tracers)
         job.close({'results': results, 'tracers': tracers, 'trajectory': frames, 'thermo': thermo})
         segment.close({'results__part0': results})
         run.close({'results__seg000_part0': results})

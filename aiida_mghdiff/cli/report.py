@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from aiida.orm import WorkChainNode
+    from aiida.orm import Node, WorkChainNode
 
 STUDY = 'aiida.workflows:mghdiff.study'
 
@@ -29,21 +29,42 @@ STUDY = 'aiida.workflows:mghdiff.study'
     multiple=True,
     help='File of published values to compare with, beside those that come with this package; may be repeated.',
 )
-def report(study: str, profile: str | None, directory: Path, references: tuple[Path, ...]) -> None:
+@click.option(
+    '--validation',
+    'validations',
+    multiple=True,
+    help='PK or UUID of a process of mghdiff.validate, whose errors are shown too; may be repeated.',
+)
+@click.option(
+    '--barrier',
+    'barriers',
+    multiple=True,
+    help='PK or UUID of a process of mghdiff.neb, whose barrier is shown too; may be repeated.',
+)
+def report(
+    study: str,
+    profile: str | None,
+    directory: Path,
+    references: tuple[Path, ...],
+    validations: tuple[str, ...],
+    barriers: tuple[str, ...],
+) -> None:
     """Write numbers, figures (PNG, PDF, SVG) and one HTML page of STUDY, the PK or UUID of a study, finished or not."""
     from aiida_mghdiff.cli import environment
 
     try:
         environment.load(profile)
         node = load_study(study)
+        others = [[load(identifier) for identifier in given] for given in (validations, barriers)]
     except environment.SetupError as error:
         raise click.ClickException(str(error)) from None
     from aiida_mghdiff.report import result_table, write_report
     from aiida_mghdiff.report.references import ReferencesError
+    from aiida_mghdiff.report.study import ForeignNodeError
 
     try:
-        results = write_report(node, directory, references)
-    except ReferencesError as error:
+        results = write_report(node, directory, references, *others)
+    except (ReferencesError, ForeignNodeError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(result_table(results))
     for name in ('results.json', 'report.html', 'figures'):
@@ -55,15 +76,25 @@ def load_study(identifier: str) -> WorkChainNode:
 
     :raises SetupError: where there is no such node, or it is none of a study.
     """
+    from aiida_mghdiff.cli.environment import SetupError
+
+    node = load(identifier)
+    if getattr(node, 'process_type', None) != STUDY:
+        raise SetupError(f'{identifier} is no study but a {type(node).__name__}: name a process of mghdiff.study.')
+    return node
+
+
+def load(identifier: str) -> Node:
+    """Return a node.
+
+    :raises SetupError: where there is none.
+    """
     from aiida.common.exceptions import MultipleObjectsError, NotExistent
     from aiida.orm import load_node
 
     from aiida_mghdiff.cli.environment import SetupError
 
     try:
-        node = load_node(identifier)
+        return load_node(identifier)
     except (NotExistent, MultipleObjectsError, ValueError) as error:
         raise SetupError(f'{identifier} is no node of this profile ({error}): see `verdi process list -a`.') from None
-    if getattr(node, 'process_type', None) != STUDY:
-        raise SetupError(f'{identifier} is no study but a {type(node).__name__}: name a process of mghdiff.study.')
-    return node

@@ -18,16 +18,23 @@ __all__ = ('result_table', 'study_results', 'write_report')
 
 
 def write_report(
-    node: orm.WorkChainNode, directory: str | Path, references: Sequence[Path] = ()
+    node: orm.WorkChainNode,
+    directory: str | Path,
+    references: Sequence[Path] = (),
+    validations: Sequence[orm.Node] = (),
+    barriers: Sequence[orm.Node] = (),
 ) -> dict[str, list[dict[str, Any]]]:
     """Write ``results.json``, ``report.html`` and ``figures/`` of a study, finished or not; return its results.
 
     :param node: of a ``StudyWorkChain``.
     :param directory: made where it does not exist; files of an earlier report are replaced.
     :param references: files of published values of one's own; see ``references``.
-    :raises ReferencesError: where one of these is not of the form that it must have.
+    :param validations: processes of ``mghdiff.validate`` whose errors are shown beside those of the study.
+    :param barriers: processes of ``mghdiff.neb`` whose barriers are shown beside those of the study.
+    :raises ReferencesError: where one of the files is not of the form that it must have.
+    :raises ForeignNodeError: where a validation or a barrier does not fit the study.
     """
-    folder, study = Path(directory), Study(node, references)
+    folder, study = Path(directory), Study(node, references, validations, barriers)
     results, figures = results_of(study), write_figures(study, folder / 'figures')
     text = json.dumps(results, indent=2, allow_nan=False)
     (folder / 'results.json').write_text(text + '\n', encoding='utf-8')

@@ -9,19 +9,24 @@ CAPTIONS = {
         'passed through, and an arrow that a chain of others implies is left out.'
     ),
     'rmse': (
-        'Errors on held-out configurations. Hatched: pre-trained; dotted: trained from scratch; plain: fine-tuned.'
+        'Errors on held-out configurations, and on the frames of validations where some were given. Hatched: '
+        'pre-trained; dotted: trained from scratch; plain: fine-tuned.'
     ),
     'rmse_contents': (
-        'Errors on held-out configurations of each composition on its own, the energies after the shift of the '
+        'Errors on the configurations of each composition on their own, the energies after the shift of the '
         'composition is removed.'
     ),
-    'parity': 'Predicted against reference force components on the held-out configurations.',
+    'parity': (
+        'Predicted against reference energies and force components. Energies are about the mean of their composition, '
+        'which takes the constant shift between codes out of them. R² here leaves out the differences between '
+        'compositions, which that of the table counts.'
+    ),
     'learning_curves': 'Errors on the validation set during training; the best epoch is the one that was kept.',
     'sites': (
         'Interstitial sites of the host and the named paths between them. Dots: where the tracer is in the images '
         'of the bands of the best potential.'
     ),
-    'barriers': 'Barriers by climbing-image NEB, for each direction of a path. Fills as in the errors.',
+    'barriers': 'Barriers by climbing-image NEB, for each direction of a path. Fills as in the errors; white: DFT.',
     'paths': 'Energy along the paths, relative to their start; each mark is an image of the band.',
     'frame': (
         'The last full frame of the first run of the best potential at its highest temperature, wrapped into the cell.'
@@ -41,8 +46,9 @@ CAPTIONS = {
     ),
     'arrhenius': (
         'Diffusion coefficients at the measured mean temperatures, with 95 % intervals; a bar that leaves the '
-        'figure reaches zero. Lines and bands: weighted fits and their 95 % bands. Open marks with arrows: no jump '
-        'was seen, D lies below. The grey line has the slope of the experiment alone: it is drawn through the '
+        'figure reaches zero. Lines and bands: weighted fits and their 95 % bands, dotted and paler where they are '
+        'extrapolated beyond the temperatures of the fit. Open marks with arrows: no jump was seen, D lies below. '
+        'The grey line has the slope of the experiment alone: it is drawn through the '
         'hottest point of the first fit, its height is no measurement.'
     ),
     'rates': (
@@ -60,7 +66,7 @@ CAPTIONS = {
         'of all tracers the one whose mean squared distance from its start is nearest to the median. Spheres: mean '
         'places of the host atoms that it passes.'
     ),
-    'rdf': 'Radial distribution functions of the NVE runs.',
+    'rdf': 'Radial distribution functions of the NVE runs; several contents of one potential go from dark to light.',
     'rdf_sites': (
         'Radial distributions by site: host atoms around tracers on octahedral and on tetrahedral sites; pairs of '
         'tracers beside tracers put on the sites at random, which has peaks of its own.'
@@ -71,8 +77,8 @@ CAPTIONS = {
     ),
     'pairs': (
         'How often so many pairs of tracers are closer than the cut-off: measured, of Poisson’s law with the same '
-        'mean λ, and of tracers put on the sites at random. Last panel: λ with its standard error; open marks: on '
-        'random sites.'
+        'mean λ, and of tracers put on the sites at random; a row for each potential and content. Last panel: λ with '
+        'its standard error; open marks: on random sites.'
     ),
     'conservation': (
         'Temperature and total energy (about its mean) over the runs without a thermostat, for each potential and '

@@ -14,12 +14,11 @@ from aiida_mghdiff.report.tables import DASH, NAME, NODE, TEMPERATURE, Column, S
 
 def diffusion_section(study: Study) -> Section:
     """Say what diffuses how fast."""
-    columns = [NAME, Column('tracers'), TEMPERATURE, Column('T measured (K)'), Column('D (m²/s)')]
+    columns = [NAME, TEMPERATURE, Column('T measured (K)'), Column('D (m²/s)')]
     columns += [Column('95 % interval (m²/s)'), Column('jumps'), Column('replicas'), NODE]
     cells = [
         (
-            item.label,
-            f'{item.results["tracer_count"]} {item.tracer_element}',
+            item.series,
             f'{item.target_temperature_k:g}',
             number(item.results['temperature_k'], '.0f'),
             coefficient(item),
@@ -59,7 +58,7 @@ def replica_table(study: Study) -> Table:
     keys = ('replica_temperatures_k', 'replica_diffusion_coefficients_m2_s')
     cells = [
         (
-            item.label,
+            item.series,
             f'{item.target_temperature_k:g}',
             index,
             number(temperature, '.0f'),
@@ -162,7 +161,7 @@ def rate_tables(study: Study) -> Iterable[Table]:
     keys = ('temperatures_k', 'diffusion_coefficients_m2_s', 'activation_energies_ev', 'extrapolated')
     cells = [
         (
-            item.label,
+            item.series or item.label,
             item.results['source'],
             f'{temperature:g}',
             scientific(value),
@@ -193,7 +192,7 @@ def worth_section(study: Study) -> Section:
     ]
     cells = [
         (
-            item.label,
+            item.series,
             f'{item.target_temperature_k:g}',
             item.n_atoms,
             f'{item.results["n_replicas"]} × {item.results["total_time_ps"] / item.results["n_replicas"]:.3g}',

@@ -35,6 +35,7 @@ def results_of(study: Study) -> dict[str, list[Row]]:
                 'energy_mev_per_atom': errors.metrics['energy_rmse_shifted_mev_per_atom'],
                 'force_mev_per_angstrom': errors.metrics['force_rmse_mev_per_angstrom'],
                 'n_configurations': errors.metrics['n_configurations'],
+                'source': errors.source,
                 'uuid': errors.metrics.uuid,
             }
             for errors in study.errors
@@ -44,6 +45,8 @@ def results_of(study: Study) -> dict[str, list[Row]]:
         'arrhenius': [
             {
                 'potential': fit.label,
+                'h_count': fit.n_tracers,
+                'time_step_fs': fit.time_step_fs,
                 'activation_energy_ev': fit.results['activation_energy_ev'],
                 'ci95_ev': fit.results['ci95_ev'],
                 'uuid': fit.results.uuid,
@@ -78,6 +81,7 @@ def diffusion_row(diffusion: Diffusion) -> Row:
         'potential': diffusion.label,
         'temperature_k': diffusion.target_temperature_k,
         'h_count': results['tracer_count'],
+        'time_step_fs': diffusion.time_step_fs,
         **{key: results[key] for key in keys},
         'uuid': results.uuid,
     }
@@ -88,12 +92,12 @@ POTENTIAL = ('potential', '<', lambda row: row['potential'])
 NODE = ('node', '<', lambda row: row['uuid'][:8])
 TABLES: dict[str, tuple[str, list[tuple[str, str, Callable[[Row], str]]]]] = {
     'rmse': (
-        'Errors on held-out configurations (RMSE)',
+        'Errors (RMSE)',
         [
             POTENTIAL,
             ('energy (meV/atom)', '>', lambda row: number(row['energy_mev_per_atom'], '.2f')),
             ('forces (meV/Å)', '>', lambda row: number(row['force_mev_per_angstrom'], '.1f')),
-            ('configurations', '>', lambda row: str(row['n_configurations'])),
+            ('configurations', '>', lambda row: f'{row["n_configurations"]} {row["source"]}'),
             NODE,
         ],
     ),
@@ -112,6 +116,7 @@ TABLES: dict[str, tuple[str, list[tuple[str, str, Callable[[Row], str]]]]] = {
             POTENTIAL,
             ('T (K)', '>', lambda row: f'{row["temperature_k"]:g}'),
             ('H', '>', lambda row: str(row['h_count'])),
+            ('fs', '>', lambda row: f'{row["time_step_fs"]:g}'),
             ('D (m²/s)', '>', lambda row: coefficient(row)),
             ('95 % interval (m²/s)', '>', lambda row: interval(row['ci95_m2_s'], '.1e')),
             ('replicas', '>', lambda row: str(row['n_replicas'])),
@@ -122,6 +127,8 @@ TABLES: dict[str, tuple[str, list[tuple[str, str, Callable[[Row], str]]]]] = {
         'Activation energies',
         [
             POTENTIAL,
+            ('H', '>', lambda row: str(row['h_count'])),
+            ('fs', '>', lambda row: f'{row["time_step_fs"]:g}'),
             ('Ea (eV)', '>', lambda row: number(row['activation_energy_ev'], '.3f')),
             ('95 % interval (eV)', '>', lambda row: interval(row['ci95_ev'], '.3f')),
             NODE,

@@ -41,8 +41,7 @@ def sections(study: Study) -> list[Section]:
 def headlines(study: Study) -> list[dict[str, str]]:
     """Return the numbers at the top: the best force error, a barrier of that potential, D, activation energies."""
     items = []
-    if study.errors:
-        best = min(study.errors, key=lambda errors: errors.metrics['force_rmse_mev_per_angstrom'])
+    if (best := study.best_errors) is not None:
         value = f'{best.metrics["force_rmse_mev_per_angstrom"]:.0f} meV/Å'
         items.append(headline('Smallest force error', value, best.label, best.metrics))
         for barrier in (item for item in study.barriers if item.label == best.label):
@@ -140,7 +139,7 @@ def errors_section(study: Study) -> Section:
     symbols = sorted({symbol for errors in study.errors for symbol in errors.metrics['by_element']})
     columns = [NAME, Column('energy, shifted (meV/atom)'), Column('energy, raw (meV/atom)'), Column('forces (meV/Å)')]
     columns += [Column(f'on {symbol} (meV/Å)') for symbol in symbols]
-    columns += [Column('R² of forces'), Column('configurations'), NODE]
+    columns += [Column('R² of energies, shifted'), Column('R² of forces'), Column('configurations', 'text'), NODE]
     cells = []
     for errors in study.errors:
         metrics = errors.metrics
@@ -152,14 +151,15 @@ def errors_section(study: Study) -> Section:
                 number(metrics['energy_rmse_mev_per_atom'], '.2f'),
                 number(metrics['force_rmse_mev_per_angstrom'], '.1f'),
                 *(number(value, '.1f') for value in elements),
+                number(metrics['energy_r2_shifted'], '.4f'),
                 number(metrics['force_r2'], '.4f'),
-                metrics['n_configurations'],
+                f'{metrics["n_configurations"]} {errors.source}',
                 metrics.uuid,
             ]
         )
     text = [
-        'Root mean square errors on held-out configurations. Energies are compared after the constant shift of each '
-        'composition is removed, which moves no atom; the raw error has it in.'
+        'Root mean square errors on configurations that no potential learned from. Energies are compared after the '
+        'constant shift of each composition is removed, which moves no atom; the raw error has it in.'
     ]
     return Section(
         'errors', 'Errors', text, tables=[Table(columns, cells)], figures=['rmse', 'rmse_contents', 'parity']

@@ -6,7 +6,7 @@ not finished, takes nothing else along.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +17,12 @@ from aiida.common.links import LinkType
 
 from aiida_mghdiff.queries import LEARNED, DatasetData, PotentialData
 from aiida_mghdiff.report.references import Reference, load_references
-from aiida_mghdiff.report.style import COLOURS, ORIGINS
+from aiida_mghdiff.report.style import COLOURS, DFT_STYLE, ORIGINS, Style, styles_of, styles_of_series
 
+#: Where errors come from: the configurations that a study kept from training.
+HELD_OUT = 'held-out'
+#: Of barriers without a potential.
+DFT = 'DFT'
 CALLS = (LinkType.CALL_CALC, LinkType.CALL_WORK)
 
 
@@ -40,14 +44,24 @@ class Call:
         return ' / '.join(self.path)
 
 
+class ForeignNodeError(ValueError):
+    """A node that was given to be shown beside a study does not fit it."""
+
+
 @dataclass(frozen=True)
 class Errors:
-    """Errors of a potential on held-out configurations."""
+    """Errors of a potential on labelled configurations."""
 
     label: str
     metrics: orm.Dict
     dataset: DatasetData
     predictions: orm.ArrayData
+    source: str = HELD_OUT
+
+    @property
+    def name(self) -> str:
+        """Return the label, and what it was evaluated on where that is not the held-out configurations."""
+        return self.label if self.source == HELD_OUT else f'{self.label}, {self.source}'
 
 
 @dataclass(frozen=True)
@@ -65,11 +79,13 @@ class Diffusion:
     """Diffusion at one temperature."""
 
     label: str
+    series: str  # name of what differs from this in temperature alone
     call: Call
     target_temperature_k: float
     results: orm.Dict
     msd: orm.ArrayData
     tracer_element: str
+    time_step_fs: float
     host: str  # formula
     n_atoms: int
 
@@ -78,26 +94,17 @@ class Diffusion:
         """Return the number of tracers in the cell."""
         return self.results['tracer_count']
 
-    @property
-    def series(self) -> str:
-        """Return the name of what differs from this in temperature alone, such as ``mace_ft, 8 H``."""
-        return f'{self.label}, {self.tracer_count} {self.tracer_element}'
-
 
 @dataclass(frozen=True)
 class Arrhenius:
-    """Arrhenius fit of one potential at one number of tracers."""
+    """Arrhenius fit of one series of diffusion coefficients."""
 
     label: str
+    series: str
     call: Call
     results: orm.Dict
     n_tracers: int
-    tracer_element: str
-
-    @property
-    def series(self) -> str:
-        """Return the name of the diffusion coefficients that it was fitted to, such as ``mace_ft, 8 H``."""
-        return f'{self.label}, {self.n_tracers} {self.tracer_element}'
+    time_step_fs: float
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,7 @@ class RateDiffusion:
     """Diffusion coefficients from rates of hops: of barriers and vibrations, or of jumps that were counted."""
 
     label: str
+    series: str | None  # that the jumps were counted in; none for barriers
     results: orm.Dict
 
 
@@ -160,13 +168,24 @@ class NveRun:
 class Study:
     """All that a report says of a study, each with its node; an empty list where there is nothing."""
 
-    def __init__(self, node: orm.WorkChainNode, references: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        node: orm.WorkChainNode,
+        references: Sequence[Path] = (),
+        validations: Sequence[orm.Node] = (),
+        barriers: Sequence[orm.Node] = (),
+    ) -> None:
         """Read the study of the node.
 
         :param references: files of published values beside those that come with this package; see ``references``.
+        :param validations: finished processes of ``mghdiff.validate``, of potentials of this study.
+        :param barriers: finished processes of ``mghdiff.neb``, of potentials of this study or of DFT.
+        :raises ForeignNodeError: for any other node.
         """
         self.node = node
         self.references = load_references(*references)
+        self.validations = [errors for other in validations for errors in self.read_validation(other)]
+        self.other_barriers = [self.read_barrier(other) for other in barriers]
 
     def published(self, quantity: str) -> list[Reference]:
         """Return the published values of a quantity."""
@@ -201,9 +220,43 @@ class Study:
         """Return the label of a potential."""
         return next(label for label, node in self.potentials.items() if node.uuid == potential.uuid)
 
+    def label_in(self, process: orm.ProcessNode, potential: PotentialData) -> str:
+        """Return the label of a potential that a process beside the study ran with.
+
+        :raises ForeignNodeError: where it is none of this study.
+        """
+        known = {node.uuid: label for label, node in self.potentials.items()}
+        if potential.uuid not in known:
+            own = ', '.join(f'{label}<{node.pk}>' for label, node in self.potentials.items()) or 'none'
+            raise ForeignNodeError(
+                f'{name_of(process)} ran with potential<{potential.pk}>, which is none of the study, that has {own}.'
+            )
+        return known[potential.uuid]
+
+    def read_validation(self, node: orm.Node) -> list[Errors]:
+        """Return the errors on the frames of a validation, those of each potential that was evaluated."""
+        require_finished(node, 'validate', 'metrics')
+        source = node.label or f'validation {node.pk}'
+        return [
+            Errors(
+                self.label_in(node, node.inputs.potentials[key]),
+                node.outputs.metrics[key],
+                node.outputs.dataset,
+                node.outputs.predictions[key],
+                source,
+            )
+            for key in node.outputs.metrics
+        ]
+
+    def read_barrier(self, node: orm.Node) -> Barrier:
+        """Return a barrier that was found beside the study."""
+        require_finished(node, 'neb', 'barrier')
+        label = self.label_in(node, node.inputs.potential) if 'potential' in node.inputs else DFT
+        return Barrier(label, Call((name_of(node),), node), node.inputs.path['path'], node.outputs.barrier)
+
     @cached_property
     def errors(self) -> list[Errors]:
-        """Return the errors of the potentials, in their order."""
+        """Return the errors of the potentials, in their order: on held-out configurations, then of validations."""
         evaluations = {
             call.node.outputs.predictions.uuid: call
             for call in self.of_kind('evaluate', 'vasp.evaluate')
@@ -215,18 +268,27 @@ class Study:
             evaluation = evaluations[inputs.predictions.uuid]
             label = self.label_of(evaluation.node.inputs.potential)
             found.append(Errors(label, metrics, inputs.dataset, inputs.predictions))
-        return self.in_order(found)
+        return self.in_order(found + self.validations)
 
     @cached_property
     def barriers(self) -> list[Barrier]:
-        """Return the barriers, by potential."""
+        """Return the barriers, by potential, those of DFT last.
+
+        :raises ForeignNodeError: where two are of one path and potential.
+        """
         calls = [call for call in self.of_kind('neb') if output(call, 'barrier') is not None]
-        return self.in_order(
-            [
-                Barrier(self.label_of_call(call), call, call.node.inputs.path['path'], output(call, 'barrier'))
-                for call in calls
-            ]
-        )
+        found = [
+            Barrier(self.label_of_call(call), call, call.node.inputs.path['path'], output(call, 'barrier'))
+            for call in calls
+        ]
+        known = {(barrier.label, barrier.path) for barrier in found}
+        for barrier in self.other_barriers:
+            if (barrier.label, barrier.path) in known:
+                raise ForeignNodeError(
+                    f'{name_of(barrier.call.node)}: a barrier of {barrier.label} along {barrier.path} is there already.'
+                )
+            known.add((barrier.label, barrier.path))
+        return self.in_order(found + self.other_barriers)
 
     @cached_property
     def diffusion(self) -> list[Diffusion]:
@@ -235,11 +297,13 @@ class Study:
         found = [
             Diffusion(
                 label=self.label_of_call(call),
+                series=self.series_of(call),
                 call=call,
                 target_temperature_k=call.node.inputs.temperature.value,
                 results=call.node.outputs.diffusion,
                 msd=call.node.outputs.msd,
                 tracer_element=call.node.inputs.settings['supercell']['tracer_element'],
+                time_step_fs=call.node.inputs.settings['nve']['time_step_fs'],
                 host=call.node.inputs.host.get_formula('hill_compact'),
                 n_atoms=len(call.node.inputs.host.sites) + call.node.outputs.diffusion['tracer_count'],
             )
@@ -250,10 +314,38 @@ class Study:
     @property
     def series(self) -> dict[str, list[Diffusion]]:
         """Return the diffusion coefficients by series: those that differ in temperature alone."""
-        series: dict[str, list[Diffusion]] = {}
-        for item in self.diffusion:
-            series.setdefault(item.series, []).append(item)
-        return series
+        return by_series(self.diffusion)
+
+    def series_of(self, call: Call) -> str:
+        """Return the name of what differs from a run in temperature alone, such as ``mace_ft, 8 H, 0.5 fs``.
+
+        The time step is named where the potential ran with several at this number of tracers.
+        """
+        name, step = self.content_of(call), call.node.inputs.settings['nve']['time_step_fs']
+        return f'{name}, {step:g} fs' if len(self.time_steps[name]) > 1 else name
+
+    def content_of(self, call: Call) -> str:
+        """Return the potential and the number of tracers of a run, such as ``mace_ft, 8 H``."""
+        supercell = call.node.inputs.settings['supercell']
+        return f'{self.label_of_call(call)}, {supercell["tracer_count"]} {supercell["tracer_element"]}'
+
+    @cached_property
+    def time_steps(self) -> dict[str, set[float]]:
+        """Return the time steps in fs that each potential ran with, by number of tracers."""
+        steps: dict[str, set[float]] = {}
+        for call in self.of_kind('diffusion'):
+            steps.setdefault(self.content_of(call), set()).add(call.node.inputs.settings['nve']['time_step_fs'])
+        return steps
+
+    @cached_property
+    def styles(self) -> dict[str, Style]:
+        """Return how each potential is drawn, and DFT."""
+        return styles_of(self.potentials) | {DFT: DFT_STYLE}
+
+    @property
+    def series_styles(self) -> dict[str, Style]:
+        """Return how each series is drawn: as its potential, told apart by shade and marker."""
+        return styles_of_series({name: items[0].label for name, items in self.series.items()}, self.styles)
 
     @cached_property
     def arrhenius(self) -> list[Arrhenius]:
@@ -263,21 +355,22 @@ class Study:
 
     def read_arrhenius(self, call: Call) -> Arrhenius:
         """Return the fit of a call."""
-        supercell = call.node.inputs.settings['supercell']
-        tracers = supercell['tracer_count'], supercell['tracer_element']
-        return Arrhenius(self.label_of_call(call), call, call.node.outputs.arrhenius, *tracers)
+        settings = call.node.inputs.settings
+        label, series, results = self.label_of_call(call), self.series_of(call), call.node.outputs.arrhenius
+        n_tracers, time_step = settings['supercell']['tracer_count'], settings['nve']['time_step_fs']
+        return Arrhenius(label, series, call, results, n_tracers, time_step)
 
     @cached_property
     def rate_diffusion(self) -> list[RateDiffusion]:
         """Return the diffusion coefficients from rates, by potential: of barriers, then of jumps."""
         found = [
-            RateDiffusion(call.path[-1].removeprefix('barrier_diffusion_'), output(call, kind))
+            RateDiffusion(call.path[-1].removeprefix('barrier_diffusion_'), None, output(call, kind))
             for call in filter(is_done, self.of_kind('barrier_diffusion'))
             for kind in ('classical', 'quantum')
         ]
-        labels = {call.path: self.label_of_call(call) for call in self.of_kind('arrhenius')}
+        names = {call.path: (self.label_of_call(call), self.series_of(call)) for call in self.of_kind('arrhenius')}
         for call in filter(is_done, self.of_kind('jump_diffusion')):
-            found.append(RateDiffusion(labels[call.path[:-1]], output(call, 'result')))
+            found.append(RateDiffusion(*names[call.path[:-1]], output(call, 'result')))
         return self.in_order(found)
 
     @cached_property
@@ -331,8 +424,13 @@ class Study:
     @property
     def best_label(self) -> str | None:
         """Return the label of the potential with the smallest held-out force error; None where none was evaluated."""
-        best = min(self.errors, key=lambda errors: errors.metrics['force_rmse_mev_per_angstrom'], default=None)
-        return best.label if best else None
+        return self.best_errors.label if self.best_errors else None
+
+    @property
+    def best_errors(self) -> Errors | None:
+        """Return the errors with the smallest held-out force error; None where none was evaluated."""
+        held_out = [errors for errors in self.errors if errors.source == HELD_OUT]
+        return min(held_out, key=lambda errors: errors.metrics['force_rmse_mev_per_angstrom'], default=None)
 
     @cached_property
     def failures(self) -> list[Call]:
@@ -348,7 +446,7 @@ class Study:
 
     def in_order(self, items: list[Any]) -> list[Any]:
         """Return items in the order of their potentials."""
-        labels = list(self.potentials)
+        labels = [*self.potentials, DFT]
         return sorted(items, key=lambda item: labels.index(item.label))
 
 
@@ -361,6 +459,14 @@ def descend(node: orm.ProcessNode, path: tuple[str, ...] = ()) -> Iterator[Call]
         yield from descend(call.node, call.path)
 
 
+def by_series(items: Iterable[Diffusion]) -> dict[str, list[Diffusion]]:
+    """Return diffusion coefficients by series, in their order."""
+    series: dict[str, list[Diffusion]] = {}
+    for item in items:
+        series.setdefault(item.series, []).append(item)
+    return series
+
+
 def rank(label: str, potential: PotentialData) -> tuple[int, int, str]:
     """Return the place of a potential: by architecture, origin, label."""
     return list(COLOURS).index(potential.architecture), list(ORIGINS).index(potential.origin), label
@@ -369,6 +475,23 @@ def rank(label: str, potential: PotentialData) -> tuple[int, int, str]:
 def output(call: Call, name: str) -> Any:
     """Return an output of a process; None where it has none."""
     return getattr(call.node.outputs, name, None)
+
+
+def name_of(node: orm.Node) -> str:
+    """Return what a node is and its PK."""
+    return f'{getattr(node, "process_label", None) or type(node).__name__}<{node.pk}>'
+
+
+def require_finished(node: orm.Node, kind: str, result: str) -> None:
+    """Check that a node is a finished process of a kind with a result.
+
+    :raises ForeignNodeError: where it is not.
+    """
+    if getattr(node, 'process_type', None) != f'aiida.workflows:mghdiff.{kind}':
+        raise ForeignNodeError(f'{name_of(node)} is no process of mghdiff.{kind}.')
+    if not node.is_finished or result not in node.outputs:
+        message = node.exit_message or getattr(node.process_state, 'value', 'not begun')
+        raise ForeignNodeError(f'{name_of(node)} has no {result}: {message}.')
 
 
 def is_done(call: Call) -> bool:

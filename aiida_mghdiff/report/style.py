@@ -5,7 +5,9 @@ Colours are those of Okabe and Ito, which the common kinds of colour blindness k
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import cycle
 
 import numpy as np
 from matplotlib import colormaps
@@ -23,6 +25,8 @@ ORIGINS = {
     'on-the-fly': (0.2, 'xxxx', (0, (4, 1.5, 1, 1.5))),
 }
 MARKERS = 'osD^vPXp<>h*'
+#: How far the shades of several series of one potential reach towards black and white.
+DEEPEST, PALEST = 0.65, 0.45
 ELEMENT_MARKERS = 'oDsv^'
 ELEMENT_COLOURS = {'H': '#CC79A7', 'Mg': '#56B4E9'}
 #: Colour and marker of octahedral and tetrahedral sites and of host atoms.
@@ -81,6 +85,10 @@ class Style:
     line: object  # of matplotlib's linestyles
 
 
+#: White and thickly drawn, unlike any potential.
+DFT_STYLE = Style(INK, '#ffffff', '', 'H', (0, (8, 1.5)))
+
+
 def styles_of(potentials: dict[str, PotentialData]) -> dict[str, Style]:
     """Return the style of each potential: hue by architecture, lightness, hatch and line by origin, marker its own."""
     styles = {}
@@ -92,6 +100,32 @@ def styles_of(potentials: dict[str, PotentialData]) -> dict[str, Style]:
     return styles
 
 
+def styles_of_series(labels: Mapping[str, str], styles: Mapping[str, Style]) -> dict[str, Style]:
+    """Return the style of each series of diffusion coefficients: that of its potential where this has one series.
+
+    Several series of one potential go from dark to light, and each has a marker of its own.
+
+    :param labels: of the potential, by name of the series.
+    :param styles: by label of the potential.
+    """
+    taken = {style.marker for style in styles.values()}
+    found, spare = {}, cycle([marker for marker in MARKERS if marker not in taken] or MARKERS)
+    for label in dict.fromkeys(labels.values()):
+        names = [name for name, its in labels.items() if its == label]
+        shades = np.linspace(-DEEPEST, PALEST, len(names)) if len(names) > 1 else [0.0]
+        for place, (name, shade) in enumerate(zip(names, shades, strict=True)):
+            marker = next(spare) if place else styles[label].marker
+            found[name] = shaded(styles[label], shade, marker)
+    return {name: found[name] for name in labels}
+
+
+def shaded(style: Style, shade: float, marker: str) -> Style:
+    """Return a style in another shade, from -1 (black) over 0 (as it is) to 1 (white), with another marker."""
+    colour, fill = (lightened(each, shade) for each in (style.colour, style.fill))
+    return replace(style, colour=colour, fill=fill, marker=marker)
+
+
 def lightened(colour: str, fraction: float) -> str:
-    """Return a colour mixed with white."""
-    return to_hex([channel + (1 - channel) * fraction for channel in to_rgb(colour)])
+    """Return a colour mixed with white, or with black where the fraction is negative."""
+    end = 1 if fraction > 0 else 0
+    return to_hex([channel + (end - channel) * abs(fraction) for channel in to_rgb(colour)])

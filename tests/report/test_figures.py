@@ -10,10 +10,9 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from aiida import orm
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from figure_texts import misplaced_texts
 from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from study_graph import Process
 
 from aiida_mghdiff.data.potential import ARCHITECTURES, ORIGINS
@@ -64,29 +63,7 @@ def test_every_figure_is_there_and_axes_have_units(figures):
 @pytest.mark.parametrize('name', ['figures', 'broken_figures'])
 def test_no_text_overlaps_another_or_is_cut_off(request, name):
     for key, figure in request.getfixturevalue(name).items():
-        texts = drawn_texts(figure)
-        cut = [text for text, box in texts if not is_inside(box, figure.bbox.padded(1))]
-        overlapping = [(a, b) for (a, one), (b, other) in combinations(texts, 2) if one.overlaps(other)]
-        assert (cut, overlapping) == ([], []), key
-
-
-def drawn_texts(figure):
-    """Return every text that is drawn, with its box in pixels, shrunk by one all around."""
-    found, draw = [], Text.draw
-
-    def record(self, renderer):
-        if self.get_visible() and self.get_text().strip():
-            found.append((self.get_text(), self.get_window_extent(renderer).padded(-1)))
-        return draw(self, renderer)
-
-    with pytest.MonkeyPatch.context() as patch, mpl.rc_context(RC):
-        patch.setattr(Text, 'draw', record)
-        FigureCanvasAgg(figure).draw()
-    return found
-
-
-def is_inside(box, whole):
-    return whole.x0 <= box.x0 and whole.y0 <= box.y0 and box.x1 <= whole.x1 and box.y1 <= whole.y1
+        assert misplaced_texts(figure) == [], key
 
 
 def test_widths_fit_a_page(figures):
@@ -96,6 +73,20 @@ def test_widths_fit_a_page(figures):
 def test_error_bars_are_as_long_as_the_errors(figures, study):
     widths = [patch.get_width() for patch in figures['rmse'].axes[1].patches]
     assert widths == [errors.metrics['force_rmse_mev_per_angstrom'] for errors in study.errors]
+
+
+def test_parity_of_energies_is_about_each_composition(figures, study):
+    energies, forces = figures['parity'].axes[0], figures['parity'].axes[2]
+    errors = study.errors[0]
+    assert [axis.get_title(loc='left') for axis in figures['parity'].axes[:2]] == ['mace_ft', 'chgnet_mp']
+    assert energies.get_legend_handles_labels()[1] == ['Mg16H', 'Mg16H2']
+    points = np.concatenate([np.asarray(part.get_offsets()) for part in energies.collections])
+    rmse = np.sqrt(np.mean(np.square(points[:, 1] - points[:, 0])))
+    assert rmse == pytest.approx(errors.metrics['energy_rmse_shifted_mev_per_atom'])
+    assert points.sum(axis=0).tolist() == pytest.approx([0, 0], abs=1e-9)
+    r2 = 1 - np.square(points[:, 1] - points[:, 0]).sum() / np.square(points[:, 0]).sum()
+    assert energies.texts[0].get_text().endswith(f'R² {r2:.4f}')
+    assert forces.texts[0].get_text().endswith(f'R² {errors.metrics["force_r2"]:.4f}')
 
 
 def test_fits_lie_on_the_displacements(figures, study):
@@ -269,7 +260,7 @@ class Contents:
         self.study = study
         self.diffusion = [*study.diffusion, *(self.doubled(item) for item in study.diffusion)]
         fit = study.arrhenius[0]
-        self.arrhenius = [fit, replace(fit, n_tracers=4)]
+        self.arrhenius = [fit, replace(fit, series='mace_ft, 4 H', n_tracers=4)]
 
     def __getattr__(self, name):
         return getattr(self.study, name)
@@ -279,7 +270,7 @@ class Contents:
         values = item.results.get_dict()
         slower = {'diffusion_coefficient_m2_s': 0.5 * values['diffusion_coefficient_m2_s'], 'tracer_count': 4}
         slower['ci95_m2_s'] = [0.5 * limit for limit in values['ci95_m2_s']]
-        return replace(item, results=orm.Dict(values | slower), n_atoms=20)
+        return replace(item, series='mace_ft, 4 H', results=orm.Dict(values | slower), n_atoms=20)
 
 
 def test_contents(study):
@@ -292,4 +283,4 @@ def test_contents(study):
     assert list(x) == pytest.approx([2 / 16, 4 / 16])
     assert y[1] == pytest.approx(y[0] / 2)
     assert (top.get_title(loc='left'), bottom.get_xlabel()) == ('mace_ft', 'H per Mg')
-    assert [text for text, box in drawn_texts(figure) if not is_inside(box, figure.bbox.padded(1))] == []
+    assert misplaced_texts(figure) == []

@@ -12,12 +12,13 @@ from aiida_mghdiff.report.results import directions
 
 KEYS = {
     'potentials': ['label', 'architecture', 'origin', 'uuid'],
-    'rmse': ['potential', 'energy_mev_per_atom', 'force_mev_per_angstrom', 'n_configurations', 'uuid'],
+    'rmse': ['potential', 'energy_mev_per_atom', 'force_mev_per_angstrom', 'n_configurations', 'source', 'uuid'],
     'barriers': ['potential', 'path', 'barrier_ev', 'uuid'],
     'diffusion': [
         'potential',
         'temperature_k',
         'h_count',
+        'time_step_fs',
         'diffusion_coefficient_m2_s',
         'ci95_m2_s',
         'diffusing',
@@ -25,7 +26,7 @@ KEYS = {
         'n_replicas',
         'uuid',
     ],
-    'arrhenius': ['potential', 'activation_energy_ev', 'ci95_ev', 'uuid'],
+    'arrhenius': ['potential', 'h_count', 'time_step_fs', 'activation_energy_ev', 'ci95_ev', 'uuid'],
 }
 
 

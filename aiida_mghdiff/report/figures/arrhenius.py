@@ -12,11 +12,13 @@ from matplotlib.ticker import MaxNLocator
 
 from aiida_mghdiff.report.figures.canvas import HALO, all_handles, new_figure, new_grid
 from aiida_mghdiff.report.references import Reference
-from aiida_mghdiff.report.study import Diffusion, RateDiffusion, Study
-from aiida_mghdiff.report.style import GUIDE, INK, Style, lightened, styles_of
+from aiida_mghdiff.report.study import Diffusion, RateDiffusion, Study, by_series
+from aiida_mghdiff.report.style import GUIDE, INK, Style
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 EXPERIMENT = 'experiment'
+#: Of a line beyond the temperatures that it was fitted to.
+BEYOND = (0, (1, 1.6))
 #: Of each source of D from rates: its name, colour and line.
 RATE_STYLES = {
     'barriers, classical': ('barriers, classical', '#009E73', (0, (4, 1.5))),
@@ -30,14 +32,14 @@ def draw_arrhenius(study: Study) -> Figure:
 
     The slope of the experiment is a guide through the hottest point of the first fit: its height means nothing.
     """
-    styles = styles_of(study.potentials)
+    styles = study.series_styles
     figure, axes = new_figure(4.0)
     axis = axes[0, 0]
     limits = inverse_limits([item.results['temperature_k'] for item in study.diffusion])
     for name, items in study.series.items():
-        draw_series(axis, name, items, styles[items[0].label])
+        draw_series(axis, name, items, styles[name])
     for fit in study.arrhenius:
-        draw_fit(axis, fit.results, styles[fit.label], np.linspace(*limits, 100))
+        draw_fit(axis, fit.results, styles[fit.series], limits)
     draw_published(axis, study, limits)
     set_coefficient_limits(axis, study.diffusion, [point.value for point in published_points(study, limits)])
     draw_experiment(axis, study, limits)
@@ -50,42 +52,51 @@ def draw_rates(study: Study) -> Figure:
     """Return D from barriers and from rates of jumps with 95 % intervals beside D of MD, a panel for each potential."""
     labels = list(dict.fromkeys(item.label for item in study.rate_diffusion))
     figure, axes = new_grid(len(labels), 2, 3.0)
-    styles = styles_of(study.potentials)
+    styles = study.series_styles
     for axis, label in zip(axes, labels, strict=True):
         rates = [item for item in study.rate_diffusion if item.label == label]
         measured = [item for item in study.diffusion if item.label == label]
-        draw_rate_panel(axis, rates, measured, styles[label])
+        draw_rate_panel(axis, rates, measured, styles)
         for fit in (fit for fit in study.arrhenius if fit.label == label):
-            draw_fit(axis, fit.results, styles[label], np.linspace(*fitted_range(fit.results), 50))
+            draw_fit(axis, fit.results, styles[fit.series], fitted_range(fit.results))
         axis.set_title(label)
     figure.legend(*all_handles(axes), loc='outside lower center', ncols=2)
     return figure
 
 
-def draw_rate_panel(axis: Axes, rates: Sequence[RateDiffusion], measured: Sequence[Diffusion], style: Style) -> None:
-    """Draw D of one potential: lines from rates with their bands, points from MD."""
-    series: dict[str, list[Diffusion]] = {}
-    for item in measured:
-        series.setdefault(item.series, []).append(item)
-    for items in series.values():
-        draw_series(axis, f'MD, {items[0].tracer_count} {items[0].tracer_element}', items, style)
+def draw_rate_panel(
+    axis: Axes, rates: Sequence[RateDiffusion], measured: Sequence[Diffusion], styles: dict[str, Style]
+) -> None:
+    """Draw D of one potential: lines from rates with their bands, points from MD.
+
+    :param styles: by series.
+    """
+    for name, items in by_series(measured).items():
+        draw_series(axis, f'MD, {name}', items, styles[name])
+    several = sum(item.series is not None for item in rates) > 1
     for item in rates:
-        draw_rate(axis, item)
+        draw_rate(axis, item, styles[item.series] if several and item.series is not None else None)
     values = [value for item in rates for value in item.results['diffusion_coefficients_m2_s']]
     set_coefficient_limits(axis, measured, values)
     temperatures = [value for item in rates for value in item.results['temperatures_k']]
     finish_axis(axis, inverse_limits([*temperatures, *(item.results['temperature_k'] for item in measured)]))
 
 
-def draw_rate(axis: Axes, item: RateDiffusion) -> None:
-    """Draw D from rates as a line with its 95 % band; open marks where it lies beyond what was measured."""
+def draw_rate(axis: Axes, item: RateDiffusion, style: Style | None) -> None:
+    """Draw D from rates as a line with its 95 % band; open marks where it lies beyond what was measured.
+
+    :param style: of the series that jumps were counted in, where there are several.
+    """
     name, colour, line = RATE_STYLES[item.results['source']]
+    if style is not None:
+        name, colour = f'{name}, {item.series}', style.colour
     order = np.argsort(item.results['temperatures_k'])
     inverse = 1000 / np.array(item.results['temperatures_k'])[order]
     values = np.array(item.results['diffusion_coefficients_m2_s'])[order]
     axis.plot(inverse, values, color=colour, linestyle=line, linewidth=1.3, label=name, zorder=3)
     beyond = np.array(item.results['extrapolated'])[order]
-    options = {'color': colour, 'marker': '.', 'linestyle': 'none', 'zorder': 3}
+    marker = {'marker': '.'} if style is None else {'marker': style.marker, 'markersize': 3}
+    options = {'color': colour, 'linestyle': 'none', 'zorder': 3, **marker}
     axis.plot(inverse[~beyond], values[~beyond], **options)
     axis.plot(inverse[beyond], values[beyond], markerfacecolor='white', **options)
     if item.results['ci95_m2_s'] is not None:
@@ -141,14 +152,19 @@ def fitted(results: orm.Dict, temperatures_k: np.ndarray) -> tuple[np.ndarray, n
     return np.exp(ln_d), np.exp(ln_d - half), np.exp(ln_d + half)
 
 
-def draw_fit(axis: Axes, results: orm.Dict, style: Style, inverse: np.ndarray) -> None:
-    """Draw the line of a fit and its 95 % band.
+def draw_fit(axis: Axes, results: orm.Dict, style: Style, limits: tuple[float, float]) -> None:
+    """Draw the line of a fit and its 95 % band, dotted and paler beyond the temperatures that it was fitted to.
 
-    :param inverse: 1000/T in 1/K [m].
+    :param limits: where the line begins and ends, as 1000/T in 1/K.
     """
-    line, low, high = fitted(results, 1000 / inverse)
-    axis.plot(inverse, line, color=style.colour, linestyle=style.line, linewidth=1.3, zorder=3)
-    axis.fill_between(inverse, low, high, color=lightened(style.colour, 0.8), linewidth=0, zorder=1)
+    first, last = fitted_range(results)
+    parts = [(first, last, '-', 0.22), (limits[0], first, BEYOND, 0.08), (last, limits[1], BEYOND, 0.08)]
+    for start, end, line, opacity in parts:
+        if end > start:
+            inverse = np.linspace(start, end, 60)
+            values, low, high = fitted(results, 1000 / inverse)
+            axis.plot(inverse, values, color=style.colour, linestyle=line, linewidth=1.3, zorder=3)
+            axis.fill_between(inverse, low, high, color=style.colour, alpha=opacity, linewidth=0, zorder=1)
 
 
 def experiment(study: Study) -> Reference | None:
@@ -209,7 +225,7 @@ def add_temperature_axis(axis: Axes) -> None:
 
 def draw_activation_energies(study: Study) -> Figure:
     """Return activation energies with 95 % intervals, published ones below them, and that of the experiment."""
-    styles, measured = styles_of(study.potentials), experiment(study)
+    styles, measured = study.series_styles, experiment(study)
     published = [value for value in study.published('activation_energy_ev') if value.label != EXPERIMENT]
     rows = len(study.arrhenius) + len(published)
     figure, axes = new_figure(1.1 + 0.32 * rows)
@@ -218,7 +234,7 @@ def draw_activation_energies(study: Study) -> Figure:
         label = f'{measured.label}, {measured.value:g} eV ({measured.short})'
         axis.axvline(measured.value, color=GUIDE, linestyle=(0, (6, 2, 1, 2)), linewidth=1.4, zorder=1, label=label)
     for place, fit in enumerate(study.arrhenius):
-        style, value = styles[fit.label], fit.results['activation_energy_ev']
+        style, value = styles[fit.series], fit.results['activation_energy_ev']
         errors = [[value - fit.results['ci95_ev'][0]], [fit.results['ci95_ev'][1] - value]]
         axis.errorbar(value, place, xerr=errors, color=style.colour, marker=style.marker, markersize=6, zorder=3)
         write_energy(axis, value, place, '.3f')

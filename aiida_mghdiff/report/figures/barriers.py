@@ -13,7 +13,7 @@ from aiida_mghdiff.report.figures.canvas import all_handles, draw_bars, new_grid
 from aiida_mghdiff.report.references import Reference
 from aiida_mghdiff.report.results import directions
 from aiida_mghdiff.report.study import Barrier, Study
-from aiida_mghdiff.report.style import INK, styles_of
+from aiida_mghdiff.report.style import INK
 
 
 def barrier_groups(barriers: Iterable[Barrier]) -> dict[str, dict[str, float]]:
@@ -28,8 +28,8 @@ def barrier_groups(barriers: Iterable[Barrier]) -> dict[str, dict[str, float]]:
 
 def draw_barriers(study: Study) -> Figure:
     """Return bars of the barriers, a group for each direction of a path."""
-    styles, groups = styles_of(study.potentials), barrier_groups(study.barriers)
-    labels = [label for label in study.potentials if any(label in group for group in groups.values())]
+    styles, groups = study.styles, barrier_groups(study.barriers)
+    labels = [label for label in styles if any(label in group for group in groups.values())]
     figure, axes = new_grid(len(groups), 2, 0.75 + 0.3 * len(labels), sharex=True, sharey=True)
     for axis, (direction, group) in zip(axes, groups.items(), strict=True):
         draw_bars(axis, [group.get(label) for label in labels], [styles[label] for label in labels], '.3f')
@@ -55,7 +55,7 @@ def draw_published(axis: Axes, references: Sequence[Reference]) -> None:
 
 def draw_paths(study: Study) -> Figure:
     """Return the energy along each path, relative to its start, one panel a path."""
-    styles = styles_of(study.potentials)
+    styles = study.styles
     paths = sorted({barrier.path for barrier in study.barriers})
     figure, axes = new_grid(len(paths), 2, 2.9)
     for axis, path in zip(axes, paths, strict=True):

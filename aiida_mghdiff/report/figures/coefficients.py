@@ -79,22 +79,25 @@ def draw_energy(axis: Axes, row: int, column: int, fit: Arrhenius) -> None:
 
 
 def draw_contents(study: Study) -> Figure | None:
-    """Return D and the activation energy against the content of tracers, of the best potential that has several."""
-    groups: dict[str, list[Diffusion]] = {}
+    """Return D and the activation energy against the content of tracers, of the best potential that has several.
+
+    Runs with another time step are left out: content alone is to differ.
+    """
+    groups: dict[tuple[str, float], list[Diffusion]] = {}
     for item in study.diffusion:
-        groups.setdefault(item.label, []).append(item)
-    several = [label for label, items in groups.items() if len({content(item) for item in items}) > 1]
+        groups.setdefault((item.label, item.time_step_fs), []).append(item)
+    several = [key for key, items in groups.items() if len({content(item) for item in items}) > 1]
     if not several:
         return None
-    label = study.best_label if study.best_label in several else several[0]
-    fits = [fit for fit in study.arrhenius if fit.label == label]
+    label, step = next((key for key in several if key[0] == study.best_label), several[0])
+    items, one = groups[label, step], groups[label, step][0]
+    fits = [fit for fit in study.arrhenius if (fit.label, fit.time_step_fs) == (label, step)]
     figure, axes = new_figure(3.9 if fits else 2.4, 2 if fits else 1, width=COLUMN, sharex=True)
-    draw_content_coefficients(axes[0, 0], groups[label])
+    draw_content_coefficients(axes[0, 0], items)
     if fits:
-        one = groups[label][0]
         draw_content_energies(axes[1, 0], fits, one.n_atoms - one.tracer_count, experiment(study))
-    axes[0, 0].set_title(label)
-    axes[-1, 0].set_xlabel(f'{groups[label][0].tracer_element} per {groups[label][0].host}')
+    axes[0, 0].set_title(f'{label}, {step:g} fs' if len({key for key in groups if key[0] == label}) > 1 else label)
+    axes[-1, 0].set_xlabel(f'{one.tracer_element} per {one.host}')
     figure.legend(*all_handles(axes.flat), loc='outside lower center', ncols=2)
     return figure
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from aiida_mghdiff.report.figures.canvas import new_grid, scientific
 from aiida_mghdiff.report.study import Diffusion, Study
-from aiida_mghdiff.report.style import INK, SHADE, Style, lightened, styles_of
+from aiida_mghdiff.report.style import INK, SHADE, Style, lightened
 from aiida_mghdiff.science.units import ANGSTROM2_PER_PS_IN_M2_PER_S
 
 #: 1e-9 m²/s, the unit of D on a linear axis.
@@ -19,9 +19,8 @@ def draw_displacements(study: Study) -> Figure:
     """Return mean squared displacements: each replica, its fit, and the window of the fit."""
     items = [diffusion for group in study.series.values() for diffusion in group]
     figure, axes = new_grid(len(items), 3, 2.1)
-    styles = styles_of(study.potentials)
     for axis, diffusion in zip(axes, items, strict=True):
-        draw_displacement(axis, diffusion, styles[diffusion.label])
+        draw_displacement(axis, diffusion, study.series_styles[diffusion.series])
     figure.supxlabel('lag time (ps)')
     figure.supylabel('mean squared displacement (Å²)')
     handles, labels = axes[0].get_legend_handles_labels()
@@ -41,7 +40,7 @@ def draw_displacement(axis: Axes, diffusion: Diffusion, style: Style) -> None:
     handles, labels = axis.get_legend_handles_labels()
     for handle, label in list(zip(handles, labels, strict=True))[3:]:
         handle.set_label(f'_{label}')
-    axis.set_title(f'{diffusion.label}, {diffusion.target_temperature_k:g} K')
+    axis.set_title(f'{diffusion.series}, {diffusion.target_temperature_k:g} K')
     axis.text(0.04, 0.95, describe(diffusion), transform=axis.transAxes, va='top')
     axis.set_xlim(0, lags[-1])
     axis.set_ylim(0, 1.35 * displacements.sum(axis=-1).max())
@@ -62,9 +61,8 @@ def draw_windows(study: Study) -> Figure | None:
     if not items:
         return None
     figure, axes = new_grid(len(items), 3, 2.0)
-    styles = styles_of(study.potentials)
     for axis, item in zip(axes, items, strict=True):
-        draw_window(axis, item, styles[item.label])
+        draw_window(axis, item, study.series_styles[item.series])
     figure.supxlabel('end of the window (ps)')
     figure.supylabel('D (10⁻⁹ m²/s)')
     handles, labels = axes[0].get_legend_handles_labels()

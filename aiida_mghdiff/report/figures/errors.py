@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 from ase.formula import Formula
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from aiida_mghdiff.report.figures.canvas import HEIGHT, draw_bars, new_figure, new_grid, plain_log_ticks
-from aiida_mghdiff.report.study import Errors, Study
-from aiida_mghdiff.report.style import ELEMENT_COLOURS, ELEMENT_MARKERS, GUIDE, INK, Style, styles_of
+from aiida_mghdiff.queries import DatasetData
+from aiida_mghdiff.report.figures.canvas import HALO, HEIGHT, all_handles, draw_bars, new_figure, plain_log_ticks
+from aiida_mghdiff.report.study import HELD_OUT, Errors, Study
+from aiida_mghdiff.report.style import ELEMENT_COLOURS, ELEMENT_MARKERS, GUIDE, INK, MARKERS, Style
+from aiida_mghdiff.science import metrics
 from aiida_mghdiff.science.units import EV_IN_MEV
 
 MOST_POINTS = 4000
+#: Panels beside each other.
+MOST_COLUMNS = 5
+COMPOSITION_COLOURS = colormaps['viridis']
 #: Keys of the metrics of a composition, and how their values are written.
 CONTENT_KEYS = {'energy_rmse_shifted_mev_per_atom': '.2f', 'force_rmse_mev_per_angstrom': '.0f'}
 
 
 def draw_errors(study: Study) -> Figure:
     """Return bars of the RMSE of energies and forces of each potential, with marks for the forces on each element."""
-    styles = [styles_of(study.potentials)[errors.label] for errors in study.errors]
+    styles = [study.styles[errors.label] for errors in study.errors]
     figure, axes = new_figure(1.3 + 0.34 * len(study.errors), 1, 2, sharey=True)
     energies = [errors.metrics['energy_rmse_shifted_mev_per_atom'] for errors in study.errors]
     forces = [errors.metrics['force_rmse_mev_per_angstrom'] for errors in study.errors]
@@ -31,7 +39,7 @@ def draw_errors(study: Study) -> Figure:
     draw_bars(axes[0, 1], forces, styles, '.0f', draw_element_errors(axes[0, 1], study.errors))
     axes[0, 0].set(title='Energy, shift per composition removed', xlabel='RMSE (meV/atom)')
     axes[0, 1].set(title='Forces', xlabel='RMSE (meV/Å)')
-    axes[0, 0].set_yticks(range(len(study.errors)), [errors.label for errors in study.errors])
+    axes[0, 0].set_yticks(range(len(study.errors)), [errors.name for errors in study.errors])
     axes[0, 0].invert_yaxis()
     handles, labels = axes[0, 1].get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside lower right', ncols=len(labels))
@@ -41,18 +49,20 @@ def draw_errors(study: Study) -> Figure:
 def draw_content_errors(study: Study) -> Figure | None:
     """Return bars of the RMSE of each potential, a row of panels for each composition; None where there is only one."""
     items = [errors for errors in study.errors if 'by_composition' in errors.metrics.get_dict()]
-    formulas = sorted({formula for errors in items for formula in errors.metrics['by_composition']}, key=content_order)
-    if len(formulas) < 2:
+    found = {(formula, errors.source) for errors in items for formula in errors.metrics['by_composition']}
+    contents = sorted(found, key=lambda content: (content_order(content[0]), content[1] != HELD_OUT, content[1]))
+    if len(contents) < 2:
         return None
-    height = min(0.4 + 0.2 * len(items), HEIGHT / len(formulas))
-    figure, axes = new_figure(0.5 + height * len(formulas), len(formulas), 2, sharey=True, sharex='col')
-    styles = styles_of(study.potentials)
-    for row, formula in zip(axes, formulas, strict=True):
-        draw_composition(row, items, formula, styles)
+    groups = [[errors for errors in items if errors.source == source] for _, source in contents]
+    counts = [0.8 + len(group) for group in groups]
+    figure, axes = new_figure(
+        0.5 + min(0.28 * sum(counts), HEIGHT), len(contents), 2, sharex='col', height_ratios=counts
+    )
+    for row, (formula, _), group in zip(axes, contents, groups, strict=True):
+        draw_composition(row, group, formula, study.styles)
     for column, key in zip(axes.T, CONTENT_KEYS, strict=True):
-        values = [composition_error(errors, formula, key) or 0.0 for errors in items for formula in formulas]
+        values = [composition_error(errors, formula, key) or 0.0 for errors in items for formula, _ in contents]
         column[0].set_xlim(0, 1.2 * max(values))
-    axes[0, 0].invert_yaxis()
     axes[-1, 0].set_xlabel('RMSE of energies, shift removed (meV/atom)')
     axes[-1, 1].set_xlabel('RMSE of forces (meV/Å)')
     return figure
@@ -64,8 +74,11 @@ def draw_composition(row: Sequence[Axes], items: Sequence[Errors], formula: str,
         values = [composition_error(errors, formula, key) for errors in items]
         draw_bars(axis, values, [styles[errors.label] for errors in items], spec)
     known = [errors.metrics['by_composition'].get(formula, {}).get('n_configurations', 0) for errors in items]
-    row[0].set_title(f'{Formula(formula):metal} ({max(known)} configurations)')
+    row[0].set_title(f'{Formula(formula):metal} ({max(known)} {items[0].source})')
     row[0].set_yticks(range(len(items)), [errors.label for errors in items])
+    row[1].set_yticks([])
+    for axis in row:
+        axis.set_ylim(len(items) - 0.5, -0.5)
 
 
 def composition_error(errors: Errors, formula: str, key: str) -> float | None:
@@ -94,25 +107,83 @@ def draw_element_errors(axis: Axes, items: Sequence[Errors]) -> list[float]:
 
 
 def draw_parity(study: Study) -> Figure:
-    """Return predicted against reference force components, one panel a potential, all with the same axes."""
-    figure, axes = new_grid(len(study.errors), 3, 2.5, sharex=True, sharey=True)
-    limit = 0.0
-    for axis, errors in zip(axes, study.errors, strict=True):
-        limit = max(limit, draw_parity_panel(axis, errors))
-    for axis in axes:
-        axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect='equal')
-        axis.axline((0, 0), slope=1, color=INK, linewidth=0.8, zorder=1)
-        axis.xaxis.set_major_locator(MaxNLocator(4, symmetric=True))
-        axis.yaxis.set_major_locator(MaxNLocator(4, symmetric=True))
-    figure.supxlabel('force component, reference (eV/Å)')
-    figure.supylabel('predicted (eV/Å)')
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc='outside upper right', ncols=len(labels), markerscale=2)
+    """Return predicted against reference energies and forces: of each potential a panel for both, all on equal axes.
+
+    Energies are about the mean of their composition, which takes the shift of the composition out of them.
+    """
+    blocks = -(-len(study.errors) // MOST_COLUMNS)
+    columns = -(-len(study.errors) // blocks)
+    height = min(2 * blocks * (0.6 + 6.2 / max(columns, 3)), HEIGHT)
+    figure, axes = new_figure(height + 0.3, 2 * blocks, columns)
+    shown = {formula for errors in study.errors for formula in formulas_of(errors.dataset)}
+    marks = dict(zip(sorted(shown, key=content_order), composition_marks(len(shown)), strict=True))
+    energies, forces = list(axes[::2].flat), list(axes[1::2].flat)
+    for axis, errors in zip(energies, study.errors, strict=False):
+        draw_energy_parity(axis, errors, marks)
+    for axis, errors in zip(forces, study.errors, strict=False):
+        draw_force_parity(axis, errors)
+    for panels, quantity in ((energies, 'energy (meV/atom)'), (forces, 'force (eV/Å)')):
+        for axis in panels[len(study.errors) :]:
+            axis.remove()
+        finish_parity(panels[: len(study.errors)], columns, quantity)
+    figure.supxlabel('reference')
+    figure.legend(*all_handles(energies + forces), loc='outside upper center', ncols=6)
     return figure
 
 
-def draw_parity_panel(axis: Axes, errors: Errors) -> float:
-    """Draw the forces of one potential; return the largest of them."""
+def finish_parity(panels: Sequence[Axes], columns: int, quantity: str) -> None:
+    """Give panels equal axes and the line on which predictions are right."""
+    limit = 1.05 * max(abs(value) for axis in panels for value in (*axis.dataLim.min, *axis.dataLim.max)) or 1.0
+    for place, axis in enumerate(panels):
+        axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect='equal')
+        axis.axline((0, 0), slope=1, color=INK, linewidth=0.8, zorder=1)
+        axis.xaxis.set_major_locator(MaxNLocator(3, symmetric=True))
+        axis.yaxis.set_major_locator(MaxNLocator(3, symmetric=True))
+        if place % columns:
+            axis.tick_params(labelleft=False)
+        else:
+            axis.set_ylabel(f'predicted {quantity}')
+
+
+def composition_marks(count: int) -> list[tuple[str, Any]]:
+    """Return markers and colours, from dark to light, of compositions."""
+    return list(zip(cycle(MARKERS), COMPOSITION_COLOURS(np.linspace(0, 0.8, count)), strict=False))
+
+
+def draw_energy_parity(axis: Axes, errors: Errors, marks: dict[str, tuple[str, Any]]) -> None:
+    """Draw the energies of one potential, each about the mean of its composition."""
+    compositions, natoms = np.array(formulas_of(errors.dataset)), errors.dataset.get_array('natoms')
+    reference, found = (
+        EV_IN_MEV * node.get_array('energies') / natoms for node in (errors.dataset, errors.predictions)
+    )
+    reference, found = (
+        metrics.remove_shifts(values, compositions, metrics.composition_shifts(values, compositions))
+        for values in (reference, found)
+    )
+    for formula, (marker, colour) in marks.items():
+        frames = compositions == formula
+        options = {'s': 12, 'marker': marker, 'color': colour, 'alpha': 0.8, 'linewidths': 0, 'rasterized': True}
+        if frames.any():
+            axis.scatter(reference[frames], found[frames], label=f'{Formula(formula):metal}', zorder=2, **options)
+    axis.set_title(errors.name)
+    write_worth(axis, metrics.errors(found, reference), '.2f', 'meV/atom')
+
+
+def formulas_of(dataset: DatasetData) -> list[str]:
+    """Return the formula of each configuration, as the metrics write it."""
+    frames = np.split(dataset.get_array('numbers'), np.cumsum(dataset.get_array('natoms'))[:-1])
+    return [Formula.from_list([chemical_symbols[number] for number in frame]).format('hill') for frame in frames]
+
+
+def write_worth(axis: Axes, worth: dict[str, float | None], spec: str, unit: str) -> None:
+    """Write RMSE and R² into the corner of a panel."""
+    r2 = '' if worth['r2'] is None else f'\nR² {worth["r2"]:.4f}'
+    text = f'RMSE {worth["rmse"]:{spec}}\n{unit}{r2}'
+    axis.text(0.04, 0.97, text, transform=axis.transAxes, va='top', fontsize=6.5, path_effects=[HALO], zorder=5)
+
+
+def draw_force_parity(axis: Axes, errors: Errors) -> None:
+    """Draw the force components of one potential."""
     numbers = errors.dataset.get_array('numbers')
     reference, predicted = errors.dataset.get_array('forces'), errors.predictions.get_array('forces')
     for number in sorted(np.unique(numbers), reverse=True):
@@ -127,19 +198,17 @@ def draw_parity_panel(axis: Axes, errors: Errors) -> float:
             color=ELEMENT_COLOURS.get(symbol, GUIDE),
             alpha=0.6,
             linewidths=0,
-            label=symbol,
+            label=f'forces on {symbol}',
             rasterized=True,
             zorder=2 + (number == atomic_numbers['H']),
         )
-    axis.set_title(errors.label)
-    text = f'RMSE {errors.metrics["force_rmse_mev_per_angstrom"]:.0f} meV/Å'
-    axis.text(0.04, 0.96, text, transform=axis.transAxes, va='top')
-    return 1.05 * float(max(abs(reference).max(), abs(predicted).max()))
+    keys = {'rmse': 'force_rmse_mev_per_angstrom', 'r2': 'force_r2'}
+    write_worth(axis, {name: errors.metrics[key] for name, key in keys.items()}, '.0f', 'meV/Å')
 
 
 def draw_learning_curves(study: Study) -> Figure:
     """Return the errors on the validation set against the epoch."""
-    styles = styles_of(study.potentials)
+    styles = study.styles
     figure, axes = new_figure(2.9, 1, 2)
     panels = [
         (axes[0, 0], 'energy_rmse_valid', 'Energy', 'meV/atom'),

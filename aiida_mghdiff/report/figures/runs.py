@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from aiida_mghdiff.report.figures.canvas import COLUMN, new_figure
+from aiida_mghdiff.report.figures.canvas import COLUMN, HEIGHT, new_figure
 from aiida_mghdiff.report.figures.scene import draw_cell, draw_segments, draw_spheres, finish, radius_of, view_of
 from aiida_mghdiff.report.study import NveRun, Study
-from aiida_mghdiff.report.style import ELEMENT_COLOURS, GUIDE, INK, TIME_COLOURS, styles_of
+from aiida_mghdiff.report.style import ELEMENT_COLOURS, GUIDE, INK, TIME_COLOURS
 from aiida_mghdiff.report.tracks import Track, read_track
 from aiida_mghdiff.science.units import EV_IN_MEV
 
@@ -67,7 +67,7 @@ def draw_track(study: Study) -> Figure | None:
     figure.colorbar(line, ax=axes[0, 0], label='time (ps)', shrink=0.7, aspect=22, pad=0.02)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc='outside lower center', ncols=2)
     item = track.diffusion
-    axes[0, 0].set_title(f'One {item.tracer_element}: {item.label}, {item.target_temperature_k:g} K')
+    axes[0, 0].set_title(f'One {item.tracer_element}: {item.series}, {item.target_temperature_k:g} K')
     return figure
 
 
@@ -97,8 +97,8 @@ def draw_conservation(study: Study) -> Figure | None:
     rows = [drawn for _, drawn in rows if drawn]
     if not rows:
         return None
-    figure, axes = new_figure(0.4 + 1.25 * len(rows), len(rows), 2, sharey='col')
-    styles = styles_of(study.potentials)
+    figure, axes = new_figure(0.4 + min(1.25 * len(rows), HEIGHT), len(rows), 2, sharey='col')
+    styles = study.styles
     for (left, right), drawn in zip(axes, rows, strict=True):
         run = drawn[0][0]
         for _, times, temperatures, energies in drawn:

@@ -9,15 +9,17 @@ import numpy as np
 from aiida import orm
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 from scipy.ndimage import map_coordinates
 
-from aiida_mghdiff.report.figures.canvas import PAGE, all_handles, new_figure, new_grid
-from aiida_mghdiff.report.study import Diffusion, Study, output
-from aiida_mghdiff.report.style import GUIDE, INK, SITE_STYLES, Style, styles_of
+from aiida_mghdiff.report.figures.canvas import HEIGHT, PAGE, all_handles, new_figure, new_grid
+from aiida_mghdiff.report.study import Diffusion, Study, by_series, output
+from aiida_mghdiff.report.style import GUIDE, INK, SITE_STYLES, Style
 
 RESOLUTION = 160
+#: Of the panel with the mean numbers of pairs, in inches.
+MEANS_HEIGHT = 1.9
 #: Colours of densities reach from the largest one down to this fraction of it.
 DEPTH = 1e-3
 
@@ -30,7 +32,7 @@ def draw_radial_distributions(study: Study) -> Figure | None:
     pairs = sorted({name for item in items for name in pair_names(output(item.call, 'rdf'))}, key=pair_order)
     temperatures = sorted({item.target_temperature_k for item in items})
     figure, axes = new_figure(0.7 + 1.25 * len(pairs), len(pairs), len(temperatures), sharex=True, sharey='row')
-    styles = styles_of(study.potentials)
+    styles = study.series_styles
     for (row, pair), (column, temperature) in product(enumerate(pairs), enumerate(temperatures)):
         axis = axes[row, column]
         drawn = [item for item in items if item.target_temperature_k == temperature]
@@ -59,10 +61,11 @@ def pair_order(name: str) -> tuple[bool, str]:
 def draw_distributions(axis: Axes, items: Sequence[Diffusion], pair: str, styles: dict[str, Style]) -> None:
     """Draw g(r) of one pair at one temperature."""
     axis.axhline(1, color=GUIDE, linewidth=0.6, zorder=1)
-    for item in items:
-        rdf, style = output(item.call, 'rdf'), styles[item.label]
+    for place, item in enumerate(items):
+        rdf, style = output(item.call, 'rdf'), styles[item.series]
         if pair in rdf.get_arraynames():
             options = {'color': style.colour, 'linestyle': style.line, 'linewidth': 1.1}
+            options |= {'marker': style.marker, 'markersize': 3, 'markevery': (0.02 * place, 0.15)}
             axis.plot(rdf.get_array('distances'), rdf.get_array(pair), label=item.series, **options)
 
 
@@ -98,14 +101,35 @@ def draw_pairs(study: Study) -> Figure | None:
     items = [item for item in study.diffusion if output(item.call, 'pairs') is not None]
     if not items:
         return None
-    figure, axes = new_grid(len(items) + 1, 3, 2.0)
-    styles = styles_of(study.potentials)
-    for axis, item in zip(axes, items, strict=False):
-        draw_pair_counts(axis, item, styles[item.label])
-    draw_mean_pairs(axes[-1], items, styles)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc='outside upper center', ncols=3)
+    rows = len(by_series(items))
+    height = min(1.5, (HEIGHT - MEANS_HEIGHT) / rows)
+    figure = Figure(figsize=(PAGE, height * rows + MEANS_HEIGHT + 0.3), layout='constrained')
+    above, below = figure.subfigures(2, 1, height_ratios=[height * rows, MEANS_HEIGHT])
+    draw_pair_grid(above, items, study.series_styles)
+    draw_mean_pairs(below.subplots(), items, study.series_styles)
+    below.legend(*below.axes[0].get_legend_handles_labels(), loc='outside right center')
     return figure
+
+
+def draw_pair_grid(figure: SubFigure, items: Sequence[Diffusion], styles: dict[str, Style]) -> None:
+    """Draw the distributions of the numbers of pairs, a row for each series, a column for each temperature."""
+    series, temperatures = by_series(items), sorted({item.target_temperature_k for item in items})
+    axes = figure.subplots(len(series), len(temperatures), squeeze=False, sharex=True, sharey='row')
+    places = {(item.series, item.target_temperature_k): item for item in items}
+    for (row, name), (column, temperature) in product(enumerate(series), enumerate(temperatures)):
+        if (name, temperature) in places:
+            draw_pair_counts(axes[row, column], places[name, temperature], styles[name])
+        else:
+            axes[row, column].text(0.5, 0.5, 'no run', transform=axes[row, column].transAxes, ha='center')
+    for row, name in zip(axes, series, strict=True):
+        row[0].set_ylabel(name.replace(', ', '\n', 1))
+        row[0].set_ylim(0, 1.3 * row[0].get_ylim()[1])  # room for λ above the bars
+    for axis, temperature in zip(axes[0], temperatures, strict=True):
+        axis.set_title(f'{temperature:g} K')
+    cutoffs = sorted({output(item.call, 'pairs')['cutoff_angstrom'] for item in items})
+    figure.supxlabel(f'pairs within {" or ".join(f"{value:g}" for value in cutoffs)} Å')
+    figure.supylabel('fraction of frames')
+    figure.legend(*all_handles(axes.flat), loc='outside upper center', ncols=3)
 
 
 def draw_pair_counts(axis: Axes, item: Diffusion, style: Style) -> None:
@@ -126,19 +150,14 @@ def draw_pair_counts(axis: Axes, item: Diffusion, style: Style) -> None:
     if pairs['random_sites'] is not None:
         options = {'color': GUIDE, 'markersize': 3.5, 'linewidth': 0.9, 'markerfacecolor': 'white'}
         axis.plot(numbers, pairs['random_sites'], 'D:', label='random sites', **options)
-    axis.set_title(f'{item.series}, {item.target_temperature_k:g} K')
-    axis.set(xlabel=f'pairs within {pairs["cutoff_angstrom"]:g} Å', ylabel='fraction of frames')
+    axis.text(0.97, 0.94, f'λ = {pairs["mean_pairs"]:.2f}', transform=axis.transAxes, ha='right', va='top')
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axis.text(0.96, 0.94, f'λ = {pairs["mean_pairs"]:.2f}', transform=axis.transAxes, ha='right', va='top')
 
 
 def draw_mean_pairs(axis: Axes, items: Sequence[Diffusion], styles: dict[str, Style]) -> None:
     """Draw the mean number of pairs of each series against temperature."""
-    series: dict[str, list[Diffusion]] = {}
-    for item in items:
-        series.setdefault(item.series, []).append(item)
-    for name, group in series.items():
-        style, found = styles[group[0].label], [output(item.call, 'pairs') for item in group]
+    for name, group in by_series(items).items():
+        style, found = styles[name], [output(item.call, 'pairs') for item in group]
         temperatures = [pairs['temperature_k'] for pairs in found]
         values, errors = ([pairs[key] for pairs in found] for key in ('mean_pairs', 'mean_pairs_error'))
         errors = [np.nan if error is None else error for error in errors]
@@ -150,7 +169,6 @@ def draw_mean_pairs(axis: Axes, items: Sequence[Diffusion], styles: dict[str, St
     axis.set(title='Mean number of pairs', xlabel='T (K)', ylabel='λ')
     axis.set_ylim(bottom=0)
     axis.margins(x=0.1)
-    axis.legend(loc='lower left')
 
 
 def draw_density(study: Study) -> Figure | None:
