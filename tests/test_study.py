@@ -1,11 +1,14 @@
-"""The demo at smoke size: the daemon, all engines, report and archive; then what the archive tells."""
+"""The demo at smoke size, interrupted once: daemon, engines, report, archive; then what the archive tells."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,27 @@ jobs = [node for node in newest.called_descendants if isinstance(node, orm.CalcJ
 print(sum(not node.base.caching.is_created_from_cache for node in jobs) if jobs else 'no jobs')
 """
 
+#: How many studies the demo made.
+COUNT_STUDIES = """
+from aiida import orm
+print(orm.QueryBuilder().append(orm.WorkChainNode, filters={'extras': {'has_key': 'mghdiff_demo'}}).count())
+"""
+
+#: What `verdi calcjob inputcat` and `outputcat` print of one job of each type, in one process.
+CAT = """
+import json
+from aiida import orm
+from aiida.cmdline.commands.cmd_calcjob import calcjob_inputcat, calcjob_outputcat
+from click.testing import CliRunner
+
+filters = {'extras': {'has_key': 'mghdiff_demo'}}
+study = orm.QueryBuilder().append(orm.WorkChainNode, filters=filters).first(flat=True)
+jobs = {node.process_label: node for node in study.called_descendants if isinstance(node, orm.CalcJobNode)}
+commands = (calcjob_inputcat, calcjob_outputcat)
+results = {label: [CliRunner().invoke(command, [str(node.pk)]) for command in commands] for label, node in jobs.items()}
+print(json.dumps({label: [[each.exit_code, each.output] for each in both] for label, both in results.items()}))
+"""
+
 #: The study of the demo.
 STUDY_PK = """
 from aiida import orm
@@ -80,11 +104,33 @@ def ask(folder: Path, script: str) -> str:
     return (process.stdout.strip().splitlines() or [''])[-1]
 
 
-def run_demo(folder: Path, *options: str) -> subprocess.CompletedProcess:
-    """Run the command as a user does, with no AIIDA_PATH of its own."""
+def demo_call(folder: Path) -> dict:
+    """Return the arguments of `subprocess` that call the command as a user does, with no AIIDA_PATH of its own."""
     environment = {key: value for key, value in os.environ.items() if key != 'AIIDA_PATH'}
-    command = [COMMAND, 'demo', '--protocol', 'smoke', '--directory', folder, *options]
-    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    command = [COMMAND, 'demo', '--protocol', 'smoke', '--directory', folder]
+    return {'args': command, 'cwd': REPOSITORY, 'env': environment, 'text': True}
+
+
+def run_demo(folder: Path) -> subprocess.CompletedProcess:
+    """Run the demo to its end."""
+    return subprocess.run(**demo_call(folder), capture_output=True, check=False)
+
+
+def interrupt_demo(folder: Path) -> tuple[int, str]:
+    """Start the demo, press Ctrl-C when its first job runs, and return exit status and output."""
+    process = subprocess.Popen(
+        **demo_call(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # a terminal tells all processes of its session
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+    )
+    while process.poll() is None and not list((folder / '.aiida' / 'scratch').rglob('output.txt')):
+        time.sleep(0.5)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate()
+    return process.returncode, output
 
 
 def run_example(folder: Path, name: str, *options: str | Path) -> str:
@@ -97,9 +143,16 @@ def run_example(folder: Path, name: str, *options: str | Path) -> str:
 
 
 @pytest.fixture(scope='module')
-def demo(tmp_path_factory) -> tuple[Path, str]:
-    """Folder and output of a finished smoke study."""
+def interrupted(tmp_path_factory) -> tuple[Path, int, str]:
+    """Folder, exit status and output of a smoke study that was interrupted."""
     folder = tmp_path_factory.mktemp('study') / 'demo'
+    return folder, *interrupt_demo(folder)
+
+
+@pytest.fixture(scope='module')
+def demo(interrupted) -> tuple[Path, str]:
+    """Folder and output of the same study, which was started again and is finished."""
+    folder = interrupted[0]
     process = run_demo(folder)
     assert process.returncode == 0, process.stdout + process.stderr
     return folder, process.stdout
@@ -109,6 +162,16 @@ def demo(tmp_path_factory) -> tuple[Path, str]:
 def results(demo) -> dict:
     """Results of the study."""
     return json.loads((demo[0] / 'results.json').read_text())
+
+
+def test_interrupted_it_goes_on_where_it_stopped(interrupted, demo):
+    _, status, output = interrupted
+    assert status == 1
+    assert output.endswith('nothing new begins; the same command goes on from there.\n')
+    (study,) = re.findall(r'Submitted study ([0-9a-f-]{36})', output)
+    assert f'Going on with study {study}.' in demo[1]
+    assert 'Submitted' not in demo[1]
+    assert ask(demo[0], COUNT_STUDIES) == '1'
 
 
 def test_files_and_table(demo):
@@ -136,13 +199,17 @@ def test_diffusion_rows_are_physical(results):
 
 
 def test_what_verdi_tells_of_the_study(demo):
-    """Each child has a label that says what it is, and the report has a line for what was launched and no noise."""
-    pk = ask(demo[0], STUDY_PK)
-    environment = os.environ | {'AIIDA_PATH': str(demo[0])}
-    verdi = [COMMAND.with_name('verdi'), 'process']
+    """Each child has a label that says what it is, and the report has a line for what was launched and no noise.
+
+    The state is asked with the line that the demo printed.
+    """
+    environment = {key: value for key, value in os.environ.items() if key != 'AIIDA_PATH'}
+    (line,) = re.findall('More, in another terminal: (.*)', demo[1])
     status, report = (
-        subprocess.run([*verdi, *words, pk], env=environment, capture_output=True, text=True, check=True).stdout
-        for words in (['status', '--call-link-label'], ['report'])
+        subprocess.run(
+            words, shell=True, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+        for words in (line, line.replace('status -c', 'report'))
     )
     rows = status.splitlines()[1:]
     assert len(rows) > 50
@@ -151,6 +218,27 @@ def test_what_verdi_tells_of_the_study(demo):
         assert f' | {label}>' in status
     assert 'launched evaluate_chgnet_mp: EvaluateCalculation<' in report
     assert 'will not be cleaned' not in report
+
+
+def test_dump_of_the_study(demo, tmp_path):
+    """Folders by the labels of the children, with the input and output files of each job."""
+    pk, environment = ask(demo[0], STUDY_PK), os.environ | {'AIIDA_PATH': str(demo[0])}
+    command = [COMMAND.with_name('verdi'), 'process', 'dump', '--path', tmp_path / 'dump', pk]
+    subprocess.run(command, env=environment, capture_output=True, check=True)
+    (evaluation,) = (tmp_path / 'dump').glob('*-evaluate_chgnet_mp-*')
+    assert json.loads((evaluation / 'inputs' / 'input.json').read_text())['parameters']['dtype'] == 'float32'
+    assert 'progress' in (evaluation / 'outputs' / 'output.txt').read_text()
+    assert list((tmp_path / 'dump').glob('*-train_mace_tr-*/*/inputs/input.json'))
+
+
+def test_inputcat_and_outputcat_of_each_type_of_job(demo):
+    texts = json.loads(ask(demo[0], CAT))
+    programs = {f'{name}Calculation' for name in ('MaceTrain', 'ChgnetTrain', 'Evaluate', 'AseNeb', 'AseMd')}
+    assert set(texts) == programs | {'LammpsMdCalculation'}
+    for label, ((input_status, input_text), (output_status, output_text)) in texts.items():
+        assert (input_status, output_status) == (0, 0), label
+        assert ('"parameters": {' if label in programs else 'pair_style') in input_text
+        assert output_text.strip()
 
 
 def test_a_finished_study_is_only_reported_again(demo):
