@@ -53,27 +53,46 @@ def test_interval_covers_where_the_rule_stopped():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('method', ['least-squares', 'automatic'])
-def test_interval_of_hops_covers_where_the_rule_stopped(method):
-    """Three to twelve replicas of 8 H, 0.5 to 1 ns each, until D is known to within a target that half of them meet."""
-    looks, target = 4, {'least-squares': 0.13, 'automatic': 0.03}[method]
-    network, frames = hops.Network(hops.regime(0.5), (2, 2, 2)), 500
+@pytest.mark.parametrize(
+    ('method', 'coefficient', 'independent', 'target'),
+    [
+        ('least-squares', 0.5, True, 0.13),
+        ('least-squares', 0.5, False, 0.3),
+        ('least-squares', 0.05, True, 0.14),
+        ('least-squares', 0.05, False, 0.3),
+        ('automatic', 0.5, True, 0.03),
+        ('automatic', 0.5, False, 0.03),
+        ('automatic', 0.05, True, 0.09),
+        ('automatic', 0.05, False, 0.09),
+    ],
+)
+def test_interval_of_hops_covers_where_the_rule_stopped(method, coefficient, independent, target):
+    """Three replicas of 8 H and 0.5 ns at the first look, eight times the time at the last, targets that some meet.
+
+    Replicas that are not independent begin with all H on the same sites.
+    """
+    looks, frames = count_looks(3 * 500.0, 24 * 500.0), 500
+    network = hops.Network(hops.regime(coefficient), (2, 2, 2))
+    longest = frames * growth(looks - 1, independent)[1]
     rows, stopped = [], np.zeros(looks, int)
-
-    def measure(look, confidence):
-        replicas, length = growth(look, independent=True)
-        for _ in range(len(runs), 3 * replicas):
-            runs.append(network.walks(rng, 2 * frames, 1.0, 8) + hops.vibrations(rng, 2 * frames, 8, 1.0))
-        used = [positions[: length * frames] for positions in runs]
-        result = estimate_diffusion(used, 1.0, method=method, window_ps=(0, 100), confidence=confidence)
-        seen.append(look)
-        return result.value, *result.interval
-
-    for seed in range(300):
-        rng, runs, seen = np.random.default_rng(seed), [], []
-        rows.append(np.array(stop(measure, looks, target, confidence_of_look(looks))) / 0.5)
-        stopped[seen[-1]] += 1
-    print(f'\n{method}: stopped at looks {stopped.tolist()}')
+    for seed in range(200):
+        rng, runs = np.random.default_rng(seed), []
+        for look in range(looks):
+            replicas, length = growth(look, independent)
+            while len(runs) < 3 * replicas:
+                if independent or not runs:
+                    starts = rng.choice(len(network.sites), 8, p=network.occupation)
+                walks = np.stack([network.walk(rng, longest, 1.0, start)[0] for start in starts], axis=1)
+                runs.append(walks + hops.vibrations(rng, longest, 8, 1.0))
+            used = [positions[: length * frames] for positions in runs]
+            confidence = confidence_of_look(looks)
+            result = estimate_diffusion(used, 1.0, method=method, window_ps=(0, 100), confidence=confidence)
+            if result.relative_interval <= target:
+                break
+        rows.append(np.array([result.value, *result.interval]) / coefficient)
+        stopped[look] += 1
+    starts = 'starts of their own' if independent else 'shared starts'
+    print(f'\nD = {coefficient}, {starts}, stopped at looks {stopped.tolist()}')
     _, _, coverage = summarise(method, np.array(rows))
     assert coverage >= 93
     assert np.count_nonzero(stopped) >= 2
