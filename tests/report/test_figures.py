@@ -17,7 +17,7 @@ from study_graph import Process
 
 from aiida_mghdiff.data.potential import ARCHITECTURES, ORIGINS
 from aiida_mghdiff.report.figures import draw_figures
-from aiida_mghdiff.report.figures.arrhenius import RATE_STYLES, draw_arrhenius, fitted
+from aiida_mghdiff.report.figures.arrhenius import RATE_STYLES, draw_arrhenius, fitted, spaced
 from aiida_mghdiff.report.figures.barriers import barrier_groups, draw_barriers
 from aiida_mghdiff.report.figures.baseline import read_baseline
 from aiida_mghdiff.report.figures.canvas import PAGE, scientific, scientific_with_error
@@ -174,6 +174,10 @@ def test_scientific():
 )
 def test_errors_of_last_digits(value, error, text):
     assert scientific_with_error(value, error) == text
+
+
+def test_hot_temperatures_above_the_axis_do_not_crowd():
+    assert spaced([1000.0, 800.0, 600.0, 400.0, 250.0], 0.4) == [250.0, 400.0, 600.0, 800.0]
 
 
 def test_deviations_are_from_the_line_of_the_best_potential(figures, study):

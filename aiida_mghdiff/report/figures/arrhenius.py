@@ -17,6 +17,8 @@ from aiida_mghdiff.report.style import GUIDE, INK, Style
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 EXPERIMENT = 'experiment'
+#: Between two temperatures above an axis of 1000/T, over its length: room for their digits in a narrow panel.
+TICK_SPACE = 0.12
 #: Of a line beyond the temperatures that it was fitted to.
 BEYOND = (0, (1, 1.6))
 #: Of each source of D from rates: its name, colour and line.
@@ -219,8 +221,18 @@ def add_temperature_axis(axis: Axes) -> None:
     top = axis.secondary_xaxis('top')
     low, high = (1000 / value for value in reversed(axis.get_xlim()))
     ticks = [value for value in MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= value <= high]
+    ticks = spaced(ticks, TICK_SPACE * np.ptp(axis.get_xlim()))
     top.set_xticks([1000 / value for value in ticks], [f'{value:g}' for value in ticks])
     top.set_xlabel('T (K)')
+
+
+def spaced(temperatures_k: Sequence[float], distance: float) -> list[float]:
+    """Return temperatures from the lowest on that are a distance of 1000/T apart: the hot ones crowd."""
+    kept: list[float] = []
+    for value in sorted(temperatures_k):
+        if not kept or 1000 / kept[-1] - 1000 / value >= distance:
+            kept.append(value)
+    return kept
 
 
 def draw_activation_energies(study: Study) -> Figure:
