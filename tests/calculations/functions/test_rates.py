@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from aiida import orm
 from counted_jumps import A, C, make_sites, rates_at
+from ensembles import summarise
 
 from aiida_mghdiff.calculations.functions.rates import barrier_diffusion, hop, jump_diffusion
 from aiida_mghdiff.calculations.functions.sites import describe
@@ -223,7 +224,9 @@ def test_positions_of_hot_runs_give_the_cold_d(aiida_profile, sites):
 @pytest.mark.slow
 def test_coverage_of_the_cold_d(aiida_profile, sites):
     exact = 1e-8 * hops.Network(rates_at(300.0)).diffusion_coefficient()
-    found = [extrapolate_truth(seed, sites, frames=2000, tracers=12) for seed in range(40)]
-    inside = np.mean([low < exact < high for _, (low, high) in found])
-    print(f'{100 * inside:.0f} % inside, median D over the exact one {np.median([d for d, _ in found]) / exact:.3f}')
-    assert inside >= 0.88
+    found = [extrapolate_truth(seed, sites, frames=2000, tracers=12) for seed in range(200)]
+    rows = np.array([(value, low, high) for value, (low, high) in found]) / exact
+    print(f'\nmedian D over the exact one {np.median(rows[:, 0]):.3f}')  # a ratio: its mean hangs on a few
+    _, _, coverage = summarise('D(300 K) from jumps', rows)
+    assert 91 <= coverage <= 98.5
+    assert 0.7 < np.median(rows[:, 0]) < 1.4
