@@ -62,7 +62,7 @@ def draw_content_errors(study: Study) -> Figure | None:
         draw_composition(row, group, formula, study.styles)
     for column, key in zip(axes.T, CONTENT_KEYS, strict=True):
         values = [composition_error(errors, formula, key) or 0.0 for errors in items for formula, _ in contents]
-        column[0].set_xlim(0, 1.2 * max(values))
+        column[0].set_xlim(0, 1.2 * max(values) or 1)
     axes[-1, 0].set_xlabel('RMSE of energies, shift removed (meV/atom)')
     axes[-1, 1].set_xlabel('RMSE of forces (meV/Å)')
     return figure
