@@ -349,9 +349,9 @@ class LearningSegmentWorkChain(RestartWorkChain):
         Labels of a cell that changed too much have the plane waves of another one.
         """
         jobs, last = list(self.ctx.parts), self.ctx.last
-        if last is not None and last.pk not in {node.pk for node in jobs}:
-            jobs += [last] * (lattice_change(last) <= LARGEST_LATTICE_CHANGE)
-        return jobs
+        if last is None or last.pk in {node.pk for node in jobs} or lattice_change(last) > LARGEST_LATTICE_CHANGE:
+            return jobs
+        return [*jobs, last]
 
     def results(self) -> None:
         """Give what every part ran and learned; a job that was repeated is no part."""
