@@ -39,19 +39,18 @@ def mean_squared_displacement(positions: np.ndarray) -> np.ndarray:
     :returns: row m holds the lag of m frames, averaged over all f-m time origins.
     """
     frames, *rest = positions.shape
-    coordinates = np.array(positions.reshape(frames, -1).T, float, order='C')
-    coordinates -= coordinates.mean(axis=1, keepdims=True)
     # one coordinate at a time: its arrays stay in the processor's cache
-    msd = np.stack([_coordinate_msd(coordinate) for coordinate in coordinates])
+    msd = np.stack([_coordinate_msd(coordinate) for coordinate in _centred_coordinates(positions)])
     return np.moveaxis(msd.reshape(*rest, frames), -1, 0)
 
 
 def average_mean_squared_displacement(positions: np.ndarray) -> np.ndarray:
     """Return the mean squared displacement [f,3] in Å² along each axis, averaged over tracers.
 
-    :param positions: as in :func:`mean_squared_displacement`, whose mean over tracers this is, in less time and memory.
+    :param positions: as in :func:`mean_squared_displacement`, whose mean over tracers this is, in less time.
     """
-    return np.stack([_axis_msd(positions[:, :, axis].T) for axis in range(positions.shape[2])], axis=-1)
+    coordinates, axes = _centred_coordinates(positions), positions.shape[2]
+    return np.stack([_axis_msd(coordinates[axis::axes]) for axis in range(axes)], axis=-1)
 
 
 def collective_mean_squared_displacement(positions: np.ndarray) -> np.ndarray:
@@ -74,13 +73,19 @@ def haven_ratio(tracer: np.ndarray, collective: np.ndarray) -> tuple[float, floa
     return float(above.sum() / below.sum()), float(error)
 
 
+def _centred_coordinates(positions: np.ndarray) -> np.ndarray:
+    """Return all coordinates, each in a row about its mean, from positions [f,...]: a row is read many times."""
+    coordinates = np.array(positions.reshape(len(positions), -1).T, float, order='C')
+    coordinates -= coordinates.mean(axis=1, keepdims=True)
+    return coordinates
+
+
 def _axis_msd(coordinates: np.ndarray) -> np.ndarray:
-    """Return the mean over tracers [f] of one axis of positions [n,f]."""
+    """Return the mean over tracers [f] of one axis of centred positions [n,f]."""
     squares, power, length = 0.0, 0.0, _padded_length(coordinates.shape[1])
     for coordinate in coordinates:
-        centred = coordinate - coordinate.mean(dtype=float)
-        squares += np.square(centred)
-        power += _power(centred, length)
+        squares += np.square(coordinate)
+        power += _power(coordinate, length)
     return _displacement(squares, power, length) / len(coordinates)
 
 
