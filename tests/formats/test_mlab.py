@@ -108,6 +108,18 @@ def refusal(read):
     return refuse
 
 
+def test_frames_are_what_ase_makes_and_share_nothing(read):
+    first, second = read(WHOLE).frames
+    plain = Atoms(numbers=first.numbers, positions=first.positions, cell=first.cell, pbc=True)
+    assert first == plain
+    assert {key: type(value) for key, value in vars(first.calc.atoms).items()} == {
+        key: type(value) for key, value in vars(plain).items()
+    }
+    first.numbers[0], first.positions[0], first.cell[0, 0], first.pbc[0] = 1, 9.0, 5.0, False
+    first.set_constraint([])
+    assert plain == second == first.calc.atoms == second.calc.atoms
+
+
 def test_content_in_units_order_and_sign_of_ase(read):
     content = read(WHOLE)
     assert (content.version, content.types, len(content.frames)) == ('1.0', ['Mg', 'H'], 2)

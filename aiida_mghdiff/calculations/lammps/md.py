@@ -58,7 +58,7 @@ class LammpsMdCalculation(LammpsRawCalculation):
     program of ``convert_code`` (``mace_create_lammps_model``) makes in the same job, right before.
     """
 
-    CACHE_VERSION = 2
+    CACHE_VERSION = 3
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
