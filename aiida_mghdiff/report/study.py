@@ -311,7 +311,7 @@ class Study:
         ]
         return self.in_order(sorted(found, key=lambda item: item.target_temperature_k))
 
-    @property
+    @cached_property
     def series(self) -> dict[str, list[Diffusion]]:
         """Return the diffusion coefficients by series: those that differ in temperature alone."""
         return by_series(self.diffusion)
@@ -342,7 +342,7 @@ class Study:
         """Return how each potential is drawn, and DFT."""
         return styles_of(self.potentials) | {DFT: DFT_STYLE}
 
-    @property
+    @cached_property
     def series_styles(self) -> dict[str, Style]:
         """Return how each series is drawn: as its potential, told apart by shade and marker."""
         return styles_of_series({name: items[0].label for name, items in self.series.items()}, self.styles)
