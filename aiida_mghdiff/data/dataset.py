@@ -99,7 +99,7 @@ class DatasetData(orm.ArrayData):
             {
                 'n_configurations': n,
                 'elements': [chemical_symbols[number] for number in np.unique(arrays['numbers'])],
-                'formulas': _count_formulas(arrays),
+                'formulas': dict(sorted(Counter(formulas_of(arrays)).items())),
                 'energy_kind': energy_kind,
                 'labels': labels,
                 'has_stress': not bool(np.isnan(arrays['stresses']).any()),
@@ -111,6 +111,10 @@ class DatasetData(orm.ArrayData):
     def get_arrays(self) -> dict[str, np.ndarray]:
         """Return the flat arrays by name."""
         return {name: self.get_array(name) for name in sorted(self.get_arraynames())}
+
+    def get_formulas(self) -> list[str]:
+        """Return the formula of each configuration, written as in the attribute ``formulas``."""
+        return formulas_of({name: self.get_array(name) for name in ('numbers', 'natoms')})
 
     def get_frames(self) -> list[Atoms]:
         """Return the configurations as labelled ASE atoms."""
@@ -162,10 +166,7 @@ def _check_names(arrays: dict[str, np.ndarray], array: str, names: Sequence[str]
         raise ValueError(f'{array} of a dataset must be indices into {NAMED[array]}.')
 
 
-def _count_formulas(arrays: dict[str, np.ndarray]) -> dict[str, int]:
-    ends = np.cumsum(arrays['natoms'])
-    counts: Counter[str] = Counter()
-    for end, length in zip(ends, arrays['natoms'], strict=True):
-        symbols = [chemical_symbols[number] for number in arrays['numbers'][end - length : end]]
-        counts[Formula.from_list(symbols).format('hill')] += 1
-    return dict(sorted(counts.items()))
+def formulas_of(arrays: dict[str, np.ndarray]) -> list[str]:
+    """Return the formula of each configuration of flat arrays, in Hill's order."""
+    frames = np.split(arrays['numbers'], np.cumsum(arrays['natoms'])[:-1])
+    return [Formula.from_list([chemical_symbols[number] for number in frame]).format('hill') for frame in frames]

@@ -8,10 +8,9 @@ import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 from ase.data import chemical_symbols
-from ase.formula import Formula
 
 from aiida_mghdiff.calculations.functions.refusals import MismatchError, NotFiniteError, refusing, require_finite
-from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.dataset import DatasetData, formulas_of
 from aiida_mghdiff.science import metrics
 from aiida_mghdiff.science.units import EV_IN_MEV, EV_PER_ANGSTROM3_IN_GPA
 
@@ -49,7 +48,7 @@ def error_metrics(dataset: DatasetData, predictions: orm.ArrayData) -> orm.Dict:
 def energy_metrics(labels: Arrays, predicted: Arrays) -> dict[str, Any]:
     """Return the errors of the energies per atom, raw and shifted, and the shifts, in meV/atom."""
     reference, found = energies_per_atom(labels, predicted)
-    compositions = formulas(labels)
+    compositions = formulas_of(labels)
     shifts = metrics.composition_shifts(found - reference, compositions)
     shifted = metrics.remove_shifts(found, compositions, shifts)
     return (
@@ -67,7 +66,7 @@ def energies_per_atom(labels: Arrays, predicted: Arrays) -> tuple[np.ndarray, np
 def composition_metrics(labels: Arrays, predicted: Arrays) -> dict[str, dict[str, Any]]:
     """Return the errors of the configurations of each composition; a single one has no error of energy."""
     reference, found = energies_per_atom(labels, predicted)
-    compositions = np.array(formulas(labels))
+    compositions = np.array(formulas_of(labels))
     of_atoms = np.repeat(compositions, labels['natoms'])
     results = {}
     for name in np.unique(compositions):
@@ -107,9 +106,3 @@ def named(errors: dict[str, float | None], quantity: str, unit: str, suffix: str
         f'{quantity}_mae{suffix}_{unit}': errors['mae'],
         f'{quantity}_r2{suffix}': errors['r2'],
     }
-
-
-def formulas(labels: Arrays) -> list[str]:
-    """Return the formula of each configuration, written as in the attribute ``formulas`` of the dataset."""
-    frames = np.split(labels['numbers'], np.cumsum(labels['natoms'])[:-1])
-    return [Formula.from_list([chemical_symbols[number] for number in frame]).format('hill') for frame in frames]

@@ -14,7 +14,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from aiida_mghdiff.queries import DatasetData
 from aiida_mghdiff.report.figures.canvas import HALO, HEIGHT, all_handles, draw_bars, new_figure, plain_log_ticks
 from aiida_mghdiff.report.study import HELD_OUT, Errors, Study
 from aiida_mghdiff.report.style import ELEMENT_COLOURS, ELEMENT_MARKERS, GUIDE, INK, MARKERS, Style
@@ -115,7 +114,7 @@ def draw_parity(study: Study) -> Figure:
     columns = -(-len(study.errors) // blocks)
     height = min(2 * blocks * (0.6 + 6.2 / max(columns, 3)), HEIGHT)
     figure, axes = new_figure(height + 0.3, 2 * blocks, columns)
-    shown = {formula for errors in study.errors for formula in formulas_of(errors.dataset)}
+    shown = {formula for errors in study.errors for formula in errors.dataset.base.attributes.get('formulas')}
     marks = dict(zip(sorted(shown, key=content_order), composition_marks(len(shown)), strict=True))
     energies, forces = list(axes[::2].flat), list(axes[1::2].flat)
     for axis, errors in zip(energies, study.errors, strict=False):
@@ -152,7 +151,7 @@ def composition_marks(count: int) -> list[tuple[str, Any]]:
 
 def draw_energy_parity(axis: Axes, errors: Errors, marks: dict[str, tuple[str, Any]]) -> None:
     """Draw the energies of one potential, each about the mean of its composition."""
-    compositions, natoms = np.array(formulas_of(errors.dataset)), errors.dataset.get_array('natoms')
+    compositions, natoms = np.array(errors.dataset.get_formulas()), errors.dataset.get_array('natoms')
     reference, found = (
         EV_IN_MEV * node.get_array('energies') / natoms for node in (errors.dataset, errors.predictions)
     )
@@ -167,12 +166,6 @@ def draw_energy_parity(axis: Axes, errors: Errors, marks: dict[str, tuple[str, A
             axis.scatter(reference[frames], found[frames], label=f'{Formula(formula):metal}', zorder=2, **options)
     axis.set_title(errors.name)
     write_worth(axis, metrics.errors(found, reference), '.2f', 'meV/atom')
-
-
-def formulas_of(dataset: DatasetData) -> list[str]:
-    """Return the formula of each configuration, as the metrics write it."""
-    frames = np.split(dataset.get_array('numbers'), np.cumsum(dataset.get_array('natoms'))[:-1])
-    return [Formula.from_list([chemical_symbols[number] for number in frame]).format('hill') for frame in frames]
 
 
 def write_worth(axis: Axes, worth: dict[str, float | None], spec: str, unit: str) -> None:
