@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,3 +68,8 @@ def complete_message(values: Mapping[str, Any], keys: Mapping[str, Check]) -> st
         if not check.holds(values[key]):
             return f'parameters: {key} = {values[key]!r} is not {check.words}.'
     return None
+
+
+def joined(messages: Iterable[str | None]) -> str | None:
+    """Return all reasons against some inputs as one message, a line each and none twice; None where there is none."""
+    return '\n'.join(dict.fromkeys(filter(None, messages))) or None

@@ -70,7 +70,7 @@ def interstitial_sites(cell: np.ndarray, positions: np.ndarray) -> tuple[np.ndar
     :raises LatticeError: where the numbers of sites are not those of a close-packed crystal.
     """
     n, a = len(positions), neighbour_distance(cell, len(positions))
-    wrapped = _wrap(cell, positions)
+    wrapped = wrap(cell, positions)
     images = periodic_images(cell, wrapped, _SECOND_NEIGHBOUR * a)
     octahedral = _merge(cell, _diagonal_centres(wrapped, images, a), 0.25 * a, least=3)
     tetrahedral = _merge(cell, _tetrahedron_centres(wrapped, images, a), 1e-3 * a)
@@ -150,7 +150,8 @@ def _draw(cell: np.ndarray, sites: np.ndarray, order: np.ndarray, count: int, di
     return chosen
 
 
-def _wrap(cell: np.ndarray, points: np.ndarray) -> np.ndarray:
+def wrap(cell: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return points [n,3] as their images inside the cell."""
     fractional = np.linalg.solve(cell.T, np.asarray(points, float).T).T
     return ((fractional + 1e-9) % 1.0 - 1e-9) @ cell
 
@@ -217,7 +218,7 @@ def _merge(cell: np.ndarray, points: np.ndarray, radius: float, least: int = 1) 
     """
     if not len(points):
         return points
-    points = _wrap(cell, points)
+    points = wrap(cell, points)
     images = periodic_images(cell, points, radius)
     first, second = _pairs(points, images, radius)
     graph = coo_array((np.ones(len(first)), (first, second % len(points))), shape=(len(points), len(points)))
@@ -228,5 +229,5 @@ def _merge(cell: np.ndarray, points: np.ndarray, radius: float, least: int = 1) 
     sums = np.zeros((count, 3))
     np.add.at(sums, labels, offsets)
     sizes = np.bincount(labels)
-    merged = _wrap(cell, representatives + sums / sizes[:, None])[sizes >= least]
+    merged = wrap(cell, representatives + sums / sizes[:, None])[sizes >= least]
     return merged[np.lexsort(np.linalg.solve(cell.T, merged.T).round(4)[::-1])]

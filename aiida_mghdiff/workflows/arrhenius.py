@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aiida import orm
@@ -11,7 +11,7 @@ from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.functions.arrhenius import arrhenius_fit
 from aiida_mghdiff.calculations.functions.rates import EXTRAPOLATION_SETTINGS, jump_diffusion
-from aiida_mghdiff.calculations.validation import IS_TEMPERATURE, complete_message
+from aiida_mghdiff.calculations.validation import IS_TEMPERATURE, complete_message, joined
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain, define_diffusion_inputs, validate_diffusion
 from aiida_mghdiff.workflows.protocol import ProtocolMixin
@@ -27,14 +27,18 @@ def temperature_label(temperature_k: float) -> str:
 
 
 def validate_arrhenius(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs: fewer than two temperatures, one below 1 K, or those of one D."""
+    """Return all that is wrong with the inputs: fewer than two temperatures, one below 1 K, or those of one D."""
+    return joined([*temperature_messages(inputs), validate_diffusion(inputs)])
+
+
+def temperature_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the temperatures."""
     temperatures = [node.value for node in inputs.get('temperatures', {}).values()]
     if len(set(temperatures)) < 2:
-        return f'temperatures are {temperatures}: an activation energy needs at least two that differ.'
+        yield f'temperatures are {temperatures}: an activation energy needs at least two that differ.'
     for value in temperatures:
         if not IS_TEMPERATURE.holds(value):
-            return f'temperature {value} K is not {IS_TEMPERATURE.words}.'
-    return validate_diffusion(inputs)
+            yield f'temperature {value} K is not {IS_TEMPERATURE.words}.'
 
 
 def validate_extrapolation(node: orm.Dict | None, _: Any = None) -> str | None:

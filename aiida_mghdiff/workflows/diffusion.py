@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aiida import orm
@@ -18,8 +19,9 @@ from aiida_mghdiff.calculations.functions.sites import site_statistics
 from aiida_mghdiff.calculations.functions.starts import select_starts
 from aiida_mghdiff.calculations.functions.supercell import build_supercell
 from aiida_mghdiff.calculations.functions.volume import mean_volume, scale_state, scale_structure
+from aiida_mghdiff.calculations.hosts import axis_message, host_message, placement_message
 from aiida_mghdiff.calculations.md import elements_message
-from aiida_mghdiff.calculations.validation import IS_COUNT, IS_TEMPERATURE, complete_message
+from aiida_mghdiff.calculations.validation import IS_COUNT, IS_TEMPERATURE, complete_message, joined
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.engines import validate_md_codes
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
@@ -41,28 +43,52 @@ def define_diffusion_inputs(spec: ProcessSpec) -> None:
 
 
 def validate_diffusion(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs: elements, tracer count, temperature, codes; without potential, of these."""
+    """Return all that is wrong with the inputs: settings, host, temperature, elements, codes.
+
+    Without a potential only settings, temperature and host are checked.
+    """
     if not {'host', 'settings'} <= set(inputs):
         return None
-    supercell = inputs['settings']['supercell']
-    if not IS_COUNT.holds(supercell['tracer_count']):
-        return (
-            f'settings: tracer_count = {supercell["tracer_count"]} is not {IS_COUNT.words}: '
-            'at least one tracer must diffuse.'
-        )
+    return joined([*settings_messages(inputs), *host_messages(inputs), *potential_messages(inputs)])
+
+
+def settings_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
+    """Yield what is wrong with the settings and the temperature."""
+    settings = inputs['settings'].get_dict()
+    count = settings['supercell']['tracer_count']
+    if not IS_COUNT.holds(count):
+        yield f'settings: tracer_count = {count} is not {IS_COUNT.words}: at least one tracer must diffuse.'
     if 'temperature' in inputs and not IS_TEMPERATURE.holds(inputs['temperature'].value):
-        return f'temperature = {inputs["temperature"].value} K is not {IS_TEMPERATURE.words}.'
-    if message := replicas_message(inputs['settings'].get_dict()):
-        return message
-    structure = inputs['settings'].get_dict().get('structure', {})
-    if message := complete_message(structure | {'seed': 1}, STRUCTURE_SETTINGS):
-        return message.replace('parameters', 'settings: structure', 1)
+        yield f'temperature = {inputs["temperature"].value} K is not {IS_TEMPERATURE.words}.'
+    yield replicas_message(settings)
+    if message := complete_message(settings.get('structure', {}) | {'seed': 1}, STRUCTURE_SETTINGS):
+        yield message.replace('parameters', 'settings: structure', 1)
+
+
+def host_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
+    """Yield why the host has no sites, no room for the tracers, or no c axis where the settings say."""
+    if message := host_message(inputs['host']):
+        yield message
+    else:
+        yield from room_messages(inputs)
+
+
+def room_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
+    """Yield why an hcp host has no room for the tracers, or no c axis where the settings say."""
+    host, settings = inputs['host'], inputs['settings'].get_dict()
+    yield axis_message(host, settings['fit']['c_axis'])
+    if IS_COUNT.holds(settings['supercell']['tracer_count']):
+        yield placement_message(host, settings['supercell'], settings['seed'])
+
+
+def potential_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
+    """Yield why the potential cannot run with these elements and codes."""
     if 'potential' not in inputs:
-        return None
-    symbols = [*inputs['host'].get_ase().get_chemical_symbols(), supercell['tracer_element']]
-    return elements_message(inputs['potential'], symbols, supercell['tracer_element']) or validate_md_codes(
-        inputs, symbols
-    )
+        return
+    tracer = inputs['settings']['supercell']['tracer_element']
+    symbols = [*inputs['host'].get_ase().get_chemical_symbols(), tracer]
+    yield elements_message(inputs['potential'], symbols, tracer)
+    yield validate_md_codes(inputs, symbols)
 
 
 class DiffusionWorkChain(ProtocolMixin, WorkChain):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aiida import orm
@@ -11,9 +12,16 @@ from aiida_vasp.data.potcar import PotcarData
 from aiida_mghdiff.calculations.ase.neb import AseNebCalculation
 from aiida_mghdiff.calculations.ase.vibrations import AseVibrationsCalculation
 from aiida_mghdiff.calculations.functions.parameters import vibration_parameters
-from aiida_mghdiff.calculations.functions.paths import INTERPOLATION_SETTINGS, interpolate_path, path_endpoints
+from aiida_mghdiff.calculations.functions.paths import (
+    INTERPOLATION_SETTINGS,
+    PATH_SETTINGS,
+    interpolate_path,
+    path_endpoints,
+)
 from aiida_mghdiff.calculations.functions.rates import hop
+from aiida_mghdiff.calculations.hosts import host_message
 from aiida_mghdiff.calculations.md import elements_message
+from aiida_mghdiff.calculations.validation import complete_message, joined
 from aiida_mghdiff.calculations.vasp.base import potcars_message, symbols_message
 from aiida_mghdiff.calculations.vasp.neb import VaspNebCalculation
 from aiida_mghdiff.calculations.vasp.relax import VaspRelaxCalculation
@@ -31,21 +39,34 @@ OF_VASP = ('relaxation', 'interpolation', 'displacement_angstrom', 'kpoints')
 
 
 def validate_barrier(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs: elements, the code, or what one engine needs and another does not."""
+    """Return all that is wrong with the inputs: path, host, elements, code, or what one engine needs."""
     if not {'host', 'path'} <= set(inputs):
         return None
+    if message := path_message(inputs['path']):
+        return message
+    return joined([host_message(inputs['host']), *_engine_messages(inputs)])
+
+
+def path_message(path: orm.Dict) -> str | None:
+    """Return what is wrong with a named path."""
+    message = complete_message(path.get_dict(), PATH_SETTINGS)
+    return message and message.replace('parameters', 'path', 1)
+
+
+def _engine_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
+    """Yield why the potential, or DFT, cannot run with these elements and codes."""
     tracer = inputs['path']['tracer_element']
     symbols = [*inputs['host'].get_ase().get_chemical_symbols(), tracer]
     engine = neb_engine(inputs.get('potential'))
     message = _code_message(engine, inputs)
-    if message is None and 'potential' in inputs:
-        message = elements_message(inputs['potential'], symbols, tracer)
-    if message is None and engine == 'vasp':
-        message = _vasp_message(symbols, inputs)
-    return message
+    yield message
+    if 'potential' in inputs:
+        yield elements_message(inputs['potential'], symbols, tracer)
+    if engine == 'vasp' and message is None:
+        yield _vasp_message(symbols, inputs)
 
 
-def _code_message(engine: str, inputs: dict[str, Any]) -> str | None:
+def _code_message(engine: str, inputs: Mapping[str, Any]) -> str | None:
     if engine in inputs.get('codes', {}):
         return None
     if 'potential' not in inputs:
@@ -57,7 +78,7 @@ def _code_message(engine: str, inputs: dict[str, Any]) -> str | None:
     )
 
 
-def _vasp_message(symbols: list[str], inputs: dict[str, Any]) -> str | None:
+def _vasp_message(symbols: list[str], inputs: Mapping[str, Any]) -> str | None:
     if missing := [name for name in OF_VASP if name not in inputs]:
         return f'inputs lack {", ".join(missing)}, which VASP needs: get_builder_from_protocol fills them in.'
     if 'vibrations' in inputs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aiida import orm
@@ -13,20 +13,29 @@ from aiida_mghdiff.calculations.functions.dataset import split_dataset
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
 from aiida_mghdiff.calculations.functions.rates import barrier_diffusion
 from aiida_mghdiff.calculations.functions.select import select_best
+from aiida_mghdiff.calculations.hosts import host_message, subject_of
+from aiida_mghdiff.calculations.validation import joined
 from aiida_mghdiff.calculations.vasp.base import potcars_message
 from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import LEARNED, PotentialData
 from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain, temperature_label, validate_extrapolation
-from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain, validate_diffusion
+from aiida_mghdiff.workflows.diffusion import (
+    DiffusionWorkChain,
+    potential_messages,
+    room_messages,
+    settings_messages,
+)
 from aiida_mghdiff.workflows.engines import evaluation
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
-from aiida_mghdiff.workflows.neb import BarrierWorkChain
-from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain, validate_schedule
+from aiida_mghdiff.workflows.neb import BarrierWorkChain, path_message
+from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain, start_node, validate_schedule
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge, protocol_inputs
 from aiida_mghdiff.workflows.tasks import TaskWorkChain
 from aiida_mghdiff.workflows.train import (
     TrainWorkChain,
     has_stresses,
+    keeps_elements,
     training_kind,
     validate_architecture,
     validate_training,
@@ -48,25 +57,33 @@ def architecture_of(inputs: dict[str, Any], choice: str) -> str | None:
 
 
 def validate_study(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs: codes, labels that are used twice or not known."""
+    """Return all that is wrong with the inputs: labels, codes, hosts, elements, trainings, runs."""
     if ('dataset' in inputs) == ('otf' in inputs):
         return 'give either a dataset or otf, the inputs of the on-the-fly learning that makes one.'
-    if 'otf' in inputs and (message := validate_schedule(learning_inputs(inputs))):
-        return f'otf: {message}'
-    labels = set(inputs.get('potentials', {})) | set(inputs.get('training', {}))
-    twice = set(inputs.get('potentials', {})) & set(inputs.get('training', {}))
-    if twice:
-        return f'labels {", ".join(sorted(twice))} name a given and a trained potential: give each its own.'
-    if not labels:
-        return 'there is no potential: give pre-trained ones (potentials) or train some (training).'
-    if 'python' not in inputs.get('codes', {}):
-        return 'codes.python is missing: `aiida-mghdiff setup` makes it.'
-    if message := vasp_message(inputs) or elements_of_potentials_message(inputs) or trainings_message(inputs):
+    if message := joined(label_messages(inputs)):
         return message
-    for key, run in inputs.get('diffusion', {}).items():
-        if (message := validate_run(inputs, key, run['potential'].value)) is not None:
-            return message
-    return None
+    if 'otf' in inputs and not {'structure', 'state'} & set(inputs['otf']):
+        return learning_message(inputs)
+    messages = [learning_message(inputs), vasp_message(inputs), *dataset_messages(inputs), *host_messages(inputs)]
+    messages += [*elements_messages(inputs), *barrier_messages(inputs), *trainings_messages(inputs)]
+    return joined([*messages, *run_messages(inputs)])
+
+
+def label_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the labels of potentials, and whether the one code is missing that every study needs."""
+    given, trained = inputs.get('potentials', {}), inputs.get('training', {})
+    if twice := sorted(set(given) & set(trained)):
+        yield f'labels {", ".join(twice)} name a given and a trained potential: give each its own.'
+    if not given and not trained:
+        yield 'there is no potential: give pre-trained ones (potentials) or train some (training).'
+    if 'python' not in inputs.get('codes', {}):
+        yield 'codes.python is missing: `aiida-mghdiff setup` makes it.'
+
+
+def learning_message(inputs: dict[str, Any]) -> str | None:
+    """Return what on-the-fly learning would be refused for."""
+    message = validate_schedule(learning_inputs(inputs)) if 'otf' in inputs else None
+    return message and f'otf: {message}'
 
 
 def learning_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -84,53 +101,132 @@ def vasp_message(inputs: dict[str, Any]) -> str | None:
     return potcars_message(sorted(symbols), inputs.get('potcars', {}), 'potcars')
 
 
-def elements_of_potentials_message(inputs: dict[str, Any]) -> str | None:
-    """Return which element of dataset or barriers a given potential does not know: it could not be evaluated there."""
-    symbols = set(inputs['dataset'].base.attributes.get('elements')) if 'dataset' in inputs else set()
-    if 'neb_host' in inputs and inputs.get('paths', {}):
-        symbols |= set(inputs['neb_host'].get_symbols_set())
-        symbols |= {path['tracer_element'] for path in inputs['paths'].values()}
+def known_elements(inputs: Mapping[str, Any]) -> list[str]:
+    """Return the elements of the dataset, or of the structure that learning starts from."""
+    if 'dataset' in inputs:
+        return inputs['dataset'].base.attributes.get('elements')
+    start = start_node(inputs['otf'])
+    atoms = start.get_atoms() if isinstance(start, MdStateData) else start.get_ase()
+    return sorted(set(atoms.get_chemical_symbols()))
+
+
+def dataset_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which host the dataset, or the structure that learning starts from, does not hold."""
+    elements = known_elements(inputs)
+    what = 'the dataset' if 'dataset' in inputs else 'the start of otf'
+    for name in ('host', 'neb_host'):
+        if missing := sorted(inputs[name].get_symbols_set() - set(elements) if name in inputs else []):
+            yield (
+                f'{name} is of {", ".join(missing)}, which {what} does not hold: it has {", ".join(elements)}. '
+                'Give both of one host.'
+            )
+
+
+def barrier_symbols(inputs: Mapping[str, Any]) -> set[str]:
+    """Return the elements of host and tracers of the barriers; none where there are no barriers."""
+    if 'neb_host' not in inputs or not inputs.get('paths', {}):
+        return set()
+    tracers = {path['tracer_element'] for path in inputs['paths'].values() if 'tracer_element' in path.get_dict()}
+    return set(inputs['neb_host'].get_symbols_set()) | tracers
+
+
+def elements_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which elements of dataset or barriers a potential does not know: it could not be evaluated there."""
+    barriers = barrier_symbols(inputs)
+    symbols = barriers | set(inputs['dataset'].base.attributes.get('elements') if 'dataset' in inputs else ())
     for label, potential in inputs.get('potentials', {}).items():
         if unknown := sorted(symbols - set(potential.elements)):
-            return f'potentials.{label} knows no {", ".join(unknown)}: leave it out, or give one that does.'
-    return None
-
-
-def trainings_message(inputs: dict[str, Any]) -> str | None:
-    """Return which training would be refused with the whole dataset, and why; that of its parts is not known yet."""
-    if 'dataset' not in inputs:
-        return None
-    return training_message(inputs, {'training': inputs['dataset'], 'validation': inputs['dataset']})
-
-
-def training_message(inputs: Mapping[str, Any], datasets: Mapping[str, DatasetData]) -> str | None:
-    """Return which training would be refused with these datasets, and why."""
-    used = {name: datasets[name] for name in ('training', 'validation') if name in datasets}
+            yield f'potentials.{label} knows no {", ".join(unknown)}: leave it out, or give one that does.'
     for label, training in inputs.get('training', {}).items():
-        message = validate_architecture(training['architecture']) or validate_training(dict(training) | used)
-        if message:
-            return f'training.{label}: {message}'
-    return None
+        searched = barriers if training['architecture'].value in inputs.get('neb', {}) else set()
+        runs = [
+            run
+            for run in inputs.get('diffusion', {}).values()
+            if label in candidates_of(inputs, run['potential'].value)
+        ]
+        tracers = {run['settings']['supercell']['tracer_element'] for run in runs}
+        if unknown := sorted((searched | tracers) - set(elements_after(inputs, training))):
+            yield (
+                f'training.{label} learns of no {", ".join(unknown)}, which its barriers or diffusion runs need: '
+                'train it with a dataset that has them.'
+            )
 
 
-def validate_run(inputs: dict[str, Any], key: str, choice: str) -> str | None:
-    """Return what is wrong with one diffusion run: its potential, or the code that would run it."""
+def elements_after(inputs: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:
+    """Return the elements that a potential will know after its training."""
+    if 'potential' in training and keeps_elements(training['parameters'].get_dict()):
+        return training['potential'].elements
+    return known_elements(inputs)
+
+
+def host_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which host is missing or has no known sites; the same reason against both is given once."""
+    reasons: dict[str, list[str]] = {}
+    for name, users in {'host': 'diffusion', 'neb_host': 'paths'}.items():
+        if not inputs.get(users, {}):
+            continue
+        if name not in inputs:
+            yield f'{name} is missing: {users} needs this supercell of the host.'
+        elif message := host_message(inputs[name], '{name}'):
+            reasons.setdefault(message, []).append(name)
+    yield from (message.replace('{name}', ', '.join(names)) for message, names in reasons.items())
+
+
+def barrier_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which paths do not exist."""
+    for key, path in inputs.get('paths', {}).items():
+        if message := path_message(path):
+            yield f'paths.{key}: {message}'
+
+
+def trainings_messages(inputs: Mapping[str, Any]) -> list[str]:
+    """Return which trainings would be refused with the whole dataset, and why; of its parts that is not known yet."""
+    if 'dataset' not in inputs:
+        return []
+    return training_messages(inputs, {'training': inputs['dataset'], 'validation': inputs['dataset']})
+
+
+def training_messages(inputs: Mapping[str, Any], datasets: Mapping[str, DatasetData]) -> list[str]:
+    """Return which trainings would be refused with these datasets, and why."""
+    used = {name: datasets[name] for name in ('training', 'validation') if name in datasets}
+    messages = {
+        label: validate_architecture(training['architecture']) or validate_training(dict(training) | used)
+        for label, training in inputs.get('training', {}).items()
+    }
+    return [f'training.{label}: {message}' for label, message in messages.items() if message]
+
+
+def run_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the diffusion runs, their host aside."""
+    for key, run in inputs.get('diffusion', {}).items():
+        if message := choice_message(inputs, key, run['potential'].value):
+            yield message
+            continue
+        yield from (f'diffusion.{key}: {message}' for message in inputs_messages(inputs, run) if message)
+
+
+def inputs_messages(inputs: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[str | None]:
+    """Yield what ``DiffusionWorkChain`` would refuse of a run, its host aside."""
+    choice = run['potential'].value
+    shared = {name: inputs[name] for name in ('host', 'codes', 'potcars') if name in inputs}
+    shared |= {'potential': inputs['potentials'][choice]} if choice in inputs.get('potentials', {}) else {}
+    shared |= {'settings': run['settings']}
+    for temperature in run['temperatures'].values():
+        yield from settings_messages(shared | {'temperature': temperature})
+    if 'host' in inputs:
+        yield from room_messages(shared) if host_message(inputs['host']) is None else ()
+        yield from potential_messages(shared)
+
+
+def choice_message(inputs: Mapping[str, Any], key: str, choice: str) -> str | None:
+    """Return what is wrong with the potential that a diffusion run asks for."""
     architecture = architecture_of(inputs, choice)
     if architecture is None:
         return f'diffusion.{key} asks for potential {choice!r}, which is neither given nor trained.'
-    candidates = candidates_of(inputs, choice)
-    if not candidates:
+    if not candidates_of(inputs, choice):
         return f'diffusion.{key} asks for {choice!r}, but no {architecture} potential is given or trained.'
     if choice.startswith(BEST) and architecture not in inputs.get('evaluation', {}):
         return f'diffusion.{key} asks for {choice!r}, but {architecture} potentials are not evaluated: name a label.'
-    if 'host' not in inputs:
-        return f'host is missing: diffusion.{key} needs the supercell in which tracers diffuse.'
-    shared = {name: inputs[name] for name in ('host', 'codes', 'potcars') if name in inputs}
-    shared |= {'potential': inputs['potentials'][choice]} if choice in inputs.get('potentials', {}) else {}
-    run = inputs['diffusion'][key]
-    for temperature in run['temperatures'].values():
-        if message := validate_diffusion(shared | {'settings': run['settings'], 'temperature': temperature}):
-            return f'diffusion.{key}: {message}'
     return None
 
 
@@ -254,7 +350,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         if not node.is_finished_ok:
             return self.exit_codes.ERROR_SPLIT_FAILED.format(message=node.exit_message)
         self.out('datasets', dict(parts))
-        if message := training_message(self.inputs, parts):
+        if message := joined(training_messages(self.inputs, parts)):
             return self.exit_codes.ERROR_TRAINING_REFUSED.format(message=message)
         self.ctx.datasets = dict(parts)
         self.ctx.metrics = {}
@@ -412,6 +508,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         host: orm.StructureData,
         neb_host: orm.StructureData,
         *,
+        tracer_element: str | None = None,
         potentials: dict[str, PotentialData] | None = None,
         potcars: dict[str, PotcarData] | None = None,
         protocol: str | None = None,
@@ -426,12 +523,15 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         :param codes: ``python``; ``lammps`` for MD with MACE in LAMMPS, with ``convert`` where that is an ``lmp`` of
             your own; ``vasp`` and ``distil`` for VASP.
         :param dataset: labelled configurations, or a structure with tracers that on-the-fly learning starts from.
-        :param host: supercell of the host for diffusion; ``neb_host``: that for the barriers.
+        :param host: supercell of the host for diffusion, see ``build_host``; ``neb_host``: that for the barriers.
+        :param tracer_element: what diffuses; by default the one element that is interstitial in the host.
         :param potentials: given potentials by label, such as ``mace_mp`` and ``chgnet_mp``.
         :param potcars: by element, for VASP.
         :param overrides: of the protocol file.
+        :raises ValueError: where there is no tracer, or several: they are named.
         """
         potentials = potentials or {}
+        tracer = tracer_element or tracer_of(dataset, host)
         inputs = cls.get_protocol_inputs(protocol)
         if not isinstance(dataset, DatasetData):
             inputs = merge(inputs, inputs['from_nothing'])
@@ -451,19 +551,36 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         builder.training = training_inputs(inputs['training'], potentials, protocol, has_stress)
         builder.evaluation = {name: orm.Dict(values) for name, values in inputs['evaluation'].items()}
         builder.neb_host, builder.host = neb_host, host
-        builder.paths = {key: orm.Dict(path) for key, path in inputs['paths'].items() if path}
+        paths = {key: path for key, path in inputs['paths'].items() if path}
+        builder.paths = {key: orm.Dict({'tracer_element': tracer} | path) for key, path in paths.items()}
         neb = protocol_inputs('neb', protocol, inputs['neb'])['parameters']
         builder.neb = {'mace': orm.Dict(neb), 'chgnet': orm.Dict(neb | {'dtype': 'float32'})}
         builder.vibrations = vibration_inputs(inputs['vibrations'], protocol)
         series = ArrheniusWorkChain.get_protocol_inputs(protocol, inputs['arrhenius'])
         builder.extrapolation = orm.Dict(series['extrapolation'])
         known = architectures(potentials, builder.training) | ({} if 'dataset' in builder else {LEARNED: 'vasp-mlff'})
-        builder.diffusion = diffusion_inputs(inputs['diffusion'], known, protocol)
+        builder.diffusion = diffusion_inputs(inputs['diffusion'], known, tracer, protocol)
         builder.segment_steps = orm.Int(md['segment_steps'])
         builder.options = orm.Dict(merge(md['options'], options or {}))
         builder.clean_workdir = orm.Bool(md['clean_workdir'])
         builder.max_in_flight = orm.Int(inputs['max_in_flight'])
         return builder
+
+
+def tracer_of(dataset: DatasetData | orm.StructureData, host: orm.StructureData) -> str:
+    """Return the one element that diffuses in the host.
+
+    :raises ValueError: where the dataset, or the structure that learning starts from, has none or several.
+    """
+    symbols = host.get_symbols_set()
+    if isinstance(dataset, DatasetData):
+        known = symbols & set(dataset.base.attributes.get('elements'))
+        return subject_of(dataset, known.pop() if len(known) == 1 else None).tracer
+    others = sorted(dataset.get_symbols_set() - symbols)
+    if len(others) == 1:
+        return others[0]
+    found = f'of {", ".join(others)}' if others else 'but none'
+    raise ValueError(f'the structure that learning starts from has tracers {found}: name one with tracer_element.')
 
 
 def order(tasks: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -513,11 +630,13 @@ def vibration_inputs(names: list[str], protocol: str | None) -> dict[str, orm.Di
     return {name: orm.Dict(parameters | ({'dtype': 'float32'} if name == 'chgnet' else {})) for name in names}
 
 
-def diffusion_inputs(runs: dict[str, Any], known: dict[str, str], protocol: str | None) -> dict[str, Any]:
+def diffusion_inputs(runs: dict[str, Any], known: dict[str, str], tracer: str, protocol: str | None) -> dict[str, Any]:
     """Return the namespace ``diffusion`` of a builder, without runs that are null or of a potential that there is not.
 
     :param known: the architecture of each potential that is given, trained or learned, by its label.
+    :param tracer: element of the tracers, where the overrides of a run name none.
     """
+    own = {'settings': {'supercell': {'tracer_element': tracer}}}
     inputs = {}
     for key, values in runs.items():
         if values is None:
@@ -526,7 +645,8 @@ def diffusion_inputs(runs: dict[str, Any], known: dict[str, str], protocol: str 
         architecture = choice.removeprefix(BEST) if choice.startswith(BEST) else known.get(choice)
         if architecture is None:
             continue
-        settings = DiffusionWorkChain.get_settings(architecture, protocol, values.get('overrides'))
+        overrides = merge(own, values.get('overrides') or {})
+        settings = DiffusionWorkChain.get_settings(architecture, protocol, overrides)
         inputs[key] = {
             'potential': orm.Str(choice),
             'settings': orm.Dict(settings),

@@ -182,6 +182,11 @@ class TrainWorkChain(RestartWorkChain):
         return builder
 
 
+def keeps_elements(parameters: Mapping[str, Any]) -> bool:
+    """Return whether a fine-tuned potential knows all elements of its foundation, not only those of its dataset."""
+    return bool(parameters.get('foundation_model_elements', True) or parameters.get('multihead'))
+
+
 def training_kind(architecture: str, has_potential: bool, has_replay: bool) -> str:
     """Return the kind of a training, as the protocols call it."""
     if architecture == 'chgnet':

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aiida import orm
@@ -12,29 +12,51 @@ from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
 from aiida_mghdiff.calculations.functions.sampling import SAMPLING_SETTINGS, sample_frames
-from aiida_mghdiff.calculations.validation import complete_message
+from aiida_mghdiff.calculations.validation import complete_message, joined
+from aiida_mghdiff.calculations.vasp.base import potcars_message
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.engines import evaluation
-from aiida_mghdiff.workflows.label import LabelWorkChain
+from aiida_mghdiff.workflows.label import LabelWorkChain, validate_label
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
 
 DIFFUSION = 'aiida.workflows:mghdiff.diffusion'
 
 
 def validate_validation(inputs: Mapping[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs: nothing to evaluate, nothing to sample, or no code or settings for it."""
+    """Return all that is wrong with the inputs: nothing to evaluate or sample, what evaluates, what labels."""
     if not inputs.get('potentials'):
         return 'there is no potential: give those to evaluate (potentials, by label).'
     if not inputs.get('trajectories') or not all(inputs['trajectories'].values()):
         return 'there are no frames: give trajectories of runs, {run: {any key: TrajectoryData}}.'
-    for label, potential in inputs['potentials'].items():
-        name = 'vasp' if potential.architecture == 'vasp-mlff' else 'python'
-        if name not in inputs.get('codes', {}):
-            return f'codes.{name} is missing: it evaluates {label}; `aiida-mghdiff setup` makes the code.'
-        if name == 'python' and potential.architecture not in inputs.get('evaluation', {}):
-            return f'evaluation has no parameters for {potential.architecture} potentials, such as {label}.'
-    return None
+    messages = [message for item in inputs['potentials'].items() for message in _potential_messages(inputs, *item)]
+    return joined([*messages, _label_message(inputs)])
+
+
+def _potential_messages(inputs: Mapping[str, Any], label: str, potential: PotentialData) -> Iterator[str | None]:
+    """Yield why a potential cannot be evaluated: its elements, code, settings or POTCARs."""
+    symbols = {symbol for node in _frames(inputs).values() for symbol in node.symbols}
+    if unknown := sorted(symbols - set(potential.elements)):
+        yield f'potentials.{label} knows no {", ".join(unknown)}, which the frames hold: leave it out.'
+    name = 'vasp' if potential.architecture == 'vasp-mlff' else 'python'
+    if name not in inputs.get('codes', {}):
+        yield f'codes.{name} is missing: it evaluates {label}; `aiida-mghdiff setup` makes the code.'
+    if name == 'python' and potential.architecture not in inputs.get('evaluation', {}):
+        yield f'evaluation has no parameters for {potential.architecture} potentials, such as {label}.'
+    if name == 'vasp':
+        yield potcars_message(sorted(potential.elements), inputs.get('potcars', {}), 'potcars')
+
+
+def _frames(inputs: Mapping[str, Any]) -> dict[str, orm.TrajectoryData]:
+    """Return the full frames of all runs by run and key."""
+    runs = inputs['trajectories'].items()
+    return {f'{run}__{key}': node for run, parts in runs for key, node in parts.items()}
+
+
+def _label_message(inputs: Mapping[str, Any]) -> str | None:
+    """Return why the frames cannot be labelled."""
+    message = validate_label({**inputs.get('label', {}), 'structures': _frames(inputs)})
+    return message and f'label: {message}'
 
 
 def validate_sampling(node: orm.Dict, _: Any = None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import host_datasets
 import numpy as np
 import pytest
 from aiida import orm
@@ -270,3 +271,95 @@ def test_evaluation_of_the_learned_force_field_is_a_valid_job(generate_workchain
     assert node.get_option('withmpi') is False
     (record,) = orm.Log.collection.get_logs_for(study.node)
     assert record.message.endswith(f'launched evaluate_vasp_mlff: VaspEvaluateCalculation<{node.pk}>')
+
+
+@pytest.fixture
+def build_for(codes, tiny_potential):
+    """Return a function that makes a smoke study of a dataset with a MACE that knows its elements."""
+
+    def make(dataset, host, **options):
+        tiny_potential.base.attributes.set('elements', sorted({'H', *dataset.base.attributes.get('elements')}))
+        options = {'potentials': {'mace_mp': tiny_potential}, 'protocol': 'smoke'} | options
+        return StudyWorkChain.get_builder_from_protocol(codes, dataset, host, host, **options)
+
+    return make
+
+
+def test_tracer_comes_from_the_dataset(generate_workchain, build_for):
+    dataset = host_datasets.make_dataset('Ti', host_datasets.TITANIUM, ['N', 'NN', ''] * 4)
+    builder = build_for(dataset, host_datasets.make_host('Ti', host_datasets.TITANIUM))
+    assert {path['tracer_element'] for path in builder.paths.values()} == {'N'}
+    settings = [run['settings'].get_dict() for run in builder.diffusion.values()]
+    assert {values['supercell']['tracer_element'] for values in settings} == {'N'}
+    assert {values[stage]['tracer_element'] for values in settings for stage in ('npt', 'nvt', 'nve')} == {'N'}
+    make(generate_workchain, builder)
+
+
+def test_two_tracers_are_named_and_one_is_chosen(generate_workchain, build_for):
+    dataset = host_datasets.make_dataset(tracers=['H', 'O', 'HO'] * 4)
+    host = host_datasets.make_host()
+    with pytest.raises(ValueError, match=r'may be about H in Mg, O in Mg: choose one with tracer_element\.'):
+        build_for(dataset, host)
+    builder = build_for(dataset, host, tracer_element='O')
+    assert {path['tracer_element'] for path in builder.paths.values()} == {'O'}
+    make(generate_workchain, builder)
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'host', 'message'),
+    [
+        (
+            ('Pd', 'PALLADIUM'),
+            ('Pd', 'PALLADIUM'),
+            r'Pd \(host, neb_host\) is fcc, which is not supported yet: interstitial sites',
+        ),
+        (
+            ('V', 'VANADIUM'),
+            ('V', 'VANADIUM'),
+            r'V \(host, neb_host\) is bcc, which is not supported yet: interstitial sites',
+        ),
+        (('Ti', 'TITANIUM'), ('Mg', 'MAGNESIUM'), r'host is of Mg, which the dataset does not hold: it has H, Ti'),
+    ],
+)
+def test_refuses_a_host_that_it_cannot_treat(generate_workchain, build_for, dataset, host, message):
+    (symbol, lattice), (host_symbol, host_lattice) = dataset, host
+    frames = host_datasets.make_dataset(symbol, getattr(host_datasets, lattice), ['H'] * 12)
+    builder = build_for(frames, host_datasets.make_host(host_symbol, getattr(host_datasets, host_lattice)))
+    with pytest.raises(ValueError, match=message):
+        make(generate_workchain, builder)
+
+
+def test_gives_all_reasons_at_once(generate_workchain, build_for, tiny_potential):
+    dataset = host_datasets.make_dataset('Pd', host_datasets.PALLADIUM, ['H'] * 12)
+    builder = build_for(dataset, host_datasets.make_host('Pd', host_datasets.PALLADIUM))
+    tiny_potential.base.attributes.set('elements', ['Pd'])
+    paths = {'o_x': orm.Dict({'tracer_element': 'H', 'path': 'O-X'})}
+    with pytest.raises(ValueError, match=r'potentials\.mace_mp knows no H') as refusal:
+        make(generate_workchain, builder, paths=paths)
+    message = str(refusal.value)
+    for words in ('Pd (host, neb_host) is fcc', "paths.o_x: path: path = 'O-X' is not one of O-O c"):
+        assert message.count(words) == 1, message
+
+
+def test_refuses_trainings_that_learn_nothing_of_the_tracer(generate_workchain, build_for):
+    """What they give would be refused by the diffusion runs, after all trainings."""
+    dataset = host_datasets.make_dataset(tracers=[''] * 12)
+    with pytest.raises(ValueError, match='the dataset has Mg atoms alone, so that nothing tells what diffuses'):
+        build_for(dataset, host_datasets.make_host())
+    builder = build_for(dataset, host_datasets.make_host(), tracer_element='H')
+    with pytest.raises(
+        ValueError, match=r'training\.mace_tr learns of no H, which its barriers or diffusion'
+    ) as refusal:
+        make(generate_workchain, builder)
+    assert 'training.mace_ft learns of no H' in str(refusal.value)
+
+
+def test_tracer_of_a_study_from_nothing(codes, from_nothing, host):
+    assert {path['tracer_element'] for path in from_nothing.paths.values()} == {'H'}
+    for structure, found in (
+        (host, 'but none'),
+        (host_datasets.make_frame('Mg', host_datasets.MAGNESIUM, 'HO'), 'of H, O'),
+    ):
+        node = structure if isinstance(structure, orm.StructureData) else orm.StructureData(ase=structure)
+        with pytest.raises(ValueError, match=f'that learning starts from has tracers {found}: name one'):
+            StudyWorkChain.get_builder_from_protocol(codes, node, host, host, protocol='smoke')

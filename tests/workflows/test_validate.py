@@ -84,6 +84,20 @@ def test_refuses(generate_workchain, build, changes, message):
         generate_workchain(ValidationWorkChain, build(**changes))
 
 
+def test_refuses_what_labelling_would_refuse(generate_workchain, build):
+    label = dict(build()['label']) | {'potcars': placeholder_potcars(['Mg'])}
+    with pytest.raises(ValueError, match=r'label: potcars has no POTCAR for H'):
+        generate_workchain(ValidationWorkChain, build(label=label))
+
+
+def test_refuses_a_potential_that_does_not_know_the_frames(generate_workchain, build, tiny_potential):
+    """Else every frame would be labelled before the evaluation fails; all reasons are given at once."""
+    tiny_potential.base.attributes.set('elements', ['Mg'])
+    with pytest.raises(ValueError, match=r'potentials\.mace_tr knows no H, which the frames hold') as refusal:
+        generate_workchain(ValidationWorkChain, build(codes={}))
+    assert 'codes.python is missing' in str(refusal.value)
+
+
 def test_refuses_labels_without_a_code(codes, tiny_potential):
     with pytest.raises(ValueError, match=r'codes\.gpaw is missing: it labels'):
         ValidationWorkChain.get_builder_from_protocol(

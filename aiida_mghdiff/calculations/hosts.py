@@ -1,0 +1,169 @@
+"""What a dataset is about, and which hosts the workflows can treat: checked before the first job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from ase.data import atomic_numbers, chemical_symbols
+
+from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.science.crystals import Configuration, hcp_unit_cell, interstitial_pairs, lattice_of, thinned
+from aiida_mghdiff.science.hcp import unit_cell
+from aiida_mghdiff.science.lattice import LatticeError, PlacementError, place_tracers
+
+#: How Python users name host and tracer.
+PARAMETERS = ('the element of host', 'tracer_element')
+_CELL_VECTORS = 'abc'
+#: Cosine of the angle between the c axis of the host and a cell vector along it, at least.
+_PARALLEL = 0.99
+
+
+class SubjectError(ValueError):
+    """A dataset that does not say alone what diffuses in what."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What diffuses in what, as chemical symbols."""
+
+    host: str
+    tracer: str
+
+
+def subject_of(
+    dataset: DatasetData,
+    host: str | None = None,
+    tracer: str | None = None,
+    *,
+    name: str = 'the dataset',
+    choices: tuple[str, str] = PARAMETERS,
+) -> Subject:
+    """Return the host and the tracer of a dataset; what is given is not looked for.
+
+    Found are elements that are interstitial in another one, of which there are more atoms (``science.crystals``).
+
+    :param name: of the dataset, and how the user names host and tracer (``choices``), for messages.
+    :raises SubjectError: where the dataset has no candidate or several: they are named.
+    """
+    elements = dataset.base.attributes.get('elements')
+    if host is not None and host not in elements:
+        raise SubjectError(f'{name} has no {host}: its elements are {", ".join(elements)}.')
+    if host is not None and tracer is not None:
+        return Subject(host, tracer)
+    found = [pair for pair in pairs_of(dataset) if host in (None, pair.host) and tracer in (None, pair.tracer)]
+    others = [element for element in elements if element != tracer]
+    if not found and host is None and tracer is not None and len(others) == 1:
+        return Subject(others[0], tracer)
+    if len(found) == 1:
+        return found[0]
+    asked = ' and '.join(choice for choice, value in zip(choices, (host, tracer), strict=True) if value is None)
+    raise SubjectError(_candidates_message(name, elements, found, asked))
+
+
+def _candidates_message(name: str, elements: Sequence[str], found: Sequence[Subject], asked: str) -> str:
+    if found:
+        words = ', '.join(f'{pair.tracer} in {pair.host}' for pair in found)
+        return f'{name} may be about {words}: choose one with {asked}.'
+    if len(elements) == 1:
+        return f'{name} has {elements[0]} atoms alone, so that nothing tells what diffuses: name it with {asked}.'
+    return (
+        f'no element of {name} ({", ".join(elements)}) is found to be interstitial in another: name what diffuses in '
+        f'what with {asked}.'
+    )
+
+
+def pairs_of(dataset: DatasetData) -> list[Subject]:
+    """Return what the dataset may be about, by its composition and geometry alone."""
+    pairs = interstitial_pairs(configurations_of(dataset))
+    return [Subject(*(chemical_symbols[number] for number in pair)) for pair in pairs]
+
+
+def configurations_of(dataset: DatasetData) -> list[Configuration]:
+    """Return the arrangements of atoms of a dataset."""
+    ends = np.cumsum(dataset.get_array('natoms'))[:-1]
+    positions, numbers = (np.split(dataset.get_array(name), ends) for name in ('positions', 'numbers'))
+    return [Configuration(*arrays) for arrays in zip(dataset.get_array('cells'), positions, numbers, strict=True)]
+
+
+def hcp_lattice_of(dataset: DatasetData, subject: Subject) -> tuple[float, float]:
+    """Return the lattice parameters a and c in Å of the hcp host: means over its configurations.
+
+    Counted are configurations of the host and of interstitial elements alone.
+
+    :raises LatticeError: where there are none, or their host is not hcp.
+    """
+    interstitial = {subject.tracer} | {pair.tracer for pair in pairs_of(dataset) if pair.host == subject.host}
+    known = [atomic_numbers[symbol] for symbol in (subject.host, *interstitial)]
+    host = atomic_numbers[subject.host]
+    pure = [one for one in configurations_of(dataset) if host in one.numbers and np.isin(one.numbers, known).all()]
+    if not pure:
+        raise LatticeError(
+            f'no configuration of the dataset has {subject.host} and interstitial atoms alone: '
+            'hosts of several elements are not supported yet.'
+        )
+    atoms = [(one.cell, one.of(host)) for one in thinned(pure)]
+    lattice = lattice_of(atoms)
+    if lattice != 'hcp':
+        raise LatticeError(not_hcp(f'{subject.host}, the host of the dataset,', lattice))
+    lengths = np.array(
+        [np.linalg.norm(vectors, axis=1) for vectors in map(_unit_cell_or_none, atoms) if vectors is not None]
+    )
+    if not len(lengths):
+        raise LatticeError(f'no cell of {subject.host} in the dataset repeats the unit cell of hcp: atoms are missing.')
+    return round(float(lengths[:, :2].mean()), 3), round(float(lengths[:, 2].mean()), 3)
+
+
+def _unit_cell_or_none(atoms: tuple[np.ndarray, np.ndarray]) -> np.ndarray | None:
+    try:
+        return hcp_unit_cell(*atoms)
+    except LatticeError:  # too warm, or with a vacancy
+        return None
+
+
+def not_hcp(what: str, lattice: str | None) -> str:
+    """Return the sentence that refuses a host of another lattice, or of none that is known."""
+    found = f'is {lattice}' if lattice else 'has no lattice that is recognised (hcp, fcc, bcc)'
+    return f'{what} {found}, which is not supported yet: interstitial sites and paths are known for hcp hosts only.'
+
+
+def host_message(host: orm.StructureData, name: str = 'host') -> str | None:
+    """Return why interstitial sites and paths of a host are not known."""
+    atoms = host.get_ase()
+    try:
+        unit_cell(atoms.cell.array, atoms.positions)
+    except LatticeError as error:
+        lattice = lattice_of([(atoms.cell.array, atoms.positions)])
+        if lattice in ('fcc', 'bcc'):
+            return not_hcp(f'{host.get_formula("hill_compact")} ({name})', lattice)
+        return f'{name}: {error}'
+    return None
+
+
+def axis_message(host: orm.StructureData, c_axis: str | None) -> str | None:
+    """Return why D along a and along c cannot be told apart in an hcp host with this setting."""
+    if c_axis is None:
+        return None
+    atoms = host.get_ase()
+    axis = unit_cell(atoms.cell.array, atoms.positions)[2]
+    vectors = atoms.cell.array
+    cosines = np.abs(vectors @ axis) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(axis)
+    along = [name for name, cosine in zip(_CELL_VECTORS, cosines, strict=True) if cosine > _PARALLEL]
+    if c_axis in along:
+        return None
+    right = f'{along[0]} is: set c_axis: {along[0]}' if along else 'none is: set c_axis: null'
+    return f'settings: fit: c_axis = {c_axis}, but this cell vector of host is not along its c axis; {right}.'
+
+
+def placement_message(host: orm.StructureData, supercell: Mapping[str, Any], seed: int) -> str | None:
+    """Return why tracers cannot be placed in an hcp host as asked."""
+    atoms = host.get_ase()
+    count, distance = supercell['tracer_count'], supercell['minimum_distance']
+    try:
+        place_tracers(atoms.cell.array, atoms.positions, count, seed, distance)
+    except PlacementError as error:
+        return f'settings: supercell: {error}'
+    return None

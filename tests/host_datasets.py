@@ -1,0 +1,50 @@
+"""Configurations of tracers in metals, for what a dataset is about: hcp, fcc, bcc, alloys; labels of no worth."""
+
+from __future__ import annotations
+
+import numpy as np
+from aiida import orm
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from aiida_mghdiff.data.dataset import DatasetData
+
+#: Host supercells of 16 atoms or more, and fractional coordinates of an octahedral site of their primitive cell.
+TITANIUM = {'crystalstructure': 'hcp', 'a': 2.94, 'c': 4.65}
+ZIRCONIUM = {'crystalstructure': 'hcp', 'a': 3.23, 'c': 5.15}
+MAGNESIUM = {'crystalstructure': 'hcp', 'a': 3.20, 'c': 5.19}
+PALLADIUM = {'crystalstructure': 'fcc', 'a': 3.95, 'cubic': True}
+VANADIUM = {'crystalstructure': 'bcc', 'a': 3.03, 'cubic': True}
+OCTAHEDRON = {'hcp': (2 / 3, 1 / 3, 0.5), 'fcc': (0.5, 0.5, 0.5), 'bcc': (0.5, 0.5, 0.0)}
+
+
+def make_frame(symbol, lattice, tracers='H', repeat=2, shake=0.05, seed=0):
+    """Return host atoms with tracers (symbols) in octahedra of different unit cells, all moved at random (Å)."""
+    rng = np.random.default_rng(seed)
+    unit = bulk(symbol, **lattice)
+    atoms = unit.repeat(repeat)
+    corners = np.array(list(np.ndindex(repeat, repeat, repeat)))[rng.permutation(repeat**3)]
+    for tracer, corner in zip(tracers, corners, strict=False):
+        atoms += Atoms(tracer, [(corner + OCTAHEDRON[lattice['crystalstructure']]) @ unit.cell.array])
+    atoms.positions += rng.normal(scale=shake, size=atoms.positions.shape)
+    return atoms
+
+
+def label(atoms, seed=0):
+    """Return the atoms with labels of no worth."""
+    rng = np.random.default_rng(seed)
+    forces = rng.normal(scale=0.1, size=(len(atoms), 3))
+    atoms.calc = SinglePointCalculator(atoms, energy=-3.0 * len(atoms), forces=forces, stress=np.zeros(6))
+    return atoms
+
+
+def make_dataset(symbol='Mg', lattice=MAGNESIUM, tracers=('', 'H', 'H', 'HH'), **options):
+    """Return an unstored dataset, a frame for each set of tracers."""
+    frames = [label(make_frame(symbol, lattice, one, seed=seed, **options)) for seed, one in enumerate(tracers)]
+    return DatasetData.from_frames(frames, labels='none')
+
+
+def make_host(symbol='Mg', lattice=MAGNESIUM, repeat=2):
+    """Return the ideal host as an unstored node."""
+    return orm.StructureData(ase=bulk(symbol, **lattice).repeat(repeat))
