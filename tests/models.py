@@ -40,20 +40,42 @@ def make_tiny_mace(path, elements=('Mg', 'H'), dtype='float64', channels=16, r_m
     return Path(path)
 
 
+def make_multihead_mace(path, heads, e0s=None, elements=('Mg', 'H'), channels=4, r_max=4.0, max_ell=1) -> Path:
+    """Write a tiny random MACE model with several heads to `path`, as MACE's multi-head fine-tuning leaves one.
+
+    :param e0s: energies of the isolated atoms, a row for each head, by atomic number; else -1, -2, ... eV by head.
+    """
+    os.environ.setdefault('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')  # e3nn loads a pickle
+    import torch
+
+    numbers = sorted_numbers(elements)
+    rows = [[-1.0 - index] * len(numbers) for index in range(len(heads))] if e0s is None else e0s
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            model = _build(numbers, channels, r_max, max_ell, scale=0.05, heads=list(heads), e0s=np.array(rows))
+    finally:
+        torch.set_default_dtype(default)
+    torch.save(model, path)
+    return Path(path)
+
+
 def sorted_numbers(elements):
     from ase.data import atomic_numbers
 
     return sorted(atomic_numbers[element] for element in elements)
 
 
-def _build(numbers, channels, r_max, max_ell, scale):
+def _build(numbers, channels, r_max, max_ell, scale, heads=('Default',), e0s=None):
     import torch
     from e3nn import o3
     from mace.modules import RealAgnosticResidualInteractionBlock, ScaleShiftMACE
 
     return ScaleShiftMACE(
-        atomic_inter_scale=scale,
-        atomic_inter_shift=0.0,
+        atomic_inter_scale=scale if len(heads) == 1 else [scale] * len(heads),
+        atomic_inter_shift=0.0 if len(heads) == 1 else [0.0] * len(heads),
         r_max=r_max,
         num_bessel=8,
         num_polynomial_cutoff=5,
@@ -64,14 +86,14 @@ def _build(numbers, channels, r_max, max_ell, scale):
         num_elements=len(numbers),
         hidden_irreps=o3.Irreps(f'{channels}x0e'),
         MLP_irreps=o3.Irreps('16x0e'),
-        atomic_energies=np.zeros(len(numbers)),
+        atomic_energies=np.zeros(len(numbers)) if e0s is None else e0s,
         avg_num_neighbors=30.0,
         atomic_numbers=numbers,
         correlation=3,
         gate=torch.nn.functional.silu,
         pair_repulsion=True,
         radial_MLP=[16, 16],
-        heads=['Default'],
+        heads=list(heads),
     )
 
 

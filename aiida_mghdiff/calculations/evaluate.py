@@ -50,7 +50,7 @@ def define_predictions(spec: CalcJobProcessSpec) -> None:
 class EvaluateCalculation(ProgramCalculation):
     """Predicts energies, forces and stresses of a dataset."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
     _PROGRAM = 'evaluate'
     _TEMPORARY_FILES = ('predictions.npz',)
 

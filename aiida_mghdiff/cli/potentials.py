@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from aiida import orm
 
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.formats.mace_heads import choose_head, read_heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,14 +39,19 @@ def read_potential(path: Path, architecture: str) -> PotentialData:
 
     The engine reads the file in a process of its own, so that this one imports no torch.
 
-    :raises PotentialError: where the file or the engine is missing, or the file cannot be loaded.
+    :raises PotentialError: where the file or the engine is missing, the file cannot be loaded, or has several heads of
+        which none is meant.
     """
     if not path.is_file():
         raise PotentialError(f'there is no model file {path}: name another.')
+    try:
+        head = choose_head(read_heads(path) or [], None)
+    except ValueError as error:
+        raise PotentialError(f'{path}: {error}') from None
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     query = orm.QueryBuilder().append(PotentialData, filters={'attributes.sha256': digest})
-    if (known := query.first(flat=True)) is not None:
-        return known
+    if known := [node for node in query.all(flat=True) if node.head in (None, head)]:
+        return known[0]
     node = PotentialData.from_file(path, origin='pretrained', **_describe(path, architecture))
     node.label = path.name
     return node

@@ -10,6 +10,7 @@ from aiida import orm
 from aiida.orm.pydantic import OrmMetadataField
 from ase.data import atomic_numbers
 
+from aiida_mghdiff.formats.mace_heads import choose_head, read_heads
 from aiida_mghdiff.formats.ml_ff import read_ml_ff_header
 
 ARCHITECTURES = ('mace', 'chgnet', 'vasp-mlff')
@@ -33,7 +34,8 @@ class PotentialData(orm.SinglefileData):
         origin: str = OrmMetadataField(description=f'one of {", ".join(ORIGINS)}')
         elements: list = OrmMetadataField(description='symbols of the elements that the potential knows')
         dtype: str = OrmMetadataField(description='floating-point type of the parameters')
-        head: str | None = OrmMetadataField(None, description='head of a multi-head model')
+        head: str | None = OrmMetadataField(None, description='head of a MACE model that every program evaluates')
+        heads: list | None = OrmMetadataField(None, description='all heads of a MACE model; null where it is unknown')
         sha256: str = OrmMetadataField(description='digest of the file')
         version: str | None = OrmMetadataField(None, description='version of the file format of an ML_FF')
         fast: bool | None = OrmMetadataField(None, description='whether an ML_FF has the fast prediction mode')
@@ -49,12 +51,17 @@ class PotentialData(orm.SinglefileData):
         elements: Sequence[str],
         dtype: str,
         head: str | None = None,
+        heads: Sequence[str] | None = None,
     ) -> PotentialData:
         """Return an unstored potential.
 
         :param path: the model file; its name does not matter for the node.
-        :raises ValueError: for an unknown architecture, origin, dtype or element, an empty file, or an ML_FF without
-            the header that VASP writes since 6.4, or with other elements in it.
+        :param head: of a MACE model with several; without it the rule of
+            :func:`~aiida_mghdiff.formats.mace_heads.choose_head` chooses.
+        :param heads: of a MACE model; without it they are read from the file. No code of the file runs for that.
+        :raises ValueError: for an unknown architecture, origin, dtype or element, an empty file, a head that the model
+            does not have, several heads of which none is meant, or an ML_FF without the header that VASP writes since
+            6.4, or with other elements in it.
         """
         path = Path(path)
         node = cls(path.absolute(), filename=FILENAME)
@@ -63,7 +70,7 @@ class PotentialData(orm.SinglefileData):
             'origin': origin,
             'elements': sorted(elements, key=lambda symbol: atomic_numbers.get(symbol, 0)),
             'dtype': dtype,
-            'head': head,
+            **_head_attributes(path, architecture, head, heads),
             'sha256': hashlib.sha256(path.read_bytes()).hexdigest(),
         }
         if architecture == 'vasp-mlff':
@@ -103,13 +110,36 @@ class PotentialData(orm.SinglefileData):
         return self.base.attributes.get('elements')
 
     @property
+    def head(self) -> str | None:
+        """Return the head of a MACE model that every program evaluates; None where the model has no named heads."""
+        return self.base.attributes.get('head', None)
+
+    @property
+    def heads(self) -> list[str] | None:
+        """Return all heads of a MACE model; None for other potentials, and where the file does not tell."""
+        return self.base.attributes.get('heads', None)
+
+    @property
     def description_for_program(self) -> dict[str, object]:
         """Return what a program needs to load the file."""
-        return {key: self.base.attributes.get(key) for key in ('architecture', 'elements', 'dtype', 'head', 'sha256')}
+        return {
+            key: self.base.attributes.get(key, None) for key in ('architecture', 'elements', 'dtype', 'head', 'sha256')
+        }
 
     def copy_entry(self, name: str = FILENAME) -> tuple[str, str, str]:
         """Return the entry of a ``local_copy_list`` that lays the model file into a job's folder."""
         return (self.uuid, FILENAME, name)
+
+
+def _head_attributes(
+    path: Path, architecture: str, head: str | None, heads: Sequence[str] | None
+) -> dict[str, str | list[str] | None]:
+    if architecture != 'mace':
+        if head is not None:
+            raise ValueError(f'head is {head!r}, but only a mace potential has heads: leave head out.')
+        return {'head': None}
+    heads = read_heads(path) if heads is None else list(heads)
+    return {'head': head if heads is None else choose_head(heads, head), 'heads': heads}
 
 
 def _header_attributes(path: Path, elements: Sequence[str]) -> dict[str, object]:

@@ -43,6 +43,7 @@ class MdRun:
     barostat: str | None
     evaluator: str
     versions: dict[str, str]
+    head: str | None = None  # of a MACE model
     integrator: str | None = None  # where the engine has several for an ensemble
 
 
@@ -85,6 +86,7 @@ def md_results(run: MdRun) -> dict[str, Any]:
         'barostat': run.barostat,
         'engine': run.engine,
         'evaluator': run.evaluator,
+        'head': run.head,
         'dtype': parameters['dtype'],
         'versions': run.versions,
     }

@@ -38,6 +38,7 @@ class TrainParser(ProgramParser):
             origin='scratch' if results['mode'] == 'scratch' else 'fine-tuned',
             elements=results['elements'],
             dtype=results['dtype'],
+            heads=results.get('heads'),
         )
 
 

@@ -26,7 +26,13 @@ from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.verlet import VelocityVerlet
 
 from aiida_mghdiff.programs import job
-from aiida_mghdiff.programs.calculators import DISTRIBUTIONS, POTENTIAL_FILE, check_elements, load_calculator
+from aiida_mghdiff.programs.calculators import (
+    DISTRIBUTIONS,
+    POTENTIAL_FILE,
+    check_elements,
+    chosen_head,
+    load_calculator,
+)
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K, EV_PER_ANGSTROM3_IN_GPA, PS_IN_FS
 
 if TYPE_CHECKING:
@@ -316,6 +322,7 @@ class MdProgram:
                 'thermostat': None if ensemble == 'nve' else THERMOSTAT,
                 'barostat': BAROSTAT if ensemble == 'npt' else None,
                 'evaluator': 'torch',
+                'head': chosen_head(self.atoms.calc),
                 'versions': versions,
             }
         )

@@ -25,7 +25,13 @@ from ase.optimize import BFGS, FIRE, LBFGS, MDMin
 
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.ase_calculator import AllAtOnce
-from aiida_mghdiff.programs.calculators import DISTRIBUTIONS, POTENTIAL_FILE, check_elements, load_calculator
+from aiida_mghdiff.programs.calculators import (
+    DISTRIBUTIONS,
+    POTENTIAL_FILE,
+    check_elements,
+    chosen_head,
+    load_calculator,
+)
 
 if TYPE_CHECKING:
     from ase.optimize.optimize import Optimizer
@@ -290,7 +296,7 @@ class PathSearch:
             positions=np.stack([image.positions for image in self.images]),
             forces=np.stack([image.get_forces() for image in self.images]),
         )
-        job.write_results(self.results() | {'versions': versions})
+        job.write_results(self.results() | {'head': chosen_head(self.calculator), 'versions': versions})
 
 
 def _check_ends(initial: Atoms, final: Atoms) -> None:

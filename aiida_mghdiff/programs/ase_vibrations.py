@@ -13,7 +13,13 @@ import numpy as np
 from ase import Atoms, units
 
 from aiida_mghdiff.programs import job
-from aiida_mghdiff.programs.calculators import DISTRIBUTIONS, POTENTIAL_FILE, check_elements, load_calculator
+from aiida_mghdiff.programs.calculators import (
+    DISTRIBUTIONS,
+    POTENTIAL_FILE,
+    check_elements,
+    chosen_head,
+    load_calculator,
+)
 
 #: Quantum of the vibration of frequency omega = 1 in ASE's units (sqrt(eV/Å²/u)), in meV, and its frequency in THz.
 _MEV = 1e3 * units._hbar * 1e10 / np.sqrt(units._e * units._amu)
@@ -31,7 +37,8 @@ def main() -> None:
     atoms.calc = load_calculator(potential, POTENTIAL_FILE, parameters['dtype'])
     results, arrays = analyse(atoms, parameters)
     job.write_arrays('vibrations', **arrays)
-    job.write_results(results | {'dtype': parameters['dtype'], 'versions': versions})
+    settings = {'dtype': parameters['dtype'], 'head': chosen_head(atoms.calc)}
+    job.write_results(results | settings | {'versions': versions})
     check_imaginary_modes(results, parameters['expected_imaginary_modes'])
 
 

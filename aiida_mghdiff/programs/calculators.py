@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ase.data import chemical_symbols
 
+from aiida_mghdiff.formats.mace_heads import choose_head
 from aiida_mghdiff.programs.chgnet_calculator import ChgnetCalculator
 from aiida_mghdiff.programs.job import ProgramError, missing_engine
 
@@ -28,6 +29,8 @@ DISTRIBUTIONS = {
 def load_calculator(potential: dict[str, Any], path: str, dtype: str, device: str = 'cpu') -> Calculator:
     """Return the ASE calculator of a potential.
 
+    The calculator of a MACE model has the head that :func:`aiida_mghdiff.formats.mace_heads.choose_head` chooses.
+
     :param potential: attributes of the potential node: ``architecture``, ``elements``, ``head``.
     :param path: the model file.
     :param dtype: ``float64`` or ``float32``; CHGNet computes in float32 only.
@@ -37,6 +40,11 @@ def load_calculator(potential: dict[str, Any], path: str, dtype: str, device: st
     if potential['architecture'] not in loaders:
         raise ProgramError('INPUT_REFUSED', f'ASE has no calculator for {potential["architecture"]!r} potentials here.')
     return loaders[potential['architecture']](potential, path, dtype, device)
+
+
+def chosen_head(calculator: Calculator) -> str | None:
+    """Return the head that a calculator of :func:`load_calculator` evaluates; None for CHGNet."""
+    return getattr(calculator, 'head', None)
 
 
 def check_elements(potential: dict[str, Any], numbers: Iterable[int]) -> None:
@@ -55,9 +63,16 @@ def check_elements(potential: dict[str, Any], numbers: Iterable[int]) -> None:
 def _load_mace(potential: dict[str, Any], path: str, dtype: str, device: str) -> Calculator:
     calculators = _import('mace.calculators', 'mace-torch')
     set_threads()
-    options = {'head': potential['head']} if potential.get('head') else {}
+    import torch
+
     with _readable(path):
-        return calculators.MACECalculator(model_paths=path, device=device, default_dtype=dtype, **options)
+        model = torch.load(path, map_location=device, weights_only=False)
+    try:
+        head = choose_head(getattr(model, 'heads', []), potential.get('head'))
+    except ValueError as error:
+        raise ProgramError('INPUT_REFUSED', f'{path}: {error}') from None
+    with _readable(path):
+        return calculators.MACECalculator(models=model, device=device, default_dtype=dtype, head=head)
 
 
 def _load_chgnet(potential: dict[str, Any], path: str, dtype: str, device: str) -> Calculator:

@@ -16,23 +16,22 @@ CHGNET_ELEMENTS = chemical_symbols[1:95]
 
 
 def describe(path: str, architecture: str) -> dict[str, Any]:
-    """Return ``architecture``, ``elements``, ``dtype`` and ``head`` of a model file.
+    """Return ``architecture``, ``elements`` and ``dtype`` of a model file.
 
-    :raises ProgramError: where the engine is missing or the file cannot be loaded.
+    :raises ProgramError: where the engine is missing, the file cannot be loaded, or has several heads of which none is
+        meant.
     """
     if architecture == 'chgnet':
         load_calculator({'architecture': 'chgnet'}, path, 'float32')
-        return {'architecture': 'chgnet', 'elements': CHGNET_ELEMENTS, 'dtype': 'float32', 'head': None}
+        return {'architecture': 'chgnet', 'elements': CHGNET_ELEMENTS, 'dtype': 'float32'}
     model = load_calculator({'architecture': 'mace'}, path, 'float64').models[0]
     import torch
 
     stored = torch.load(path, map_location='cpu', weights_only=False)
-    heads = getattr(model, 'heads', None) or []
     return {
         'architecture': 'mace',
         'elements': [chemical_symbols[int(number)] for number in model.atomic_numbers],
         'dtype': str(next(stored.parameters()).dtype).removeprefix('torch.'),
-        'head': heads[-1] if len(heads) > 1 else None,
     }
 
 

@@ -11,7 +11,13 @@ from ase.calculators.calculator import Calculator
 from aiida_mghdiff.formats.arrays import read_folder
 from aiida_mghdiff.formats.frames import frames_from_arrays
 from aiida_mghdiff.programs import job
-from aiida_mghdiff.programs.calculators import DISTRIBUTIONS, POTENTIAL_FILE, check_elements, load_calculator
+from aiida_mghdiff.programs.calculators import (
+    DISTRIBUTIONS,
+    POTENTIAL_FILE,
+    check_elements,
+    chosen_head,
+    load_calculator,
+)
 
 DATASET_FOLDER = 'dataset'
 PREDICTIONS_NAME = 'predictions'
@@ -31,6 +37,7 @@ def main() -> None:
     job.write_results(
         {
             'n_configurations': len(arrays['natoms']),
+            'head': chosen_head(calculator),
             'dtype': parameters['dtype'],
             'device': parameters['device'],
             'versions': versions,

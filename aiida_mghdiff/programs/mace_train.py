@@ -27,11 +27,13 @@ from ase.io import write
 
 from aiida_mghdiff.formats.arrays import read_folder
 from aiida_mghdiff.formats.frames import frames_from_arrays
+from aiida_mghdiff.formats.mace_heads import REPLAY_HEAD, TRAINED_HEAD
 from aiida_mghdiff.programs import job, training
 from aiida_mghdiff.programs.calculators import (
     DISTRIBUTIONS,
     POTENTIAL_FILE,
     check_elements,
+    chosen_head,
     load_calculator,
     set_threads,
 )
@@ -40,8 +42,8 @@ from aiida_mghdiff.programs.training import Arrays
 if TYPE_CHECKING:
     import argparse
 
-HEAD = 'Default'
-REPLAY_HEAD = 'pt_head'
+    from ase.calculators.calculator import Calculator
+
 #: Parameters that go to ``mace_run_train`` under the same name.
 PLAIN = (
     *('loss', 'energy_weight', 'forces_weight', 'stress_weight', 'huber_delta'),
@@ -72,8 +74,10 @@ def main() -> None:
     datasets = training.read_datasets(parameters)
     replay = _read_replay(parameters)
     numbers = training.elements_of(*datasets)
-    e0s, rank = choose_e0s(parameters, inputs.get('potential'), datasets[0], numbers)
-    arguments = mace_arguments(parameters, inputs.get('potential'), datasets, replay, numbers, e0s)
+    potential, foundation = _load_foundation(inputs.get('potential'), parameters['device'], numbers)
+    e0s, rank = choose_e0s(parameters, foundation, datasets[0], numbers)
+    del foundation  # MACE loads it again
+    arguments = mace_arguments(parameters, potential, datasets, replay, numbers, e0s)
     check_batch_size(parameters['batch_size'], datasets[0])
     parts = set_up(arguments)
     check_structures(parts, datasets, replay)
@@ -87,7 +91,9 @@ def main() -> None:
     job.write_results(
         training.summary(progress)
         | {
-            'mode': training_mode(inputs.get('potential'), replay),
+            'mode': training_mode(potential, replay),
+            'head': potential and potential['head'],
+            'heads': [TRAINED_HEAD],
             'e0s_ev': training.by_symbol(numbers, e0s),
             'e0s_rank': rank,
             'e0s_restored': restored,
@@ -112,6 +118,17 @@ def training_mode(potential: dict[str, Any] | None, replay: Any) -> str:
     return 'naive' if replay is None else 'multihead'
 
 
+def _load_foundation(
+    potential: dict[str, Any] | None, device: str, numbers: list[int]
+) -> tuple[dict[str, Any] | None, Calculator | None]:
+    """Return the potential to fine-tune, if any, with the head that gives weights and E0s alike, and its calculator."""
+    if potential is None:
+        return None, None
+    check_elements(potential, numbers)
+    calculator = load_calculator(potential, POTENTIAL_FILE, 'float64', device)
+    return potential | {'head': chosen_head(calculator)}, calculator
+
+
 def _read_replay(parameters: dict[str, Any]) -> tuple[Arrays, Arrays] | None:
     if not Path(training.REPLAY_FOLDER).is_dir():
         return None
@@ -125,7 +142,7 @@ def _stage_starts(parameters: dict[str, Any]) -> tuple[int, ...]:
 
 
 def choose_e0s(
-    parameters: dict[str, Any], potential: dict[str, Any] | None, arrays: Arrays, numbers: list[int]
+    parameters: dict[str, Any], foundation: Calculator | None, arrays: Arrays, numbers: list[int]
 ) -> tuple[np.ndarray, int | None]:
     """Return the energies of the isolated atoms in eV, and the rank of the fit that gave them, if one did.
 
@@ -139,20 +156,19 @@ def choose_e0s(
     counts = training.element_counts(arrays, numbers)
     if kind == 'average':
         return training.fit_offsets(counts, arrays['energies'])
-    check_elements(potential, numbers)
-    calculator = load_calculator(potential, POTENTIAL_FILE, 'float64', parameters['device'])
-    own = _potential_e0s(calculator.models[0], numbers, potential['head'])
+    own = _potential_e0s(foundation.models[0], numbers, foundation.head)
     if kind == 'foundation':
         return own, None
-    energies = [calculator.get_potential_energy(atoms) for atoms in frames_from_arrays(arrays)]
+    energies = [foundation.get_potential_energy(atoms) for atoms in frames_from_arrays(arrays)]
     correction, rank = training.fit_offsets(counts, arrays['energies'] - np.array(energies))
     return own + correction, rank
 
 
-def _potential_e0s(model: Any, numbers: list[int], head: str | None = None) -> np.ndarray:
+def _potential_e0s(model: Any, numbers: list[int], head: str) -> np.ndarray:
     known = [int(number) for number in model.atomic_numbers]
     energies = np.atleast_2d(model.atomic_energies_fn.atomic_energies.detach().cpu().numpy())
-    return energies[0 if head is None else model.heads.index(head)][[known.index(number) for number in numbers]]
+    row = model.heads.index(head) if hasattr(model, 'heads') else 0
+    return energies[row][[known.index(number) for number in numbers]]
 
 
 def mace_arguments(
@@ -178,7 +194,7 @@ def mace_arguments(
     if potential is None:
         options |= {'model': 'MACE', **parameters['architecture']}
     else:
-        options |= {'foundation_model': str(Path(POTENTIAL_FILE).resolve()), 'foundation_head': potential.get('head')}
+        options |= {'foundation_model': str(Path(POTENTIAL_FILE).resolve()), 'foundation_head': potential['head']}
     if replay is not None:
         options |= _replay_options(parameters['multihead'], replay)
     if parameters['stage_two'] is not None:
@@ -243,7 +259,7 @@ def set_up(arguments: argparse.Namespace) -> dict[str, Any]:
         for name in KEPT
         if asked[name] != getattr(arguments, name)
     ]
-    heads = [REPLAY_HEAD, HEAD] if asked['multiheads_finetuning'] else [HEAD]
+    heads = [REPLAY_HEAD, TRAINED_HEAD] if asked['multiheads_finetuning'] else [TRAINED_HEAD]
     if changed or parts['model'].heads != heads:
         raise job.ProgramError(
             'FINETUNING_MODE_CHANGED',
@@ -272,7 +288,7 @@ def check_structures(
     """
     given = [len(arrays['natoms']) for arrays in datasets]
     used = len(parts['train_loader'].dataset) - (0 if replay is None else len(replay[0]['natoms']))
-    validated = len(parts['valid_loaders'][HEAD].dataset)
+    validated = len(parts['valid_loaders'][TRAINED_HEAD].dataset)
     if used < given[0] or used % given[0] or validated != given[1]:
         raise job.ProgramError(
             'STRUCTURES_REPLACED',
@@ -288,7 +304,7 @@ def check_model(numbers: list[int], e0s: np.ndarray) -> None:
     import torch
 
     model = torch.load(training.MODEL_FILE, map_location='cpu', weights_only=False)
-    found = _potential_e0s(model, numbers)
+    found = _potential_e0s(model, numbers, TRAINED_HEAD)
     if not np.allclose(found, e0s, rtol=1e-6, atol=1e-6):
         raise job.ProgramError(
             'E0S_IGNORED',
@@ -351,7 +367,7 @@ class MaceTrainer:
         """Set the E0s of the trained head where MACE has put others; return whether it had."""
         found = self.model.atomic_energies_fn.atomic_energies
         known = [int(number) for number in self.model.atomic_numbers]
-        head = self.model.heads.index(HEAD)
+        head = self.model.heads.index(TRAINED_HEAD)
         asked = found.clone()
         asked.view(len(self.model.heads), -1)[head, [known.index(number) for number in numbers]] = found.new_tensor(e0s)
         if np.allclose(found.cpu(), asked.cpu(), rtol=1e-6, atol=1e-6):
@@ -396,7 +412,7 @@ class MaceTrainer:
             loss, aux = evaluate(
                 model=self.model,
                 loss_fn=self.loss,
-                data_loader=self.parts['valid_loaders'][HEAD],
+                data_loader=self.parts['valid_loaders'][TRAINED_HEAD],
                 output_args=self.parts['output_args'],
                 device=self.parts['device'],
             )
@@ -452,7 +468,7 @@ class MaceTrainer:
         self.model.load_state_dict(weights)
         model = self.model.to('cpu')
         if len(model.heads) > 1:
-            model = remove_pt_head(model, HEAD)
+            model = remove_pt_head(model, TRAINED_HEAD)
         torch.save(model, training.MODEL_FILE)
 
 

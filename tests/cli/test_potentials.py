@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 from click.testing import CliRunner
+from models import make_multihead_mace
 
 from aiida_mghdiff.cli import environment, potentials
 from aiida_mghdiff.cli.demo import demo
 from aiida_mghdiff.cli.potentials import PotentialError, find_mace, import_potential
+from aiida_mghdiff.data.potential import PotentialData
 
 
 @pytest.fixture
@@ -50,6 +52,23 @@ def test_no_found_model_fits(aiida_profile, cache, tmp_path):
 
 def test_the_same_file_gives_the_same_node(aiida_profile, cache):
     assert import_potential(cache / 'small.model', 'mace').uuid == import_potential(cache / 'small.model', 'mace').uuid
+
+
+def test_found_models_with_several_heads(aiida_profile_clean, cache):
+    lines = []
+    for path in cache.iterdir():
+        path.unlink()
+    make_multihead_mace(cache / 'a_model', ['A', 'B'])
+    make_multihead_mace(cache / 'small.model', ['pt_head', 'Default'])
+    node = find_mace([], {'H', 'Mg'}, lines.append)
+    assert (node.label, node.head) == ('small.model', 'Default')
+    assert lines == [
+        f'{cache}/a_model was found and is not used: {cache}/a_model: the model has the heads A and B and none is '
+        'named: name one of them as head, or write one into a file of its own with mace_select_head.'
+    ]
+    options = {'architecture': 'mace', 'origin': 'pretrained', 'elements': ['H', 'Mg'], 'dtype': 'float64'}
+    PotentialData.from_file(cache / 'small.model', head='pt_head', **options).store()
+    assert import_potential(cache / 'small.model', 'mace').uuid == node.uuid
 
 
 def test_a_missing_file_is_named(aiida_profile, tmp_path):

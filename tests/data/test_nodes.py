@@ -7,6 +7,7 @@ import pytest
 from aiida import orm
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
+from models import make_multihead_mace
 
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
@@ -184,3 +185,46 @@ def test_tracers_times_and_refusals():
         make_tracers(stride=0)
     with pytest.raises(ValueError, match='tracer_positions'):
         make_tracers(tracer_positions=np.full((10, 2, 3), np.inf))
+
+
+def test_heads_of_a_potential_are_found(tmp_path, aiida_profile_clean):
+    options = {'architecture': 'mace', 'origin': 'pretrained', 'elements': ['Mg', 'H'], 'dtype': 'float64'}
+    tuned = make_multihead_mace(tmp_path / 'tuned.model', ['pt_head', 'Default'])
+    node = PotentialData.from_file(tuned, **options).store()
+    assert (node.head, node.heads) == ('Default', ['pt_head', 'Default'])
+    named = PotentialData.from_file(tuned, head='pt_head', **options)
+    assert (named.head, named.description_for_program['head']) == ('pt_head', 'pt_head')
+    query = orm.QueryBuilder().append(PotentialData, filters={'attributes.heads': {'contains': ['pt_head']}})
+    assert query.one()[0].uuid == node.uuid
+    single = PotentialData.from_file(make_multihead_mace(tmp_path / 'one.model', ['surface']), **options)
+    assert (single.head, single.heads) == ('surface', ['surface'])
+
+
+def test_heads_that_do_not_fit_are_refused(tmp_path):
+    options = {'architecture': 'mace', 'origin': 'pretrained', 'elements': ['Mg', 'H'], 'dtype': 'float64'}
+    two = make_multihead_mace(tmp_path / 'two.model', ['A', 'B'])
+    with pytest.raises(ValueError, match="the model has no head 'nosuch': its heads are A and B"):
+        PotentialData.from_file(two, head='nosuch', **options)
+    with pytest.raises(ValueError, match='the model has the heads A and B and none is named'):
+        PotentialData.from_file(two, **options)
+    with pytest.raises(ValueError, match="head is 'A', but only a mace potential has heads"):
+        PotentialData.from_file(two, head='A', **{**options, 'architecture': 'chgnet'})
+
+
+def test_a_file_that_tells_no_heads_is_left_to_the_jobs(tmp_path):
+    path = tmp_path / 'damaged.model'
+    path.write_bytes(b'PK\x03\x04 cut off')
+    options = {'architecture': 'mace', 'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float64'}
+    node = PotentialData.from_file(path, head='A', **options)
+    assert (node.head, node.heads) == ('A', None)
+
+
+def test_a_potential_stored_before_heads_were_looked_for_stays_readable(tmp_path):
+    path = tmp_path / 'some.model'
+    path.write_bytes(b'weights')
+    options = {'architecture': 'mace', 'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float64'}
+    node = PotentialData.from_file(path, **options)
+    for name in ('head', 'heads'):
+        node.base.attributes.delete(name)
+    node = orm.load_node(node.store().pk)
+    assert (node.head, node.heads, node.description_for_program['head']) == (None, None, None)

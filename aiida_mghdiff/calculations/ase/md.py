@@ -44,7 +44,7 @@ def architecture_message(potential: PotentialData, dtype: str) -> str | None:
 class AseMdCalculation(ProgramCalculation):
     """One run of molecular dynamics in ASE: velocity Verlet, BAOAB Langevin, or this with a Langevin piston."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
     _PROGRAM = 'ase-md'
     _TEMPORARY_FILES = ('*.npz', 'restart.json')
 

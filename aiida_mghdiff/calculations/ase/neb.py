@@ -70,7 +70,7 @@ def _restart_message(restart: orm.TrajectoryData | None, n_images: int) -> str |
 class AseNebCalculation(ProgramCalculation):
     """Relaxes two end points at a fixed cell and finds the minimum-energy path between them."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
     _PROGRAM = 'ase-neb'
     _TEMPORARY_FILES = ('path.npz',)
 

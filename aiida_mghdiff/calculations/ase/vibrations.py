@@ -44,7 +44,7 @@ def _tracer_message(structure: orm.StructureData, tracer: str) -> str | None:
 class AseVibrationsCalculation(ProgramCalculation):
     """Frequencies of the tracers at a minimum or a saddle point, by finite differences."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
     _PROGRAM = 'ase-vibrations'
     _TEMPORARY_FILES = ('vibrations.npz',)
 

@@ -58,7 +58,7 @@ class LammpsMdCalculation(LammpsRawCalculation):
     program of ``convert_code`` (``mace_create_lammps_model``) makes in the same job, right before.
     """
 
-    CACHE_VERSION = 3
+    CACHE_VERSION = 4
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
@@ -101,9 +101,14 @@ class LammpsMdCalculation(LammpsRawCalculation):
             self._types(),
             draws_velocities='structure' in self.inputs,
             reads_restart=has_own_restart(self.inputs, ENGINE),
-            head=self.inputs.potential.base.attributes.get('head'),
+            head=self._head(),
             wall_seconds=int(wall * (1 - _RESERVE)) if wall else None,
         )
+
+    def _head(self) -> str | None:
+        """Return the head that has to be named: none of a model that is known to have but one."""
+        potential = self.inputs.potential
+        return potential.head if potential.heads is None or len(potential.heads) > 1 else None
 
     def _types(self) -> list[str]:
         """Return the element of each LAMMPS atom type, the tracer last."""
@@ -122,7 +127,7 @@ class LammpsMdCalculation(LammpsRawCalculation):
     def _codes(self) -> Iterator[CodeInfo]:
         options = self.inputs.metadata.options
         if 'convert_code' in self.inputs:
-            head = self.inputs.potential.base.attributes.get('head')
+            head = self._head()
             dtype = self.inputs.parameters['dtype']
             arguments = [script.POTENTIAL_FILE, '--dtype', dtype, *(['--head', head] if head else [])]
             yield _code_info(self.inputs.convert_code, arguments, 'convert.log')

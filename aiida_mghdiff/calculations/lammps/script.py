@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def _setup(parameters: dict[str, Any], types: list[str], reads_restart: bool, he
     options = f'evaluator={parameters["evaluator"]} dtype={parameters["dtype"]}'
     return [
         '# Molecular dynamics by aiida-mghdiff. The next comment is for mghdiff-lmp.',
-        f'# mghdiff {options}' + (f' head={head}' if head else ''),
+        f'# mghdiff {options}' + (f' {shlex.quote(f"head={head}")}' if head else ''),
         'units metal',
         'atom_style atomic',
         'atom_modify map yes',

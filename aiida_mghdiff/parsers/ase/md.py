@@ -51,6 +51,7 @@ def read_run(results: dict[str, Any], parameters: dict[str, Any], files: Path) -
         thermostat=results['thermostat'],
         barostat=results['barostat'],
         evaluator=results['evaluator'],
+        head=results.get('head'),
         versions=results['versions'],
     )
 

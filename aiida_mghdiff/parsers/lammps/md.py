@@ -20,12 +20,19 @@ from aiida_mghdiff.parsers.program import named_failure
 
 _LAUNCHER = re.compile(r'^mghdiff-lmp (\S+ sources \S+)$', re.MULTILINE)
 _EVALUATOR = re.compile(r'^mghdiff-lmp: evaluator (\S+) \S+ dtype \S+ \((.*)\)$', re.MULTILINE)
+_HEAD = re.compile(r'^mghdiff-lmp: head (.*)$', re.MULTILINE)
 _VERSIONS = re.compile(r'^mghdiff-lmp: versions (\{.*\})$', re.MULTILINE)
 _LAMMPS = re.compile(r'^LAMMPS \((.*)\)$', re.MULTILINE)
 _ERROR = re.compile(r'^ERROR.*$', re.MULTILINE)
 _HALTED = re.compile(r'^.*condition for fix-id runaway met.*$', re.MULTILINE)
+#: How ``mace_create_lammps_model`` ends if it has to ask for the head, or does not find the head it was given.
+_NO_HEAD = re.compile(r'^(EOFError: .*|ValueError: .* is not in list)$', re.MULTILINE)
 _RUNAWAY = re.compile(r'Lost atoms|Non-numeric|Out of range atoms|NaN', re.IGNORECASE)
 _NO_MEMORY = re.compile(r'bad_alloc|out of memory|Failed to (?:re)?allocate|MemoryError', re.IGNORECASE)
+_NO_HEAD_MESSAGE = (
+    'the converter found several heads in the model, or not the head of the potential: make the potential anew with '
+    'PotentialData.from_file, which looks for the heads'
+)
 _GPA_PER_BAR = 1e-4
 _POSITIONS, _VELOCITIES = ('xu', 'yu', 'zu'), ('vx', 'vy', 'vz')
 
@@ -53,6 +60,8 @@ class LammpsMdParser(Parser):
         codes, stderr = self.exit_codes, self.node.get_scheduler_stderr() or ''
         if named := named_failure(stdout):
             return codes[f'ERROR_{named[0]}'].format(message=named[1])
+        if 'convert_code' in self.node.inputs and (match := _NO_HEAD.search(stderr)):
+            return codes.ERROR_INPUT_REFUSED.format(message=f'{_NO_HEAD_MESSAGE} ({match[0]})')
         if match := _NO_MEMORY.search(stdout + stderr):
             return codes.ERROR_OUT_OF_MEMORY.format(message=match[0])
         if errors := _ERROR.findall(stdout):
@@ -66,7 +75,7 @@ class LammpsMdParser(Parser):
 
     def _parse_run(self, stdout: str, files: Path) -> ExitCode | None:
         try:
-            run = read_run(self._start(), self.node.inputs.parameters.get_dict(), stdout, files)
+            run = read_run(self._start(), self.node.inputs.parameters.get_dict(), stdout, files, self._head(stdout))
         except (FormatError, OSError, KeyError, ValueError) as error:
             return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=f'{type(error).__name__}: {error}')
         if (match := _EVALUATOR.search(stdout)) and 'not used' in match[2]:
@@ -76,6 +85,12 @@ class LammpsMdParser(Parser):
             return self.exit_codes.ERROR_TEMPERATURE_RUNAWAY.format(message=halted[0])
         return None if completed else self.exit_codes.ERROR_OUT_OF_WALLTIME
 
+    def _head(self, stdout: str) -> str | None:
+        """Return the head that was evaluated: the launcher prints it, the converter got that of the potential."""
+        if match := _HEAD.search(stdout):
+            return match[1]
+        return self.node.inputs.potential.head if 'potential' in self.node.inputs else None
+
     def _start(self) -> tuple[np.ndarray, np.ndarray]:
         """Return numbers [n] and cell [3,3] of the start."""
         inputs = self.node.inputs
@@ -83,10 +98,17 @@ class LammpsMdParser(Parser):
         return atoms.numbers, atoms.cell.array
 
 
-def read_run(start: tuple[np.ndarray, np.ndarray], parameters: dict[str, Any], stdout: str, files: Path) -> MdRun:
+def read_run(
+    start: tuple[np.ndarray, np.ndarray],
+    parameters: dict[str, Any],
+    stdout: str,
+    files: Path,
+    head: str | None = None,
+) -> MdRun:
     """Return the run whose files are in a folder.
 
     :param start: numbers [n] and cell [3,3] that the run started with.
+    :param head: of the MACE model.
     :raises FormatError: for a damaged file.
     """
     numbers, cell = start
@@ -122,6 +144,7 @@ def read_run(start: tuple[np.ndarray, np.ndarray], parameters: dict[str, Any], s
         thermostat=script.THERMOSTATS[ensemble],
         barostat=script.BAROSTATS[ensemble],
         evaluator=read_evaluator(stdout),
+        head=head,
         versions=read_versions(stdout),
     )
 

@@ -83,7 +83,8 @@ def run_plan(plan: Plan, arguments: list[str], start: float) -> str:
 
 
 def announce(evaluator: Evaluator, plan: Plan) -> None:
-    """Say which evaluator runs, in a line that the parser reads."""
+    """Say which evaluator runs, and which head of the model, in lines that the parser reads."""
+    say(f'head {evaluator.head}')
     say(f'evaluator {evaluator.name} {evaluator.version} dtype {plan.options["dtype"]} ({evaluator.details})')
 
 

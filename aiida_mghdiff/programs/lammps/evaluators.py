@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.data import atomic_numbers
 
-from aiida_mghdiff.programs.calculators import check_elements, load_calculator
+from aiida_mghdiff.programs.calculators import check_elements, chosen_head, load_calculator
 from aiida_mghdiff.programs.job import ProgramError, missing_engine
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Evaluator:
     name: str
     version: str
     details: str
+    head: str  # of the model
 
     def __call__(self, atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
         """Return energy in eV, forces [n,3] in eV/Å and stress [6] in eV/Å³ (xx, yy, zz, yz, xz, xy)."""
@@ -72,9 +73,9 @@ def make_evaluator(model: str, options: dict[str, str], atoms: Atoms) -> Evaluat
     _check_elements(torch, atoms)
     if options['evaluator'] == 'torch' or (options['evaluator'] == 'auto' and options['device'] != 'cpu'):
         return torch
-    forced = options['evaluator'] == 'symmetrix'
+    forced, numbers = options['evaluator'] == 'symmetrix', sorted(set(atoms.numbers.tolist()))
     try:
-        symmetrix = load_symmetrix(model, options, sorted(set(atoms.numbers.tolist())), torch.cutoff)
+        symmetrix = load_symmetrix(model, options | {'head': torch.head}, numbers, torch.cutoff)
         difference = compare(symmetrix, torch, atoms)
     except Exception as error:
         if forced and isinstance(error, ProgramError):
@@ -109,11 +110,14 @@ def load_torch(model: str, options: dict[str, str]) -> Evaluator:
     potential = {'architecture': 'mace', 'head': options.get('head')}
     calculator = load_calculator(potential, model, options['dtype'], options['device'])
     version, details = metadata.version('mace-torch'), f'device {options["device"]}'
-    return Evaluator(calculator, float(calculator.r_max), 'torch', version, details)
+    return Evaluator(calculator, float(calculator.r_max), 'torch', version, details, chosen_head(calculator))
 
 
 def load_symmetrix(model: str, options: dict[str, str], numbers: list[int], cutoff: float) -> Evaluator:
-    """Return the evaluator of symmetrix for the elements given, with compiled kernels where they can be had."""
+    """Return the evaluator of symmetrix for the elements given, with compiled kernels where they can be had.
+
+    :param options: with the ``head``, chosen by :func:`load_torch`.
+    """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
@@ -121,17 +125,17 @@ def load_symmetrix(model: str, options: dict[str, str], numbers: list[int], cuto
     except ModuleNotFoundError:
         raise missing_engine('symmetrix-xl') from None
     with tempfile.NamedTemporaryFile('w', suffix='.json') as file:
-        json.dump(_extract(model, numbers, options.get('head')), file)
+        json.dump(_extract(model, numbers, options['head']), file)
         file.flush()
         kernels, calculator = _load_kernels(Symmetrix, file.name, options['dtype'])
-    return Evaluator(calculator, cutoff, 'symmetrix', metadata.version('symmetrix-xl'), f'{kernels} kernels')
+    version = metadata.version('symmetrix-xl')
+    return Evaluator(calculator, cutoff, 'symmetrix', version, f'{kernels} kernels', options['head'])
 
 
-def _extract(model: str, numbers: list[int], head: str | None) -> dict[str, Any]:
+def _extract(model: str, numbers: list[int], head: str) -> dict[str, Any]:
     from symmetrix.extract_mace_data import extract_mace_data
 
-    options = {'head': head} if head else {}
-    return extract_mace_data(model, species=numbers, num_spline_points=SPLINE_POINTS, **options)
+    return extract_mace_data(model, species=numbers, num_spline_points=SPLINE_POINTS, head=head)
 
 
 def _load_kernels(symmetrix: Any, path: str, dtype: str) -> tuple[str, Calculator]:

@@ -10,6 +10,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+from aiida_mghdiff.formats import mace_heads
 from aiida_mghdiff.programs import calculators, job
 from aiida_mghdiff.programs.job import ProgramError
 from aiida_mghdiff.programs.lammps import driver, evaluators, script
@@ -34,7 +35,7 @@ A comment, which lmp ignores, chooses how the model is evaluated:
     evaluator  auto: symmetrix where its forces agree with torch on the first frame (1e-6 eV/Å in float64, 5e-5 eV/Å
                in float32), torch otherwise;  symmetrix, torch: that one, or an error
     dtype      float64 (default) or float32        device  cpu (default) or cuda (torch)
-    head       of a model with several heads
+    head       of a model with several heads; without it Default where there is one beside pt_head
 
 It runs on one MPI rank; OMP_NUM_THREADS sets the threads (default 1). symmetrix compiles kernels once per model shape
 and user, a few seconds with a C++20 compiler, into SYMMETRIX_JIT_CACHE (default ~/.cache/symmetrix).
@@ -77,7 +78,7 @@ def version() -> str:
 def sources_digest() -> str:
     """Return the first 16 digits of the SHA-256 over the sources that decide what the launcher computes."""
     digest = hashlib.sha256()
-    for module in (script, evaluators, driver, calculators, job, sys.modules[__name__]):
+    for module in (script, evaluators, driver, calculators, mace_heads, job, sys.modules[__name__]):
         digest.update(Path(module.__file__).read_bytes())
     return digest.hexdigest()[:16]
 

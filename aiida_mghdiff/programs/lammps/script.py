@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,7 +146,7 @@ def read_options(text: str) -> dict[str, str]:
     options = {'evaluator': 'auto', 'dtype': 'float64', 'device': 'cpu'}
     for line in text.splitlines():
         if match := _OPTIONS.match(line):
-            options |= dict(_read_option(word) for word in match[1].split())
+            options |= dict(_read_option(word) for word in shlex.split(match[1]))
     return options
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from aiida_mghdiff.programs.calculators import check_elements, load_calculator, set_threads
+from aiida_mghdiff.programs.calculators import check_elements, chosen_head, load_calculator, set_threads
 from aiida_mghdiff.programs.chgnet_calculator import ChgnetCalculator
 from aiida_mghdiff.programs.job import ProgramError, missing_engine
 from aiida_mghdiff.programs.vasp import gpaw_worker
@@ -106,7 +106,9 @@ def _mace(path: Path, numbers: list[int]) -> CalculatorLabeller:
     calculator = load_calculator({'architecture': 'mace', 'head': None}, str(path), 'float64')
     known = [chemical_symbols[int(number)] for number in calculator.models[0].atomic_numbers]
     check_elements({'elements': known}, numbers)
-    return CalculatorLabeller(labeller_name(f'mace:{path}'), lambda: calculator)
+    name = labeller_name(f'mace:{path}')
+    print(f'labels of {name} come from its head {chosen_head(calculator)}', flush=True)
+    return CalculatorLabeller(name, lambda: calculator)
 
 
 class GpawLabeller:

@@ -15,6 +15,7 @@ from aiida.engine import run_get_node
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 from lammps_runs import TYPES, Bench, hydride, parameters
+from models import make_multihead_mace
 from scipy.constants import Boltzmann, atomic_mass
 
 from aiida_mghdiff.calculations.lammps import script
@@ -127,6 +128,14 @@ def test_a_build_with_mace_gets_its_model_converted(inputs, fixture_sandbox, aii
     assert run.cmdline_params == ['-in', 'input.in']
     text = Path(fixture_sandbox.get_abs_path('input.in')).read_text()
     assert 'pair_coeff * * potential.model-lammps.pt Mg H\n' in text
+
+
+def test_both_kinds_of_lammps_get_the_head(inputs, fixture_sandbox, aiida_code_installed, tmp_path):
+    inputs['potential'] = potential_with(make_multihead_mace(tmp_path / 'two.model', ['A', 'B']), head='A')['potential']
+    inputs['convert_code'] = aiida_code_installed(label='convert', filepath_executable='/bin/true')
+    calcinfo = prepare(inputs, fixture_sandbox)
+    assert calcinfo.codes_info[0].cmdline_params == ['potential.model', '--dtype', 'float64', '--head', 'A']
+    assert ' head=A\n' in Path(fixture_sandbox.get_abs_path('input.in')).read_text()
 
 
 def test_wall_time_leaves_a_reserve(inputs, fixture_sandbox):

@@ -24,7 +24,7 @@ def finish(aiida_profile, aiida_localhost, tmp_path):
     """Return a function that parses a job whose files lie in ``tmp_path / 'files'``."""
     (tmp_path / 'files').mkdir()
 
-    def parse(stdout, values=None, stderr=''):
+    def parse(stdout, values=None, stderr='', converts=False):
         node = orm.CalcJobNode(computer=aiida_localhost, process_type='aiida.calculations:mghdiff.lammps.md')
         node.set_options({'output_filename': 'lammps.out', 'resources': {'num_machines': 1}})
         node.base.attributes.set('scheduler_stderr', 'stderr.txt')
@@ -32,7 +32,10 @@ def finish(aiida_profile, aiida_localhost, tmp_path):
         state = MdStateData.from_arrays(
             atoms.numbers, atoms.cell.array, atoms.positions, np.zeros(atoms.positions.shape), 0
         )
-        for name, data in (('parameters', orm.Dict(values or parameters())), ('state', state)):
+        inputs = {'parameters': orm.Dict(values or parameters()), 'state': state}
+        if converts:
+            inputs['convert_code'] = orm.InstalledCode(computer=aiida_localhost, filepath_executable='/bin/true')
+        for name, data in inputs.items():
             node.base.links.add_incoming(data.store(), LinkType.INPUT_CALC, name)
         node.store()
         retrieved = orm.FolderData()
@@ -136,3 +139,18 @@ def test_failures(finish, stdout, stderr, status, message):
 def test_which_failures_are_cached():
     own = {309: False, 351: True, 1001: False}  # the last two are defined by aiida-lammps
     assert forgotten('mghdiff.lammps.md') == MD | own
+
+
+def test_head_that_the_launcher_printed(finish, recorded):
+    _, outputs = finish(recorded.replace('mghdiff-lmp: evaluator', 'mghdiff-lmp: head Default\nmghdiff-lmp: evaluator'))
+    assert outputs['results']['head'] == 'Default'
+
+
+@pytest.mark.parametrize('reason', ['EOFError: EOF when reading a line', "ValueError: 'nosuch' is not in list"])
+def test_converter_that_was_not_told_the_head(finish, reason):
+    """A potential that was stored before heads were looked for may lead to this."""
+    stderr = f'Traceback (most recent call last):\n  ...\n{reason}\n'
+    code, outputs = finish('ERROR: Cannot open potential.model-lammps.pt', stderr=stderr, converts=True)
+    assert (code.status, outputs) == (213, {})
+    assert 'make the potential anew with PotentialData.from_file' in code.message
+    assert reason in code.message

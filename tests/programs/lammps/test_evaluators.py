@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from lammps_runs import hydride
-from models import make_tiny_mace
+from models import make_multihead_mace, make_tiny_mace
 
 from aiida_mghdiff.programs.job import ProgramError
 from aiida_mghdiff.programs.lammps import evaluators
@@ -78,3 +78,30 @@ def test_missing_symmetrix(tiny_mace, monkeypatch):
     with pytest.raises(ProgramError) as error:
         evaluators.make_evaluator(str(tiny_mace), OPTIONS | {'evaluator': 'symmetrix'}, hydride())
     assert error.value.name == 'ENGINE_MISSING'
+
+
+@pytest.mark.parametrize(('head', 'chosen'), [(None, 'Default'), ('pt_head', 'pt_head'), ('my own', 'my own')])
+def test_torch_and_symmetrix_evaluate_one_head(tmp_path, head, chosen):
+    heads = ['pt_head', chosen if head else 'Default'] if chosen != 'pt_head' else ['pt_head', 'Default']
+    e0s = [[-10.0, -10.0], [-20.0, -20.0]]
+    model = str(make_multihead_mace(tmp_path / 'some.model', heads, e0s, channels=4, max_ell=3))
+    options = OPTIONS | ({'head': head} if head else {})
+    torch, symmetrix = (
+        evaluators.make_evaluator(model, options | {'evaluator': name}, hydride()) for name in ('torch', 'symmetrix')
+    )
+    assert (torch.head, symmetrix.head) == (chosen, chosen)
+    energy = torch(hydride())[0]
+    assert symmetrix(hydride())[0] == pytest.approx(energy, abs=1e-4)
+    assert energy / len(hydride()) == pytest.approx(-10 if chosen == 'pt_head' else -20, abs=1)
+
+
+@pytest.mark.parametrize('evaluator', ['auto', 'torch', 'symmetrix'])
+@pytest.mark.parametrize(
+    ('head', 'message'), [('nosuch', "no head 'nosuch': its heads are A and B"), (None, 'is named')]
+)
+def test_a_head_that_does_not_exist_is_refused(tmp_path, evaluator, head, message):
+    model = str(make_multihead_mace(tmp_path / 'some.model', ['A', 'B']))
+    options = OPTIONS | {'evaluator': evaluator} | ({'head': head} if head else {})
+    with pytest.raises(ProgramError, match=message) as error:
+        evaluators.make_evaluator(model, options, hydride())
+    assert error.value.name == 'INPUT_REFUSED'

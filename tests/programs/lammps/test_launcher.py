@@ -129,6 +129,18 @@ def test_missing_engine(bench, monkeypatch, module):
     assert line.startswith('ERROR: [ENGINE_MISSING] ')
 
 
+def test_the_head_is_said(bench):
+    status, output = failure(bench, SCRIPT)
+    assert status == 0, output
+    assert 'mghdiff-lmp: head Default\n' in bench.output
+
+
+def test_a_head_that_the_model_lacks(bench):
+    status, line = failure(bench, SCRIPT.replace('evaluator=torch', 'evaluator=auto head=nosuch'))
+    assert status == job.STATUS['INPUT_REFUSED']
+    assert line.endswith("potential.model: the model has no head 'nosuch': its only head is Default.")
+
+
 def test_error_of_lammps(bench):
     status, line = failure(bench, SCRIPT + 'no_such_command\n')
     assert status == 1

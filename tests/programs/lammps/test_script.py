@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from lammps_runs import parameters
 
+from aiida_mghdiff.calculations.lammps.script import md_script
 from aiida_mghdiff.programs.job import ProgramError
 from aiida_mghdiff.programs.lammps.script import plan_script, read_options, shorten_timeouts
 
@@ -74,6 +76,11 @@ def test_options():
         'device': 'cpu',
         'head': 'pbe',
     }
+
+
+def test_name_of_a_head_may_have_blanks():
+    text = md_script(parameters(), ['Mg', 'H'], draws_velocities=True, reads_restart=False, head='my own head')
+    assert read_options(text)['head'] == 'my own head'
 
 
 def test_timeout_is_shortened_by_what_loading_took():

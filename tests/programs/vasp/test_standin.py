@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import read
+from models import make_multihead_mace
 from standin_runs import (
     LANGEVIN,
     MD,
@@ -412,6 +413,20 @@ def test_labels_of_the_environment(tmp_path, tiny_mace):
     subprocess.run([PROGRAM], cwd=folder, check=True, env=environment, capture_output=True)
     name = hashlib.sha256(Path(tiny_mace).read_bytes()).hexdigest()[:12]
     assert OutcarReader(folder / 'OUTCAR').standin == f'mace:{name}'
+
+
+@pytest.mark.parametrize(
+    ('heads', 'line'),
+    [
+        (['pt_head', 'Default'], 'come from its head Default'),
+        (['A', 'B'], 'the model has the heads A and B and none is named'),
+    ],
+)
+def test_labels_come_from_one_head(tmp_path, heads, line, capsys):
+    folder = write_folder(tmp_path, {'NSW': 0}, hydride())
+    status = standin_here(folder, f'mace:{make_multihead_mace(tmp_path / "some.model", heads)}')
+    assert status == (0 if 'Default' in heads else program.STATUS['INPUT_REFUSED'])
+    assert line in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

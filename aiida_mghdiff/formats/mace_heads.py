@@ -1,0 +1,133 @@
+"""Heads of a MACE model: reading their names from the file, and the rule that chooses one.
+
+A model with several heads gives several energies for one structure, one for each level of theory that it was trained
+on. MACE's own programs differ in what they take where none is named: the calculator takes ``Default``, the E0s of a
+fine-tuning come from the first head, the converter for LAMMPS takes the last. Here :func:`choose_head` decides for all.
+
+A model file is a pickle. :func:`read_heads` unpickles it with inert objects in the place of every class and function,
+so no code of the file runs, and no torch is needed.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+#: Head that MACE's fine-tuning trains, and the one beside it that keeps what the foundation knew.
+TRAINED_HEAD, REPLAY_HEAD = 'Default', 'pt_head'
+#: Before the model, a file of torch before 1.6 has a magic number, a version and the byte order of the machine.
+_LEGACY_PREFIX = 3
+
+
+def choose_head(heads: Sequence[str], named: str | None) -> str | None:
+    """Return the head to use: the named one, the only one, or ``Default`` where there is one beside ``pt_head``.
+
+    :param heads: heads of the model; empty for a model of a MACE that knew none, which gives None.
+    :param named: head that the user asked for.
+    :raises ValueError: for a head that does not exist, or several heads of which none is meant.
+    """
+    if named is not None:
+        if named not in heads:
+            raise ValueError(_absent(heads, named))
+        return named
+    if len(heads) < 2:
+        return heads[0] if heads else None
+    if TRAINED_HEAD in heads and REPLAY_HEAD in heads:
+        return TRAINED_HEAD
+    raise ValueError(
+        f'the model has the heads {_listed(heads)} and none is named: name one of them as head, '
+        'or write one into a file of its own with mace_select_head.'
+    )
+
+
+def _absent(heads: Sequence[str], named: str) -> str:
+    if not heads:
+        return f'the model has no head {named!r}: it has no named heads, so leave head out.'
+    known = f'its only head is {heads[0]}' if len(heads) == 1 else f'its heads are {_listed(heads)}'
+    return f'the model has no head {named!r}: {known}.'
+
+
+def _listed(heads: Sequence[str]) -> str:
+    return f'{", ".join(heads[:-1])} and {heads[-1]}'
+
+
+def read_heads(path: str | Path) -> list[str] | None:
+    """Return the heads of a MACE model file: an empty list where the model knows none, None for any other file."""
+    try:
+        model = _unpickle(Path(path))
+    except Exception:  # a damaged pickle raises whatever its bytes lead to
+        return None
+    if not isinstance(model, _Inert) or not isinstance(model.state, dict) or 'r_max' not in _names(model.state):
+        return None
+    heads = model.state.get('heads', [])
+    return [str(head) for head in heads] if isinstance(heads, list | tuple) else None
+
+
+def _names(state: dict[str, Any]) -> set[str]:
+    """Return the names of a module's own attributes and buffers."""
+    return set(state) | set(state.get('_buffers') or {})
+
+
+def _unpickle(path: Path) -> Any:
+    with path.open('rb') as file:
+        is_zip = file.read(4) == b'PK\x03\x04'  # not zipfile.is_zipfile: a model has archives within
+        file.seek(0)
+        if not is_zip:
+            return [_Unpickler(file).load() for _ in range(_LEGACY_PREFIX + 1)][-1]
+        with zipfile.ZipFile(file) as archive:
+            name = next(name for name in archive.namelist() if name.endswith('/data.pkl'))
+            with archive.open(name) as content:
+                return _Unpickler(content).load()
+
+
+class _Inert(dict):
+    """Stands for every object of a pickle, and keeps its attributes."""
+
+    state: Any = None
+
+    def __new__(cls, *_: Any, **__: Any) -> _Inert:
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """Take any arguments."""
+
+    def __call__(self, *_: Any, **__: Any) -> _Inert:
+        return _Inert()
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def append(self, item: Any) -> None:
+        """Take an item of a list."""
+
+    def extend(self, items: Any) -> None:
+        """Take items of a list."""
+
+    def add(self, item: Any) -> None:
+        """Take an item of a set."""
+
+
+def _first(value: Any, *_: Any) -> Any:
+    return value
+
+
+class _Unpickler(pickle.Unpickler):
+    """Loads a pickle without any class or function of it."""
+
+    def __init__(self, file: BinaryIO | Any) -> None:
+        super().__init__(file, encoding='utf-8')
+
+    def find_class(self, module: str, name: str) -> Any:
+        # TorchScript wraps each list in a function that says its type
+        return _first if name == 'restore_type_tag' else _Inert
+
+    def persistent_load(self, pid: Any) -> Any:
+        # a legacy file keeps the class of a module beside the source code of the class
+        is_module = isinstance(pid, tuple) and pid[0] == 'module'
+        return pid[1] if is_module else _Inert()
