@@ -57,7 +57,7 @@ def main() -> None:
             options = {'dtype': dtype, 'device': 'cpu'}
             torch = load_torch(str(arguments.model), options)
             start = time.perf_counter()
-            symmetrix = load_symmetrix(str(arguments.model), options, [1, 12], torch.cutoff)
+            symmetrix = load_symmetrix(str(arguments.model), options | {'head': torch.head}, [1, 12], torch.cutoff)
             load = time.perf_counter() - start
             difference = compare(symmetrix, torch, atoms)
             slow, fast = milliseconds([torch, symmetrix], atoms, arguments.steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 
@@ -20,6 +21,7 @@ from aiida_mghdiff.calculations.validation import (
 )
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.science.splits import SplitError, hold_out
 
 IS_DECAY = Check('a number between 0 and 1', lambda value: IS_NUMBER.holds(value) and 0 < value <= 1)
 IS_SHARE = Check('a number above 0 and below 1', lambda value: IS_NUMBER.holds(value) and 0 < value < 1)
@@ -68,10 +70,25 @@ def data_message(inputs: Mapping[str, Any], uses_stress: bool) -> str | None:
     without = [name for name in names if not inputs[name].base.attributes.get('has_stress')]
     if uses_stress and without:
         return f'{" and ".join(without)} lacks stresses: set the weight or the target of the stress to none.'
-    count = inputs['training'].base.attributes.get('n_configurations')
+    try:
+        count = training_count(inputs['training'], fraction, parameters['seed'])
+    except SplitError as error:
+        return f'training: {error}'
     if parameters['batch_size'] > count:
         return f'parameters: batch_size = {parameters["batch_size"]} is larger than the training set ({count}).'
     return None
+
+
+def training_count(dataset: DatasetData, fraction: float | None, seed: int) -> int:
+    """Return how many configurations of a dataset are trained on, without the ``fraction`` for validation.
+
+    :raises SplitError: if the dataset cannot be split.
+    """
+    count = dataset.base.attributes.get('n_configurations')
+    if fraction is None:
+        return count
+    groups = dataset.get_array('groups') if 'groups' in dataset.get_arraynames() else np.arange(count)
+    return int((~hold_out(groups, fraction, seed)).sum())
 
 
 def potential_message(inputs: Mapping[str, Any], architecture: str) -> str | None:

@@ -57,6 +57,7 @@ def main() -> None:
             'elements': inputs['potential']['elements'],
             'n_training': len(datasets[0]['natoms']),
             'n_validation': len(datasets[1]['natoms']),
+            'n_training_per_epoch': training.seen_per_epoch(trainer.batches.loader),
             'n_parameters': trainer.n_parameters(),
             'dtype': 'float32',
             'device': parameters['device'],

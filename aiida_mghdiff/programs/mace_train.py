@@ -101,7 +101,7 @@ def main() -> None:
             'n_training': len(datasets[0]['natoms']),
             'n_validation': len(datasets[1]['natoms']),
             'n_replay': 0 if replay is None else len(replay[0]['natoms']),
-            'n_training_per_epoch': len(parts['train_loader'].dataset),
+            'n_training_per_epoch': training.seen_per_epoch(parts['train_loader']),
             'n_parameters': trainer.n_parameters(),
             'dtype': parameters['default_dtype'],
             'device': parameters['device'],
@@ -269,13 +269,13 @@ def set_up(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def check_batch_size(batch_size: int, arrays: Arrays) -> None:
-    """Refuse a batch larger than the training set: MACE leaves out the last, incomplete batch of each epoch.
+    """Refuse a batch larger than the training set: an epoch would see nothing of it.
 
     :raises ProgramError: INPUT_REFUSED.
     """
     if batch_size > (count := len(arrays['natoms'])):
         raise job.ProgramError(
-            'INPUT_REFUSED', f'batch_size {batch_size} exceeds the training set ({count}): lower it.'
+            'INPUT_REFUSED', f'batch_size = {batch_size} is larger than the training set ({count}): lower it.'
         )
 
 

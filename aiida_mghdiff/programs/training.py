@@ -23,6 +23,7 @@ from ase.data import chemical_symbols
 from aiida_mghdiff.formats.arrays import read_folder
 from aiida_mghdiff.formats.frames import select_frames
 from aiida_mghdiff.programs import job
+from aiida_mghdiff.science.splits import SplitError, hold_out
 
 TRAINING_FOLDER = 'training'
 VALIDATION_FOLDER = 'validation'
@@ -119,26 +120,19 @@ def read_datasets(parameters: Mapping[str, Any]) -> tuple[Arrays, Arrays]:
 def split(arrays: Arrays, fraction: float, seed: int) -> tuple[Arrays, Arrays]:
     """Return the arrays without, and those of, about ``fraction`` of the frames, whole groups where there are groups.
 
-    Groups are taken in random order as long as they bring the number of frames closer to what is wanted.
-
     :raises ProgramError: INPUT_REFUSED if that leaves nothing on one side.
     """
-    natoms = arrays['natoms']
-    groups = arrays.get('groups', np.arange(len(natoms)))
-    wanted = max(1.0, fraction * len(natoms))
-    held: list[int] = []
-    count = 0
-    for group in np.random.default_rng(seed).permutation(np.unique(groups)):
-        size = int(np.sum(groups == group))
-        if abs(count + size - wanted) < abs(count - wanted):
-            held.append(int(group))
-            count += size
-    mask = np.isin(groups, held)
-    if not held or mask.all():
-        raise job.ProgramError(
-            'INPUT_REFUSED', f'{len(natoms)} frames cannot be split with validation_fraction {fraction}: give more.'
-        )
+    try:
+        mask = hold_out(arrays.get('groups', np.arange(len(arrays['natoms']))), fraction, seed)
+    except SplitError as error:
+        raise job.ProgramError('INPUT_REFUSED', str(error)) from None
     return select_frames(arrays, np.flatnonzero(~mask)), select_frames(arrays, np.flatnonzero(mask))
+
+
+def seen_per_epoch(loader: Any) -> int:
+    """Return how many structures an epoch sees: a loader of MACE leaves the last, incomplete batch out."""
+    count = len(loader.dataset)
+    return count - count % loader.batch_size if loader.drop_last else count
 
 
 def elements_of(*datasets: Arrays) -> list[int]:

@@ -42,6 +42,28 @@ def split_by_group(
     return {part: np.sort(np.concatenate([group.frames for group in dealt])) for part, dealt in parts.items()}
 
 
+def hold_out(groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Return a mask ``[n]`` of about ``fraction`` of the frames, whole groups.
+
+    Groups are taken in random order as long as they bring the number of frames closer to what is wanted.
+
+    :param groups: the group of each frame ``[n]``.
+    :raises SplitError: if that leaves nothing on one side.
+    """
+    wanted = max(1.0, fraction * len(groups))
+    held: list[int] = []
+    count = 0
+    for group in np.random.default_rng(seed).permutation(np.unique(groups)):
+        size = int(np.sum(groups == group))
+        if abs(count + size - wanted) < abs(count - wanted):
+            held.append(int(group))
+            count += size
+    mask = np.isin(groups, held)
+    if not held or mask.all():
+        raise SplitError(f'{len(groups)} frames cannot be split with validation_fraction {fraction}: give more.')
+    return mask
+
+
 def check_indices(parts: Mapping[str, Sequence[int]], groups: Sequence[int]) -> None:
     """Refuse parts that share a frame or a group, or name frames that do not exist.
 

@@ -48,6 +48,7 @@ def test_fine_tuning(tmp_path, datasets):
     )
     assert results['completed']
     assert results['e0s_rank'] == 2
+    assert results['n_training_per_epoch'] == results['n_training'] == len(datasets['training']['natoms'])
     first, best = results['validation_initial'], results['validation']
     assert best['force_rmse_mev_per_angstrom'] < first['force_rmse_mev_per_angstrom']
     found = own_errors(tmp_path / 'trained.model', datasets['validation'])

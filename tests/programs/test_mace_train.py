@@ -224,8 +224,23 @@ def test_unknown_element(tmp_path, datasets, tiny):
     assert error.value.name == 'ELEMENT_UNKNOWN'
 
 
+def test_an_epoch_leaves_the_last_incomplete_batch_out(tmp_path, datasets, monkeypatch):
+    seen = []
+    evaluate = mace_train._RecordedLoss.__call__
+    monkeypatch.setattr(
+        mace_train._RecordedLoss,
+        '__call__',
+        lambda self, pred, ref, ddp=None: seen.append(len(ref['energy'])) or evaluate(self, pred, ref, ddp),
+    )
+    chosen = parameters('scratch', batch_size=3, max_num_epochs=1)
+    results = run_program(tmp_path, 'mace_train', datasets, parameters=chosen)
+    assert (results['n_training'], results['n_training_per_epoch'], sum(seen)) == (4, 3, 3)
+
+
 def test_batch_larger_than_the_training_set(tmp_path, datasets):
-    with pytest.raises(job.ProgramError, match='batch_size') as error:
+    with pytest.raises(
+        job.ProgramError, match=r'batch_size = 50 is larger than the training set \(4\): lower it'
+    ) as error:
         run_program(tmp_path, 'mace_train', datasets, parameters=parameters('scratch', batch_size=50))
     assert error.value.name == 'INPUT_REFUSED'
 

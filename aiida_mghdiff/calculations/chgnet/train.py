@@ -64,7 +64,7 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
 class ChgnetTrainCalculation(TrainCalculation):
     """Fine-tunes a CHGNet potential with CHGNet's ``Trainer``."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
     _PROGRAM = 'chgnet-train'
 
     @classmethod

@@ -16,6 +16,7 @@ from aiida_mghdiff.calculations.train import (
     e0s_check,
     potential_message,
     section_message,
+    training_count,
 )
 from aiida_mghdiff.calculations.validation import (
     IS_BOOL,
@@ -29,6 +30,7 @@ from aiida_mghdiff.calculations.validation import (
     one_of,
 )
 from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.science.splits import SplitError
 
 IS_SECTION = Check('a dictionary or null', lambda value: value is None or isinstance(value, Mapping))
 IS_FREEZE = Check('a whole number from 0 (nothing) to 7 (all)', lambda value: IS_STEP.holds(value) and value <= 7)
@@ -131,7 +133,15 @@ def _fine_tune_message(parameters: Mapping[str, Any], inputs: Mapping[str, Any])
         return None
     if parameters['loss'] != 'universal':
         return f'parameters: loss = {parameters["loss"]!r}: multihead training in MACE always uses universal.'
-    return section_message(parameters, 'multihead', MULTIHEAD_KEYS)
+    return section_message(parameters, 'multihead', MULTIHEAD_KEYS) or _replay_message(parameters, inputs['replay'])
+
+
+def _replay_message(parameters: Mapping[str, Any], replay: DatasetData) -> str | None:
+    try:
+        training_count(replay, parameters['multihead']['validation_fraction'], parameters['seed'])
+    except SplitError as error:
+        return f'replay: {error}'
+    return None
 
 
 def _stage_two_message(parameters: Mapping[str, Any]) -> str | None:

@@ -49,12 +49,28 @@ def test_protocol_parameters_are_valid(code, tiny_potential, kind):
         ({'stage_two': STAGE_TWO}, 'never start'),
         ({'stage_two': {'start_stage_two': 1}}, 'parameters.stage_two lack'),
         ({'validation_fraction': 0.1}, 'either the dataset validation or'),
-        ({'batch_size': 5}, 'larger than the training set'),
+        ({'batch_size': 5}, 'batch_size = 5 is larger than the training set (4)'),
         ({'seed': 0}, 'seed'),
     ],
 )
 def test_refuses_parameters(code, changes, words):
     assert words in validate_inputs(mace_inputs(code, **changes))
+
+
+def test_what_is_held_out_counts_not_as_training_set(code):
+    inputs = mace_inputs(code, validation_fraction=0.25, batch_size=4)
+    del inputs['validation']
+    assert 'batch_size = 4 is larger than the training set (3)' in validate_inputs(inputs)
+    inputs['parameters']['batch_size'] = 3
+    assert validate_inputs(inputs) is None
+
+
+def test_refuses_a_dataset_that_cannot_be_split(code, tiny_potential):
+    inputs = mace_inputs(code, validation_fraction=0.25, batch_size=1) | {'training': make_dataset(1)}
+    del inputs['validation']
+    assert 'training: 1 frames cannot be split with validation_fraction 0.25' in validate_inputs(inputs)
+    inputs = mace_inputs(code, 'multihead') | {'potential': tiny_potential, 'replay': make_dataset(1)}
+    assert 'replay: 1 frames cannot be split' in validate_inputs(inputs)
 
 
 def test_refuses_missing_parameters(code):
