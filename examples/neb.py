@@ -33,7 +33,9 @@ def main(computer: str, potential: Path | None, protocol: str, path: str, vibrat
     if not node.is_finished_ok:
         raise click.ClickException(f'{node.process_label}<{node.pk}> [{node.exit_status}] {node.exit_message}')
     barrier = outputs['barrier']
-    click.echo(f'{path}: {barrier["forward_barrier_ev"]:.3f} eV, back {barrier["reverse_barrier_ev"]:.3f} eV')
+    for way in ('forward', 'reverse'):
+        value, reason = barrier[f'{way}_barrier_ev'], barrier[f'{way}_barrier_reason']
+        click.echo(f'{path}, {way}: {"no barrier" if value is None else f"{value:.3f} eV"} {reason or ""}'.rstrip())
     click.echo(f'{barrier.uuid}; more: verdi process show {node.pk}')
 
 

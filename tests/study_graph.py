@@ -110,8 +110,11 @@ def make_validation(potentials, dataset, label=''):
     return process.close(outputs)
 
 
-def make_barrier(host, path, barriers, potential=None):
-    """Return a finished search of a path in a host, of DFT without a potential."""
+def make_barrier(host, path, barriers, potential=None, modes=None):
+    """Return a finished search of a path in a host, of DFT without a potential.
+
+    :param modes: numbers of imaginary modes at ``initial``, ``saddle``, ``final``, where vibrations were computed.
+    """
     inputs = {'host': host, 'path': orm.Dict({'tracer_element': 'H', 'path': path})}
     inputs |= {} if potential is None else {'potential': potential}
     process = Process(orm.WorkChainNode, 'neb', inputs)
@@ -120,7 +123,10 @@ def make_barrier(host, path, barriers, potential=None):
     coordinate = [0.0, 1.0, 2.0]
     values = {'forward_barrier_ev': forward, 'reverse_barrier_ev': reverse}
     values |= {'energies_ev': energies, 'reaction_coordinate_angstrom': coordinate}
-    return process.close({'barrier': orm.Dict(values).store()})
+    counts = {
+        f'vibrations__{name}': orm.Dict({'n_imaginary_modes': count}).store() for name, count in (modes or {}).items()
+    }
+    return process.close({'barrier': orm.Dict(values).store()} | counts)
 
 
 def get_computer():

@@ -32,6 +32,7 @@ from aiida_mghdiff.programs.calculators import (
     chosen_head,
     load_calculator,
 )
+from aiida_mghdiff.science.bands import describe_band
 
 if TYPE_CHECKING:
     from ase.optimize.optimize import Optimizer
@@ -251,13 +252,10 @@ class PathSearch:
     def _report(self) -> None:
         if time.monotonic() - self._shown > _PROGRESS_SECONDS:
             self._shown = time.monotonic()
+            height = self.energies().max() - self.energies()[0]
             job.report_progress(
-                self.n_steps, self.parameters['max_steps'], fmax=self.max_force, barrier=f'{self._barriers()[0]:.4f}eV'
+                self.n_steps, self.parameters['max_steps'], fmax=self.max_force, height=f'{height:.4f}eV'
             )
-
-    def _barriers(self) -> tuple[float, float]:
-        energies = self.energies()
-        return float(energies.max() - energies[0]), float(energies.max() - energies[-1])
 
     def energies(self) -> np.ndarray:
         """Return the energies of all images in eV."""
@@ -265,18 +263,13 @@ class PathSearch:
 
     def results(self) -> dict[str, Any]:
         """Return what was found; energies in eV, lengths in Å, measured in the space of all coordinates."""
-        energies, (forward, reverse) = self.energies(), self._barriers()
         steps = [np.linalg.norm(b.positions - a.positions) for a, b in pairwise(self.images)]
         coordinate = np.concatenate([[0.0], np.cumsum(steps)])
         return {
+            **describe_band(self.energies()),
             'converged': self.converged,
-            'forward_barrier_ev': forward,
-            'reverse_barrier_ev': reverse,
-            'reaction_energy_ev': float(energies[-1] - energies[0]),
-            'energies_ev': energies,
             'reaction_coordinate_angstrom': coordinate,
             'path_length_angstrom': float(coordinate[-1]),
-            'saddle_image': int(np.argmax(energies)),
             'max_force_ev_per_angstrom': self.max_force,
             'n_steps': self.n_steps,
             'initial_displacement_angstrom': self.displacements[0],

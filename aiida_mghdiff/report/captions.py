@@ -26,7 +26,10 @@ CAPTIONS = {
         'Interstitial sites of the host and the named paths between them. Dots: where the tracer is in the images '
         'of the bands of the best potential.'
     ),
-    'barriers': 'Barriers by climbing-image NEB, for each direction of a path. Fills as in the errors; white: DFT.',
+    'barriers': (
+        'Barriers by climbing-image NEB, for each direction of a path; none where it starts at an end that is no '
+        'minimum. Fills as in the errors; white: DFT.'
+    ),
     'paths': 'Energy along the paths, relative to their start; each mark is an image of the band.',
     'frame': (
         'The last full frame of the first run of the best potential at its highest temperature, wrapped into the cell.'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from aiida import orm
 from aiida_mghdiff.report.study import Barrier, Diffusion, Study
 
 Row = dict[str, Any]
+#: Characters of a line of remarks.
+WIDTH = 100
 
 
 def study_results(node: orm.WorkChainNode) -> dict[str, list[Row]]:
@@ -65,12 +68,26 @@ def directions(path: str) -> tuple[str, str]:
 
 
 def barrier_rows(barrier: Barrier) -> list[Row]:
-    """Return one row for each direction of a path."""
-    keys = ('forward_barrier_ev', 'reverse_barrier_ev')
+    """Return one row for each direction of a path.
+
+    ``reason`` says why a direction has no barrier, or why its number is none of a saddle point.
+    """
+    ways = {'forward_barrier_ev': barrier.band.forward, 'reverse_barrier_ev': barrier.band.reverse}
     return [
-        {'potential': barrier.label, 'path': name, 'barrier_ev': barrier.results[key], 'uuid': barrier.results.uuid}
-        for name, key in zip(directions(barrier.path), keys, strict=True)
+        {
+            'potential': barrier.label,
+            'path': name,
+            'barrier_ev': None if way.barrier_ev is None else barrier.results[key],
+            'reason': way.reason,
+            'uuid': barrier.results.uuid,
+        }
+        for name, (key, way) in zip(directions(barrier.path), ways.items(), strict=True)
     ]
+
+
+def barrier_text(row: Row) -> str:
+    """Return the barrier of a row in eV as text."""
+    return 'none' if row['barrier_ev'] is None else f'{row["barrier_ev"]:.3f}'
 
 
 def diffusion_row(diffusion: Diffusion) -> Row:
@@ -106,7 +123,7 @@ TABLES: dict[str, tuple[str, list[tuple[str, str, Callable[[Row], str]]]]] = {
         [
             POTENTIAL,
             ('path', '<', lambda row: row['path']),
-            ('barrier (eV)', '>', lambda row: number(row['barrier_ev'], '.3f')),
+            ('barrier (eV)', '>', lambda row: barrier_text(row)),
             NODE,
         ],
     ),
@@ -143,8 +160,15 @@ def result_table(results: dict[str, list[Row]]) -> str:
     for key, (title, columns) in TABLES.items():
         if rows := results[key]:
             header, alignments, texts = zip(*columns, strict=True)
-            parts.append(f'{title}\n{aligned([header, *([text(row) for text in texts] for row in rows)], alignments)}')
+            table = aligned([header, *([text(row) for text in texts] for row in rows)], alignments)
+            parts.append('\n'.join([title, table, *remarks(rows)]))
     return '\n\n'.join(parts)
+
+
+def remarks(rows: Sequence[Row]) -> list[str]:
+    """Return the lines below a table that give the reasons of its rows."""
+    texts = [f'{row["potential"]}, {row["path"]}: {row["reason"]}' for row in rows if row.get('reason')]
+    return [line for text in texts for line in textwrap.wrap(text, WIDTH, subsequent_indent='  ')]
 
 
 def number(value: float | None, spec: str) -> str:

@@ -9,7 +9,7 @@ from aiida import orm
 
 from aiida_mghdiff import queries
 from aiida_mghdiff.report.diffusion import coefficient, diffusion_section, worth_section
-from aiida_mghdiff.report.results import barrier_rows
+from aiida_mghdiff.report.results import barrier_rows, barrier_text
 from aiida_mghdiff.report.structure import structure_section
 from aiida_mghdiff.report.study import EnergyDrift, Study, is_done
 from aiida_mghdiff.report.tables import DASH, NAME, NODE, Column, Section, Table, number
@@ -47,7 +47,8 @@ def headlines(study: Study) -> list[dict[str, str]]:
         for barrier in (item for item in study.barriers if item.label == best.label):
             row = barrier_rows(barrier)[0]
             name = f'Barrier {row["path"].replace("->", " → ")}'
-            items.append(headline(name, f'{row["barrier_ev"]:.3f} eV', best.label, barrier.results))
+            unit, detail = '' if row['barrier_ev'] is None else ' eV', '; see the remark' if row['reason'] else ''
+            items.append(headline(name, f'{barrier_text(row)}{unit}', f'{best.label}{detail}', barrier.results))
     for diffusion in study.diffusion if len(study.diffusion) <= MOST_HEADLINES else []:
         name = f'D at {diffusion.target_temperature_k:g} K'
         items.append(headline(name, f'{coefficient(diffusion)} m²/s', diffusion.series, diffusion.results))
@@ -170,10 +171,10 @@ def barriers_section(study: Study) -> Section:
     """Say how high the barriers are."""
     rows = [row for barrier in study.barriers for row in barrier_rows(barrier)]
     columns = [NAME, Column('path', 'text'), Column('barrier (eV)'), NODE]
-    cells = [
-        (row['potential'], row['path'].replace('->', ' → '), number(row['barrier_ev'], '.3f'), row['uuid'])
-        for row in rows
-    ]
+    cells = [(row['potential'], row['path'].replace('->', ' → '), barrier_text(row), row['uuid']) for row in rows]
+    if any(row['reason'] for row in rows):
+        columns.append(Column('remark', 'long'))
+        cells = [(*cell, row['reason'] or '') for cell, row in zip(cells, rows, strict=True)]
     text = ['Climbing-image NEB between relaxed interstitial sites; both directions of each path.']
     return Section('barriers', 'Barriers', text, tables=[Table(columns, cells)], figures=['sites', 'barriers', 'paths'])
 

@@ -18,6 +18,7 @@ from aiida.common.links import LinkType
 from aiida_mghdiff.queries import LEARNED, DatasetData, PotentialData
 from aiida_mghdiff.report.references import Reference, load_references
 from aiida_mghdiff.report.style import COLOURS, DFT_STYLE, ORIGINS, Style, styles_of, styles_of_series
+from aiida_mghdiff.science.bands import Band, read_band
 
 #: Where errors come from: the configurations that a study kept from training.
 HELD_OUT = 'held-out'
@@ -72,6 +73,16 @@ class Barrier:
     call: Call
     path: str
     results: orm.Dict
+
+    @property
+    def band(self) -> Band:
+        """Return the barriers as the energies along the path and the vibrations, if there are any, tell them.
+
+        Nodes of earlier versions hold a barrier of 0.0 where an end is no minimum.
+        """
+        vibrations = output(self.call, 'vibrations') or {}
+        modes = {name: vibrations[name]['n_imaginary_modes'] for name in vibrations}
+        return read_band(self.results['energies_ev'], modes)
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aiida_mghdiff.science.bands import RESOLUTION_EV
 from aiida_mghdiff.science.network import NetworkError
 from aiida_mghdiff.science.rates import zero_point_energy
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 #: Paths without which D is not that of the network: O and T sites, and the way along c that the latter are.
 NEEDED_PATHS = ('O-T', 'T-T')
-#: A dip of the energy along a path that is deeper than this is a minimum of its own.
-DIP_EV = 0.005
 
 Rate = Callable[[float, np.ndarray, np.ndarray, float], float]
 
@@ -66,25 +65,35 @@ class Hop:
 
 
 def is_elementary(energies_ev: np.ndarray) -> bool:
-    """Return whether the energies [i] along a path rise to one maximum and fall from there."""
+    """Return whether the energies [i] in eV along a path rise to one maximum and fall from there."""
     energies = np.asarray(energies_ev, float)
     top = int(np.argmax(energies))
     rising = np.maximum.accumulate(energies[: top + 1]) - energies[: top + 1]
     falling = np.maximum.accumulate(energies[top:][::-1]) - energies[top:][::-1]
-    return bool(max(rising.max(), falling.max()) < DIP_EV)
+    return bool(max(rising.max(), falling.max()) < RESOLUTION_EV)
+
+
+def check_paths(hops: Mapping[str, Hop], faults: Mapping[str, str] | None = None) -> None:
+    """Check that the hops make up a network.
+
+    :param hops: by path.
+    :param faults: why other hops are none, by path.
+    :raises NetworkError: where a path of ``NEEDED_PATHS`` is missing.
+    """
+    if missing := [path for path in NEEDED_PATHS if path not in hops]:
+        reasons = [f'{path}: {fault}' for path, fault in (faults or {}).items() if path in missing]
+        message = f'there is no hop along {", ".join(missing)}: D needs {" and ".join(NEEDED_PATHS)} at least.'
+        raise NetworkError(' '.join([message, *reasons]))
 
 
 def network_rates(hops: Mapping[str, Hop], temperature_k: float, rate: Rate) -> dict[str, float]:
     """Return the rates in 1/ps of all classes of hops.
 
-    :param hops: by path.
+    :param hops: by path; see :func:`check_paths`.
     :raises NetworkError: where a path of ``NEEDED_PATHS`` is missing.
     :raises NoSaddleError: where the frequencies are not those of minima and a saddle point.
     """
-    if missing := [path for path in NEEDED_PATHS if path not in hops]:
-        raise NetworkError(
-            f'there is no hop along {", ".join(missing)}: D needs {" and ".join(NEEDED_PATHS)} at least.'
-        )
+    check_paths(hops)
     return {name: value for hop in hops.values() for name, value in hop.rates(temperature_k, rate).items()}
 
 

@@ -68,7 +68,8 @@ def stable_modes(minimum: np.ndarray, saddle: np.ndarray) -> tuple[np.ndarray, n
     minimum, saddle = np.sort(minimum), np.sort(saddle)
     if len(minimum) != len(saddle) or minimum[0] <= 0 or saddle[0] >= 0 or (saddle[1:] <= 0).any():
         raise NoSaddleError(
-            f'frequencies {_words(minimum)} and {_words(saddle)} are not those of a minimum and of a saddle point.'
+            f'frequencies {_words(minimum)} and {_words(saddle)} are not those of a minimum and of a saddle point: '
+            f'{(minimum <= 0).sum()} and {(saddle <= 0).sum()} are imaginary, 0 and 1 should be.'
         )
     return minimum, saddle[1:]
 

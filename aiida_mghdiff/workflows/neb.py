@@ -30,7 +30,7 @@ from aiida_mghdiff.workflows.cleaning import CleaningMixin
 from aiida_mghdiff.workflows.engines import neb_engine
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge, protocol_inputs
 
-#: Structures of a path whose vibrations are asked, and the imaginary modes that each must have.
+#: Structures of a path whose vibrations are asked: outputs of the search, which has no saddle point on some paths.
 STATIONARY = {'initial': 'initial_relaxed', 'saddle': 'saddle', 'final': 'final_relaxed'}
 #: Exit status of vibrations at a point that is no minimum, or no saddle point of first order.
 WRONG_POINT = 530
@@ -124,9 +124,11 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
             cls.results,
             if_(cls.wants_vibrations)(cls.run_vibrations, cls.inspect_vibrations, cls.make_hop),
         )
-        spec.output('barrier', valid_type=orm.Dict, help='Barriers both ways, energies along the path.')
+        spec.output('barrier', valid_type=orm.Dict, help='Barriers both ways, or why there is none; energies.')
         spec.output('images', valid_type=orm.TrajectoryData, help='Images of the path, end points included.')
-        spec.output('saddle', valid_type=orm.StructureData, required=False, help='The saddle point.')
+        spec.output(
+            'saddle', valid_type=orm.StructureData, required=False, help='The saddle point, if the path has one.'
+        )
         spec.output_namespace('vibrations', valid_type=orm.Dict, dynamic=True, help='Vibrations at stationary points.')
         spec.output('hop', valid_type=orm.Dict, required=False, help='Barriers and attempt frequencies both ways.')
         spec.exit_code(450, 'ERROR_ENDPOINTS_FAILED', message='The end points cannot be placed: {message}')
@@ -237,29 +239,37 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
         """Return whether vibrations are asked."""
         return 'vibrations' in self.inputs
 
+    def stationary(self) -> list[str]:
+        """Return the names of the points whose vibrations are asked."""
+        return [name for name, output in STATIONARY.items() if output in self.ctx.neb.outputs]
+
     def run_vibrations(self) -> ToContext:
-        """Launch the vibrations at both minima and the saddle point."""
+        """Launch the vibrations at both ends and, if the path has one, at the saddle point."""
         label = {'call_link_label': 'vibration_parameters'}
         parameters = vibration_parameters(self.inputs.vibrations, self.inputs.path, metadata=label)
         nodes = {}
-        for name, output in STATIONARY.items():
-            inputs = self.job_inputs(f'vibrations_{name}') | {'structure': self.ctx.neb.outputs[output]}
+        for name in self.stationary():
+            structure = self.ctx.neb.outputs[STATIONARY[name]]
+            inputs = self.job_inputs(f'vibrations_{name}') | {'structure': structure}
             inputs['parameters'] = parameters['saddle' if name == 'saddle' else 'minimum']
             nodes[f'vibrations_{name}'] = self.submit(AseVibrationsCalculation, **inputs)
         return ToContext(**nodes)
 
     def inspect_vibrations(self) -> ExitCode | None:
         """Stop where vibrations failed; those at a point of the wrong kind are a result."""
-        for name in STATIONARY:
+        for name in self.stationary():
             node = self.ctx[f'vibrations_{name}']
             if not node.is_finished_ok and node.exit_status != WRONG_POINT:
                 return self.exit_codes.ERROR_VIBRATIONS_FAILED.format(name=name, message=node.exit_message)
-        self.ctx.vibrations = {name: self.ctx[f'vibrations_{name}'].outputs.results for name in STATIONARY}
+        self.ctx.vibrations = {name: self.ctx[f'vibrations_{name}'].outputs.results for name in self.stationary()}
         self.out('vibrations', dict(self.ctx.vibrations))
         return None
 
     def make_hop(self) -> None:
         """Give what the rates of the hop follow from; a path over no saddle point of first order has none."""
+        if 'saddle' not in self.ctx.vibrations:
+            self.report(f'the path {self.inputs.path["path"]} has no saddle point, so that it is no hop')
+            return
         result, node = hop.run_get_node(
             self.inputs.path, self.ctx.neb.outputs.results, **self.ctx.vibrations, metadata={'call_link_label': 'hop'}
         )
@@ -272,7 +282,8 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
         """Give the barrier and the path, whatever comes of the vibrations."""
         self.out('barrier', self.ctx.neb.outputs.results)
         self.out('images', self.ctx.neb.outputs.path)
-        self.out('saddle', self.ctx.neb.outputs.saddle)
+        if 'saddle' in self.ctx.neb.outputs:
+            self.out('saddle', self.ctx.neb.outputs.saddle)
 
     @classmethod
     def get_builder_from_protocol(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -35,6 +37,20 @@ class Cosine(Calculator):
         phase = 2 * np.pi * x / self.period
         energy = self.barrier / 2 * (1 - np.cos(phase)) + y**2 + z**2
         force = -np.array([self.barrier * np.pi / self.period * np.sin(phase), 2 * y, 2 * z])
+        self.results = {'energy': energy, 'forces': np.array([-force, force])}
+
+
+class Shoulder(Cosine):
+    """The same atom in a well beside a plateau, which slopes too gently for the tolerance of the end points."""
+
+    width, slope = 0.8, 0.008
+
+    def calculate(self, atoms=None, properties=None, system_changes=all_changes):
+        Calculator.calculate(self, atoms, properties, system_changes)
+        x, y, z = self.atoms.positions[1] - self.atoms.positions[0] - 5.0
+        well = np.exp(-((x / self.width) ** 2))
+        energy = self.barrier * (1 - well) + self.slope * x + y**2 + z**2
+        force = -np.array([self.barrier * 2 * x / self.width**2 * well + self.slope, 2 * y, 2 * z])
         self.results = {'energy': energy, 'forces': np.array([-force, force])}
 
 
@@ -125,6 +141,40 @@ def test_an_end_point_leaves_a_symmetric_saddle_point():
     assert path.results()['final_displacement_angstrom'] > 0.5
     unmoved = search(ends, Cosine(), endpoint_displacement_angstrom=0.0, **tight)
     assert unmoved.results()['reaction_energy_ev'] == pytest.approx(Cosine.barrier, abs=1e-3)
+    assert path.results()['reverse_barrier_ev'] == pytest.approx(Cosine.barrier, abs=1e-3)
+    assert unmoved.results()['reverse_barrier_ev'] is None
+
+
+def on_a_hill():
+    """Return the ends of a path to the top of the next barrier, where no force acts, and the energy there."""
+    initial, final = cosine_ends()
+    final.positions[1, 0] -= Cosine.period / 2
+    return (initial, final), Cosine(), Cosine.barrier
+
+
+def on_a_shoulder():
+    """Return the ends of a path up to a plateau that ends nowhere, and the energy there."""
+    return cosine_ends(), Shoulder(), Shoulder.barrier + Cosine.period * Shoulder.slope
+
+
+@pytest.mark.parametrize('n_images', [1, 3, 5])
+@pytest.mark.parametrize('make', [on_a_hill, on_a_shoulder])
+def test_end_that_is_no_minimum(make, n_images, tmp_path, monkeypatch):
+    """The band converges and says that there is no barrier back; its files are complete."""
+    ends, calculator, height = make()
+    monkeypatch.chdir(tmp_path)
+    options = {'n_images': n_images, 'endpoint_displacement_angstrom': 0.0}
+    search(ends, calculator, **options).write({})
+    results = json.loads((tmp_path / 'results.json').read_text())
+    assert results['converged']
+    assert results['reverse_barrier_ev'] is results['saddle_image'] is None
+    assert 'the final end is no minimum of this potential' in results['reverse_barrier_reason']
+    assert results['forward_barrier_ev'] == pytest.approx(height, abs=2e-3)
+    assert 'no saddle point' in results['forward_barrier_reason']
+    backwards = search(make()[0][::-1], calculator, **options).results()
+    assert backwards['forward_barrier_ev'] is None
+    assert 'the initial end is no minimum' in backwards['forward_barrier_reason']
+    assert backwards['reverse_barrier_ev'] == pytest.approx(height, abs=2e-3)
 
 
 def test_end_points_that_collapse():

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+from dataclasses import replace
+
 import matplotlib as mpl
 import pytest
 from aiida import orm
@@ -14,6 +18,7 @@ from aiida_mghdiff.report.figures.barriers import barrier_groups, draw_barriers,
 from aiida_mghdiff.report.figures.errors import draw_content_errors, draw_errors, draw_parity
 from aiida_mghdiff.report.page import render_page
 from aiida_mghdiff.report.results import result_table, results_of
+from aiida_mghdiff.report.sections import headlines
 from aiida_mghdiff.report.study import ForeignNodeError, Study
 from aiida_mghdiff.report.style import RC
 
@@ -86,6 +91,41 @@ def test_a_barrier_of_a_potential_of_the_study(graph):
     node = make_barrier(graph.neb_host, 'O-O c', (0.3, 0.3), graph.potentials['mace_ft'])
     study = Study(graph.node, barriers=[node])
     assert barrier_groups(study.barriers)['O->O c'] == {'mace_ft': 0.3}
+
+
+@pytest.mark.parametrize(
+    ('reverse', 'modes'), [(0.0, {}), (0.1, {'final': 1}), (0.1, {'initial': 0, 'saddle': 1, 'final': 2})]
+)
+def test_direction_without_a_barrier(graph, reverse, modes):
+    """Energies and vibrations tell it, not the number that an earlier version stored; every place says 'none'."""
+    study = Study(graph.node, barriers=[make_barrier(graph.neb_host, 'O-T', (0.2, reverse), modes=modes)])
+    rows = results_of(study)
+    forward, back = rows['barriers'][-2:]
+    assert (forward['barrier_ev'], back['barrier_ev']) == (0.2, None)
+    assert 'the final end is no minimum of this potential' in back['reason']
+    assert json.loads(json.dumps(rows, allow_nan=False)) == rows
+    table = result_table(rows)
+    assert re.search(r'DFT +T->O +none', table)
+    assert 'DFT, T->O: the final end is no minimum' in table
+    assert max(map(len, table.splitlines())) <= 100
+    page = render_page(study, {})
+    assert back['reason'] in page
+    assert '<td>none</td>' in re.sub(r'<td[^>]*>', '<td>', page)
+    with mpl.rc_context(RC):
+        bars, paths = draw_barriers(study), draw_paths(study)
+    assert [text.get_text() for text in bars.axes[1].texts][-1] == 'none'
+    assert misplaced_texts(bars) == misplaced_texts(paths) == []
+
+
+def test_study_whose_only_path_is_flat(graph):
+    """Bars, headline and page do without any number."""
+    study = Study(graph.node)
+    flat = orm.Dict({'energies_ev': [0.0, 0.0, 0.0], 'reaction_coordinate_angstrom': [0.0, 1.0, 2.0]}).store()
+    study.barriers = [replace(study.barriers[0], results=flat)]
+    with mpl.rc_context(RC):
+        assert misplaced_texts(draw_barriers(study)) == []
+    assert [item['value'] for item in headlines(study) if item['name'] == 'Barrier O → T'] == ['none']
+    assert 'changes by less than 5 meV' in render_page(study, {})
 
 
 def test_what_does_not_fit_is_refused(graph, dft, tmp_path):

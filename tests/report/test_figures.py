@@ -25,6 +25,7 @@ from aiida_mghdiff.report.figures.coefficients import draw_contents
 from aiida_mghdiff.report.figures.structure import RESOLUTION, draw_section
 from aiida_mghdiff.report.study import Study
 from aiida_mghdiff.report.style import RC, styles_of
+from aiida_mghdiff.science.bands import read_band
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 EVERY = ['scheme', 'learning_curves', 'rmse', 'rmse_contents', 'parity', 'sites', 'barriers', 'paths', 'frame']
@@ -136,7 +137,8 @@ def test_no_figures_of_nothing():
 
 def test_both_directions_of_a_path_between_equal_sites_are_one():
     class Barrier:
-        label, path, results = 'a', 'O-O c', {'forward_barrier_ev': 0.3, 'reverse_barrier_ev': 0.31}
+        label, path, band = 'a', 'O-O c', read_band([0.0, 0.3, -0.01])
+        results = orm.Dict({'forward_barrier_ev': 0.3, 'reverse_barrier_ev': 0.31})
 
     assert barrier_groups([Barrier]) == {'O->O c': {'a': 0.3}}
 

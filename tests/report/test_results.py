@@ -13,7 +13,7 @@ from aiida_mghdiff.report.results import directions
 KEYS = {
     'potentials': ['label', 'architecture', 'origin', 'uuid'],
     'rmse': ['potential', 'energy_mev_per_atom', 'force_mev_per_angstrom', 'n_configurations', 'source', 'uuid'],
-    'barriers': ['potential', 'path', 'barrier_ev', 'uuid'],
+    'barriers': ['potential', 'path', 'barrier_ev', 'reason', 'uuid'],
     'diffusion': [
         'potential',
         'temperature_k',

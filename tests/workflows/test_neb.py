@@ -11,6 +11,8 @@ from vasp_runs import end_results, hydride, learn_path, make_force_field, standi
 from aiida_mghdiff.calculations.functions.rates import barrier_diffusion
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.queries import potential_of
+from aiida_mghdiff.report.study import Barrier, Call
+from aiida_mghdiff.science.bands import describe_band
 from aiida_mghdiff.workflows.neb import BarrierWorkChain
 
 
@@ -187,6 +189,24 @@ def test_point_of_the_wrong_kind_is_a_result_and_no_hop(found):
     assert process.outputs['barrier']['forward_barrier_ev'] == 0.2
 
 
+def test_path_without_a_saddle_point_is_a_result(found, generate_job_node, monkeypatch):
+    """The ends vibrate all the same: their imaginary modes tell what they are; there is no hop."""
+    process = found()
+    outputs = {'results': orm.Dict(describe_band([0.0, 0.1, 0.2])), 'path': straight_path(hydride(), 1)}
+    outputs |= {name: orm.StructureData(ase=hydride()[0]) for name in ('initial_relaxed', 'final_relaxed')}
+    process.ctx.neb = generate_job_node('mghdiff.ase.neb', 0, outputs)
+    assert process.inspect_neb() is None
+    process.results()
+    with monkeypatch.context() as patch:
+        patch.setattr(process, 'submit', lambda job, **inputs: inputs)
+        assert set(process.run_vibrations()) == {'vibrations_initial', 'vibrations_final'}
+    assert process.inspect_vibrations() is None
+    process.make_hop()
+    assert process.outputs['barrier']['reverse_barrier_ev'] is None
+    assert set(process.outputs['vibrations']) == {'initial', 'final'}
+    assert not {'saddle', 'hop'} & set(process.outputs)
+
+
 def test_barrier_outlives_vibrations_that_failed(found):
     process = found((0, 0, 310))
     process.results()
@@ -263,3 +283,22 @@ def test_hops_of_a_potential_give_d(codes, host, tiny_potential):
     cold, hot = results['classical']['diffusion_coefficients_m2_s']
     assert 1e-12 < cold < hot < 1e-7
     assert potential_of(results['quantum']).uuid == tiny_potential.uuid
+
+
+@pytest.mark.slow
+def test_end_that_vibrations_find_to_be_a_hill(codes, host, tiny_potential):
+    """The energy rises along O-T, but the octahedral site of this potential is a hill in other directions."""
+    own = {'endpoint_displacement_angstrom': 0.0, 'force_tolerance_ev_per_angstrom': 0.05}
+    builder = BarrierWorkChain.get_builder_from_protocol(
+        codes, tiny_potential, host, path='O-T', protocol='smoke', vibrations=True, overrides={'parameters': own}
+    )
+    outputs, node = run_get_node(builder)
+    assert node.is_finished_ok, node.exit_message
+    assert outputs['barrier']['forward_barrier_ev'] > 0.05
+    assert outputs['vibrations']['initial']['n_imaginary_modes'] > 0
+    assert 'hop' not in outputs
+    band = Barrier('tiny', Call(('neb',), node), 'O-T', outputs['barrier']).band
+    assert band.forward.barrier_ev is None
+    assert 'the initial end is no minimum of this potential: it has' in band.forward.reason
+    assert band.reverse.barrier_ev == pytest.approx(outputs['barrier']['reverse_barrier_ev'])
+    assert 'no saddle point but the highest image' in band.reverse.reason

@@ -85,7 +85,7 @@ class AseNebCalculation(ProgramCalculation):
         spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.ase.neb'
         spec.inputs.validator = validate_inputs
         spec.output('path', valid_type=orm.TrajectoryData, required=False, help='Images, end points included.')
-        spec.output('saddle', valid_type=orm.StructureData, required=False, help='The image of highest energy.')
+        spec.output('saddle', valid_type=orm.StructureData, required=False, help='The saddle point, if there is one.')
         spec.output('initial_relaxed', valid_type=orm.StructureData, required=False, help='First end point, relaxed.')
         spec.output('final_relaxed', valid_type=orm.StructureData, required=False, help='Last end point, relaxed.')
         spec.exit_code(510, 'ERROR_NEB_NOT_CONVERGED', message='The path did not converge: {message}')

@@ -13,6 +13,7 @@ from aiida_mghdiff.calculations.functions.refusals import MismatchError, Setting
 from aiida_mghdiff.calculations.validation import IS_TEMPERATURE, list_of
 from aiida_mghdiff.science import barriers, jump_rates
 from aiida_mghdiff.science.arrhenius import TooFewTemperaturesError
+from aiida_mghdiff.science.bands import read_band
 from aiida_mghdiff.science.barriers import Hop
 from aiida_mghdiff.science.jump_rates import RateFit, log_normal_interval
 from aiida_mghdiff.science.lattice import PATHS, LatticeError, hcp_paths
@@ -41,6 +42,9 @@ _RATES = {'classical': classical_rate, 'quantum': quantum_rate}
 def hop(path: orm.Dict, barrier: orm.Dict, initial: orm.Dict, saddle: orm.Dict, final: orm.Dict) -> orm.Dict:
     """Return what the rates of a hop follow from: barriers both ways and frequencies.
 
+    A path is refused if one of its ends is no minimum, or if it has no saddle point of first order: see
+    ``science.bands``.
+
     ``*_barrier_ev`` are those of the potential energy, ``*_zero_point_barrier_ev`` have the zero-point energies;
     ``*_attempt_frequency_thz`` are Vineyard's (``science.rates``); ``elementary`` is false where the path has a minimum
     of its own between its ends.
@@ -49,6 +53,8 @@ def hop(path: orm.Dict, barrier: orm.Dict, initial: orm.Dict, saddle: orm.Dict, 
     :param barrier: results of ``mghdiff.ase.neb``.
     :param initial: results of ``mghdiff.ase.vibrations`` at the first end; ``saddle``, ``final``: at the others.
     """
+    if reason := read_band(barrier['energies_ev']).reason:
+        raise NoSaddleError(f'{path["path"]}: {reason}')
     modes = {'initial': initial, 'saddle': saddle, 'final': final}
     frequencies = {name: np.array(node['frequencies_thz']) for name, node in modes.items()}
     found = Hop(path['path'], barrier['forward_barrier_ev'], barrier['reverse_barrier_ev'], **frequencies)
@@ -189,6 +195,7 @@ def read_hops(hops: Mapping[str, orm.Dict]) -> tuple[dict[str, Hop], dict[str, s
     """Return the hops by path, and why other paths are left out.
 
     :raises MismatchError: for two hops along one path, or of different tracers.
+    :raises NetworkError: where D needs a path that there is no hop along.
     """
     nodes = [node.get_dict() for node in hops.values()]
     paths = [node['path'] for node in nodes]
@@ -197,12 +204,19 @@ def read_hops(hops: Mapping[str, orm.Dict]) -> tuple[dict[str, Hop], dict[str, s
     if len(tracers := {node['tracer_element'] for node in nodes}) > 1:
         raise MismatchError(f'hops are of {", ".join(sorted(tracers))}: give those of one tracer.')
     left_out = {path: 'no hop along it was given.' for path in PATHS if path not in paths}
-    left_out |= {
-        node['path']: 'the path has a minimum of its own between its ends: it is several hops, not one.'
-        for node in nodes
-        if not node['elementary']
-    }
-    return {node['path']: read_hop(node) for node in nodes if node['elementary']}, left_out
+    faults = {node['path']: fault for node in nodes if (fault := fault_of_hop(node)) is not None}
+    found = {node['path']: read_hop(node) for node in nodes if node['path'] not in faults}
+    barriers.check_paths(found, faults)
+    return found, left_out | faults
+
+
+def fault_of_hop(values: Mapping[str, Any]) -> str | None:
+    """Return why a hop has no rate."""
+    if not all(values[f'{name}_barrier_ev'] for name in ('forward', 'reverse')):
+        return 'one of its directions has no barrier: that end of the path is no minimum of this potential.'
+    if not values['elementary']:
+        return 'the path has a minimum of its own between its ends: it is several hops, not one.'
+    return None
 
 
 def read_hop(values: Mapping[str, Any]) -> Hop:

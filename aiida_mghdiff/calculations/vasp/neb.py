@@ -103,7 +103,7 @@ def image_folder(index: int) -> str:
 class VaspNebCalculation(IonicCalculation):
     """Finds the minimum-energy path between two relaxed end points, with DFT or with a learned force field."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
@@ -119,7 +119,7 @@ class VaspNebCalculation(IonicCalculation):
         spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.vasp.neb'
         spec.inputs.validator = validate_band
         spec.output('path', valid_type=orm.TrajectoryData, required=False, help='Images, end points included.')
-        spec.output('saddle', valid_type=orm.StructureData, required=False, help='The image of highest energy.')
+        spec.output('saddle', valid_type=orm.StructureData, required=False, help='The saddle point, if there is one.')
         spec.exit_code(
             240,
             'ERROR_VTST_MISSING',

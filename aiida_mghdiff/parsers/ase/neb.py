@@ -15,19 +15,24 @@ from aiida_mghdiff.parsers.program import ProgramParser
 
 
 class AseNebParser(ProgramParser):
-    """Gives the path, its highest image and its ends, also of a search that ended early."""
+    """Gives the path, its saddle point if it has one, and its ends, also of a search that ended early."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
 
     def parse_program(self, results: dict[str, Any], files: Path) -> ExitCode | None:
         """Emit the structures of the path."""
         path = dict(np.load(files / 'path.npz'))
         self.out('path', make_path(path, results))
-        ends = {'initial_relaxed': 0, 'saddle': results['saddle_image'], 'final_relaxed': -1}
-        for name, index in ends.items():
-            atoms = Atoms(path['numbers'], path['positions'][index], cell=path['cell'], pbc=True)
-            self.out(name, orm.StructureData(ase=atoms))
+        points = {'initial_relaxed': 0, 'saddle': results['saddle_image'], 'final_relaxed': -1}
+        for name, index in points.items():
+            if index is not None:
+                self.out(name, make_image(path, index))
         return None
+
+
+def make_image(path: dict[str, np.ndarray], index: int) -> orm.StructureData:
+    """Return one image of a path."""
+    return orm.StructureData(ase=Atoms(path['numbers'], path['positions'][index], cell=path['cell'], pbc=True))
 
 
 def make_path(path: dict[str, np.ndarray], results: dict[str, Any]) -> orm.TrajectoryData:

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode
-from ase import Atoms
 
 from aiida_mghdiff.calculations.vasp.ionic import evaluator
 from aiida_mghdiff.calculations.vasp.neb import image_atoms, image_folder
 from aiida_mghdiff.formats.errors import FormatError
-from aiida_mghdiff.parsers.ase.neb import make_path
+from aiida_mghdiff.parsers.ase.neb import make_image, make_path
 from aiida_mghdiff.parsers.vasp.ionic import IonicParser, IonicRun, read_ionic_run, versions
+from aiida_mghdiff.science.bands import describe_band
 
 
 class VaspNebParser(IonicParser):
-    """Gives the path and its highest image at the last step that all images have, also of a search that ended early."""
+    """Gives the path and its saddle point at the last step that all images have, also of a search that ended early."""
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""
@@ -61,22 +61,15 @@ class VaspNebParser(IonicParser):
             'forces': np.stack([unknown, *(run.step(step).forces for run in runs), unknown]),
         }
         results = self._energies(runs, step) | _coordinate(path['positions']) | self._convergence(runs, step)
-        saddle = Atoms(atoms.numbers, path['positions'][results['saddle_image']], cell=atoms.cell, pbc=True)
         self.out('path', make_path(path, results))
-        self.out('saddle', orm.StructureData(ase=saddle))
+        if results['saddle_image'] is not None:
+            self.out('saddle', make_image(path, results['saddle_image']))
         self.out('results', orm.Dict(results))
         return results
 
     def _energies(self, runs: list[IonicRun], step: int) -> dict[str, Any]:
         ends = [self.node.inputs[name]['free_energy_ev'] for name in ('initial_results', 'final_results')]
-        energies = np.array([ends[0], *(run.step(step).energy for run in runs), ends[1]])
-        return {
-            'forward_barrier_ev': float(energies.max() - energies[0]),
-            'reverse_barrier_ev': float(energies.max() - energies[-1]),
-            'reaction_energy_ev': float(energies[-1] - energies[0]),
-            'energies_ev': energies.tolist(),
-            'saddle_image': int(np.argmax(energies)),
-        }
+        return describe_band([ends[0], *(run.step(step).energy for run in runs), ends[1]])
 
     def _convergence(self, runs: list[IonicRun], step: int) -> dict[str, Any]:
         inputs = self.node.inputs

@@ -11,18 +11,17 @@ from matplotlib.figure import Figure
 
 from aiida_mghdiff.report.figures.canvas import all_handles, draw_bars, new_grid
 from aiida_mghdiff.report.references import Reference
-from aiida_mghdiff.report.results import directions
+from aiida_mghdiff.report.results import barrier_rows
 from aiida_mghdiff.report.study import Barrier, Study
 from aiida_mghdiff.report.style import INK
 
 
-def barrier_groups(barriers: Iterable[Barrier]) -> dict[str, dict[str, float]]:
+def barrier_groups(barriers: Iterable[Barrier]) -> dict[str, dict[str, float | None]]:
     """Return the barriers by direction and potential; both directions of a path between equal sites are one."""
-    groups: dict[str, dict[str, float]] = {}
+    groups: dict[str, dict[str, float | None]] = {}
     for barrier in barriers:
-        keys = ('forward_barrier_ev', 'reverse_barrier_ev')
-        for name, key in reversed(list(zip(directions(barrier.path), keys, strict=True))):
-            groups.setdefault(name, {})[barrier.label] = barrier.results[key]
+        for row in reversed(barrier_rows(barrier)):
+            groups.setdefault(row['path'], {})[barrier.label] = row['barrier_ev']
     return dict(sorted(groups.items()))
 
 
@@ -33,12 +32,15 @@ def draw_barriers(study: Study) -> Figure:
     figure, axes = new_grid(len(groups), 2, 0.75 + 0.3 * len(labels), sharex=True, sharey=True)
     for axis, (direction, group) in zip(axes, groups.items(), strict=True):
         draw_bars(axis, [group.get(label) for label in labels], [styles[label] for label in labels], '.3f')
+        for place in (place for place, label in enumerate(labels) if label in group and group[label] is None):
+            axis.annotate('none', (0, place), xytext=(4, 0), textcoords='offset points', va='center')
         draw_published(axis, [value for value in study.published('barrier_ev') if value.path == direction])
         axis.set_title(direction.replace('->', ' → '))
         axis.set_yticks(range(len(labels)), labels)
     axes[0].invert_yaxis()
-    highest = max(value for group in groups.values() for value in group.values())
-    axes[0].set_xlim(0, 1.2 * max([highest, *(value.value for value in study.published('barrier_ev'))]))
+    found = [value for group in groups.values() for value in group.values() if value is not None]
+    published = [value.value for value in study.published('barrier_ev')]
+    axes[0].set_xlim(0, 1.2 * max([*found, *published], default=1.0))
     figure.supxlabel('barrier (eV)')
     handles, names = all_handles(axes)
     if names:

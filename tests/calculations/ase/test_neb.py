@@ -101,3 +101,19 @@ def test_stops_before_its_wall_time(inputs):
     outputs, node = run_get_node(AseNebCalculation, **inputs)
     assert node.exit_status == 400
     assert outputs['path'].numsteps == 5
+
+
+def test_path_up_to_the_point_between_two_sites(inputs):
+    """A tracer that is put exactly between two sites feels no force along the path, so that its relaxation stays."""
+    between = inputs['initial'].get_ase()
+    between.positions[-1] = (between.positions[-1] + inputs['final'].get_ase().positions[-1]) / 2
+    own = {'endpoint_displacement_angstrom': 0.0}
+    inputs |= {'final': orm.StructureData(ase=between), 'parameters': parameters(**own)}
+    outputs, node = run_get_node(AseNebCalculation, **inputs)
+    assert node.is_finished_ok, node.exit_message
+    results = outputs['results'].get_dict()
+    assert results['reverse_barrier_ev'] is results['saddle_image'] is None
+    assert 'the final end is no minimum of this potential' in results['reverse_barrier_reason']
+    assert results['forward_barrier_ev'] == pytest.approx(max(results['energies_ev']) - results['energies_ev'][0])
+    assert {'path', 'initial_relaxed', 'final_relaxed'} <= set(outputs)
+    assert 'saddle' not in outputs

@@ -60,6 +60,35 @@ def test_hop_over_a_point_that_is_no_saddle(aiida_profile):
     assert '-15.00, -3.00, 45.00 are not those of a minimum and of a saddle point' in node.exit_message
 
 
+@pytest.mark.parametrize('reverse', [0.0, None])
+def test_hop_from_an_end_that_is_no_minimum(aiida_profile, reverse):
+    """Nodes of earlier versions have a barrier of 0.0 there, today's have none."""
+    node = make_hop('O-T', [0.0, 0.1, 0.2], barriers=(0.2, reverse))
+    assert node.exit_status == 241
+    assert 'O-T: the path has no saddle point' in node.exit_message
+
+
+def test_hop_between_points_of_which_one_is_no_minimum(aiida_profile):
+    node = make_hop('O-T', final=[-30.0, 31.0, 40.0])
+    assert node.exit_status == 241
+    assert '1 and 1 are imaginary, 0 and 1 should be' in node.exit_message
+
+
+@pytest.mark.parametrize('reverse', [0.0, None])
+def test_stored_hop_without_a_barrier_has_no_rate(host, reverse):
+    """A path that D does not need is left out; without one that D needs the reason is told."""
+    nodes = {'a': make_hop('O-T'), 'b': make_hop('T-T'), 'c': make_hop('O-O ab')}
+    flat = {key: orm.Dict(node.get_dict() | {'reverse_barrier_ev': reverse}) for key, node in nodes.items()}
+    found = barrier_diffusion(host, orm.Dict(SETTINGS), a=nodes['a'], b=nodes['b'], c=flat['c'])
+    values = found['classical'].get_dict()
+    assert 'no minimum of this potential' in values['classes_left_out']['O-O ab']
+    assert 'O-O ab' not in values['rates']
+    status, message = fail(barrier_diffusion, host, orm.Dict(SETTINGS), a=flat['a'], b=nodes['b'])
+    assert status == 240
+    assert message.startswith('there is no hop along O-T: D needs O-T and T-T at least. O-T: one of its directions')
+    assert 'no minimum of this potential' in message
+
+
 def test_d_from_barriers(host):
     nodes = {name: make_hop(path) for name, path in (('o_t', 'O-T'), ('t_t', 'T-T'), ('o_o_c', 'O-O c'))}
     found, node = barrier_diffusion.run_get_node(host, orm.Dict(SETTINGS), **nodes)

@@ -5,17 +5,22 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from aiida import orm
 from aiida.common.folders import SandboxFolder
 from aiida.engine import run_get_node
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
+from ase import Atom
+from ase.optimize import BFGS
 from vasp_runs import end_results, hydride, make_force_field, standin_code, straight_path, vasp_inputs
 
 from aiida_mghdiff.calculations.vasp.neb import VaspNebCalculation, validate_band
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.formats.poscar import read_poscar
+from aiida_mghdiff.programs.calculators import load_calculator
+from aiida_mghdiff.science.lattice import hcp_paths
 
 
 def tags(protocol='smoke', **changes):
@@ -171,3 +176,31 @@ def test_stops_before_its_wall_time_and_goes_on(inputs, codes, tiny_mace):
     outputs, node = run_get_node(VaspNebCalculation, **(inputs | {'images': outputs['path']}))
     assert node.is_finished_ok, node.exit_message
     assert outputs['results']['n_steps'] == 1
+
+
+@pytest.mark.slow
+def test_path_up_to_the_point_between_two_sites(inputs, codes, host, tiny_mace):
+    """A tracer put exactly between two tetrahedral sites stays there when it is relaxed: a band without a saddle."""
+    first, last = hcp_paths(np.array(host.cell), host.get_ase().positions)['T-T']
+    ends = [relaxed(host.get_ase() + Atom('H', place), tiny_mace) for place in (first, (first + last) / 2)]
+    labels = f'standin:mace:{hashlib.sha256(tiny_mace.read_bytes()).hexdigest()[:12]}'
+    inputs |= {
+        name: end_results(atoms.get_potential_energy(), labels=labels) for name, atoms in zip(ENDS, ends, strict=True)
+    }
+    inputs |= {'code': standin_code(codes['python'].computer, tiny_mace), 'images': straight_path(ends, 1)}
+    outputs, node = run_get_node(VaspNebCalculation, **inputs)
+    assert node.is_finished_ok, node.exit_message
+    results = outputs['results'].get_dict()
+    assert results['reverse_barrier_ev'] is results['saddle_image'] is None
+    assert 'the final end is no minimum of this potential' in results['reverse_barrier_reason']
+    assert (
+        results['forward_barrier_ev'] == pytest.approx(results['reaction_energy_ev']) == pytest.approx(0.082, abs=5e-3)
+    )
+    assert 'saddle' not in outputs
+
+
+def relaxed(atoms, model):
+    """Return atoms relaxed with a MACE model, not displaced before."""
+    atoms.calc = load_calculator({'architecture': 'mace', 'head': None}, model, 'float64')
+    BFGS(atoms, logfile=None).run(fmax=0.02, steps=300)
+    return atoms

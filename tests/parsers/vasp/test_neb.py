@@ -147,12 +147,32 @@ def test_band(band, finish):
     np.testing.assert_allclose(outputs['path'].get_array('energies_ev'), results['energies_ev'])
 
 
+@pytest.mark.parametrize(
+    ('ends', 'missing', 'present', 'rise'),
+    [((-28.5, -26.0), 'reverse', 'forward', 2.5), ((-26.0, -28.5), 'forward', 'reverse', 2.5)],
+)
+def test_end_that_is_no_minimum(band, finish, ends, missing, present, rise):
+    """The relaxed end lies above all images: no saddle point, and no barrier that leads away from this end."""
+    inputs = band() | {name: end_results(energy) for name, energy in zip(ENDS, ends, strict=True)}
+    code, outputs = finish(inputs)
+    assert code is None
+    results = outputs['results'].get_dict()
+    assert results[f'{missing}_barrier_ev'] is results['saddle_image'] is None
+    name = {'forward': 'initial', 'reverse': 'final'}[missing]
+    assert f'the {name} end is no minimum of this potential' in results[f'{missing}_barrier_reason']
+    assert results[f'{present}_barrier_ev'] == pytest.approx(rise)
+    assert set(outputs) == {'path', 'results'}
+    assert outputs['path'].numsteps == 5
+
+
 def test_same_results_as_from_ase(band, finish):
     """Reports and studies read both: what ASE's search tells, VASP's tells too."""
     ase = {
         'converged',
         'forward_barrier_ev',
+        'forward_barrier_reason',
         'reverse_barrier_ev',
+        'reverse_barrier_reason',
         'reaction_energy_ev',
         'energies_ev',
         'reaction_coordinate_angstrom',

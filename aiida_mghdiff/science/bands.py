@@ -1,0 +1,106 @@
+"""The barriers of a path, from the energies of its images.
+
+A barrier is the energy of a saddle point above the minimum that a hop leaves. An end point that was relaxed need not be
+a minimum: on a shoulder of the potential or on a symmetric site its forces are small, too. Two rules find this out:
+
+- An end is a minimum where the energy along the path rises before it falls. If it falls first, if it changes nowhere,
+  or if vibrations of the end have imaginary modes, no barrier leads away from this end.
+- The highest image is a saddle point where it lies above both ends and, if its vibrations are known, has one imaginary
+  mode. If it is none, a direction from a minimum keeps its number, the energy of the highest image, and says so.
+
+Energies that differ by less than ``RESOLUTION_EV`` count as equal: forces are converged to some 0.01 eV/Å, images are
+some 0.2 Å apart, and energies in single precision have errors of about 1 meV.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+#: Differences in energy along a path that are not larger than this mean nothing.
+RESOLUTION_EV = 0.005
+_REMEDY = 'relax it further or take another path.'
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A direction of a path: its barrier in eV, and why there is none or why it is not over a saddle point."""
+
+    barrier_ev: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Band:
+    """Both directions of a path, and the index of the saddle point among the images."""
+
+    forward: Direction
+    reverse: Direction
+    saddle_image: int | None
+
+    @property
+    def reason(self) -> str | None:
+        """Return why the path is no hop between two minima over a saddle point; None where it is one."""
+        return self.forward.reason or self.reverse.reason
+
+
+def read_band(energies_ev: Sequence[float] | np.ndarray, imaginary_modes: Mapping[str, int] | None = None) -> Band:
+    """Return the barriers of both directions.
+
+    :param energies_ev: of the images [i], end points included.
+    :param imaginary_modes: their number at ``initial``, ``saddle`` and ``final``, as far as vibrations were computed.
+    """
+    energies, modes = np.asarray(energies_ev, float), dict(imaginary_modes or {})
+    top = int(np.argmax(energies))
+    is_above = energies[top] - max(energies[0], energies[-1]) > RESOLUTION_EV
+    flaw = _flaw_of_saddle(is_above, modes.get('saddle', 1))
+    forward = _direction('initial', energies, modes.get('initial', 0), flaw)
+    reverse = _direction('final', energies[::-1], modes.get('final', 0), flaw)
+    return Band(forward, reverse, top if is_above else None)
+
+
+def describe_band(energies_ev: Sequence[float] | np.ndarray) -> dict[str, Any]:
+    """Return what the results of every search for a path say of its energies [i] in eV."""
+    energies, band = np.asarray(energies_ev, float), read_band(energies_ev)
+    return {
+        'forward_barrier_ev': band.forward.barrier_ev,
+        'forward_barrier_reason': band.forward.reason,
+        'reverse_barrier_ev': band.reverse.barrier_ev,
+        'reverse_barrier_reason': band.reverse.reason,
+        'reaction_energy_ev': float(energies[-1] - energies[0]),
+        'energies_ev': energies.tolist(),
+        'saddle_image': band.saddle_image,
+    }
+
+
+def _direction(end: str, energies: np.ndarray, imaginary_modes: int, flaw: str | None) -> Direction:
+    """Return the direction that leaves an end, the first of the energies."""
+    if fault := _fault_of_end(energies - energies[0], imaginary_modes):
+        return Direction(None, f'the {end} end is no minimum of this potential: {fault}; {_REMEDY}')
+    return Direction(float(energies.max() - energies[0]), flaw)
+
+
+def _fault_of_end(energies: np.ndarray, imaginary_modes: int) -> str | None:
+    """Return why an end is no minimum, from the energies [i] relative to its own."""
+    told = np.flatnonzero(np.abs(energies) > RESOLUTION_EV)
+    if not len(told):
+        return f'the energy changes by less than {1e3 * RESOLUTION_EV:g} meV along the path'
+    if energies[told[0]] < 0:
+        return f'the energy falls from it along the path, by {-energies[told[0]]:.3f} eV at first'
+    return f'it has {_modes(imaginary_modes)}' if imaginary_modes else None
+
+
+def _flaw_of_saddle(is_above: bool, imaginary_modes: int) -> str | None:
+    """Return why the highest image is no saddle point."""
+    if not is_above:
+        return 'the path has no saddle point: this is the energy of its highest image, an end.'
+    if imaginary_modes != 1:
+        return f'this is no saddle point but the highest image, which has {_modes(imaginary_modes)}, not one.'
+    return None
+
+
+def _modes(number: int) -> str:
+    return 'one imaginary mode' if number == 1 else f'{number or "no"} imaginary modes'
