@@ -9,16 +9,21 @@ The number of slots is the number in the file `slots` of that folder (1 without 
 cores it uses. Computers of other profiles have work directories of their own, and so slots of their own.
 
 Needs bash, flock (util-linux), timeout (coreutils) and ps (procps) on the machine: any Linux.
+
+A login shell may print: banners, warnings, colours, anything that its profile files say. So each answer of the machine
+begins on a line of its own, and only lines in the form of an answer are read.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 from importlib import resources
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from aiida.engine import CalcJob
+from aiida.schedulers import SchedulerError
 from aiida.schedulers.datastructures import JobInfo, JobState, JobTemplate
 from aiida.schedulers.plugins.direct import DirectScheduler
 
@@ -29,6 +34,12 @@ if TYPE_CHECKING:
 _QUEUED, _RUNNING = 'mghdiff-queued', 'mghdiff-running'
 _WALL_TIME_MESSAGE = 'mghdiff.direct: the job was ended at its wall time limit'
 _FOLDER = '.mghdiff-direct'
+
+#: Colours, window titles and cursor movements of a terminal.
+_ESCAPES = re.compile(r'\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])')
+_PROCESS_ID = re.compile(r'[1-9][0-9]*')
+#: A line of `_get_joblist_command`: id, state, user, seconds and the name of a job of this scheduler.
+_JOB = re.compile(rf'([1-9][0-9]*)\s+\S+\s+\S+\s+[0-9]+\s+({_QUEUED}|{_RUNNING})(?:\s.*)?')
 
 
 class SlotScheduler(DirectScheduler):
@@ -55,16 +66,41 @@ class SlotScheduler(DirectScheduler):
         """Start the script detached; it prints its process id, the job id, as soon as it stands in the queue."""
         return f'(exec -a {_QUEUED} bash {submit_script} queue < /dev/null &)'
 
+    def _parse_submit_output(self, retval: int, stdout: str, stderr: str) -> str:
+        """Return the job id: the last line that is a process id, whatever a login shell printed before it.
+
+        :raises SchedulerError: if there is no such line, or the command failed.
+        """
+        job_ids = [line for line in _lines(stdout) if _PROCESS_ID.fullmatch(line)]
+        if retval == 0 and job_ids:
+            return job_ids[-1]
+        raise SchedulerError(
+            f'The machine gave no job id: exit status {retval}, output {_end_of(stdout)}, errors {_end_of(stderr)}. '
+            'Mend what the errors name. If a profile file of the login shell ends the shell, let AiiDA use no login '
+            'shell: `verdi computer configure core.local COMPUTER --no-use-login-shell` (core.ssh likewise).'
+        )
+
     def _get_joblist_command(self, jobs: list[str] | None = None, user: str | None = None) -> str:
-        """List process id, state, user, elapsed seconds and command of the given jobs or of all processes."""
-        which = f'-p {",".join(jobs)}' if jobs else '-u "$(id -u)"'
-        return f'ps {which} -o pid=,stat=,user=,etimes=,args='
+        """List process id, state, user, elapsed seconds and command of the given jobs or of all processes.
+
+        The shell lists itself, too: then `ps` fails (2) only where it does not work, not where all jobs are over.
+        """
+        which = f'-p "$$",{",".join(jobs)}' if jobs else '-u "$(id -u)"'
+        return f'echo; ps {which} -o pid=,stat=,user=,etimes=,args= || exit 2'
 
     def _parse_joblist_output(self, retval: int, stdout: str, stderr: str) -> list[JobInfo]:
-        """Keep the processes that are jobs of this scheduler: an id re-used by another process is not one."""
-        states = {fields[0]: fields[4] for line in stdout.splitlines() if len(fields := line.split()) > 4}
-        lines = [line for line in stdout.splitlines() if states.get(line.split()[0]) in (_QUEUED, _RUNNING)]
-        jobs = super()._parse_joblist_output(retval, '\n'.join(lines), stderr)
+        """Keep the lines of `ps` about jobs of this scheduler: an id re-used by another process is not one.
+
+        :raises SchedulerError: if `ps` did not work: a job must not be taken for ended because of that.
+        """
+        if retval > 1:
+            raise SchedulerError(
+                f'The jobs of the machine cannot be listed: exit status {retval}, errors {_end_of(stderr)}. If `ps` is '
+                'missing there, install procps.'
+            )
+        matches = [match for line in _lines(stdout) if (match := _JOB.fullmatch(line))]
+        states = {match[1]: match[2] for match in matches}
+        jobs = super()._parse_joblist_output(0, '\n'.join(match[0] for match in matches), '')
         for job in jobs:
             if states[job.job_id] == _QUEUED:
                 job.job_state = JobState.QUEUED
@@ -78,6 +114,10 @@ class SlotScheduler(DirectScheduler):
         """End a job, queued or running, with all its processes; a job that is over already is no error."""
         return f'case "$(ps -p {jobid} -o args=)" in mghdiff-*) kill -TERM {jobid};; esac'
 
+    def _parse_kill_output(self, retval: int, stdout: str, stderr: str) -> bool:
+        """Whether the job was told to end; what a login shell printed meanwhile does not matter."""
+        return super()._parse_kill_output(retval, '', '' if retval == 0 else stderr)
+
     def parse_output(
         self,
         detailed_job_info: dict[str, str | int] | None = None,
@@ -88,6 +128,17 @@ class SlotScheduler(DirectScheduler):
         if any(_WALL_TIME_MESSAGE in (text or '') for text in (stderr, stdout)):
             return CalcJob.exit_codes.ERROR_SCHEDULER_OUT_OF_WALLTIME
         return None
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines of a text without blank ones, colours and blanks at the ends."""
+    return [line.strip() for line in _ESCAPES.sub('', text).splitlines() if line.strip()]
+
+
+def _end_of(text: str) -> str:
+    """Return the last lines of an output as words of a message."""
+    lines = _lines(text)[-3:]
+    return repr('; '.join(lines)) if lines else 'none'
 
 
 def set_slots(computer: Computer, slots: int) -> None:
@@ -104,4 +155,4 @@ def set_slots(computer: Computer, slots: int) -> None:
         command = f'echo {slots} > {shlex.quote(str(folder / "slots"))}'
         status, _, stderr = transport.exec_command_wait(command)
     if status != 0:
-        raise OSError(f'could not set the number of slots of computer `{computer.label}`: {stderr.strip()}')
+        raise OSError(f'could not set the number of slots of computer `{computer.label}`: {_end_of(stderr)}')

@@ -82,7 +82,7 @@ mghdiff_run() {
 case "${1:-}" in
     queue)
         mghdiff_take_ticket
-        echo "$$"
+        printf '\n%s\n' "$$"  # on a line of its own, whatever a login shell printed before
         exec > /dev/null 2>&1
         mghdiff_wait_for_turn
         mghdiff_wait_for_slot

@@ -11,7 +11,11 @@ import time
 
 import psutil
 import pytest
+from aiida import orm
 from aiida.common.datastructures import CodeRunMode
+from aiida.engine import run_get_node
+from aiida.plugins import CalculationFactory
+from aiida.schedulers import SchedulerError
 from aiida.schedulers.datastructures import JobState, JobTemplate, JobTemplateCodeInfo
 from aiida.transports.plugins.local import LocalTransport
 
@@ -282,6 +286,124 @@ def test_script_by_hand(machine):
     (machine.workdir / 'run.sh').write_text(machine.scheduler.get_submit_script(template('echo by hand')))
     subprocess.run(['bash', 'run.sh'], cwd=machine.workdir, check=True)
     assert (machine.workdir / '_scheduler-stdout.txt').read_text() == 'by hand\n'
+
+
+#: What profile files print: shell lines.
+BANNERS = {
+    'words': "echo 'Welcome to the cluster'",
+    'blank lines': "echo; echo 'Welcome to the cluster'; echo; echo",
+    'numbers': "printf '%s\\n' '4711' 'Nodes: 128' '12 users' '99999'",
+    'colours': "printf '\\033[1;32mWelcome\\033[0m\\n\\033]0;title\\007\\033[31m123\\033[0m\\n\\033[0m'",
+    'line ends of Windows': "printf 'Welcome\\r\\n\\r\\n4711\\r\\n'",
+    'no line end': "printf 'Welcome to node 17'",
+    'looks like ps': "echo '  4711 S    root     12 mghdiff-running _aiidasubmit.sh run'; echo '1 2 3 4 5 6'",
+    'errors': "echo 'Welcome'; echo 'quota: 17 of 100 GB' >&2; ls /no/such/folder",
+    'ends with a status': "echo 'Welcome'; false",
+}
+
+
+@pytest.fixture
+def login_shell(tmp_path, monkeypatch):
+    """Return a function that makes the login shell of this test print."""
+    home = tmp_path / 'home'
+    home.mkdir()
+    monkeypatch.setenv('HOME', str(home))
+
+    def set_profile(lines):
+        (home / '.bash_profile').write_text(f'{lines}\n')
+
+    return set_profile
+
+
+@pytest.fixture
+def login_machine(login_shell, tmp_path):
+    with LocalTransport(use_login_shell=True) as transport:
+        scheduler = QuickScheduler()
+        scheduler.set_transport(transport)
+        machine = Machine(scheduler, tmp_path / 'work')
+        machine.workdir.mkdir()
+        yield machine
+        for job_id in machine.ids:
+            scheduler.kill_job(job_id)
+
+
+@pytest.mark.parametrize('banner', BANNERS)
+def test_login_shell_that_prints(login_machine, login_shell, banner):
+    """Job id, queue, running, kill and end are what they are without a banner."""
+    machine = login_machine
+    login_shell(BANNERS[banner])
+    first, second = machine.submit('sleep 66'), machine.submit(RECORD.format(seconds=0))
+    assert first.isdigit()
+    assert 'mghdiff-' in ' '.join(psutil.Process(int(first)).cmdline())
+    machine.wait(first, JobState.RUNNING)
+    assert machine.state(second) is JobState.QUEUED
+    jobs = machine.scheduler.get_jobs(as_dict=True)
+    assert {first, second} <= set(jobs)
+    assert machine.scheduler.kill_job(first)
+    machine.wait(first, timeout=5)
+    machine.wait(second, timeout=5)
+    assert len(machine.times(second)) == 2
+    assert machine.scheduler.kill_job(second)
+
+
+@pytest.mark.parametrize(
+    ('output', 'job_id'),
+    [
+        ('Welcome to the cluster\n26326\n', '26326'),
+        ('\n\nWelcome\n\n26326\n\n', '26326'),
+        ('4711\nWelcome\n26326', '26326'),
+        ('\x1b[0m26326\x1b[0m\r\n', '26326'),
+        ('26326\nGoodbye, 3 jobs\n', '26326'),
+    ],
+)
+def test_job_id_in_the_words_of_a_login_shell(output, job_id):
+    assert SlotScheduler()._parse_submit_output(0, output, 'stderr: noise') == job_id
+
+
+@pytest.mark.parametrize(
+    ('status', 'output', 'words'),
+    [
+        (0, '', "exit status 0, output none, errors 'no space left'"),
+        (0, 'Welcome to the cluster\n\n-17\n0\n1.5', "output '-17; 0; 1.5'"),
+        (1, 'Welcome\n26326\n', 'exit status 1'),
+    ],
+)
+def test_no_job_id_is_refused_in_words(status, output, words):
+    with pytest.raises(SchedulerError, match=f'gave no job id.*{words}.*no-use-login-shell'):
+        SlotScheduler()._parse_submit_output(status, output, 'no space left\n')
+
+
+def test_login_shell_that_ends(login_machine, login_shell):
+    login_shell('echo maintenance; exit 3')
+    with pytest.raises(SchedulerError, match="exit status 3, output 'maintenance'"):
+        login_machine.submit('true')
+
+
+def test_machine_without_ps_ends_no_job(login_machine, login_shell):
+    """A job that runs must not be taken for ended because its state cannot be asked."""
+    machine = login_machine
+    login_shell('echo Welcome')
+    job_id = machine.submit('sleep 67')
+    machine.wait(job_id, JobState.RUNNING)
+    login_shell("ps() { echo 'ps: not here' >&2; return 1; }")
+    with pytest.raises(SchedulerError, match=r"cannot be listed: exit status 2, errors 'ps: not here'.*procps"):
+        machine.state(job_id)
+    login_shell('echo Welcome')
+    assert machine.state(job_id) is JobState.RUNNING
+
+
+def test_job_of_aiida_behind_a_banner(login_shell, aiida_computer):
+    """The engine submits the job once, waits for its end and parses it."""
+    login_shell("echo; echo 'Welcome to the cluster'; echo 4711; echo 'quota exceeded' >&2")
+    computer = aiida_computer(label='banner', scheduler_type='mghdiff.direct')
+    computer.configure(safe_interval=0, use_login_shell=True)
+    computer.set_minimum_job_poll_interval(0)
+    code = orm.InstalledCode(computer=computer, label='bash', filepath_executable=shutil.which('bash')).store()
+    inputs = {'code': code, 'x': orm.Int(1), 'y': orm.Int(2), 'metadata': {'options': {'sleep': 2}}}
+    _, node = run_get_node(CalculationFactory('core.arithmetic.add'), **inputs)
+    assert node.is_finished_ok, node.exit_message
+    assert node.get_job_id().isdigit()
+    assert node.outputs.sum.value == 3
 
 
 def test_set_slots(aiida_computer):
