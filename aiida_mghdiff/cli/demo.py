@@ -109,7 +109,8 @@ def run(directory: Path, protocol: str, foundation: Path | None, dataset: Path |
     try:
         codes = environment.setup_codes(slots=SLOTS, threads=1)
         environment.enable_caching()
-        environment.start_daemon()
+        if lost := environment.start_daemon():
+            click.echo(f'{len(lost)} processes had been lost in a crash; they go on.')
         study = find_or_submit(codes, protocol, foundation, (dataset or EXAMPLE) if origin == 'dataset' else None)
         follow_study(study, directory)
     except (environment.SetupError, PotentialError, DaemonException, ValueError) as error:
@@ -218,11 +219,11 @@ def study_builder(
 
 def follow_study(study: orm.ProcessNode, directory: Path) -> None:
     """Show the study until it ends."""
-    from aiida_mghdiff.cli.environment import keep_daemon
+    from aiida_mghdiff.cli.environment import DaemonKeeper
     from aiida_mghdiff.cli.progress import follow
 
     click.echo(f'Two jobs run at a time. More, in another terminal: {verdi(directory, "status -c", study)}')
-    follow(study, SLOTS, keep_daemon)
+    follow(study, SLOTS, DaemonKeeper().keep)
 
 
 def verdi(directory: Path, command: str, study: orm.ProcessNode) -> str:

@@ -10,14 +10,19 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import warnings
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
+from aiida_mghdiff.cli.process_tasks import forget_broker, lost_processes, repair_tasks
 from aiida_mghdiff.schedulers.direct import set_slots
 
 if TYPE_CHECKING:
-    import psutil
     from aiida.engine.daemon.client import DaemonClient
     from aiida.manage.configuration.profile import Profile
     from aiida.orm import Computer, InstalledCode
@@ -38,8 +43,15 @@ DEFAULT_JOBS = {'lammps': 'mghdiff.lammps.md', 'vasp': 'mghdiff.vasp.mlff', 'gpa
 
 #: AiiDA's default (2 s) is too short on a machine whose cores are all busy with jobs.
 _DAEMON_TIMEOUT_SECONDS = 60
-#: Between TERM and KILL, for a worker without its daemon.
-_ORPHAN_SECONDS = 10
+#: Between TERM and KILL, for a worker or a daemon that does not end.
+_END_SECONDS = 10
+#: Between looks at a daemon that starts.
+_LOOK_SECONDS = 0.2
+#: `verdi daemon restart` takes as long on a busy machine.
+_PATIENCE_SECONDS = 20.0
+_MOST_NAMED = 3
+#: Commands of `verdi daemon` that run as long as the daemon does.
+_PARTS = ('start-circus', 'worker', 'broker')
 #: What circus, AiiDA's supervisor, runs beside the workers.
 _STATISTICS = 'from circus import stats; stats.main()'
 
@@ -104,64 +116,156 @@ def load(profile: str | None) -> Profile:
         ) from error
 
 
-def start_daemon(workers: int = 1) -> None:
-    """Start the daemon of the loaded profile, unless it runs."""
+def start_daemon(workers: int = 1) -> set[int]:
+    """Start the daemon of the loaded profile, unless it runs as a whole; return the processes that it had lost.
+
+    Of a daemon that is not whole the rest is ended first. Then nothing runs a process, and those that lost their task
+    get one.
+    """
     from aiida.engine.daemon import client
 
     # AiiDA looks for `verdi` on PATH alone: not there, or another one, where this environment is not activated
     client.VERDI_BIN = shutil.which('verdi', path=str(Path(sys.executable).parent)) or client.VERDI_BIN
     daemon = client.get_daemon_client()
-    if not _answers(daemon):
-        _end_orphans(daemon.profile.name)
-        daemon.start_daemon(number_workers=workers, timeout=_DAEMON_TIMEOUT_SECONDS)
+    if _answers(daemon) and is_whole(daemon_parts(daemon)):
+        return set()
+    end_daemon()
+    forget_broker()
+    lost = repair_tasks()
+    daemon.start_daemon(number_workers=workers, timeout=_DAEMON_TIMEOUT_SECONDS)
+    _wait_until_whole(daemon)
+    return lost
 
 
-def keep_daemon() -> bool:
-    """Start the daemon of the loaded profile again where it was killed; return whether it was."""
-    from aiida.engine.daemon.client import get_daemon_client
+def _wait_until_whole(daemon: DaemonClient) -> None:
+    """Wait for the broker and the workers, which the daemon starts after it answers."""
+    end = time.monotonic() + _DAEMON_TIMEOUT_SECONDS
+    while time.monotonic() < end and not is_whole(daemon_parts(daemon)):
+        time.sleep(_LOOK_SECONDS)
 
-    if _lives(get_daemon_client()):
-        return False
-    start_daemon()
-    return True
+
+def end_daemon() -> None:
+    """End the daemon of the loaded profile with all its parts, however they are; jobs go on."""
+    from aiida.engine.daemon.client import DaemonException, get_daemon_client
+
+    with suppress(DaemonException):  # it may be restarting a worker, and take no command
+        stop_daemon()
+    profile = get_daemon_client().profile.name
+    _end([process for process in psutil.process_iter() if _is_part(process, profile)])
+
+
+@dataclass(frozen=True)
+class Part:
+    """A process of the daemon, its ``role`` (``broker`` or ``worker``), and when it ``began`` (s since the epoch)."""
+
+    pid: int
+    role: str
+    began: float
+
+
+def daemon_parts(daemon: DaemonClient) -> set[Part]:
+    """Return the broker and the workers that run under the daemon."""
+    pid, parts = daemon.get_daemon_pid(), set()
+    for process in psutil.Process(pid).children() if _lives(daemon) else ():
+        with suppress(psutil.NoSuchProcess):  # it ended just now, ZombieProcess included
+            words = process.cmdline()
+            if words[2:5] == ['-p', daemon.profile.name, 'daemon']:
+                parts.add(Part(process.pid, words[5], process.create_time()))
+    return parts
+
+
+def is_whole(parts: set[Part]) -> bool:
+    """Return whether there is a broker, and workers that began after it: older ones are connected to its predecessor.
+
+    A broker that was killed is started again by the daemon, but takes messages at another place.
+    """
+    brokers = [part.began for part in parts if part.role == 'broker']
+    workers = [part.began for part in parts if part.role == 'worker']
+    return bool(brokers and workers) and max(brokers) <= min(workers)
+
+
+class DaemonKeeper:
+    """Looks after the daemon of a study, and heals what a crash has lost."""
+
+    def __init__(self, patience: float = _PATIENCE_SECONDS) -> None:
+        """Begin to look after the daemon.
+
+        :param patience: how long in s a fault lasts before it is healed. A daemon may just be restarted by hand, and
+            the task of a process that is just launched be on its way.
+        """
+        self.patience = patience
+        self.parts: set[Part] = set()
+        self.since: dict[str, float] = {}
+
+    def keep(self) -> str | None:
+        """Start the daemon anew where a fault lasts; return what was done, in one sentence, or None.
+
+        Only while nothing runs a process it is certain which ones have no task.
+        """
+        now = time.monotonic()
+        self.since = {fault: self.since.get(fault, now) for fault in sorted(self.faults())}
+        lasting = [fault for fault, since in self.since.items() if now - since >= self.patience]
+        if not lasting:
+            return None
+        end_daemon()
+        lost = start_daemon()
+        self.parts, self.since = set(), {}
+        revived = f'{len(lost)} processes got a new task' if lost else 'every process has its task'
+        return f'AiiDA had lost {", ".join(lasting[:_MOST_NAMED])}: its daemon was started again, and {revived}.'
+
+    def faults(self) -> set[str]:
+        """Return what is lost now.
+
+        A worker that was replaced counts, too: the broker may not have heard of it, and give its tasks to nobody.
+        """
+        from aiida.engine.daemon.client import get_daemon_client
+
+        daemon = get_daemon_client()
+        if not _lives(daemon):
+            return {'its daemon'}
+        parts = daemon_parts(daemon)
+        if {part.role for part in self.parts - parts} == {'worker'}:
+            return {'its worker'}
+        if not is_whole(parts):
+            return {'its broker'}
+        self.parts = parts
+        return {f'the task of process<{pk}>' for pk in lost_processes()}
 
 
 def _lives(daemon: DaemonClient) -> bool:
     """Whether the daemon's process exists: its process id file outlives a power cut."""
-    import psutil
-
     pid = daemon.get_daemon_pid()
     try:
-        return pid is not None and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(pid) if pid else None
+        return bool(process and _is_part(process, daemon.profile.name)) and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-def _end_orphans(profile: str) -> None:
-    """End what a daemon that was killed left running: without it nothing else would ever end its workers and broker."""
-    import psutil
-
-    orphans = []
-    for process in psutil.process_iter():
-        try:
-            if _is_orphan(process, profile):
-                process.terminate()
-                orphans.append(process)
-        except psutil.Error:  # it ended meanwhile, or is another user's
-            continue
-    for process in psutil.wait_procs(orphans, timeout=_ORPHAN_SECONDS)[1]:
-        process.kill()
+def _end(processes: list[psutil.Process]) -> None:
+    """End processes, those that do not end in time by force; return when they have ended."""
+    for signal in ('terminate', 'kill'):
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                getattr(process, signal)()
+        processes = psutil.wait_procs(processes, timeout=_END_SECONDS)[1]
 
 
-def _is_orphan(process: psutil.Process, profile: str) -> bool:
-    """Whether a process is a part of a killed daemon of the profile: worker, broker, or the statistics of circus."""
+def _is_part(process: psutil.Process, profile: str) -> bool:
+    """Whether a process is the daemon of the profile or a part of it: worker, broker, or the statistics of circus.
+
+    Parts of a daemon that was killed run on: without it nothing else would ever end them.
+    """
     from aiida.manage.configuration import get_config
 
-    words = process.cmdline()
-    if process.environ().get('AIIDA_PATH') != get_config().dirpath:  # as AiiDA sets it for its daemons
+    try:
+        words, folder = process.cmdline(), process.environ().get('AIIDA_PATH')
+    except psutil.Error:  # it ended meanwhile, or is another user's
+        return False
+    if folder != get_config().dirpath:  # as AiiDA sets it for its daemons
         return False
     is_statistics = words[2:3] == [_STATISTICS] and words[-1].endswith(f'/circus-{profile}.log')
-    return is_statistics or words[2:6] in (['-p', profile, 'daemon', part] for part in ('worker', 'broker'))
+    return is_statistics or words[2:6] in (['-p', profile, 'daemon', part] for part in _PARTS)
 
 
 def _answers(daemon: DaemonClient) -> bool:

@@ -24,7 +24,7 @@ def profile(directory: Path, workers: int, stop: bool) -> None:
     if stop:
         environment.stop_daemon()
         return
-    if workers:
-        environment.start_daemon(workers)
+    if workers and (lost := environment.start_daemon(workers)):
+        click.echo(f'{len(lost)} processes had been lost in a crash; they go on.')
     click.echo(f'Profile {loaded.name} in {directory.resolve()}. To use it in this shell:')
     click.echo(f'  export AIIDA_PATH={directory.resolve()}')

@@ -257,13 +257,13 @@ def clock(seconds: float) -> str:
 def follow(
     process: orm.ProcessNode,
     slots: int,
-    keep_daemon: Callable[[], bool],
+    keep_daemon: Callable[[], str | None],
     interval: float = 5.0,
     console: Console | None = None,
 ) -> None:
     """Show the jobs of a process until it ends; on a console that is no terminal, a line for each job that ends.
 
-    :param keep_daemon: starts the daemon again where it was killed, and returns whether it was.
+    :param keep_daemon: starts the daemon again where it is not sound, and returns what was done, if anything.
     """
     console = console or Console()
     watch, told = Watch(process, slots), set()
@@ -277,8 +277,8 @@ def follow(
                     console.print(ended_line(job), highlight=False, soft_wrap=True)
             if ended:
                 return
-            if keep_daemon():
-                console.print('The daemon had ended and was started again; what ran goes on.')
+            if done := keep_daemon():
+                console.print(done, highlight=False, soft_wrap=True)
             if console.is_terminal:
                 live.update(render(watch, jobs), refresh=True)
             time.sleep(interval)

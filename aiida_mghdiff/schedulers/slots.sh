@@ -6,6 +6,7 @@ mghdiff_folder=../../../.mghdiff-direct
 mghdiff_limit=@LIMIT@
 mghdiff_grace=@GRACE@
 mghdiff_log=@LOG@
+mghdiff_id=.mghdiff-job-id
 
 # The ticket before mine, or nothing: glob order is the order of submission.
 mghdiff_predecessor() {
@@ -23,11 +24,18 @@ mghdiff_leave_queue() {
     exit 143
 }
 
+# A job is submitted again if its submitter was killed before it noted the job id: it must not run twice.
+mghdiff_claim_folder() {
+    [[ -s "$mghdiff_id" ]] && exec cat "$mghdiff_id"
+    printf '\n%s\n' "$$" > "$mghdiff_id"
+}
+
 # fd 9 locks the ticket from its creation on; under the common lock nobody can see it unlocked.
 mghdiff_take_ticket() {
     mkdir -p "$mghdiff_folder/queue" || exit 1
     exec 8>> "$mghdiff_folder/lock"
     flock 8 || exit 1
+    mghdiff_claim_folder
     mghdiff_ticket=$mghdiff_folder/queue/$(date +%s%N)-$$
     exec 9> "$mghdiff_ticket"
     flock 9 || exit 1

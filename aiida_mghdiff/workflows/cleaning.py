@@ -5,6 +5,8 @@ from __future__ import annotations
 from aiida import orm
 from aiida.engine import BaseRestartWorkChain
 
+from aiida_mghdiff.workflows.survival import SurvivalMixin
+
 
 class CleaningMixin:
     """Empties the scratch folders of all jobs below a WorkChain when it ends, where its ``clean_workdir`` asks it."""
@@ -18,7 +20,7 @@ class CleaningMixin:
                     node.outputs.remote_folder._clean()
 
 
-class RestartWorkChain(BaseRestartWorkChain):
+class RestartWorkChain(SurvivalMixin, BaseRestartWorkChain):
     """Base of the WorkChains that heal one job; one that is not to clean says nothing about it.
 
     AiiDA's reports it at its end, a line for each job of a study.

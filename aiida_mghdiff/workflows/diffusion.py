@@ -26,6 +26,7 @@ from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.engines import validate_md_codes
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
+from aiida_mghdiff.workflows.survival import SurvivalMixin
 
 STAGES = ('npt', 'nvt', 'nve')
 
@@ -91,7 +92,7 @@ def potential_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
     yield validate_md_codes(inputs, symbols)
 
 
-class DiffusionWorkChain(ProtocolMixin, WorkChain):
+class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
     """NPT gives the mean volume, NVT the starts of the replicas, NVE the mean squared displacement.
 
     With ``independent_replicas`` each replica has its own placement of tracers, NVT run and seeds; without, as in the

@@ -13,6 +13,7 @@ from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
 from aiida_mghdiff.workflows.segment import PARTS, MdSegmentWorkChain, define_md_run
+from aiida_mghdiff.workflows.survival import SurvivalMixin
 
 #: Keys of the protocol in physical time, and the keys of the parameters in steps that they become; unit in fs.
 TIMES = {
@@ -23,7 +24,7 @@ TIMES = {
 }
 
 
-class MolecularDynamicsWorkChain(ProtocolMixin, WorkChain):
+class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
     """Runs MD in one ensemble; each segment goes on exactly where the last one ended."""
 
     _PROTOCOL_FILE = 'md'

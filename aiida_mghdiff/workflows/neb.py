@@ -29,6 +29,7 @@ from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.cleaning import CleaningMixin
 from aiida_mghdiff.workflows.engines import neb_engine
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge, protocol_inputs
+from aiida_mghdiff.workflows.survival import SurvivalMixin
 
 #: Structures of a path whose vibrations are asked: outputs of the search, which has no saddle point on some paths.
 STATIONARY = {'initial': 'initial_relaxed', 'saddle': 'saddle', 'final': 'final_relaxed'}
@@ -86,7 +87,7 @@ def _vasp_message(symbols: list[str], inputs: Mapping[str, Any]) -> str | None:
     return symbols_message(symbols) or potcars_message(symbols, inputs.get('potcars', {}), 'potcars')
 
 
-class BarrierWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
+class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
     """Places the tracer on the two sites of a path, relaxes both, and finds the saddle point between them by ciNEB.
 
     A mace or chgnet potential runs in ASE, a vasp-mlff one in VASP; without a potential VASP runs DFT.
@@ -114,15 +115,16 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
         )
         spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
         spec.inputs.validator = validate_barrier
+        repetition = if_(cls.has_crashed)(cls.repeat_crashed)
         spec.outline(
             cls.setup,
             if_(cls.runs_in_vasp)(
-                while_(cls.should_relax_ends)(cls.relax_ends, cls.inspect_ends),
+                while_(cls.should_relax_ends)(cls.relax_ends, repetition, cls.inspect_ends),
                 cls.interpolate,
             ),
-            while_(cls.should_run_neb)(cls.run_neb, cls.inspect_neb),
+            while_(cls.should_run_neb)(cls.run_neb, repetition, cls.inspect_neb),
             cls.results,
-            if_(cls.wants_vibrations)(cls.run_vibrations, cls.inspect_vibrations, cls.make_hop),
+            if_(cls.wants_vibrations)(cls.run_vibrations, repetition, cls.inspect_vibrations, cls.make_hop),
         )
         spec.output('barrier', valid_type=orm.Dict, help='Barriers both ways, or why there is none; energies.')
         spec.output('images', valid_type=orm.TrajectoryData, help='Images of the path, end points included.')

@@ -29,6 +29,7 @@ from aiida_mghdiff.workflows.learning_segment import (
     validate_segment,
 )
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
+from aiida_mghdiff.workflows.survival import SurvivalMixin
 
 
 def validate_schedule(inputs: dict[str, Any], _: Any = None) -> str | None:
@@ -50,7 +51,7 @@ def start_node(inputs: Any) -> orm.StructureData | MdStateData:
     return inputs['structure'] if 'structure' in inputs else inputs['state']
 
 
-class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
+class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
     """Heats and holds a cell while VASP learns its force field, segment after segment, and refits at the end.
 
     Each segment begins where the last one ended: positions, velocities, thermostat, and the very force field. The
@@ -70,7 +71,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, WorkChain):
         spec.outline(
             cls.setup,
             while_(cls.has_segments_left)(cls.run_segment, cls.inspect_segment),
-            if_(cls.wants_refit)(cls.run_refit, cls.inspect_refit),
+            if_(cls.wants_refit)(cls.run_refit, if_(cls.has_crashed)(cls.repeat_crashed), cls.inspect_refit),
             cls.results,
         )
         spec.output('dataset', valid_type=DatasetData, help='All labelled configurations with their origin.')

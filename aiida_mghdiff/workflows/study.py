@@ -31,6 +31,7 @@ from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.neb import BarrierWorkChain, path_message
 from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain, start_node, validate_schedule
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge, protocol_inputs
+from aiida_mghdiff.workflows.survival import is_repeatable
 from aiida_mghdiff.workflows.tasks import TaskWorkChain
 from aiida_mghdiff.workflows.train import (
     TrainWorkChain,
@@ -303,7 +304,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         spec.outline(
             if_(cls.begins_from_nothing)(cls.learn, cls.inspect_learning),
             cls.setup,
-            while_(cls.has_tasks)(cls.advance, cls.collect),
+            while_(cls.has_tasks)(cls.advance, cls.forget_crashed, cls.collect),
             cls.join_hops,
             cls.results,
         )
@@ -353,7 +354,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         if message := joined(training_messages(self.inputs, parts)):
             return self.exit_codes.ERROR_TRAINING_REFUSED.format(message=message)
         self.ctx.datasets = dict(parts)
-        self.ctx.metrics = {}
+        self.ctx.metrics, self.ctx.repeated = {}, {}
         self.set_tasks(self.plan_tasks())
         return None
 
@@ -390,6 +391,8 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
     def launch(self, key: str) -> orm.ProcessNode:
         """Launch the task of the key."""
         kind, _, name = key.partition('_')
+        if key in self.ctx.repeated:
+            return self.repeat(self.ctx.repeated[key])
         node = getattr(self, f'launch_{kind}')(name, {'call_link_label': key})
         self.report(f'launched {key}: {node.process_label}<{node.pk}>')
         return node
@@ -458,6 +461,11 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
             return self.potential(choice)
         metrics = {label: self.ctx.metrics[label] for label in candidates_of(self.inputs, choice)}
         return self.potential(select_best(**metrics, metadata={'call_link_label': 'select_best'}).value)
+
+    def forget_crashed(self) -> None:
+        """Let evaluations that crashed start once more: they alone have no restart loop of their own."""
+        for key in [key for key in self.ctx.children if is_repeatable(self.child(key))]:
+            self.ctx.repeated[key] = self.ctx.children.pop(key)
 
     def collect(self) -> None:
         """Turn the predictions of each evaluation that ended into error metrics."""

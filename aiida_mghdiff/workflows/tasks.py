@@ -13,13 +13,15 @@ from aiida.common.extendeddicts import AttributeDict
 from aiida.engine import ExitCode, ProcessSpec, ProcessState, WorkChain
 from aiida.engine.processes.workchains.awaitable import Awaitable, construct_awaitable
 
+from aiida_mghdiff.workflows.survival import SurvivalMixin
+
 
 def validate_limit(node: orm.Int, _: Any = None) -> str | None:
     """Return what is wrong with the limit: without room for a child nothing would ever start."""
     return None if node.value >= 1 else f'max_in_flight = {node.value}: it must be at least 1.'
 
 
-class TaskWorkChain(WorkChain):
+class TaskWorkChain(SurvivalMixin, WorkChain):
     """Runs ``ctx.tasks``: for each key the keys of its prerequisites; a subclass launches each by its key.
 
     An outline is ``setup, while_(has_tasks)(advance), finish``. A task whose prerequisite failed is left out; the

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.common.links import LinkType
-from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain
+from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain, if_
 from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
@@ -19,6 +19,7 @@ from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.engines import evaluation
 from aiida_mghdiff.workflows.label import LabelWorkChain, validate_label
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
+from aiida_mghdiff.workflows.survival import SurvivalMixin
 
 DIFFUSION = 'aiida.workflows:mghdiff.diffusion'
 
@@ -83,7 +84,7 @@ def run_trajectories(run: orm.WorkChainNode) -> dict[str, orm.TrajectoryData]:
     return found
 
 
-class ValidationWorkChain(ProtocolMixin, WorkChain):
+class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
     """Samples frames of runs evenly in time, labels them from first principles, and evaluates every potential on them.
 
     Frames that no label was found for are left out; the exit code says so, the errors on the others are given.
@@ -119,7 +120,14 @@ class ValidationWorkChain(ProtocolMixin, WorkChain):
             namespace_options={'validator': None, 'help': 'How frames are labelled.'},
         )
         spec.inputs.validator = validate_validation
-        spec.outline(cls.sample, cls.label, cls.inspect_labels, cls.evaluate, cls.results)
+        spec.outline(
+            cls.sample,
+            cls.label,
+            cls.inspect_labels,
+            cls.evaluate,
+            if_(cls.has_crashed)(cls.repeat_crashed),
+            cls.results,
+        )
         spec.output(
             'dataset', valid_type=DatasetData, required=False, help='The labelled frames, a group for each run.'
         )

@@ -263,6 +263,19 @@ def test_process_with_a_reused_id_is_no_job(machine):
         process.kill()
 
 
+@pytest.mark.parametrize('seconds', [0, 1])
+def test_a_job_that_is_submitted_again_runs_once(machine, seconds):
+    """As after a submitter that was killed before it noted the job id; the job may run still, or be over."""
+    job_id = machine.submit(f'echo start >> starts; sleep {seconds}')
+    if seconds == 0:
+        machine.wait(job_id)
+    folder = machine.folder(job_id)
+    assert machine.scheduler.submit_job(str(folder), '_aiidasubmit.sh') == job_id
+    machine.wait(job_id)
+    assert (folder / 'starts').read_text().split() == ['start']
+    assert not list((machine.workdir / '.mghdiff-direct' / 'queue').iterdir())
+
+
 def test_jobs_of_the_user(machine):
     """What the daemon asks for: all jobs of this scheduler, nothing else."""
     ids = [machine.submit('sleep 30'), machine.submit('sleep 30')]

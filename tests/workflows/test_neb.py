@@ -14,6 +14,7 @@ from aiida_mghdiff.queries import potential_of
 from aiida_mghdiff.report.study import Barrier, Call
 from aiida_mghdiff.science.bands import describe_band
 from aiida_mghdiff.workflows.neb import BarrierWorkChain
+from aiida_mghdiff.workflows.survival import call_label
 
 
 @pytest.fixture
@@ -302,3 +303,26 @@ def test_end_that_vibrations_find_to_be_a_hill(codes, host, tiny_potential):
     assert 'the initial end is no minimum of this potential: it has' in band.forward.reason
     assert band.reverse.barrier_ev == pytest.approx(outputs['barrier']['reverse_barrier_ev'])
     assert 'no saddle point but the highest image' in band.reverse.reason
+
+
+@pytest.mark.slow
+def test_jobs_that_are_killed_are_run_once_more(codes, host, tiny_potential, tmp_path):
+    """Each job of a barrier is killed at its first start: the search itself, and the vibrations at its three points."""
+    first = f'mkdir {tmp_path}/$(sha256sum < input.json | cut -c1-16) && kill -9 $$'
+    builder = BarrierWorkChain.get_builder_from_protocol(
+        codes,
+        tiny_potential,
+        host,
+        path='O-T',
+        protocol='smoke',
+        vibrations=True,
+        options={'prepend_text': f'{first} || true'},
+    )
+    _, node = run_get_node(builder)
+    assert node.is_finished_ok, node.exit_message
+    jobs = [called for called in node.called if isinstance(called, orm.CalcJobNode)]
+    labels = sorted(call_label(job) for job in jobs)
+    names = ['neb', *(f'vibrations_{name}' for name in ('initial', 'saddle', 'final'))]
+    assert labels == sorted([*names, *(f'{name}_repeated' for name in names)])
+    assert all((job.exit_status in (0, 530)) == call_label(job).endswith('_repeated') for job in jobs)
+    assert len(list(tmp_path.iterdir())) == 4

@@ -263,7 +263,7 @@ def test_evaluation_of_the_learned_force_field_is_a_valid_job(generate_workchain
     force_field, dataset = make_force_field(tmp_path), make_dataset(2)
     monkeypatch.setattr(study, 'potential', lambda label: force_field)
     monkeypatch.setattr(study, 'submit', lambda process, **inputs: generate_workchain(process, inputs).node)
-    study.ctx.datasets = {'test': dataset}
+    study.ctx.datasets, study.ctx.repeated = {'test': dataset}, {}
     node = study.launch(f'evaluate_{LEARNED}')
     assert node.process_label == 'VaspEvaluateCalculation'
     assert set(node.inputs.potcars) == {'Mg', 'H'}
@@ -363,3 +363,19 @@ def test_tracer_of_a_study_from_nothing(codes, from_nothing, host):
         node = structure if isinstance(structure, orm.StructureData) else orm.StructureData(ase=structure)
         with pytest.raises(ValueError, match=f'that learning starts from has tracers {found}: name one'):
             StudyWorkChain.get_builder_from_protocol(codes, node, host, host, protocol='smoke')
+
+
+def test_an_evaluation_that_crashed_starts_once_more(generate_workchain, generate_job_node, builder, monkeypatch):
+    study = make(generate_workchain, builder)
+    study.set_tasks({'evaluate_chgnet_mp': []})
+    study.ctx.repeated = {}
+    crashed, refused = (generate_job_node('mghdiff.evaluate', status) for status in (300, 213))
+    study.ctx.children['evaluate_chgnet_mp'] = crashed
+    study.forget_crashed()
+    assert study.has_tasks()
+    monkeypatch.setattr(study, 'repeat', lambda node: node)
+    assert study.launch('evaluate_chgnet_mp') is crashed
+    study.ctx.children['evaluate_chgnet_mp'] = refused
+    study.forget_crashed()
+    assert not study.has_tasks()
+    assert study.failure().status == 410

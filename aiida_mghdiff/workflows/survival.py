@@ -1,0 +1,88 @@
+"""What a WorkChain does about a crash: it launches no child twice, and runs a job that crashed once more.
+
+AiiDA saves a WorkChain between its steps. If a worker is killed in the middle of a step, the next worker begins the
+step again, and would launch again what the first one had launched.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.common.links import LinkType
+from aiida.engine import ProcessState, ToContext
+from aiida.engine.utils import prepare_inputs
+
+CALLS = (LinkType.CALL_CALC, LinkType.CALL_WORK)
+#: Ends of a job that was killed or broke down: no retrieved files, a node that failed, and output that is missing,
+#: invalid or ends in the middle, or a program that ended unexpectedly. Wall time and memory would run out again.
+CRASHED = (100, 140, 300, 302, 303, 310)
+#: Appended to the call label of a job that is run once more.
+REPEATED = '_repeated'
+
+
+class SurvivalMixin:
+    """Base of all WorkChains; before `WorkChain` in the order of bases."""
+
+    def load_instance_state(self, saved_state: Any, load_context: Any) -> None:
+        """Load the saved state, and close what a killed worker left half made: such a process can never go on."""
+        super().load_instance_state(saved_state, load_context)
+        close_half_made(self.node)
+
+    def submit(self, process: Any, inputs: dict[str, Any] | None = None, **kwargs: Any) -> orm.ProcessNode:
+        """Submit a child; if a killed worker submitted it in this very step, return that one."""
+        given = prepare_inputs(inputs, **kwargs)
+        launched = self.ctx.setdefault('launched', [])
+        node = self._launched_before(given.get('metadata', {}).get('call_link_label'))
+        if node is None:
+            node = super().submit(process, **given)
+        launched.append(node.pk)
+        return node
+
+    def _launched_before(self, label: str | None) -> orm.ProcessNode | None:
+        """Return the child of a label that this process launched, but that its saved state does not know."""
+        calls = self.node.base.links.get_outgoing(link_type=CALLS, link_label_filter=label).all()
+        nodes = [call.node for call in calls if call.link_label == label]
+        unknown = [node for node in nodes if node.pk not in self.ctx.launched and not node.is_excepted]
+        return min(unknown, key=lambda node: node.pk, default=None)
+
+    def has_crashed(self) -> bool:
+        """Return whether jobs of the last step crashed that are to be run once more."""
+        return bool(self._crashed())
+
+    def repeat_crashed(self) -> ToContext:
+        """Run jobs that crashed once more, with the same inputs."""
+        return ToContext(**{name: self.repeat(node) for name, node in self._crashed().items()})
+
+    def repeat(self, node: orm.CalcJobNode) -> orm.CalcJobNode:
+        """Run a job once more, with the same inputs."""
+        self.report(f'{node.process_label}<{node.pk}> [{node.exit_status}] {node.exit_message} Running it once more.')
+        inputs = node.get_builder_restart()._inputs(prune=True)
+        inputs['metadata']['call_link_label'] = f'{call_label(node)}{REPEATED}'
+        return self.submit(node.process_class, **inputs)
+
+    def _crashed(self) -> dict[str, orm.CalcJobNode]:
+        """Return the jobs of the context that are to be run once more, by their names there."""
+        return {name: node for name, node in self.ctx.items() if is_repeatable(node)}
+
+
+def close_half_made(parent: orm.WorkChainNode) -> None:
+    """End the children of a process that were killed before anything of them was saved."""
+    for node in parent.called:
+        if not node.is_terminated and node.checkpoint is None:
+            node.set_exception('The worker was killed before it had saved this process.')
+            node.set_process_state(ProcessState.EXCEPTED)
+            node.seal()
+
+
+def is_repeatable(node: Any) -> bool:
+    """Return whether a node is a job that crashed and was not run once more for that before."""
+    if not isinstance(node, orm.CalcJobNode) or node.exit_status not in CRASHED:
+        return False
+    return not call_label(node).endswith(REPEATED)
+
+
+def call_label(node: orm.ProcessNode) -> str:
+    """Return the label under which a process was called; an empty one where nothing called it."""
+    call = node.base.links.get_incoming(link_type=CALLS).first()
+    return call.link_label if call else ''

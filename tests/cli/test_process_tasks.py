@@ -1,0 +1,197 @@
+"""What a crash in the middle of launching loses, and how it is found and healed: with a real daemon that is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(sys.executable).parent
+TESTS = Path(__file__).parents[1]
+
+PRELUDE = """
+import json, os, signal, sys, time
+from pathlib import Path
+import psutil
+from aiida import load_profile, orm
+from aiida.engine import submit
+from aiida.engine.daemon.client import get_daemon_client
+from crash_chain import JOBS, SlowLauncher
+from aiida_mghdiff.cli import environment, process_tasks
+load_profile()
+starts = sys.argv[1]
+
+def launch():
+    return submit(SlowLauncher, code=orm.load_code('bash@mghdiff-localhost'), starts=orm.Str(starts))
+
+def until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, [(node.pk, node.process_state) for node in node.called]
+        time.sleep(0.1)
+    return found
+
+def seen(name):
+    return Path(f'{starts}.{name}').exists
+
+def pid(role):
+    return next(part.pid for part in environment.daemon_parts(get_daemon_client()) if part.role == role)
+
+def tell(sentence, node):
+    print(json.dumps({
+        'sentence': sentence,
+        'status': node.exit_status,
+        'state': node.process_state.value,
+        'children': sorted(child.process_state.value for child in node.called),
+        'starts': sorted(Path(starts).read_text().split()),
+        'lost': sorted(process_tasks.lost_processes()),
+    }))
+"""
+KEEP = """
+keeper = environment.DaemonKeeper(patience=3.0)
+keeper.keep()
+"""
+END = """
+sentences = []
+def ended():
+    sentences.append(keeper.keep())
+    return node.is_terminated
+until(ended)
+tell(' '.join(filter(None, sentences)), node)
+"""
+EVERY_JOB_ONCE = sorted(f'{wave}_{index}' for wave in ('first', 'second') for index in range(3))
+
+
+@pytest.fixture(scope='module')
+def installation(tmp_path_factory):
+    """Environment of the processes of a profile of its own, with a running daemon."""
+    folder = tmp_path_factory.mktemp('installation')
+    clean = {key: value for key, value in os.environ.items() if key not in ('AIIDA_PATH', 'VIRTUAL_ENV')}
+    clean |= {'PYTHONPATH': str(TESTS), 'OMP_NUM_THREADS': '1'}
+    command = str(SCRIPTS / 'aiida-mghdiff')
+    subprocess.run([command, 'profile', str(folder)], env=clean, check=True)
+    variables = clean | {'AIIDA_PATH': str(folder)}
+    subprocess.run([command, 'setup', '--slots', '4'], env=variables, check=True)
+    make_bash = (
+        'from aiida import load_profile, orm; load_profile(); '
+        "computer = orm.load_computer('mghdiff-localhost'); "
+        "orm.InstalledCode(label='bash', computer=computer, filepath_executable='/bin/bash').store()"
+    )
+    subprocess.run([sys.executable, '-c', make_bash], env=variables, check=True)
+    yield variables
+    subprocess.run([command, 'profile', '--stop', str(folder)], env=clean, check=True)
+
+
+@pytest.fixture
+def run(installation, tmp_path):
+    """Return a function that runs code in the profile, and returns what it tells about the WorkChain."""
+
+    def call(code, starts=tmp_path / 'starts'):
+        arguments = [sys.executable, '-c', PRELUDE + code, str(starts)]
+        process = subprocess.run(arguments, env=installation, capture_output=True, text=True, check=False)
+        assert process.returncode == 0, process.stdout + process.stderr
+        return json.loads(process.stdout.splitlines()[-1])
+
+    return call
+
+
+def assert_whole(told):
+    """Check that every job ran once, and no process is left."""
+    assert (told['state'], told['status']) == ('finished', 0)
+    assert told['children'] == 6 * ['finished']
+    assert told['starts'] == EVERY_JOB_ONCE
+    assert told['lost'] == []
+
+
+@pytest.mark.slow
+class TestKilled:
+    @pytest.mark.parametrize('wave', ['first', 'second'])
+    @pytest.mark.parametrize('role', ['broker', 'worker'])
+    def test_part_of_the_daemon(self, run, role, wave):
+        """In the middle of launching; the daemon replaces it at once, but not what it knew."""
+        kill = f"""
+node = launch()
+until(seen('{wave}_1'))
+os.kill(pid('{role}'), signal.SIGKILL)
+"""
+        told = run(KEEP + kill + END)
+        assert_whole(told)
+        assert told['sentence'].startswith(f'AiiDA had lost its {role}: its daemon was started again')
+
+    def test_worker_and_nobody_looks(self, run):
+        """The next worker begins the step again: it finds the jobs that the step launched before."""
+        told = run("""
+node = launch()
+until(seen('first_1'))
+os.kill(pid('worker'), signal.SIGKILL)
+until(lambda: node.is_terminated)
+tell('', node)
+""")
+        assert_whole(told)
+
+    def test_restart_of_the_daemon(self, run):
+        told = run(
+            KEEP
+            + """
+import subprocess
+node = launch()
+until(seen('first_1'))
+subprocess.run([str(Path(sys.executable).parent / 'verdi'), 'daemon', 'restart'], check=False, capture_output=True)
+"""
+            + END
+        )
+        assert_whole(told)
+
+    def test_everything_and_a_second_start(self, run):
+        """The command, the daemon with all its parts, and the jobs; another command heals it before it goes on."""
+        first = run("""
+node = launch()
+until(seen('first_2'))
+until(Path(starts).exists)
+parts = [get_daemon_client().get_daemon_pid()] + [pid(role) for role in ('broker', 'worker')]
+for each in parts:
+    os.kill(each, signal.SIGKILL)
+for process in psutil.process_iter():
+    try:
+        if process.cwd().startswith(node.called[0].computer.get_workdir()):
+            process.kill()
+    except psutil.Error:
+        pass
+tell(node.pk, node)
+""")
+        second = run(
+            f"""
+environment.start_daemon()
+keeper = environment.DaemonKeeper(patience=3.0)
+node = orm.load_node({first['sentence']})
+"""
+            + END
+        )
+        assert (second['state'], second['status']) in [('finished', 0), ('finished', 410)]  # arithmetic has no loop
+        assert len(second['children']) == 6
+        assert second['starts'] == EVERY_JOB_ONCE
+        assert second['lost'] == []
+
+
+@pytest.mark.slow
+def test_lost_task_is_noticed(run):
+    """As a broker loses it that is killed while it reads the queue."""
+    told = run(
+        KEEP
+        + """
+node = launch()
+until(seen('first_1'))
+folder = process_tasks._broker()._storage_path / 'tasks'
+job = until(lambda: node.called)[0]
+path = next(path for path in folder.rglob('*.json') if f'"pid": {job.pk},' in path.read_text())
+path.unlink()
+"""
+        + END
+    )
+    assert_whole(told)
+    assert re.match(r'AiiDA had lost the task of process<\d+>: .* 1 processes got a new task\.$', told['sentence'])
