@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -29,6 +30,17 @@ class LazyGroup(click.Group):
             return None
         module, name = COMMANDS[cmd_name][0].split(':')
         return getattr(import_module(module), name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a subcommand; where it fails unexpectedly, say so in words and keep the traceback in a log."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            from aiida_mghdiff.cli.unexpected import failure
+
+            raise failure(ctx, error) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the subcommands without importing them."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from aiida import orm
     from aiida.engine import ProcessBuilder
 
+    from aiida_mghdiff.calculations.hosts import Subject
     from aiida_mghdiff.data.dataset import DatasetData
     from aiida_mghdiff.data.potential import PotentialData
 
@@ -45,15 +46,45 @@ FOUNDATIONS = Path('../shared/data/mace')
     show_default=True,
     help='Begin from the dataset, or from nothing: the stand-in for VASP then learns on the fly and labels one.',
 )
-def demo(directory: Path, protocol: str, foundation: Path | None, dataset: Path | None, origin: str) -> None:
+@click.option('--host', help='Element of the host.  [default: the one that the dataset tells]')
+@click.option('--tracer', help='Element that diffuses.  [default: the one that the dataset tells]')
+def demo(
+    directory: Path,
+    protocol: str,
+    foundation: Path | None,
+    dataset: Path | None,
+    origin: str,
+    host: str | None,
+    tracer: str | None,
+) -> None:
     """Run the whole study on a laptop: potentials, errors, barriers, diffusion, and a report.
 
     Everything lives in DIRECTORY: the AiiDA profile, the jobs, the results. Interrupted, the command goes on where it
     stopped when it is called again; a finished study is only reported again.
     """
+    from aiida_mghdiff.cli.inputs import EXAMPLE
+
     check_choices(protocol, foundation, dataset, origin)
+    check_elements(origin, host, tracer)
+    file = (dataset or EXAMPLE) if origin == 'dataset' else None
     with only_one(directory):
-        run(directory, protocol, foundation, dataset, origin)
+        run(directory, protocol, foundation, file, host, tracer)
+
+
+def check_elements(origin: str, host: str | None, tracer: str | None) -> None:
+    """Refuse a host or tracer that is no element, or that no dataset is asked for.
+
+    :raises ClickException: with what is wrong and what to do.
+    """
+    from aiida_mghdiff.calculations.validation import IS_SYMBOL
+
+    for option, value in {'--host': host, '--tracer': tracer}.items():
+        if value is None:
+            continue
+        if origin == 'otf':
+            raise click.ClickException(f'{option} chooses an element of a dataset: a study --from otf is of H in Mg.')
+        if not IS_SYMBOL.holds(value):
+            raise click.ClickException(f'{option} {value} is not {IS_SYMBOL.words}: name an element, such as Ti.')
 
 
 def check_choices(protocol: str, foundation: Path | None, dataset: Path | None, origin: str) -> None:
@@ -97,23 +128,33 @@ def only_one(directory: Path) -> Iterator[None]:
         yield
 
 
-def run(directory: Path, protocol: str, foundation: Path | None, dataset: Path | None, origin: str) -> None:
+def run(
+    directory: Path,
+    protocol: str,
+    foundation: Path | None,
+    dataset_file: Path | None,
+    host: str | None,
+    tracer: str | None,
+) -> None:
     """Run the study of these choices to its end, and write its report."""
     from aiida.engine.daemon.client import DaemonException
 
     from aiida_mghdiff.cli import environment
-    from aiida_mghdiff.cli.inputs import EXAMPLE
+    from aiida_mghdiff.cli.inputs import InputsError
     from aiida_mghdiff.cli.potentials import PotentialError
+    from aiida_mghdiff.cli.unexpected import watch
 
+    watch(folder=directory)
     environment.make_profile(directory)
     try:
         codes = environment.setup_codes(slots=SLOTS, threads=1)
         environment.enable_caching()
         if lost := environment.start_daemon():
             click.echo(f'{len(lost)} processes had been lost in a crash; they go on.')
-        study = find_or_submit(codes, protocol, foundation, (dataset or EXAMPLE) if origin == 'dataset' else None)
+        study = find_or_submit(codes, protocol, foundation, dataset_file, host, tracer)
+        watch(study=study)
         follow_study(study, directory)
-    except (environment.SetupError, PotentialError, DaemonException, ValueError) as error:
+    except (environment.SetupError, InputsError, PotentialError, DaemonException) as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         raise click.ClickException(
@@ -125,32 +166,65 @@ def run(directory: Path, protocol: str, foundation: Path | None, dataset: Path |
 
 
 def find_or_submit(
-    codes: dict[str, orm.InstalledCode], protocol: str, foundation: Path | None, dataset_file: Path | None
+    codes: dict[str, orm.InstalledCode],
+    protocol: str,
+    foundation: Path | None,
+    dataset_file: Path | None,
+    host: str | None = None,
+    tracer: str | None = None,
 ) -> orm.ProcessNode:
     """Return the study of these choices that runs or is finished, or submit it; without a file, one from nothing.
 
-    A failed one is submitted again: what finished of it comes from the cache.
+    A failed one is submitted again: what finished of it comes from the cache. What cannot be studied is refused before
+    dataset, hosts and study are stored.
+
+    :raises InputsError: with all that is wrong with the dataset, its host, its tracer, the potentials.
     """
     from aiida.engine import submit
     from aiida.orm import QueryBuilder, WorkChainNode
 
-    from aiida_mghdiff.cli.inputs import load_dataset
+    from aiida_mghdiff.cli.inputs import load_dataset, read_dataset
 
+    dataset = read_dataset(dataset_file) if dataset_file else None
+    subject = find_subject(dataset, dataset_file, host, tracer)
+    potentials = load_potentials(foundation, elements_of(dataset, subject))
+    choices = (subject, potentials, protocol)
+    study_builder(codes, dataset, dataset_file, *choices, False)  # which refuses what cannot be studied
     dataset = load_dataset(dataset_file) if dataset_file else None
-    potentials = load_potentials(foundation, elements_of(dataset))
-    key = study_key(protocol, dataset, potentials)
+    key = study_key(dataset, *choices)
     query = QueryBuilder().append(WorkChainNode, filters={f'extras.{STUDY_KEY}': key}, tag='study')
     known = query.order_by({'study': {'ctime': 'desc'}}).first(flat=True)
     if known is not None and (not known.is_terminated or known.is_finished_ok):
         click.echo(f'{"Report of" if known.is_terminated else "Going on with"} study {known.uuid}.')
         return known
-    study = submit(study_builder(codes, dataset, potentials, protocol))
+    study = submit(study_builder(codes, dataset, dataset_file, *choices, True))
     study.base.extras.set(STUDY_KEY, key)
-    click.echo(f'Submitted study {study.uuid}: {", ".join(potentials)}; protocol {protocol}.')
+    about = f'{subject.tracer} in {subject.host}'
+    click.echo(f'Submitted study {study.uuid}: {about}; {", ".join(potentials)}; protocol {protocol}.')
     return study
 
 
-def study_key(protocol: str, dataset: DatasetData | None, potentials: dict[str, PotentialData]) -> str:
+def find_subject(
+    dataset: DatasetData | None, dataset_file: Path | None, host: str | None, tracer: str | None
+) -> Subject:
+    """Return host and tracer: what the user or else the dataset says; H in Mg of a study from nothing.
+
+    :raises InputsError: where the dataset leaves a choice to the user.
+    """
+    from aiida_mghdiff.calculations.hosts import Subject, SubjectError, subject_of
+    from aiida_mghdiff.cli.inputs import FROM_NOTHING, InputsError
+
+    if dataset is None:
+        return Subject(**FROM_NOTHING)
+    try:
+        return subject_of(dataset, host, tracer, name=dataset_file.name, choices=('--host', '--tracer'))
+    except SubjectError as error:
+        raise InputsError(str(error)) from None
+
+
+def study_key(
+    dataset: DatasetData | None, subject: Subject, potentials: dict[str, PotentialData], protocol: str
+) -> str:
     """Return what tells one study of this command from another: the choices, and the protocols as they are now."""
     import hashlib
 
@@ -159,15 +233,16 @@ def study_key(protocol: str, dataset: DatasetData | None, potentials: dict[str, 
     words = [
         protocol,
         dataset.uuid if dataset else 'otf',
+        f'{subject.tracer} in {subject.host}',
         *(f'{label}={node.uuid}' for label, node in sorted(potentials.items())),
     ]
     words += [path.read_text() for path in sorted(FOLDER.rglob('*.yaml'))]
     return hashlib.sha256('\n'.join(words).encode()).hexdigest()
 
 
-def elements_of(dataset: DatasetData | None) -> set[str]:
-    """Return the elements that each potential of the study must know: those of the dataset, and H in Mg."""
-    return {'H', 'Mg'} | set(dataset.base.attributes.get('elements') if dataset else ())
+def elements_of(dataset: DatasetData | None, subject: Subject) -> set[str]:
+    """Return the elements that each potential of the study must know: host, tracer, and those of the dataset."""
+    return {subject.host, subject.tracer} | set(dataset.base.attributes.get('elements') if dataset else ())
 
 
 def load_potentials(foundation: Path | None, elements: set[str]) -> dict[str, PotentialData]:
@@ -189,32 +264,72 @@ def load_potentials(foundation: Path | None, elements: set[str]) -> dict[str, Po
 def study_builder(
     codes: dict[str, orm.InstalledCode],
     dataset: DatasetData | None,
+    dataset_file: Path | None,
+    subject: Subject,
     potentials: dict[str, PotentialData],
     protocol: str,
+    store: bool,
 ) -> ProcessBuilder:
-    """Return the builder of the study of a dataset, or of one that begins from nothing."""
+    """Return the builder of the study of a dataset, or of one that begins from nothing.
+
+    :param store: False leaves no trace in the profile: the builder is only checked.
+    :raises InputsError: with all that the study would be refused for.
+    """
     from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
-    from aiida_mghdiff.cli.inputs import make_host, make_start
-    from aiida_mghdiff.workflows.study import StudyWorkChain
+    from aiida_mghdiff.cli.inputs import InputsError, make_start
+    from aiida_mghdiff.workflows.study import StudyWorkChain, validate_study
 
     repeats = StudyWorkChain.get_protocol_inputs(protocol)['repeats']
-    hosts = {name: make_host(cells) for name, cells in repeats.items()}
+    hosts = make_hosts(repeats, dataset, dataset_file, subject, potentials, store)
     engines = {name: codes[name] for name in ('python', 'lammps')}
     start, potcars = dataset, None
     if dataset is None:
         engines |= {'vasp': codes['vasp'], 'distil': codes['python']}
-        start, potcars = make_start(repeats['neb_host']), placeholder_potcars(['Mg', 'H'])
+        start, potcars = (
+            make_start(repeats['neb_host'], store=store),
+            placeholder_potcars([subject.host, subject.tracer]),
+        )
     builder = StudyWorkChain.get_builder_from_protocol(
         engines,
         start,
         hosts['host'],
         hosts['neb_host'],
+        tracer_element=subject.tracer,
         potentials=potentials,
         potcars=potcars,
         protocol=protocol,
     )
-    builder.metadata.label = f'Diffusion of H in Mg, {protocol}'
+    builder.metadata.label = f'Diffusion of {subject.tracer} in {subject.host}, {protocol}'
+    if message := validate_study(builder._inputs(prune=True)):
+        raise InputsError(message)
     return builder
+
+
+def make_hosts(
+    repeats: dict[str, list[int]],
+    dataset: DatasetData | None,
+    dataset_file: Path | None,
+    subject: Subject,
+    potentials: dict[str, PotentialData],
+    store: bool,
+) -> dict[str, orm.StructureData]:
+    """Return the supercells of the host by name, each with so many repeats.
+
+    :raises InputsError: where the dataset has no host that the study can treat; and what else it would be refused for.
+    """
+    from aiida_mghdiff.calculations.validation import joined
+    from aiida_mghdiff.cli.inputs import InputsError, make_host, make_host_of
+    from aiida_mghdiff.workflows.study import elements_messages
+
+    if dataset is None:
+        return {name: make_host(cells, store=store) for name, cells in repeats.items()}
+    try:
+        return {
+            name: make_host_of(dataset, subject, cells, dataset_file, store=store) for name, cells in repeats.items()
+        }
+    except InputsError as error:
+        others = elements_messages({'dataset': dataset, 'potentials': potentials})
+        raise InputsError(joined([str(error), *others])) from None
 
 
 def follow_study(study: orm.ProcessNode, directory: Path) -> None:
@@ -237,6 +352,7 @@ def finish(study: orm.ProcessNode, directory: Path) -> None:
     """Write report and archive, print the results and their places."""
     from aiida.tools.archive import create_archive
 
+    from aiida_mghdiff.cli.unexpected import state_of
     from aiida_mghdiff.report import result_table, write_report
 
     logging.getLogger('aiida.export').setLevel(logging.WARNING)
@@ -247,5 +363,4 @@ def finish(study: orm.ProcessNode, directory: Path) -> None:
     for path in (directory / 'results.json', directory / 'report.html', archive):
         click.echo(path.resolve())
     if not study.is_finished_ok:
-        reason = study.exit_message or study.process_state.value
-        raise click.ClickException(f'the study ended with failures: {reason} See: {verdi(directory, "report", study)}')
+        raise click.ClickException(f'the study {state_of(study).rstrip(".")}. See: {verdi(directory, "report", study)}')

@@ -1,4 +1,4 @@
-"""The inputs of a study on the example data: codes, dataset, potentials, host."""
+"""The inputs of a study: codes, dataset, potentials, hosts."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from aiida.common.exceptions import NotExistent
 from click import ClickException
 
 from aiida_mghdiff.calculations.functions.dataset import dataset_from_extxyz
-from aiida_mghdiff.calculations.functions.supercell import build_hcp, build_supercell
+from aiida_mghdiff.calculations.functions.supercell import build_hcp, build_host, build_supercell
+from aiida_mghdiff.calculations.hosts import Subject
 from aiida_mghdiff.cli.potentials import find_chgnet, import_potential
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 
 EXAMPLE = Path('examples/data/mgh_pbe.extxyz')
+EXAMPLE_SHA256 = '2d77ddfe2c6afc1e65e188a3fa3b6a25415125365336e95b6fc325f4dd6a9f57'
 #: How the example data are labelled (their README).
 EXAMPLE_SETTINGS = {'labels': 'gpaw', 'energy_kind': 'free', 'group_key': 'trajectory'}
 #: Of another file nothing is known.
 OTHER_SETTINGS = {'labels': 'unknown'}
-#: Lattice constants in Å.
+#: The host of the example data, and the lattice constants in Å that they were made at (their README).
 MAGNESIUM = {'element': 'Mg', 'a': 3.20, 'c': 5.19}
+#: What a study without a dataset is about.
+FROM_NOTHING = {'host': 'Mg', 'tracer': 'H'}
 
 
 def load_codes(computer: str) -> dict[str, orm.AbstractCode]:
@@ -37,24 +41,51 @@ def load_codes(computer: str) -> dict[str, orm.AbstractCode]:
         ) from None
 
 
+class InputsError(ValueError):
+    """Inputs that a study cannot have; the message names the remedy."""
+
+
 def load_dataset(path: Path = EXAMPLE) -> DatasetData:
     """Return the dataset of an extxyz file; the same file gives the same node, and stays in the graph.
 
-    :raises ValueError: where the file cannot be read as labelled configurations; nothing of it is stored then.
+    :raises InputsError: where the file cannot be read as labelled configurations; nothing of it is stored then.
     """
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    query = orm.QueryBuilder().append(orm.SinglefileData, filters={'extras.sha256': digest}, tag='file')
+    dataset = read_dataset(path)
+    return dataset if dataset.is_stored else store_dataset(path)
+
+
+def read_dataset(path: Path) -> DatasetData:
+    """Return the dataset of an extxyz file: the stored one where the file is known, else one that is not stored.
+
+    :raises InputsError: where the file cannot be read as labelled configurations.
+    """
+    query = orm.QueryBuilder().append(orm.SinglefileData, filters={'extras.sha256': digest_of(path)}, tag='file')
     query.append(orm.CalcFunctionNode, with_incoming='file', tag='reader').append(DatasetData, with_incoming='reader')
     if (known := query.first(flat=True)) is not None:
         return known
-    file = orm.SinglefileData(path.resolve())
-    settings = orm.Dict(EXAMPLE_SETTINGS if path.name == EXAMPLE.name else OTHER_SETTINGS)
-    _, trial = dataset_from_extxyz.run_get_node(file, settings, metadata={'store_provenance': False})
+    file, settings = orm.SinglefileData(path.resolve()), orm.Dict(settings_of(path))
+    dataset, trial = dataset_from_extxyz.run_get_node(file, settings, metadata={'store_provenance': False})
     if not trial.is_finished_ok:
-        raise ValueError(trial.exit_message)
-    dataset = dataset_from_extxyz(file, settings)
-    file.base.extras.set('sha256', digest)
+        raise InputsError(trial.exit_message)
     return dataset
+
+
+def store_dataset(path: Path) -> DatasetData:
+    """Return the stored dataset of an extxyz file that ``read_dataset`` can read."""
+    file = orm.SinglefileData(path.resolve())
+    dataset = dataset_from_extxyz(file, orm.Dict(settings_of(path)))
+    file.base.extras.set('sha256', digest_of(path))
+    return dataset
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def settings_of(path: Path) -> dict[str, str]:
+    """Return how a file is read."""
+    return EXAMPLE_SETTINGS if digest_of(path) == EXAMPLE_SHA256 else OTHER_SETTINGS
 
 
 def load_potential(path: Path | None) -> PotentialData:
@@ -62,12 +93,33 @@ def load_potential(path: Path | None) -> PotentialData:
     return import_potential(path, 'mace') if path else import_potential(find_chgnet(), 'chgnet')
 
 
-def make_start(repeats: list[int]) -> orm.StructureData:
+def make_start(repeats: list[int], *, store: bool = True) -> orm.StructureData:
     """Return the cell that on-the-fly learning starts from: the host with one H on an interstitial site."""
-    tracers = {'tracer_element': 'H', 'tracer_count': 1, 'seed': 1, 'minimum_distance': 2.6}
-    return build_supercell(make_host(repeats), orm.Dict(tracers))
+    tracers = {'tracer_element': FROM_NOTHING['tracer'], 'tracer_count': 1, 'seed': 1, 'minimum_distance': 2.6}
+    host = make_host(repeats, store=store)
+    return build_supercell(host, orm.Dict(tracers), metadata={'store_provenance': store})
 
 
-def make_host(repeats: list[int]) -> orm.StructureData:
-    """Return a supercell of hcp magnesium, at the lattice constants of the example data."""
-    return build_hcp(orm.Dict(MAGNESIUM | {'repeats': repeats}))
+def make_host(repeats: list[int], *, store: bool = True) -> orm.StructureData:
+    """Return a supercell of hcp magnesium, at the lattice constants of the example data.
+
+    :param store: False leaves no trace in the profile.
+    """
+    return build_hcp(orm.Dict(MAGNESIUM | {'repeats': repeats}), metadata={'store_provenance': store})
+
+
+def make_host_of(
+    dataset: DatasetData, subject: Subject, repeats: list[int], path: Path, *, store: bool = True
+) -> orm.StructureData:
+    """Return a supercell of the host of a dataset that was read from a file, at the lattice constants of these data.
+
+    :param store: False leaves no trace in the profile.
+    :raises InputsError: where the host is none that the workflows can treat.
+    """
+    if subject.host == MAGNESIUM['element'] and digest_of(path) == EXAMPLE_SHA256:
+        return make_host(repeats, store=store)
+    settings = {'element': subject.host, 'tracer_element': subject.tracer, 'repeats': repeats}
+    host, node = build_host.run_get_node(dataset, orm.Dict(settings), metadata={'store_provenance': store})
+    if not node.is_finished_ok:
+        raise InputsError(node.exit_message)
+    return host

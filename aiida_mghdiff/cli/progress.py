@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aiida_mghdiff.calculations.vasp.base import STDOUT
+from aiida_mghdiff.cli.unexpected import state_of
 from aiida_mghdiff.data.potential import LEARNED
 from aiida_mghdiff.workflows.neb import STATIONARY
 from aiida_mghdiff.workflows.study import architecture_of
@@ -289,5 +290,6 @@ def ended_line(job: Job) -> Text:
     seconds = job.node.mtime.timestamp() - job.node.ctime.timestamp()
     text = f'{_MARKS[job.state]} {job.label}  {job.node.process_label}<{job.node.pk}>  {clock(seconds)} with queue'
     if job.state == 'failed':
-        text += f'  [{job.node.exit_status}] {job.node.exit_message}'
+        node = job.node
+        text += f'  [{node.exit_status}] {node.exit_message}' if node.is_failed else f'  {state_of(node)}'
     return Text(text, style=_STYLES.get(job.state, ''))

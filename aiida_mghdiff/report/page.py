@@ -55,6 +55,8 @@ def state_of(study: Study) -> str:
         return f'not finished: {node.process_state.value if node.process_state else "created"}'
     if node.is_finished_ok:
         return 'finished'
+    if node.is_excepted:
+        return f'ended in an exception: {node.exception}'
     return f'ended with failures [{node.exit_status}]' if node.exit_status else f'{node.process_state.value}'
 
 

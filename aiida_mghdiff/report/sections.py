@@ -69,7 +69,10 @@ def headline(name: str, value: str, detail: str, node: orm.Node) -> dict[str, st
 def failures_section(study: Study) -> Section:
     """Say what failed: nothing else may hide it."""
     columns = [Column('step', 'text'), Column('ended as', 'text'), Column('message', 'long'), NODE]
-    cells = [(call.name, ended(call.node), call.node.exit_message or DASH, call.node.uuid) for call in study.failures]
+    cells = [
+        (call.name, ended(call.node), call.node.exit_message or call.node.exception or DASH, call.node.uuid)
+        for call in study.failures
+    ]
     text = ['These steps did not finish; what depends on them is missing below. All other results stand on their own.']
     return Section('failures', 'What failed', text, tables=[Table(columns, cells)])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from aiida import orm
@@ -9,7 +10,9 @@ from aiida.engine import calcfunction
 from ase import Atoms
 
 from aiida_mghdiff.calculations.functions.refusals import SettingsError, read_settings, refusing
+from aiida_mghdiff.calculations.hosts import Subject, hcp_lattice_of
 from aiida_mghdiff.calculations.validation import IS_COUNT, IS_NOT_NEGATIVE, IS_POSITIVE, IS_STEP, IS_SYMBOL, Check
+from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.science.lattice import LatticeError, PlacementError, hcp_supercell, place_tracers
 
 
@@ -17,12 +20,14 @@ def _are_repeats(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 3 and all(map(IS_COUNT.holds, value))
 
 
+_ARE_REPEATS = Check('a list of three positive whole numbers', _are_repeats)
 HCP_SETTINGS = {
     'element': IS_SYMBOL,
     'a': IS_POSITIVE,
     'c': IS_POSITIVE,
-    'repeats': Check('a list of three positive whole numbers', _are_repeats),
+    'repeats': _ARE_REPEATS,
 }
+HOST_SETTINGS = {'element': IS_SYMBOL, 'tracer_element': IS_SYMBOL, 'repeats': _ARE_REPEATS}
 TRACER_SETTINGS = {
     'tracer_element': IS_SYMBOL,
     'tracer_count': Check('a whole number', lambda value: isinstance(value, int) and not isinstance(value, bool)),
@@ -39,8 +44,26 @@ def build_hcp(settings: orm.Dict) -> orm.StructureData:
     :param settings: ``element``, ``a`` and ``c`` in Å, ``repeats`` along the three cell vectors.
     """
     values = read_settings(settings, HCP_SETTINGS)
-    cell, positions = hcp_supercell(values['a'], values['c'], tuple(values['repeats']))
-    return orm.StructureData(ase=Atoms([values['element']] * len(positions), positions, cell=cell, pbc=True))
+    return _hcp(values['element'], values['a'], values['c'], values['repeats'])
+
+
+@refusing(SettingsError, LatticeError)
+@calcfunction
+def build_host(dataset: DatasetData, settings: orm.Dict) -> orm.StructureData:
+    """Return a supercell of the hcp host of a dataset, at the mean lattice parameters of its configurations.
+
+    Counted are configurations that hold the host and interstitial atoms alone, warm and strained ones too.
+
+    :param settings: ``element`` of the host, ``tracer_element``, ``repeats`` along the three cell vectors.
+    """
+    values = read_settings(settings, HOST_SETTINGS)
+    subject = Subject(values['element'], values['tracer_element'])
+    return _hcp(subject.host, *hcp_lattice_of(dataset, subject), values['repeats'])
+
+
+def _hcp(element: str, a: float, c: float, repeats: Sequence[int]) -> orm.StructureData:
+    cell, positions = hcp_supercell(a, c, tuple(repeats))
+    return orm.StructureData(ase=Atoms([element] * len(positions), positions, cell=cell, pbc=True))
 
 
 @refusing(SettingsError, LatticeError, PlacementError)
