@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 from aiida.engine import run_get_node, submit
 
-from aiida_mghdiff.cli.inputs import EXAMPLE, load_codes, load_dataset, load_potential, make_host
+from aiida_mghdiff.calculations.hosts import subject_of
+from aiida_mghdiff.cli.inputs import EXAMPLE, load_codes, load_dataset, load_potential, make_host_of
 from aiida_mghdiff.report import result_table, write_report
 from aiida_mghdiff.workflows.study import StudyWorkChain
 
@@ -24,11 +25,15 @@ def main(computer: str, dataset: Path, foundation: Path | None, protocol: str, f
     """Submit the study to the daemon, or run it here and write its report."""
     repeats = StudyWorkChain.get_protocol_inputs(protocol)['repeats']
     potentials = {'chgnet_mp': load_potential(None)} | ({'mace_mp': load_potential(foundation)} if foundation else {})
+    configurations = load_dataset(dataset)
+    hosts = [
+        make_host_of(configurations, subject_of(configurations), repeats[name], dataset)
+        for name in ('host', 'neb_host')
+    ]
     builder = StudyWorkChain.get_builder_from_protocol(
         load_codes(computer),
-        load_dataset(dataset),
-        make_host(repeats['host']),
-        make_host(repeats['neb_host']),
+        configurations,
+        *hosts,
         potentials=potentials,
         protocol=protocol,
     )

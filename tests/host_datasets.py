@@ -7,6 +7,7 @@ from aiida import orm
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 
 from aiida_mghdiff.data.dataset import DatasetData
 
@@ -48,3 +49,22 @@ def make_dataset(symbol='Mg', lattice=MAGNESIUM, tracers=('', 'H', 'H', 'HH'), *
 def make_host(symbol='Mg', lattice=MAGNESIUM, repeat=2):
     """Return the ideal host as an unstored node."""
     return orm.StructureData(ase=bulk(symbol, **lattice).repeat(repeat))
+
+
+def write_labels(path, frames, calculator=None, name='none'):
+    """Write an extxyz file of labelled frames, each marked with what labelled it; labels of no worth by default."""
+    for frame in map(label, frames) if calculator is None else frames:
+        frame.calc = calculator or frame.calc
+        labels = {'REF_energy': frame.get_potential_energy(), 'REF_stress': frame.get_stress()}
+        frame.info = labels | {'labels': name}
+        frame.arrays['REF_forces'] = frame.get_forces()
+        frame.calc = None
+    write(path, frames, format='extxyz')
+    return path
+
+
+def write_chgnet_labels(path, frames):
+    """Write frames with labels of CHGNet 0.3.0: real forces, but no first principles."""
+    from chgnet.model.dynamics import CHGNetCalculator
+
+    return write_labels(path, frames, CHGNetCalculator(use_device='cpu'), 'CHGNet-0.3.0')

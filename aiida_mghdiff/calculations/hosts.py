@@ -55,19 +55,19 @@ def subject_of(
     if host is not None and tracer is not None:
         return Subject(host, tracer)
     found = [pair for pair in pairs_of(dataset) if host in (None, pair.host) and tracer in (None, pair.tracer)]
-    others = [element for element in elements if element != tracer]
-    if not found and host is None and tracer is not None and len(others) == 1:
-        return Subject(others[0], tracer)
+    hosts = {pair.host for pair in found} or set(elements) - {tracer}
+    if not found and tracer is not None and len(hosts) == 1:
+        return Subject(hosts.pop(), tracer)
     if len(found) == 1:
         return found[0]
-    asked = ' and '.join(choice for choice, value in zip(choices, (host, tracer), strict=True) if value is None)
-    raise SubjectError(_candidates_message(name, elements, found, asked))
+    asked = [choice for choice, known in zip(choices, (host or len(hosts) == 1, tracer), strict=True) if not known]
+    raise SubjectError(_candidates_message(name, elements, found, ' and '.join(asked)))
 
 
 def _candidates_message(name: str, elements: Sequence[str], found: Sequence[Subject], asked: str) -> str:
     if found:
-        words = ', '.join(f'{pair.tracer} in {pair.host}' for pair in found)
-        return f'{name} may be about {words}: choose one with {asked}.'
+        words = ' or '.join(f'{pair.tracer} in {pair.host}' for pair in found)
+        return f'{name} may be about {words}: choose with {asked}.'
     if len(elements) == 1:
         return f'{name} has {elements[0]} atoms alone, so that nothing tells what diffuses: name it with {asked}.'
     return (

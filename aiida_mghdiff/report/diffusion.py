@@ -225,19 +225,20 @@ def worth_points(study: Study) -> list[str]:
     times = [item.results['total_time_ps'] for item in items]
     atoms = sorted({item.n_atoms for item in items})
     ratios = sorted({item.results['tracer_count'] / (item.n_atoms - item.results['tracer_count']) for item in items})
+    tracers = ' and '.join(sorted({item.tracer_element for item in items}))
     replicas = sorted({item.results['n_replicas'] for item in items if item.results['n_replicas'] > 1})
     points = [
         f'Few events. D rests on {spread(jumps, "g")} jumps at each temperature. Counting alone leaves a relative '
         'error of one over the square root of their number, and jumps that return count for less.',
-        f'Finite time. Each D has seen {spread(times, ".3g")} ps in all its replicas together (the published study: '
-        '3000 ps). Where a tracer stays longer in a site than a run lasts, replicas started from one arrangement '
-        'share it, and no statistics over them shows that.',
+        f'Finite time. Each D has seen {spread(times, ".3g")} ps in all its replicas together (the published study '
+        'of H in Mg: 3000 ps). Where a tracer stays longer in a site than a run lasts, replicas started from one '
+        'arrangement share it, and no statistics over them shows that.',
         f'A small cell. {spread(atoms, "g")} atoms with periodic images: tracers meet their own images, and the '
-        f'concentration is {spread(ratios, ".3g")} tracers per host atom (the published study: 0.031 to 0.078 in 128 '
-        'host atoms). A thermostat-free run of so few atoms has a temperature of its own, which is why measured '
-        'temperatures are used in the fits.',
-        'Classical nuclei. Zero-point motion and tunnelling of hydrogen are left out; they matter most at low '
-        'temperature.',
+        f'concentration is {spread(ratios, ".3g")} tracers per host atom (the published study of H in Mg: 0.031 to '
+        '0.078 in 128 host atoms). A thermostat-free run of so few atoms has a temperature of its own, which is why '
+        'measured temperatures are used in the fits.',
+        f'Classical nuclei. Zero-point motion and tunnelling of {tracers} are left out; they matter most for light '
+        'tracers at low temperature.',
         'A potential of one functional. No D can be better than the reference that the potential learned from, nor '
         'than its errors above.',
     ]

@@ -43,8 +43,7 @@ def render_page(study: Study, figures: dict[str, Path]) -> str:
 
 def title_of(study: Study) -> str:
     """Return the title of the page: what diffuses in what, where the study says so."""
-    systems = {(item.tracer_element, item.host) for item in study.diffusion}
-    names = ' and '.join(f'{tracer} in {host}' for tracer, host in sorted(systems))
+    names = ' and '.join(study.systems)
     return study.node.label or (f'Diffusion of {names} with machine-learning potentials' if names else 'Study')
 
 

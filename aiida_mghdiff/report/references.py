@@ -5,7 +5,8 @@ A file (YAML) has ``sources``, the citation of each by a key, and ``values``, ea
 - ``quantity``, with its unit: ``activation_energy_ev``, ``diffusion_coefficient_m2_s``, ``barrier_ev``, ...;
 - ``value``; ``relation: "<"`` where it is an upper limit;
 - ``label``, what it is of (a potential, ``experiment``); ``source``, a key of ``sources``;
-- where it applies ``temperatures_k``, the lowest and the highest that it was found at, ``path`` of a barrier, ``note``.
+- where it applies ``temperatures_k``, the lowest and the highest that it was found at, ``path`` of a barrier, ``note``;
+- ``system``, what diffuses in what, such as ``H in Mg``: only a study of it is compared; without it, every study is.
 
 :func:`load_references` returns the values of all files, the package's own first.
 """
@@ -40,6 +41,7 @@ class Reference:
     temperatures_k: tuple[float, float] | None = None
     path: str | None = None
     note: str = ''
+    system: str | None = None  # what diffuses in what; None for every study
 
     @property
     def is_at_one_temperature(self) -> bool:

@@ -132,7 +132,7 @@ TABLES: dict[str, tuple[str, list[tuple[str, str, Callable[[Row], str]]]]] = {
         [
             POTENTIAL,
             ('T (K)', '>', lambda row: f'{row["temperature_k"]:g}'),
-            ('H', '>', lambda row: str(row['h_count'])),
+            ('tracers', '>', lambda row: str(row['h_count'])),
             ('fs', '>', lambda row: f'{row["time_step_fs"]:g}'),
             ('D (m²/s)', '>', lambda row: coefficient(row)),
             ('95 % interval (m²/s)', '>', lambda row: interval(row['ci95_m2_s'], '.1e')),
@@ -144,7 +144,7 @@ TABLES: dict[str, tuple[str, list[tuple[str, str, Callable[[Row], str]]]]] = {
         'Activation energies',
         [
             POTENTIAL,
-            ('H', '>', lambda row: str(row['h_count'])),
+            ('tracers', '>', lambda row: str(row['h_count'])),
             ('fs', '>', lambda row: f'{row["time_step_fs"]:g}'),
             ('Ea (eV)', '>', lambda row: number(row['activation_energy_ev'], '.3f')),
             ('95 % interval (eV)', '>', lambda row: interval(row['ci95_ev'], '.3f')),

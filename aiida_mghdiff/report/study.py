@@ -194,9 +194,24 @@ class Study:
         :raises ForeignNodeError: for any other node.
         """
         self.node = node
-        self.references = load_references(*references)
+        self.all_references = load_references(*references)
         self.validations = [errors for other in validations for errors in self.read_validation(other)]
         self.other_barriers = [self.read_barrier(other) for other in barriers]
+
+    @cached_property
+    def systems(self) -> list[str]:
+        """Return what diffuses in what, such as ``H in Mg``, as diffusion runs and barriers say."""
+        found = {
+            (call.node.inputs.settings['supercell']['tracer_element'], call.node.inputs.host)
+            for call in self.of_kind('diffusion')
+        }
+        found |= {(call.node.inputs.path['tracer_element'], call.node.inputs.host) for call in self.of_kind('neb')}
+        return sorted({f'{tracer} in {host.get_formula("hill_compact")}' for tracer, host in found})
+
+    @cached_property
+    def references(self) -> list[Reference]:
+        """Return the published values of what the study is about."""
+        return [value for value in self.all_references if value.system is None or value.system in self.systems]
 
     def published(self, quantity: str) -> list[Reference]:
         """Return the published values of a quantity."""

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from aiida_mghdiff.report.references import ReferencesError, load_references
+from aiida_mghdiff.report.study import Study
 
 FILE = """
 sources:
@@ -56,6 +57,19 @@ def test_file_of_a_user_is_added(tmp_path):
     *own, mine = load_references(path)
     assert own == load_references()
     assert (mine.value, mine.temperatures_k, mine.source) == (1.5e-9, (480, 480), 'A. Nobody, J. None 1, 2 (2003)')
+
+
+def test_values_of_another_system_are_left_out(study, tmp_path, monkeypatch):
+    """What is known of H in Mg says nothing of H in Ti; a user's value without a system stands beside every study."""
+    path = tmp_path / 'mine.yaml'
+    path.write_text(FILE)
+    here = Study(study.node, [path])
+    assert here.systems == ['H in Mg']
+    assert len(here.references) == len(load_references()) + 1
+    other = Study(study.node, [path])
+    monkeypatch.setattr(other, 'systems', ['H in Ti'])
+    assert [value.label for value in other.references] == ['experiment']
+    assert other.published('activation_energy_ev') == []
 
 
 @pytest.mark.parametrize(

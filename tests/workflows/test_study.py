@@ -298,7 +298,7 @@ def test_tracer_comes_from_the_dataset(generate_workchain, build_for):
 def test_two_tracers_are_named_and_one_is_chosen(generate_workchain, build_for):
     dataset = host_datasets.make_dataset(tracers=['H', 'O', 'HO'] * 4)
     host = host_datasets.make_host()
-    with pytest.raises(ValueError, match=r'may be about H in Mg, O in Mg: choose one with tracer_element\.'):
+    with pytest.raises(ValueError, match=r'may be about H in Mg or O in Mg: choose with tracer_element\.'):
         build_for(dataset, host)
     builder = build_for(dataset, host, tracer_element='O')
     assert {path['tracer_element'] for path in builder.paths.values()} == {'O'}

@@ -7,7 +7,7 @@ from itertools import cycle
 from typing import Any
 
 import numpy as np
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import chemical_symbols
 from ase.formula import Formula
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -187,13 +187,13 @@ def draw_force_parity(axis: Axes, errors: Errors) -> None:
             reference[atoms].ravel(),
             predicted[atoms].ravel(),
             s=5,
-            marker='o' if number == atomic_numbers['H'] else 's',
+            marker='o' if number == numbers.min() else 's',
             color=ELEMENT_COLOURS.get(symbol, GUIDE),
             alpha=0.6,
             linewidths=0,
             label=f'forces on {symbol}',
             rasterized=True,
-            zorder=2 + (number == atomic_numbers['H']),
+            zorder=2 + (number == numbers.min()),
         )
     keys = {'rmse': 'force_rmse_mev_per_angstrom', 'r2': 'force_r2'}
     write_worth(axis, {name: errors.metrics[key] for name, key in keys.items()}, '.0f', 'meV/Å')

@@ -1,10 +1,11 @@
 """Supercells with tracers."""
 
+import host_datasets
 import numpy as np
 import pytest
 from aiida import orm
 
-from aiida_mghdiff.calculations.functions.supercell import build_hcp, build_supercell
+from aiida_mghdiff.calculations.functions.supercell import build_hcp, build_host, build_supercell
 
 HCP = {'element': 'Mg', 'a': 3.20, 'c': 5.19, 'repeats': [3, 3, 2]}
 TRACERS = {'tracer_element': 'H', 'tracer_count': 4, 'seed': 1, 'minimum_distance': 2.6}
@@ -68,3 +69,24 @@ def test_crystals_that_make_no_sense(changes):
     _, node = build_hcp.run_get_node(orm.Dict(HCP | changes))
     assert node.exit_status == 220
     assert next(iter(changes)) in node.exit_message
+
+
+def test_host_of_a_dataset(aiida_profile):
+    dataset = host_datasets.make_dataset('Ti', host_datasets.TITANIUM, ['H', '', 'HH'])
+    settings = {'element': 'Ti', 'tracer_element': 'H', 'repeats': [3, 3, 2]}
+    host, node = build_host.run_get_node(dataset, orm.Dict(settings))
+    assert host.get_formula() == 'Ti36'
+    assert host.get_cell_volume() == pytest.approx(18 * np.sqrt(3) / 2 * 2.94**2 * 4.65, rel=1e-3)
+    assert host.creator.inputs.dataset.uuid == dataset.uuid
+    assert node.is_finished_ok
+
+
+@pytest.mark.parametrize(
+    ('element', 'status', 'words'), [('Pd', 222, 'is fcc, which is not supported yet'), ('Xx', 220, 'chemical symbol')]
+)
+def test_host_that_cannot_be_treated(aiida_profile, element, status, words):
+    dataset = host_datasets.make_dataset('Pd', host_datasets.PALLADIUM, ['H'])
+    settings = {'element': element, 'tracer_element': 'H', 'repeats': [2, 2, 2]}
+    _, node = build_host.run_get_node(dataset, orm.Dict(settings))
+    assert node.exit_status == status
+    assert words in node.exit_message

@@ -1,0 +1,131 @@
+"""The demo of other people's datasets: host and tracer are theirs, or it is refused before anything is stored."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from aiida import engine, orm
+from aiida.orm import CalcFunctionNode, QueryBuilder
+from click.testing import CliRunner
+from host_datasets import MAGNESIUM, PALLADIUM, TITANIUM, ZIRCONIUM, make_frame, write_chgnet_labels, write_labels
+from training_inputs import make_chgnet
+
+from aiida_mghdiff.cli import demo as module
+from aiida_mghdiff.cli.demo import demo, find_or_submit
+from aiida_mghdiff.cli.inputs import InputsError
+from aiida_mghdiff.data.dataset import DatasetData
+
+COMMAND = Path(sys.executable).with_name('aiida-mghdiff')
+REPOSITORY = Path(__file__).parents[2]
+
+#: How many processes, datasets, structures, files and dictionaries a profile has.
+COUNT = """
+from aiida import load_profile, orm
+from aiida_mghdiff.data.dataset import DatasetData
+load_profile()
+for cls in (orm.ProcessNode, DatasetData, orm.StructureData, orm.SinglefileData, orm.Dict):
+    print(orm.QueryBuilder().append(cls, subclassing=cls is orm.ProcessNode).count())
+"""
+
+
+@pytest.fixture
+def make_file(tmp_path):
+    """Return a function that writes a dataset of a host and sets of tracers."""
+
+    def make(symbol, lattice, tracers, write=write_labels):
+        frames = [make_frame(symbol, lattice, one, seed=seed) for seed, one in enumerate(tracers)]
+        return write(tmp_path / 'mine.extxyz', frames)
+
+    return make
+
+
+def test_fcc_host_is_refused_in_one_sentence_and_nothing_is_stored(make_file, tmp_path):
+    file, folder = make_file('Pd', PALLADIUM, ['', 'H', 'HH'] * 2, write_chgnet_labels), tmp_path / 'demo'
+    assert 'labels=CHGNet-0.3.0' in file.read_text()
+    environment = {key: value for key, value in os.environ.items() if key != 'AIIDA_PATH'}
+    command = [COMMAND, 'demo', '--protocol', 'smoke', '--directory', folder, '--dataset', file]
+    options = {'cwd': REPOSITORY, 'capture_output': True, 'text': True, 'check': False}
+    result = subprocess.run(command, env=environment, **options)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == (
+        'Error: Pd, the host of the dataset, is fcc, which is not supported yet: interstitial sites and paths are '
+        'known for hcp hosts only.'
+    )
+    assert 'Traceback' not in result.stderr
+    assert 'Submitted' not in result.stdout
+    count = subprocess.run([sys.executable, '-c', COUNT], env=environment | {'AIIDA_PATH': str(folder)}, **options)
+    assert count.stdout.split() == ['0'] * 5, count.stderr
+
+
+@pytest.fixture
+def submit(aiida_profile_clean, codes, monkeypatch):
+    """Return a function that asks for the smoke study of a file, and returns what would be submitted."""
+    submitted = []
+
+    def keep(builder):
+        submitted.append(builder)
+        return orm.WorkChainNode(process_type='aiida.workflows:mghdiff.study').store()
+
+    monkeypatch.setattr(engine, 'submit', keep)
+    monkeypatch.setattr(module, 'load_potentials', lambda _, elements: {'chgnet_mp': make_chgnet(sorted(elements))})
+
+    def ask(file, **options):
+        find_or_submit(codes, 'smoke', None, file, **options)
+        return submitted[-1]
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ('symbol', 'lattice', 'tracer'), [('Ti', TITANIUM, 'H'), ('Zr', ZIRCONIUM, 'O'), ('Mg', MAGNESIUM, 'H')]
+)
+def test_an_hcp_host_is_the_host_of_the_study(submit, make_file, capsys, symbol, lattice, tracer):
+    builder = submit(make_file(symbol, lattice, ['', tracer, 2 * tracer] * 4))
+    assert builder.metadata.label == f'Diffusion of {tracer} in {symbol}, smoke'
+    assert f': {tracer} in {symbol}; chgnet_mp; protocol smoke.' in capsys.readouterr().out
+    for host in (builder.host, builder.neb_host):
+        assert host.get_formula() == f'{symbol}16'
+        lengths = np.linalg.norm(host.cell, axis=1) / 2
+        np.testing.assert_allclose(lengths, [lattice['a'], lattice['a'], lattice['c']], atol=2e-3)
+        assert host.creator.inputs.dataset.uuid == builder.dataset.uuid
+    assert {path['tracer_element'] for path in builder.paths.values()} == {tracer}
+    settings = [run['settings'].get_dict() for run in builder.diffusion.values()]
+    assert {values['supercell']['tracer_element'] for values in settings} == {tracer}
+
+
+def test_the_user_chooses_between_two_tracers(submit, make_file):
+    file = make_file('Zr', ZIRCONIUM, ['', 'H', 'O', 'HO'] * 3)
+    with pytest.raises(InputsError, match=r'mine\.extxyz may be about H in Zr or O in Zr: choose with --tracer\.'):
+        submit(file)
+    assert submit(file, tracer='O').metadata.label == 'Diffusion of O in Zr, smoke'
+
+
+def test_a_pure_host_and_one_configuration_are_refused(submit, make_file):
+    with pytest.raises(InputsError, match=r'has Ti atoms alone, .* name it with --tracer\.'):
+        submit(make_file('Ti', TITANIUM, [''] * 4))
+    with pytest.raises(InputsError, match=r'training\.mace_tr learns of no H'):
+        submit(make_file('Ti', TITANIUM, [''] * 4), tracer='H')
+    with pytest.raises(InputsError, match=r'training\.chgnet_ft: .* larger than the training set \(1\)'):
+        submit(make_file('Ti', TITANIUM, ['H']))
+    nodes = [QueryBuilder().append(cls).count() for cls in (CalcFunctionNode, DatasetData, orm.StructureData)]
+    assert nodes == [0, 0, 0]
+
+
+def test_host_and_tracer_are_elements_of_a_dataset(tmp_path):
+    def refuse(*options):
+        result = CliRunner().invoke(demo, ['--directory', str(tmp_path / 'demo'), *options])
+        assert result.exit_code == 1
+        return result.output
+
+    assert '--host chooses an element of a dataset: a study --from otf is of H in Mg.' in refuse(
+        '--from', 'otf', '--host', 'Ti'
+    )
+    file = tmp_path / 'mine.extxyz'
+    file.touch()
+    assert '--tracer Xy is not a chemical symbol: name an element' in refuse('--dataset', str(file), '--tracer', 'Xy')
+    assert not (tmp_path / 'demo').exists()
