@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from aiida import orm
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
+from aiida_mghdiff.calculations.validation import IS_SYMBOL, self_diffusion_message
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.science.crystals import Configuration, hcp_unit_cell, interstitial_pairs, lattice_of, thinned
 from aiida_mghdiff.science.hcp import unit_cell
@@ -20,6 +21,8 @@ PARAMETERS = ('the element of host', 'tracer_element')
 _CELL_VECTORS = 'abc'
 #: Cosine of the angle between the c axis of the host and a cell vector along it, at least.
 _PARALLEL = 0.99
+#: Relative difference of a mass that is no other table of the natural elements.
+_ISOTOPE = 0.02
 
 
 class SubjectError(ValueError):
@@ -50,6 +53,10 @@ def subject_of(
     :raises SubjectError: where the dataset has no candidate or several: they are named.
     """
     elements = dataset.base.attributes.get('elements')
+    if tracer is not None and not IS_SYMBOL.holds(tracer):
+        raise SubjectError(f'{choices[1]} = {tracer!r} is not {IS_SYMBOL.words}{IS_SYMBOL.advice(tracer)}.')
+    if tracer is not None and (message := self_diffusion_message(tracer, [host] if host else [])):
+        raise SubjectError(message)
     if host is not None and host not in elements:
         raise SubjectError(f'{name} has no {host}: its elements are {", ".join(elements)}.')
     if host is not None and tracer is not None:
@@ -140,6 +147,18 @@ def host_message(host: orm.StructureData, name: str = 'host') -> str | None:
         if lattice in ('fcc', 'bcc'):
             return not_hcp(f'{host.get_formula("hill_compact")} ({name})', lattice)
         return f'{name}: {error}'
+    return None
+
+
+def mass_message(structure: orm.StructureData) -> str | None:
+    """Return which atoms are of an isotope: no engine here is told their mass."""
+    for kind in structure.kinds:
+        natural = atomic_masses[atomic_numbers[kind.symbol]] if len(kind.symbols) == 1 else kind.mass
+        if abs(kind.mass / natural - 1) > _ISOTOPE:
+            return (
+                f'{kind.symbol} atoms of the structure have a mass of {kind.mass:.3f} u: isotopes are not supported, '
+                f'runs have the mass of the natural element, {natural:.3f} u; build the structure with this mass.'
+            )
     return None
 
 

@@ -9,6 +9,7 @@ from aiida import orm
 from aiida.engine import CalcJobProcessSpec, ProcessSpec
 from aiida_vasp.data.potcar import PotcarData
 
+from aiida_mghdiff.calculations.hosts import mass_message
 from aiida_mghdiff.calculations.program import structure_content
 from aiida_mghdiff.calculations.validation import (
     IS_COUNT,
@@ -20,6 +21,7 @@ from aiida_mghdiff.calculations.validation import (
     IS_TEMPERATURE,
     complete_message,
     one_of,
+    self_diffusion_message,
 )
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
@@ -91,6 +93,8 @@ def validate_md_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
         return 'give either a structure (velocities are drawn) or a state (velocities are carried over).'
     if message := step_message(inputs):
         return message
+    if 'structure' in inputs and (message := mass_message(inputs['structure'])):
+        return message
     if 'potential' in inputs:
         return elements_message(inputs['potential'], start_symbols(inputs), inputs['parameters']['tracer_element'])
     return None
@@ -138,9 +142,7 @@ def elements_message(potential: PotentialData, symbols: list[str], tracer: str) 
         return f'the potential knows {", ".join(potential.elements)}, not {", ".join(unknown)}: take or train another.'
     if tracer not in symbols:
         return f'the structure has no {tracer} atom: set tracer_element to what diffuses, or add tracers.'
-    if set(symbols) == {tracer}:
-        return f'the structure has only {tracer} atoms: diffusion is measured against a host.'
-    return None
+    return self_diffusion_message(tracer, symbols) if set(symbols) == {tracer} else None
 
 
 def start_content(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ class Check:
 
     words: str
     holds: Callable[[Any], bool]
+    advice: Callable[[Any], str] = lambda _: ''  # what to do about a value that does not hold
 
 
 def _is_number(value: Any) -> bool:
@@ -23,6 +24,13 @@ def _is_number(value: Any) -> bool:
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def isotope_advice(symbol: Any) -> str:
+    """Return what to do about the symbol of a hydrogen isotope."""
+    if symbol not in ('D', 'T'):
+        return ''
+    return ' but an isotope of H: atoms have the mass of the natural element here, so name H'
 
 
 IS_NUMBER = Check('a number', _is_number)
@@ -35,7 +43,7 @@ IS_COUNT = Check('a positive whole number', lambda value: _is_whole(value) and v
 IS_STEP = Check('a whole number of at least 0', lambda value: _is_whole(value) and value >= 0)
 IS_SEED = Check('a whole number between 1 and 900000000', lambda value: _is_whole(value) and 0 < value <= 900_000_000)
 IS_BOOL = Check('true or false', lambda value: isinstance(value, bool))
-IS_SYMBOL = Check('a chemical symbol', lambda value: value in atomic_numbers and value != 'X')
+IS_SYMBOL = Check('a chemical symbol', lambda value: value in atomic_numbers and value != 'X', isotope_advice)
 IS_TEXT = Check('a text', lambda value: isinstance(value, str))
 
 
@@ -57,17 +65,39 @@ def list_of(check: Check) -> Check:
     )
 
 
-def complete_message(values: Mapping[str, Any], keys: Mapping[str, Check]) -> str | None:
-    """Return what is wrong with the values: a missing, unknown or invalid key; None where nothing is."""
+def complete_message(
+    values: Mapping[str, Any],
+    keys: Mapping[str, Check],
+    remedy: str = 'a protocol (get_builder_from_protocol) fills in every key',
+) -> str | None:
+    """Return what is wrong with the values: a missing, unknown or invalid key; None where nothing is.
+
+    :param remedy: what to do about a missing key.
+    """
     missing, unknown = sorted(set(keys) - set(values)), sorted(set(values) - set(keys))
     if missing:
-        return f'parameters lack {", ".join(missing)}: a protocol (get_builder_from_protocol) fills in every key.'
+        return f'parameters lack {", ".join(missing)}: {remedy}.'
     if unknown:
         return f'parameters have unknown keys {", ".join(unknown)}: known are {", ".join(sorted(keys))}.'
     for key, check in keys.items():
         if not check.holds(values[key]):
-            return f'parameters: {key} = {values[key]!r} is not {check.words}.'
+            return f'parameters: {key} = {values[key]!r} is not {check.words}{check.advice(values[key])}.'
     return None
+
+
+def self_diffusion_message(tracer: str, host: Iterable[str]) -> str | None:
+    """Return why a tracer cannot be an element of its host.
+
+    :param host: symbols of the atoms of the host.
+    """
+    symbols = set(host)
+    if tracer not in symbols:
+        return None
+    return (
+        f'the tracer {tracer} is an element of the host ({", ".join(sorted(symbols))}): self-diffusion is not '
+        'supported, since nothing tells a tracer from an atom of the host; name a tracer of another element, and give '
+        'the host without tracers.'
+    )
 
 
 def joined(messages: Iterable[str | None]) -> str | None:

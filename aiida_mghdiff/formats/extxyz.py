@@ -81,6 +81,8 @@ def _parse(path: str | Path, place: str, text: str) -> Atoms:
     try:
         return read(io.StringIO(text), index=0, format='extxyz')
     except (ValueError, KeyError, IndexError, OSError, AssertionError) as error:
+        if error.args in (('D',), ('T',)):
+            raise FormatError(path, place, f'{error.args[0]} is an isotope of H: write H for its atoms') from error
         raise FormatError(path, place, f'not extended XYZ ({error})') from error
 
 

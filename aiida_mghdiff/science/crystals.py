@@ -36,6 +36,25 @@ _INTERSTITIAL = 0.85
 _ENOUGH = 200
 
 
+#: Repeats of a cubic cell along two of its vectors, at most; hcp cells have no such ratio (sqrt(3) to 0.1 %).
+_REPEATS = 12
+
+
+def has_cubic_shape(cell: np.ndarray) -> bool:
+    """Return whether a supercell [3,3] repeats a conventional or a primitive cell of a cubic crystal.
+
+    Its vectors are at equal angles, and their lengths are as small whole numbers.
+    """
+    lengths = np.linalg.norm(cell, axis=1)
+    cosines = (cell @ cell.T / np.outer(lengths, lengths))[np.triu_indices(3, 1)]
+    return bool(np.ptp(cosines) < 1e-3) and all(map(_are_commensurate, lengths, np.roll(lengths, 1)))
+
+
+def _are_commensurate(one: float, other: float) -> bool:
+    repeats = np.arange(1, _REPEATS + 1)
+    return bool((np.abs(np.outer(1 / repeats, repeats) * other / one - 1) < 1e-3).any())
+
+
 class Configuration(NamedTuple):
     """One arrangement of atoms."""
 

@@ -19,9 +19,16 @@ from aiida_mghdiff.calculations.functions.sites import site_statistics
 from aiida_mghdiff.calculations.functions.starts import select_starts
 from aiida_mghdiff.calculations.functions.supercell import build_supercell
 from aiida_mghdiff.calculations.functions.volume import mean_volume, scale_state, scale_structure
-from aiida_mghdiff.calculations.hosts import axis_message, host_message, placement_message
+from aiida_mghdiff.calculations.hosts import axis_message, host_message, mass_message, placement_message
 from aiida_mghdiff.calculations.md import elements_message
-from aiida_mghdiff.calculations.validation import IS_COUNT, IS_TEMPERATURE, complete_message, joined
+from aiida_mghdiff.calculations.validation import (
+    IS_COUNT,
+    IS_SYMBOL,
+    IS_TEMPERATURE,
+    complete_message,
+    joined,
+    self_diffusion_message,
+)
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.engines import validate_md_codes
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
@@ -59,6 +66,12 @@ def settings_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
     count = settings['supercell']['tracer_count']
     if not IS_COUNT.holds(count):
         yield f'settings: tracer_count = {count} is not {IS_COUNT.words}: at least one tracer must diffuse.'
+    tracer = settings['supercell']['tracer_element']
+    if not IS_SYMBOL.holds(tracer):
+        yield f'settings: tracer_element = {tracer!r} is not {IS_SYMBOL.words}{IS_SYMBOL.advice(tracer)}.'
+    if 'host' in inputs:
+        yield self_diffusion_message(tracer, inputs['host'].get_symbols_set())
+        yield mass_message(inputs['host'])
     if 'temperature' in inputs and not IS_TEMPERATURE.holds(inputs['temperature'].value):
         yield f'temperature = {inputs["temperature"].value} K is not {IS_TEMPERATURE.words}.'
     yield replicas_message(settings)
@@ -84,9 +97,9 @@ def room_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
 
 def potential_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
     """Yield why the potential cannot run with these elements and codes."""
-    if 'potential' not in inputs:
-        return
     tracer = inputs['settings']['supercell']['tracer_element']
+    if 'potential' not in inputs or not IS_SYMBOL.holds(tracer):
+        return
     symbols = [*inputs['host'].get_ase().get_chemical_symbols(), tracer]
     yield elements_message(inputs['potential'], symbols, tracer)
     yield validate_md_codes(inputs, symbols)

@@ -21,7 +21,7 @@ from aiida_mghdiff.calculations.functions.paths import (
 from aiida_mghdiff.calculations.functions.rates import hop
 from aiida_mghdiff.calculations.hosts import host_message
 from aiida_mghdiff.calculations.md import elements_message
-from aiida_mghdiff.calculations.validation import complete_message, joined
+from aiida_mghdiff.calculations.validation import complete_message, joined, self_diffusion_message
 from aiida_mghdiff.calculations.vasp.base import potcars_message, symbols_message
 from aiida_mghdiff.calculations.vasp.neb import VaspNebCalculation
 from aiida_mghdiff.calculations.vasp.relax import VaspRelaxCalculation
@@ -45,7 +45,8 @@ def validate_barrier(inputs: dict[str, Any], _: Any = None) -> str | None:
         return None
     if message := path_message(inputs['path']):
         return message
-    return joined([host_message(inputs['host']), *_engine_messages(inputs)])
+    own = self_diffusion_message(inputs['path']['tracer_element'], inputs['host'].get_symbols_set())
+    return joined([own, host_message(inputs['host']), *_engine_messages(inputs)])
 
 
 def path_message(path: orm.Dict) -> str | None:

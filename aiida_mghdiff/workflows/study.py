@@ -14,7 +14,7 @@ from aiida_mghdiff.calculations.functions.metrics import error_metrics
 from aiida_mghdiff.calculations.functions.rates import barrier_diffusion
 from aiida_mghdiff.calculations.functions.select import select_best
 from aiida_mghdiff.calculations.hosts import host_message, subject_of
-from aiida_mghdiff.calculations.validation import joined
+from aiida_mghdiff.calculations.validation import joined, self_diffusion_message
 from aiida_mghdiff.calculations.vasp.base import potcars_message
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
@@ -176,7 +176,10 @@ def host_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
 def barrier_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
     """Yield which paths do not exist."""
     for key, path in inputs.get('paths', {}).items():
-        if message := path_message(path):
+        message = path_message(path)
+        if message is None and 'neb_host' in inputs:
+            message = self_diffusion_message(path['tracer_element'], inputs['neb_host'].get_symbols_set())
+        if message:
             yield f'paths.{key}: {message}'
 
 

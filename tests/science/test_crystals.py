@@ -8,7 +8,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, make_supercell
 
-from aiida_mghdiff.science.crystals import Configuration, hcp_unit_cell, interstitial_pairs, lattice_of
+from aiida_mghdiff.science.crystals import Configuration, has_cubic_shape, hcp_unit_cell, interstitial_pairs, lattice_of
 from aiida_mghdiff.science.hcp import unit_cell
 from aiida_mghdiff.science.lattice import LatticeError
 
@@ -123,3 +123,14 @@ def test_a_slab_with_vacuum_tells_the_same():
 
 def test_an_element_alone_has_no_pair():
     assert interstitial_pairs([configuration(CRYSTALS['hcp'])]) == []
+
+
+@pytest.mark.parametrize('repeats', [(1, 1, 1), (3, 3, 2), (12, 7, 4)])
+def test_shape_of_a_cell_tells_cubic_from_hexagonal(repeats):
+    fcc, bcc = {'name': 'Pd', 'crystalstructure': 'fcc', 'a': 3.89}, {'name': 'V', 'crystalstructure': 'bcc', 'a': 3.03}
+    for crystal in (fcc, bcc, fcc | {'cubic': True}, bcc | {'cubic': True}):
+        assert has_cubic_shape(bulk(**crystal).repeat(repeats).cell.array)
+    for c in (5.19, 3.2 * np.sqrt(8 / 3), 3.2):
+        for orthorhombic in (False, True):
+            cell = bulk('Mg', 'hcp', a=3.2, c=c, orthorhombic=orthorhombic).repeat(repeats).cell.array
+            assert not has_cubic_shape(cell)

@@ -9,8 +9,16 @@ from aiida.engine import CalcJobProcessSpec
 
 from aiida_mghdiff.calculations.ase.md import architecture_message
 from aiida_mghdiff.calculations.ase.neb import symbols_message
+from aiida_mghdiff.calculations.hosts import mass_message
 from aiida_mghdiff.calculations.program import ProgramCalculation, structure_content
-from aiida_mghdiff.calculations.validation import IS_NOT_NEGATIVE, IS_POSITIVE, IS_SYMBOL, complete_message, one_of
+from aiida_mghdiff.calculations.validation import (
+    IS_NOT_NEGATIVE,
+    IS_POSITIVE,
+    IS_SYMBOL,
+    complete_message,
+    one_of,
+    self_diffusion_message,
+)
 from aiida_mghdiff.data.potential import PotentialData
 
 KEYS = {
@@ -31,6 +39,7 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
         complete_message(parameters, KEYS)
         or architecture_message(inputs['potential'], parameters['dtype'])
         or symbols_message(inputs['potential'], inputs['structure'])
+        or mass_message(inputs['structure'])
         or _tracer_message(inputs['structure'], parameters['tracer_element'])
     )
 
@@ -38,7 +47,8 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
 def _tracer_message(structure: orm.StructureData, tracer: str) -> str | None:
     if tracer not in structure.get_symbols_set():
         return f'the structure has no {tracer} atom: set tracer_element to what is to vibrate.'
-    return None
+    symbols = structure.get_symbols_set()
+    return self_diffusion_message(tracer, symbols) if symbols == {tracer} else None
 
 
 class AseVibrationsCalculation(ProgramCalculation):

@@ -17,6 +17,7 @@ from scipy import stats
 from aiida_mghdiff.calculations.functions.refusals import SegmentsError, SettingsError, read_settings, refusing
 from aiida_mghdiff.calculations.validation import IS_COUNT, IS_NOT_NEGATIVE, IS_POSITIVE, one_of, optional
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
+from aiida_mghdiff.science.crystals import has_cubic_shape
 from aiida_mghdiff.science.diffusion import METHODS, DiffusionEstimate, estimate_diffusion, upper_bound
 from aiida_mghdiff.science.jumps import count_jumps
 from aiida_mghdiff.science.least_squares import coefficients_by_window, einstein_fit, log_log_slope
@@ -110,6 +111,7 @@ def diffusion_coefficient(settings: orm.Dict, **segments: TracerTrajectoryData) 
     :param segments: by keys ``r<replica>_s<index>``; the segments of a replica follow each other without gaps.
     """
     values = read_fit_settings(settings)
+    axis_warnings = leave_out_axis(values, segments)
     replicas = read_replicas(segments, values)
     estimates = estimate_all(replicas, values)
     results = {
@@ -123,7 +125,7 @@ def diffusion_coefficient(settings: orm.Dict, **segments: TracerTrajectoryData) 
         'lag_ps': values['lag_ps'],
     }
     spacing, residence = values['start_spacing_ps'], results['residence_time_ps']
-    results['warnings'] += shared_start_warnings(spacing, residence, len(replicas))
+    results['warnings'] += axis_warnings + shared_start_warnings(spacing, residence, len(replicas))
     return {'diffusion': orm.Dict(results), 'msd': orm.ArrayData(msd_arrays(replicas))}
 
 
@@ -138,6 +140,15 @@ def read_fit_settings(settings: orm.Dict) -> dict[str, Any]:
     if values['method'] == 'gls' and values['lag_ps'] is None:
         raise SettingsError('lag_ps is null, the method gls needs one.')
     return values
+
+
+def leave_out_axis(settings: dict[str, Any], segments: Mapping[str, TracerTrajectoryData]) -> list[str]:
+    """Set ``c_axis`` of the settings to null where the cell is of a cubic host; return the warning that says so."""
+    cells = [node.get_array('cell') for node in segments.values() if 'cell' in node.get_arraynames()]
+    if settings['c_axis'] is None or not any(map(has_cubic_shape, cells)):
+        return []
+    settings['c_axis'] = None
+    return ['the cell is of a cubic host, which has no c axis: D along a and along c is left out (set c_axis to null).']
 
 
 def read_replicas(segments: Mapping[str, TracerTrajectoryData], settings: dict[str, Any]) -> list[Replica]:

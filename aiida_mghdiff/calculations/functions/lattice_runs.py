@@ -13,7 +13,7 @@ from aiida import orm
 
 from aiida_mghdiff.calculations.functions.diffusion import group_segments, run_temperature
 from aiida_mghdiff.calculations.functions.refusals import MismatchError, SegmentsError
-from aiida_mghdiff.calculations.validation import IS_COUNT, IS_POSITIVE, IS_SEED
+from aiida_mghdiff.calculations.validation import IS_COUNT, IS_POSITIVE, IS_SEED, self_diffusion_message
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.science.hcp import HcpSites, host_displacement, host_origin
 from aiida_mghdiff.science.msd import remove_drift
@@ -137,9 +137,11 @@ class LatticeRuns:
 
         :raises LatticeError: where the host is no hcp crystal, or melted.
         :raises SitesError: where tracers do not sit on its sites.
-        :raises MismatchError: where the host has not the atoms of the runs.
+        :raises MismatchError: where the host has not the atoms of the runs, or holds the tracer's element.
         """
         ideal, tracer, self.runs = host.get_ase(), runs[0].tracer_element, runs
+        if message := self_diffusion_message(tracer, ideal.get_chemical_symbols()):
+            raise MismatchError(message)
         self.is_host = runs[0].symbols != tracer
         if ideal.get_chemical_symbols() != list(runs[0].symbols[self.is_host]):
             raise MismatchError(f'the host has not the atoms of the runs, {tracer} left out, in their order.')

@@ -16,7 +16,7 @@ from aiida_mghdiff.calculations.functions.refusals import (
     read_settings,
     refusing,
 )
-from aiida_mghdiff.calculations.validation import IS_COUNT, IS_POSITIVE, IS_SYMBOL, one_of
+from aiida_mghdiff.calculations.validation import IS_COUNT, IS_POSITIVE, IS_SYMBOL, one_of, self_diffusion_message
 from aiida_mghdiff.science.lattice import PATHS, LatticeError, hcp_paths
 
 PATH_SETTINGS = {'tracer_element': IS_SYMBOL, 'path': one_of(*PATHS)}
@@ -46,6 +46,8 @@ def path_endpoints(
     shift = 0.0 if displacement_angstrom is None else displacement_angstrom.value * _OFF_AXIS
     atoms = host.get_ase()
     ends = hcp_paths(atoms.cell.array, atoms.positions)[values['path']]
+    if message := self_diffusion_message(values['tracer_element'], atoms.get_chemical_symbols()):
+        raise SettingsError(message)
     initial, final = (orm.StructureData(ase=atoms + Atom(values['tracer_element'], end + shift)) for end in ends)
     return {'initial': initial, 'final': final}
 

@@ -10,7 +10,7 @@ from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_mghdiff.calculations.functions.refusals import MismatchError, SettingsError, read_settings, refusing
-from aiida_mghdiff.calculations.validation import IS_TEMPERATURE, list_of
+from aiida_mghdiff.calculations.validation import IS_TEMPERATURE, list_of, self_diffusion_message
 from aiida_mghdiff.science import barriers, jump_rates
 from aiida_mghdiff.science.arrhenius import TooFewTemperaturesError
 from aiida_mghdiff.science.bands import read_band
@@ -92,6 +92,9 @@ def barrier_diffusion(
     :param hops: results of ``hop``, by any keys; paths O-T and T-T at least.
     """
     temperatures = read_settings(settings, EXTRAPOLATION_SETTINGS)['temperatures_k']
+    for node in hops.values():
+        if message := self_diffusion_message(node['tracer_element'], host.get_symbols_set()):
+            raise MismatchError(message)
     found, left_out = read_hops(hops)
     a, c = lattice_constants(host)
     error = None

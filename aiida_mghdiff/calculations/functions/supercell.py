@@ -11,7 +11,15 @@ from ase import Atoms
 
 from aiida_mghdiff.calculations.functions.refusals import SettingsError, read_settings, refusing
 from aiida_mghdiff.calculations.hosts import Subject, hcp_lattice_of
-from aiida_mghdiff.calculations.validation import IS_COUNT, IS_NOT_NEGATIVE, IS_POSITIVE, IS_STEP, IS_SYMBOL, Check
+from aiida_mghdiff.calculations.validation import (
+    IS_COUNT,
+    IS_NOT_NEGATIVE,
+    IS_POSITIVE,
+    IS_STEP,
+    IS_SYMBOL,
+    Check,
+    self_diffusion_message,
+)
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.science.lattice import LatticeError, PlacementError, hcp_supercell, place_tracers
 
@@ -57,6 +65,8 @@ def build_host(dataset: DatasetData, settings: orm.Dict) -> orm.StructureData:
     :param settings: ``element`` of the host, ``tracer_element``, ``repeats`` along the three cell vectors.
     """
     values = read_settings(settings, HOST_SETTINGS)
+    if message := self_diffusion_message(values['tracer_element'], [values['element']]):
+        raise SettingsError(message)
     subject = Subject(values['element'], values['tracer_element'])
     return _hcp(subject.host, *hcp_lattice_of(dataset, subject), values['repeats'])
 
@@ -78,5 +88,7 @@ def build_supercell(host: orm.StructureData, settings: orm.Dict) -> orm.Structur
     atoms = host.get_ase()
     names = ('tracer_count', 'seed', 'minimum_distance')
     sites = place_tracers(atoms.cell.array, atoms.positions, *(values[name] for name in names))
+    if message := self_diffusion_message(values['tracer_element'], atoms.get_chemical_symbols()):
+        raise SettingsError(message)
     tracers = Atoms([values['tracer_element']] * len(sites), sites)
     return orm.StructureData(ase=atoms + tracers)

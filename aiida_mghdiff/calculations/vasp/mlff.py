@@ -26,6 +26,7 @@ from aiida_mghdiff.calculations.validation import (
     complete_message,
     one_of,
     optional,
+    self_diffusion_message,
 )
 from aiida_mghdiff.calculations.vasp import base
 from aiida_mghdiff.calculations.vasp.md import FORCE_FIELD, distil_plan, fast_message, force_field_message
@@ -184,7 +185,9 @@ def spilling_message(tags: Mapping[str, Any], settings: Mapping[str, Any]) -> st
 def start_message(atoms: Atoms, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
     """Return what is wrong with the start: the order of its species, POTCARs, tracers, its step."""
     symbols, tracer = atoms.get_chemical_symbols(), settings['tracer_element']
-    if tracer is not None and (tracer not in symbols or set(symbols) == {tracer}):
+    if set(symbols) == {tracer}:
+        return self_diffusion_message(tracer, symbols)
+    if tracer is not None and tracer not in symbols:
         return f'settings: tracer_element = {tracer}, but the start has {", ".join(sorted(set(symbols)))}; or set null.'
     if 'restart' in inputs and settings['first_step'] not in (0, inputs['restart'].step):
         return f'settings: first_step = {settings["first_step"]}, but the restart is of step {inputs["restart"].step}.'

@@ -106,6 +106,19 @@ def test_all_methods_and_axes(walks, result):
     assert abs(values['d_c_m2_s'] - exact[2]) < 4 * values['d_c_error_m2_s'] < 0.6 * exact[2]
 
 
+@pytest.mark.parametrize('cell', [np.diag([12.0, 12.0, 8.0]), 7.8 * (np.ones((3, 3)) - np.eye(3))])
+def test_a_cubic_host_has_no_c_axis(walks, cell):
+    diffusion = diffusion_coefficient(orm.Dict(SETTINGS), r0_s0=segment(walks[0], cell=cell))['diffusion']
+    assert (diffusion['d_ab_m2_s'], diffusion['d_c_m2_s'], diffusion['d_c_error_m2_s']) == (None, None, None)
+    assert any(
+        warning.startswith('the cell is of a cubic host, which has no c axis') for warning in diffusion['warnings']
+    )
+    assert len(diffusion['per_axis_m2_s']) == 3
+    silent = orm.Dict(SETTINGS | {'c_axis': None})
+    other = diffusion_coefficient(silent, r0_s0=segment(walks[0], cell=cell))['diffusion']
+    assert not any('cubic' in warning for warning in other['warnings'])
+
+
 def test_c_axis_is_that_of_the_cell(walks, result):
     turn = Rotation.from_euler('xyz', [0.4, -1.0, 0.7]).as_matrix()
     found = diffusion_coefficient(

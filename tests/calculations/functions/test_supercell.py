@@ -6,6 +6,7 @@ import pytest
 from aiida import orm
 
 from aiida_mghdiff.calculations.functions.supercell import build_hcp, build_host, build_supercell
+from aiida_mghdiff.calculations.validation import self_diffusion_message
 
 HCP = {'element': 'Mg', 'a': 3.20, 'c': 5.19, 'repeats': [3, 3, 2]}
 TRACERS = {'tracer_element': 'H', 'tracer_count': 4, 'seed': 1, 'minimum_distance': 2.6}
@@ -47,6 +48,8 @@ def test_seed_is_reproducible(host):
         ({'minimum_distance': 9.0}, 223, 'thin'),
         ({'tracer_count': 40, 'minimum_distance': 4.0}, 223, 'do not fit'),
         ({'tracer_element': 'Xx'}, 220, 'tracer_element'),
+        ({'tracer_element': 'D'}, 220, "'D' is not a chemical symbol but an isotope of H: atoms have the mass"),
+        ({'tracer_element': 'Mg'}, 220, self_diffusion_message('Mg', ['Mg'])),
         ({'seed': None}, 220, 'seed'),
     ],
 )
@@ -62,6 +65,12 @@ def test_host_with_tracers_is_refused(host):
     _, node = build_supercell.run_get_node(filled, orm.Dict(TRACERS))
     assert node.exit_status == 222
     assert 'without tracers' in node.exit_message
+
+
+def test_missing_settings_of_a_crystal_are_named():
+    _, node = build_hcp.run_get_node(orm.Dict({key: value for key, value in HCP.items() if key != 'c'}))
+    assert node.exit_status == 220
+    assert node.exit_message.endswith('settings lack c: give each of element, a, c, repeats.')
 
 
 @pytest.mark.parametrize('changes', [{'repeats': [3, 3]}, {'repeats': [3, 3, 0]}, {'a': -1.0}, {'element': 'Q'}])
