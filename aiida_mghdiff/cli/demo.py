@@ -152,7 +152,6 @@ def run(
         if lost := environment.start_daemon():
             click.echo(f'{len(lost)} processes had been lost in a crash; they go on.')
         study = find_or_submit(codes, protocol, foundation, dataset_file, host, tracer)
-        watch(study=study)
         follow_study(study, directory)
     except (environment.SetupError, InputsError, PotentialError, DaemonException) as error:
         raise click.ClickException(str(error)) from None
@@ -184,6 +183,7 @@ def find_or_submit(
     from aiida.orm import QueryBuilder, WorkChainNode
 
     from aiida_mghdiff.cli.inputs import load_dataset, read_dataset
+    from aiida_mghdiff.cli.unexpected import watch
 
     dataset = read_dataset(dataset_file) if dataset_file else None
     subject = find_subject(dataset, dataset_file, host, tracer)
@@ -195,9 +195,11 @@ def find_or_submit(
     query = QueryBuilder().append(WorkChainNode, filters={f'extras.{STUDY_KEY}': key}, tag='study')
     known = query.order_by({'study': {'ctime': 'desc'}}).first(flat=True)
     if known is not None and (not known.is_terminated or known.is_finished_ok):
+        watch(study=known)
         click.echo(f'{"Report of" if known.is_terminated else "Going on with"} study {known.uuid}.')
         return known
     study = submit(study_builder(codes, dataset, dataset_file, *choices, True))
+    watch(study=study)
     study.base.extras.set(STUDY_KEY, key)
     about = f'{subject.tracer} in {subject.host}'
     click.echo(f'Submitted study {study.uuid}: {about}; {", ".join(potentials)}; protocol {protocol}.')

@@ -68,7 +68,7 @@ def _places(folder: Path | None) -> Iterator[Path]:
 def study_words(study: ProcessNode | None) -> str:
     """Return what a study does that its command no longer follows, and how to go on."""
     if study is None:
-        return 'No study was submitted: the same command begins anew.'
+        return 'This call submitted no study: the same command begins one, or goes on with an earlier one.'
     name = f'Study {study.uuid} (PK {study.pk})'
     try:
         state, ended = state_of(study), study.is_terminated

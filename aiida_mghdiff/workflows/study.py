@@ -553,7 +553,8 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         if isinstance(dataset, DatasetData):
             builder.dataset = dataset
         else:
-            own = OnTheFlyWorkChain.get_protocol_inputs(protocol, inputs['otf'])
+            changes = merge({'settings': {'tracer_element': tracer}}, inputs['otf'])
+            own = OnTheFlyWorkChain.get_protocol_inputs(protocol, changes)
             builder.otf = {'structure': dataset} | {name: orm.Dict(own[name]) for name in ('settings', 'options')}
         builder.split = orm.Dict(inputs['split'])
         builder.potentials = potentials

@@ -98,6 +98,14 @@ def test_an_hcp_host_is_the_host_of_the_study(submit, make_file, capsys, symbol,
     assert {values['supercell']['tracer_element'] for values in settings} == {tracer}
 
 
+def test_the_example_data_keep_their_host(submit, example_data):
+    """Their README says the lattice constants that they were made at: the numbers of the demo rest on these."""
+    builder = submit(example_data / 'mgh_pbe.extxyz')
+    assert builder.metadata.label == 'Diffusion of H in Mg, smoke'
+    for host in (builder.host, builder.neb_host):
+        np.testing.assert_allclose(np.linalg.norm(host.cell, axis=1) / 2, [3.20, 3.20, 5.19])
+
+
 def test_the_user_chooses_between_two_tracers(submit, make_file):
     file = make_file('Zr', ZIRCONIUM, ['', 'H', 'O', 'HO'] * 3)
     with pytest.raises(InputsError, match=r'mine\.extxyz may be about H in Zr or O in Zr: choose with --tracer\.'):

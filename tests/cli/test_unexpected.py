@@ -97,7 +97,7 @@ def run_demo(aiida_profile, tmp_path, monkeypatch):
     def run(study=None):
         if study is None:
             monkeypatch.setattr(environment, 'start_daemon', fail)
-        monkeypatch.setattr(demo, 'find_or_submit', lambda *_: study)
+        monkeypatch.setattr(demo, 'find_or_submit', lambda *_: unexpected.watch(study=study))
         monkeypatch.setattr(demo, 'follow_study', fail)
         folder = tmp_path / 'demo'
         output = call('demo', '--directory', folder)
@@ -120,7 +120,7 @@ def make_study(state, **attributes):
 
 
 def test_demo_says_that_there_is_no_study_yet(run_demo):
-    assert 'No study was submitted: the same command begins anew.' in run_demo()
+    assert 'This call submitted no study: the same command begins one' in run_demo()
 
 
 STATES = {

@@ -356,6 +356,9 @@ def test_refuses_trainings_that_learn_nothing_of_the_tracer(generate_workchain, 
 
 def test_tracer_of_a_study_from_nothing(codes, from_nothing, host):
     assert {path['tracer_element'] for path in from_nothing.paths.values()} == {'H'}
+    oxide = orm.StructureData(ase=host_datasets.make_frame('Mg', host_datasets.MAGNESIUM, 'O', shake=0.0))
+    builder = StudyWorkChain.get_builder_from_protocol(codes, oxide, host, host, protocol='smoke')
+    assert builder.otf['settings']['tracer_element'] == 'O'
     for structure, found in (
         (host, 'but none'),
         (host_datasets.make_frame('Mg', host_datasets.MAGNESIUM, 'HO'), 'of H, O'),
