@@ -61,7 +61,10 @@ def subject_of(
         raise SubjectError(f'{name} has no {host}: its elements are {", ".join(elements)}.')
     if host is not None and tracer is not None:
         return Subject(host, tracer)
-    found = [pair for pair in pairs_of(dataset) if host in (None, pair.host) and tracer in (None, pair.tracer)]
+    pairs = pairs_of(dataset)
+    found = [pair for pair in pairs if host in (None, pair.host) and tracer in (None, pair.tracer)]
+    if not found and host is None and tracer in [pair.host for pair in pairs]:
+        raise SubjectError(self_diffusion_message(tracer, [tracer]))
     hosts = {pair.host for pair in found} or set(elements) - {tracer}
     if not found and tracer is not None and len(hosts) == 1:
         return Subject(hosts.pop(), tracer)

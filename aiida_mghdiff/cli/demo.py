@@ -76,7 +76,7 @@ def check_elements(origin: str, host: str | None, tracer: str | None) -> None:
 
     :raises ClickException: with what is wrong and what to do.
     """
-    from aiida_mghdiff.calculations.validation import IS_SYMBOL
+    from aiida_mghdiff.calculations.validation import IS_SYMBOL, self_diffusion_message
 
     for option, value in {'--host': host, '--tracer': tracer}.items():
         if value is None:
@@ -84,7 +84,10 @@ def check_elements(origin: str, host: str | None, tracer: str | None) -> None:
         if origin == 'otf':
             raise click.ClickException(f'{option} chooses an element of a dataset: a study --from otf is of H in Mg.')
         if not IS_SYMBOL.holds(value):
-            raise click.ClickException(f'{option} {value} is not {IS_SYMBOL.words}: name an element, such as Ti.')
+            advice = IS_SYMBOL.advice(value) or ': name an element, such as Ti'
+            raise click.ClickException(f'{option} {value} is not {IS_SYMBOL.words}{advice}.')
+    if host is not None and (message := self_diffusion_message(tracer, [host])):
+        raise click.ClickException(message)
 
 
 def check_choices(protocol: str, foundation: Path | None, dataset: Path | None, origin: str) -> None:

@@ -51,6 +51,11 @@ def test_completed(parse, architecture, mode, origin):
     assert outputs['results']['best_epoch'] == 1
 
 
+def test_heads_of_a_trained_model(parse):
+    outputs, _ = parse('mghdiff.mace.train', RESULTS | {'heads': ['Default']})
+    assert (outputs['potential'].head, outputs['potential'].heads) == ('Default', ['Default'])
+
+
 def test_out_of_walltime(parse):
     outputs, node = parse(
         'mghdiff.mace.train',

@@ -61,7 +61,7 @@ def find_vibrations(folder, potential):
 
 
 def find_path(folder, potential):
-    parameters = protocol_inputs('neb', 'demo')['parameters'] | {'dtype': 'float64', 'relax_steps': 1}
+    parameters = protocol_inputs('neb', 'demo')['parameters'] | {'dtype': 'float64'}
     initial, final = atoms_as_json(), atoms_as_json()
     final['positions'][-1][0] += 1.0
     return run_program(folder, 'ase_neb', {}, potential, parameters=parameters, initial=initial, final=final)
@@ -85,7 +85,7 @@ def test_evaluation_takes_the_chosen_head(tmp_path, models):
     assert abs(energies['two', 'A'] - energies['two', 'B']) > 100
 
 
-@pytest.mark.parametrize('program', [run_md, find_vibrations])
+@pytest.mark.parametrize('program', [run_md, find_vibrations, find_path])
 def test_programs_say_which_head(tmp_path, models, program):
     assert program(tmp_path, (models['tuned'], described(None)))['head'] == 'Default'
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from aiida import orm
 from ase.build import bulk
+from click.testing import CliRunner
 from lammps_runs import hydride
 from structure_runs import SETTINGS as STRUCTURE
 from vasp_runs import make_force_field
@@ -21,6 +22,7 @@ from aiida_mghdiff.calculations.hosts import SubjectError, subject_of
 from aiida_mghdiff.calculations.md import validate_md_inputs
 from aiida_mghdiff.calculations.vasp.mlff import start_message
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
+from aiida_mghdiff.cli.demo import demo
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.formats.extxyz import read_extxyz
@@ -140,8 +142,34 @@ def test_jobs(tiny_potential, host, tmp_path):
 
 
 def test_dataset(dataset):
-    with pytest.raises(SubjectError, match=re.escape(SENTENCE)):
-        subject_of(dataset, 'Mg', 'Mg')
+    for host in ('Mg', None):
+        with pytest.raises(SubjectError, match=re.escape(SENTENCE)):
+            subject_of(dataset, host, 'Mg')
+
+
+@pytest.mark.parametrize(
+    ('host', 'tracer', 'message'),
+    [
+        ('Mg', 'Mg', SENTENCE),
+        (None, 'D', '--tracer D is not a chemical symbol but an isotope of H: atoms have the mass of the natural'),
+        (None, 'Xx', '--tracer Xx is not a chemical symbol: name an element, such as Ti.'),
+    ],
+)
+def test_command_line(tmp_path, example_data, host, tracer, message):
+    file = example_data / 'mgh_pbe.extxyz'
+    words = [
+        '--directory',
+        tmp_path / 'demo',
+        '--dataset',
+        file,
+        '--tracer',
+        tracer,
+        *(['--host', host] if host else []),
+    ]
+    result = CliRunner().invoke(demo, [str(word) for word in words])
+    assert result.exit_code == 1
+    assert message in result.output
+    assert not (tmp_path / 'demo').exists()
 
 
 @pytest.mark.parametrize('element', ['D', 'T'])
