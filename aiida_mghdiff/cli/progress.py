@@ -272,10 +272,8 @@ def follow(
         while True:
             ended = process.is_terminated
             jobs = watch.jobs()
-            for job in jobs:
-                if job.state in _MARKS and job.node.pk not in told:
-                    told.add(job.node.pk)
-                    console.print(ended_line(job), highlight=False, soft_wrap=True)
+            for line in news(jobs, told):
+                console.print(line, highlight=False, soft_wrap=True)
             if ended:
                 return
             if done := keep_daemon():
@@ -283,6 +281,15 @@ def follow(
             if console.is_terminal:
                 live.update(render(watch, jobs), refresh=True)
             time.sleep(interval)
+
+
+def news(jobs: list[Job], told: set[tuple[int, str]]) -> Iterator[Text | str]:
+    """Yield a line for each job that ended or was paused; what was told before is in ``told``, and added to it."""
+    for job in jobs:
+        what = 'paused' if job.node.paused and not job.node.is_terminated else job.state
+        if what in (*_MARKS, 'paused') and (job.node.pk, what) not in told:
+            told.add((job.node.pk, what))
+            yield paused_line(job) if what == 'paused' else ended_line(job)
 
 
 def ended_line(job: Job) -> Text:
@@ -293,3 +300,11 @@ def ended_line(job: Job) -> Text:
         node = job.node
         text += f'  [{node.exit_status}] {node.exit_message}' if node.is_failed else f'  {state_of(node)}'
     return Text(text, style=_STYLES.get(job.state, ''))
+
+
+def paused_line(job: Job) -> str:
+    """Return the line that says what to do about a job that AiiDA paused, as after five failures to submit it."""
+    return (
+        f'{job.label} is paused: {job.node.process_status}. `verdi process report {job.node.pk}` says why; mend that, '
+        f'then `verdi process play {job.node.pk}` lets it go on.'
+    )

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from aiida_mghdiff.cli import environment
+
 SCRIPTS = Path(sys.executable).parent
 TESTS = Path(__file__).parents[1]
 
@@ -195,3 +197,75 @@ path.unlink()
     )
     assert_whole(told)
     assert re.match(r'AiiDA had lost the task of process<\d+>: .* 1 processes got a new task\.$', told['sentence'])
+
+
+REPAIR = """
+import json, sys
+from pathlib import Path
+from aiida import orm
+from aiida.brokers.zeromq.queue import PersistentQueue
+from aiida.engine import ProcessState
+from plumpy.process_comms import create_continue_body
+from aiida_mghdiff.cli import environment, process_tasks
+environment.make_profile(Path(sys.argv[1]))
+
+def process(state, checkpoint='how it goes on'):
+    node = orm.WorkChainNode().store()
+    node.set_process_state(state)
+    if checkpoint:
+        node.set_checkpoint(checkpoint)
+    return node.pk
+
+nodes = {
+    'whole': process(ProcessState.WAITING),
+    'given': process(ProcessState.RUNNING),
+    'twice': process(ProcessState.WAITING),
+    'lost': process(ProcessState.CREATED),
+    'of an interpreter': process(ProcessState.RUNNING, checkpoint=None),
+    'ended': process(ProcessState.FINISHED, checkpoint=None),
+}
+names = {pk: name for name, pk in nodes.items()} | {10**6: 'deleted'}
+queue = PersistentQueue(process_tasks._broker()._storage_path / 'tasks')
+for pk in [nodes['given'], nodes['whole'], nodes['twice'], nodes['twice'], nodes['ended'], 10**6]:
+    queue.push(f'{pk}-{queue.size()}', {'body': create_continue_body(pid=pk), 'no_reply': True})
+queue.pop()  # the first is given to a worker that is then killed
+
+def tasks():
+    folder = process_tasks._broker()._storage_path / 'tasks'
+    bodies = [json.loads(path.read_text())['body'] for path in folder.rglob('*.json')]
+    assert all(body['args']['nowait'] is False for body in bodies)  # else the task ends before its process
+    return sorted(names[body['args']['pid']] for body in bodies)
+
+told = [[names[pk] for pk in sorted(process_tasks.lost_processes())], tasks()]
+told += [[names[pk] for pk in sorted(process_tasks.repair_tasks())], tasks(), sorted(process_tasks.lost_processes())]
+print(json.dumps(told))
+"""
+
+
+def test_repair(tmp_path):
+    """To look changes nothing; then each process that a daemon runs has one task, and nothing else has."""
+    process = subprocess.run([sys.executable, '-c', REPAIR, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    lost, before, revived, after, left = json.loads(process.stdout.splitlines()[-1])
+    assert lost == revived == ['lost']
+    assert before == ['deleted', 'ended', 'given', 'twice', 'twice', 'whole']
+    assert after == ['given', 'lost', 'twice', 'whole']
+    assert left == []
+
+
+def part(role, began):
+    return environment.Part(pid=int(began), role=role, began=began)
+
+
+@pytest.mark.parametrize(
+    ('parts', 'expected'),
+    [
+        ({part('broker', 1.0), part('worker', 2.0), part('worker', 3.0)}, True),
+        ({part('broker', 2.5), part('worker', 2.0), part('worker', 3.0)}, False),
+        ({part('broker', 1.0)}, False),
+        ({part('worker', 2.0)}, False),
+        (set(), False),
+    ],
+)
+def test_a_worker_that_is_older_than_the_broker_hears_nothing(parts, expected):
+    assert environment.is_whole(parts) == expected

@@ -7,7 +7,7 @@ from aiida import orm
 from aiida.common.links import LinkType
 
 from aiida_mghdiff.cli import progress
-from aiida_mghdiff.cli.progress import Job, Watch, last_progress, render
+from aiida_mghdiff.cli.progress import Job, Watch, last_progress, news, render
 from aiida_mghdiff.data.potential import LEARNED
 
 STAGES = {'npt': {'steps': 100}, 'nvt': {'steps': 200}, 'nve': {'steps': 1000}}
@@ -153,3 +153,19 @@ def test_progress_of_vasp(make_job, tmp_path, entry_point, tag):
     line = '    {} T=   {:.1f} E= -0.24E+02 F= -0.25E+02 E0= -0.25E+02 EK= 0.1E+01 SP= 0.0E+00 SK= 0.0E+00\n'
     (tmp_path / 'vasp_output').write_text(' vasp.6.4.2\n' + line.format(39, 512.3) + line.format(40, 498.7))
     assert last_progress(node) == (40, 400, 'T=   498.7')
+
+
+def test_a_job_that_ended_or_was_paused_is_told_once(make_job):
+    runs, ended, paused = (Job('md', make_job('mghdiff.ase.md', 'output.txt'), 'running') for _ in range(3))
+    ended.node.set_process_state('finished')
+    ended.node.set_exit_status(303)
+    ended.state = 'failed'
+    paused.node.pause()
+    paused.node.set_process_status('Pausing after failed transport task: submit_calculation failed 5 times')
+    told = set()
+    lines = [str(line) for line in news([runs, ended, paused], told)]
+    assert len(lines) == 2
+    assert '[303]' in lines[0]
+    assert 'is paused: Pausing after failed transport task: submit_calculation failed 5 times. ' in lines[1]
+    assert f'then `verdi process play {paused.node.pk}` lets it go on.' in lines[1]
+    assert list(news([runs, ended, paused], told)) == []
