@@ -12,14 +12,27 @@ WIDE_RULER = '-' * 104
 
 
 def outcar_head(
-    symbols: Sequence[str], counts: Sequence[int], version: str = 'vasp.6.4.2 20Jul23 (build) complex', extra: str = ''
+    symbols: Sequence[str],
+    counts: Sequence[int],
+    version: str = 'vasp.6.4.2 20Jul23 (build) complex',
+    extra: str = '',
+    settings: str = '',
 ) -> str:
-    """Return what stands above the first step; ``extra`` are lines behind the version."""
+    """Return what stands above the first step; ``extra`` are lines behind the version, ``settings`` of the table."""
     species = ''.join(f'   VRHFIN ={symbol}: s1\n   TITEL  = PAW_PBE {symbol} 01Jan2000\n' for symbol in symbols)
     return (
         f' {version}\n{extra} executed on             LinuxIFC date 2023.08.01  14:11:53\n\n INCAR:\n   NSW = 2\n'
         f'{species} exchange correlation table for  LEXCH =        8\n'
-        f'   ions per type =            {"".join(f"{count:4d}" for count in counts)}\n{lattice(np.eye(3))}'
+        f'   ions per type =            {"".join(f"{count:4d}" for count in counts)}\n{settings}{lattice(np.eye(3))}'
+    )
+
+
+def scf_settings(nelm: int, ediff: str = '0.1E-05', nwrite: int = 2) -> str:
+    """Return the lines of the table of settings that tell how an electronic loop ends."""
+    return (
+        f'   NWRITE = {nwrite:6d}    write-flag & timer\n'
+        f'   NELM   = {nelm:6d};   NELMIN=  2; NELMDL= -5     # of ELM steps \n'
+        f'   EDIFF  = {ediff}   stopping-criterion for ELM\n   EDIFFG = 0.1E-04   stopping-criterion for IOM\n'
     )
 
 
@@ -31,17 +44,46 @@ def lattice(cell: np.ndarray) -> str:
     return f'  volume of cell : {abs(np.linalg.det(cell)):11.2f}\n{title}' + '\n'.join(lines) + '\n\n'
 
 
+#: dE and d eps in eV of an iteration far from EDIFF = 1e-6, and of one within it.
+FAR, NEAR = (4.8e-3, -1.5e-3), (-4e-7, -9e-7)
+#: What VASP writes at the end of an electronic loop. VASP 5 has the first line for every loop.
+REACHED = f'{"-" * 24} aborting loop because EDIFF is reached {"-" * 40}\n'
+NOT_REACHED = f'{"-" * 24} aborting loop EDIFF was not reached (unconverged)  {"-" * 28}\n'
+STOPPED = f'{"-" * 24} aborting loop because hard stop was set {"-" * 39}\n'
+
+
 def dft_step(index: int, step: dict[str, Any], converged: bool = True) -> str:
     """Return a step of DFT: ``cell``, ``positions``, ``forces``, ``stress`` (kbar, VASP's), ``energy``, ``sigma0``."""
-    loop = ''.join(
-        f'{"-" * 39} Iteration {index:6d}({cycle:4d})  {"-" * 39}\n\n'
-        f'  free energy    TOTEN  =  {step["energy"] + 1 / cycle:18.8f} eV\n'
-        f'  energy without entropy = {1.0:18.8f}  energy(sigma->0) = {2.0:18.8f}\n'
-        for cycle in (1, 2)
-    )
-    reached = 'is reached' if converged else 'was not reached (unconverged)'
-    loop += f'------------------------ aborting loop because EDIFF {reached} {"-" * 40}\n\n'
-    return loop + _step(step, ml=False)
+    return loop_step(index, step, [FAR, NEAR if converged else FAR], REACHED if converged else NOT_REACHED)
+
+
+def loop_step(index: int, step: dict[str, Any], changes: Sequence[tuple[float, float] | str], end: str) -> str:
+    """Return a step of DFT with its electronic loop.
+
+    :param changes: of each iteration dE and d eps in eV, or the text behind the colon.
+    :param end: what VASP writes at the end of the loop, such as ``REACHED``.
+    """
+    loop = ''
+    for cycle, change in enumerate(changes, start=1):
+        text = change if isinstance(change, str) else f'{fortran(change[0])}  ({fortran(change[1])})'
+        loop += f'{_iteration(index, cycle)} eigenvalue-minimisations  :    96\n'
+        loop += f' total energy-change (2. order) :{text}\n' if text else ''
+        loop += f'  free energy    TOTEN  =  {step["energy"] + 1 / cycle:18.8f} eV\n'
+        loop += f'  energy without entropy = {1.0:18.8f}  energy(sigma->0) = {2.0:18.8f}\n'
+    return loop + f'\n{end}\n' + _step(step, ml=False)
+
+
+def _iteration(index: int, cycle: int) -> str:
+    digits = [f'{index:6d}', f'{cycle:4d}']
+    stars = [number if len(number) <= width else '*' * width for number, width in zip(digits, (6, 4), strict=True)]
+    return f'{"-" * 39} Iteration {stars[0]}({stars[1]})  {"-" * 39}\n\n'
+
+
+def fortran(value: float) -> str:
+    """Return a number in Fortran's E14.7."""
+    digits, exponent = f'{abs(value):.6e}'.split('e')
+    power = int(exponent) + 1 if value else 0
+    return f'{"-" if value < 0 else " "}0.{digits.replace(".", "")}E{power:+03d}'
 
 
 def ml_step(step: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from aiida.engine import ExitCode
 from aiida.plugins import ParserFactory
 from ase import Atoms
 from ase.build import bulk
-from vasp_files import dft_step, ml_step, outcar_end, outcar_head
+from vasp_files import FAR, REACHED, dft_step, loop_step, ml_step, outcar_end, outcar_head, scf_settings
 
 from aiida_mghdiff.calculations.functions.paths import make_trajectory
 from aiida_mghdiff.data.potential import PotentialData
@@ -139,20 +140,25 @@ def outcar_text(
     finished: bool = True,
     is_dft: bool = True,
     scf_converged: bool = True,
+    at_nelm: Sequence[int] = (),
 ) -> str:
     """Return an OUTCAR with the lines that VASP 6 writes for a relaxation, or for an image of a band with VTST.
 
+    :param at_nelm: steps whose loop ended at NELM above EDIFF, with the words of VASP 5: EDIFF is reached.
     :param steps: positions [n,3] in Å, free energy in eV and forces [n,3] in eV/Å of each.
     :param band_force: largest force of the band; None for a VASP without VTST.
     """
     symbols = list(dict.fromkeys(atoms.get_chemical_symbols()))
     counts = [atoms.get_chemical_symbols().count(symbol) for symbol in symbols]
     extra = '' if band_force is None else ' VTST: version 4.2, (2024-01-01)\n'
-    text = outcar_head(symbols, counts, extra=extra)
+    text = outcar_head(symbols, counts, extra=extra, settings=scf_settings(4))
     for number, (positions, energy, forces) in enumerate(steps, start=1):
         step = {'cell': atoms.cell.array, 'positions': positions, 'forces': forces, 'stress': np.zeros(6)}
         step |= {'energy': energy, 'sigma0': energy}
-        text += dft_step(number, step, scf_converged) if is_dft else ml_step(step)
+        if number in at_nelm:
+            text += loop_step(number, step, 4 * [FAR], REACHED)
+        else:
+            text += dft_step(number, step, scf_converged) if is_dft else ml_step(step)
         text += '' if band_force is None else f'  FORCES: max atom, RMS {band_force:12.6f} {band_force / 2:11.6f}\n'
     text += ' reached required accuracy - stopping structural energy minimisation\n' if converged else ''
     return text + (outcar_end() if finished else '')

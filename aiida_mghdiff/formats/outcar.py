@@ -1,15 +1,21 @@
 """OUTCAR, VASP's log: the ionic steps with their energies, forces and stresses, and how the run ended.
 
-A step is a table of positions and forces with the energies behind it. With on-the-fly learning there are two kinds:
-those of DFT, and those of the force field, whose labels begin with ``ML`` (all zero as long as there is none). That of
-the force field stands before the ``Iteration`` lines of a DFT step of the same geometry. A step is read at a time, so
-that memory does not grow with the file. Positions have 5 decimals and forces 6: VASP prints no more.
+A step is a table of positions and forces, followed by its energies. On-the-fly learning has two kinds of steps: DFT
+steps, and force-field steps, whose labels begin with ``ML`` (all zero while there is no force field). The force-field
+step stands before the ``Iteration`` lines of a DFT step of the same geometry. One step is read at a time, so memory
+does not grow with the file. Positions have 5 decimals and forces 6: VASP prints no more.
+
+``Loop`` decides whether the electrons of a DFT step converged. VASP 5 ends every loop with the words "aborting loop
+because EDIFF is reached", VASP 6 with NELM = 1 too. Both leave the loop when abs(dE) and abs(d eps) are below EDIFF, or
+at iteration NELM.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,19 +23,33 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from aiida_mghdiff.formats.errors import FormatError
-from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3
+from aiida_mghdiff.science.units import EV_PER_ANGSTROM3_IN_GPA, KBAR_IN_EV_PER_ANGSTROM3
 
 # Of a stress: kbar, compression positive, XX YY ZZ XY YZ ZX -> eV/Å³, tension positive, xx yy zz yz xz xy
 _STRESS_ORDER = [0, 1, 2, 4, 5, 3]
 _KIB_IN_MB = 1 / 1024
 _STANDIN_LINES = 20
+#: So many damaged steps are named, more are counted.
+_NAMED = 3
+#: Arrays that a summary has for its DFT steps; the stress is one more, with gaps.
+_DFT_FIELDS = ('index', 'energy', 'energy_sigma0', 'cell', 'positions', 'forces', 'scf_converged')
+#: From this NWRITE on VASP writes the table of forces of every step.
+_NWRITE = 2
 
+_SETTING = re.compile(rb'\s*(NELM|EDIFF|NWRITE)\s*=\s*([-+.\dDEde]+)')
+_ATOMS = re.compile(rb'\bNIONS\s*=\s*(\d+)')
+_WHOLE_NUMBERS = re.compile(rb'[\s\d]*\d\s*')
+_CHANGES = re.compile(rb'\s*total energy-change[^:]*:([^(]*)(?:\(([^)]*))?')
+# Fortran leaves out the E of an exponent with three digits, and may write D
+_EXPONENT = re.compile(rb'(?<=\d)[Dd]?(?=[+-]\d+$)')
+_ROW = re.compile(3 * rb'\s*(-?\d*\.\d{5})' + 3 * rb'\s*(-?\d*\.\d{6})')
+_BAND_FORCE = re.compile(rb'\s*FORCES: max atom, RMS\s+(\S+)\s+\S+\s*')
 _ELEMENT = re.compile(rb'VRHFIN\s*=\s*([A-Z][a-z]?)\s*:')
 _VTST = re.compile(rb'\s*VTST:\s*(.*?)\s*')
 _STANDIN = re.compile(rb'\s*NOT VASP: stand-in, labels (\S+)\s*')
-_ITERATION = re.compile(rb'-+ Iteration\s*(\d+|\*+)\(')
+_ITERATION = re.compile(rb'-+ Iteration\s*(\d+|\*+)\(\s*(\d+|\*+)')
 _FREE_ENERGY = re.compile(rb'\s*free  energy (ML)?\s*TOTEN\s*=\s*(\S+)\s+eV')
-_SIGMA_ENERGY = re.compile(rb'\s*(ML)?\s*energy  without entropy\s*=\s*\S+\s+(?:ML )?energy\(sigma->0\)\s*=\s*(\S+)')
+_SIGMA_ENERGY = re.compile(rb'\s*(ML)?\s*energy  without entropy\s*=.*?\benergy\(sigma->0\)\s*=\s*(\S+)')
 _MEMORY = re.compile(rb'\s*Maximum memory used \(kb\):\s*([\d.]+)\s*')
 _END = b'General timing and accounting'
 
@@ -38,8 +58,8 @@ _END = b'General timing and accounting'
 class OutcarStep:
     """A step of n atoms.
 
-    ``index`` is the number of the ionic step, from 1: that of the ``Iteration`` lines for a DFT step; a step of the
-    force field is the one behind the step before it, which counts the written ones if VASP writes not all of them.
+    ``index`` numbers the ionic steps from 1. A DFT step has the number of its ``Iteration`` lines. A force-field step
+    is numbered one after the previous step. With ML_OUTBLOCK > 1 only written steps count.
     """
 
     index: int
@@ -50,33 +70,60 @@ class OutcarStep:
     positions: np.ndarray  # [n,3] Å
     forces: np.ndarray  # [n,3] eV/Å
     stress: np.ndarray | None  # [6] eV/Å³, ASE's sign and order
-    scf_converged: bool | None  # None of a step of the force field
+    scf_converged: bool | None  # None for a force-field step
+
+
+@dataclass
+class Loop:
+    """The electronic loop of a DFT step, as far as it was read: its last iteration, and VASP's words at its end."""
+
+    iteration: int = 0
+    changes: tuple[float, ...] = ()  # abs(dE) and abs(d eps) of the last iteration, eV
+    is_reached: bool | None = None  # what VASP says; None without a word
+
+    def converged(self, nelm: int | None, ediff: float | None) -> bool:
+        """Return whether the loop met EDIFF.
+
+        VASP 6, and a hard stop, say that EDIFF was not reached. If the file does not echo NELM (an old or trimmed
+        file), or the loop ended before NELM, VASP's words decide. A loop of NELM iterations converged only if its last
+        changes show it.
+        """
+        if self.is_reached is False:
+            return False
+        if nelm is None or self.iteration < nelm:
+            return bool(self.is_reached)
+        return ediff is not None and bool(self.changes) and all(change <= ediff for change in self.changes)
 
 
 class OutcarReader:
     """Iterates over the steps of an OUTCAR; may be iterated over again.
 
-    Known at once: ``version`` (the first line), ``vtst`` (the version of the transition-state tools, None of a VASP
-    without them), ``standin`` (whose labels the stand-in gave, None of VASP itself), ``symbols`` and ``counts`` of the
-    blocks of atoms. Known after an iteration: ``finished`` (whether the run came to its regular end),
-    ``max_memory_mb``, ``truncated``, which says in a sentence where a file ends that has no such end, and ``damaged``,
-    a sentence for each step that was left out.
+    Known at once: ``version`` (the first line), ``vtst`` (the version of the transition-state tools, None for a VASP
+    without them), ``standin`` (whose labels the stand-in gave, None for VASP itself), ``n_atoms``, ``symbols`` and
+    ``counts`` of the blocks of atoms (VASP up to 6.3 prints the first ten counts only), and the settings ``nelm``,
+    ``ediff`` (eV) and ``nwrite`` (None where the file does not echo them).
+    Known after an iteration: ``finished`` (whether the run came to its regular end), ``max_memory_mb``, ``truncated``
+    (where a file without such an end stops, in a sentence), ``damaged`` (a sentence for each step that was left out),
+    ``reached_ediffg`` (whether a relaxation or a band reached the accuracy of EDIFFG), and ``band_forces``: the largest
+    force of each step of a band in eV/Å, from springs along the band and the potential across it. Empty without VTST.
 
-    :raises FormatError: with line and reason, for a file that is no OUTCAR, and while iterating for a damaged step.
+    :raises FormatError: with line and reason, for a file that is no OUTCAR, and while iterating for a damaged step, or
+        a step without the table of forces (NWRITE below 2).
     """
 
     def __init__(self, path: str | Path, skips_damaged: bool = False) -> None:
         """:param skips_damaged: leave damaged steps out instead of raising."""
         self.path = path
         self.skips_damaged = skips_damaged
-        self.damaged: list[str] = []
-        self.finished = False
-        self.max_memory_mb: float | None = None
-        self.truncated: str | None = None
+        self._forget()
         self.vtst: str | None = None
         self.standin: str | None = None
         self.symbols: list[str] = []
         self.counts: list[int] = []
+        self.n_atoms = 0
+        self.nelm: int | None = None
+        self.ediff: float | None = None
+        self.nwrite: int | None = None
         with Path(path).open('rb') as handle:
             first = handle.readline()
             if not first.lstrip().startswith(b'vasp.') or not first.endswith(b'\n'):
@@ -84,38 +131,75 @@ class OutcarReader:
             self.version = first.decode(errors='replace').strip()
             self._read_head(handle)
 
+    @property
+    def labels(self) -> str:
+        """Return who gave the labels: ``vasp``, or ``standin:<labeller>``."""
+        return 'vasp' if self.standin is None else f'standin:{self.standin}'
+
     def __iter__(self) -> Iterator[OutcarStep]:
-        self.finished, self.max_memory_mb, self.truncated, self.damaged = False, None, None, []
+        self._forget()
         with Path(self.path).open('rb') as handle:
             yield from _Steps(self, handle)
 
-    def _read_head(self, handle: BinaryIO) -> None:
-        for number, line in enumerate(handle, start=2):
-            if b' Iteration ' in line or b'TOTAL-FORCE' in line:
-                return
-            if not line.endswith(b'\n'):
-                return
-            if match := _ELEMENT.search(line):
-                self.symbols.append(match[1].decode())
-            elif b'ions per type =' in line:
-                self.counts = self._read_counts(line, number)
-            elif match := _VTST.fullmatch(line):
-                self.vtst = match[1].decode(errors='replace')
-            elif number <= _STANDIN_LINES and (match := _STANDIN.fullmatch(line)):
-                self.standin = match[1].decode(errors='replace')
+    def _forget(self) -> None:
+        """Forget what the last iteration found."""
+        self.damaged: list[str] = []
+        self.finished = self.reached_ediffg = False
+        self.max_memory_mb: float | None = None
+        self.truncated: str | None = None
+        self.band_forces: list[float] = []
 
-    def _read_counts(self, line: bytes, number: int) -> list[int]:
-        try:
-            return [int(word) for word in line.partition(b'=')[2].split()]
-        except ValueError:
-            raise FormatError(self.path, f'line {number}', 'numbers of atoms should stand here') from None
+    def _read_head(self, handle: BinaryIO) -> None:
+        settings: dict[bytes, float] = {}
+        is_counting = False
+        for number, line in enumerate(handle, start=2):
+            if b' Iteration ' in line or b'TOTAL-FORCE' in line or not line.endswith(b'\n'):
+                break
+            is_counting = b'ions per type =' in line or (is_counting and bool(_WHOLE_NUMBERS.fullmatch(line)))
+            if is_counting:
+                self._read_counts(line)
+            elif match := _SETTING.match(line):
+                # INCAR, which VASP 6 copies first, has all digits of EDIFF; the table of settings has one
+                settings.setdefault(match[1], _fortran_number(match[2]))
+            elif (match := _ATOMS.search(line)) and not self.n_atoms:
+                self.n_atoms = int(match[1])  # a later NIONS counts something else
+            else:
+                self._read_origin(line, number)
+        self.n_atoms = self.n_atoms or sum(self.counts)
+        self.ediff = settings.get(b'EDIFF')
+        self.nelm, self.nwrite = (_whole(settings.get(name)) for name in (b'NELM', b'NWRITE'))
+
+    def _read_origin(self, line: bytes, number: int) -> None:
+        """Read an element of POTCAR, or what tells which VASP this is."""
+        if match := _ELEMENT.search(line):
+            self.symbols.append(match[1].decode())
+        elif match := _VTST.fullmatch(line):
+            self.vtst = match[1].decode(errors='replace')
+        elif number <= _STANDIN_LINES and (match := _STANDIN.fullmatch(line)):
+            self.standin = match[1].decode(errors='replace')
+
+    def _read_counts(self, line: bytes) -> None:
+        """Read the line of counts, or a line that continues it; stars are counts too large for their column."""
+        self.counts += [int(word) for word in line.rpartition(b'=')[2].split() if word.isdigit()]
+
+
+def _fortran_number(word: bytes) -> float:
+    """Return a number as Fortran writes it; infinity for what is none, such as the stars of an overflow."""
+    try:
+        return float(_EXPONENT.sub(b'E', word.strip()))
+    except ValueError:
+        return math.inf
+
+
+def _whole(number: float | None) -> int | None:
+    return int(number) if number is not None and math.isfinite(number) else None
 
 
 @dataclass
 class _Unfinished:
     """What was read of a step that is not whole yet."""
 
-    converged: bool = False
+    loop: Loop = field(default_factory=Loop)
     stress: np.ndarray | None = None
     tables: dict[str, Any] = field(default_factory=dict)  # positions, forces and whether they are of DFT
     energy: float | None = None
@@ -135,11 +219,14 @@ class _Steps:
         self.step = _Unfinished()
         self.handlers = (
             (b' Iteration ', self._take_iteration),
-            (b'aborting loop because EDIFF is reached', self._take_convergence),
+            (b'total energy-change', self._take_changes),
+            (b'aborting loop', self._take_end_of_loop),
             (b'direct lattice vectors', self._take_cell),
             (b' in kB ', self._take_stress),
             (b'TOTAL-FORCE (eV/Angst)', self._take_tables),
             (b' TOTEN ', self._take_energy),
+            (b'FORCES: max atom', self._take_band_force),
+            (b'reached required accuracy - stopping structural energy', self._take_ediffg),
             (_END, self._take_end),
             (b'Maximum memory used', self._take_memory),
         )
@@ -190,7 +277,9 @@ class _Steps:
             if number != self.iteration:
                 self._note_lost_step()
                 self.step = _Unfinished()
-            self.iteration = number
+            self.iteration, loop = number, self.step.loop
+            loop.iteration = int(match[2]) if match[2].isdigit() else loop.iteration + 1
+            loop.changes = ()
 
     def _note_lost_step(self) -> None:
         """Say which step of DFT had its electrons, but neither forces nor an energy that can be read."""
@@ -198,11 +287,15 @@ class _Steps:
             place = f'{self.reader.path}, line {self.line}'
             self.reader.damaged.append(f'{place}: step {self.iteration} above is not whole')
 
-    def _take_convergence(self, line: bytes) -> None:
-        self.step.converged = True
+    def _take_changes(self, line: bytes) -> None:
+        if match := _CHANGES.match(line):
+            self.step.loop.changes = tuple(abs(_fortran_number(word)) for word in match.groups() if word is not None)
+
+    def _take_end_of_loop(self, line: bytes) -> None:
+        self.step.loop.is_reached = b'EDIFF is reached' in line
 
     def _take_cell(self, line: bytes) -> None:
-        rows = self._rows(3, 6, 9)
+        rows = self._rows(3, lambda line: self._numbers(line, 6, 9))
         self.cell = None if rows is None else rows[:, :3]
 
     def _take_stress(self, line: bytes) -> None:
@@ -210,13 +303,13 @@ class _Steps:
         self.step.stress = -KBAR_IN_EV_PER_ANGSTROM3 * kbar[_STRESS_ORDER]
 
     def _take_tables(self, line: bytes) -> None:
-        count = sum(self.reader.counts)
+        count = self.reader.n_atoms
         if not count:
-            raise self._error("no 'ions per type' above this table")
+            raise self._error("no NIONS and no 'ions per type' above this table")
         self._next()
-        rows = self._rows(count, 6, 5)
+        rows = self._rows(count, self._table_row)
         ruler = self._next()
-        if ruler and ruler.strip(b' -\n'):
+        if ruler and ruler.strip(b' -\r\n'):
             raise self._error(f'a ruler should stand here, behind {count} atoms')
         if rows is not None and ruler:
             is_dft = b'(ML)' not in line
@@ -225,6 +318,17 @@ class _Steps:
     def _take_energy(self, line: bytes) -> None:
         if (match := _FREE_ENERGY.match(line)) and self.step.tables.get('is_dft') is (match[1] is None):
             self.step.energy = self._number(match[2])
+
+    def _take_band_force(self, line: bytes) -> None:
+        if match := _BAND_FORCE.fullmatch(line):
+            force = _fortran_number(match[1])
+            if not math.isfinite(force):
+                word = match[1].decode(errors='replace')
+                raise self._error(f'the largest force of a band is {word!r}, no number')
+            self.reader.band_forces.append(force)
+
+    def _take_ediffg(self, line: bytes) -> None:
+        self.reader.reached_ediffg = True
 
     def _take_end(self, line: bytes) -> None:
         self.reader.finished = True
@@ -236,10 +340,21 @@ class _Steps:
     def _is_whole(self, is_dft: bool) -> bool:
         return self.step.energy is not None and self.step.tables['is_dft'] is is_dft
 
+    def _refuse_left_out(self, is_dft: bool) -> None:
+        """Refuse a DFT step whose table of forces VASP was told to leave out."""
+        nwrite = self.reader.nwrite
+        if is_dft and not self.step.tables and nwrite is not None and nwrite < _NWRITE:
+            self.last_dft = self.iteration
+            raise self._error(
+                f'step {self.iteration} has no table of positions and forces: NWRITE = {nwrite} leaves out the tables '
+                f'between the first and the last step; run VASP again with NWRITE = {_NWRITE}'
+            )
+
     def _finish(self, sigma_energy: re.Match[bytes]) -> OutcarStep | None:
         """Return the step that ends here; None where it has no forces, or is damaged."""
         is_dft = sigma_energy[1] is None
         if not (self.step.damaged or self._is_whole(is_dft)):
+            self._refuse_left_out(is_dft)
             return None
         step, self.step = self.step, _Unfinished()
         self.index = max(self.iteration, 1) if is_dft else self.index + 1
@@ -255,25 +370,33 @@ class _Steps:
             energy_sigma0=self._number(sigma_energy[2]),
             cell=self.cell,
             stress=step.stress,
-            scf_converged=step.converged if is_dft else None,
+            scf_converged=step.loop.converged(self.reader.nelm, self.reader.ediff) if is_dft else None,
             **step.tables,
         )
 
-    def _rows(self, count: int, columns: int, decimals: int) -> np.ndarray | None:
-        """Pass rows of numbers and return them, ``[count, columns]``; None where the file ends within them."""
-        values = np.empty((count, columns))
+    def _rows(self, count: int, read: Callable[[bytes], np.ndarray]) -> np.ndarray | None:
+        """Pass rows of six numbers and return them, ``[count, 6]``; None where the file ends within them."""
+        values = np.empty((count, 6))
         for row in range(count):
             line = self._next()
             if not line:
                 return None
-            values[row] = self._numbers(line, columns, decimals)
+            values[row] = read(line)
         return values
 
+    def _table_row(self, line: bytes) -> np.ndarray:
+        """Return position and force of an atom; VASP builds with vdW add columns behind them."""
+        match = _ROW.match(line)
+        return self._floats(match.groups() if match else line.split(), 6, line)
+
     def _numbers(self, line: bytes, count: int, decimals: int) -> np.ndarray:
-        """Return the numbers of a line; those of so many decimals may touch, where one fills its column."""
+        """Return the numbers of a line. Numbers with so many decimals may touch, where one fills its column."""
         words = line.split()
         if len(words) != count:
             words = re.sub(rb'(\.\d{%d})(?=[-\d])' % decimals, rb'\1 ', line).split()
+        return self._floats(words, count, line)
+
+    def _floats(self, words: Sequence[bytes], count: int, line: bytes) -> np.ndarray:
         try:
             values = np.array(words, dtype=float)
         except ValueError:
@@ -284,3 +407,91 @@ class _Steps:
 
     def _number(self, word: bytes) -> float:
         return float(self._numbers(word, 1, 8)[0])
+
+
+@dataclass
+class OutcarSummary:
+    """Content of OUTCAR that is kept: who wrote it, how it ended, pressures, and the DFT steps.
+
+    ``pressures`` [m] in GPa, of the potential alone, belong to the steps ``steps`` [m]. ``truncated`` says what is
+    missing: damaged steps, and the end of a file that is cut.
+    """
+
+    version: str
+    labels: str  # ``vasp``, or ``standin:<labeller>``
+    finished: bool
+    truncated: str | None
+    max_memory_mb: float | None
+    steps: np.ndarray
+    pressures: np.ndarray
+    dft_steps: list[OutcarStep] = field(default_factory=list)
+
+    @classmethod
+    def unknown(cls, labels: str, reason: str) -> OutcarSummary:
+        """Return the summary of a file that cannot be read, for a reason."""
+        return cls('unknown', labels, False, reason, None, np.empty(0, dtype=np.int64), np.empty(0))
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return all as arrays. The arrays of the d DFT steps, of n atoms, are ``dft_<field>`` [d,...]."""
+        words = ('version', 'labels', 'finished', 'truncated', 'max_memory_mb')
+        text = json.dumps({name: getattr(self, name) for name in words}, sort_keys=True)
+        arrays = {'outcar': np.array(text), 'outcar_steps': self.steps, 'pressures': self.pressures}
+        dft = {f'dft_{name}': np.array([getattr(step, name) for step in self.dft_steps]) for name in _DFT_FIELDS}
+        stresses = [np.full(6, np.nan) if step.stress is None else step.stress for step in self.dft_steps]
+        return arrays | dft | {'dft_stress': np.array(stresses)}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> OutcarSummary:
+        """Return the summary that gave the arrays."""
+        words = json.loads(str(arrays['outcar']))
+        columns = {name: arrays[f'dft_{name}'] for name in (*_DFT_FIELDS, 'stress')}
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        dft_steps = [_dft_step(row) for row in rows]
+        return cls(**words, steps=arrays['outcar_steps'], pressures=arrays['pressures'], dft_steps=dft_steps)
+
+
+def _dft_step(row: dict[str, np.ndarray]) -> OutcarStep:
+    """Return a DFT step from its row of arrays."""
+    return OutcarStep(
+        index=int(row['index']),
+        is_dft=True,
+        energy=float(row['energy']),
+        energy_sigma0=float(row['energy_sigma0']),
+        cell=row['cell'],
+        positions=row['positions'],
+        forces=row['forces'],
+        stress=row['stress'] if np.isfinite(row['stress']).all() else None,
+        scf_converged=bool(row['scf_converged']),
+    )
+
+
+def summarise_outcar(path: str | Path) -> OutcarSummary:
+    """Return the summary of an OUTCAR; memory grows with the DFT steps alone. Damaged steps are left out.
+
+    :raises FormatError: for a file that is no OUTCAR.
+    """
+    reader = OutcarReader(path, skips_damaged=True)
+    dft_steps, pressures = [], {}
+    for step in reader:
+        if step.is_dft:
+            dft_steps.append(step)
+        if step.stress is not None:
+            # of a step with both, DFT comes last: it moved the atoms
+            pressures[step.index] = -float(step.stress[:3].mean()) * EV_PER_ANGSTROM3_IN_GPA
+    return OutcarSummary(
+        version=reader.version,
+        labels=reader.labels,
+        finished=reader.finished,
+        truncated=_missing(reader),
+        max_memory_mb=reader.max_memory_mb,
+        steps=np.array(list(pressures), dtype=np.int64),
+        pressures=np.array(list(pressures.values())),
+        dft_steps=dft_steps,
+    )
+
+
+def _missing(reader: OutcarReader) -> str | None:
+    """Return what is missing, in a sentence."""
+    named, more = reader.damaged[:_NAMED], len(reader.damaged) - _NAMED
+    words = [*named, f'{more} more steps are damaged' if more > 0 else None, reader.truncated]
+    return '; '.join(filter(None, words)) or None

@@ -11,7 +11,7 @@ import numpy as np
 
 from aiida_mghdiff.formats.distil import DistilPlan, distil
 from aiida_mghdiff.formats.errors import FormatError
-from aiida_mghdiff.formats.outcar_summary import summarise_outcar
+from aiida_mghdiff.formats.outcar import summarise_outcar
 from aiida_mghdiff.formats.vaspout import read_vaspout
 from aiida_mghdiff.formats.xdatcar import XdatcarReader
 from aiida_mghdiff.programs import job

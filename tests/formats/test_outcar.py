@@ -9,7 +9,19 @@ import numpy as np
 import pytest
 from ase.io import read as ase_read
 from ase.units import GPa
-from vasp_files import dft_step, ml_step, outcar_end, outcar_head
+from vasp_files import (
+    FAR,
+    NEAR,
+    NOT_REACHED,
+    REACHED,
+    STOPPED,
+    dft_step,
+    loop_step,
+    ml_step,
+    outcar_end,
+    outcar_head,
+    scf_settings,
+)
 
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.outcar import OutcarReader
@@ -145,7 +157,7 @@ def test_where_it_ends(reader):
         (f'{STEPS[1]["energy"]:18.8f} eV\n\n', '****************** eV\n\n', "1 numbers should stand here, not '****"),
         (f'{STEPS[1]["stress"][2]:12.5f}', '   broken', '6 numbers should stand here, not'),
         ('ions per type =               2   1', 'ions per type =               1   1', 'behind 2 atoms'),
-        ('ions per type', 'ions of type', "no 'ions per type' above this table"),
+        ('ions per type', 'ions of type', "no NIONS and no 'ions per type' above this table"),
     ],
 )
 def test_refused(reader, old, new, words):
@@ -167,6 +179,232 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
     tracemalloc.stop()
     assert count == 1500
     assert peak < 2e5
+
+
+# --- whether the electrons converged ---
+
+VASP5, VASP6 = 'vasp.5.4.4.18Apr17-6-g9f103f2a35 (build) complex', 'vasp.6.4.2 20Jul23 (build) complex'
+COPIED_INCAR = ' INCAR:\n   NELM = 4\n   EDIFF = 1.4E-06\n'
+
+
+def converged(reader, *loops, version=VASP5, settings=scf_settings(4), end=REACHED):  # noqa: B008
+    """Return ``scf_converged`` of the steps with these loops, each a list of changes or such a list and its end."""
+    text = outcar_head(['Mg', 'H'], [2, 1], version=version, settings=settings)
+    for index, loop in enumerate(loops, start=1):
+        changes, words = loop if isinstance(loop, tuple) else (loop, end)
+        text += loop_step(index, STEPS[index % len(STEPS)], changes, words)
+    return [step.scf_converged for step in reader(text + outcar_end())]
+
+
+@pytest.mark.parametrize('words', [REACHED, NOT_REACHED, ''])
+def test_loop_that_ended_at_nelm_above_ediff(reader, words):
+    """VASP 5 says that EDIFF is reached, VASP 6 that it was not, a trimmed file nothing."""
+    assert converged(reader, 4 * [FAR], end=words) == [False]
+    assert converged(reader, [NEAR, NEAR, NEAR, FAR], end=words) == [False]
+
+
+@pytest.mark.parametrize('words', [REACHED, ''])
+def test_loop_that_met_ediff_at_nelm(reader, words):
+    assert converged(reader, [FAR, FAR, FAR, NEAR], end=words) == [True]
+
+
+def test_loop_that_ended_before_nelm(reader):
+    """The table has one digit of EDIFF, so a change may seem to be above it; a hard stop ends a loop anywhere."""
+    assert converged(reader, [FAR, NEAR]) == [True]
+    assert converged(reader, [FAR, (1.3e-6, 1e-7)]) == [True]
+    assert converged(reader, [FAR, FAR], end=STOPPED) == [False]
+
+
+@pytest.mark.parametrize('change', [(4.8e-3, -9e-7), (-4e-7, -1.5e-3), (1.1e-6, 0.0), (0.0, -1.1e-6)])
+def test_both_changes_must_be_within_ediff(reader, change):
+    assert converged(reader, [FAR, FAR, FAR, change]) == [False]
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('-0.4000000E-06(-0.9000000E-06)', True),
+        (' 0.1234567-100  (-0.1234567-100)', True),
+        ('-0.4000000D-06  (-0.9000000D-06)', True),
+        (' 0.1234567+101  (-0.1234567+101)', False),
+        ('**************  (-0.9000000E-06)', False),
+        ('-0.4000000E-06  (**************)', False),
+        ('           NaN  (           NaN)', False),
+        ('      Infinity  (     -Infinity)', False),
+        ('-  (-', False),
+        ('', False),
+    ],
+)
+def test_how_changes_are_written(reader, text, expected):
+    """Without a number the loop of NELM iterations has not shown that it converged."""
+    assert converged(reader, [FAR, FAR, FAR, text]) == [expected]
+
+
+@pytest.mark.parametrize(('version', 'end'), [(VASP5, REACHED), (VASP6, NOT_REACHED)])
+@pytest.mark.parametrize('n_short', [0, 1, 3])
+def test_dynamics_of_which_some_steps_do_not_converge(reader, version, end, n_short):
+    loops = [[FAR, FAR, NEAR], [FAR, NEAR], [FAR, FAR, FAR, NEAR]]
+    loops[:n_short] = [(4 * [FAR], end)] * n_short
+    assert converged(reader, *loops, version=version) == [False] * n_short + [True] * (3 - n_short)
+
+
+def test_one_iteration_is_all(reader):
+    """VASP 6 says that EDIFF is reached, too, where NELM is 1."""
+    for version in (VASP5, VASP6):
+        assert converged(reader, [FAR], [NEAR], version=version, settings=scf_settings(1)) == [False, True]
+
+
+def test_more_iterations_than_their_column_has_digits(reader):
+    settings = scf_settings(10001)
+    assert converged(reader, 10001 * [FAR], settings=settings) == [False]
+    assert converged(reader, [*(10000 * [FAR]), NEAR], settings=settings) == [True]
+    assert converged(reader, 10000 * [FAR], settings=settings) == [True]
+
+
+@pytest.mark.parametrize('settings', ['', '   NELM   = ******;   NELMIN=  2; NELMDL= -5     # of ELM steps \n'])
+def test_without_nelm_the_words_of_vasp_decide(reader, settings):
+    loops = [(4 * [FAR], REACHED), (4 * [FAR], NOT_REACHED), (4 * [FAR], STOPPED)]
+    assert converged(reader, *loops, settings=settings) == [True, False, False]
+
+
+def test_settings_that_vasp_6_copies_have_all_digits(reader):
+    loops = [[FAR, FAR, FAR, (1.3e-6, 0.0)], [FAR, FAR, FAR, (1.5e-6, 0.0)]]
+    assert converged(reader, *loops, settings=COPIED_INCAR + scf_settings(4), end='') == [True, False]
+    assert converged(reader, *loops, end='') == [False, False]
+
+
+def test_steps_of_the_force_field_have_no_loop(reader):
+    """A force-field step stands before the loop of its DFT step, and may be alone."""
+    head = outcar_head(['Mg', 'H'], [2, 1], settings=scf_settings(2))
+    short, good = (loop_step(number, STEPS[1], [FAR, last], REACHED) for number, last in ((1, FAR), (3, NEAR)))
+    text = head + ml_step(STEPS[0]) + short + ml_step(STEPS[2]) + ml_step(STEPS[3]) + good + outcar_end()
+    assert [step.scf_converged for step in reader(text)] == [None, False, None, None, True]
+
+
+# --- what an optimizer says ---
+
+FORCE = '  FORCES: max atom, RMS     {}    0.009037\n'
+RELAXED = ' reached required accuracy - stopping structural energy minimisation\n'
+
+
+def optimized(reader, text):
+    """Return the reader of a file that ends with this text, at its end."""
+    outcar = reader(HEAD + text)
+    assert list(outcar) == []
+    return outcar
+
+
+def test_forces_of_a_band(reader):
+    outcar = optimized(
+        reader, FORCE.format('2.281681') + ' FORCES acting on ions\n' + FORCE.format('0.010712') + RELAXED
+    )
+    assert (outcar.band_forces, outcar.reached_ediffg) == ([2.281681, 0.010712], True)
+    assert list(outcar) == []
+    assert outcar.band_forces == [2.281681, 0.010712]
+
+
+def test_force_of_a_band_that_is_cut(reader):
+    outcar = optimized(reader, FORCE.format('2.281681') + FORCE.format('0.5')[:30])
+    assert (outcar.band_forces, outcar.reached_ediffg) == ([2.281681], False)
+
+
+def test_relaxation_without_vtst(reader):
+    outcar = optimized(reader, RELAXED)
+    assert (outcar.band_forces, outcar.reached_ediffg) == ([], True)
+
+
+def test_force_of_a_band_that_is_no_number(reader):
+    with pytest.raises(FormatError, match=r"line \d+: the largest force of a band is '\*+', no number"):
+        list(reader(HEAD + FORCE.format('********')))
+
+
+# --- files of other users ---
+
+
+def test_more_species_than_vasp_prints(reader):
+    """VASP up to 6.3 prints ten counts; NIONS comes first, and later means something else."""
+    symbols = ['Mg', 'H', 'Li', 'Be', 'B', 'C', 'N', 'O', 'F', 'Na', 'Al', 'Si']
+    nions = '   number of dos      NEDOS =    301   number of ions     NIONS = {:6d}\n'
+    head = outcar_head(symbols, 9 * [1] + [2], extra=nions.format(13), settings=nions.format(3))
+    step = make_step(9) | {'positions': np.ones((13, 3)), 'forces': np.full((13, 3), 0.5)}
+    outcar = reader(head + dft_step(1, step) + outcar_end())
+    assert (outcar.n_atoms, outcar.symbols, outcar.counts) == (13, symbols, 9 * [1] + [2])
+    assert_step(next(iter(outcar)), step)
+
+
+@pytest.mark.parametrize('more', ['                   1\n', ' 1\n', '\n'])
+def test_counts_that_go_on_in_the_next_line(reader, more):
+    n_atoms = 3 if more.strip() else 2
+    head = outcar_head(['Mg', 'H'], [2], settings=more)
+    step = make_step(9) | {'positions': np.ones((n_atoms, 3)), 'forces': np.full((n_atoms, 3), 0.5)}
+    outcar = reader(head + dft_step(1, step))
+    assert outcar.n_atoms == n_atoms
+    assert_step(next(iter(outcar)), step)
+
+
+def test_line_ends_of_windows(tmp_path, reader):
+    text = TEXT.replace(outcar_end(), FORCE.format('0.01') + RELAXED + outcar_end())
+    text = text.replace(' executed', ' VTST: version 3.2\n executed', 1).replace('\n', '\r\n')
+    (tmp_path / 'OUTCAR').write_bytes(text.encode())
+    outcar = OutcarReader(tmp_path / 'OUTCAR')
+    steps = list(outcar)
+    assert [(step.index, step.is_dft, step.scf_converged) for step in steps] == KINDS
+    for found, written in zip(steps, STEPS, strict=True):
+        assert_step(found, written)
+    assert (outcar.finished, outcar.truncated, outcar.max_memory_mb) == (True, None, 470384 / 1024)
+    assert (outcar.symbols, outcar.vtst, outcar.version) == (['Mg', 'H'], 'version 3.2', VASP6)
+    assert (outcar.band_forces, outcar.reached_ediffg) == ([0.01], True)
+
+
+@pytest.mark.parametrize(
+    'more',
+    [
+        '        -0.056448      0.053966      0.296892',
+        '        -0.056448           NaN**************',
+        6 * '      1.000000',
+    ],
+)
+def test_columns_of_a_build_with_vdw(reader, more):
+    """Positions and forces come first; both energies have a value without van der Waals behind them."""
+    step, end = STEPS[1], ',                                   FORCE-w/o vdW (eV/Angst)\n'
+    text = HEAD + dft_step(1, step).replace('TOTAL-FORCE (eV/Angst)\n', f'TOTAL-FORCE (eV/Angst){end}')
+    for force in step['forces']:
+        row = ''.join(f'{value:14.6f}' for value in force)
+        text = text.replace(row, row + more)
+    energy, sigma0 = f'{step["energy"]:18.8f}', f'{step["sigma0"]:18.8f}'
+    text = text.replace(f'{energy} eV\n', f'{energy} eV    w/o vdW ={energy} eV\n')
+    text = text.replace(f'={sigma0}  ', f'={sigma0} eV    w/o vdW ={sigma0}  ')
+    text = text.replace(f'={sigma0}\n', f'={sigma0} eV    w/o vdW ={energy}\n')
+    assert text.count('w/o vdW') == 4
+    (found,) = reader(text)
+    assert_step(found, step)
+
+
+def test_forces_that_fill_their_columns(reader):
+    """Of a run that explodes."""
+    step = make_step(8)
+    step['forces'][0] = [1234567.123456, -123456.123456, -1234567.5]
+    step['positions'][1] = [-12345.12345, -123456.5, 1000000.25]
+    text = HEAD + dft_step(1, step)
+    assert '-123456.123456-1234567.500000' in text
+    assert '-123456.500001000000.25000' in text
+    assert_step(next(iter(reader(text))), step)
+
+
+@pytest.mark.parametrize('nwrite', [0, 1])
+def test_tables_that_nwrite_leaves_out(reader, nwrite):
+    head = outcar_head(['Mg', 'H'], [2, 1], settings=scf_settings(60, nwrite=nwrite))
+    steps = [dft_step(number, STEPS[number]) for number in (1, 2, 3)]
+    table = re.search(r' POSITION .*?total drift', steps[1], re.DOTALL)[0]
+    text = head + steps[0] + steps[1].replace(table, '') + steps[2] + outcar_end()
+    words = f'step 2 has no table of positions and forces: NWRITE = {nwrite} leaves'
+    with pytest.raises(FormatError, match=words):
+        list(reader(text))
+    outcar = OutcarReader(reader(text).path, skips_damaged=True)
+    assert [step.index for step in outcar] == [1, 3]
+    assert len(outcar.damaged) == 1
+    assert words in outcar.damaged[0]
+    assert len(list(reader(text.replace(steps[1].replace(table, ''), steps[1])))) == 3
 
 
 # --- files of VASP ---
@@ -206,3 +444,28 @@ def test_real_elastic_band(shared_data, image, energy):
         np.testing.assert_allclose(one.positions, other.positions, atol=1e-9)
         np.testing.assert_allclose(one.forces, other.get_forces(), atol=1e-9)
         assert one.energy == other.get_potential_energy(force_consistent=True)
+    assert len(outcar.band_forces) == 23
+    assert outcar.band_forces[-1] < 0.03
+    assert outcar.reached_ediffg
+
+
+@pytest.mark.parametrize(
+    ('name', 'n_atoms', 'scf_converged', 'energy', 'force'),
+    [
+        ('unconverged_vasp544', 2, False, -6.50202886, [-6.083889, 11.314668, -7.008917]),
+        ('16species', 48, True, -355.37383073, [0.065546, -0.556511, 0.837622]),
+        ('crlf', 5, False, 18.25453698, [5.015184, -9.288135, -11.868920]),  # NELM = 1
+        ('vdw_columns', 8, True, -33.36815582, [-0.056448, 0.108946, 0.296892]),
+    ],
+)
+def test_real_files_of_other_users(shared_data, name, n_atoms, scf_converged, energy, force):
+    outcar = OutcarReader(shared_data / 'cases' / f'OUTCAR.{name}')
+    (step,) = outcar
+    assert (outcar.n_atoms, step.scf_converged, step.energy, step.forces[0].tolist()) == (
+        n_atoms,
+        scf_converged,
+        energy,
+        force,
+    )
+    assert len(step.positions) == n_atoms
+    assert outcar.finished

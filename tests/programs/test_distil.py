@@ -14,7 +14,7 @@ from vasp_files import dft_step, ml_step, outcar_end, outcar_head
 
 from aiida_mghdiff.calculations.program import zipapp_bytes
 from aiida_mghdiff.formats.distil import DistilPlan, distil
-from aiida_mghdiff.formats.outcar_summary import OutcarSummary, summarise_outcar
+from aiida_mghdiff.formats.outcar import OutcarSummary, summarise_outcar
 from aiida_mghdiff.formats.xdatcar import XdatcarReader, xdatcar_frame, xdatcar_header
 
 CELL = np.eye(3) * 8.0

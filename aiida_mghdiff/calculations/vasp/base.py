@@ -19,6 +19,7 @@ from aiida_vasp.data.potcar import PotcarData
 from ase import Atoms
 
 from aiida_mghdiff.calculations.program import ZIPAPP, define_exit_codes, zipapp_bytes
+from aiida_mghdiff.calculations.validation import IS_COUNT
 from aiida_mghdiff.data.md_state import RESTART_FILE, MdStateData
 from aiida_mghdiff.formats.distil import DistilPlan
 from aiida_mghdiff.formats.poscar import Poscar, require_grouped, write_poscar
@@ -33,6 +34,8 @@ _KEPT_LINES = 500
 #: Files that a run leaves and a parser reads once; of these nothing but the distilled nodes is kept.
 RUN_FILES = (STDOUT, 'CONTCAR', 'OSZICAR')
 OUTCAR = 'OUTCAR'
+#: From this NWRITE on, VASP's default, OUTCAR has forces and electronic convergence of every step.
+FEWEST_NWRITE = 2
 TRAJECTORY = 'XDATCAR'
 DISTILLED = 'distilled.npz'
 DISTIL_INPUT = 'input.json'
@@ -90,6 +93,17 @@ def _incar_value(value: Any) -> str:
 def kpoints_text(mesh: Sequence[int]) -> str:
     """Return a KPOINTS with a mesh that is centred at Γ."""
     return f'mesh centred at Gamma\n0\nGamma\n{" ".join(map(str, mesh))}\n0 0 0\n'
+
+
+def nwrite_message(tags: Mapping[str, Any]) -> str | None:
+    """Return that OUTCAR would lack numbers of the steps between the first and the last one."""
+    nwrite = tags.get('nwrite', FEWEST_NWRITE)
+    if IS_COUNT.holds(nwrite) and nwrite >= FEWEST_NWRITE:
+        return None
+    return (
+        f'parameters: nwrite = {nwrite!r}: below {FEWEST_NWRITE} VASP leaves forces and electronic convergence out of '
+        f'OUTCAR for the steps between the first and the last one; leave out nwrite, or set {FEWEST_NWRITE}.'
+    )
 
 
 def symbols_message(symbols: Sequence[str]) -> str | None:

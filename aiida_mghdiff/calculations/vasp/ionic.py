@@ -30,6 +30,7 @@ from aiida_mghdiff.calculations.vasp.base import (
     STDOUT,
     define_vasp_exit_codes,
     incar_text,
+    nwrite_message,
     poscar_text,
     potcar_bytes,
     potcars_message,
@@ -61,7 +62,8 @@ def tags_message(tags: Mapping[str, Any], checks: Mapping[str, Check]) -> str | 
         return f'parameters: write the tags {", ".join(wrong)} in lower case.'
     if learned := sorted(key for key in tags if key.startswith('ml_')):
         return f'parameters: {", ".join(learned)} cannot be given: a force_field sets the tags of the learned model.'
-    return complete_message({key: value for key, value in tags.items() if key in checks}, checks)
+    known = {key: value for key, value in tags.items() if key in checks}
+    return complete_message(known, checks) or nwrite_message(tags)
 
 
 def system_message(atoms: Atoms, inputs: Mapping[str, Any]) -> str | None:

@@ -141,6 +141,7 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
     atoms = start_of(inputs)
     return (
         mode_message(tags)
+        or (base.nwrite_message(tags) if mode_of(tags) == 'train' else None)
         or spilling_message(tags, settings)
         or start_message(atoms, inputs, settings)
         or (moving_message(tags, atoms) if mode_of(tags) in MOVING_MODES else None)

@@ -85,6 +85,8 @@ def _end_message(name: str, inputs: Mapping[str, Any], parameters: Mapping[str, 
             f'{name}: forces of {results["max_force_ev_per_angstrom"]:.3f} eV/Å are above ediffg = '
             f'{parameters["ediffg"]:g} of the band: relax the end point further.'
         )
+    if results.get('n_steps') in results.get('unconverged_steps', []):
+        return f'{name}: the electrons did not converge at its last step: relax the end point with a larger nelm.'
     if results['evaluator'] != evaluator(inputs):
         return f'{name} is of {results["evaluator"]}, the band of {evaluator(inputs)}: their energies do not compare.'
     return None

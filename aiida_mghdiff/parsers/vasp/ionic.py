@@ -11,7 +11,6 @@ from aiida.engine import ExitCode
 from ase.geometry import find_mic
 
 from aiida_mghdiff.calculations.vasp.base import STDOUT
-from aiida_mghdiff.formats.convergence import read_convergence
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
 from aiida_mghdiff.formats.poscar import read_poscar
@@ -19,6 +18,8 @@ from aiida_mghdiff.parsers.vasp.run import VaspRunParser, box_message
 
 #: OUTCAR has five decimals of a position: CONTCAR is of the same step where it differs by less (Å).
 _SAME_POSITION = 1e-5
+#: So many steps without converged electrons are named.
+_NAMED_STEPS = 5
 #: Two steps of images that are one step apart, and one that is not whole.
 _KEPT_STEPS = 3
 
@@ -28,7 +29,8 @@ class IonicRun:
     """The relaxation of one structure: what its OUTCAR tells.
 
     ``steps`` are the last ones of ``n_steps`` whole ones: the images of a band that was cut may be one step apart.
-    ``is_without_vtst`` only if that is sure: a file that ends in its head does not tell.
+    ``is_without_vtst`` only if that is sure: a file that ends in its head does not tell. ``unconverged_steps`` counts
+    whole steps from 1.
     """
 
     folder: Path
@@ -42,6 +44,11 @@ class IonicRun:
     truncated: str | None
     converged: bool
     band_forces: list[float]
+    unconverged_steps: list[int]
+
+    def is_unconverged(self, number: int) -> bool:
+        """Return whether the electrons of a step, counted from 1, did not converge."""
+        return number in self.unconverged_steps
 
     def step(self, number: int) -> OutcarStep:
         """Return a step, counted from 1: the last one or that before it."""
@@ -74,25 +81,27 @@ def read_ionic_run(folder: Path, is_dft: bool, is_image: bool = False) -> IonicR
     :raises FileNotFoundError: for a folder without one.
     """
     path = folder / 'OUTCAR'
-    reader, last, n_read = OutcarReader(path), deque(maxlen=_KEPT_STEPS), 0
+    reader, last, n_read, unconverged = OutcarReader(path), deque(maxlen=_KEPT_STEPS), 0, []
     for step in reader:
         if step.is_dft == is_dft:
             last.append(step)
             n_read += 1
-    convergence = read_convergence(path)
-    n_steps = min(n_read, len(convergence.max_forces)) if is_image else n_read
+            if step.scf_converged is False:
+                unconverged.append(n_read)
+    n_steps = min(n_read, len(reader.band_forces)) if is_image else n_read
     return IonicRun(
         folder=folder,
         steps=list(last)[: len(last) - (n_read - n_steps)],
         n_steps=n_steps,
         version=reader.version,
         vtst=reader.vtst,
-        is_without_vtst=reader.vtst is None and bool(reader.counts),
-        labels=f'standin:{reader.standin}' if reader.standin else 'vasp',
+        is_without_vtst=reader.vtst is None and bool(reader.n_atoms),
+        labels=reader.labels,
         finished=reader.finished,
         truncated=reader.truncated,
-        converged=convergence.reached,
-        band_forces=convergence.max_forces,
+        converged=reader.reached_ediffg,
+        band_forces=reader.band_forces,
+        unconverged_steps=[number for number in unconverged if number <= n_steps],
     )
 
 
@@ -109,7 +118,7 @@ def largest(vectors: np.ndarray) -> float:
 class IonicParser(VaspRunParser):
     """Base of the parsers of jobs that move ions."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
 
     @property
     def is_dft(self) -> bool:
@@ -126,6 +135,20 @@ class IonicParser(VaspRunParser):
     def stderr(self) -> str:
         """Return all that went to the screen: aiida-vasp joins the standard error of VASP to its output."""
         return f'{self.stdout}\n{super().stderr}'
+
+    def tell_of_electrons(self, run: IonicRun, name: str = '') -> None:
+        """Say in the report of the job at which steps before the last one the electrons did not converge.
+
+        These steps moved the ions by wrong forces, but the last step alone gives the results.
+
+        :param name: of the image, for a band.
+        """
+        if steps := [number for number in run.unconverged_steps if number < run.n_steps]:
+            named = ', '.join(map(str, steps[:_NAMED_STEPS])) + (', ...' if len(steps) > _NAMED_STEPS else '')
+            self.logger.warning(
+                f'{name}the electrons did not converge at {len(steps)} of {run.n_steps} steps ({named}), whose forces '
+                'moved the ions; raise nelm or set algo'
+            )
 
     def unfinished(self, where: str) -> ExitCode:
         """Return the exit code of a VASP that was cut; one that STOPCAR ended in time has finished.

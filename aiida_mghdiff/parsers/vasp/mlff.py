@@ -34,8 +34,7 @@ from aiida_mghdiff.formats.ml_ff import read_ml_ff_header
 from aiida_mghdiff.formats.ml_logfile import MlLog, Table, read_ml_logfile
 from aiida_mghdiff.formats.mlab import MlAb, read_mlab
 from aiida_mghdiff.formats.oszicar import read_oszicar
-from aiida_mghdiff.formats.outcar import OutcarStep
-from aiida_mghdiff.formats.outcar_summary import OutcarSummary
+from aiida_mghdiff.formats.outcar import OutcarStep, OutcarSummary
 from aiida_mghdiff.parsers.md import emit_md_outputs
 from aiida_mghdiff.parsers.vasp.md import evaluator_of
 from aiida_mghdiff.parsers.vasp.run import (
@@ -234,7 +233,7 @@ def log_results(log: MlLog | None) -> dict[str, Any]:
 class VaspMlffParser(VaspRunParser):
     """Gives what was learned and what moved; of a run that was cut or killed, too, what is whole."""
 
-    CACHE_VERSION = 3
+    CACHE_VERSION = 4
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""

@@ -65,6 +65,8 @@ class VaspNebParser(IonicParser):
         if results['saddle_image'] is not None:
             self.out('saddle', make_image(path, results['saddle_image']))
         self.out('results', orm.Dict(results))
+        for run in runs:
+            self.tell_of_electrons(run, f'image {run.folder.name}: ')
         return results
 
     def _energies(self, runs: list[IonicRun], step: int) -> dict[str, Any]:
@@ -94,7 +96,7 @@ class VaspNebParser(IonicParser):
                 )
         if not all(run.finished for run in runs):
             return self.unfinished(f'the path of step {results["n_steps"]} is kept; {_end_of(runs)}')
-        if unsettled := [image for image, run in enumerate(runs, 1) if run.steps[-1].scf_converged is False]:
+        if unsettled := [image for image, run in enumerate(runs, 1) if run.is_unconverged(results['n_steps'])]:
             message = f'at the last step of image {", ".join(map(str, unsettled))}.'
             return self.exit_codes.ERROR_SCF_NOT_CONVERGED.format(message=message)
         if not results['converged'] and results['n_steps'] < self.node.inputs.parameters['nsw']:

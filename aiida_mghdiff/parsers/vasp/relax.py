@@ -27,6 +27,7 @@ class VaspRelaxParser(IonicParser):
             return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=self.short(str(error)))
         if run.n_steps:
             self._emit(run)
+            self.tell_of_electrons(run)
         return self._outcome(run)
 
     def _emit(self, run: IonicRun) -> None:
@@ -39,6 +40,7 @@ class VaspRelaxParser(IonicParser):
             'free_energy_ev': step.energy,
             'max_force_ev_per_angstrom': largest(step.forces),
             'n_steps': run.n_steps,
+            'unconverged_steps': run.unconverged_steps,
             'largest_displacement_angstrom': largest(atoms.positions - start.positions),
             'evaluator': evaluator(self.node.inputs),
             'labels': run.labels,
@@ -51,7 +53,7 @@ class VaspRelaxParser(IonicParser):
             return self.unfinished(run.truncated or f'OUTCAR ends after {run.n_steps} whole steps')
         if not run.n_steps:
             return self.exit_codes.ERROR_OUTPUT_INVALID.format(message='OUTCAR has no step with energy and forces')
-        if run.steps[-1].scf_converged is False:
+        if run.is_unconverged(run.n_steps):
             return self.exit_codes.ERROR_SCF_NOT_CONVERGED.format(message='at the last step.')
         if not run.converged and run.n_steps < self.node.inputs.parameters['nsw']:
             return self.exit_codes.ERROR_OUT_OF_WALLTIME

@@ -24,7 +24,7 @@ from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.distil import DistilPlan, distil
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.oszicar import read_oszicar
-from aiida_mghdiff.formats.outcar_summary import OutcarSummary, summarise_outcar
+from aiida_mghdiff.formats.outcar import OutcarSummary, summarise_outcar
 from aiida_mghdiff.formats.poscar import Poscar, read_poscar
 from aiida_mghdiff.formats.xdatcar import XdatcarReader
 from aiida_mghdiff.parsers.md import MdRun

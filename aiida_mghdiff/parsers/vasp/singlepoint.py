@@ -19,6 +19,8 @@ _POSITION_TOLERANCE_ANGSTROM = 2e-5
 class VaspSinglePointParser(SinglePointParser, VaspRunParser):
     """Reads OUTCAR. Labels that are not VASP's own, but a stand-in's, are named as such."""
 
+    CACHE_VERSION = 2
+
     def parse_files(self, files: Path) -> ExitCode | None:
         """Emit the labels."""
         self.files = files
@@ -29,7 +31,7 @@ class VaspSinglePointParser(SinglePointParser, VaspRunParser):
         steps = list(reader)
         if not steps:
             return self.no_results(reader.truncated or 'OUTCAR has no energies and forces')
-        step, labels = steps[-1], f'standin:{reader.standin}' if reader.standin else 'vasp'
+        step, labels = steps[-1], reader.labels
         self.emit_results(
             {
                 'free_energy_ev': step.energy,
@@ -43,7 +45,7 @@ class VaspSinglePointParser(SinglePointParser, VaspRunParser):
         if not reader.finished:
             return self.no_results(reader.truncated)
         if not step.scf_converged:
-            return self.exit_codes.ERROR_SCF_NOT_CONVERGED.format(message='NELM steps were not enough.')
+            return self.exit_codes.ERROR_SCF_NOT_CONVERGED.format(message=_electrons_message(reader))
         check_structure(step, self.node.inputs.structure.get_ase())
         self.emit_label(labels, step.energy, step.forces, step.stress)
         return None
@@ -51,6 +53,13 @@ class VaspSinglePointParser(SinglePointParser, VaspRunParser):
     def no_results(self, message: str) -> ExitCode | None:
         """Return the exit code of a run that came to no end; None where the scheduler's own says why."""
         return None if self.node.exit_status else self.crash(self.short(message))
+
+
+def _electrons_message(reader: OutcarReader) -> str:
+    """Return what to do about a loop that did not meet EDIFF."""
+    nelm = 'NELM' if reader.nelm is None else f'NELM = {reader.nelm}'
+    ediff = 'EDIFF' if reader.ediff is None else f'EDIFF = {reader.ediff:g} eV'
+    return f'they did not meet {ediff} within {nelm} iterations. Raise nelm or set algo.'
 
 
 def check_structure(step: OutcarStep, atoms: Atoms) -> None:

@@ -247,6 +247,7 @@ def refuse(inputs, message):
         ({'tebeg': '300'}, "tebeg = '300' is not a number"),
         ({'random_seed': 5}, 'random_seed = 5 is not a list'),
         ({'ENCUT': 500}, 'write ENCUT in lower case'),
+        ({'nwrite': 1}, 'nwrite = 1: below 2 VASP leaves forces and electronic convergence out'),
         ({'ml_mode': 'run'}, 'mode run needs a force field'),
         ({'ml_mode': 'refit'}, 'mode refit needs labelled configurations'),
     ],

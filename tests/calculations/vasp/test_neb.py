@@ -112,6 +112,9 @@ def test_refuses_tags(inputs):
     assert 'LCLIMB in lower case' in message(LCLIMB=True)
     assert 'ml_mode cannot be given' in message(ml_mode='run')
     assert 'images = 3 asks 5' in message(images=3)
+    assert 'nwrite = 1: below 2 VASP leaves forces' in message(nwrite=1)
+    assert 'nwrite = 2.5: below 2' in message(nwrite=2.5)
+    assert message(nwrite=2) is None
     parameters = inputs['parameters'].get_dict()
     del parameters['iopt']
     assert 'lack iopt' in validate_band(inputs | {'parameters': orm.Dict(parameters)})
@@ -145,6 +148,8 @@ def test_refuses_ends_that_give_no_honest_barrier(inputs, tmp_path):
         return validate_band(inputs | {'final_results': end_results(**changes)})
 
     assert 'forces of 0.300 eV/Å are above ediffg = -0.1' in message(max_force_ev_per_angstrom=0.3)
+    assert message(unconverged_steps=[1, 3]) is None
+    assert 'final_results: the electrons did not converge at its last step' in message(unconverged_steps=[3, 7])
     assert 'is of vasp-mlff 0123, the band of dft' in message(evaluator='vasp-mlff 0123')
     assert 'final_results lacks evaluator, free_energy_ev' in validate_band(
         inputs | {'final_results': orm.Dict({'max_force_ev_per_angstrom': 0.0, 'labels': 'vasp'})}

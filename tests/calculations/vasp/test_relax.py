@@ -59,6 +59,8 @@ def test_refuses(inputs, tmp_path):
     relaxation = inputs['parameters'].get_dict()
     changed = orm.Dict(relaxation | {'isif': 3})
     assert 'isif = 3 is not one of 2' in validate_relaxation(inputs | {'parameters': changed})
+    changed = orm.Dict(relaxation | {'nwrite': 0})
+    assert 'nwrite = 0: below 2 VASP leaves forces' in validate_relaxation(inputs | {'parameters': changed})
     assert 'has no POTCAR for Mg, H' in validate_relaxation(inputs | {'potential': {}})
     force_field = make_force_field(tmp_path, ('H', 'Ti'))
     assert 'knows H, Ti, not Mg' in validate_relaxation(inputs | {'force_field': force_field})

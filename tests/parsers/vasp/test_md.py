@@ -15,7 +15,7 @@ from vasp_runs import make_force_field, parse_job
 from aiida_mghdiff.calculations.functions.starts import select_starts
 from aiida_mghdiff.calculations.vasp.md import distil_plan, output_block
 from aiida_mghdiff.formats.distil import distil
-from aiida_mghdiff.formats.outcar_summary import summarise_outcar
+from aiida_mghdiff.formats.outcar import summarise_outcar
 from aiida_mghdiff.formats.poscar import Poscar, write_poscar
 from aiida_mghdiff.formats.xdatcar import XdatcarReader, xdatcar_frame, xdatcar_header
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from aiida import orm
 from exit_codes import MD, forgotten
+from vasp_files import FAR, NEAR, fortran, scf_settings
 from vasp_md_runs import (
     START,
     EinsteinCrystal,
@@ -26,8 +27,7 @@ from aiida_mghdiff.calculations.vasp.mlff import md_parameters
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.formats.distil import distil
 from aiida_mghdiff.formats.mlab import read_mlab, write_mlab
-from aiida_mghdiff.formats.outcar import OutcarStep
-from aiida_mghdiff.formats.outcar_summary import summarise_outcar
+from aiida_mghdiff.formats.outcar import OutcarStep, summarise_outcar
 from aiida_mghdiff.formats.xdatcar import XdatcarReader
 from aiida_mghdiff.parsers.vasp.mlff import labelled
 
@@ -358,6 +358,23 @@ def test_unconverged_label_that_was_learned_is_marked(finish, folder, steps, sta
     assert dataset.get_array('steps').tolist() == [0, 2, 11, 29]
     assert dataset.get_array('converged').tolist() == [1, 1, 0, 1]
     assert (results['unconverged_steps'], results['n_unconverged_configurations']) == ([11], 1)
+
+
+@pytest.mark.parametrize(('number', 'steps'), [(12, [0, 2, 11, 29]), (30, [0, 2, 11])])
+def test_electrons_that_ended_at_nelm(finish, folder, number, steps):
+    """With the words of VASP 5: a label that was learned is marked, one that was not is left out."""
+    path = folder / 'OUTCAR'
+    path.write_text(path.read_text().replace('   ions per type', f'{scf_settings(2)}   ions per type', 1))
+    assert finish(folder)[0] is None
+    text, (near, far) = path.read_text(), (f'({fortran(change[1])})' for change in (NEAR, FAR))
+    start = text.index(f'Iteration {number:6d}(   2)')
+    path.write_text(text[:start] + text[start:].replace(near, far, 1))
+    code, outputs = finish(folder)
+    assert code.status == 441
+    assert outputs['results']['unconverged_steps'] == [number - 1]
+    dataset = outputs['dataset']
+    assert dataset.get_array('steps').tolist() == steps
+    assert dataset.get_array('converged').tolist() == [int(step != number - 1) for step in steps]
 
 
 def test_no_force_field(finish, folder):

@@ -261,6 +261,15 @@ def test_electrons_that_did_not_converge(band, finish):
     assert 'path' in outputs
 
 
+def test_electrons_that_ended_at_nelm(band, finish, caplog):
+    """With the words of VASP 5; what an image was on the way does not count."""
+    code, outputs = finish(band(counts=(3, 3, 3), at_nelm=[3]))
+    assert (code.status, 'path' in outputs) == (430, True)
+    code, _ = finish(band(counts=(3, 3, 3), at_nelm=[1, 2]))
+    assert code is None
+    assert 'image 02: the electrons did not converge at 2 of 3 steps (1, 2)' in caplog.text
+
+
 def test_ends_of_other_labels(band, finish):
     inputs = band() | {'final_results': end_results(labels='standin:chgnet-r2scan')}
     code, _ = finish(inputs)

@@ -53,6 +53,7 @@ def test_relaxed(finish):
         ({'converged': False}, 400, 'outputs continue it'),
         ({'converged': False, 'nsw': 2}, 510, 'forces of 0.017 eV/Å after 2 steps'),
         ({'scf_converged': False}, 430, 'last step'),
+        ({'at_nelm': [2]}, 430, 'last step'),
     ],
 )
 def test_failures(finish, options, status, words):
@@ -60,3 +61,11 @@ def test_failures(finish, options, status, words):
     assert code.status == status
     assert words in code.message
     assert ('structure' in outputs) == options.get('written', True)
+
+
+def test_electrons_that_did_not_converge_on_the_way(finish, caplog):
+    """The results are of the last step; the report says what moved the ions."""
+    code, outputs = finish(at_nelm=[1])
+    assert code is None
+    assert outputs['results']['unconverged_steps'] == [1]
+    assert 'the electrons did not converge at 1 of 2 steps (1), whose forces moved the ions' in caplog.text

@@ -9,7 +9,7 @@ from aiida.common.links import LinkType
 from aiida.plugins import CalculationFactory, ParserFactory
 from ase import Atoms
 from ase.units import GPa
-from vasp_files import dft_step, outcar_end, outcar_head
+from vasp_files import FAR, NEAR, REACHED, dft_step, loop_step, outcar_end, outcar_head, scf_settings
 
 ENTRY_POINT = 'mghdiff.vasp.singlepoint'
 EXIT_CODES = CalculationFactory(ENTRY_POINT).exit_codes
@@ -67,6 +67,20 @@ def test_converged(parse):
         'versions': {'vasp': 'vasp.6.4.2 20Jul23 (build) complex'},
         'max_memory_mb': 470384 / 1024,
     }
+
+
+@pytest.mark.parametrize('version', ['vasp.5.4.4.18Apr17-6-g9f103f2a35 (build) complex', 'vasp.6.4.2 20Jul23 (build)'])
+@pytest.mark.parametrize(('last', 'status'), [(FAR, 430), (NEAR, None)])
+def test_electrons_that_ended_at_nelm(parse, version, last, status):
+    """VASP 5 says that EDIFF is reached all the same; the label is no label, and a workflow repeats the frame."""
+    head = outcar_head(['Mg', 'H'], [2, 1], version=version, settings=scf_settings(8))
+    code, outputs = parse(head + loop_step(1, STEP, [*(7 * [FAR]), last], REACHED) + outcar_end())
+    assert (code and code.status) == status
+    assert ('dataset' in outputs) == (status is None)
+    assert outputs['results']['converged'] == (status is None)
+    if code:
+        words = 'they did not meet EDIFF = 1e-06 eV within NELM = 8 iterations. Raise nelm or set algo.'
+        assert code.message == f'The electrons did not converge: {words}'
 
 
 def test_a_stand_in_is_named(parse):

@@ -9,7 +9,6 @@ from ase.geometry import find_mic
 from ase.mep import NEB
 from standin_runs import RUN, TRAIN, hydride, standin_here, write_folder, write_structure
 
-from aiida_mghdiff.formats.convergence import read_convergence
 from aiida_mghdiff.formats.outcar import OutcarReader
 from aiida_mghdiff.formats.poscar import read_poscar
 from aiida_mghdiff.programs.job import STATUS
@@ -46,19 +45,16 @@ def test_converges_to_a_symmetric_path(band):
     assert abs(energies[0] - energies[2]) < 0.15
     first = []
     for index in (1, 2, 3):
-        reader, convergence = (
-            OutcarReader(band / f'{index:02d}' / 'OUTCAR'),
-            read_convergence(band / f'{index:02d}' / 'OUTCAR'),
-        )
+        reader = OutcarReader(band / f'{index:02d}' / 'OUTCAR')
         steps = list(reader)
         assert reader.finished
         assert reader.standin == 'chgnet-r2scan'
         assert reader.vtst.startswith('version stand-in')
         assert all(step.is_dft for step in steps)
-        assert len(convergence.max_forces) == len(steps)
-        assert convergence.reached
-        assert convergence.max_forces[-1] < 0.1
-        first.append(convergence.max_forces[0])
+        assert len(reader.band_forces) == len(steps)
+        assert reader.reached_ediffg
+        assert reader.band_forces[-1] < 0.1
+        first.append(reader.band_forces[0])
     assert max(first) > 0.1
 
 
