@@ -50,7 +50,13 @@ NAME, NODE, TEMPERATURE = Column('potential', 'name'), Column('node', 'node'), C
 
 def number(value: float | None, spec: str) -> str:
     """Return a number as text with a true minus sign; a dash where there is none."""
-    return DASH if value is None else format(value, spec).replace('-', '−')
+    return DASH if value is None else rounded(value, spec).replace('-', '−')
+
+
+def rounded(value: float, spec: str) -> str:
+    """Return a number as text, without the sign of what rounds to zero."""
+    text = format(value, spec)
+    return text.lstrip('+-') if not float(text) else text
 
 
 def with_error(value: float | None, error: float | None, spec: str = '.0f') -> str:

@@ -2,7 +2,8 @@
 
 Energies are compared in eV/atom, raw and after the constant shift of each composition is removed: what codes and
 settings put between two total energies of the same atoms is no error of a potential, and does not move an atom. The
-shift is the mean deviation of the configurations of one composition; one configuration alone is shifted onto its label.
+shift is the mean deviation of the configurations of one composition. One configuration alone would be shifted onto its
+label, with an error of zero: it is left out of the shifted errors.
 """
 
 from __future__ import annotations
@@ -13,17 +14,25 @@ import numpy as np
 
 
 def errors(predicted: np.ndarray, reference: np.ndarray) -> dict[str, float | None]:
-    """Return rmse, mae and r2 of arrays of the same shape; r2 is None where the reference is constant.
+    """Return rmse, mae and r2 of arrays of the same shape; None of empty ones, r2 also of a constant reference.
 
     r2 is the coefficient of determination, 1 - sum of squared deviations / sum of squares about the mean.
     """
     deviations = np.asarray(predicted, float) - np.asarray(reference, float)
+    if not deviations.size:
+        return {'rmse': None, 'mae': None, 'r2': None}
     spread = float(np.square(reference - np.mean(reference)).sum())
     return {
         'rmse': float(np.sqrt(np.square(deviations).mean())),
         'mae': float(np.abs(deviations).mean()),
         'r2': 1 - float(np.square(deviations).sum()) / spread if spread > 0 else None,
     }
+
+
+def have_company(compositions: Sequence[str]) -> np.ndarray:
+    """Return of which configurations [n] there is another one of the same composition."""
+    _, which, counts = np.unique(compositions, return_inverse=True, return_counts=True)
+    return counts[which] > 1
 
 
 def composition_shifts(deviations: np.ndarray, compositions: Sequence[str]) -> dict[str, float]:

@@ -15,6 +15,7 @@ from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.figure import Figure
 from study_graph import Process
 
+from aiida_mghdiff.calculations.functions.metrics import error_metrics
 from aiida_mghdiff.data.potential import ARCHITECTURES, ORIGINS
 from aiida_mghdiff.report.figures import draw_figures
 from aiida_mghdiff.report.figures.arrhenius import RATE_STYLES, draw_arrhenius, fitted, spaced
@@ -22,9 +23,12 @@ from aiida_mghdiff.report.figures.barriers import barrier_groups, draw_barriers
 from aiida_mghdiff.report.figures.baseline import read_baseline
 from aiida_mghdiff.report.figures.canvas import PAGE, scientific, scientific_with_error
 from aiida_mghdiff.report.figures.coefficients import draw_contents
+from aiida_mghdiff.report.figures.errors import draw_content_errors, draw_errors, draw_parity
 from aiida_mghdiff.report.figures.structure import RESOLUTION, draw_section
+from aiida_mghdiff.report.results import result_table, results_of
 from aiida_mghdiff.report.study import Study
 from aiida_mghdiff.report.style import RC, styles_of
+from aiida_mghdiff.report.tables import number
 from aiida_mghdiff.science.bands import read_band
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
@@ -141,6 +145,34 @@ def test_both_directions_of_a_path_between_equal_sites_are_one():
         results = orm.Dict({'forward_barrier_ev': 0.3, 'reverse_barrier_ev': 0.31})
 
     assert barrier_groups([Barrier]) == {'O->O c': {'a': 0.3}}
+
+
+def test_configurations_that_stand_alone(study):
+    """They have no error of energy about their composition: no bar, no number, no dot that seems to be perfect."""
+    first = study.errors[0]
+    formulas = np.array(first.dataset.get_formulas())
+    rows = [int(np.flatnonzero(formulas == formula)[0]) for formula in np.unique(formulas)]
+    natoms = first.dataset.get_array('natoms')
+    atoms = np.concatenate([np.arange(natoms[:row].sum(), natoms[: row + 1].sum()) for row in rows])
+    arrays = {name: first.predictions.get_array(name) for name in ('energies', 'forces', 'stresses')}
+    chosen = {name: values[atoms if name == 'forces' else rows] for name, values in arrays.items()}
+    dataset, predictions = first.dataset.select(rows).store(), orm.ArrayData(chosen).store()
+    metrics = error_metrics(dataset, predictions)
+    alone = Study(study.node)
+    alone.errors = [replace(first, dataset=dataset, predictions=predictions, metrics=metrics)]
+    with mpl.rc_context(RC):
+        bars, parity, contents = draw_errors(alone), draw_parity(alone), draw_content_errors(alone)
+    assert len(bars.axes[0].patches) == 0
+    assert [text.get_text() for text in parity.axes[0].texts] == ['no RMSE']
+    assert sum(len(part.get_offsets()) for part in parity.axes[0].collections) == 0
+    assert [misplaced_texts(figure) for figure in (bars, parity, contents)] == [[], [], []]
+    assert results_of(alone)['rmse'][0]['energy_mev_per_atom'] is None
+    assert ' - ' in result_table(results_of(alone))
+
+
+def test_text_of_what_rounds_to_zero_has_no_sign():
+    values = [number(-0.0001, '.3f'), number(-0.2, '.0f'), number(-0.001, '+.2f'), number(-0.02, '.2f')]
+    assert values == ['0.000', '0', '0.00', '−0.02']
 
 
 def test_potentials_differ_in_marker_and_in_grey():

@@ -23,6 +23,14 @@ def test_constant_reference_has_no_r2():
     assert metrics.errors(np.array([1.0, 2.0]), np.array([1.0, 1.0]))['r2'] is None
 
 
+def test_nothing_has_no_errors():
+    assert metrics.errors(np.zeros(0), np.zeros(0)) == {'rmse': None, 'mae': None, 'r2': None}
+
+
+def test_configurations_that_have_company():
+    assert metrics.have_company(['a', 'b', 'a', 'c']).tolist() == [True, False, True, False]
+
+
 def test_shifts_of_compositions_are_removed():
     compositions = ['H8Mg128', 'Mg128', 'H8Mg128', 'Mg128']
     deviations = np.array([0.5, -0.2, 0.7, -0.4])

@@ -117,7 +117,7 @@ def diffusion_coefficient(settings: orm.Dict, **segments: TracerTrajectoryData) 
     results = {
         **describe(estimates[values['method']]),
         **describe_runs(replicas, estimates[values['method']], values['jump_length']),
-        **describe_motion(replicas),
+        **describe_motion(replicas, estimates[values['method']].diffusing),
         **describe_precision(estimates[values['method']], values),
         **describe_axes(estimates[values['method']], values['c_axis']),
         'estimates': {method: describe(estimate) for method, estimate in estimates.items() if estimate.diffusing},
@@ -335,7 +335,9 @@ def describe_runs(replicas: list[Replica], estimate: DiffusionEstimate, jump_len
         'total_time_ps': sum(replica.duration_ps for replica in replicas),
         'temperature_k': float(np.mean(temperatures)),
         'replica_temperatures_k': temperatures,
-        'replica_diffusion_coefficients_m2_s': [in_si(one.mean()) for one in estimate.coefficients],
+        'replica_diffusion_coefficients_m2_s': [
+            in_si(one.mean()) if estimate.diffusing else None for one in estimate.coefficients
+        ],
         'replica_jump_counts': [replica.jumps for replica in replicas],
         'jump_count': jumps,
         'residence_time_ps': tracer_time / jumps if jumps else None,
@@ -343,21 +345,23 @@ def describe_runs(replicas: list[Replica], estimate: DiffusionEstimate, jump_len
     }
 
 
-def describe_motion(replicas: list[Replica]) -> dict[str, float | None]:
-    """Return how the displacement grows, and how tracers move together."""
+def describe_motion(replicas: list[Replica], diffusing: bool) -> dict[str, float | None]:
+    """Return how the displacement grows, and how tracers move together; the latter is None where nothing diffuses."""
     slopes = [
         log_log_slope(replica.msd.mean(axis=1).sum(axis=-1), replica.frame_time_ps, replica.window)
         for replica in replicas
     ]
-    tracer = np.stack([replica.line[0] for replica in replicas]) / 2
-    collective = np.stack([replica.fit(replica.collective_msd)[0] for replica in replicas]) / 2
-    ratio, error = haven_ratio(tracer, collective) if replicas[0].positions.shape[1] > 1 else (None, None)
+    together = dict.fromkeys(('collective_diffusion_coefficient_m2_s', 'haven_ratio', 'haven_ratio_error'))
+    if diffusing:
+        tracer = np.stack([replica.line[0] for replica in replicas]) / 2
+        collective = np.stack([replica.fit(replica.collective_msd)[0] for replica in replicas]) / 2
+        together['collective_diffusion_coefficient_m2_s'] = in_si(float(collective.mean()))
+        if replicas[0].positions.shape[1] > 1 and collective.mean() > 0:
+            together['haven_ratio'], together['haven_ratio_error'] = haven_ratio(tracer, collective)
     return {
         'log_log_slope': float(np.mean(slopes)),
         'log_log_slope_error': float(stats.sem(slopes)) if len(slopes) > 1 else None,
-        'collective_diffusion_coefficient_m2_s': in_si(float(collective.mean())),
-        'haven_ratio': ratio,
-        'haven_ratio_error': error,
+        **together,
     }
 
 

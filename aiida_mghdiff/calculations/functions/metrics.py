@@ -22,7 +22,8 @@ Arrays = dict[str, np.ndarray]
 def error_metrics(dataset: DatasetData, predictions: orm.ArrayData) -> orm.Dict:
     """Return RMSE, MAE and R² of energies, forces, and stresses where every configuration has one.
 
-    ``energy_*`` is per atom and raw, ``energy_*_shifted`` after the constant shift of each composition is removed;
+    ``energy_*`` is per atom and raw, ``energy_*_shifted`` after the constant shift of each composition is removed: of
+    compositions with several configurations, null where there is none;
     ``by_element`` has the errors of forces on each element, ``by_composition`` those of energies (shifted) and forces
     of each composition.
 
@@ -50,10 +51,10 @@ def energy_metrics(labels: Arrays, predicted: Arrays) -> dict[str, Any]:
     reference, found = energies_per_atom(labels, predicted)
     compositions = formulas_of(labels)
     shifts = metrics.composition_shifts(found - reference, compositions)
-    shifted = metrics.remove_shifts(found, compositions, shifts)
+    shifted, kept = metrics.remove_shifts(found, compositions, shifts), metrics.have_company(compositions)
     return (
         named(metrics.errors(found, reference), 'energy', 'mev_per_atom')
-        | named(metrics.errors(shifted, reference), 'energy', 'mev_per_atom', '_shifted')
+        | named(metrics.errors(shifted[kept], reference[kept]), 'energy', 'mev_per_atom', '_shifted')
         | {'energy_shifts_mev_per_atom': shifts}
     )
 

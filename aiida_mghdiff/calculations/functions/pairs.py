@@ -37,7 +37,8 @@ def tracer_pairs(settings: orm.Dict, host: orm.StructureData | None = None, **ru
 
     ``numbers_of_pairs`` 0, 1, 2 ... and for each the fraction of frames with so many: ``observed``, ``poisson`` and
     with a host ``random_sites``; the last number stands for itself and all higher ones. ``mean_pairs`` with its error
-    and ``mean_pairs_random_sites``; ``effective_sample_size``, the number of independent frames; ``poisson_test`` and
+    and ``mean_pairs_random_sites``; ``correlation_time_ps`` and ``effective_sample_size``, the number of independent
+    frames, null with the error of the mean where all frames have as many pairs; ``poisson_test`` and
     ``random_sites_test``, null where the runs are too short for one.
 
     :param settings: ``pair_cutoff`` in Å; ``random_arrangements``, the number of them, and their ``seed``;
@@ -73,24 +74,35 @@ def describe(counts: list[np.ndarray], random: np.ndarray | None, frame_interval
     """
     everything = np.concatenate(counts)
     most = int(max(everything.max(), 0 if random is None else random.max(), 1))
-    inefficiency = min(statistical_inefficiency(counts), len(everything))
-    samples, mean = len(everything) / inefficiency, float(everything.mean())
-    poisson = poisson_probabilities(mean, most)
+    mean = float(everything.mean())
+    sampling, poisson = describe_sampling(counts, frame_interval_ps), poisson_probabilities(mean, most)
     on_sites = None if random is None else np.bincount(random, minlength=most + 1) / len(random)
     return {
         'n_frames': len(everything),
         'mean_pairs': mean,
-        'mean_pairs_error': float(everything.std() / np.sqrt(samples)),
         'mean_pairs_random_sites': None if random is None else float(random.mean()),
         'numbers_of_pairs': list(range(most + 1)),
         'observed': (np.bincount(everything, minlength=most + 1) / len(everything)).tolist(),
         'poisson': poisson.tolist(),
         'random_sites': None if on_sites is None else on_sites.tolist(),
-        'correlation_time_ps': inefficiency * frame_interval_ps / 2,
-        'effective_sample_size': samples,
+        **sampling,
         'poisson_test': describe_test(chance_test(counts, poisson, fitted=1)),
         'random_sites_test': None if on_sites is None else describe_test(chance_test(counts, on_sites)),
-        'warnings': warnings(samples),
+        'warnings': warnings(sampling['effective_sample_size']),
+    }
+
+
+def describe_sampling(counts: list[np.ndarray], frame_interval_ps: float) -> dict[str, float | None]:
+    """Return what the frames are worth, and the error of the mean; None where the number never changes."""
+    everything = np.concatenate(counts)
+    if not everything.std():
+        return dict.fromkeys(('mean_pairs_error', 'correlation_time_ps', 'effective_sample_size'))
+    inefficiency = min(statistical_inefficiency(counts), len(everything))
+    samples = len(everything) / inefficiency
+    return {
+        'mean_pairs_error': float(everything.std() / np.sqrt(samples)),
+        'correlation_time_ps': inefficiency * frame_interval_ps / 2,
+        'effective_sample_size': samples,
     }
 
 
@@ -106,8 +118,10 @@ def describe_test(test: ChanceTest | None) -> dict[str, Any] | None:
     }
 
 
-def warnings(samples: float) -> list[str]:
+def warnings(samples: float | None) -> list[str]:
     """Return what limits the worth of the numbers."""
+    if samples is None:
+        return ['all frames have the same number of pairs: the runs tell no error of its mean. Run longer.']
     if samples >= LEAST_SAMPLES:
         return []
     return [

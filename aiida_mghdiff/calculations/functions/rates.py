@@ -88,7 +88,7 @@ def barrier_diffusion(
     :param host: supercell in which the barriers were found, without tracers; its size gives the error of an energy.
     :param settings: ``temperatures_k``.
     :param metrics: results of ``error_metrics`` of the potential: each energy has the error that it has there on a cell
-        of this size, after the shift of the composition. Without them there is no interval.
+        of this size, after the shift of the composition. Without such an error there is no interval.
     :param hops: results of ``hop``, by any keys; paths O-T and T-T at least.
     """
     temperatures = read_settings(settings, EXTRAPOLATION_SETTINGS)['temperatures_k']
@@ -97,9 +97,8 @@ def barrier_diffusion(
             raise MismatchError(message)
     found, left_out = read_hops(hops)
     a, c = lattice_constants(host)
-    error = None
-    if metrics is not None:
-        error = metrics['energy_rmse_shifted_mev_per_atom'] / EV_IN_MEV * (len(host.sites) + 1)
+    per_atom = None if metrics is None else metrics['energy_rmse_shifted_mev_per_atom']
+    error = None if per_atom is None else per_atom / EV_IN_MEV * (len(host.sites) + 1)
     shared = {
         'extrapolated': [False] * len(temperatures),
         'energy_error_ev': error,
@@ -294,7 +293,7 @@ def describe_class(name: str, fit: RateFit, runs: Sequence[Mapping[str, Any]]) -
         'activation_energy_error_ev': float(np.sqrt(fit.covariance[1, 1])),
         'prefactor_thz': float(np.exp(fit.ln_prefactor)),
         'covariance': fit.covariance.tolist(),
-        'chi_squared': fit.chi_squared,
+        'chi_squared': fit.chi_squared if fit.degrees_of_freedom else None,
         'degrees_of_freedom': fit.degrees_of_freedom,
         'temperatures_k': [run['temperature_k'] for run in runs],
         'jump_counts': counts,

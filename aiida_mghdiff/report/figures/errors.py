@@ -132,7 +132,8 @@ def draw_parity(study: Study) -> Figure:
 
 def finish_parity(panels: Sequence[Axes], columns: int, quantity: str) -> None:
     """Give panels equal axes and the line on which predictions are right."""
-    limit = 1.05 * max(abs(value) for axis in panels for value in (*axis.dataLim.min, *axis.dataLim.max)) or 1.0
+    found = np.abs([value for axis in panels for value in (*axis.dataLim.min, *axis.dataLim.max)])
+    limit = 1.05 * max(found[np.isfinite(found)], default=0.0) or 1.0
     for place, axis in enumerate(panels):
         axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect='equal')
         axis.axline((0, 0), slope=1, color=INK, linewidth=0.8, zorder=1)
@@ -150,8 +151,9 @@ def composition_marks(count: int) -> list[tuple[str, Any]]:
 
 
 def draw_energy_parity(axis: Axes, errors: Errors, marks: dict[str, tuple[str, Any]]) -> None:
-    """Draw the energies of one potential, each about the mean of its composition."""
+    """Draw the energies of one potential, each about the mean of its composition; one alone has nothing to be about."""
     compositions, natoms = np.array(errors.dataset.get_formulas()), errors.dataset.get_array('natoms')
+    kept = metrics.have_company(compositions)
     reference, found = (
         EV_IN_MEV * node.get_array('energies') / natoms for node in (errors.dataset, errors.predictions)
     )
@@ -160,18 +162,18 @@ def draw_energy_parity(axis: Axes, errors: Errors, marks: dict[str, tuple[str, A
         for values in (reference, found)
     )
     for formula, (marker, colour) in marks.items():
-        frames = compositions == formula
+        frames = kept & (compositions == formula)
         options = {'s': 12, 'marker': marker, 'color': colour, 'alpha': 0.8, 'linewidths': 0, 'rasterized': True}
         if frames.any():
             axis.scatter(reference[frames], found[frames], label=f'{Formula(formula):metal}', zorder=2, **options)
     axis.set_title(errors.name)
-    write_worth(axis, metrics.errors(found, reference), '.2f', 'meV/atom')
+    write_worth(axis, metrics.errors(found[kept], reference[kept]), '.2f', 'meV/atom')
 
 
 def write_worth(axis: Axes, worth: dict[str, float | None], spec: str, unit: str) -> None:
     """Write RMSE and R² into the corner of a panel."""
     r2 = '' if worth['r2'] is None else f'\nR² {worth["r2"]:.4f}'
-    text = f'RMSE {worth["rmse"]:{spec}}\n{unit}{r2}'
+    text = 'no RMSE' if worth['rmse'] is None else f'RMSE {worth["rmse"]:{spec}}\n{unit}{r2}'
     axis.text(0.04, 0.97, text, transform=axis.transAxes, va='top', fontsize=6.5, path_effects=[HALO], zorder=5)
 
 

@@ -168,6 +168,9 @@ def test_rattling_has_an_upper_bound_and_nulls():
     values = diffusion_coefficient(orm.Dict(SETTINGS), **segments)['diffusion'].get_dict()
     names = ('diffusion_coefficient_m2_s', 'sem_m2_s', 'ci95_m2_s', 'relative_error', 'residence_time_ps')
     assert [values[name] for name in names] == [None] * 5
+    together = ('collective_diffusion_coefficient_m2_s', 'haven_ratio', 'haven_ratio_error')
+    assert [values[name] for name in together] == [None] * 3
+    assert values['replica_diffusion_coefficients_m2_s'] == [None] * 3
     assert values['diffusing'] is False
     assert values['upper_bound_m2_s'] == pytest.approx(2.9957 * 1.96**2 / (6 * 12 * 49.95) * 1e-8, rel=1e-4)
 

@@ -85,6 +85,19 @@ def test_single_configuration_of_a_composition_has_no_error_of_energy():
     assert found['Mg2']['energy_r2_shifted'] == 1
 
 
+def test_configurations_that_stand_alone_have_no_shifted_error():
+    """Each would be shifted onto its own label: an error of zero that says nothing."""
+    dataset = make_dataset()
+    keys = ('energy_rmse_shifted_mev_per_atom', 'energy_mae_shifted_mev_per_atom', 'energy_r2_shifted')
+    alone = dataset.select([0, 2])
+    values = error_metrics(alone, predict(alone, energies=np.array([0.3, 0.1]))).get_dict()
+    assert [values[key] for key in keys] == [None, None, None]
+    assert values['energy_rmse_mev_per_atom'] > 50
+    mixed = dataset.select([0, 2, 3])
+    values = error_metrics(mixed, predict(mixed, energies=np.array([9.0, 0.02, -0.02]))).get_dict()
+    assert values['energy_rmse_shifted_mev_per_atom'] == pytest.approx(10)
+
+
 def test_errors_of_stresses():
     dataset = make_dataset()
     values = error_metrics(dataset, predict(dataset, stresses=0.01)).get_dict()

@@ -74,6 +74,16 @@ def test_short_runs_are_told(aiida_profile):
     assert 'independent frames' in result['warnings'][0]
 
 
+def test_tracers_that_are_never_a_pair():
+    """A number that never changes has no error: 0.0 would be the error of a single sample."""
+    settings = orm.Dict(SETTINGS | {'pair_cutoff': 0.01})
+    result = tracer_pairs(settings, make_host(), **make_run(make_walks(frames=500, rates=RATES))).get_dict()
+    assert result['mean_pairs'] == 0
+    for name in ('mean_pairs_error', 'correlation_time_ps', 'effective_sample_size', 'poisson_test'):
+        assert result[name] is None
+    assert 'the same number of pairs' in result['warnings'][0]
+
+
 def test_one_tracer_is_refused(aiida_profile):
     _, node = tracer_pairs.run_get_node(orm.Dict(SETTINGS), make_host(), **make_run(make_walks(frames=500, tracers=1)))
     assert node.exit_status == 228

@@ -128,6 +128,14 @@ def test_error_of_the_potential_makes_the_interval(host):
         assert low * high == pytest.approx(value**2)
 
 
+def test_potential_without_an_error_of_energies_gives_no_interval(host):
+    """Configurations that stand alone have none: an error of zero would make an interval of no width."""
+    nodes = {path.replace('-', ''): make_hop(path) for path in ('O-T', 'T-T')}
+    metrics = orm.Dict({'energy_rmse_shifted_mev_per_atom': None})
+    values = barrier_diffusion(host, orm.Dict(SETTINGS), metrics, **nodes)['classical'].get_dict()
+    assert values['ci95_m2_s'] is values['relative_errors'] is values['energy_error_ev'] is None
+
+
 def test_path_of_two_hops_is_left_out(host):
     double = make_hop('O-O ab', [0.0, 0.2, 0.1, 0.2, 0.0], barriers=(0.2, 0.2))
     nodes = {'a': make_hop('O-T'), 'b': make_hop('T-T'), 'c': double}
@@ -193,6 +201,12 @@ def test_correlated_jumps_widen_the_interval(aiida_profile):
         jump_diffusion(orm.Dict(SETTINGS), a=pair[0], b=pair[1])['relative_errors'] for pair in (runs, bursts)
     )
     np.testing.assert_allclose(burst, 3 * np.array(poisson), rtol=0.01)
+
+
+def test_two_temperatures_leave_nothing_to_test_the_line_with(aiida_profile):
+    values = jump_diffusion(orm.Dict(SETTINGS), a=make_sites(480.0), b=make_sites(673.0)).get_dict()
+    for line in values['classes'].values():
+        assert (line['chi_squared'], line['degrees_of_freedom']) == (None, 0)
 
 
 def test_unknown_jumps_are_named(aiida_profile):
