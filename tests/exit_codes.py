@@ -5,7 +5,18 @@ from __future__ import annotations
 from aiida.plugins import CalculationFactory
 
 #: Those that every engine can end with: what the same inputs bring again is kept, what a machine did is not.
-COMMON = {210: True, 211: False, 212: False, 213: False, 300: True, 302: True, 303: True, 400: False, 410: True}
+COMMON = {
+    210: True,
+    211: False,
+    212: False,
+    213: False,
+    215: True,
+    300: True,
+    302: True,
+    303: True,
+    400: False,
+    410: True,
+}
 COMMON |= {420: False}
 #: Those of molecular dynamics.
 MD = COMMON | {520: False}

@@ -28,11 +28,15 @@ ROOMS = ('programs', 'formats', 'science')
 _MAIN = 'from aiida_mghdiff.programs.__main__ import main\n\nmain()\n'
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
+#: Every job can end with it, whichever program it runs; parsers/executable.py recognises it.
+EXECUTABLE_MISSING = (215, 'EXECUTABLE_MISSING', 'An executable of the job is missing: {message}', True)
+
 _COMMON_EXIT_CODES = (
     (210, 'ENGINE_MISSING', 'The environment of the job lacks a package: {message}', True),
     (211, 'POTENTIAL_UNREADABLE', 'The model file cannot be loaded: {message}', False),
     (212, 'ELEMENT_UNKNOWN', 'The potential does not know an element: {message}', False),
     (213, 'INPUT_REFUSED', 'The program refused its input: {message}', False),
+    EXECUTABLE_MISSING,
     (300, 'OUTPUT_MISSING', 'The job left no output file {message}; look at the scheduler output.', True),
     (302, 'OUTPUT_INVALID', 'An output file cannot be read: {message}', True),
     (303, 'PROGRAM_CRASHED', 'The program ended unexpectedly: {message}', True),

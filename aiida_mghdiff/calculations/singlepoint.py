@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 
-from aiida_mghdiff.calculations.program import define_exit_codes
+from aiida_mghdiff.calculations.program import EXECUTABLE_MISSING, define_exit_codes
 from aiida_mghdiff.data.dataset import DatasetData
 
 #: Outputs of AiiDA itself: what else the class of another plugin defines is not what these jobs give.
@@ -18,6 +18,7 @@ _EXIT_CODES = (
     (210, 'ENGINE_MISSING', 'The environment of the job lacks a package: {message}', True),
     (212, 'ELEMENT_UNKNOWN', 'There is no potential or PAW dataset for an element: {message}', True),
     (213, 'INPUT_REFUSED', 'The program refused its input: {message}', False),
+    EXECUTABLE_MISSING,
     (300, 'OUTPUT_MISSING', 'The job left no results: {message}', True),
     (302, 'OUTPUT_INVALID', 'An output file cannot be read or is cut off: {message}', True),
     (303, 'PROGRAM_CRASHED', 'The program ended unexpectedly: {message}', True),
@@ -26,7 +27,7 @@ _EXIT_CODES = (
 )
 
 #: Failures that every other frame would share: repeating or going on cures none of them.
-SYSTEMATIC = (210, 212, 213)
+SYSTEMATIC = (210, 212, 213, EXECUTABLE_MISSING[0])
 
 
 def define_singlepoint(spec: CalcJobProcessSpec) -> None:

@@ -11,6 +11,8 @@ from aiida import orm
 from aiida.engine import ExitCode
 from aiida.parsers.parser import Parser
 
+from aiida_mghdiff.parsers.executable import missing_executable
+
 _ERROR_LINE = re.compile(r'^ERROR: \[(\w+)\] (.*)$')
 
 
@@ -63,6 +65,8 @@ class ProgramParser(Parser):
 
     def crash(self) -> ExitCode:
         """Return the exit code of a program that ended without results and without a word."""
+        if missing := missing_executable(self.node):
+            return missing
         stderr = self.node.get_scheduler_stderr() or ''
         lines = [line for line in (stderr or self.stdout).splitlines() if line.strip()]
         if 'Traceback' in stderr or self.stdout:

@@ -109,4 +109,4 @@ def test_missing_model(parse):
 def test_which_failures_invalidate_the_cache(entry_point):
     codes = CalculationFactory(entry_point).exit_codes
     invalid = {code.status for code in codes.values() if code.invalidates_cache and code.status >= 200}
-    assert invalid == {210, 300, 302, 303, 410}
+    assert invalid == {210, 215, 300, 302, 303, 410}

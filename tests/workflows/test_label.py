@@ -202,7 +202,7 @@ def test_a_failed_frame_is_tried_again_as_often_as_asked(chain, generate_job_nod
     assert len(chain.ctx.tasks) == 4
 
 
-@pytest.mark.parametrize('status', [210, 212, 213])
+@pytest.mark.parametrize('status', [210, 212, 213, 215])
 def test_stops_launching_where_all_would_fail(chain, generate_job_node, status):
     finish(chain, 'frame_000000', generate_job_node('mghdiff.gpaw.singlepoint', status))
     chain.inspect()

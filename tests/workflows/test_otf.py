@@ -544,6 +544,7 @@ def test_stops_where_the_run_is_unphysical(segment, generate_job_node, status, n
 
 def test_refused_input_is_not_tried_again(segment, generate_job_node):
     assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 213)).status == 213
+    assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 215)).status == 215
 
 
 # ---- one dataset ---------------------------------------------------------------------------------------------------

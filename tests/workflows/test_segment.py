@@ -81,7 +81,7 @@ def test_stops_where_the_run_is_unphysical(segment, generate_job_node, status):
     assert 'as made' in code.message
 
 
-@pytest.mark.parametrize('status', [210, 211, 212, 213])
+@pytest.mark.parametrize('status', [210, 211, 212, 213, 215])
 def test_stops_where_the_program_refused(segment, generate_job_node, status):
     assert inspect(segment, generate_job_node('mghdiff.ase.md', status)).status == status
 

@@ -49,7 +49,7 @@ def test_stops_without_a_checkpoint(training, generate_job_node):
     assert code == training.exit_codes.ERROR_NO_PROGRESS
 
 
-@pytest.mark.parametrize('status', [211, 213, 500, 501, 502, 503])
+@pytest.mark.parametrize('status', [211, 213, 215, 500, 501, 502, 503])
 def test_stops_where_the_program_refused(training, generate_job_node, status):
     assert inspect(training, generate_job_node('mghdiff.mace.train', status)).status == status
 

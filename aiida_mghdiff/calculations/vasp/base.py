@@ -7,6 +7,7 @@ of a dry run, which has titles and hashes instead. ``vaspout.h5`` holds a copy o
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from aiida.engine import CalcJob, CalcJobProcessSpec
 from aiida_vasp.data.potcar import PotcarData
 from ase import Atoms
 
-from aiida_mghdiff.calculations.program import ZIPAPP, define_exit_codes, zipapp_bytes
+from aiida_mghdiff.calculations.program import EXECUTABLE_MISSING, ZIPAPP, define_exit_codes, zipapp_bytes
 from aiida_mghdiff.calculations.validation import IS_COUNT
 from aiida_mghdiff.data.md_state import RESTART_FILE, MdStateData
 from aiida_mghdiff.formats.distil import DistilPlan
@@ -50,6 +51,7 @@ _EXIT_CODES = (
     (211, 'POTENTIAL_UNREADABLE', 'VASP cannot read the force field: {message}', False),
     (212, 'ELEMENT_UNKNOWN', 'An element is not known: {message}', False),
     (213, 'INPUT_REFUSED', 'VASP refused its input: {message}', False),
+    EXECUTABLE_MISSING,
     (300, 'OUTPUT_MISSING', 'The job left no output file {message}; look at the scheduler output.', True),
     (302, 'OUTPUT_INVALID', 'An output file cannot be read: {message}', True),
     (303, 'PROGRAM_CRASHED', 'VASP ended unexpectedly: {message}', True),
@@ -214,6 +216,7 @@ def finish_calcinfo(
     # the program renames OUTCAR and XDATCAR: these come back only where it failed, or a killed job never reached it
     calcinfo.retrieve_temporary_list += [DISTILLED, DISTIL_STDOUT]
     calcinfo.codes_info.append(_distil_info(inputs.distil_code))
+    calcinfo.prepend_text = f'{_require(inputs.distil_code)}{calcinfo.prepend_text}'
     with folder.open(ZIPAPP, 'wb') as handle:
         handle.write(zipapp_bytes())
     with folder.open(DISTIL_INPUT, 'w') as handle:
@@ -227,6 +230,13 @@ def vasp_codeinfo(code: orm.AbstractCode) -> CodeInfo:
     info.stdout_name = STDOUT
     info.join_files = True
     return info
+
+
+def _require(code: orm.AbstractCode) -> str:
+    """Return the line that ends a job before VASP begins where the executable of its second code is not there."""
+    if not isinstance(code, orm.InstalledCode):
+        return ''
+    return f'type {shlex.quote(str(code.get_executable()))} > /dev/null || exit 127\n'
 
 
 def _distil_info(code: orm.AbstractCode) -> CodeInfo:

@@ -8,6 +8,7 @@ from pathlib import Path
 from aiida.engine import ExitCode
 
 from aiida_mghdiff.calculations.gpaw.singlepoint import RESULTS_FILE
+from aiida_mghdiff.parsers.executable import missing_executable
 from aiida_mghdiff.parsers.singlepoint import SinglePointParser
 
 #: What a traceback ends with or names, and the failure that it is.
@@ -44,6 +45,8 @@ class GpawSinglePointParser(SinglePointParser):
 
     def failure(self) -> ExitCode:
         """Return the exit code of a script that came to no end, by its traceback."""
+        if missing := missing_executable(self.node):
+            return missing
         stderr = self.node.get_scheduler_stderr() or ''
         for mark, name in _FAILURES:
             lines = [line.strip() for line in stderr.splitlines() if mark in line]

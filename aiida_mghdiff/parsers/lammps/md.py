@@ -15,6 +15,7 @@ from aiida_mghdiff.calculations.lammps import script
 from aiida_mghdiff.calculations.lammps.md import ENGINE
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.lammps import Dump, LammpsFrame, read_dump, read_series
+from aiida_mghdiff.parsers.executable import missing_executable
 from aiida_mghdiff.parsers.md import MdRun, emit_md_outputs
 from aiida_mghdiff.parsers.program import named_failure
 
@@ -58,6 +59,8 @@ class LammpsMdParser(Parser):
     def failure(self, stdout: str) -> ExitCode:
         """Return the exit code of a run without a final state."""
         codes, stderr = self.exit_codes, self.node.get_scheduler_stderr() or ''
+        if missing := missing_executable(self.node, stdout):
+            return missing
         if named := named_failure(stdout):
             return codes[f'ERROR_{named[0]}'].format(message=named[1])
         if 'convert_code' in self.node.inputs and (match := _NO_HEAD.search(stderr)):

@@ -27,6 +27,7 @@ from aiida_mghdiff.formats.oszicar import read_oszicar
 from aiida_mghdiff.formats.outcar import OutcarSummary, summarise_outcar
 from aiida_mghdiff.formats.poscar import Poscar, read_poscar
 from aiida_mghdiff.formats.xdatcar import XdatcarReader
+from aiida_mghdiff.parsers.executable import missing_executable
 from aiida_mghdiff.parsers.md import MdRun
 from aiida_mghdiff.parsers.program import named_failure
 from aiida_mghdiff.science.units import EV_FS2_PER_ANGSTROM2_IN_AMU, EV_PER_ANGSTROM3_IN_GPA
@@ -352,6 +353,8 @@ class VaspRunParser(Parser):
     def failure(self) -> ExitCode | None:
         """Return the exit code of a failure that VASP, the stand-in or the scheduler names; None where none does."""
         codes, text = self.exit_codes, self.stdout + '\n' + self.stderr
+        if missing := missing_executable(self.node, self.stdout):
+            return missing
         if named := named_failure(text):
             name = f'ERROR_{named[0]}'
             return codes[name if name in codes else 'ERROR_PROGRAM_CRASHED'].format(message=named[1])

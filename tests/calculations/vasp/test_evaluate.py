@@ -152,6 +152,7 @@ def test_exit_codes():
         211: False,
         212: False,
         213: False,
+        215: True,
         300: True,
         302: True,
         303: True,

@@ -1,0 +1,59 @@
+"""Whether a job failed because an executable was not there: one rule for all, from what shells and launchers print.
+
+A shell names its script and the line, then the executable and the reason, in the language of the machine:
+``script: line 103: /opt/lmp: No such file or directory``. Launchers of MPI write the executable beside their words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from aiida import orm
+from aiida.common.links import LinkType
+from aiida.engine import ExitCode
+
+_MISSING = (
+    r'No such file or directory|(?:command )?not found|could not be found|Permission denied|Exec format error|'
+    r'cannot execute'
+)
+#: EXE is the executable. Shells (bash, dash); `execve(): EXE: ...` of Slurm, `execvp error on file EXE (...)` of Hydra
+#: (MPICH, Intel), `env: 'EXE': No such file or directory`; the table `Executable: EXE` of Open MPI and PRRTE.
+_FORMS = (
+    r'^\S+: \D*\d+: (?:type: )?EXE: (?P<reason>.+)$',
+    rf"""(?<![\w./-])EXE['"’]?[:\s(]+(?P<reason>{_MISSING})""",
+    r'^\s*Executable:\s+EXE\s*$',
+)
+
+
+def missing_executable(node: orm.CalcJobNode, *texts: str) -> ExitCode | None:
+    """Return the exit code of a job whose executable was not there, None where all were.
+
+    :param texts: what the job printed, beside the standard error of the scheduler.
+    """
+    text = '\n'.join([node.get_scheduler_stderr() or '', *texts])
+    for executable, owner in _executables(node):
+        if reason := _reason(executable, text):
+            message = (
+                f'{executable} of {owner} cannot be started: {reason}. Install it there, load its module (prepend '
+                'text), or make a code for another path (`aiida-mghdiff setup --suffix NAME`).'
+            )
+            return node.process_class.exit_codes.ERROR_EXECUTABLE_MISSING.format(message=message)
+    return None
+
+
+def _reason(executable: str, text: str) -> str | None:
+    """Return why a shell or a launcher did not start an executable; None where they do not say so."""
+    for form in _FORMS:
+        if match := re.search(form.replace('EXE', re.escape(executable)), text, re.MULTILINE):
+            return match.groupdict().get('reason') or 'the launcher of MPI did not find it'
+    return None
+
+
+def _executables(node: orm.CalcJobNode) -> Iterator[tuple[str, str]]:
+    """Yield each executable that a job calls, and what it belongs to: its codes, and the launcher of MPI."""
+    for code in node.base.links.get_incoming(link_type=LinkType.INPUT_CALC).all_nodes():
+        if isinstance(code, orm.AbstractCode):
+            yield str(code.get_executable()), f'code `{code.full_label}`'
+    if node.get_option('withmpi') and (launcher := node.computer.get_mpirun_command()):
+        yield launcher[0], f'computer `{node.computer.label}`'

@@ -1,0 +1,216 @@
+"""A code whose executable is gone: one exit code for every kind of job, from real runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.engine import run_get_node
+from aiida.plugins import CalculationFactory
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from lammps_runs import parameters as lammps_parameters
+from programs.test_ase_md import parameters as md_parameters
+from training_inputs import chgnet_inputs, mace_inputs, make_dataset
+from vasp_md_runs import md_inputs, mlff_inputs
+from vasp_runs import end_results, hydride, make_force_field, straight_path, vasp_inputs
+
+from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
+from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.parsers.executable import _reason
+from aiida_mghdiff.workflows.label import LabelWorkChain
+from aiida_mghdiff.workflows.protocol import protocol_inputs
+
+
+def mesh():
+    kpoints = orm.KpointsData()
+    kpoints.set_kpoints_mesh([1, 1, 1])
+    return kpoints
+
+
+def searched(area, potential, **inputs):
+    return {'potential': potential, 'parameters': orm.Dict(protocol_inputs(area, 'smoke')['parameters'])} | inputs
+
+
+def ends():
+    return [orm.StructureData(ase=atoms) for atoms in hydride()]
+
+
+def ase_md(potential, folder):
+    values = {'tracer_element': 'H', 'time_step_fs': 0.5, 'steps': 10, 'tracer_stride': 2, 'frame_stride': 5}
+    parameters = orm.Dict(md_parameters('nve', **values, thermo_stride=1))
+    return {'potential': potential, 'structure': ends()[0], 'parameters': parameters}
+
+
+def lammps_md(potential, folder):
+    return {'potential': potential, 'structure': ends()[0], 'parameters': orm.Dict(lammps_parameters())}
+
+
+def vasp_evaluate(potential, folder):
+    atoms = Atoms('Mg2H', cell=np.diag([3.2, 5.5, 5.2]), positions=[[0, 0, 0], [1.6, 2.7, 2.6], [1, 1, 1]], pbc=True)
+    atoms.calc = SinglePointCalculator(atoms, energy=-3.0, forces=np.zeros((3, 3)))
+    dataset = DatasetData.from_frames([atoms], labels='vasp')
+    return {
+        'potential': make_force_field(folder),
+        'dataset': dataset,
+        'potcars': placeholder_potcars(['Mg', 'H']),
+        'metadata': {'options': {'withmpi': False}},
+    }
+
+
+def vasp_neb(potential, folder):
+    return {
+        'parameters': vasp_inputs()['parameters'],
+        'kpoints': mesh(),
+        'potential': placeholder_potcars(['Mg', 'H']),
+        'images': straight_path(hydride(), 1),
+        'initial_results': end_results(),
+        'final_results': end_results(-25.8),
+        'metadata': {'options': {'withmpi': False}},
+    }
+
+
+def vasp_relax(potential, folder):
+    return {
+        'parameters': vasp_inputs()['relaxation'],
+        'kpoints': mesh(),
+        'potential': placeholder_potcars(['Mg', 'H']),
+        'structure': ends()[0],
+        'metadata': {'options': {'withmpi': False}},
+    }
+
+
+def singlepoint(engine):
+    def inputs(potential, folder):
+        parameters = orm.Dict(LabelWorkChain.get_parameters(engine, 'smoke')[0])
+        values = {'structure': ends()[0], 'parameters': parameters, 'kpoints': mesh()}
+        if engine == 'vasp':
+            values |= {'potential': placeholder_potcars(['Mg', 'H']), 'metadata': {'options': {'withmpi': False}}}
+        return values
+
+    return inputs
+
+
+#: Inputs of each kind of job but its code, of a potential and a folder for files.
+JOBS = {
+    'mghdiff.mace.train': lambda potential, folder: mace_inputs(None),
+    'mghdiff.chgnet.train': lambda potential, folder: chgnet_inputs(None),
+    'mghdiff.evaluate': lambda potential, folder: {
+        'potential': potential,
+        'dataset': make_dataset(3),
+        'parameters': orm.Dict({'dtype': 'float64', 'device': 'cpu'}),
+    },
+    'mghdiff.ase.md': ase_md,
+    'mghdiff.ase.neb': lambda potential, folder: searched('neb', potential, initial=ends()[0], final=ends()[1]),
+    'mghdiff.ase.vibrations': lambda potential, folder: searched('vibrations', potential, structure=ends()[0]),
+    'mghdiff.lammps.md': lammps_md,
+    'mghdiff.vasp.md': lambda potential, folder: md_inputs(None, folder),
+    'mghdiff.vasp.mlff': lambda potential, folder: mlff_inputs(None),
+    'mghdiff.vasp.evaluate': vasp_evaluate,
+    'mghdiff.vasp.neb': vasp_neb,
+    'mghdiff.vasp.relax': vasp_relax,
+    'mghdiff.vasp.singlepoint': singlepoint('vasp'),
+    'mghdiff.gpaw.singlepoint': singlepoint('gpaw'),
+}
+
+
+@pytest.fixture
+def run(codes, tiny_potential, tmp_path):
+    """Return a function that runs a job with some of its codes, and returns its node."""
+
+    def run(entry_point, **used):
+        inputs = JOBS[entry_point](tiny_potential, tmp_path) | used
+        return run_get_node(CalculationFactory(entry_point), **inputs)[1]
+
+    return run
+
+
+@pytest.fixture
+def removed(codes, tmp_path):
+    """A code whose executable was there once."""
+    path = tmp_path / 'bin of old' / 'engine'
+    path.parent.mkdir()
+    path.write_text('#!/bin/sh\nexit 0\n')
+    path.chmod(0o755)
+    computer = codes['python'].computer
+    code = orm.InstalledCode(label='removed', computer=computer, filepath_executable=str(path)).store()
+    path.unlink()
+    return code
+
+
+def is_missing(node, code):
+    """Whether a job ended with the one exit code, and names the executable."""
+    assert node.exit_status == 215, node.exit_message
+    assert f'{code.filepath_executable} of code `{code.full_label}` cannot be started: ' in node.exit_message
+    assert not node.base.caching.is_valid_cache
+    return True
+
+
+@pytest.mark.parametrize('entry_point', [name for name in JOBS if name != 'mghdiff.lammps.md'])
+def test_one_exit_code(run, removed, entry_point):
+    node = run(entry_point, code=removed)
+    assert is_missing(node, removed)
+    assert 'No such file or directory' in node.exit_message
+
+
+@pytest.mark.parametrize('role', ['code', 'convert_code'])
+def test_lammps_and_its_converter(run, removed, role):
+    """The other of the two codes is there, and does what it can."""
+    echo = orm.InstalledCode(label='echo', computer=removed.computer, filepath_executable='/bin/echo').store()
+    node = run('mghdiff.lammps.md', **({'code': echo, 'convert_code': echo} | {role: removed}))
+    assert is_missing(node, removed)
+
+
+@pytest.mark.parametrize('entry_point', ['mghdiff.vasp.md', 'mghdiff.vasp.mlff'])
+def test_vasp_does_not_begin_without_the_program_that_distils(run, removed, entry_point):
+    """A day of VASP is not spent before the second code turns out to be missing."""
+    echo = orm.InstalledCode(label='echo', computer=removed.computer, filepath_executable='/bin/echo').store()
+    node = run(entry_point, code=echo, distil_code=removed)
+    assert is_missing(node, removed)
+    assert 'vasp_output' not in node.outputs.remote_folder.listdir()
+
+
+def test_launcher_of_mpi(run, codes, aiida_computer):
+    """The launcher belongs to the computer."""
+    computer = aiida_computer(label='mpi', scheduler_type='core.direct')
+    computer.configure()
+    computer.set_mpirun_command(['/opt/gone/mpirun', '-np', '{tot_num_mpiprocs}'])
+    code = orm.InstalledCode(label='true', computer=computer, filepath_executable='/bin/true').store()
+    node = run('mghdiff.vasp.mlff', code=code, metadata={'options': {'withmpi': True}})
+    assert node.exit_status == 215, node.exit_message
+    assert '/opt/gone/mpirun of computer `mpi` cannot be started: No such file or directory' in node.exit_message
+
+
+#: What shells and launchers print, and the reason; EXE is the executable.
+SHELL, GONE = '_aiidasubmit.sh: line 9: EXE: ', 'No such file or directory'
+WORDS = {
+    f'/var/spool/slurmd/job7/slurm_script: line 12: EXE: {GONE}': GONE,
+    '_aiidasubmit.sh: Zeile 12: EXE: Datei oder Verzeichnis nicht gefunden': 'Datei oder Verzeichnis nicht gefunden',
+    '/bin/sh: 12: EXE: not found': 'not found',
+    f'{SHELL}command not found': 'command not found',
+    f'{SHELL}Permission denied': 'Permission denied',
+    f'{SHELL}/old/bin/python: bad interpreter: {GONE}': 'bad interpreter',
+    f'{SHELL}cannot execute: required file not found': 'required file not found',
+    f'slurmstepd: error: execve(): EXE: {GONE}\nsrun: error: n1: task 0: Exited with exit code 2': GONE,
+    f'[proxy:0:0@n1] HYDU_create_process (launch.c:74): execvp error on file EXE ({GONE})': GONE,
+    f"env: 'EXE': {GONE}": GONE,
+    'mpirun was unable to find the specified executable file, and therefore\ndid not launch the job.\n\n'
+    '  Node:       n1\n  Executable: EXE\n': 'launcher of MPI did not find it',
+}
+#: Failures of an executable that was there, or of something else.
+OTHER_WORDS = (
+    f'EXE: error while loading shared libraries: libmkl.so: cannot open shared object file: {GONE}',
+    "EXE: can't open file '/scratch/mghdiff.pyz': [Errno 2] No such file or directory",
+    '_aiidasubmit.sh: line 5: /etc/profile.d/modules.sh: No such file or directory',
+    '_aiidasubmit.sh: line 103: 4711 Segmentation fault      (core dumped) EXE mghdiff.pyz train > output.txt',
+    '_aiidasubmit.sh: line 7: EXE_of_another: No such file or directory',
+    "FileNotFoundError: [Errno 2] No such file or directory: 'POTCAR'",
+)
+
+
+@pytest.mark.parametrize('executable', ['/opt/v 6.4/vasp_std', 'vasp_std'])
+def test_words_of_shells_and_launchers(executable):
+    for words, reason in WORDS.items():
+        assert reason in (_reason(executable, f'noise\n{words.replace("EXE", executable)}\n') or ''), words
+    for words in OTHER_WORDS:
+        assert _reason(executable, words.replace('EXE', executable)) is None, words
