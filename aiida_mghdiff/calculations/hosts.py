@@ -21,8 +21,8 @@ PARAMETERS = ('the element of host', 'tracer_element')
 _CELL_VECTORS = 'abc'
 #: Cosine of the angle between the c axis of the host and a cell vector along it, at least.
 _PARALLEL = 0.99
-#: Relative difference of a mass that is no other table of the natural elements.
-_ISOTOPE = 0.02
+#: Masses in u between which hydrogen is D or T. (Atoms of other elements keep masses from before a substitution.)
+_HEAVY_HYDROGEN = (1.5, 3.5)
 
 
 class SubjectError(ValueError):
@@ -154,13 +154,12 @@ def host_message(host: orm.StructureData, name: str = 'host') -> str | None:
 
 
 def mass_message(structure: orm.StructureData) -> str | None:
-    """Return which atoms are of an isotope: no engine here is told their mass."""
+    """Return that hydrogen atoms have the mass of D or T: no engine here is told masses, all take the natural ones."""
     for kind in structure.kinds:
-        natural = atomic_masses[atomic_numbers[kind.symbol]] if len(kind.symbols) == 1 else kind.mass
-        if abs(kind.mass / natural - 1) > _ISOTOPE:
+        if kind.symbol == 'H' and _HEAVY_HYDROGEN[0] < kind.mass < _HEAVY_HYDROGEN[1]:
             return (
-                f'{kind.symbol} atoms of the structure have a mass of {kind.mass:.3f} u: isotopes are not supported, '
-                f'runs have the mass of the natural element, {natural:.3f} u; build the structure with this mass.'
+                f'H atoms of the structure have a mass of {kind.mass:.3f} u: isotopes are not supported, runs have the '
+                f'mass of the natural element, {atomic_masses[1]:.3f} u; build the structure with this mass.'
             )
     return None
 
