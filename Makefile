@@ -2,6 +2,7 @@
 # make test        environment, the tests without the slow ones        make test-all   every test
 # make venv        the environment alone: .venv with an editable install, the engines and the test tools
 # make lint        style and import contracts       make docs   the manual      make bench   the benchmarks
+# make intervals   coverage and width of the intervals of D over 2000 ensembles each (half an hour; goes on where it ended)
 # make clean       build products and caches        make clean-demo   the demo (its daemon is stopped first)
 # make distclean   clean, and the environment
 #
@@ -30,7 +31,7 @@ TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 export PATH := $(BIN):$(PATH)
 
-.PHONY: venv demo test test-all lint docs bench clean clean-demo distclean always
+.PHONY: venv demo test test-all lint docs bench intervals clean clean-demo distclean always
 
 venv: $(VENV)/.installed
 
@@ -73,6 +74,9 @@ docs: venv
 bench: venv
 	$(INSTALL) -c constraints.txt -e '.[benchmarks]'
 	status=0; for file in benchmarks/*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$file || status=1; done; exit $$status
+
+intervals: venv
+	OMP_NUM_THREADS=1 $(BIN)/python tests/intervals.py
 
 clean:
 	rm -rf build dist docs/_build *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis

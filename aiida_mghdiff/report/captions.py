@@ -35,7 +35,7 @@ CAPTIONS = {
         'The last full frame of the first run of the best potential at its highest temperature, wrapped into the cell.'
     ),
     'coefficients': (
-        'Diffusion coefficients with the standard error over replicas in their last digits. D₀ is what they are '
+        'Diffusion coefficients, each with its 95 % interval in the same power of ten. D₀ is what they are '
         'compared with: the colours say by how many decades they differ. Lines of a fit are taken at the measured '
         'mean temperature, since runs that were asked for one temperature differ in the one they had.'
     ),
@@ -45,11 +45,11 @@ CAPTIONS = {
     ),
     'windows': (
         'D by least squares up to a lag, against that lag: a D that can be trusted does not depend on it. The band '
-        'is one standard error, from the scatter of the tracers.'
+        'is one standard error of ln D, from the scatter of the tracers.'
     ),
     'arrhenius': (
-        'Diffusion coefficients at the measured mean temperatures, with 95 % intervals; a bar that leaves the '
-        'figure reaches zero. Lines and bands: weighted fits and their 95 % bands, dotted and paler where they are '
+        'Diffusion coefficients at the measured mean temperatures, with 95 % intervals; some may '
+        'reach beyond the figure. Lines and bands: weighted fits and their 95 % bands, dotted and paler where they are '
         'extrapolated beyond the temperatures of the fit. Open marks with arrows: no jump was seen, D lies below. '
         'The grey line has the slope of the experiment alone: it is drawn through the '
         'hottest point of the first fit, its height is no measurement.'

@@ -7,15 +7,16 @@ from collections.abc import Iterable, Sequence
 
 from scipy import stats
 
-from aiida_mghdiff.report.figures.canvas import scientific, scientific_with_error
-from aiida_mghdiff.report.study import Diffusion, Study, is_done, output
+from aiida_mghdiff.report.figures.canvas import scientific, scientific_interval, scientific_with_error
+from aiida_mghdiff.report.study import Arrhenius, Diffusion, Study, is_done, output
 from aiida_mghdiff.report.tables import DASH, NAME, NODE, TEMPERATURE, Column, Section, Table, number, with_error
+from aiida_mghdiff.science.intervals import log_interval
 
 
 def diffusion_section(study: Study) -> Section:
     """Say what diffuses how fast."""
     columns = [NAME, TEMPERATURE, Column('T measured (K)'), Column('D (m²/s)')]
-    columns += [Column('95 % interval (m²/s)'), Column('jumps'), Column('replicas'), NODE]
+    columns += [Column('95 % interval (m²/s)'), Column('estimator', 'text'), Column('jumps'), Column('replicas'), NODE]
     cells = [
         (
             item.series,
@@ -23,6 +24,7 @@ def diffusion_section(study: Study) -> Section:
             number(item.results['temperature_k'], '.0f'),
             coefficient(item),
             interval(item.results['ci95_m2_s']),
+            item.results['method'],
             item.results['jump_count'],
             item.results['n_replicas'],
             item.results.uuid,
@@ -30,8 +32,9 @@ def diffusion_section(study: Study) -> Section:
         for item in study.diffusion
     ]
     text = [
-        'Tracer diffusion coefficients: slope of the mean squared displacement against the host, all time origins, a '
-        'straight line with a free intercept in the window of the fit, mean over replicas, Student-t interval. Where '
+        'Tracer diffusion coefficients: mean over the tracers of all replicas, by the estimator that the table names. '
+        'Least squares is a straight line with a free intercept through the mean squared displacement against the '
+        'host, all time origins, in the window of the fit. Intervals are Student’s t on a logarithmic scale. Where '
         'no tracer left its cage there is no D but an upper bound (95 %).'
     ]
     text += [
@@ -46,15 +49,14 @@ def diffusion_section(study: Study) -> Section:
 
 
 def interval(limits: Sequence[float] | None) -> str:
-    """Return an interval of D as text, a lower limit below zero as zero: D is not negative."""
-    if limits is None:
-        return DASH
-    return f'{scientific(limits[0]) if limits[0] > 0 else "0"} to {scientific(limits[1])}'
+    """Return an interval of D as text, a dash where there is none."""
+    return DASH if limits is None else scientific_interval(limits)
 
 
 def replica_table(study: Study) -> Table:
     """Return the table of the single replicas."""
-    columns = [NAME, TEMPERATURE, Column('replica'), Column('T measured (K)'), Column('D (m²/s)'), NODE]
+    columns = [NAME, TEMPERATURE, Column('replica'), Column('T measured (K)'), Column('D (m²/s)')]
+    columns += [Column('95 % interval over its tracers (m²/s)'), NODE]
     keys = ('replica_temperatures_k', 'replica_diffusion_coefficients_m2_s')
     cells = [
         (
@@ -63,12 +65,20 @@ def replica_table(study: Study) -> Table:
             index,
             number(temperature, '.0f'),
             number(value, '.2e'),
+            interval(limits),
             item.results.uuid,
         )
         for item in study.diffusion
-        for index, (temperature, value) in enumerate(zip(*(item.results[key] for key in keys), strict=True))
+        for index, (limits, temperature, value) in enumerate(
+            zip(replica_intervals(item), *(item.results[key] for key in keys), strict=True)
+        )
     ]
     return Table(columns, cells, 'Each replica on its own', folded=True)
+
+
+def replica_intervals(item: Diffusion) -> Sequence[Sequence[float] | None]:
+    """Return the interval of D of each replica; results of older versions have none."""
+    return item.results.get('replica_ci95_m2_s', [None] * item.results['n_replicas'])
 
 
 def estimator_table(study: Study) -> Table:
@@ -93,7 +103,7 @@ def estimator_table(study: Study) -> Table:
 
 
 def motion_table(study: Study) -> Table:
-    """Return the table of D by direction, and of how tracers move together."""
+    """Return the table of D by direction, and of how tracers move together, with 95 % intervals in brackets."""
     columns = [NAME, TEMPERATURE, Column('D in the basal plane (m²/s)'), Column('D along c (m²/s)')]
     columns += [Column('D of all tracers together (m²/s)'), Column('Haven ratio'), Column('log-log slope'), NODE]
     cells = [
@@ -101,20 +111,39 @@ def motion_table(study: Study) -> Table:
             item.series,
             f'{item.target_temperature_k:g}',
             *(along(item, direction) for direction in ('ab', 'c')),
-            number(item.results['collective_diffusion_coefficient_m2_s'], '.1e'),
-            with_error(item.results['haven_ratio'], item.results['haven_ratio_error'], '.2f'),
+            with_interval(
+                item.results['collective_diffusion_coefficient_m2_s'], item.results.get('collective_ci95_m2_s')
+            ),
+            haven_ratio(item),
             with_error(item.results['log_log_slope'], item.results['log_log_slope_error'], '.2f'),
             item.results.uuid,
         )
         for item in study.diffusion
     ]
-    return Table(columns, cells, 'Directions, and tracers together', folded=True)
+    return Table(columns, cells, 'Directions, and tracers together, with 95 % intervals', folded=True)
 
 
 def along(item: Diffusion, direction: str) -> str:
-    """Return D in the basal plane (ab) or along c with its error as text."""
-    value, error = (item.results[f'd_{direction}{kind}_m2_s'] for kind in ('', '_error'))
-    return DASH if value is None else scientific_with_error(value, error)
+    """Return D in the basal plane (ab) or along c with its interval as text; older versions stored its error alone."""
+    value, limits, error = (item.results.get(f'd_{direction}{key}_m2_s') for key in ('', '_ci95', '_error'))
+    if value is not None and limits is None and error:
+        return scientific_with_error(value, error)
+    return with_interval(value, limits)
+
+
+def with_interval(value: float | None, limits: Sequence[float] | None) -> str:
+    """Return a D with its interval as text, a dash where there is none; older versions stored no interval of some."""
+    if value is None:
+        return DASH
+    return scientific(value) + ('' if limits is None else f' ({scientific_interval(limits)})')
+
+
+def haven_ratio(item: Diffusion) -> str:
+    """Return the Haven ratio with its interval as text; older versions stored its error alone."""
+    value, limits = item.results['haven_ratio'], item.results.get('haven_ratio_ci95')
+    if limits is None:
+        return with_error(value, item.results['haven_ratio_error'], '.2f')
+    return f'{value:.2f} ({limits[0]:.2f} to {limits[1]:.2f})'
 
 
 def arrhenius_tables(study: Study) -> Iterable[Table]:
@@ -122,13 +151,19 @@ def arrhenius_tables(study: Study) -> Iterable[Table]:
     if not study.arrhenius:
         return
     columns = [NAME, Column('activation energy (eV)'), Column('95 % interval (eV)'), Column('prefactor (m²/s)')]
-    columns += [Column('temperatures (K)', 'text'), Column('left out (K)', 'text'), NODE]
+    columns += [
+        Column('95 % interval (m²/s)'),
+        Column('temperatures (K)', 'text'),
+        Column('left out (K)', 'text'),
+        NODE,
+    ]
     cells = [
         (
             fit.series,
             number(fit.results['activation_energy_ev'], '.3f'),
             ' to '.join(number(limit, '.3f') for limit in fit.results['ci95_ev']),
             scientific(fit.results['prefactor_m2_s']),
+            interval(prefactor_interval(fit)),
             ', '.join(f'{value:.0f}' for value in fit.results['temperatures_k']),
             ', '.join(f'{value:.0f}' for value in fit.results['excluded_temperatures_k']) or DASH,
             fit.results.uuid,
@@ -150,6 +185,13 @@ def arrhenius_tables(study: Study) -> Iterable[Table]:
         for point in fit.results['predictions']
     ]
     yield Table(columns, cells, 'D on the lines of the fits', folded=True)
+
+
+def prefactor_interval(fit: Arrhenius) -> tuple[float, float]:
+    """Return the 95 % interval of D0 in m²/s, whose logarithm was fitted."""
+    return log_interval(
+        fit.results['prefactor_m2_s'], fit.results['interval_factor'] * fit.results['ln_prefactor_error']
+    )
 
 
 def rate_tables(study: Study) -> Iterable[Table]:
@@ -186,7 +228,7 @@ def worth_section(study: Study) -> Section:
     columns = [NAME, TEMPERATURE, Column('atoms'), Column('replicas × time (ps)'), Column('jumps')]
     columns += [
         Column('error of counting alone'),
-        Column('half-width of the 95 % interval'),
+        Column('95 % interval against D'),
         Column('warnings', 'long'),
         NODE,
     ]
@@ -198,7 +240,7 @@ def worth_section(study: Study) -> Section:
             f'{item.results["n_replicas"]} × {item.results["total_time_ps"] / item.results["n_replicas"]:.3g}',
             item.results['jump_count'],
             f'{100 / math.sqrt(item.results["jump_count"]):.0f} %' if item.results['jump_count'] else DASH,
-            relative_width(item),
+            relative_limits(item),
             ' '.join(item.results.get('warnings', [])) or DASH,
             item.results.uuid,
         )
@@ -212,10 +254,12 @@ def worth_section(study: Study) -> Section:
     )
 
 
-def relative_width(item: Diffusion) -> str:
-    """Return half the 95 % interval over D in percent."""
+def relative_limits(item: Diffusion) -> str:
+    """Return how far the limits of the 95 % interval lie from D, in per cent of D."""
     value, limits = item.results['diffusion_coefficient_m2_s'], item.results['ci95_m2_s']
-    return DASH if value is None or limits is None else f'± {50 * (limits[1] - limits[0]) / value:.0f} %'
+    if value is None or limits is None:
+        return DASH
+    return ' to '.join(number(100 * (limit / value - 1), '+.0f') for limit in limits) + ' %'
 
 
 def worth_points(study: Study) -> list[str]:
@@ -246,9 +290,15 @@ def worth_points(study: Study) -> list[str]:
         factors = ', '.join(f'{stats.t.ppf(0.975, count - 1):.2f} for {count}' for count in replicas)
         points.insert(
             1,
-            f'Wide intervals, on purpose. The 95 % interval is the standard error over replicas times Student’s factor '
-            f'({factors} replicas): with few replicas the spread itself is hardly known. A lower limit of 0 says that '
-            'the replicas alone do not prove that D differs from zero; the jumps do.',
+            'Wide intervals, on purpose. The scatter of all tracers is pooled as long as the replicas agree with it. '
+            'Where they do not, the interval takes the scatter of replicas alone with Student’s factor '
+            f'({factors} replicas): with few replicas the spread itself is hardly known. Both limits are positive, as '
+            'D is, and the upper one lies farther from D than the lower one.',
+        )
+    if any(item.results['ci95_m2_s'] and item.results['ci95_m2_s'][0] <= 0 for item in items):
+        points.append(
+            'Limits below zero. An older version stored them and put them at equal distances from D. Run the analysis '
+            'again for limits that are positive.'
         )
     return points
 

@@ -8,7 +8,7 @@ from typing import Any
 from aiida import orm
 
 from aiida_mghdiff import queries
-from aiida_mghdiff.report.diffusion import coefficient, diffusion_section, worth_section
+from aiida_mghdiff.report.diffusion import coefficient, diffusion_section, interval, worth_section
 from aiida_mghdiff.report.results import barrier_rows, barrier_text
 from aiida_mghdiff.report.structure import structure_section
 from aiida_mghdiff.report.study import EnergyDrift, Study, is_done
@@ -50,8 +50,9 @@ def headlines(study: Study) -> list[dict[str, str]]:
             unit, detail = '' if row['barrier_ev'] is None else ' eV', '; see the remark' if row['reason'] else ''
             items.append(headline(name, f'{barrier_text(row)}{unit}', f'{best.label}{detail}', barrier.results))
     for diffusion in study.diffusion if len(study.diffusion) <= MOST_HEADLINES else []:
-        name = f'D at {diffusion.target_temperature_k:g} K'
-        items.append(headline(name, f'{coefficient(diffusion)} m²/s', diffusion.series, diffusion.results))
+        name, limits = f'D at {diffusion.target_temperature_k:g} K', diffusion.results['ci95_m2_s']
+        detail = diffusion.series + (f'; 95 %: {interval(limits)} m²/s' if limits else '')
+        items.append(headline(name, f'{coefficient(diffusion)} m²/s', detail, diffusion.results))
     for fit in study.arrhenius:
         low, high = fit.results['ci95_ev']
         detail = f'{fit.series}; 95 %: {low:.2f} to {high:.2f} eV'

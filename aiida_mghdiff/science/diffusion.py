@@ -7,12 +7,19 @@ Three estimators, each in a module of its own:
   where the lag is right, and a confident error where it is too short: D at half and at double the lag tell;
 - ``automatic``: needs no lag (``science.whittle``).
 
-Each gives a D for each tracer, and their scatter is the error. For ``least-squares`` with several replicas the interval
-is that of Student's t over the replicas (two degrees of freedom and a factor of 4.30 for three; 1.96 would cover 78 %
-instead of 95 %), else over all tracers of all replicas, taken as independent: the squares of displacements hardly
-correlate between tracers, even where the tracers do (``tests/science/test_crowd.py``). The relative error that weights
-an Arrhenius fit is always that over tracers: three replicas give weights so erratic that the interval of the activation
-energy covers 71 %. It is never taken below that of counting jumps, 1/sqrt(jumps).
+Each gives a D for each tracer, and their scatter is the error. The interval is that of Student's t on the scale of
+ln D, so that both limits are positive. The scatter of all tracers is pooled as long as the means of replicas agree with
+it, which a test decides (``science.intervals``); the squares of displacements hardly correlate between tracers, even
+where the tracers do (``tests/science/test_crowd.py``). For ``least-squares`` the test is quick to find that replicas
+differ, and their scatter alone counts then: its intervals are as wide as this needs, and cover replicas that ran at
+different temperatures too. For the other methods it must be sure: their errors are so small that the caution would cost
+half of what they gain. Intervals of D along an axis follow the same rule.
+
+The relative error that weights an Arrhenius fit is always that over tracers: three replicas give weights so erratic
+that the interval of the activation energy covers 71 %. It is never taken below that of counting jumps, 1/sqrt(jumps).
+
+Where the automatic estimate is known to be off (``science.whittle``), ``automatic`` gives D by least squares instead,
+with a warning.
 
 Gate: rattling between the two sites of a cage gives a significant slope although nothing diffuses. Where no tracer
 jumped between cages there is no D, but an upper bound: at most 3.0 jumps are expected (Poisson, 95 %), each of length
@@ -23,15 +30,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import stats
 
 from aiida_mghdiff.science.gls import generalised_least_squares, lag_difference
+from aiida_mghdiff.science.intervals import Mean, mean_of_replicas
 from aiida_mghdiff.science.jumps import CAGE, count_jumps
 from aiida_mghdiff.science.least_squares import least_squares
-from aiida_mghdiff.science.positions import PositionsError, check_positions
-from aiida_mghdiff.science.whittle import HOP_LENGTH, whittle_fit
+from aiida_mghdiff.science.positions import PositionsError, TooShortError, check_positions
+from aiida_mghdiff.science.whittle import HOP_LENGTH, automatic_fit
 
 METHODS = ('least-squares', 'gls', 'automatic')
 FEW_JUMPS = 20
@@ -39,6 +48,8 @@ FEW_JUMPS = 20
 CAGE_AVERAGING_PS, CAGE_AVERAGING_FRAMES = 0.1, 10
 #: Probability that two lags disagree by chance; three pairs are compared, and one in five runs is flagged for nothing.
 FALSE_ALARM = 0.1
+#: Probability, below which replicas differ by more than their tracers explain: quick for least squares, else strict.
+QUICK, STRICT = 0.25, 0.003
 
 
 class MethodError(ValueError):
@@ -55,44 +66,64 @@ class DiffusionEstimate:
     tracer_time_ps: float
     confidence: float
     lag_warnings: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()  # of the automatic estimate about itself
 
     @property
     def diffusing(self) -> bool:
         """Return whether there is a D: tracers jumped, and what was fitted is positive."""
-        return self.jumps > 0 and bool(self._samples.mean() > 0)
+        return self.jumps > 0 and self.mean.value > 0
 
     @property
     def value(self) -> float | None:
         """Return D."""
-        return float(self._samples.mean()) if self.diffusing else None
+        return self.mean.value if self.diffusing else None
 
     @property
     def standard_error(self) -> float | None:
-        """Return the standard error of D, over what ``interval_from`` names."""
-        return float(stats.sem(self._samples)) if self.diffusing else None
+        """Return the standard error of D, from the scatter that ``interval_from`` names."""
+        return self.mean.standard_error if self.diffusing else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Return the interval of D by Student's t."""
-        if not self.diffusing:
-            return None
-        half = float(stats.t.ppf((1 + self.confidence) / 2, self.degrees_of_freedom)) * self.standard_error
-        return self.value - half, self.value + half
+        """Return the interval of D by Student's t on the scale of ln D; both limits are positive."""
+        return self.mean.interval(self.confidence) if self.diffusing else None
 
     @property
     def relative_interval(self) -> float | None:
-        """Return half the width of the interval over D."""
+        """Return half the width of the interval over D.
+
+        With w half the width of the interval of ln D this is sinh(w): w for a narrow interval, and more for a wide one.
+        """
         return (self.interval[1] - self.interval[0]) / (2 * self.value) if self.diffusing else None
 
     @property
     def interval_from(self) -> str:
         """Return ``replicas`` or ``tracers``: whose scatter is the error."""
-        return 'replicas' if self.method == 'least-squares' and len(self.coefficients) > 1 else 'tracers'
+        return self.mean.error_from
 
     @property
     def degrees_of_freedom(self) -> int:
         """Return those of the interval."""
-        return len(self._samples) - 1
+        return self.mean.degrees_of_freedom
+
+    @cached_property
+    def mean(self) -> Mean:
+        """Return the mean over tracers and axes with its error, whether or not it is a D."""
+        return self.mean_along(0, 1, 2)
+
+    def mean_along(self, *axes: int) -> Mean:
+        """Return the mean over tracers and some of the axes with its error."""
+        level = QUICK if self.method == 'least-squares' else STRICT
+        return mean_of_replicas([one[:, axes].mean(axis=1) for one in self.coefficients], level)
+
+    def replica_intervals(self) -> list[tuple[float, float] | None]:
+        """Return the interval of D of each replica over its tracers; None for one tracer, or no positive D."""
+        return [
+            mean_of_replicas([one.mean(axis=1)], STRICT).interval(self.confidence)
+            if self.diffusing and len(one) > 1
+            else None
+            for one in self.coefficients
+        ]
 
     @property
     def tracers(self) -> np.ndarray:
@@ -101,13 +132,16 @@ class DiffusionEstimate:
 
     @property
     def per_axis(self) -> np.ndarray | None:
-        """Return D [3] along each axis."""
-        return self.tracers.mean(axis=0) if self.diffusing else None
+        """Return D [3] along each axis, nan where what was fitted is not positive."""
+        if not self.diffusing:
+            return None
+        values = self.tracers.mean(axis=0)
+        return np.where(values > 0, values, np.nan)
 
     @property
     def per_axis_errors(self) -> np.ndarray | None:
-        """Return the standard errors [3] of D along each axis over tracers."""
-        return stats.sem(self.tracers, axis=0) if self.diffusing else None
+        """Return the standard errors [3] of D along each axis."""
+        return np.array([self.mean_along(axis).standard_error for axis in range(3)]) if self.diffusing else None
 
     @property
     def relative_error(self) -> float | None:
@@ -124,7 +158,7 @@ class DiffusionEstimate:
     @property
     def warnings(self) -> list[str]:
         """Return what limits the worth of D."""
-        warnings = list(self.lag_warnings)
+        warnings = [*self.doubts, *self.lag_warnings]
         if 0 < self.jumps < FEW_JUMPS:
             warnings.append(f'only {self.jumps} jumps were seen: D rests on few events, its interval on fewer.')
         if self.jumps and not self.diffusing:
@@ -132,12 +166,6 @@ class DiffusionEstimate:
         if len(self.coefficients) == 1:
             warnings.append('a single replica: the interval takes its tracers as independent.')
         return warnings
-
-    @property
-    def _samples(self) -> np.ndarray:
-        if self.interval_from == 'replicas':
-            return np.array([coefficients.mean() for coefficients in self.coefficients])
-        return self.tracers.mean(axis=1)
 
 
 def estimate_diffusion(
@@ -154,7 +182,7 @@ def estimate_diffusion(
 
     :param replicas: unwrapped positions [f,n,3] in Å of the tracers of each run, without drift of the host, evenly
         spaced in time.
-    :param method: ``least-squares``, ``gls`` or ``automatic``.
+    :param method: ``least-squares``, ``gls`` or ``automatic``; the estimate has the method that was taken.
     :param window_ps: first and last lag of the fit by least squares.
     :param lag_ps: lag of ``gls``.
     :param jumps: number of jumps between cages where it is known, else they are counted as in hcp Mg.
@@ -164,11 +192,12 @@ def estimate_diffusion(
     :raises MethodError: for a method that does not exist, or ``gls`` without a lag.
     """
     checked = check_replicas(replicas)
-    coefficients, warnings = _estimate(checked, frame_time_ps, method, window_ps, lag_ps)
+    taken, coefficients, warnings = _estimate(checked, frame_time_ps, method, window_ps, lag_ps)
+    kind = 'lag_warnings' if method == 'gls' else 'doubts'
     if jumps is None:
         jumps = count_all_jumps(checked, frame_time_ps)
     tracer_time = frame_time_ps * sum((len(positions) - 1) * positions.shape[1] for positions in checked)
-    return DiffusionEstimate(method, tuple(coefficients), jumps, tracer_time, confidence, tuple(warnings))
+    return DiffusionEstimate(taken, tuple(coefficients), jumps, tracer_time, confidence, **{kind: tuple(warnings)})
 
 
 def check_replicas(replicas: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -209,12 +238,12 @@ def _estimate(
     method: str,
     window_ps: tuple[float, float],
     lag_ps: float | None,
-) -> tuple[list[np.ndarray], list[str]]:
-    """Return D [n,3] of the tracers of each replica, and warnings."""
+) -> tuple[str, list[np.ndarray], list[str]]:
+    """Return the method that was taken, D [n,3] of the tracers of each replica, and warnings."""
     if method == 'least-squares':
-        return least_squares(replicas, frame_time_ps, window_ps), []
+        return method, least_squares(replicas, frame_time_ps, window_ps), []
     if method == 'automatic':
-        return whittle_fit(replicas, frame_time_ps), []
+        return _automatic(replicas, frame_time_ps, window_ps)
     if method != 'gls':
         raise MethodError(f'there is no method {method!r}: choose one of {", ".join(METHODS)}.')
     if lag_ps is None or not lag_ps > 0:
@@ -222,7 +251,21 @@ def _estimate(
     half, whole, double = (
         generalised_least_squares(replicas, frame_time_ps, factor * lag_ps) for factor in (0.5, 1.0, 2.0)
     )
-    return whole, _lag_warnings(lag_ps, half, whole, double)
+    return method, whole, _lag_warnings(lag_ps, half, whole, double)
+
+
+def _automatic(
+    replicas: list[np.ndarray], frame_time_ps: float, window_ps: tuple[float, float]
+) -> tuple[str, list[np.ndarray], list[str]]:
+    """Return what :func:`_estimate` does, by least squares where the automatic estimate doubts itself."""
+    coefficients, doubt = automatic_fit(replicas, frame_time_ps)
+    if doubt is None:
+        return 'automatic', coefficients, []
+    try:
+        replacement = least_squares(replicas, frame_time_ps, window_ps)
+    except TooShortError:
+        return 'automatic', coefficients, [f'{doubt} The runs are too short for least squares: take longer ones.']
+    return 'least-squares', replacement, [f'{doubt} D is by least squares.']
 
 
 def _lag_warnings(lag_ps: float, *coefficients: list[np.ndarray]) -> list[str]:

@@ -26,6 +26,7 @@ import numpy as np
 from scipy import stats
 
 from aiida_mghdiff.science.arrhenius import TooFewTemperaturesError
+from aiida_mghdiff.science.intervals import log_interval
 from aiida_mghdiff.science.network import TARGETS
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
@@ -112,8 +113,7 @@ def relative_error(sensitivities: Mapping[str, float], fits: Mapping[str, RateFi
 
 def log_normal_interval(value: float, relative_error: float) -> tuple[float, float]:
     """Return the 95 % interval of a value whose logarithm is normal."""
-    factor = float(np.exp(stats.norm.ppf(0.975) * relative_error))
-    return value / factor, value * factor
+    return log_interval(value, float(stats.norm.ppf(0.975)) * relative_error)
 
 
 def _maximise(design: np.ndarray, counts: np.ndarray, times: np.ndarray) -> np.ndarray:

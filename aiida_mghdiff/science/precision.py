@@ -5,6 +5,9 @@ happen to agree have a narrow interval and a wrong D. The looks are few and fixe
 time of the last, and each interval has the confidence 1 - a/K for K looks. All K cover the truth together with at least
 1 - a (Bonferroni), so that the one at which the rule stops does, whatever made it stop.
 
+The width is half the width of the interval, over D: sinh(w) where the interval of ln D is 2 w wide. A width of 0.15 is
+an interval from 0.86 D to 1.16 D, a width of 1 from 0.41 D to 2.41 D.
+
 The time doubles first by twice as many replicas, then by runs twice as long, and so on: more replicas give the error
 more degrees of freedom (4.30 standard errors for three, 2.57 for six), longer runs see slower tracers. Replicas that
 start from one run grow longer alone.

@@ -122,8 +122,9 @@ def test_page_of_a_study_that_just_started():
     assert 'not finished' in text
 
 
-def test_lower_limit_below_zero_is_zero():
-    assert interval([-1e-9, 2e-9]) == '0 to 2.0×10⁻⁹'
+def test_interval_hides_no_sign():
+    assert interval([1e-9, 2e-9]) == '1.0×10⁻⁹ to 2.0×10⁻⁹'
+    assert interval([-1e-9, 2e-9]) == '−1.0×10⁻⁹ to 2.0×10⁻⁹'
     assert interval(None) == '–'
 
 

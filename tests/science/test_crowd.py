@@ -15,6 +15,7 @@ from ensembles import summarise
 from scipy import stats
 
 from aiida_mghdiff.science.diffusion import estimate_diffusion
+from aiida_mghdiff.science.intervals import Mean, mean_of_replicas
 from aiida_mghdiff.science.least_squares import einstein_fit
 from aiida_mghdiff.science.msd import (
     average_mean_squared_displacement,
@@ -61,7 +62,8 @@ def test_intervals_cover_where_tracers_are_correlated():
     reference = run(np.random.default_rng(3), 100_000)
     tracer, crowd = coefficients(reference, (10, 60))
     truth, true_ratio = tracer.mean(), tracer.mean() / crowd.mean()
-    rows = {name: [] for name in ('least-squares', 'least-squares, tracers', 'automatic', 'Haven ratio')}
+    names = ('least-squares', 'least-squares, tracers', 'automatic', 'collective', 'Haven ratio')
+    rows = {name: [] for name in names}
     for seed in range(150):
         rng = np.random.default_rng(100 + seed)
         replicas = [run(rng, 1001) + hops.vibrations(rng, 1001, TRACERS, 1.0) for _ in range(3)]
@@ -71,11 +73,13 @@ def test_intervals_cover_where_tracers_are_correlated():
             if method == 'least-squares':
                 half = stats.t.ppf(0.975, len(result.tracers) - 1) * result.relative_error
                 rows['least-squares, tracers'].append(result.value / truth * np.array([1, 1 - half, 1 + half]))
-        ratio, error = haven_ratio(*np.swapaxes([coefficients(one, (0, 100)) for one in replicas], 0, 1))
-        half = stats.t.ppf(0.975, 8) * error
-        rows['Haven ratio'].append(np.array([ratio, ratio - half, ratio + half]) / true_ratio)
+        along_axes = np.swapaxes([coefficients(one, (0, 100)) for one in replicas], 0, 1)
+        together, ratio = mean_of_replicas([along_axes[1].ravel()], 0.0), Mean(*haven_ratio(*along_axes), 8, 'replicas')
+        rows['collective'].append(np.array([together.value, *together.interval()]) / crowd.mean())
+        rows['Haven ratio'].append(np.array([ratio.value, *ratio.interval()]) / true_ratio)
     print(f'\nD of a tracer {truth:.4f}, of the crowd {crowd.mean():.4f} Å²/ps, Haven ratio {true_ratio:.3f}')
     found = {name: summarise(name, np.array(values)) for name, values in rows.items()}
     assert all(coverage >= 90 for _, _, coverage in found.values())
-    assert all(abs(bias) < 3 for bias, _, _ in found.values())
+    assert all(abs(bias) < 3 for name, (bias, _, _) in found.items() if name != 'collective')
+    assert abs(found['collective'][0]) < 4 * found['collective'][1] / np.sqrt(150)
     assert found['automatic'][1] < found['least-squares'][1] / 2

@@ -49,21 +49,64 @@ def test_least_squares_is_the_line_through_the_displacement(replicas):
     assert result.value == pytest.approx(np.mean(result.tracers))
 
 
-def test_interval_of_least_squares_is_student_of_the_replicas(replicas):
+def test_interval_of_replicas_that_agree_is_student_of_all_tracers(replicas):
     result = estimate_diffusion(replicas, INTERVAL, window_ps=(0, 50), confidence=0.9)
+    tracers = result.tracers.mean(axis=1)
+    assert (result.interval_from, result.degrees_of_freedom) == ('tracers', 17)
+    assert result.standard_error == pytest.approx(stats.sem(tracers))
+    half = stats.t.ppf(0.95, 17) * stats.sem(tracers) / result.value
+    assert np.log(result.interval) == pytest.approx(np.log(result.value) + np.array([-half, half]))
+    assert result.relative_interval == pytest.approx(np.sinh(half))
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_interval_of_replicas_that_differ_is_student_of_replicas(network, method):
+    """The last replica is a tenth as fast, as at a lower temperature."""
+    rng, slow = np.random.default_rng(2), Network(hops.regime(0.05), (2, 2, 2))
+    walks = [one.walks(rng, 800, INTERVAL, 40) for one in (network, network, slow)]
+    result = estimate_diffusion(walks, INTERVAL, method=method, **OPTIONS)
     values = [coefficients.mean() for coefficients in result.coefficients]
-    assert result.interval_from == 'replicas'
+    assert (result.interval_from, result.degrees_of_freedom) == ('replicas', 2)
     assert result.standard_error == pytest.approx(stats.sem(values))
-    assert result.interval == pytest.approx(stats.t.interval(0.9, 2, np.mean(values), stats.sem(values)))
+    half = stats.t.ppf(0.975, 2) * stats.sem(values) / result.value
+    assert result.interval == pytest.approx((result.value * np.exp(-half), result.value * np.exp(half)))
 
 
 @pytest.mark.parametrize('method', METHODS)
 def test_interval_of_one_replica_is_student_of_its_tracers(replicas, method):
     result = estimate_diffusion(replicas[:1], INTERVAL, method=method, **OPTIONS)
-    tracers = result.tracers.mean(axis=1)
+    half = stats.t.ppf(0.975, 5) * stats.sem(result.tracers.mean(axis=1)) / result.value
     assert (result.interval_from, result.degrees_of_freedom) == ('tracers', 5)
-    assert result.interval == pytest.approx(stats.t.interval(0.95, 5, result.value, stats.sem(tracers)))
+    assert result.interval == pytest.approx((result.value * np.exp(-half), result.value * np.exp(half)))
     assert any('single replica' in warning for warning in result.warnings)
+
+
+def test_interval_of_scattered_replicas_is_positive():
+    """Three replicas of one tracer, whose symmetric interval would reach far below zero."""
+    walks = [trajectory(hops.regime(0.5), 200, INTERVAL, 1, seed)[0] for seed in (1, 2, 3)]
+    result = estimate_diffusion(walks, INTERVAL, window_ps=(0, 50))
+    values = [coefficients.mean() for coefficients in result.coefficients]
+    assert stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))[0] < 0
+    assert (result.interval_from, result.degrees_of_freedom) == ('replicas', 2)
+    assert 0 < result.interval[0] < 0.5 < result.interval[1]
+
+
+def test_coefficient_along_an_axis_that_is_not_positive_is_none_and_has_no_interval(replicas):
+    rng = np.random.default_rng(4)
+    flat = [positions * [1, 1, 0] + rng.normal(size=positions.shape) for positions in replicas]
+    found = [estimate_diffusion([one[:, start : start + 2]], INTERVAL, **OPTIONS) for one in flat for start in (0, 2)]
+    for result in found:
+        along = result.mean_along(2)
+        assert np.isnan(result.per_axis[2]) == (along.value <= 0) == (along.interval() is None)
+        assert np.all(result.per_axis[:2] > 0)
+    assert {bool(np.isnan(result.per_axis[2])) for result in found} == {True, False}
+
+
+def test_interval_of_each_replica(replicas):
+    result = estimate_diffusion([replicas[0], replicas[1], replicas[2][:, :1]], INTERVAL, **OPTIONS)
+    first, _, last = result.replica_intervals()
+    assert first == estimate_diffusion(replicas[:1], INTERVAL, **OPTIONS).interval
+    assert last is None
 
 
 def test_relative_error_pools_the_tracers_and_has_the_floor_of_counting(replicas):

@@ -2,51 +2,39 @@
 
 Three replicas of 8 H and 1 ns each, a frame every 0.5 ps, wrapped into a triclinic cell of 128 Mg that drifts. Run with
 ``pytest -m slow -s tests/science/test_ensembles.py`` for the tables; intervals of the coverage are exact (binomial).
+``make intervals`` measures the intervals of 3, 5 and 10 replicas over 2000 ensembles each.
 """
 
 from __future__ import annotations
 
-import functools
-
 import hops
+import intervals
 import numpy as np
 import pytest
 from ensembles import gain, summarise
 from scipy import stats
 
 from aiida_mghdiff.science.diffusion import METHODS, estimate_diffusion
-from aiida_mghdiff.science.msd import remove_drift
 
-FRAMES, INTERVAL, TRACERS, REPLICAS = 2001, 0.5, 8, 3
-LAG = 20.0
+REPLICAS = 3
 #: Largest error of the default in per cent, root mean square.
 DEFAULT_LIMITS = {0.5: 8.0, 0.05: 9.0, 0.005: 16.0}
 GLS_LIMITS = {0.5: 5.0, 0.05: 6.5}
-
-
-@functools.cache
-def network_of(coefficient):
-    return hops.Network(hops.regime(coefficient), (4, 4, 4))
-
-
-def make_replicas(coefficient, seed, frames=FRAMES):
-    """Return unwrapped positions [f,n,3] of each replica without drift, from what a code would have written."""
-    rng, network = np.random.default_rng(seed), network_of(coefficient)
-    replicas = []
-    for _ in range(REPLICAS):
-        positions = network.walks(rng, frames, INTERVAL, TRACERS) + hops.vibrations(rng, frames, TRACERS, INTERVAL)
-        tracers, host = hops.disguise(rng, positions, INTERVAL, network.cell)
-        replicas.append(remove_drift(hops.unwrap(tracers, network.cell), hops.unwrap(host, network.cell)))
-    return replicas
+#: What the coverage of an interval of 95 % may be.
+COVERAGE = (93, 97)
+#: Networks on which the automatic estimate alone would be off, by rates T-T, T-O, O-T, O-O.
+RATTLING, FLAT = (200.0, 1.0, 1.0, 0.5), (4.0, 1.0, 1.0, 0.0)
 
 
 def measure(coefficient, seeds, options=None):
     """Return rows of (D, lower limit, upper limit) over the true D for each estimator, and how many gls flagged."""
     rows, flagged = {name: [] for name in (*METHODS, 'least-squares, tracers')}, 0
     for seed in seeds:
-        replicas = make_replicas(coefficient, seed)
+        replicas = intervals.make_replicas(coefficient, seed, REPLICAS)
         for method in METHODS:
-            result = estimate_diffusion(replicas, INTERVAL, method=method, lag_ps=LAG, **(options or {}))
+            result = estimate_diffusion(
+                replicas, intervals.INTERVAL, method=method, lag_ps=intervals.LAG, **(options or {})
+            )
             rows[method].append((result.value, *result.interval))
             flagged += bool(result.lag_warnings)
             if method == 'least-squares':
@@ -76,9 +64,85 @@ def test_estimators_over_400_ensembles(coefficient):
     assert least > 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('coefficient', [0.5, 0.05, 0.005])
+def test_intervals_of_3_5_and_10_replicas_cover(coefficient, tmp_path):
+    """A short form of ``make intervals``: the 99 % interval of each measured coverage overlaps 93 to 97 %."""
+    ensembles = 120
+    intervals.simulate(coefficient, ensembles, tmp_path)
+    for method in ('least-squares', 'automatic') if coefficient == 0.005 else METHODS:
+        for size in intervals.GROUPS:
+            rows, scatter = intervals.measure_cell(coefficient, size, method, 40 * intervals.BATCH // size, tmp_path)
+            found, low, high = intervals.coverage(rows, 1, 2, 0.99)
+            print(f'{method}, {size} replicas of D = {coefficient}: {found:.1f} ({low:.1f} to {high:.1f}) %')
+            assert low <= COVERAGE[1]
+            assert high >= COVERAGE[0]
+            assert rows[:, 1].min() > 0
+            widths = (rows[:, 2] - rows[:, 1]).mean(), (rows[:, 4] - rows[:, 3]).mean()
+            if scatter < 0.15 and size == 3:
+                assert widths[0] < 1.03 * widths[1]
+
+
 def test_estimators_over_a_few_ensembles():
     rows, _ = measure(0.05, range(1000, 1020))
     found = {name: summarise(name, values) for name, values in rows.items()}
     assert all(coverage >= 75 for _, _, coverage in found.values())  # 16 of 20 or more in 99.7 % of cases
     assert all(abs(bias) < 4 * scatter / np.sqrt(20) for bias, scatter, _ in found.values())
     assert found['automatic'][1] < found['gls'][1] < found['least-squares'][1]
+
+
+def replicas_of(rates, coefficient, seed, interval=1.0):
+    """Return three replicas of 8 H and 1 ns on a network of these proportions of rates, a frame every so many ps."""
+    proportions = dict(zip((hops.T_T, hops.T_O, hops.O_T, hops.O_O), rates, strict=True))
+    network = hops.Network(hops.regime(coefficient, {name: rate for name, rate in proportions.items() if rate}))
+    rng = np.random.default_rng(seed)
+    frames = round(1000 / interval) + 1
+    return [
+        network.walks(rng, frames, interval, 8) + hops.vibrations(rng, frames, 8, interval) for _ in range(REPLICAS)
+    ]
+
+
+@pytest.mark.parametrize(
+    ('rates', 'coefficient', 'interval', 'words'),
+    [
+        (RATTLING, 0.01, 0.1, 'rattle much faster'),
+        (RATTLING, 0.005, 0.1, 'rattle much faster'),
+        (RATTLING, 0.005, 0.5, 'rattle much faster'),
+        (FLAT, 0.01, 0.5, 'tracers stay for'),
+    ],
+)
+def test_automatic_estimate_gives_way_where_it_is_known_to_fail(rates, coefficient, interval, words):
+    for seed in range(2):
+        replicas = replicas_of(rates, coefficient, seed, interval)
+        result = estimate_diffusion(replicas, interval, method='automatic')
+        least = estimate_diffusion(replicas, interval, method='least-squares')
+        assert (result.method, result.value, result.interval) == ('least-squares', least.value, least.interval)
+        assert words in result.warnings[0]
+        assert result.warnings[0].endswith('D is by least squares.')
+    short = estimate_diffusion(replicas, interval, method='automatic', window_ps=(0, 2000))
+    assert (short.method, short.warnings[0]) == ('automatic', short.doubts[0])
+    assert 'too short for least squares' in short.doubts[0]
+
+
+@pytest.mark.parametrize(('coefficient', 'interval'), [(0.5, 0.5), (0.05, 0.5), (0.005, 0.5), (0.005, 0.1)])
+def test_automatic_estimate_stands_where_it_was_measured(coefficient, interval):
+    found = [
+        estimate_diffusion(replicas_of((8.0, 1.0, 1.0, 0.5), coefficient, seed, interval), interval, method='automatic')
+        for seed in range(5)
+    ]
+    assert sum(result.method == 'automatic' for result in found) >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('rates', 'coefficient'), [(RATTLING, 0.01), (RATTLING, 0.005), (FLAT, 0.01), (FLAT, 0.005)])
+def test_automatic_interval_covers_on_other_networks(rates, coefficient):
+    rows = []
+    for seed in range(200):
+        replicas = replicas_of(rates, coefficient, seed, intervals.INTERVAL)
+        result = estimate_diffusion(replicas, intervals.INTERVAL, method='automatic')
+        rows.append((result.value, *result.interval))
+    rows = np.array(rows) / coefficient
+    summarise(f'{rates}, D = {coefficient}', rows)
+    _, low, high = intervals.coverage(rows, 1, 2, 0.99)
+    assert low <= COVERAGE[1]
+    assert high >= COVERAGE[0]

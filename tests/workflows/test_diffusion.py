@@ -106,6 +106,15 @@ def test_c_axis_is_a_cell_vector_along_c(build):
     build(host=turned, fit={'c_axis': None})
 
 
+@pytest.mark.parametrize(
+    ('protocol', 'method'),
+    [('paper', 'least-squares'), ('balanced', 'automatic'), ('demo', 'automatic'), ('smoke', 'least-squares')],
+)
+def test_method_of_each_protocol(protocol, method):
+    """Runs of the demo are too short for the automatic estimate: the analysis takes least squares, and says so."""
+    assert DiffusionWorkChain.get_settings('mace', protocol)['fit']['method'] == method
+
+
 PRECISE = {'target_relative_interval': 0.2, 'max_time_ps': 0.9}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,7 @@ from aiida_mghdiff.calculations.validation import IS_COUNT, IS_NOT_NEGATIVE, IS_
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.science.crystals import has_cubic_shape
 from aiida_mghdiff.science.diffusion import METHODS, DiffusionEstimate, estimate_diffusion, upper_bound
+from aiida_mghdiff.science.intervals import Mean, mean_of_replicas
 from aiida_mghdiff.science.jumps import count_jumps
 from aiida_mghdiff.science.least_squares import coefficients_by_window, einstein_fit, log_log_slope
 from aiida_mghdiff.science.msd import (
@@ -91,8 +92,11 @@ class Replica:
 def diffusion_coefficient(settings: orm.Dict, **segments: TracerTrajectoryData) -> dict[str, orm.Data]:
     """Return ``diffusion`` (Dict) and ``msd`` (arrays) of all replicas together; see ``science.diffusion``.
 
-    D is that of ``method``; ``estimates`` has those of all methods that the runs are long enough for. A D that does not
-    exist (no jumps) is null, and so are its errors; then there is an upper bound.
+    ``method`` of the result is the one that gave D. Where runs are too short for the automatic estimate, or where it
+    is known to be off, this is least squares, and ``warnings`` say so. ``estimates`` has D by all methods that the runs
+    are long enough for. A D that does not exist (no jumps) is null, and so are its errors and its interval; then there
+    is an upper bound. D along an axis and D of all tracers together are null where the fit is not positive. Both limits
+    of an interval of D are positive (``science.intervals``).
 
     Arrays of ``msd``, for r replicas: ``lag_times_ps`` [l], ``msd`` [r,l,3] in Å² (mean over tracers, along each axis),
     ``collective_msd`` [r,l,3] in Å² (of the sum of all tracers, for each), ``slopes`` [r,3] in Å²/ps and ``intercepts``
@@ -106,8 +110,8 @@ def diffusion_coefficient(settings: orm.Dict, **segments: TracerTrajectoryData) 
         within a cage and the shortest out of it; ``jump_length`` in Å for the upper bound; ``jump_averaging_ps``, over
         which vibrations are averaged out before jumps are counted; ``start_spacing_ps``, the time between the starts of
         replicas that one run gave, null where each replica has a start of its own; ``target_relative_interval``, half
-        the interval over D that is wanted, or null; ``looks``, how often the interval is looked at until then at most:
-        each has the confidence that lets the last one cover 95 % (``science.precision``).
+        the width of the interval over D that is wanted, or null; ``looks``, how often the interval is looked at until
+        then at most: each has the confidence that lets the last one cover 95 % (``science.precision``).
     :param segments: by keys ``r<replica>_s<index>``; the segments of a replica follow each other without gaps.
     """
     values = read_fit_settings(settings)
@@ -165,6 +169,8 @@ def read_replicas(segments: Mapping[str, TracerTrajectoryData], settings: dict[s
 def estimate_all(replicas: list[Replica], settings: dict[str, Any]) -> dict[str, DiffusionEstimate]:
     """Return the estimates by method; those left out that the runs are too short for, unless it is the one asked.
 
+    Runs that are too short for the automatic estimate have the one by least squares in its place.
+
     :raises TooShortError: where the runs are too short for the window or the method asked.
     """
     jumps = sum(replica.jumps for replica in replicas)
@@ -180,9 +186,12 @@ def estimate_all(replicas: list[Replica], settings: dict[str, Any]) -> dict[str,
                 jumps=jumps,
                 confidence=confidence_of_look(settings['looks']),
             )
-        except TooShortError:
-            if method in ('least-squares', settings['method']):
+        except TooShortError as error:
+            if method == 'least-squares' or method == settings['method'] == 'gls':
                 raise
+            if method == settings['method']:
+                doubts = (f'{error} D is by least squares.',)
+                estimates[method] = replace(estimates['least-squares'], doubts=doubts)
     return estimates
 
 
@@ -290,14 +299,28 @@ def describe(estimate: DiffusionEstimate) -> dict[str, Any]:
         'diffusing': estimate.diffusing,
         'diffusion_coefficient_m2_s': in_si(estimate.value),
         'sem_m2_s': in_si(estimate.standard_error),
-        'ci95_m2_s': None if estimate.interval is None else [in_si(limit) for limit in estimate.interval],
+        'ci95_m2_s': interval_in_si(estimate.interval),
         'ci95_from': estimate.interval_from,
         'ci95_degrees_of_freedom': estimate.degrees_of_freedom,
         'relative_error': estimate.relative_error,
         'relative_error_degrees_of_freedom': len(estimate.tracers) - 1,
         'per_axis_m2_s': in_si(estimate.per_axis),
+        'per_axis_ci95_m2_s': (
+            [along_axes(estimate, axis)['ci95_m2_s'] for axis in range(3)] if estimate.diffusing else None
+        ),
         'per_axis_errors_m2_s': in_si(estimate.per_axis_errors),
         'warnings': estimate.warnings,
+    }
+
+
+def along_axes(estimate: DiffusionEstimate, *axes: int) -> dict[str, Any]:
+    """Return D along some of the axes with its interval and error; null where what was fitted is not positive."""
+    mean = estimate.mean_along(*axes)
+    known = estimate.diffusing and mean.value > 0
+    return {
+        'm2_s': in_si(mean.value) if known else None,
+        'ci95_m2_s': interval_in_si(mean.interval(estimate.confidence)) if known else None,
+        'error_m2_s': in_si(mean.standard_error) if known else None,
     }
 
 
@@ -312,14 +335,12 @@ def describe_precision(estimate: DiffusionEstimate, settings: dict[str, Any]) ->
     }
 
 
-def describe_axes(estimate: DiffusionEstimate, c_axis: str | None) -> dict[str, float | None]:
-    """Return D in the basal plane and along c with their errors over tracers, null where there is none."""
-    names = ('d_ab_m2_s', 'd_ab_error_m2_s', 'd_c_m2_s', 'd_c_error_m2_s')
-    if c_axis is None or not estimate.diffusing:
-        return dict.fromkeys(names)
-    tracers = np.stack([estimate.tracers[:, :2].mean(axis=1), estimate.tracers[:, 2]], axis=1)
-    values = np.stack([tracers.mean(axis=0), stats.sem(tracers, axis=0)], axis=1)
-    return dict(zip(names, in_si(values.ravel()), strict=True))
+def describe_axes(estimate: DiffusionEstimate, c_axis: str | None) -> dict[str, Any]:
+    """Return D in the basal plane and along c with their intervals and errors, null where there is none."""
+    axes = {'ab': (0, 1), 'c': (2,)}
+    if c_axis is None:
+        return {f'd_{name}_{key}': None for name in axes for key in ('m2_s', 'ci95_m2_s', 'error_m2_s')}
+    return {f'd_{name}_{key}': value for name in axes for key, value in along_axes(estimate, *axes[name]).items()}
 
 
 def describe_runs(replicas: list[Replica], estimate: DiffusionEstimate, jump_length: float) -> dict[str, Any]:
@@ -338,6 +359,7 @@ def describe_runs(replicas: list[Replica], estimate: DiffusionEstimate, jump_len
         'replica_diffusion_coefficients_m2_s': [
             in_si(one.mean()) if estimate.diffusing else None for one in estimate.coefficients
         ],
+        'replica_ci95_m2_s': [interval_in_si(limits) for limits in estimate.replica_intervals()],
         'replica_jump_counts': [replica.jumps for replica in replicas],
         'jump_count': jumps,
         'residence_time_ps': tracer_time / jumps if jumps else None,
@@ -345,31 +367,49 @@ def describe_runs(replicas: list[Replica], estimate: DiffusionEstimate, jump_len
     }
 
 
-def describe_motion(replicas: list[Replica], diffusing: bool) -> dict[str, float | None]:
+def describe_motion(replicas: list[Replica], diffusing: bool) -> dict[str, Any]:
     """Return how the displacement grows, and how tracers move together; the latter is None where nothing diffuses."""
     slopes = [
         log_log_slope(replica.msd.mean(axis=1).sum(axis=-1), replica.frame_time_ps, replica.window)
         for replica in replicas
     ]
-    together = dict.fromkeys(('collective_diffusion_coefficient_m2_s', 'haven_ratio', 'haven_ratio_error'))
-    if diffusing:
-        tracer = np.stack([replica.line[0] for replica in replicas]) / 2
-        collective = np.stack([replica.fit(replica.collective_msd)[0] for replica in replicas]) / 2
-        together['collective_diffusion_coefficient_m2_s'] = in_si(float(collective.mean()))
-        if replicas[0].positions.shape[1] > 1 and collective.mean() > 0:
-            together['haven_ratio'], together['haven_ratio_error'] = haven_ratio(tracer, collective)
     return {
         'log_log_slope': float(np.mean(slopes)),
         'log_log_slope_error': float(stats.sem(slopes)) if len(slopes) > 1 else None,
-        **together,
+        **describe_collective(replicas, diffusing),
     }
 
 
+def describe_collective(replicas: list[Replica], diffusing: bool) -> dict[str, Any]:
+    """Return D of all tracers together and the Haven ratio with their intervals; null where D is not positive.
+
+    The samples are the axes of the replicas: displacements along them are uncorrelated.
+    """
+    names = ('collective_diffusion_coefficient_m2_s', 'collective_ci95_m2_s')
+    names += ('haven_ratio', 'haven_ratio_ci95', 'haven_ratio_error')
+    tracer = np.stack([replica.line[0] for replica in replicas]) / 2
+    collective = np.stack([replica.fit(replica.collective_msd)[0] for replica in replicas]) / 2
+    mean = mean_of_replicas([collective.ravel()], 0.0)
+    if not diffusing or mean.value <= 0:
+        return dict.fromkeys(names)
+    ratio = error = limits = None
+    if replicas[0].positions.shape[1] > 1 and tracer.mean() > 0:
+        ratio, error = haven_ratio(tracer, collective)
+        limits = list(Mean(ratio, error, collective.size - 1, 'replicas').interval())
+    values = (in_si(mean.value), interval_in_si(mean.interval()), ratio, limits, error)
+    return dict(zip(names, values, strict=True))
+
+
 def in_si(coefficient: Any) -> Any:
-    """Return a diffusion coefficient in Å²/ps, an array of them or none, in m²/s."""
+    """Return a diffusion coefficient in Å²/ps, an array of them or none, in m²/s; nan becomes none."""
     if isinstance(coefficient, np.ndarray):
-        return (coefficient * ANGSTROM2_PER_PS_IN_M2_PER_S).tolist()
+        return [in_si(None if np.isnan(value) else value) for value in coefficient]
     return None if coefficient is None else float(coefficient * ANGSTROM2_PER_PS_IN_M2_PER_S)
+
+
+def interval_in_si(limits: tuple[float, float] | None) -> list[float] | None:
+    """Return an interval in Å²/ps, or none, in m²/s."""
+    return None if limits is None else [in_si(limit) for limit in limits]
 
 
 def msd_arrays(replicas: list[Replica]) -> dict[str, np.ndarray]:

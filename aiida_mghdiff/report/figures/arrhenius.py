@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from aiida_mghdiff.report.figures.canvas import HALO, all_handles, new_figure, new_grid
+from aiida_mghdiff.report.figures.canvas import HALO, all_handles, error_bars, new_figure, new_grid
 from aiida_mghdiff.report.references import Reference
 from aiida_mghdiff.report.study import Diffusion, RateDiffusion, Study, by_series
 from aiida_mghdiff.report.style import GUIDE, INK, Style
@@ -19,6 +19,8 @@ from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 EXPERIMENT = 'experiment'
 #: Between two temperatures above an axis of 1000/T, over its length: room for their digits in a narrow panel.
 TICK_SPACE = 0.12
+#: How far above D the bar of an interval is shown.
+HIGHEST_TOP = 30
 #: Of a line beyond the temperatures that it was fitted to.
 BEYOND = (0, (1, 1.6))
 #: Of each source of D from rates: its name, colour and line.
@@ -127,9 +129,8 @@ def draw_series(axis: Axes, name: str, items: Sequence[Diffusion], style: Style)
     if drawn:
         values = np.array([item.results['diffusion_coefficient_m2_s'] for item in drawn])
         intervals = np.array([item.results['ci95_m2_s'] or (np.nan, np.nan) for item in drawn])
-        low = np.fmax(intervals[:, 0], 1e-3 * values)  # an interval that reaches zero leaves the logarithmic axis
         x = [1000 / item.results['temperature_k'] for item in drawn]
-        errors = [values - low, intervals[:, 1] - values]
+        errors = error_bars(values, intervals)
         axis.errorbar(x, values, errors, label=name, elinewidth=1, markersize=6, zorder=4, **options)
     bounds = [item for item in items if not item.results['diffusing']]
     for index, item in enumerate(bounds):
@@ -205,14 +206,18 @@ def draw_published(axis: Axes, study: Study, limits: tuple[float, float]) -> Non
 
 
 def set_coefficient_limits(axis: Axes, items: Sequence[Diffusion], others: Sequence[float]) -> None:
-    """Set limits that show all D, bounds and tops of intervals, but not how deep an interval reaches.
+    """Set limits that show all D, bounds and tops of intervals up to thirty times D, but not how deep intervals reach.
 
     :param others: further D in m²/s that are shown.
     """
     keys = ('diffusion_coefficient_m2_s', 'upper_bound_m2_s')
     values = [item.results[key] for item in items for key in keys if item.results[key] is not None]
     bounds = [item.results['upper_bound_m2_s'] / 4 for item in items if item.results['upper_bound_m2_s'] is not None]
-    tops = [item.results['ci95_m2_s'][1] for item in items if item.results['ci95_m2_s'] is not None]
+    tops = [
+        min(item.results['ci95_m2_s'][1], HIGHEST_TOP * item.results['diffusion_coefficient_m2_s'])
+        for item in items
+        if item.results['ci95_m2_s'] is not None
+    ]
     axis.set_ylim(min([*values, *bounds, *others]) / 3, max([*values, *tops, *others]) * 2)
 
 

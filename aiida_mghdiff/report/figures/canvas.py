@@ -82,9 +82,14 @@ def plain_log_ticks(axis: Axes) -> None:
 
 
 def scientific(value: float) -> str:
-    """Return a number as ``2.3×10⁻⁹``."""
+    """Return a number as ``2.3×10⁻⁹``, with a true minus sign."""
     digits, exponent = f'{value:.1e}'.split('e')
-    return f'{digits}×10{superscript(int(exponent))}'
+    return f'{digits}×10{superscript(int(exponent))}'.replace('-', '−')
+
+
+def scientific_interval(limits: Sequence[float]) -> str:
+    """Return an interval as ``1.9×10⁻⁹ to 2.8×10⁻⁹``."""
+    return ' to '.join(map(scientific, limits))
 
 
 def scientific_with_error(value: float, error: float) -> str:
@@ -97,6 +102,20 @@ def scientific_with_error(value: float, error: float) -> str:
     first = math.floor(math.log10(error))
     digits = max(0, -first + (error / 10**first < 1.95))
     return f'{value:.{digits}f}({round(error * 10**digits)})×10{superscript(exponent)}'
+
+
+def shared_exponent(value: float, limits: Sequence[float]) -> str:
+    """Return the limits of an interval in the power of ten of its value, ``1.9 to 2.8``."""
+    exponent = math.floor(math.log10(abs(value)))
+    return ' to '.join(f'{limit / 10**exponent:#.2g}'.rstrip('.').replace('-', '−') for limit in limits)
+
+
+def error_bars(values: np.ndarray, intervals: np.ndarray) -> list[np.ndarray]:
+    """Return lengths [2][m] of the bars of values [m] with intervals [m,2] on a logarithmic axis.
+
+    Results of older versions have intervals that reach zero or below: their bars leave the axis.
+    """
+    return [values - np.fmax(intervals[:, 0], 1e-3 * values), intervals[:, 1] - values]
 
 
 def superscript(number: int) -> str:

@@ -14,7 +14,15 @@ from matplotlib.ticker import MaxNLocator
 
 from aiida_mghdiff.report.figures.arrhenius import experiment
 from aiida_mghdiff.report.figures.baseline import Baseline, read_baseline
-from aiida_mghdiff.report.figures.canvas import COLUMN, PAGE, all_handles, new_figure, scientific, scientific_with_error
+from aiida_mghdiff.report.figures.canvas import (
+    COLUMN,
+    PAGE,
+    all_handles,
+    error_bars,
+    new_figure,
+    scientific,
+    shared_exponent,
+)
 from aiida_mghdiff.report.references import Reference
 from aiida_mghdiff.report.study import Arrhenius, Diffusion, Study
 from aiida_mghdiff.report.style import GUIDE, INK, MARKERS, SEQUENCE
@@ -51,7 +59,7 @@ def draw_coefficients(study: Study) -> Figure:
 
 
 def draw_cell(axis: Axes, row: int, column: int, item: Diffusion, baseline: Baseline | None) -> None:
-    """Write one D with its standard error in the last digit, and how many times the baseline it is."""
+    """Write one D with its 95 % interval, and how many times the baseline it is."""
     text, deviation = describe(item), None
     if baseline is not None and item.results['diffusing']:
         deviation = baseline.deviation(item)
@@ -64,12 +72,12 @@ def draw_cell(axis: Axes, row: int, column: int, item: Diffusion, baseline: Base
 
 
 def describe(item: Diffusion) -> str:
-    """Return D with its standard error, or its upper bound, as text."""
+    """Return D with its 95 % interval in a second line, or its upper bound, as text."""
     results = item.results
-    value, error = results['diffusion_coefficient_m2_s'], results['sem_m2_s']
+    value, limits = results['diffusion_coefficient_m2_s'], results['ci95_m2_s']
     if value is None:
         return f'< {scientific(results["upper_bound_m2_s"])}'
-    return scientific_with_error(value, error) if error else scientific(value)
+    return scientific(value) + ('' if limits is None else f'\n{shared_exponent(value, limits)}')
 
 
 def draw_energy(axis: Axes, row: int, column: int, fit: Arrhenius) -> None:
@@ -116,7 +124,7 @@ def draw_content_coefficients(axis: Axes, items: Sequence[Diffusion]) -> None:
         drawn = sorted(drawn, key=content)
         values = np.array([item.results['diffusion_coefficient_m2_s'] for item in drawn])
         intervals = np.array([item.results['ci95_m2_s'] or (np.nan, np.nan) for item in drawn]).reshape(-1, 2)
-        errors = [values - np.fmax(intervals[:, 0], 1e-3 * values), intervals[:, 1] - values]
+        errors = error_bars(values, intervals)
         options = {'color': colour, 'marker': marker, 'linewidth': 1}
         axis.errorbar([content(item) for item in drawn], values, errors, label=f'{temperature:g} K', **options)
     axis.set_yscale('log')

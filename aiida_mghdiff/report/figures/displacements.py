@@ -6,13 +6,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aiida_mghdiff.report.figures.canvas import new_grid, scientific
+from aiida_mghdiff.report.figures.canvas import new_grid, scientific, scientific_interval
 from aiida_mghdiff.report.study import Diffusion, Study
 from aiida_mghdiff.report.style import INK, SHADE, Style, lightened
 from aiida_mghdiff.science.units import ANGSTROM2_PER_PS_IN_M2_PER_S
 
 #: 1e-9 m²/s, the unit of D on a linear axis.
 NM2_PER_NS = 1e-9
+#: How far above the curve of D the bar of an interval is shown.
+HIGHEST_TOP = 3
+#: Of a standard error of ln D: D is unknown beyond it.
+LARGEST_EXPONENT = 10
 
 
 def draw_displacements(study: Study) -> Figure:
@@ -43,15 +47,16 @@ def draw_displacement(axis: Axes, diffusion: Diffusion, style: Style) -> None:
     axis.set_title(f'{diffusion.series}, {diffusion.target_temperature_k:g} K')
     axis.text(0.04, 0.95, describe(diffusion), transform=axis.transAxes, va='top')
     axis.set_xlim(0, lags[-1])
-    axis.set_ylim(0, 1.35 * displacements.sum(axis=-1).max())
+    axis.set_ylim(0, 1.45 * displacements.sum(axis=-1).max())
 
 
 def describe(diffusion: Diffusion) -> str:
-    """Return D, or its upper bound, and the number of jumps as text of two lines."""
+    """Return D with its interval, or its upper bound, and the number of jumps as text, each in a line."""
     results = diffusion.results
     jumps = f'{results["jump_count"]} jumps'
     if results['diffusing']:
-        return f'D = {scientific(results["diffusion_coefficient_m2_s"])} m²/s\n{jumps}'
+        limits = f'\n95 %: {scientific_interval(results["ci95_m2_s"])}' if results['ci95_m2_s'] else ''
+        return f'D = {scientific(results["diffusion_coefficient_m2_s"])} m²/s{limits}\n{jumps}'
     return f'D < {scientific(results["upper_bound_m2_s"])} m²/s\n{jumps}: not diffusing'
 
 
@@ -76,12 +81,14 @@ def has_windows(item: Diffusion) -> bool:
 
 
 def draw_window(axis: Axes, item: Diffusion, style: Style) -> None:
-    """Draw D of one temperature against the window, with one standard error of the tracers as a band."""
+    """Draw D of one temperature against the window, with one standard error of ln D over the tracers as a band."""
     names = ('window_ends_ps', 'window_coefficients', 'window_errors')
     ends, values, errors = (item.msd.get_array(name) for name in names)
     values, errors = (ANGSTROM2_PER_PS_IN_M2_PER_S / NM2_PER_NS * each for each in (values, errors))
     band = lightened(style.colour, 0.75)
-    axis.fill_between(ends, values - errors, values + errors, color=band, linewidth=0, label='standard error')
+    positive = np.where(values > 0, values, np.nan)
+    factors = np.exp(np.minimum(errors / positive, LARGEST_EXPONENT))
+    axis.fill_between(ends, values / factors, values * factors, color=band, linewidth=0, label='standard error')
     axis.plot(ends, values, color=style.colour, marker=style.marker, markersize=3, linewidth=1, label='D up to here')
     value, interval = (item.results[key] for key in ('diffusion_coefficient_m2_s', 'ci95_m2_s'))
     end = item.results['fit_window_ps'][1]
@@ -89,5 +96,6 @@ def draw_window(axis: Axes, item: Diffusion, style: Style) -> None:
     options = {'color': INK, 'elinewidth': 1, 'marker': 'D', 'markerfacecolor': 'white', 'zorder': 4}
     axis.errorbar(end, value, [[value - low], [high - value]], label='D that is given, 95 %', **options)
     axis.set_xlim(0, 1.05 * ends[-1])
-    axis.set_ylim(0, 1.1 * max(high, (values + errors)[ends <= 2 * end].max(initial=0)))
+    shown = (values + errors)[ends <= 2 * end].max(initial=value)
+    axis.set_ylim(min(0, 1.1 * low), 1.1 * max(shown, min(high, HIGHEST_TOP * shown)))
     axis.set_title(f'{item.series}, {item.target_temperature_k:g} K')

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from aiida import orm
-from hops import O_T, RATTLING, T_O, Network, trajectory, wrap
+from hops import O_T, RATTLING, T_O, T_T, Network, regime, trajectory, wrap
 from scipy.spatial.transform import Rotation
 
 from aiida_mghdiff.calculations.functions.diffusion import diffusion_coefficient
@@ -117,6 +117,57 @@ def test_a_cubic_host_has_no_c_axis(walks, cell):
     silent = orm.Dict(SETTINGS | {'c_axis': None})
     other = diffusion_coefficient(silent, r0_s0=segment(walks[0], cell=cell))['diffusion']
     assert not any('cubic' in warning for warning in other['warnings'])
+
+
+def test_all_intervals_are_positive_and_hold_their_d(result):
+    values = result['diffusion'].get_dict()
+    names = {'d_ab_m2_s': 'd_ab_ci95_m2_s', 'd_c_m2_s': 'd_c_ci95_m2_s', 'haven_ratio': 'haven_ratio_ci95'}
+    names |= {'collective_diffusion_coefficient_m2_s': 'collective_ci95_m2_s'}
+    pairs = [(values[name], values[limits]) for name, limits in names.items()]
+    pairs += zip(values['replica_diffusion_coefficients_m2_s'], values['replica_ci95_m2_s'], strict=True)
+    pairs += zip(values['per_axis_m2_s'], values['per_axis_ci95_m2_s'], strict=True)
+    assert len(pairs) == 10
+    assert all(0 < low < value < high for value, (low, high) in pairs)
+
+
+def test_coefficient_that_is_not_positive_is_null_along_its_axis():
+    """Tracers that move in the plane and vibrate along c: now and then the fit along c is negative."""
+    rng, found = np.random.default_rng(3), []
+    for _ in range(6):
+        flat = [trajectory(RATES, 1000, 0.05, 2, int(rng.integers(1000)))[0] * [1, 1, 0] for _ in range(2)]
+        segments = {f'r{i}_s0': segment(one + rng.normal(scale=0.3, size=one.shape)) for i, one in enumerate(flat)}
+        values = diffusion_coefficient(orm.Dict(SETTINGS), **segments)['diffusion'].get_dict()
+        along_c = [values[key] for key in ('d_c_m2_s', 'd_c_ci95_m2_s', 'd_c_error_m2_s')]
+        assert (values['per_axis_m2_s'][2], values['per_axis_ci95_m2_s'][2]) == tuple(along_c[:2])
+        assert along_c == [None] * 3 or 0 < along_c[1][0] < along_c[0]
+        found.append(along_c[0] is None)
+    assert 0 < sum(found) < 6
+
+
+@pytest.mark.parametrize('method', ['automatic', 'gls'])
+def test_runs_too_short_for_the_automatic_estimate_have_least_squares(walks, result, method):
+    segments = {f'r{i}_s0': segment(walk[:1500]) for i, walk in enumerate(walks)}
+    settings = SETTINGS | {'method': method, 'lag_ps': 1.0}
+    values = diffusion_coefficient(orm.Dict(settings), **segments)['diffusion'].get_dict()
+    assert ('automatic' in values['estimates']) == (method == 'automatic')
+    if method == 'gls':
+        return
+    least = values['estimates']['least-squares']
+    assert (values['method'], values['ci95_m2_s']) == ('least-squares', least['ci95_m2_s'])
+    assert values['warnings'][0] == (
+        'the run has 75 blocks of 1 ps, the automatic estimate needs 100: run longer. D is by least squares.'
+    )
+    assert least['warnings'] == []
+
+
+def test_rattling_has_d_by_least_squares_instead_of_the_automatic_estimate():
+    rates = regime(0.01, {T_T: 200.0, T_O: 1.0, O_T: 1.0})
+    segments = {f'r{i}_s0': segment(trajectory(rates, 10000, 0.05, 6, i)[0]) for i in range(3)}
+    settings = SETTINGS | {'method': 'automatic', 'fit_end_ps': 100.0}
+    values = diffusion_coefficient(orm.Dict(settings), **segments)['diffusion'].get_dict()
+    assert values['method'] == 'least-squares'
+    assert 'rattle much faster' in values['warnings'][0]
+    assert values['diffusion_coefficient_m2_s'] == values['estimates']['least-squares']['diffusion_coefficient_m2_s']
 
 
 def test_c_axis_is_that_of_the_cell(walks, result):

@@ -1,0 +1,76 @@
+"""Intervals of numbers that are positive: on a logarithmic scale, from the scatter of tracers and of replicas.
+
+Let a positive mean x have the standard error s. Then ln x has the standard error s / x (delta method). The interval is
+Student's t on that scale, from x exp(-t s / x) to x exp(t s / x). Its lower limit is positive, and its upper limit is
+farther from x than its lower one. For a small error it is x - t s to x + t s.
+
+A test decides whose scatter is the error. Let each of n tracers in each of r replicas have one estimate. The scatter of
+all tracers has r n - 1 degrees of freedom, the scatter of the means of replicas has r - 1: for three replicas of eight
+tracers 23 and 2, with factors t of 2.07 and 4.30. All tracers are pooled, unless the means of replicas differ by more
+than their tracers explain, which the F test of the variance between replicas against the variance within them says. It
+sees tracers that move together, and replicas that ran at different temperatures.
+
+The caller chooses the level of the test. At a level of 1/4 the interval keeps most of its coverage where replicas do
+differ, but one in four intervals is wide for nothing. At a level near 0 none is, but differences as large as the error
+stay unseen. Measured on normal samples of three replicas of eight tracers, with a variance between replicas of 0, 1, 4
+and 10 times the variance of a replica's mean: a level of 0.25 covers 96, 92, 91 and 92 %, a level of 0.003 covers 95,
+86, 75 and 76 %, pooling without a test 95, 86, 70 and 58 % (``tests/science/test_intervals.py``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+#: Largest exponent of an interval: a number about which nothing is known still has finite limits.
+_LARGEST_EXPONENT = 300.0
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over all tracers of all replicas, and its error."""
+
+    value: float
+    standard_error: float
+    degrees_of_freedom: int
+    error_from: str  # 'replicas' or 'tracers': whose scatter is the error
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float] | None:
+        """Return the interval on a logarithmic scale, None where the mean is not positive."""
+        if self.value <= 0:
+            return None
+        factor = float(stats.t.ppf((1 + confidence) / 2, self.degrees_of_freedom))
+        return log_interval(self.value, factor * self.standard_error / self.value)
+
+
+def log_interval(value: float, half_width: float) -> tuple[float, float]:
+    """Return the interval of a positive value from half the width of the interval of its logarithm."""
+    factor = math.exp(min(half_width, _LARGEST_EXPONENT))
+    return value / factor, value * factor
+
+
+def mean_of_replicas(replicas: Sequence[np.ndarray], level: float) -> Mean:
+    """Return the mean over all tracers, two at least in all, and the error that the test finds.
+
+    :param replicas: estimates [n] of the tracers of each replica.
+    :param level: the test's probability below which replicas differ by more than tracers explain.
+    """
+    everything = np.concatenate(replicas)
+    count, groups = len(everything), len(replicas)
+    value, total = float(everything.mean()), float(everything.var(ddof=1))
+    between = sum(len(one) * (float(one.mean()) - value) ** 2 for one in replicas)
+    if groups > 1 and (count == groups or _differ(between, total * (count - 1) - between, groups, count, level)):
+        return Mean(value, math.sqrt(between / (groups - 1) / count), groups - 1, 'replicas')
+    return Mean(value, math.sqrt(total / count), count - 1, 'tracers')
+
+
+def _differ(between: float, within: float, groups: int, count: int, level: float) -> bool:
+    """Return whether groups differ by more than chance, from the sums of squares between and within them."""
+    if within <= 1e-12 * between:
+        return between > 0
+    ratio = between / (groups - 1) / (within / (count - groups))
+    return bool(stats.f.sf(ratio, groups - 1, count - groups) < level)

@@ -1,0 +1,85 @@
+"""Intervals of positive means: their scale, whose scatter is their error, and their coverage where replicas differ."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from aiida_mghdiff.science.diffusion import QUICK, STRICT
+from aiida_mghdiff.science.intervals import log_interval, mean_of_replicas
+
+
+def test_interval_is_that_of_the_logarithm():
+    assert log_interval(2.0, np.log(3)) == pytest.approx((2 / 3, 6.0))
+    low, high = log_interval(1.0, 0.01)
+    assert (low, high) == pytest.approx((0.99, 1.01), abs=1e-4)
+    low, high = log_interval(1e-8, 5000.0)
+    assert 0 < low < 1e-100
+    assert np.isfinite(high)
+
+
+def test_mean_that_is_not_positive_has_no_interval():
+    assert mean_of_replicas([np.array([-1.0, 0.5])], 0.0).interval() is None
+
+
+def test_scatter_is_pooled_unless_replicas_differ():
+    rng = np.random.default_rng(1)
+    alike = rng.normal(5.0, 1.0, (3, 8))
+    found = mean_of_replicas(list(alike), QUICK)
+    assert (found.error_from, found.degrees_of_freedom) == ('tracers', 23)
+    assert found.standard_error == pytest.approx(stats.sem(alike, axis=None))
+    different = alike + np.array([[0.0], [3.0], [-2.0]])
+    for level in (QUICK, STRICT):
+        found = mean_of_replicas(list(different), level)
+        assert (found.error_from, found.degrees_of_freedom) == ('replicas', 2)
+        assert found.standard_error == pytest.approx(stats.sem(different.mean(axis=1)))
+
+
+def test_level_is_the_probability_of_the_f_test():
+    samples = np.random.default_rng(3).normal(5.0, 1.0, (3, 8))
+    chance = stats.f_oneway(*samples).pvalue
+    assert mean_of_replicas(list(samples), 1.001 * chance).error_from == 'replicas'
+    assert mean_of_replicas(list(samples), 0.999 * chance).error_from == 'tracers'
+
+
+def test_replicas_of_unequal_numbers_of_tracers():
+    parts = [np.array([1.0, 2.0, 3.0]), np.array([9.0])]
+    found = mean_of_replicas(parts, 1.0)
+    assert found.value == pytest.approx(3.75)
+    assert found.standard_error == pytest.approx(np.sqrt((3 * 1.75**2 + 5.25**2) / 4))
+    assert found.error_from == 'replicas'
+
+
+@pytest.mark.parametrize('level', [QUICK, STRICT])
+def test_one_tracer_in_each_replica_and_tracers_that_move_as_one(level):
+    single = mean_of_replicas([np.array([value]) for value in (1.0, 2.0, 4.0)], level)
+    assert (single.error_from, single.degrees_of_freedom) == ('replicas', 2)
+    assert single.interval()[0] > 0
+    together = mean_of_replicas([np.full(8, value) for value in (1.0, 2.0, 4.0)], level)
+    assert (together.error_from, together.interval()) == ('replicas', pytest.approx(single.interval()))
+    same = mean_of_replicas([np.full(8, 2.0)] * 3, level)
+    assert same.interval() == (2.0, 2.0)
+
+
+def coverage(ratio, replicas, level, count=4000):
+    """Return how often the interval has the truth where replicas differ.
+
+    :param ratio: variance between replicas over that of the mean of 8 independent tracers.
+    """
+    rng = np.random.default_rng(5)
+    shifts = rng.normal(scale=0.1 * np.sqrt(ratio), size=(count, replicas, 1))
+    samples = 1 + rng.normal(scale=0.1 * np.sqrt(8), size=(count, replicas, 8)) + shifts
+    limits = np.array([mean_of_replicas(list(one), level).interval() for one in samples])
+    return np.mean((limits[:, 0] < 1) & (limits[:, 1] > 1))
+
+
+@pytest.mark.parametrize('replicas', [3, 5, 10])
+def test_interval_covers_where_tracers_of_a_replica_are_correlated(replicas):
+    """Run with ``-s`` for the numbers: replicas that differ by 0, 1, 4 and 10 times what tracers explain."""
+    quick, strict, pooled = (
+        np.array([coverage(ratio, replicas, level) for ratio in (0, 1, 4, 10)]) for level in (QUICK, STRICT, 0.0)
+    )
+    print(f'\n{replicas} replicas, in per cent:', *(np.round(100 * each) for each in (quick, strict, pooled)))
+    assert np.all((quick[0], strict[0]) == pytest.approx(0.955, abs=0.02))
+    assert quick.min() > 0.9
+    assert np.all(strict >= pooled)
+    assert pooled[-1] < 0.65 < strict[-1]
