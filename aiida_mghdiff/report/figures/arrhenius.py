@@ -19,8 +19,8 @@ from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 EXPERIMENT = 'experiment'
 #: Between two temperatures above an axis of 1000/T, over its length: room for their digits in a narrow panel.
 TICK_SPACE = 0.12
-#: How far above D the bar of an interval is shown.
-HIGHEST_TOP = 30
+#: How far from D the bar of an interval is shown, as a factor.
+FARTHEST = 30
 #: Of a line beyond the temperatures that it was fitted to.
 BEYOND = (0, (1, 1.6))
 #: Of each source of D from rates: its name, colour and line.
@@ -206,19 +206,18 @@ def draw_published(axis: Axes, study: Study, limits: tuple[float, float]) -> Non
 
 
 def set_coefficient_limits(axis: Axes, items: Sequence[Diffusion], others: Sequence[float]) -> None:
-    """Set limits that show all D, bounds and tops of intervals up to thirty times D, but not how deep intervals reach.
+    """Set limits that show all D, bounds, and intervals as far as a factor of thirty from D.
 
     :param others: further D in m²/s that are shown.
     """
     keys = ('diffusion_coefficient_m2_s', 'upper_bound_m2_s')
     values = [item.results[key] for item in items for key in keys if item.results[key] is not None]
     bounds = [item.results['upper_bound_m2_s'] / 4 for item in items if item.results['upper_bound_m2_s'] is not None]
-    tops = [
-        min(item.results['ci95_m2_s'][1], HIGHEST_TOP * item.results['diffusion_coefficient_m2_s'])
-        for item in items
-        if item.results['ci95_m2_s'] is not None
-    ]
-    axis.set_ylim(min([*values, *bounds, *others]) / 3, max([*values, *tops, *others]) * 2)
+    known = [(item.results[keys[0]], item.results['ci95_m2_s']) for item in items if item.results['ci95_m2_s']]
+    bottoms = [max(low, value / FARTHEST) for value, (low, _) in known if low > 0]
+    tops = [min(high, FARTHEST * value) for value, (_, high) in known]
+    lowest = min(min([*values, *bounds, *others]) / 3, min(bottoms, default=np.inf) / 1.2)
+    axis.set_ylim(lowest, max([*values, *tops, *others]) * 2)
 
 
 def add_temperature_axis(axis: Axes) -> None:
