@@ -121,7 +121,7 @@ def measure_cell(coefficient, size, method, ensembles, folder=FOLDER):
         return np.zeros((0, 5)), 0.0
     rows = [(given.value, *given.interval, *symmetric_interval(alone)) for given, alone in pairs]
     replicas = np.array([[one.mean() for one in alone.coefficients] for _, alone in pairs])
-    return np.array(rows) / coefficient, replicas.std(axis=1, ddof=1).mean() / coefficient
+    return np.array(rows) / coefficient, np.sqrt(replicas.var(axis=1, ddof=1).mean()) / coefficient
 
 
 def coverage(rows, low, high, confidence):
@@ -132,17 +132,19 @@ def coverage(rows, low, high, confidence):
 
 
 def describe_cell(rows):
-    """Return the columns of the table: ensembles, coverage with symmetric limits and now, mean widths, their ratio."""
+    """Return the columns of the table: ensembles, bias, error, coverage with both kinds of limits, widths, ratio."""
+    errors = 100 * (rows[:, 0] - 1)
+    own = f'{errors.mean():.1f} | {np.sqrt(np.mean(np.square(errors))):.1f}'
     before, after = coverage(rows, 3, 4, 0.99), coverage(rows, 1, 2, 0.99)
     widths = [100 * (rows[:, high] - rows[:, low]).mean() for low, high in ((3, 4), (1, 2))]
     covered = ' | '.join(f'{value:.1f} ({low:.1f} to {high:.1f})' for value, low, high in (before, after))
-    return f'{len(rows)} | {covered} | {widths[0]:.1f} | {widths[1]:.1f} | {widths[1] / widths[0]:.2f}'
+    return f'{len(rows)} | {own} | {covered} | {widths[0]:.1f} | {widths[1]:.1f} | {widths[1] / widths[0]:.2f}'
 
 
 def print_table(ensembles, folder=FOLDER):
     """Print the cells that were simulated, as the manual has them."""
-    header = ['method', 'D (Å²/ps)', 'replicas', 'their scatter (%)', 'ensembles', 'coverage, symmetric (%)']
-    header += ['coverage (%)', 'width, symmetric (% of D)', 'width (% of D)', 'ratio']
+    header = ['method', 'D (Å²/ps)', 'replicas', 'their scatter (%)', 'ensembles', 'bias (%)', 'error (%)']
+    header += ['coverage, symmetric (%)', 'coverage (%)', 'width, symmetric (% of D)', 'width (% of D)', 'ratio']
     print('| ' + ' | '.join(header) + ' |\n|' + len(header) * '---|')
     for method in METHODS:
         for coefficient in REGIMES:

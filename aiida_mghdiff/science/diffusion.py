@@ -49,7 +49,7 @@ CAGE_AVERAGING_PS, CAGE_AVERAGING_FRAMES = 0.1, 10
 #: Probability that two lags disagree by chance; three pairs are compared, and one in five runs is flagged for nothing.
 FALSE_ALARM = 0.1
 #: Probability, below which replicas differ by more than their tracers explain: quick for least squares, else strict.
-QUICK, STRICT = 0.25, 0.003
+QUICK, STRICT = 0.25, 0.002
 
 
 class MethodError(ValueError):

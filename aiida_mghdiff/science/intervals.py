@@ -13,8 +13,8 @@ sees tracers that move together, and replicas that ran at different temperatures
 The caller chooses the level of the test. At a level of 1/4 the interval keeps most of its coverage where replicas do
 differ, but one in four intervals is wide for nothing. At a level near 0 none is, but differences as large as the error
 stay unseen. Measured on normal samples of three replicas of eight tracers, with a variance between replicas of 0, 1, 4
-and 10 times the variance of a replica's mean: a level of 0.25 covers 96, 92, 91 and 92 %, a level of 0.003 covers 95,
-86, 75 and 76 %, pooling without a test 95, 86, 70 and 58 % (``tests/science/test_intervals.py``).
+and 10 times the variance of a replica's mean: a level of 0.25 covers 96, 92, 90 and 92 %, a level of 0.002 covers 95,
+86, 75 and 75 %, pooling without a test 95, 86, 70 and 58 % (``tests/science/test_intervals.py``).
 """
 
 from __future__ import annotations

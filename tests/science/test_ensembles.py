@@ -15,6 +15,7 @@ from ensembles import gain, summarise
 from scipy import stats
 
 from aiida_mghdiff.science.diffusion import METHODS, estimate_diffusion
+from aiida_mghdiff.science.whittle import whittle_fit
 
 REPLICAS = 3
 #: Largest error of the default in per cent, root mean square.
@@ -24,6 +25,7 @@ GLS_LIMITS = {0.5: 5.0, 0.05: 6.5}
 COVERAGE = (93, 97)
 #: Networks on which the automatic estimate alone would be off, by rates T-T, T-O, O-T, O-O.
 RATTLING, FLAT = (200.0, 1.0, 1.0, 0.5), (4.0, 1.0, 1.0, 0.0)
+OTHERS = [(RATTLING, 0.01), (RATTLING, 0.005), (FLAT, 0.01), (FLAT, 0.005), ((8.0, 1.0, 1.0, 0.5), 0.01)]
 
 
 def measure(coefficient, seeds, options=None):
@@ -91,6 +93,28 @@ def test_estimators_over_a_few_ensembles():
     assert found['automatic'][1] < found['gls'][1] < found['least-squares'][1]
 
 
+@pytest.mark.parametrize('tracers', [3, 1])
+def test_intervals_of_short_runs_cover_where_symmetric_ones_would_reach_below_zero(tracers):
+    """Three replicas of 10 ps, as in a demo; 400 ensembles."""
+    network, rows = hops.Network(hops.regime(0.3), (2, 2, 2)), []
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        walks = [
+            network.walks(rng, 501, 0.02, tracers) + hops.vibrations(rng, 501, tracers, 0.02, 0.12, 0.08)
+            for _ in range(REPLICAS)
+        ]
+        result = estimate_diffusion(walks, 0.02, window_ps=(0.5, 2.5), jumps=100)
+        rows.append((result.value, *result.interval, *intervals.symmetric_interval(result)))
+    rows = np.array(rows) / 0.3
+    found, low, high = intervals.coverage(rows, 1, 2, 0.99)
+    below = np.mean(rows[:, 3] < 0)
+    print(f'\n{tracers} H: {found:.1f} ({low:.1f} to {high:.1f}) %, symmetric below zero: {100 * below:.0f} %')
+    assert rows[:, 1].min() > 0
+    assert low <= COVERAGE[1]
+    assert high >= COVERAGE[0]
+    assert below > 0.3
+
+
 def replicas_of(rates, coefficient, seed, interval=1.0):
     """Return three replicas of 8 H and 1 ns on a network of these proportions of rates, a frame every so many ps."""
     proportions = dict(zip((hops.T_T, hops.T_O, hops.O_T, hops.O_O), rates, strict=True))
@@ -134,15 +158,20 @@ def test_automatic_estimate_stands_where_it_was_measured(coefficient, interval):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('rates', 'coefficient'), [(RATTLING, 0.01), (RATTLING, 0.005), (FLAT, 0.01), (FLAT, 0.005)])
+@pytest.mark.parametrize(('rates', 'coefficient'), OTHERS)
 def test_automatic_interval_covers_on_other_networks(rates, coefficient):
-    rows = []
+    rows, alone, fallen = [], [], 0
     for seed in range(200):
         replicas = replicas_of(rates, coefficient, seed, intervals.INTERVAL)
         result = estimate_diffusion(replicas, intervals.INTERVAL, method='automatic')
+        without = intervals.estimate_of('automatic', whittle_fit(replicas, intervals.INTERVAL))
         rows.append((result.value, *result.interval))
-    rows = np.array(rows) / coefficient
-    summarise(f'{rates}, D = {coefficient}', rows)
+        alone.append((without.value, *without.interval))
+        fallen += result.method == 'least-squares'
+    rows, name = np.array(rows) / coefficient, f'{rates}, D = {coefficient}'
+    print(f'\n{name}: {fallen / 2:.0f} % by least squares')
+    summarise('with its fallback', rows)
+    summarise('without', np.array(alone) / coefficient)
     _, low, high = intervals.coverage(rows, 1, 2, 0.99)
     assert low <= COVERAGE[1]
     assert high >= COVERAGE[0]

@@ -60,7 +60,7 @@ def test_one_tracer_in_each_replica_and_tracers_that_move_as_one(level):
     assert same.interval() == (2.0, 2.0)
 
 
-def coverage(ratio, replicas, level, count=4000):
+def coverage(ratio, replicas, level, count=2000):
     """Return how often the interval has the truth where replicas differ.
 
     :param ratio: variance between replicas over that of the mean of 8 independent tracers.
@@ -79,7 +79,8 @@ def test_interval_covers_where_tracers_of_a_replica_are_correlated(replicas):
         np.array([coverage(ratio, replicas, level) for ratio in (0, 1, 4, 10)]) for level in (QUICK, STRICT, 0.0)
     )
     print(f'\n{replicas} replicas, in per cent:', *(np.round(100 * each) for each in (quick, strict, pooled)))
-    assert np.all((quick[0], strict[0]) == pytest.approx(0.955, abs=0.02))
-    assert quick.min() > 0.9
+    assert quick[0] == pytest.approx(0.96, abs=0.015)
+    assert strict[0] == pytest.approx(0.95, abs=0.015)
+    assert quick.min() > 0.88
     assert np.all(strict >= pooled)
     assert pooled[-1] < 0.65 < strict[-1]
