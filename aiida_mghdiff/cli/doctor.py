@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aiida_mghdiff.cli import environment
+from aiida_mghdiff.cli.computers import computer_message
 
 if TYPE_CHECKING:
-    from aiida.orm import InstalledCode
+    from aiida.orm import AbstractCode, InstalledCode
 
 #: module: distribution. What the programs import.
 ENGINES = {
@@ -45,6 +46,8 @@ _NEW_CODE = (
     'make a new code for the changed environment (`aiida-mghdiff setup --suffix ...`), '
     'or cached results of the old one are taken for its own'
 )
+
+_BEGIN = 'mghdiff-doctor-begins'
 
 #: Of a version of the stand-in: its sources, which are the business of the caches, not of the environment.
 _SOURCES = re.compile(r' sources [0-9a-f]+')
@@ -91,22 +94,65 @@ class Diagnosis:
 @click.option('-c', '--code', 'labels', multiple=True, help='Code to check.  [default: all that `setup` made]')
 def doctor(profile: str | None, labels: tuple[str, ...]) -> None:
     """Check that the engines import where the codes lead, and warn when they changed since earlier jobs."""
-    from aiida.orm import load_code
-
     try:
         environment.load(profile)
     except environment.SetupError as error:
         raise click.ClickException(str(error)) from None
-    codes = [load_code(label) for label in labels] or codes_of_setup()
-    if not codes:
-        raise click.ClickException('no codes: make them with `aiida-mghdiff setup`.')
+    codes = [load_code(label) for label in labels] or _codes_of_this_profile()
     failed = [code.full_label for code in codes if not _report(code, diagnose(code))]
+    _report_daemon()
     if failed:
         raise click.ClickException('not usable as they are: ' + ', '.join(failed))
 
 
-def _report(code: InstalledCode, diagnosis: Diagnosis) -> bool:
-    click.echo(f'{code.full_label}  {code.filepath_executable}')
+def load_code(label: str) -> AbstractCode:
+    """Return the code of a label, with or without its computer.
+
+    :raises ClickException: if there is none, or more than one.
+    """
+    from aiida import orm
+    from aiida.common.exceptions import MultipleObjectsError, NotExistent
+
+    try:
+        return orm.load_code(label)
+    except (NotExistent, ValueError):
+        raise click.ClickException(
+            f'there is no code `{label}`: see `verdi code list`, or make codes with `aiida-mghdiff setup`.'
+        ) from None
+    except MultipleObjectsError:
+        raise click.ClickException(
+            f'there is more than one code `{label}`: name its computer too ({label}@COMPUTER); see `verdi code list`.'
+        ) from None
+
+
+def _codes_of_this_profile() -> list[InstalledCode]:
+    """Return the codes that `setup` made here; name those that came with an archive.
+
+    :raises ClickException: if there is none.
+    """
+    codes = codes_of_setup()
+    imported = [code for code in codes if not code.computer.is_configured]
+    for code in imported:
+        click.echo(f'{code.full_label}  {code.filepath_executable}\n  not checked: {computer_message(code.computer)}')
+    if len(codes) == len(imported):
+        raise click.ClickException('no codes of this profile: make them with `aiida-mghdiff setup`.')
+    return [code for code in codes if code not in imported]
+
+
+def _report_daemon() -> None:
+    """Say that no daemon runs submitted jobs, where that is so."""
+    from aiida.common.exceptions import ConfigurationError
+    from aiida.engine.daemon.client import get_daemon_client
+
+    try:
+        if not get_daemon_client().is_daemon_running:
+            click.echo('The daemon does not run: submitted jobs wait for it (`verdi daemon start`).')
+    except ConfigurationError as error:
+        click.echo(f'The profile has no daemon, jobs run in the foreground alone: {error}')
+
+
+def _report(code: AbstractCode, diagnosis: Diagnosis) -> bool:
+    click.echo(f'{code.full_label}  {code.get_executable()}')
     if diagnosis.versions:
         click.echo('  ' + ', '.join(f'{name} {version or "-"}' for name, version in diagnosis.versions.items()))
     for text in diagnosis.warnings:
@@ -124,10 +170,11 @@ def codes_of_setup() -> list[InstalledCode]:
     return sorted(query.all(flat=True), key=lambda code: code.full_label)
 
 
-def diagnose(code: InstalledCode) -> Diagnosis:
+def diagnose(code: AbstractCode) -> Diagnosis:
     """Run the code's executable once and compare with its earlier jobs."""
-    path = Path(code.filepath_executable)
-    role = code.base.extras.get(environment.ROLE, 'python')
+    if message := _code_message(code) or computer_message(code.computer):
+        return Diagnosis(errors=[message])
+    path, role = Path(code.filepath_executable), _role(code)
     if role == 'gpaw':
         return _diagnose_python(code, path, GPAW_ENGINES, INSTALL_GPAW, _GPAW_PROBE)
     if path.name == environment.STANDIN:
@@ -139,6 +186,25 @@ def diagnose(code: InstalledCode) -> Diagnosis:
     elif role == 'vasp':
         return _diagnose_vasp(code)
     return _diagnose_python(code, path, ENGINES, INSTALL_ENGINES)
+
+
+def _code_message(code: AbstractCode) -> str | None:
+    """Return why a code is none of this package's; None where it may be."""
+    from aiida.orm import InstalledCode
+
+    if not isinstance(code, InstalledCode):
+        return f'it is a {type(code).__name__}: codes with an executable of a computer (InstalledCode) can be checked.'
+    plugin = code.default_calc_job_plugin
+    if plugin and not plugin.startswith('mghdiff.') and environment.ROLE not in code.base.extras.all:
+        return f'it is a code of another plugin (`{plugin}`): name a code that `aiida-mghdiff setup` made.'
+    return None
+
+
+def _role(code: InstalledCode) -> str:
+    """Return what a code is for: what `setup` says, else what its default job is."""
+    plugin = code.default_calc_job_plugin or ''
+    role = next((role for role in environment.DEFAULT_JOBS if plugin.startswith(f'mghdiff.{role}.')), 'python')
+    return code.base.extras.get(environment.ROLE, role)
 
 
 def _diagnose_python(
@@ -225,12 +291,15 @@ def _records(code: InstalledCode) -> list[dict[str, Any]]:
 
 
 def _run(code: InstalledCode, command: str) -> tuple[str, str]:
-    """Run a shell command on the code's computer, in the environment of a job: stdout and stderr."""
+    """Run a shell command on the code's computer, in the environment of a job: stdout and stderr.
+
+    What a login shell or the lines before a job print on stdout is left out.
+    """
     prepend = [code.computer.get_prepend_text(), code.prepend_text]
-    script = '\n'.join([*filter(None, prepend), command])
+    script = '\n'.join([*filter(None, prepend), f'echo; echo {_BEGIN}', command])
     with code.computer.get_transport() as transport:
         _, stdout, stderr = transport.exec_command_wait(f'bash -c {shlex.quote(script)}')
-    return stdout, stderr
+    return stdout.rpartition(f'{_BEGIN}\n')[2], stderr
 
 
 def _last_line(*texts: str) -> str:

@@ -12,13 +12,14 @@ import subprocess
 import sys
 import time
 import warnings
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from aiida_mghdiff.cli.computers import computer_message
 from aiida_mghdiff.cli.process_tasks import forget_broker, lost_processes, repair_tasks
 from aiida_mghdiff.schedulers.direct import set_slots
 
@@ -101,19 +102,25 @@ def use_directory(directory: Path) -> None:
 
 
 def load(profile: str | None) -> Profile:
-    """Load a profile, or the default one.
+    """Load a profile, or the default one, and open its storage.
 
-    :raises SetupError: if there is none.
+    :raises SetupError: if there is none, or its storage does not open.
     """
-    from aiida.common.exceptions import ConfigurationError
+    from aiida.common.exceptions import ConfigurationError, LockedProfileError
+    from aiida.manage import get_manager
     from aiida.manage.configuration import load_profile
 
     try:
-        return load_profile(profile)
+        loaded = load_profile(profile)
     except ConfigurationError as error:
         raise SetupError(
             f'no AiiDA profile ({error}): make one with `verdi presto`, or see `verdi profile list`.'
         ) from error
+    try:
+        get_manager().get_profile_storage()
+    except (ConfigurationError, LockedProfileError) as error:
+        raise SetupError(f'the storage of profile `{loaded.name}` does not open: {error}') from error
+    return loaded
 
 
 def start_daemon(workers: int = 1) -> set[int]:
@@ -300,7 +307,7 @@ def setup_codes(
     suffix: str = '',
     prepend_text: str = '',
 ) -> dict[str, InstalledCode]:
-    """Make this machine usable: the computer with `mghdiff.direct`, and a code for each engine.
+    """Make this machine usable: the computer with `mghdiff.direct`, and a code for each engine; all of them or nothing.
 
     :param workdir: where jobs run; by default `scratch/` in AiiDA's configuration folder.
     :param slots: jobs that run at a time; by default 2, or what the existing computer has.
@@ -313,7 +320,26 @@ def setup_codes(
     :returns: codes by role: `python`, `lammps`, and where there are any `convert`, `vasp` and `gpaw`.
     :raises SetupError: if a computer or a code of that label exists and is another one, or an executable is missing.
     """
-    computer = local_computer(label, workdir)
+    python = python or str(Path(sys.prefix) / 'bin' / 'python')
+    lmp = lmp or str(Path(python).parent / LAUNCHER)
+    standin = Path(python).parent / STANDIN
+    vasp = vasp or (str(standin) if standin.exists() else None)
+    gpaw = gpaw or next(filter(has_gpaw, (python, DEBIAN_PYTHON)), None)
+    with all_or_nothing():
+        computer = local_computer(label, workdir)
+        set_resources(computer, slots, threads)
+        return add_codes(computer, python, lmp, vasp, gpaw, suffix=suffix, prepend_text=prepend_text)
+
+
+def all_or_nothing() -> AbstractContextManager[Any]:
+    """Return a context that takes back what was stored in it if it ends with an exception."""
+    from aiida.manage import get_manager
+
+    return get_manager().get_profile_storage().transaction()
+
+
+def set_resources(computer: Computer, slots: int | None, threads: int | None) -> None:
+    """Set how many jobs run at a time, and the threads of each; see `setup_codes`."""
     if slots is None and not computer.get_prepend_text():
         slots = min(2, available_cores())
     if slots is not None:
@@ -321,18 +347,13 @@ def setup_codes(
         threads = threads or max(1, available_cores() // slots)
     if threads is not None:
         computer.set_prepend_text(f'export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-{threads}}}')
-    python = python or str(Path(sys.prefix) / 'bin' / 'python')
-    lmp = lmp or str(Path(python).parent / LAUNCHER)
-    standin = Path(python).parent / STANDIN
-    vasp = vasp or (str(standin) if standin.exists() else None)
-    gpaw = gpaw or next(filter(has_gpaw, (python, DEBIAN_PYTHON)), None)
-    return add_codes(computer, python, lmp, vasp, gpaw, suffix=suffix, prepend_text=prepend_text)
 
 
 def local_computer(label: str = COMPUTER, workdir: Path | None = None) -> Computer:
     """Load or make and configure the computer for jobs on this machine.
 
-    :raises SetupError: if a computer of that label exists with another scheduler or work directory.
+    :raises SetupError: if a computer of that label exists with another scheduler or work directory or is another
+        machine's, or a new one does not work.
     """
     from aiida.common.exceptions import NotExistent
     from aiida.orm import load_computer
@@ -351,6 +372,8 @@ def local_computer(label: str = COMPUTER, workdir: Path | None = None) -> Comput
             f'computer `{label}` exists, with the work directory {computer.get_workdir()}: '
             f'choose another label for one in {workdir.resolve()}.'
         )
+    if not computer.is_configured:
+        raise SetupError(f'computer `{label}` came with an archive: choose another label for this machine.')
     return computer
 
 
@@ -363,7 +386,10 @@ def _default_workdir() -> Path:
 def _make_computer(label: str, workdir: Path) -> Computer:
     from aiida.orm import Computer
 
-    workdir.mkdir(parents=True, exist_ok=True)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(f'the work directory {workdir} cannot be made: {error}. Choose another one.') from error
     computer = Computer(
         label=label,
         hostname='localhost',
@@ -375,6 +401,8 @@ def _make_computer(label: str, workdir: Path) -> Computer:
     computer.configure(safe_interval=0, use_login_shell=False)
     computer.set_minimum_job_poll_interval(2)
     computer.set_default_mpiprocs_per_machine(1)
+    if message := computer_message(computer):
+        raise SetupError(f'{message} Nothing was stored.')
     return computer
 
 

@@ -76,7 +76,8 @@ def _remote_codes(
         raise environment.SetupError(
             f'there is no computer `{computer_label}`: make it with `verdi computer setup`, or leave out --computer.'
         ) from None
-    return environment.add_codes(computer, python, lmp, vasp, gpaw, suffix=suffix, prepend_text=prepend_text)
+    with environment.all_or_nothing():
+        return environment.add_codes(computer, python, lmp, vasp, gpaw, suffix=suffix, prepend_text=prepend_text)
 
 
 def _report_potcars(codes: dict[str, InstalledCode]) -> None:

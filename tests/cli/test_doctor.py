@@ -8,6 +8,8 @@ from importlib import metadata
 import pytest
 from aiida import orm
 from aiida.common import LinkType
+from aiida.tools.archive import create_archive, import_archive
+from aiida.transports.plugins.local import LocalTransport
 from click.testing import CliRunner
 
 from aiida_mghdiff.cli import doctor, environment
@@ -247,3 +249,144 @@ def test_command(computer, light, tmp_path):
     result = CliRunner().invoke(doctor.doctor, [])
     assert result.exit_code == 1
     assert 'not usable as they are: python-broken@machine' in result.output
+
+
+# ---- computers and codes that cannot be checked ---------------------------------------------------------------------
+
+
+def run_doctor(*arguments):
+    """Return status and output of the command, which ended in words."""
+    result = CliRunner().invoke(doctor.doctor, arguments)
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    return result.exit_code, result.output
+
+
+@pytest.fixture
+def imported(computer, aiida_profile, tmp_path):
+    """Let the profile have nothing but the archive of a study that was made elsewhere."""
+    code = python_code(computer)
+    add_job(code, {'numpy': '0.1'})
+    create_archive([code], filename=tmp_path / 'study.aiida')
+    aiida_profile.reset_storage()
+    import_archive(tmp_path / 'study.aiida')
+    assert not orm.load_computer('machine').is_configured
+
+
+def test_imported_computer(imported, light, tmp_path):
+    status, output = run_doctor()
+    assert status == 1
+    assert 'computer `machine` is not configured here, as after the import of an archive' in output
+    assert '`verdi computer configure core.local machine`' in output
+    assert 'no codes of this profile: make them with `aiida-mghdiff setup`' in output
+    status, output = run_doctor('--code', 'python@machine')
+    assert status == 1
+    assert 'error: computer `machine` is not configured here' in output
+    python_code(environment.local_computer('here', tmp_path / 'here'))
+    status, output = run_doctor()
+    assert status == 0, output
+    assert 'not checked: computer `machine` is not configured here' in output
+    assert f'numpy {metadata.version("numpy")}' in output
+
+
+def test_setup_leaves_an_imported_computer_alone(imported, tmp_path):
+    with pytest.raises(environment.SetupError, match='`machine` came with an archive: choose another label'):
+        environment.setup_codes(label='machine', workdir=tmp_path / 'work', slots=1)
+    assert not orm.load_computer('machine').is_configured
+
+
+@pytest.mark.parametrize('label', ['nope', 'nope@machine', 'nope@nowhere', '4711'])
+def test_unknown_code(computer, label):
+    status, output = run_doctor('--code', label)
+    assert status == 1
+    assert f'there is no code `{label}`: see `verdi code list`, or make codes with `aiida-mghdiff setup`' in output
+
+
+def test_code_without_its_computer(computer, light, tmp_path):
+    for machine in (computer, environment.local_computer('other', tmp_path / 'other')):
+        python_code(machine)
+    status, output = run_doctor('-c', 'python')
+    assert status == 1
+    assert 'there is more than one code `python`: name its computer too (python@COMPUTER)' in output
+    assert run_doctor('-c', 'python@other')[0] == 0
+
+
+def test_code_of_another_plugin(computer):
+    plugin = 'core.arithmetic.add'
+    options = {'computer': computer, 'filepath_executable': '/bin/bash', 'default_calc_job_plugin': plugin}
+    orm.InstalledCode(label='sum', **options).store()
+    status, output = run_doctor('-c', 'sum')
+    assert status == 1
+    assert f'it is a code of another plugin (`{plugin}`): name a code that `aiida-mghdiff setup` made' in output
+
+
+def test_code_that_comes_with_its_files(computer, tmp_path):
+    script(tmp_path / 'run.sh', 'true')
+    orm.PortableCode(label='files', filepath_files=tmp_path, filepath_executable='run.sh').store()
+    status, output = run_doctor('-c', 'files')
+    assert status == 1
+    assert 'it is a PortableCode' in output
+
+
+def test_role_of_a_code_that_setup_did_not_make(computer, tmp_path):
+    """Its default job says what it is for."""
+    plugin = 'mghdiff.lammps.md'
+    lmp = script(tmp_path / 'lmp', f'echo "{HELP}"; echo mace')
+    options = {'computer': computer, 'filepath_executable': lmp, 'default_calc_job_plugin': plugin}
+    code = orm.InstalledCode(label='own', **options).store()
+    assert doctor.diagnose(code).versions == {'LAMMPS': '1 Jan 2030 - Update 2'}
+
+
+def test_disabled_computer(computer):
+    python_code(computer)
+    authinfo = computer.get_authinfo(orm.User.collection.get_default())
+    authinfo.enabled = False
+    status, output = run_doctor()
+    assert status == 1
+    assert 'error: computer `machine` is disabled: run `verdi computer enable machine' in output
+
+
+def test_computer_of_a_scheduler_that_is_not_installed(computer):
+    python_code(computer)
+    computer.scheduler_type = 'elsewhere.queue'
+    status, output = run_doctor()
+    assert status == 1
+    assert 'error: a plugin of computer `machine` is not installed: No scheduler found' in output
+    assert 'elsewhere.queue' in output
+
+
+def test_computer_that_cannot_be_reached(computer, monkeypatch):
+    python_code(computer)
+
+    def refuse(_):
+        raise OSError('[Errno 111] Connection refused')
+
+    monkeypatch.setattr(LocalTransport, 'open', refuse)
+    status, output = run_doctor()
+    assert status == 1
+    assert 'error: computer `machine` cannot be reached: [Errno 111] Connection refused' in output
+
+
+def test_banner_of_a_login_shell(computer, light, tmp_path, monkeypatch):
+    """It is no version and no library."""
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / '.bash_profile').write_text("echo; echo 'libc.so => not found'; echo vasp.5.4.4; echo noise >&2\n")
+    computer.configure(use_login_shell=True)
+    assert doctor.diagnose(python_code(computer)).errors == []
+    standin = script(tmp_path / environment.STANDIN, 'echo vasp.6.9 standin')
+    script(tmp_path / 'python', f'exec {sys.executable} "$@"')
+    code = environment.add_codes(computer, str(tmp_path / 'python'), None, standin, suffix='-2')['vasp']
+    monkeypatch.setattr(doctor, 'STANDIN_ENGINES', {'numpy': 'numpy'})
+    assert doctor.diagnose(code).versions['vasp'] == 'vasp.6.9 standin'
+
+
+def test_profile_without_daemon(computer, light):
+    python_code(computer)
+    status, output = run_doctor()
+    assert status == 0
+    assert 'The daemon does not run' in output or 'The profile has no daemon' in output
+
+
+def test_unknown_profile():
+    status, output = run_doctor('--profile', 'nope')
+    assert status == 1
+    assert 'no AiiDA profile' in output

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 from aiida import orm
+from aiida.transports.plugins.local import LocalTransport
 from click.testing import CliRunner
 
 from aiida_mghdiff.cli.setup import setup
@@ -89,3 +92,64 @@ def test_missing_profile():
     result = invoke('--profile', 'nonexistent')
     assert result.exit_code == 1
     assert 'verdi presto' in result.output
+
+
+def count_stored():
+    return [orm.QueryBuilder().append(entity).count() for entity in (orm.Computer, orm.InstalledCode, orm.AuthInfo)]
+
+
+@pytest.mark.usefixtures('aiida_profile_clean')
+class TestNothingHalfStored:
+    """Where a machine cannot run jobs, `setup` says why in a sentence, and what there was before is all there is."""
+
+    def refuse(self, *arguments):
+        before = count_stored()
+        result = invoke(*arguments)
+        assert result.exit_code in (1, 2)  # 2: click's own refusal of an option
+        assert isinstance(result.exception, SystemExit), result.exception
+        assert count_stored() == before
+        return result.output
+
+    def test_machine_without_flock(self, lmp, tmp_path, monkeypatch):
+        (tmp_path / 'bin').mkdir()
+        for name in ('bash', 'timeout', 'ps', 'id', 'whoami', 'true'):
+            (tmp_path / 'bin' / name).symlink_to(shutil.which(name))
+        monkeypatch.setenv('PATH', str(tmp_path / 'bin'))
+        words = self.refuse('--workdir', tmp_path / 'work', '--lmp', lmp)
+        assert 'cannot run the shell of its jobs: it lacks flock (package util-linux); install these.' in words
+        assert 'Nothing was stored.' in words
+        (tmp_path / 'bin' / 'flock').symlink_to('/usr/bin/flock')
+        assert invoke('--workdir', tmp_path / 'work', '--lmp', lmp).exit_code == 0
+
+    def test_jobs_cannot_be_listed(self, lmp, tmp_path, monkeypatch):
+        (tmp_path / 'ps').write_text('#!/bin/sh\necho "ps: unknown option -p" >&2\nexit 1\n')
+        (tmp_path / 'ps').chmod(0o755)
+        monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
+        words = self.refuse('--workdir', tmp_path / 'work', '--lmp', lmp)
+        assert 'computer `mghdiff-localhost` cannot list its jobs: ' in words
+        assert 'ps: unknown option -p' in words
+
+    @pytest.mark.parametrize('name', ['file', 'file/below'])
+    def test_work_directory_that_is_a_file(self, lmp, tmp_path, name):
+        (tmp_path / 'file').write_text('')
+        words = self.refuse('--workdir', tmp_path / name, '--lmp', lmp)
+        assert str(tmp_path / name) in words
+
+    def test_files_cannot_be_kept(self, lmp, tmp_path, monkeypatch):
+        def putfile(*_, **__):
+            raise OSError(28, 'No space left on device')
+
+        monkeypatch.setattr(LocalTransport, 'putfile', putfile)
+        words = self.refuse('--workdir', tmp_path / 'work', '--lmp', lmp)
+        assert 'cannot keep files in its work directory: [Errno 28] No space left on device' in words
+
+    def test_executable_that_is_not_there(self, tmp_path):
+        """The codes before it are taken back, and the computer."""
+        words = self.refuse('--workdir', tmp_path / 'work', '--lmp', tmp_path / 'nope')
+        assert f'no executable {tmp_path}/nope' in words
+
+    def test_what_was_there_stays(self, lmp, tmp_path):
+        assert invoke('--workdir', tmp_path / 'work', '--lmp', lmp).exit_code == 0
+        self.refuse('--label', 'second', '--workdir', tmp_path / 'two', '--lmp', tmp_path / 'nope')
+        assert orm.load_computer('mghdiff-localhost').is_configured
+        assert orm.load_code('python@mghdiff-localhost').is_stored
