@@ -48,8 +48,10 @@ ROOM_FACTOR = 1.5
 #: VASP's own, where the tags do not say (VASP wiki, page ML_MB).
 USUAL_ROOM = 1500
 SCF_ATTEMPTS = 2
+#: Exit status of a job whose electrons did not converge. Where they gave no label at all, its results name no step.
+SCF_NOT_CONVERGED = 441
 #: Ends of a job after which the next one goes on as if nothing had been.
-WHOLE = (0, 400, 441)
+WHOLE = (0, 400, SCF_NOT_CONVERGED)
 
 
 def define_learning(spec: ProcessSpec) -> None:
@@ -209,7 +211,8 @@ class LearningSegmentWorkChain(RestartWorkChain):
         VASP learns from such labels, too: the jobs to come begin without them.
         """
         results = node.outputs.results if 'results' in node.outputs else {}
-        if not results.get('unconverged_steps', []):
+        has_labels = bool(results.get('unconverged_steps', []))
+        if not has_labels and node.exit_status != SCF_NOT_CONVERGED:
             self.ctx.unconverged = 0
             return None
         self.ctx.unconverged += 1
@@ -217,7 +220,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
             self.take_over(node)
             return ProcessHandlerReport(True, self.exit_codes.ERROR_ELECTRONS.format(message=node.exit_message))
         self.change({'nelm': 2 * self.ctx.parameters.get('nelm', 60), 'algo': 'Normal'})
-        return None
+        return None if has_labels else self.go_on(node)
 
     @process_handler(priority=350)
     def handle_no_room(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:

@@ -428,6 +428,16 @@ def test_gives_the_electrons_more_steps_then_stops(segment, generate_job_node):
     assert len(segment.outputs['datasets']) == 3
 
 
+def test_electrons_that_gave_no_label_get_more_steps(segment, generate_job_node):
+    """The stand-in with GPAW ends there, before its first step, too; nothing is left to go on from."""
+    for steps in (200, 400):
+        assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 441)).status == 0
+        assert segment.ctx.inputs['parameters']['nelm'] == steps
+        assert segment.ctx.inputs['settings']['first_step'] == 0
+    code = inspect(segment, generate_job_node('mghdiff.vasp.mlff', 441))
+    assert code.status == segment.exit_codes.ERROR_ELECTRONS.status
+
+
 def unconverged_job(generate_job_node, status, step):
     outputs = {'results': results(step, unconverged_steps=[step - 1]), 'state': state_of(START, step)}
     return generate_job_node('mghdiff.vasp.mlff', status, outputs | {'dataset': part()})

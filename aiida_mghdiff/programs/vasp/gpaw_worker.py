@@ -25,7 +25,8 @@ def main() -> None:
             calculator = calculator or make_calculator(request['settings'])
             answer = label(request, calculator)
         except Exception as error:
-            answer = {'error': (str(error) or type(error).__name__).strip().splitlines()[-1]}
+            words = (str(error) or type(error).__name__).strip().splitlines()[-1]
+            answer = {'error': words, 'kind': type(error).__name__}
         answers.write(json.dumps(answer) + '\n')
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
 GPAW_PYTHON = '/usr/bin/python3'
+#: GPAW's exception of electrons that did not converge.
+_UNCONVERGED = 'KohnShamConvergenceError'
 CHOICES = 'chgnet-r2scan, mace:FILE or gpaw'
 
 
@@ -127,7 +129,8 @@ class GpawLabeller:
     def label(self, atoms: Atoms) -> Labels:
         """Return energy, forces and stress.
 
-        :raises ProgramError: where GPAW fails, with the last line that it wrote.
+        :raises ProgramError: SCF_NOT_CONVERGED in the words of VASP 6, which goes on without; or LABEL_FAILED with the
+            last line that GPAW wrote.
         """
         process = self._process = self._process or self._start()
         request = {'numbers': atoms.numbers, 'positions': atoms.positions, 'cell': atoms.cell.array}
@@ -135,6 +138,10 @@ class GpawLabeller:
         process.stdin.write(json.dumps(request) + '\n')
         process.stdin.flush()
         answer = json.loads(process.stdout.readline() or '{"error": "its process ended, see gpaw.log"}')
+        if answer.get('kind') == _UNCONVERGED:
+            steps = f'the given number of steps (NELM = {self._electronic["max_iterations"]})'
+            message = f'The electronic self-consistency was not achieved in {steps}, and GPAW gave no label.'
+            raise ProgramError('SCF_NOT_CONVERGED', message)
         if 'error' in answer:
             raise ProgramError('LABEL_FAILED', f'GPAW gave no label: {answer["error"]}.')
         return Labels(answer['free_energy'], answer['energy'], np.array(answer['forces']), np.array(answer['stress']))

@@ -1,8 +1,8 @@
 """Text of OUTCAR: the head with who made the labels, and what a step adds.
 
 A force-field step and a first-principles step have VASP's own blocks, in VASP's order: what the force field says of a
-geometry stands before what first principles say of it. There is one electronic iteration: labels from elsewhere know
-none.
+geometry stands before what first principles say of it. There is one electronic iteration, whose energy changes no more:
+labels from elsewhere know none.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ def parameters(settings: Settings, raw: dict[str, str], atoms: Atoms, counts: li
         '   ISPIN  =      1    spin polarized calculation?',
         ' Electronic Relaxation 1',
         f'   NELM   = {settings.nelm:6d};   NELMIN=  1; NELMDL=  0     # of ELM steps',
+        f'   EDIFF  = {settings.electronic["energy_per_electron_ev"]:.1E}   stopping-criterion for ELM',
         ' Ionic relaxation',
         f'   EDIFFG = {settings.ediffg:.1E}   stopping-criterion for IOM',
         f'   NSW    = {settings.nsw:6d}    number of steps for IOM',
@@ -180,6 +181,7 @@ def _first_principles(step: Step, settings: Settings) -> str:
     atoms, labels = step.atoms, step.first_principles
     free, sigma0 = labels.energy, labels.energy_sigma0
     lines = ['', f'{"-" * 39} Iteration {step.number:6d}(   1)  {"-" * 39}', '', '']
+    lines += [' total energy-change (2. order) : 0.0000000E+00  ( 0.0000000E+00)', '']
     lines += [' Free energy of the ion-electron system (eV)', '  ' + '-' * 51]
     lines += [f'  free energy    TOTEN  = {free:18.8f} eV', '']
     lines += [f'  energy without entropy = {2 * sigma0 - free:18.8f}  energy(sigma->0) = {sigma0:18.8f}', '', _RULE, '']

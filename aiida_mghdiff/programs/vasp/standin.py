@@ -36,7 +36,7 @@ ENGINES = ('chgnet', 'featomic', 'mace-torch', 'torch')
 RANKS = ('PMI_SIZE', 'OMPI_COMM_WORLD_SIZE')
 
 #: Exit status of each known failure: those of the other programs, and those that only this one has.
-STATUS = job.STATUS | {'LABEL_FAILED': 90, 'MCONF_REACHED': 91, 'MB_REACHED': 92}
+STATUS = job.STATUS | {'LABEL_FAILED': 90, 'MCONF_REACHED': 91, 'MB_REACHED': 92, 'SCF_NOT_CONVERGED': 93}
 
 #: Programs that it shares with others.
 _SHARED = ('ase_calculator.py', 'calculators.py', 'chgnet_calculator.py', 'job.py')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from standin_runs import standin_here, write_folder
 from aiida_mghdiff.formats.outcar import OutcarReader
 from aiida_mghdiff.programs.job import ProgramError
 from aiida_mghdiff.programs.vasp.labels import GPAW_PYTHON, GpawLabeller
+from aiida_mghdiff.programs.vasp.standin import STATUS
 
 TAGS = {'ENCUT': 250, 'GGA': 'PE', 'ISMEAR': 0, 'SIGMA': 0.2, 'EDIFF': 1e-4, 'PREC': 'Accurate', 'NSW': 0}
 
@@ -42,6 +44,53 @@ def test_labels_of_gpaw(tmp_path):
     np.testing.assert_allclose(step.forces, 0, atol=0.01)
     assert step.energy / 2 == pytest.approx(-1.5, abs=0.3)
     assert step.energy < step.energy_sigma0
+
+
+STUB = """
+from ase.calculators.calculator import Calculator
+
+class KohnShamConvergenceError(RuntimeError):
+    pass
+
+def PW(cutoff):
+    return cutoff
+
+class GPAW(Calculator):
+    implemented_properties = ['energy', 'forces', 'stress']
+
+    def calculate(self, *arguments):
+        raise KohnShamConvergenceError('Did not converge!  See https://gpaw.readthedocs.io')
+"""
+
+
+@pytest.fixture
+def gpaw_of_a_stub(tmp_path, monkeypatch):
+    """GPAW's place is taken by a module that never converges."""
+    (tmp_path / 'gpaw.py').write_text(STUB)
+    python = tmp_path / 'python3'
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr('aiida_mghdiff.programs.vasp.labels.GPAW_PYTHON', str(python))
+
+
+def check_unconverged(folder):
+    """The stand-in ends with VASP's words, which no retry by chance repeats."""
+    assert standin_here(folder, 'gpaw') == STATUS['SCF_NOT_CONVERGED']
+    words = ' '.join((folder / 'OUTCAR').read_text().replace('|', ' ').split())
+    assert 'The electronic self-consistency was not achieved in the given number of steps (NELM = 3)' in words
+    assert list(OutcarReader(folder / 'OUTCAR')) == []
+
+
+def test_electrons_that_do_not_converge(tmp_path, gpaw_of_a_stub):
+    atoms = bulk('Mg', 'hcp', a=3.19, c=5.17)
+    check_unconverged(write_folder(tmp_path / 'job', TAGS | {'NELM': 3}, atoms))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_gpaw(), reason='GPAW is not installed')
+def test_electrons_that_do_not_converge_in_gpaw(tmp_path):
+    atoms = bulk('Mg', 'hcp', a=3.19, c=5.17)
+    check_unconverged(write_folder(tmp_path, TAGS | {'NELM': 3}, atoms))
 
 
 def test_no_gpaw(monkeypatch):

@@ -109,6 +109,15 @@ def test_marks(learned):
     assert '<i name="version" type="string">6.4.2-standin' in (learned / 'vasprun.xml').read_text()
 
 
+def test_one_electronic_iteration_is_enough(tmp_path):
+    """NELM = 1 is no limit here: the labels are what they are."""
+    folder = write_folder(tmp_path, {'NSW': 0, 'NELM': 1, 'EDIFF': 1e-6}, hydride())
+    assert standin_here(folder) == 0
+    reader = OutcarReader(folder / 'OUTCAR')
+    assert [step.scf_converged for step in reader] == [True]
+    assert (reader.nelm, reader.ediff) == (1, 1e-6)
+
+
 def test_files_of_a_run_on_the_fly_agree(learned):
     """Those of this package's readers, of which each has a step or a configuration from another file."""
     reader = OutcarReader(learned / 'OUTCAR')
