@@ -217,19 +217,22 @@ class _Steps:
         self.last_dft = 0  # iteration of the last step of DFT that ended
         self.cell: np.ndarray | None = None
         self.step = _Unfinished()
-        self.handlers = (
-            (b' Iteration ', self._take_iteration),
-            (b'total energy-change', self._take_changes),
-            (b'aborting loop', self._take_end_of_loop),
-            (b'direct lattice vectors', self._take_cell),
-            (b' in kB ', self._take_stress),
-            (b'TOTAL-FORCE (eV/Angst)', self._take_tables),
-            (b' TOTEN ', self._take_energy),
-            (b'FORCES: max atom', self._take_band_force),
-            (b'reached required accuracy - stopping structural energy', self._take_ediffg),
-            (_END, self._take_end),
-            (b'Maximum memory used', self._take_memory),
-        )
+        self.handlers: dict[bytes, Callable[[bytes], OutcarStep | None]] = {
+            b'(sigma->0)': self._take_sigma_energy,
+            b' Iteration ': self._take_iteration,
+            b'total energy-change': self._take_changes,
+            b'aborting loop': self._take_end_of_loop,
+            b'direct lattice vectors': self._take_cell,
+            b' in kB ': self._take_stress,
+            b'TOTAL-FORCE (eV/Angst)': self._take_tables,
+            b' TOTEN ': self._take_energy,
+            b'FORCES: max atom': self._take_band_force,
+            b'reached required accuracy - stopping structural energy': self._take_ediffg,
+            _END: self._take_end,
+            b'Maximum memory used': self._take_memory,
+        }
+        # one search for all is three times as fast as one for each
+        self.pattern = re.compile(b'|'.join(map(re.escape, self.handlers)))
 
     def __iter__(self) -> Iterator[OutcarStep]:
         while line := self._next():
@@ -251,14 +254,8 @@ class _Steps:
 
     def _take(self, line: bytes) -> OutcarStep | None:
         """Take a line; return the step that it ends."""
-        if b'(sigma->0)' in line:
-            match = _SIGMA_ENERGY.match(line)
-            return self._finish(match) if match else None
-        for needle, handler in self.handlers:
-            if needle in line:
-                handler(line)
-                break
-        return None
+        match = self.pattern.search(line)
+        return self.handlers[match[0]](line) if match else None
 
     def _next(self) -> bytes:
         """Pass a line and return it; nothing at the end of the file, within a line too."""
@@ -329,6 +326,10 @@ class _Steps:
 
     def _take_ediffg(self, line: bytes) -> None:
         self.reader.reached_ediffg = True
+
+    def _take_sigma_energy(self, line: bytes) -> OutcarStep | None:
+        match = _SIGMA_ENERGY.match(line)
+        return self._finish(match) if match else None
 
     def _take_end(self, line: bytes) -> None:
         self.reader.finished = True
