@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
+from ase.data import chemical_symbols
 
 from aiida_mghdiff.calculations.program import ProgramCalculation, array_files
 from aiida_mghdiff.calculations.validation import (
+    IS_BOOL,
     IS_COUNT,
     IS_NUMBER,
     IS_SEED,
@@ -21,10 +23,14 @@ from aiida_mghdiff.calculations.validation import (
 )
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.science.energy_offsets import OffsetError, check_determined, check_offsets, element_counts
 from aiida_mghdiff.science.splits import SplitError, hold_out
 
 IS_DECAY = Check('a number between 0 and 1', lambda value: IS_NUMBER.holds(value) and 0 < value <= 1)
 IS_SHARE = Check('a number above 0 and below 1', lambda value: IS_NUMBER.holds(value) and 0 < value < 1)
+
+#: Energies in eV that agree.
+_SAME_EV = 1e-3
 
 #: Parameters that every architecture has.
 COMMON_KEYS = {
@@ -33,6 +39,7 @@ COMMON_KEYS = {
     'max_num_epochs': IS_COUNT,
     'patience': IS_COUNT,
     'validation_fraction': optional(IS_SHARE),
+    'allow_implausible': IS_BOOL,
     'seed': IS_SEED,
     'device': one_of('cpu', 'cuda', 'mps'),
 }
@@ -77,6 +84,43 @@ def data_message(inputs: Mapping[str, Any], uses_stress: bool) -> str | None:
     if parameters['batch_size'] > count:
         return f'parameters: batch_size = {parameters["batch_size"]} is larger than the training set ({count}).'
     return None
+
+
+def offsets_message(parameters: Mapping[str, Any], dataset: DatasetData) -> str | None:
+    """Return what is wrong with the E0s that the parameters choose for a training set, as far as can be known."""
+    kind = parameters['E0s']
+    if parameters['allow_implausible'] or not (kind == 'average' or isinstance(kind, Mapping)):
+        return None
+    arrays = dataset.get_arrays()
+    numbers = np.unique(arrays['numbers'])
+    symbols = [chemical_symbols[number] for number in numbers]
+    counts = element_counts(arrays['natoms'], arrays['numbers'], numbers)
+    try:
+        if kind == 'average':
+            check_determined(counts, arrays['energies'], symbols)
+        elif set(symbols) <= set(kind):
+            check_offsets(counts, arrays['energies'], {symbol: kind[symbol] for symbol in symbols})
+    except OffsetError as error:
+        return f'training: {error}; to train all the same, set allow_implausible.'
+    return None
+
+
+def isolated_atoms_message(parameters: Mapping[str, Any], dataset: DatasetData) -> str | None:
+    """Return why the isolated atoms of a training set cannot be its E0s."""
+    isolated, kind = dataset.isolated_atoms, parameters['E0s']
+    if missing := sorted(set(_elements(dataset)) - set(isolated)):
+        return (
+            f'training: it has isolated atoms of {", ".join(isolated)}, but not of {", ".join(missing)}: add these to '
+            'the file of the dataset, or leave all isolated atoms out.'
+        )
+    given = kind if isinstance(kind, Mapping) else {}
+    for symbol in sorted(set(isolated) & set(given)):
+        if abs(isolated[symbol] - given[symbol]) > _SAME_EV:
+            return (
+                f'parameters: E0s gives {symbol} {given[symbol]:g} eV, but the isolated {symbol} of the training set '
+                f'has {isolated[symbol]:g} eV: leave out one of both.'
+            )
+    return offsets_message(parameters | {'E0s': isolated}, dataset)
 
 
 def training_count(dataset: DatasetData, fraction: float | None, seed: int) -> int:
@@ -146,9 +190,12 @@ class TrainCalculation(ProgramCalculation):
         spec.exit_code(503, 'ERROR_TRAINING_DIVERGED', message='The training diverged: {message}')
 
     def program_inputs(self) -> dict[str, Any]:
-        """Return the description of the potential."""
+        """Return the description of the potential, and the energies of isolated atoms."""
         has_potential = 'potential' in self.inputs
-        return {'potential': self.inputs.potential.description_for_program if has_potential else None}
+        return {
+            'potential': self.inputs.potential.description_for_program if has_potential else None,
+            'isolated_atoms': self.inputs.training.isolated_atoms,
+        }
 
     def input_files(self) -> list[tuple[str, str, str]]:
         """Return the datasets, the potential and the checkpoint."""

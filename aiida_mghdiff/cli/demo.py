@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -46,6 +46,11 @@ FOUNDATIONS = Path('../shared/data/mace')
     show_default=True,
     help='Begin from the dataset, or from nothing: the stand-in for VASP then learns on the fly and labels one.',
 )
+@click.option(
+    '--allow-implausible',
+    is_flag=True,
+    help='Take labels and energies per element that cannot be right as they are, instead of refusing them.',
+)
 @click.option('--host', help='Element of the host.  [default: the one that the dataset tells]')
 @click.option('--tracer', help='Element that diffuses.  [default: the one that the dataset tells]')
 def demo(
@@ -54,6 +59,7 @@ def demo(
     foundation: Path | None,
     dataset: Path | None,
     origin: str,
+    allow_implausible: bool,
     host: str | None,
     tracer: str | None,
 ) -> None:
@@ -68,7 +74,7 @@ def demo(
     check_elements(origin, host, tracer)
     file = (dataset or EXAMPLE) if origin == 'dataset' else None
     with only_one(directory):
-        run(directory, protocol, foundation, file, host, tracer)
+        run(directory, protocol, foundation, file, host, tracer, allow_implausible)
 
 
 def check_elements(origin: str, host: str | None, tracer: str | None) -> None:
@@ -138,6 +144,7 @@ def run(
     dataset_file: Path | None,
     host: str | None,
     tracer: str | None,
+    allow_implausible: bool,
 ) -> None:
     """Run the study of these choices to its end, and write its report."""
     from aiida.engine.daemon.client import DaemonException
@@ -154,7 +161,7 @@ def run(
         environment.enable_caching()
         if lost := environment.start_daemon():
             click.echo(f'{len(lost)} processes had been lost in a crash; they go on.')
-        study = find_or_submit(codes, protocol, foundation, dataset_file, host, tracer)
+        study = find_or_submit(codes, protocol, foundation, dataset_file, host, tracer, allow_implausible)
         follow_study(study, directory)
     except (environment.SetupError, InputsError, PotentialError, DaemonException) as error:
         raise click.ClickException(str(error)) from None
@@ -174,6 +181,7 @@ def find_or_submit(
     dataset_file: Path | None,
     host: str | None = None,
     tracer: str | None = None,
+    allow_implausible: bool = False,
 ) -> orm.ProcessNode:
     """Return the study of these choices that runs or is finished, or submit it; without a file, one from nothing.
 
@@ -188,12 +196,12 @@ def find_or_submit(
     from aiida_mghdiff.cli.inputs import load_dataset, read_dataset
     from aiida_mghdiff.cli.unexpected import watch
 
-    dataset = read_dataset(dataset_file) if dataset_file else None
+    dataset = read_dataset(dataset_file, allow_implausible) if dataset_file else None
     subject = find_subject(dataset, dataset_file, host, tracer)
     potentials = load_potentials(foundation, elements_of(dataset, subject))
-    choices = (subject, potentials, protocol)
+    choices = (subject, potentials, protocol, allow_implausible)
     study_builder(codes, dataset, dataset_file, *choices, False)  # which refuses what cannot be studied
-    dataset = load_dataset(dataset_file) if dataset_file else None
+    dataset = load_dataset(dataset_file, allow_implausible) if dataset_file else None
     key = study_key(dataset, *choices)
     query = QueryBuilder().append(WorkChainNode, filters={f'extras.{STUDY_KEY}': key}, tag='study')
     known = query.order_by({'study': {'ctime': 'desc'}}).first(flat=True)
@@ -228,7 +236,11 @@ def find_subject(
 
 
 def study_key(
-    dataset: DatasetData | None, subject: Subject, potentials: dict[str, PotentialData], protocol: str
+    dataset: DatasetData | None,
+    subject: Subject,
+    potentials: dict[str, PotentialData],
+    protocol: str,
+    allow_implausible: bool,
 ) -> str:
     """Return what tells one study of this command from another: the choices, and the protocols as they are now."""
     import hashlib
@@ -239,6 +251,7 @@ def study_key(
         protocol,
         dataset.uuid if dataset else 'otf',
         f'{subject.tracer} in {subject.host}',
+        *(['allow implausible'] if allow_implausible else []),
         *(f'{label}={node.uuid}' for label, node in sorted(potentials.items())),
     ]
     words += [path.read_text() for path in sorted(FOLDER.rglob('*.yaml'))]
@@ -273,6 +286,7 @@ def study_builder(
     subject: Subject,
     potentials: dict[str, PotentialData],
     protocol: str,
+    allow_implausible: bool,
     store: bool,
 ) -> ProcessBuilder:
     """Return the builder of the study of a dataset, or of one that begins from nothing.
@@ -284,7 +298,8 @@ def study_builder(
     from aiida_mghdiff.cli.inputs import InputsError, make_start
     from aiida_mghdiff.workflows.study import StudyWorkChain, validate_study
 
-    repeats = StudyWorkChain.get_protocol_inputs(protocol)['repeats']
+    inputs = StudyWorkChain.get_protocol_inputs(protocol)
+    repeats = inputs['repeats']
     hosts = make_hosts(repeats, dataset, dataset_file, subject, potentials, store)
     engines = {name: codes[name] for name in ('python', 'lammps')}
     start, potcars = dataset, None
@@ -303,11 +318,17 @@ def study_builder(
         potentials=potentials,
         potcars=potcars,
         protocol=protocol,
+        overrides=permissive(inputs['training']) if allow_implausible else None,
     )
     builder.metadata.label = f'Diffusion of {subject.tracer} in {subject.host}, {protocol}'
     if message := validate_study(builder._inputs(prune=True)):
         raise InputsError(message)
     return builder
+
+
+def permissive(trainings: dict[str, Any]) -> dict[str, Any]:
+    """Return the overrides that let the trainings take energies per element that cannot be right."""
+    return {'training': {label: {'parameters': {'allow_implausible': True}} for label in trainings}}
 
 
 def make_hosts(

@@ -45,16 +45,17 @@ class InputsError(ValueError):
     """Inputs that a study cannot have; the message names the remedy."""
 
 
-def load_dataset(path: Path = EXAMPLE) -> DatasetData:
+def load_dataset(path: Path = EXAMPLE, allow_implausible: bool = False) -> DatasetData:
     """Return the dataset of an extxyz file; the same file gives the same node, and stays in the graph.
 
+    :param allow_implausible: take labels that cannot be right as they are.
     :raises InputsError: where the file cannot be read as labelled configurations; nothing of it is stored then.
     """
-    dataset = read_dataset(path)
-    return dataset if dataset.is_stored else store_dataset(path)
+    dataset = read_dataset(path, allow_implausible)
+    return dataset if dataset.is_stored else store_dataset(path, allow_implausible)
 
 
-def read_dataset(path: Path) -> DatasetData:
+def read_dataset(path: Path, allow_implausible: bool = False) -> DatasetData:
     """Return the dataset of an extxyz file: the stored one where the file is known, else one that is not stored.
 
     :raises InputsError: where the file cannot be read as labelled configurations.
@@ -63,17 +64,17 @@ def read_dataset(path: Path) -> DatasetData:
     query.append(orm.CalcFunctionNode, with_incoming='file', tag='reader').append(DatasetData, with_incoming='reader')
     if (known := query.first(flat=True)) is not None:
         return known
-    file, settings = orm.SinglefileData(path.resolve()), orm.Dict(settings_of(path))
+    file, settings = orm.SinglefileData(path.resolve()), orm.Dict(settings_of(path, allow_implausible))
     dataset, trial = dataset_from_extxyz.run_get_node(file, settings, metadata={'store_provenance': False})
     if not trial.is_finished_ok:
         raise InputsError(trial.exit_message)
     return dataset
 
 
-def store_dataset(path: Path) -> DatasetData:
+def store_dataset(path: Path, allow_implausible: bool = False) -> DatasetData:
     """Return the stored dataset of an extxyz file that ``read_dataset`` can read."""
     file = orm.SinglefileData(path.resolve())
-    dataset = dataset_from_extxyz(file, orm.Dict(settings_of(path)))
+    dataset = dataset_from_extxyz(file, orm.Dict(settings_of(path, allow_implausible)))
     file.base.extras.set('sha256', digest_of(path))
     return dataset
 
@@ -83,9 +84,10 @@ def digest_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def settings_of(path: Path) -> dict[str, str]:
+def settings_of(path: Path, allow_implausible: bool) -> dict[str, str | bool]:
     """Return how a file is read."""
-    return EXAMPLE_SETTINGS if digest_of(path) == EXAMPLE_SHA256 else OTHER_SETTINGS
+    settings = EXAMPLE_SETTINGS if digest_of(path) == EXAMPLE_SHA256 else OTHER_SETTINGS
+    return settings | ({'allow_implausible': True} if allow_implausible else {})
 
 
 def load_potential(path: Path | None) -> PotentialData:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from aiida import orm
@@ -43,6 +43,7 @@ class DatasetData(orm.ArrayData):
         has_stress: bool = OrmMetadataField(description='whether every configuration has a stress')
         group_names: list | None = OrmMetadataField(None, description='names of the groups of correlated frames')
         stage_names: list | None = OrmMetadataField(None, description='names of the stages of the run that made them')
+        isolated_atoms: dict | None = OrmMetadataField(None, description='energies in eV of isolated atoms by symbol')
 
     @classmethod
     def from_frames(
@@ -53,15 +54,18 @@ class DatasetData(orm.ArrayData):
         labels: str = 'vasp',
         groups: Sequence[int] | None = None,
         group_names: Sequence[str] | None = None,
+        isolated_atoms: Mapping[str, float] | None = None,
     ) -> DatasetData:
         """Return an unstored dataset of labelled, periodic frames.
 
         :param groups: for each frame the index of its group (say, its trajectory) into ``group_names``.
+        :param isolated_atoms: energies in eV of isolated atoms by symbol, with the labels' zero of energy.
         :raises ValueError: naming the frame, where a label is missing or not finite.
         """
         _check_energy_kind(energy_kind)
         arrays = arrays_from_frames(frames, energy_kind, groups)
-        return cls.from_arrays(arrays, energy_kind=energy_kind, labels=labels, group_names=group_names)
+        names = {'group_names': group_names, 'isolated_atoms': isolated_atoms}
+        return cls.from_arrays(arrays, energy_kind=energy_kind, labels=labels, **names)
 
     @classmethod
     def from_arrays(
@@ -72,6 +76,7 @@ class DatasetData(orm.ArrayData):
         labels: str,
         group_names: Sequence[str] | None = None,
         stage_names: Sequence[str] | None = None,
+        isolated_atoms: Mapping[str, float] | None = None,
     ) -> DatasetData:
         """Return an unstored dataset of flat arrays (names, shapes and units: ``formats.frames`` and ``ORIGIN``).
 
@@ -106,7 +111,14 @@ class DatasetData(orm.ArrayData):
                 **{NAMED[array]: None if known is None else list(known) for array, known in names.items()},
             }
         )
+        if isolated_atoms:
+            node.base.attributes.set('isolated_atoms', dict(sorted(isolated_atoms.items())))
         return node
+
+    @property
+    def isolated_atoms(self) -> dict[str, float]:
+        """Return the energies in eV of isolated atoms by symbol; empty where the dataset has none."""
+        return self.base.attributes.get('isolated_atoms', None) or {}
 
     def get_arrays(self) -> dict[str, np.ndarray]:
         """Return the flat arrays by name."""
@@ -133,6 +145,7 @@ class DatasetData(orm.ArrayData):
             select_frames(self.get_arrays(), indices),
             energy_kind=attributes.get('energy_kind'),
             labels=attributes.get('labels'),
+            isolated_atoms=self.isolated_atoms,
             **self.names,
         )
 

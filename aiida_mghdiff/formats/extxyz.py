@@ -2,7 +2,11 @@
 
 Labels stand under keys of the user's choice: the energy of the cell (eV) and the stress (eV/Å³, ASE's sign; six values
 xx yy zz yz xz xy, or nine) in the comment line, the forces (eV/Å) as columns. ``REF_...`` are the keys that ASE leaves
-alone; it takes ``energy``, ``forces`` and ``stress`` for results of a calculator, where they are found too.
+alone; it takes ``energy``, ``forces`` and ``stress`` for results of a calculator, where they are found too. A virial of
+MACE's convention (eV, minus stress times volume), known by its key, becomes a stress.
+
+Frames of one isolated atom are no configurations: their energies are returned by element. Labels that cannot be right
+are refused, see :mod:`aiida_mghdiff.formats.plausibility`.
 
 A file is either read completely or refused with frame (counted from 0), line and reason.
 """
@@ -11,7 +15,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +27,20 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.frames import frame_problem
+from aiida_mghdiff.formats.isolated_atoms import is_isolated_atom, isolated_atom_energies
+from aiida_mghdiff.formats.plausibility import implausible
+
+#: Keys of a virial, looked for in a frame without a stress.
+VIRIAL_KEYS = ('REF_virials', 'REF_virial', 'virials', 'virial')
 
 
 @dataclass(frozen=True)
 class ExtXyz:
-    """Labelled frames, and where asked for the name of each frame's group."""
+    """Labelled frames, where asked the name of each frame's group, and the energies (eV) of isolated atoms."""
 
     frames: list[Atoms]
     groups: list[str] | None
+    isolated_atoms: dict[str, float] = field(default_factory=dict)
 
 
 def read_extxyz(
@@ -39,24 +49,34 @@ def read_extxyz(
     forces_key: str = 'REF_forces',
     stress_key: str | None = 'REF_stress',
     group_key: str | None = None,
+    allow_implausible: bool = False,
 ) -> ExtXyz:
     """Read labelled frames.
 
-    :param stress_key: a frame may lack it; None reads no stress.
+    :param stress_key: a frame may lack it; None reads no stress. A key that names a virial holds one, and a frame
+        without the key may have a virial under one of :data:`VIRIAL_KEYS`.
     :param group_key: key of the comment line that is the same in frames that are correlated, say of one trajectory.
-    :raises FormatError: for a frame that is damaged, not periodic, or lacks energy, forces or group.
+    :param allow_implausible: take labels that cannot be right as they are.
+    :raises FormatError: for a frame that is damaged, not periodic, lacks energy, forces or group, or has labels that
+        cannot be right.
     """
-    frames, groups = [], []
+    frames, groups, places, isolated = [], [], [], []
     for index, (line, text) in enumerate(_split_frames(path)):
         place = f'frame {index} (line {line})'
         atoms = _parse(path, place, text)
-        frame = _label(path, place, atoms, (energy_key, forces_key, stress_key))
-        frames.append(frame)
+        if is_isolated_atom(atoms):
+            isolated.append((place, atoms, _isolated_energy(path, place, atoms, energy_key)))
+            continue
+        places.append(place)
+        frames.append(_label(path, place, atoms, (energy_key, forces_key, stress_key)))
         if group_key is not None:
             groups.append(_group(path, place, atoms, group_key))
     if not frames:
-        raise FormatError(path, '', 'no frames in this file')
-    return ExtXyz(frames, groups if group_key is not None else None)
+        reason = 'only isolated atoms: there is no configuration to learn from' if isolated else 'no frames'
+        raise FormatError(path, '', f'{reason} in this file')
+    if not allow_implausible and (finding := implausible(frames)) is not None:
+        raise FormatError(path, places[finding.index], finding.reason)
+    return ExtXyz(frames, groups if group_key is not None else None, _isolated_atoms(path, isolated))
 
 
 def _split_frames(path: str | Path) -> Iterator[tuple[int, str]]:
@@ -87,17 +107,19 @@ def _parse(path: str | Path, place: str, text: str) -> Atoms:
 
 
 def _label(path: str | Path, place: str, atoms: Atoms, keys: Sequence[str | None]) -> Atoms:
-    energy, forces, stress = (None if key is None else _find(atoms, key) for key in keys)
+    energy, forces = (_find(atoms, key) for key in keys[:2])
     for name, key, value in (('energy', keys[0], energy), ('forces', keys[1], forces)):
         if value is None:
             present = ', '.join(sorted({*atoms.info, *atoms.arrays} - {'numbers', 'positions'})) or 'none'
             reason = f'no {name}: no key {key!r} (keys of this frame: {present}); name its key, or label the frame'
             raise FormatError(path, place, reason)
     frame = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    frame.info = {key: value for key, value in atoms.info.items() if key not in keys}
-    results = {'energy': energy, 'free_energy': energy, 'forces': forces, 'stress': _voigt(stress)}
+    frame.info = {key: value for key, value in atoms.info.items() if key not in (*keys, *VIRIAL_KEYS)}
     try:
-        frame.calc = SinglePointCalculator(frame, **{name: _floats(value) for name, value in results.items()})
+        stress = None if keys[2] is None else _stress(atoms, keys[2])
+        results = {'energy': energy, 'free_energy': energy, 'forces': forces}
+        labels = {name: _floats(value) for name, value in results.items()}
+        frame.calc = SinglePointCalculator(frame, **labels, stress=stress)
     except (TypeError, ValueError) as error:
         raise FormatError(path, place, f'a label is not made of numbers ({error})') from error
     if problem := frame_problem(frame):
@@ -110,10 +132,19 @@ def _find(atoms: Atoms, key: str) -> Any:
     return next((source[key] for source in (atoms.info, atoms.arrays, results) if key in source), None)
 
 
-def _voigt(stress: Any) -> Any:
-    if stress is None or np.size(stress) != 9:
-        return stress
-    return full_3x3_to_voigt_6_stress(np.reshape(stress, (3, 3)))
+def _stress(atoms: Atoms, key: str) -> np.ndarray | None:
+    """Return the stress in eV/Å³, six values, of a stress or a virial."""
+    found = next((name for name in (key, *VIRIAL_KEYS) if _find(atoms, name) is not None), None)
+    if found is None:
+        return None
+    values = _voigt(_floats(_find(atoms, found)))
+    if 'virial' not in found.lower():
+        return values
+    return -values / atoms.get_volume() if atoms.cell.rank == 3 else None
+
+
+def _voigt(stress: np.ndarray) -> np.ndarray:
+    return full_3x3_to_voigt_6_stress(stress.reshape(3, 3)) if np.size(stress) == 9 else stress
 
 
 def _floats(value: Any) -> float | np.ndarray | None:
@@ -121,6 +152,23 @@ def _floats(value: Any) -> float | np.ndarray | None:
         return None
     array = np.asarray(value, dtype=float)
     return array if array.ndim else float(array)
+
+
+def _isolated_energy(path: str | Path, place: str, atoms: Atoms, key: str) -> float:
+    energy = _find(atoms, key)
+    try:
+        if energy is not None and np.isfinite(value := float(energy)):
+            return value
+    except (TypeError, ValueError):
+        pass
+    raise FormatError(path, place, f'an isolated atom without an energy: {key} = {energy!r} is no finite number')
+
+
+def _isolated_atoms(path: str | Path, isolated: Sequence[tuple[str, Atoms, float]]) -> dict[str, float]:
+    try:
+        return isolated_atom_energies(isolated)
+    except ValueError as error:
+        raise FormatError(path, '', str(error)) from error
 
 
 def _group(path: str | Path, place: str, atoms: Atoms, key: str) -> str:

@@ -29,6 +29,7 @@ from fastnumbers import try_array
 
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.frames import arrays_from_frames
+from aiida_mghdiff.formats.plausibility import implausible
 from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3
 
 # kbar, XX YY ZZ XY YZ ZX -> eV/Å³, xx yy zz yz xz xy
@@ -135,11 +136,12 @@ class MlAb:
         return [frame.info['ctifor'] for frame in self.frames] if 'ctifor' in self.frames[0].info else None
 
 
-def read_mlab(path: str | Path) -> MlAb:
+def read_mlab(path: str | Path, allow_implausible: bool = False) -> MlAb:
     """Read an ML_AB or ML_ABN file.
 
+    :param allow_implausible: take labels that cannot be right as they are, so that no run of VASP is lost.
     :raises FormatError: naming file, line and reason, for a file that is truncated, contradicts itself, or holds a
-        damaged number. Nothing is skipped.
+        damaged number, or labels that cannot be right (:mod:`aiida_mghdiff.formats.plausibility`). Nothing is skipped.
     """
     reader = _Reader(path)
     header = _read_header(reader)
@@ -147,6 +149,8 @@ def read_mlab(path: str | Path) -> MlAb:
     _check_cells(reader, frames)
     _check_ctifor(reader, frames)
     _check_basis(reader, header, frames)
+    if not allow_implausible and (finding := implausible(frames)) is not None:
+        raise FormatError(path, f'configuration {finding.index + 1}', finding.reason)
     return MlAb(frames, header.version, header.types, header.basis, header.reference_energies, header.masses)
 
 

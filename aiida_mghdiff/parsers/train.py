@@ -27,6 +27,8 @@ class TrainParser(ProgramParser):
             if (checkpoint := files / 'checkpoint.pt').is_file():
                 self.out('checkpoint', orm.SinglefileData(checkpoint, filename='checkpoint.pt'))
             return None
+        for warning in results.get('warnings', []):
+            self.logger.warning(warning)
         self.out('potential', self.read_potential(results, files / 'trained.model'))
         return None
 

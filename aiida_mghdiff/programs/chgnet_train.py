@@ -41,6 +41,7 @@ def main() -> None:
     check_elements(inputs['potential'], numbers)
     calculator = load_calculator(inputs['potential'], POTENTIAL_FILE, 'float32', parameters['device'])
     e0s, rank = choose_e0s(parameters, calculator, datasets[0], numbers)
+    training.check_offsets(parameters, datasets[0], numbers, e0s)
     trainer = ChgnetTrainer(parameters, datasets, clock)
     trainer.set_e0s(numbers, e0s)
     mark = training.fingerprint(parameters, *datasets)
@@ -49,7 +50,7 @@ def main() -> None:
     check_model(numbers, e0s)
     training.write_curves(progress)
     job.write_results(
-        training.summary(progress)
+        training.summary(progress, datasets[1], _warnings(inputs, numbers, rank))
         | {
             'mode': 'fine-tune',
             'e0s_ev': training.by_symbol(numbers, e0s),
@@ -65,6 +66,16 @@ def main() -> None:
             'versions': versions,
         }
     )
+
+
+def _warnings(inputs: dict[str, Any], numbers: list[int], rank: int | None) -> list[str]:
+    warnings = training.offset_warnings(numbers, rank)
+    if inputs.get('isolated_atoms'):
+        warnings.append(
+            'the isolated atoms of the training set are not used: the energies per element of CHGNet are those of '
+            'atoms in solids.'
+        )
+    return warnings
 
 
 def choose_e0s(
@@ -85,8 +96,8 @@ def choose_e0s(
     for atoms in frames_from_arrays(arrays):
         atoms.calc = calculator
         energies.append(atoms.get_potential_energy())
-    counts = training.element_counts(arrays, numbers)
-    correction, rank = training.fit_offsets(counts, arrays['energies'] - np.array(energies))
+    residuals = arrays['energies'] - np.array(energies)
+    correction, rank = training.fit_offsets(arrays, residuals, numbers, parameters['allow_implausible'])
     return own + correction, rank
 
 

@@ -75,7 +75,9 @@ def main() -> None:
     replay = _read_replay(parameters)
     numbers = training.elements_of(*datasets)
     potential, foundation = _load_foundation(inputs.get('potential'), parameters['device'], numbers)
-    e0s, rank = choose_e0s(parameters, foundation, datasets[0], numbers)
+    isolated = inputs.get('isolated_atoms', {})
+    e0s, rank = choose_e0s(parameters, isolated, foundation, datasets[0], numbers)
+    training.check_offsets(parameters, datasets[0], numbers, e0s)
     del foundation  # MACE loads it again
     arguments = mace_arguments(parameters, potential, datasets, replay, numbers, e0s)
     check_batch_size(parameters['batch_size'], datasets[0])
@@ -89,13 +91,14 @@ def main() -> None:
     check_model(numbers, e0s)
     training.write_curves(progress)
     job.write_results(
-        training.summary(progress)
+        training.summary(progress, datasets[1], training.offset_warnings(numbers, rank))
         | {
             'mode': training_mode(potential, replay),
             'head': potential and potential['head'],
             'heads': [TRAINED_HEAD],
             'e0s_ev': training.by_symbol(numbers, e0s),
             'e0s_rank': rank,
+            'e0s_from_isolated_atoms': bool(isolated),
             'e0s_restored': restored,
             'elements': trainer.elements(),
             'n_training': len(datasets[0]['natoms']),
@@ -142,25 +145,32 @@ def _stage_starts(parameters: dict[str, Any]) -> tuple[int, ...]:
 
 
 def choose_e0s(
-    parameters: dict[str, Any], foundation: Calculator | None, arrays: Arrays, numbers: list[int]
+    parameters: dict[str, Any],
+    isolated: dict[str, float],
+    foundation: Calculator | None,
+    arrays: Arrays,
+    numbers: list[int],
 ) -> tuple[np.ndarray, int | None]:
     """Return the energies of the isolated atoms in eV, and the rank of the fit that gave them, if one did.
+
+    Isolated atoms of the training set win, as in MACE. Without them the parameter decides.
 
     ``estimated``: the potential's, corrected by least squares for what its energies miss of the labels (another
     reference or pseudopotential); ``foundation``: the potential's; ``average``: least squares of the labels; or a
     dictionary by symbol. ``estimated`` is what MACE computes under this name, in float64 whatever the training uses.
     """
-    kind = parameters['E0s']
+    kind, allowed = parameters['E0s'], parameters['allow_implausible']
+    if isolated:
+        return training.given_offsets(isolated, numbers), None
     if isinstance(kind, dict):
         return training.given_offsets(kind, numbers), None
-    counts = training.element_counts(arrays, numbers)
     if kind == 'average':
-        return training.fit_offsets(counts, arrays['energies'])
+        return training.fit_offsets(arrays, arrays['energies'], numbers, allowed)
     own = _potential_e0s(foundation.models[0], numbers, foundation.head)
     if kind == 'foundation':
         return own, None
     energies = [foundation.get_potential_energy(atoms) for atoms in frames_from_arrays(arrays)]
-    correction, rank = training.fit_offsets(counts, arrays['energies'] - np.array(energies))
+    correction, rank = training.fit_offsets(arrays, arrays['energies'] - np.array(energies), numbers, allowed)
     return own + correction, rank
 
 

@@ -13,6 +13,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ from ase.data import chemical_symbols
 from aiida_mghdiff.formats.arrays import read_folder
 from aiida_mghdiff.formats.frames import select_frames
 from aiida_mghdiff.programs import job
+from aiida_mghdiff.science import energy_offsets
 from aiida_mghdiff.science.splits import SplitError, hold_out
 
 TRAINING_FOLDER = 'training'
@@ -142,20 +144,52 @@ def elements_of(*datasets: Arrays) -> list[int]:
 
 def element_counts(arrays: Arrays, numbers: Iterable[int]) -> np.ndarray:
     """Return how many atoms of each element each frame has ``[n, len(numbers)]``."""
-    frame = np.repeat(np.arange(len(arrays['natoms'])), arrays['natoms'])
-    columns = [np.bincount(frame[arrays['numbers'] == number], minlength=len(arrays['natoms'])) for number in numbers]
-    return np.stack(columns, axis=1).astype(float)
+    return energy_offsets.element_counts(arrays['natoms'], arrays['numbers'], numbers)
 
 
-def fit_offsets(counts: np.ndarray, residuals: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return energies per element that fit ``residuals [n]`` (eV a cell) by least squares, and the rank of the fit.
+def fit_offsets(
+    arrays: Arrays, residuals: np.ndarray, numbers: list[int], allow_implausible: bool
+) -> tuple[np.ndarray, int]:
+    """Return energies per element that fit ``residuals [n]`` (eV a cell), and the rank of the fit.
 
-    A rank below the number of elements (few different compositions) leaves the split between the elements open; the
-    solution of least norm is taken then. It is harmless where the residuals are corrections to a model that knows the
-    elements, and a guess where they are whole energies: the rank is recorded for that.
+    :raises ProgramError: INPUT_REFUSED if the compositions leave the division of large energies open.
     """
-    solution, _, rank, _ = np.linalg.lstsq(counts, residuals, rcond=None)
-    return solution, int(rank)
+    counts = element_counts(arrays, numbers)
+    if not allow_implausible:
+        with _refusing():
+            energy_offsets.check_determined(counts, residuals, [chemical_symbols[number] for number in numbers])
+    return energy_offsets.fit_offsets(counts, residuals)
+
+
+def check_offsets(parameters: Mapping[str, Any], arrays: Arrays, numbers: list[int], e0s: np.ndarray) -> None:
+    """Refuse energies per element that cannot belong to the labels.
+
+    Estimated ones do: they make up for whatever the potential predicts.
+
+    :raises ProgramError: INPUT_REFUSED.
+    """
+    if not parameters['allow_implausible'] and parameters['E0s'] != 'estimated':
+        with _refusing():
+            energy_offsets.check_offsets(element_counts(arrays, numbers), arrays['energies'], by_symbol(numbers, e0s))
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except energy_offsets.OffsetError as error:
+        reason = f'{error}; to train all the same, set allow_implausible.'
+        raise job.ProgramError('INPUT_REFUSED', reason) from None
+
+
+def offset_warnings(numbers: list[int], rank: int | None) -> list[str]:
+    """Return the warning that a fit left open how energies divide between the elements."""
+    if rank is None or rank == len(numbers):
+        return []
+    return [
+        'the compositions of the training set do not tell how energies divide between the elements: E0s of least norm '
+        'were taken. Use this potential at these compositions alone.'
+    ]
 
 
 def by_symbol(numbers: Iterable[int], values: Iterable[float]) -> dict[str, float]:
@@ -340,17 +374,38 @@ def _write_incomplete(progress: Progress) -> None:
     job.write_results({'completed': False, 'n_epochs': len(progress.curves)})
 
 
-def summary(progress: Progress) -> dict[str, Any]:
-    """Return what ``results.json`` says of a training: the errors on the validation set, at first and at best."""
+def summary(progress: Progress, validation: Arrays, warnings: Iterable[str] = ()) -> dict[str, Any]:
+    """Return what ``results.json`` says of a training: the errors on the validation set, at first and at best.
+
+    :param validation: what the errors are of; a warning says where a constant would do better.
+    :param warnings: other warnings.
+    """
     best = next(row for row in progress.curves if row['epoch'] == progress.best_epoch)
+    errors = {key.removesuffix('_valid'): value for key, value in best.items() if '_valid' in key}
     return {
+        'warnings': [*warnings, *_failure_warnings(errors, validation)],
         'completed': True,
         'n_epochs': len(progress.curves),
         'best_epoch': progress.best_epoch,
         'stopped_early': progress.stopped_early,
         'validation_initial': in_report_units(progress.initial),
-        'validation': in_report_units({key.removesuffix('_valid'): v for key, v in best.items() if '_valid' in key}),
+        'validation': in_report_units(errors),
     }
+
+
+def _failure_warnings(errors: Mapping[str, float], validation: Arrays) -> Iterator[str]:
+    """Yield which errors are larger than the spread of the labels: a constant would be as good."""
+    spreads = {
+        'energy': ('eV/atom', np.std(validation['energies'] / validation['natoms'])),
+        'force': ('eV/Å', np.std(validation['forces'])),
+    }
+    for name, (unit, spread) in spreads.items():
+        if (rmse := errors[f'{name}_rmse']) > spread > 0:
+            yield (
+                f'the training failed: its {name} RMSE on the validation set, {rmse:.3g} {unit}, is larger than the '
+                f'spread of the labels, {spread:.3g} {unit}. A constant would do better: check the units of the labels '
+                '(stresses too), their weights, the E0s and the learning rate.'
+            )
 
 
 def in_report_units(errors: Mapping[str, float]) -> dict[str, float]:

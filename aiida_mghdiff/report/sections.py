@@ -122,6 +122,7 @@ def training_tables(study: Study) -> Iterable[Table]:
         Column('epochs'),
         Column('best epoch'),
         Column('seed'),
+        Column('warnings', 'long'),
         Column('curves', 'node'),
         Column('settings', 'node'),
     ]
@@ -131,6 +132,7 @@ def training_tables(study: Study) -> Iterable[Table]:
             training.results.get('n_epochs', DASH),
             training.results['best_epoch'] + 1 if 'best_epoch' in training.results else DASH,
             training.parameters.get('seed', DASH),
+            ' '.join(training.results.get('warnings', [])) or DASH,
             training.curves.uuid,
             training.parameters.uuid,
         )

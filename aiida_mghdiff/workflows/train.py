@@ -121,7 +121,9 @@ class TrainWorkChain(RestartWorkChain):
         return ProcessHandlerReport(True, ExitCode(node.exit_status, node.exit_message))
 
     def results(self) -> None:
-        """Give the outputs of the last job."""
+        """Give the outputs of the last job, and report its warnings."""
+        for warning in self.ctx.children[-1].outputs.results.get('warnings', []):
+            self.report(f'warning: {warning}')
         for name in ('potential', 'learning_curves', 'results'):
             self.out(name, self.ctx.children[-1].outputs[name])
 

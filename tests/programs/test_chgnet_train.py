@@ -140,3 +140,21 @@ def test_corrupt_potential(tmp_path, datasets, tmp_path_factory):
     with pytest.raises(job.ProgramError) as error:
         run_program(tmp_path, 'chgnet_train', datasets, (path, CHGNET), parameters=parameters())
     assert error.value.name == 'POTENTIAL_UNREADABLE'
+
+
+def test_isolated_atoms_are_left_alone_and_wrong_offsets_refused(tmp_path, datasets):
+    isolated = {'H': -1.0, 'Mg': -0.25}
+    potential = (chgnet_file(), CHGNET)
+    results = run_program(
+        tmp_path / 'one', 'chgnet_train', datasets, potential, parameters=parameters(), isolated_atoms=isolated
+    )
+    assert 'isolated atoms of the training set are not used' in results['warnings'][0]
+    with pytest.raises(job.ProgramError, match='for the bonds of configuration') as error:
+        run_program(
+            tmp_path / 'two',
+            'chgnet_train',
+            datasets,
+            potential,
+            parameters=parameters(E0s={'H': -3.3, 'Mg': 1e6}),
+        )
+    assert error.value.name == 'INPUT_REFUSED'

@@ -249,3 +249,34 @@ def test_batch_larger_than_the_training_set(tmp_path, datasets):
 def torch_as_it_was():
     yield
     reset_torch()
+
+
+def single_composition():
+    """Return datasets of cells with one hydrogen atom."""
+    frames = [index for index in mixed_indices(12) if example_arrays([index])['natoms'][0] == 17]
+    return {'training': example_arrays(frames[:3]), 'validation': example_arrays(frames[3:])}
+
+
+def test_isolated_atoms_are_the_e0s(tmp_path, datasets):
+    isolated = {'H': -1.0, 'Mg': -0.25}
+    chosen = parameters('scratch', max_num_epochs=1)
+    results = run_program(tmp_path, 'mace_train', datasets, parameters=chosen, isolated_atoms=isolated)
+    assert results['e0s_from_isolated_atoms']
+    assert model_e0s(tmp_path / 'trained.model') == pytest.approx(isolated)
+
+
+@pytest.mark.parametrize('energy', [1e6, -1e6])
+def test_e0s_far_from_the_energies_are_refused(tmp_path, datasets, energy):
+    with pytest.raises(job.ProgramError, match='for the bonds of configuration') as error:
+        run_program(tmp_path, 'mace_train', datasets, parameters=parameters('scratch', E0s={'H': energy, 'Mg': -1.5}))
+    assert error.value.name == 'INPUT_REFUSED'
+
+
+def test_e0s_of_one_composition_are_refused_or_warned_of(tmp_path):
+    with pytest.raises(job.ProgramError, match=r'do not tell how .* divide between H, Mg') as error:
+        run_program(tmp_path / 'refused', 'mace_train', single_composition(), parameters=parameters('scratch'))
+    assert error.value.name == 'INPUT_REFUSED'
+    chosen = parameters('scratch', allow_implausible=True, max_num_epochs=1)
+    results = run_program(tmp_path / 'allowed', 'mace_train', single_composition(), parameters=chosen)
+    assert results['e0s_rank'] == 1
+    assert 'at these compositions alone' in results['warnings'][0]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aiida_mghdiff.programs import job, training
+from aiida_mghdiff.science import energy_offsets
 
 
 class Descent:
@@ -106,10 +107,10 @@ def test_split_of_one_group_is_refused():
 
 def test_fit_offsets_finds_them_and_says_when_they_are_open():
     counts = np.array([[16.0, 0.0], [16.0, 1.0], [16.0, 2.0]])
-    offsets, rank = training.fit_offsets(counts, counts @ [-1.5, -3.0])
+    offsets, rank = energy_offsets.fit_offsets(counts, counts @ [-1.5, -3.0])
     assert offsets == pytest.approx([-1.5, -3.0])
     assert rank == 2
-    offsets, rank = training.fit_offsets(counts[[1, 1]], counts[[1, 1]] @ [-1.5, -3.0])
+    offsets, rank = energy_offsets.fit_offsets(counts[[1, 1]], counts[[1, 1]] @ [-1.5, -3.0])
     assert rank == 1
     assert counts[1] @ offsets == pytest.approx(-27.0)
 
@@ -187,3 +188,28 @@ def test_batches_stop_when_the_time_is_over():
     with pytest.raises(training.OutOfTimeError):
         taken.extend(batch for batch in batches)
     assert len(batches) == 3
+
+
+@pytest.mark.parametrize(
+    ('energy', 'force', 'said'), [(0.01, 0.05, []), (2.0, 0.05, ['energy']), (2.0, 9.0, ['energy', 'force'])]
+)
+def test_training_worse_than_a_constant_says_so(energy, force, said):
+    validation = {
+        'energies': np.array([-17.0, -36.0]),
+        'natoms': np.array([10, 20]),
+        'forces': np.array([[0.3, 0, 0], [-0.3, 0, 0]]),
+    }
+    row = {
+        'epoch': 0,
+        'loss_valid': 1.0,
+        'energy_rmse_valid': energy,
+        'force_rmse_valid': force,
+        'stress_rmse_valid': 0,
+    }
+    progress = training.Progress(
+        best_epoch=0, curves=[row], initial={'loss': 1.0, 'energy_rmse': 1.0, 'force_rmse': 1.0, 'stress_rmse': 1.0}
+    )
+    warnings = training.summary(progress, validation, ['before'])['warnings']
+    assert warnings[0] == 'before'
+    assert [warning.split()[4] for warning in warnings[1:]] == said
+    assert all('A constant would do better' in warning for warning in warnings[1:])

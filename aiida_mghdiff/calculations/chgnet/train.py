@@ -13,6 +13,7 @@ from aiida_mghdiff.calculations.train import (
     TrainCalculation,
     data_message,
     e0s_check,
+    offsets_message,
     potential_message,
 )
 from aiida_mghdiff.calculations.validation import IS_NOT_NEGATIVE, IS_POSITIVE, Check, complete_message, one_of
@@ -58,6 +59,7 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
         complete_message(parameters, KEYS)
         or potential_message(inputs, 'chgnet')
         or data_message(inputs, 's' in parameters['targets'])
+        or offsets_message(parameters, inputs['training'])
     )
 
 

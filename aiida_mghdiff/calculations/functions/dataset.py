@@ -11,7 +11,7 @@ from aiida.engine import calcfunction
 from ase import Atoms
 
 from aiida_mghdiff.calculations.functions.refusals import SettingsError, refusing
-from aiida_mghdiff.calculations.validation import IS_SEED, IS_TEXT, Check, complete_message, one_of, optional
+from aiida_mghdiff.calculations.validation import IS_BOOL, IS_SEED, IS_TEXT, Check, complete_message, one_of, optional
 from aiida_mghdiff.data.dataset import ENERGY_KINDS, DatasetData
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.extxyz import read_extxyz
@@ -23,7 +23,7 @@ PARTS = ('training', 'validation', 'test')
 IS_KEY = Check('a key of the file', lambda value: isinstance(value, str) and value != '')
 
 # Each with its default: files follow conventions, so a setting need only be given where a file departs from them.
-MLAB_SETTINGS = {'labels': (None, optional(IS_TEXT))}
+MLAB_SETTINGS = {'labels': (None, optional(IS_TEXT)), 'allow_implausible': (False, IS_BOOL)}
 EXTXYZ_SETTINGS = {
     'labels': (None, IS_TEXT),
     'energy_kind': ('free', one_of(*ENERGY_KINDS)),
@@ -31,6 +31,7 @@ EXTXYZ_SETTINGS = {
     'forces_key': ('REF_forces', IS_KEY),
     'stress_key': ('REF_stress', optional(IS_KEY)),
     'group_key': (None, optional(IS_KEY)),
+    'allow_implausible': (False, IS_BOOL),
 }
 
 
@@ -41,10 +42,11 @@ def dataset_from_mlab(file: orm.SinglefileData, settings: orm.Dict) -> DatasetDa
 
     :param settings: ``labels``, what computed the labels; null (the default): as the file says, ``vasp`` or, where the
         stand-in for VASP marked its own, ``standin:<labeller>``, which no other name can be given.
+        ``allow_implausible``, false: take labels that cannot be right (``formats.plausibility``) as they are.
     """
     values = _with_defaults(settings, MLAB_SETTINGS)
     with file.as_path() as path, _NamedFile(file):
-        frames = read_mlab(path).frames
+        frames = read_mlab(path, values['allow_implausible']).frames
     return DatasetData.from_frames(frames, energy_kind='free', labels=_labels_of(frames, values['labels']))
 
 
@@ -53,17 +55,25 @@ def dataset_from_mlab(file: orm.SinglefileData, settings: orm.Dict) -> DatasetDa
 def dataset_from_extxyz(file: orm.SinglefileData, settings: orm.Dict) -> DatasetData:
     """Return the labelled configurations of an extended XYZ file as a dataset.
 
+    Frames of isolated atoms become the attribute ``isolated_atoms``: the E0s of a training of MACE.
+
     :param settings: ``labels``, what computed the labels, must be given. Defaults: ``energy_kind`` ``free``;
         ``energy_key`` ``REF_energy``; ``forces_key`` ``REF_forces``; ``stress_key`` ``REF_stress`` (null: no
-        stresses); ``group_key`` null, or a key that is the same in frames that are correlated (one trajectory).
+        stresses); ``group_key`` null, or a key that is the same in frames that are correlated (one trajectory);
+        ``allow_implausible`` false: labels that cannot be right (``formats.plausibility``) are refused.
     """
     values = _with_defaults(settings, EXTXYZ_SETTINGS)
-    keys = {key: value for key, value in values.items() if key.endswith('_key')}
+    options = {key: value for key, value in values.items() if key.endswith('_key') or key == 'allow_implausible'}
     with file.as_path() as path, _NamedFile(file):
-        content = read_extxyz(path, **keys)
+        content = read_extxyz(path, **options)
     groups, names = (None, None) if content.groups is None else index_groups(content.groups)
     return DatasetData.from_frames(
-        content.frames, energy_kind=values['energy_kind'], labels=values['labels'], groups=groups, group_names=names
+        content.frames,
+        energy_kind=values['energy_kind'],
+        labels=values['labels'],
+        groups=groups,
+        group_names=names,
+        isolated_atoms=content.isolated_atoms,
     )
 
 

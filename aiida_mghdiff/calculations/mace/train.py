@@ -14,6 +14,8 @@ from aiida_mghdiff.calculations.train import (
     TrainCalculation,
     data_message,
     e0s_check,
+    isolated_atoms_message,
+    offsets_message,
     potential_message,
     section_message,
     training_count,
@@ -102,7 +104,13 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
         or _mode_message(parameters, inputs)
         or _stage_two_message(parameters)
         or data_message(inputs, _uses_stress(parameters))
+        or e0s_message(parameters, inputs['training'])
     )
+
+
+def e0s_message(parameters: Mapping[str, Any], dataset: DatasetData) -> str | None:
+    """Return what is wrong with the E0s: those of isolated atoms in the training set, else what the parameters say."""
+    return (isolated_atoms_message if dataset.isolated_atoms else offsets_message)(parameters, dataset)
 
 
 def _uses_stress(parameters: Mapping[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -306,7 +307,7 @@ class VaspMlffParser(VaspRunParser):
 
     def _emit_learned(self, outcar: OutcarSummary, log: MlLog | None) -> dict[str, Any]:
         """Emit dataset and learning state; return what there is to say of them."""
-        mlab = None if self.mode == 'run' else self._read(read_mlab, 'ML_ABN')
+        mlab = None if self.mode == 'run' else self._read(partial(read_mlab, allow_implausible=True), 'ML_ABN')
         known, steps = Configurations(self._known_arrays()), outcar.dft_steps
         learned = sort_out(mlab, known, steps, [labelled(step, self.start.numbers) for step in steps])
         complete_steps(learned, steps, log)
@@ -334,7 +335,7 @@ class VaspMlffParser(VaspRunParser):
         inputs = self.inputs
         if 'ml_ab' in inputs:
             with inputs['ml_ab'].as_path() as path:
-                return arrays_from_frames(read_mlab(path).frames)
+                return arrays_from_frames(read_mlab(path, allow_implausible=True).frames)
         return known_arrays(inputs) if inputs.get('configurations') else None
 
     def _temperatures(self) -> dict[int, float]:

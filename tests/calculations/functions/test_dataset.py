@@ -7,7 +7,8 @@ import io
 import numpy as np
 import pytest
 from aiida import orm
-from ase.io import read
+from ase import Atoms
+from ase.io import read, write
 
 from aiida_mghdiff.calculations.functions.dataset import dataset_from_extxyz, dataset_from_mlab, split_dataset
 from aiida_mghdiff.data.dataset import DatasetData
@@ -144,7 +145,7 @@ def test_bad_mlab_ends_in_an_exit_code():
     [
         ({}, 'labels = None is not a text'),
         ({'labels': 'gpaw', 'energy_kind': 'total'}, "energy_kind = 'total' is not one of free, sigma0"),
-        ({'labels': 'gpaw', 'forces': 'forces'}, 'unknown keys forces: known are energy_key,'),
+        ({'labels': 'gpaw', 'forces': 'forces'}, 'unknown keys forces: known are allow_implausible, energy_key,'),
         ({'labels': 'gpaw', 'forces_key': None}, 'forces_key = None is not a key of the file'),
     ],
 )
@@ -231,3 +232,31 @@ def test_indices_that_cut_a_trajectory(dataset):
     _, node = split_dataset.run_get_node(dataset, settings)
     assert node.exit_status == 231
     assert f'frame {second} of test is correlated with frames of training' in node.exit_message
+
+
+def test_implausible_labels_are_refused_or_allowed(example_data, tmp_path):
+    frames = read(example_data / 'mgh_pbe.extxyz', ':6')
+    for atoms in frames:
+        atoms.info['REF_stress'] = 1602.1766 * atoms.info['REF_stress']
+    write(tmp_path / 'kbar.extxyz', frames, format='extxyz')
+    file = orm.SinglefileData(tmp_path / 'kbar.extxyz')
+    _, node = dataset_from_extxyz.run_get_node(file, orm.Dict({'labels': 'gpaw'}))
+    assert node.exit_status == 230
+    assert 'it looks like kbar' in node.exit_message
+    assert not node.base.links.get_outgoing().all()
+    allowed = dataset_from_extxyz(file, orm.Dict({'labels': 'gpaw', 'allow_implausible': True}))
+    assert allowed.base.attributes.get('n_configurations') == 6
+
+
+def test_isolated_atoms_go_with_the_dataset_and_its_parts(example_data, tmp_path):
+    frames = read(example_data / 'mgh_pbe.extxyz', ':12')
+    for symbol, energy in {'H': -1.1, 'Mg': -0.2}.items():
+        atom = Atoms(symbol, info={'REF_energy': energy, 'config_type': 'IsolatedAtom'})
+        atom.arrays['REF_forces'] = np.zeros((1, 3))
+        frames.append(atom)
+    write(tmp_path / 'frames.extxyz', frames, format='extxyz')
+    dataset = dataset_from_extxyz(orm.SinglefileData(tmp_path / 'frames.extxyz'), orm.Dict({'labels': 'gpaw'}))
+    assert dataset.base.attributes.get('n_configurations') == 12
+    parts = split_dataset(dataset, orm.Dict({'fractions': {'training': 0.5, 'test': 0.5}, 'seed': 1}))
+    for part in (dataset, *parts.values()):
+        assert part.isolated_atoms == {'H': -1.1, 'Mg': -0.2}

@@ -10,6 +10,7 @@ from aiida.engine import run_get_node
 from training_inputs import mace_inputs, make_chgnet, make_dataset
 
 from aiida_mghdiff.calculations.mace.train import MaceTrainCalculation, validate_inputs
+from aiida_mghdiff.data.dataset import DatasetData
 
 STAGE_TWO = {
     'start_stage_two': 5,
@@ -153,3 +154,41 @@ def test_same_inputs_give_the_same_potential(code):
     potentials = [run_get_node(MaceTrainCalculation, **mace_inputs(code))[0]['potential'] for _ in range(2)]
     assert potentials[0].uuid != potentials[1].uuid
     assert potentials[0].base.caching.get_hash() == potentials[1].base.caching.get_hash()
+
+
+@pytest.mark.parametrize(
+    ('isolated', 'changes', 'words'),
+    [
+        ({'H': -1.0}, {}, 'it has isolated atoms of H, but not of Mg'),
+        ({'H': -1.0, 'Mg': -0.25}, {'E0s': {'H': -2.0, 'Mg': -0.25}}, 'E0s gives H -2 eV, but the isolated H'),
+        ({'H': -1.0, 'Mg': 1e6}, {}, 'eV/atom for the bonds of configuration'),
+        ({}, {'E0s': {'H': -1.0, 'Mg': -1e6}}, 'eV/atom for the bonds of configuration'),
+    ],
+)
+def test_refuses_energies_of_elements_that_cannot_be(code, isolated, changes, words):
+    inputs = mace_inputs(code, **changes)
+    dataset = inputs['training']
+    inputs['training'] = DatasetData.from_arrays(
+        dataset.get_arrays(), energy_kind='free', labels='gpaw', isolated_atoms=isolated
+    )
+    assert words in validate_inputs(inputs)
+
+
+def test_refuses_one_composition_that_tells_nothing_of_the_elements(code):
+    inputs = mace_inputs(code)
+    one = [index for index, formula in enumerate(inputs['training'].get_formulas()) if formula == 'HMg16']
+    inputs |= {'training': inputs['training'].select(one)}
+    inputs['parameters']['batch_size'] = 1
+    assert 'do not tell how' in validate_inputs(inputs)
+    inputs['parameters']['allow_implausible'] = True
+    assert validate_inputs(inputs) is None
+
+
+def test_isolated_atoms_reach_the_program(code):
+    inputs = mace_inputs(code)
+    isolated = {'H': -1.0, 'Mg': -0.25}
+    inputs['training'] = DatasetData.from_arrays(
+        inputs['training'].get_arrays(), energy_kind='free', labels='gpaw', isolated_atoms=isolated
+    )
+    assert validate_inputs(inputs) is None
+    assert MaceTrainCalculation(inputs).program_inputs()['isolated_atoms'] == isolated

@@ -1,0 +1,37 @@
+"""Isolated atoms among labelled frames: no configurations, but the energies of the elements at infinite distance.
+
+Training sets for MACE carry them as frames of one atom with ``config_type=IsolatedAtom``, with or without a cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ase import Atoms
+
+_CONFIG_TYPE = 'isolatedatom'
+#: Energies of one element further apart are a contradiction.
+_TOLERANCE_EV = 1e-3
+
+
+def is_isolated_atom(atoms: Atoms) -> bool:
+    """Return whether a frame is one of an isolated atom: it says so, or it is one atom in no periodic cell."""
+    name = str(atoms.info.get('config_type', '')).lower()
+    return name.replace('_', '').replace(' ', '') == _CONFIG_TYPE or (len(atoms) == 1 and not atoms.pbc.any())
+
+
+def isolated_atom_energies(frames: Iterable[tuple[str, Atoms, float]]) -> dict[str, float]:
+    """Return the energy in eV of each element.
+
+    :param frames: of isolated atoms: the place in words, the atom, and its energy in eV.
+    :raises ValueError: naming the place, for a frame of several atoms, or two energies of one element.
+    """
+    energies: dict[str, float] = {}
+    for place, atoms, energy in frames:
+        if len(atoms) != 1:
+            raise ValueError(f'{place}: config_type is IsolatedAtom, but the frame has {len(atoms)} atoms')
+        symbol = str(atoms.symbols[0])
+        known = energies.setdefault(symbol, energy)
+        if abs(known - energy) > _TOLERANCE_EV:
+            raise ValueError(f'{place}: an isolated {symbol} has {energy} eV, but {known} eV before: keep one of both')
+    return energies

@@ -1,0 +1,169 @@
+"""Labels in another unit are recognised, and unusual ones that are right are not."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
+
+from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.extxyz import read_extxyz
+from aiida_mghdiff.formats.mlab import read_mlab, write_mlab
+from aiida_mghdiff.formats.plausibility import ImplausibleWarning, implausible
+
+FACTORS = {'GPa': 160.21766, 'kbar': 1602.1766, 'bar': 1.6021766e6, 'virial': None}
+
+
+def relabelled(frames, change):
+    """Return copies of frames with other labels."""
+    copies = []
+    for atoms in frames:
+        copy = atoms.copy()
+        copy.calc = SinglePointCalculator(copy, **(atoms.calc.results | change(atoms)))
+        copies.append(copy)
+    return copies
+
+
+def stresses_times(factor):
+    """Return the change of labels that multiplies stresses; without a factor it makes them virials."""
+
+    def change(atoms):
+        return {'stress': atoms.get_stress() * (-atoms.get_volume() if factor is None else factor)}
+
+    return change
+
+
+@pytest.fixture(scope='module')
+def example(example_data):
+    return read_extxyz(example_data / 'mgh_pbe.extxyz').frames
+
+
+@pytest.mark.parametrize('unit', FACTORS)
+@pytest.mark.parametrize('count', [101, 20, 5])
+def test_units_of_stresses_are_recognised(example, unit, count):
+    finding = implausible(relabelled(example[:count], stresses_times(FACTORS[unit])))
+    assert unit in finding.reason.partition('it looks like')[2]
+    assert 'allow_implausible' in finding.reason
+
+
+def test_small_stresses_in_gpa_are_recognised_by_the_forces(example):
+    quiet = sorted(example, key=lambda atoms: abs(atoms.get_stress()).max())[:15]
+    scaled = relabelled(quiet, stresses_times(160.21766 / 8))
+    assert max(abs(atoms.get_stress()).max() for atoms in scaled) < 1
+    scaled = relabelled(quiet, stresses_times(160.21766))
+    assert 'GPa' in implausible(scaled).reason
+
+
+def test_example_data_are_plausible_and_silent(example):
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert implausible(example) is None
+
+
+def compressed(scale):
+    """Return cells of copper with the labels of EMT, compressed in each direction."""
+    rng, frames = np.random.default_rng(0), []
+    for _ in range(6):
+        atoms = bulk('Cu', 'fcc', a=3.6 * scale, cubic=True).repeat(2)
+        atoms.positions += rng.normal(0, 0.08, atoms.positions.shape)
+        atoms.set_cell(atoms.cell @ (np.eye(3) + rng.normal(0, 0.01, (3, 3))), scale_atoms=True)
+        atoms.calc = EMT()
+        labels = {'energy': atoms.get_potential_energy(), 'forces': atoms.get_forces(), 'stress': atoms.get_stress()}
+        atoms.calc = SinglePointCalculator(atoms, **labels)
+        frames.append(atoms)
+    return frames
+
+
+def test_high_pressure_is_warned_of_and_not_refused():
+    frames = compressed(0.9)
+    median = float(np.median([abs(atoms.get_stress()).max() for atoms in frames]))
+    assert 0.1 < median < 1
+    with pytest.warns(ImplausibleWarning, match='under high pressure'):
+        assert implausible(frames) is None
+
+
+def test_large_force_names_the_atom(example):
+    forces = np.zeros((len(example[3]), 3))
+    forces[5, 2] = -150
+    frames = [*example[:3], *relabelled([example[3]], lambda _: {'forces': forces})]
+    finding = implausible(frames)
+    assert finding.index == 3
+    assert 'the force on atom 5' in finding.reason
+    assert '150 eV/Å' in finding.reason
+
+
+def test_readers_refuse_and_can_be_told_not_to(example, tmp_path):
+    frames = relabelled(example[:4], stresses_times(1602.1766))
+    write_mlab(tmp_path / 'ML_AB', frames)
+    with pytest.raises(FormatError, match=r'configuration \d.*kbar'):
+        read_mlab(tmp_path / 'ML_AB')
+    assert len(read_mlab(tmp_path / 'ML_AB', allow_implausible=True).frames) == 4
+    keys = ('energy', 'forces', 'stress')
+    write(tmp_path / 'frames.extxyz', frames, format='extxyz')
+    with pytest.raises(FormatError, match=r'frame \d \(line \d+\).*kbar'):
+        read_extxyz(tmp_path / 'frames.extxyz', *keys)
+    assert len(read_extxyz(tmp_path / 'frames.extxyz', *keys, allow_implausible=True).frames) == 4
+
+
+def write_with_virials(source, target, key, shape=9):
+    """Write the example data with virials in the place of stresses."""
+    frames = read(source, ':5')
+    for atoms in frames:
+        stress = atoms.info.pop('REF_stress')
+        virial = -stress * atoms.get_volume()
+        xx, yy, zz, yz, xz, xy = virial
+        nine = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+        atoms.info[key] = virial if shape == 6 else nine.ravel() if shape == 9 else nine
+    write(target, frames, format='extxyz')
+
+
+@pytest.mark.parametrize(
+    ('key', 'shape'),
+    [('REF_virials', 6), ('REF_virials', 9), ('REF_virials', (3, 3)), ('virials', 9), ('REF_virial', 9), ('virial', 9)],
+)
+def test_virials_become_stresses(example_data, example, tmp_path, key, shape):
+    file = tmp_path / 'virials.extxyz'
+    write_with_virials(example_data / 'mgh_pbe.extxyz', file, key, shape)
+    for options in ({}, {'stress_key': key}):
+        for found, atoms in zip(read_extxyz(file, **options).frames, example, strict=False):
+            np.testing.assert_allclose(found.get_stress(), atoms.get_stress(), atol=1e-7)
+            assert key not in found.info
+
+
+def isolated(symbol, energy, **info):
+    from ase import Atoms
+
+    atoms = Atoms(symbol)
+    atoms.info = {'REF_energy': energy, 'config_type': 'IsolatedAtom'} | info
+    atoms.arrays['REF_forces'] = np.zeros((1, 3))
+    return atoms
+
+
+def test_isolated_atoms_are_no_configurations(example_data, tmp_path):
+    frames = [isolated('H', -1.1), *read(example_data / 'mgh_pbe.extxyz', ':3'), isolated('Mg', -0.2)]
+    write(tmp_path / 'frames.extxyz', frames, format='extxyz')
+    content = read_extxyz(tmp_path / 'frames.extxyz')
+    assert len(content.frames) == 3
+    assert content.isolated_atoms == {'H': -1.1, 'Mg': -0.2}
+
+
+@pytest.mark.parametrize(
+    ('more', 'message'),
+    [
+        ([isolated('H', -1.0)], 'an isolated H has -1.0 eV, but -1.1 eV before'),
+        ([isolated('H', 'much')], 'an isolated atom without an energy'),
+        ([isolated('H2', -1.0)], 'config_type is IsolatedAtom, but the frame has 2 atoms'),
+    ],
+)
+def test_isolated_atoms_that_contradict_are_refused(example_data, tmp_path, more, message):
+    for atoms in more:
+        atoms.arrays['REF_forces'] = np.zeros((len(atoms), 3))
+    frames = [isolated('H', -1.1), *read(example_data / 'mgh_pbe.extxyz', ':2'), *more]
+    write(tmp_path / 'frames.extxyz', frames, format='extxyz')
+    with pytest.raises(FormatError, match=message):
+        read_extxyz(tmp_path / 'frames.extxyz')
