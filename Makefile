@@ -24,14 +24,18 @@ TORCH_INDEX_BEFORE := $(shell cat $(VENV)/.torch 2> /dev/null)
 TORCH_INDEX ?= $(TORCH_INDEX_BEFORE)
 OTHER_TORCH := $(if $(wildcard $(VENV)/.torch),$(if $(filter x$(TORCH_INDEX),x$(TORCH_INDEX_BEFORE)),,yes))
 
-BIN := $(abspath $(VENV))/bin
+$(if $(word 2,$(VENV)),$(error VENV=$(VENV) has a blank in its path, which make takes for two files: name another folder))
+
+# relative where VENV is: the path of the checkout may have blanks
+BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 # two tests at a time, each file as a whole, in the order that tests/conftest.py gives
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-export PATH := $(BIN):$(PATH)
+export PLACE := $(abspath $(VENV))
+export PATH := $(PLACE)/bin:$(PATH)
 
-.PHONY: venv demo test test-all lint docs bench intervals clean clean-demo distclean always
+.PHONY: venv place demo test test-all lint docs bench intervals clean clean-demo distclean always
 
 venv: $(VENV)/.installed
 
@@ -52,9 +56,14 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib > /dev/null 2>&1 || true  # some packages bring templates
 	touch $@
 
-demo: venv
+demo: place venv
 	$(BIN)/aiida-mghdiff demo --directory demo $(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(FOUNDATION),--foundation '$(FOUNDATION)') \
 	    $(if $(DATASET),--dataset '$(DATASET)') $(if $(FROM),--from $(FROM))
+
+# before gigabytes are installed where the daemon of AiiDA cannot be started
+place:
+	@case "$$PLACE" in *[[:space:]\'\"\\\$$]*) echo "AiiDA's daemon cannot be started from the environment $$PLACE," \
+	    'which has a blank, a quote, a backslash or a dollar sign in its path: make VENV=/folder/without/them demo' >&2; exit 1;; esac
 
 test: venv
 	$(PYTEST) -m 'not slow' $(PYTEST_FLAGS)
@@ -73,7 +82,7 @@ docs: venv
 
 bench: venv
 	$(INSTALL) -c constraints.txt -e '.[benchmarks]'
-	status=0; for file in benchmarks/*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$file || status=1; done; exit $$status
+	status=0; for file in benchmarks/*.py; do OMP_NUM_THREADS=1 $(BIN)/python "$$file" || status=1; done; exit $$status
 
 intervals: venv
 	OMP_NUM_THREADS=1 $(BIN)/python tests/intervals.py

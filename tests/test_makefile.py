@@ -52,3 +52,59 @@ def test_another_index_brings_another_torch(steps, before, now):
     assert done.index('uninstall --yes torch') < done.index(' torch==')
     assert (f'--index-url {CPU}' in done) is bool(now)
     assert f"echo '{now}' > .venv/.torch" in done
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """Return a function that calls `make` in a checkout of a name, where the environment is made."""
+
+    def call(name, *arguments):
+        folder = tmp_path / name
+        (folder / '.venv').mkdir(parents=True)
+        for file in ('Makefile', 'constraints.txt', 'pyproject.toml'):
+            shutil.copy(REPOSITORY / file, folder)
+        for stamp in ('.created', '.torch', '.installed'):
+            (folder / '.venv' / stamp).touch()
+        environment = {key: value for key, value in os.environ.items() if key not in OF_MAKE}
+        return subprocess.run(['make', *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+
+    return call
+
+
+@pytest.mark.parametrize('name', ['my work', "it's", 'dol$lar', 'ü', 'a#b', 'semi;colon'])
+@pytest.mark.parametrize('target', ['test', 'lint', 'docs', 'bench', 'clean', 'clean-demo', 'distclean', 'intervals'])
+def test_targets_do_not_name_the_checkout(checkout, name, target):
+    """What the shell gets is relative: no blank or quote of the path can break it."""
+    done = checkout(name, '-n', target)
+    assert done.returncode == 0, done.stderr
+    assert name not in done.stdout
+
+
+def test_programs_of_the_environment_are_found_in_a_checkout_with_blanks(checkout, tmp_path):
+    """A target of a real run: the one that calls programs and needs nothing installed."""
+    programs = tmp_path / 'my work' / '.venv' / 'bin'
+    programs.mkdir(parents=True)
+    for program in ('ruff', 'lint-imports'):
+        (programs / program).write_text(f'#!/bin/sh\necho {program} "$@"; command -v {program}\n')
+        (programs / program).chmod(0o755)
+    programs.parent.rename(tmp_path / 'env')
+    shutil.rmtree(tmp_path / 'my work')
+    done = checkout('my work', 'lint', 'VENV=../env', '-o', '../env/.installed')
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(f'{tmp_path}/env/bin/ruff') == 2
+
+
+@pytest.mark.parametrize('name', ['my work', "it's", 'back\\slash', 'dol$lar'])
+def test_demo_is_refused_before_anything_is_installed(checkout, name):
+    """The daemon cannot be started from such an environment; one elsewhere does."""
+    refused = checkout(name, 'demo')
+    assert refused.returncode != 0
+    assert refused.stdout == ''
+    assert f'{name}/.venv, which has a blank, a quote, a backslash or a dollar sign in its path' in refused.stderr
+    assert 'make VENV=/folder/without/them demo' in refused.stderr
+
+
+def test_environment_with_a_blank_is_refused(checkout):
+    refused = checkout('work', 'VENV=my env', 'venv')
+    assert refused.returncode != 0
+    assert 'VENV=my env has a blank in its path' in refused.stderr

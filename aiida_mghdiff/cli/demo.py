@@ -68,11 +68,19 @@ def demo(
     Everything lives in DIRECTORY: the AiiDA profile, the jobs, the results. Interrupted, the command goes on where it
     stopped when it is called again; a finished study is only reported again.
     """
+    from aiida_mghdiff.cli.home import import_aiida
+
+    import_aiida()
+    from aiida_mghdiff.cli.environment import SetupError, check_place
     from aiida_mghdiff.cli.inputs import EXAMPLE
 
     check_choices(protocol, foundation, dataset, origin)
     check_elements(origin, host, tracer)
     file = (dataset or EXAMPLE) if origin == 'dataset' else None
+    try:
+        check_place(directory)
+    except SetupError as error:
+        raise click.ClickException(str(error)) from None
     with only_one(directory):
         run(directory, protocol, foundation, file, host, tracer, allow_implausible)
 

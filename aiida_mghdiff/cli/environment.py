@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from contextlib import AbstractContextManager, suppress
@@ -57,6 +59,13 @@ _PARTS = ('start-circus', 'worker', 'broker')
 _STATISTICS = 'from circus import stats; stats.main()'
 
 
+#: In the path of a profile: its storage takes % for a code, AIIDA_PATH takes : for the end of a path, and the work
+#: directory of a computer takes braces for the user's name.
+_NOT_IN_PROFILES = '%:{}\n'
+#: The sockets of the daemon's broker lie in the folder of temporary files, and Linux allows their paths 107 bytes.
+_SOCKET, _SOCKET_BYTES = '/aiida_zeromq_12345678/router.sock', 107
+
+
 class SetupError(Exception):
     """Something exists that is not what was asked for, or is missing; the message names the remedy."""
 
@@ -86,6 +95,40 @@ def make_profile(directory: Path, name: str = PROFILE) -> Profile:
         config.set_default_profile(name, overwrite=True)
         config.store()
     return load_profile(name, allow_switch=True)
+
+
+def check_place(directory: Path) -> None:
+    """Make sure that a profile and its daemon can live in a directory, before anything is made.
+
+    :raises SetupError: with the reason and the remedy.
+    """
+    folder, verdi, temporary = str(directory.resolve()), str(_bin() / 'verdi'), tempfile.gettempdir()
+    if wrong := [character for character in _NOT_IN_PROFILES if character in folder]:
+        raise SetupError(f'AiiDA cannot keep a profile in {folder}: choose a folder without {wrong[0]!r} in its path.')
+    if not _is_one_word(verdi):
+        raise SetupError(
+            f"AiiDA's daemon cannot be started from the environment {sys.prefix}: make the environment in a folder "
+            'without blanks, quotes and backslashes in its path (in a checkout: `make VENV=/that/folder ...`).'
+        )
+    if len(os.fsencode(temporary + _SOCKET)) > _SOCKET_BYTES:
+        most = _SOCKET_BYTES - len(_SOCKET)
+        raise SetupError(
+            f"AiiDA's daemon cannot use the folder of temporary files {temporary}: set TMPDIR to one whose path has at "
+            f'most {most} bytes.'
+        )
+
+
+def _bin() -> Path:
+    """Return the folder of this environment's commands."""
+    return Path(sys.executable).parent
+
+
+def _is_one_word(path: str) -> bool:
+    """Whether a path is one word of a command line, which is what AiiDA hands to its supervisor."""
+    try:
+        return shlex.split(path) == [path]
+    except ValueError:  # a quote that is not closed
+        return False
 
 
 def use_directory(directory: Path) -> None:
@@ -132,7 +175,7 @@ def start_daemon(workers: int = 1) -> set[int]:
     from aiida.engine.daemon import client
 
     # AiiDA looks for `verdi` on PATH alone: not there, or another one, where this environment is not activated
-    client.VERDI_BIN = shutil.which('verdi', path=str(Path(sys.executable).parent)) or client.VERDI_BIN
+    client.VERDI_BIN = shutil.which('verdi', path=str(_bin())) or client.VERDI_BIN
     daemon = client.get_daemon_client()
     if _answers(daemon) and is_whole(daemon_parts(daemon)):
         return set()
@@ -157,8 +200,9 @@ def end_daemon() -> None:
 
     with suppress(DaemonException):  # it may be restarting a worker, and take no command
         stop_daemon()
-    profile = get_daemon_client().profile.name
-    _end([process for process in psutil.process_iter() if _is_part(process, profile)])
+    client = get_daemon_client()
+    _end([process for process in psutil.process_iter() if _is_part(process, client.profile.name)])
+    _delete_sockets(_socket_folder(client))
 
 
 @dataclass(frozen=True)
@@ -291,7 +335,25 @@ def stop_daemon() -> None:
 
     client = get_daemon_client()
     if _answers(client):
+        sockets = _socket_folder(client)
         client.stop_daemon(wait=True, timeout=_DAEMON_TIMEOUT_SECONDS)
+        _delete_sockets(sockets)
+
+
+def _socket_folder(client: DaemonClient) -> Path | None:
+    """Return where the sockets of the daemon lie, or lay before it was killed: a folder of temporary files."""
+    file = Path(client.circus_socket_file)
+    return Path(file.read_text().strip()) if file.is_file() else None
+
+
+def _delete_sockets(folder: Path | None) -> None:
+    """Delete the sockets of a daemon that ended; AiiDA may have deleted another folder, a new one, in their place."""
+    if folder is None:
+        return
+    for path in folder.glob('circus.*.sock'):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # it is gone, or has something else
+        folder.rmdir()
 
 
 def setup_codes(
@@ -386,6 +448,10 @@ def _default_workdir() -> Path:
 def _make_computer(label: str, workdir: Path) -> Computer:
     from aiida.orm import Computer
 
+    if {'{', '}'} & set(str(workdir)):
+        raise SetupError(
+            f'the work directory {workdir} has braces, which stand for names in AiiDA. Choose another one.'
+        )
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

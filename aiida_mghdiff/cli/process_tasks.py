@@ -6,6 +6,7 @@ If the broker is killed, or a worker while it stops, a task can get lost. Its pr
 from __future__ import annotations
 
 import json
+import shutil
 import uuid
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,8 @@ def forget_broker() -> None:
     A worker that starts before the new broker would connect to the old one, for ever.
     """
     broker = _broker()
+    if sockets := broker._get_sockets_path():
+        shutil.rmtree(sockets, ignore_errors=True)
     for path in (broker._service_pid_file, broker._service_status_file, broker._service_sockets_file):
         path.unlink(missing_ok=True)
 

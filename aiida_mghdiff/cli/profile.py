@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -16,15 +17,23 @@ def profile(directory: Path, workers: int, stop: bool) -> None:
 
     It needs no service: SQLite storage and the ZeroMQ broker. Delete the folder to get rid of all of it.
     """
+    from aiida_mghdiff.cli.home import import_aiida
+
+    import_aiida()
     from aiida_mghdiff.cli import environment
 
     if stop and not (directory / '.aiida').is_dir():
         raise click.ClickException(f'there is no profile in {directory}')
-    loaded = environment.make_profile(directory)
     if stop:
+        environment.make_profile(directory)
         environment.stop_daemon()
         return
+    try:
+        environment.check_place(directory)
+    except environment.SetupError as error:
+        raise click.ClickException(str(error)) from None
+    loaded = environment.make_profile(directory)
     if workers and (lost := environment.start_daemon(workers)):
         click.echo(f'{len(lost)} processes had been lost in a crash; they go on.')
     click.echo(f'Profile {loaded.name} in {directory.resolve()}. To use it in this shell:')
-    click.echo(f'  export AIIDA_PATH={directory.resolve()}')
+    click.echo(f'  export AIIDA_PATH={shlex.quote(str(directory.resolve()))}')
