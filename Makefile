@@ -1,5 +1,6 @@
 # make demo        environment, an AiiDA profile of its own in demo/, a whole study at demo size, a report
 # make test        environment, the tests without the slow ones        make test-all   every test
+# make test-faults kills parts of a running demo, or all of it, twelve times, and tells whether it survives (an hour or more)
 # make venv        the environment alone: .venv with an editable install, the engines and the test tools
 # make lint        style and import contracts       make docs   the manual      make bench   the benchmarks
 # make intervals   coverage and width of the intervals of D over 2000 ensembles each (half an hour; goes on where it ended)
@@ -70,6 +71,10 @@ test: venv
 
 test-all: venv
 	$(PYTEST) $(PYTEST_FLAGS)
+
+test-faults: venv
+	rm -rf build/faults
+	$(BIN)/python tests/faults/demo_survives.py build/faults
 
 lint: venv
 	$(BIN)/ruff check .

@@ -1,0 +1,267 @@
+"""Kill parts of a running `demo --protocol smoke`, or all of it, and check that it ends as if nothing had happened.
+
+Four faults, each at three moments: `kill -9` of the broker, of the worker and of everything (the command, the daemon
+with its parts, all jobs), and `verdi daemon restart` while a WorkChain launches children. After each the command, or a
+second start of it, must end with exit status 0 and all results; no two jobs of the same inputs may have finished, and
+no job may have run twice.
+
+The first run has no fault. It is interrupted where the later moments begin, and leaves a copy of its folder there: a
+run with a fault in the middle or late goes on from such a copy, so that the fault still hits real work.
+
+    python tests/faults/demo_survives.py FOLDER [--faults broker,worker] [--moments early,late]
+
+A table goes to stdout and to FOLDER/table.md, which later calls add to. An undisturbed demo takes some four minutes on
+two idle cores, and all twelve runs most of an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+SCRIPTS = Path(sys.executable).parent
+FAULTS = ('broker', 'worker', 'everything', 'restart')
+MOMENTS = ('early', 'middle', 'late')
+#: Jobs that run at a moment, and children that a WorkChain launches then: parts of entry points, and of labels.
+JOBS = {'early': ('train',), 'middle': ('neb', 'vibrations'), 'late': ('md',)}
+LAUNCHED = {'early': ('train_',), 'middle': ('barrier_', 'neb', 'vibrations_'), 'late': ('nve', 'nvt')}
+LIMIT_SECONDS = 1800.0
+HEAD = '| fault | moment | what happened | jobs failed | jobs | seconds | verdict |\n|---|---|---|---|---|---|---|\n'
+
+JOB = 'process.calculation.calcjob.CalcJobNode.'
+QUERY_JOBS = f"""
+    SELECT id, process_type, json_extract(attributes, '$.process_state'), json_extract(attributes, '$.exit_status'),
+           json_extract(attributes, '$.scheduler_state'), json_extract(extras, '$._aiida_hash'),
+           json_extract(extras, '$._aiida_cached_from'), label
+    FROM db_dbnode WHERE node_type = '{JOB}'
+"""
+QUERY_CALLS = """
+    SELECT db_dblink.label, json_extract(attributes, '$.process_state') FROM db_dblink
+    JOIN db_dbnode ON db_dbnode.id = db_dblink.output_id WHERE type IN ('call_calc', 'call_work')
+"""
+
+
+class Demo:
+    """A demo in a folder, run as a user runs it, and what is seen of it from outside."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take a folder, which need not exist."""
+        self.folder = folder
+        self.command: subprocess.Popen[str] | None = None
+        self.ids: dict[str, set[int]] = {}  # process ids of the jobs seen to run, by their scratch folder
+
+    def start(self) -> None:
+        """Start the command; its output goes to a file."""
+        arguments = [SCRIPTS / 'aiida-mghdiff', 'demo', '--directory', self.folder, '--protocol', 'smoke']
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / 'output.txt').open('a') as output:
+            self.command = subprocess.Popen(arguments, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+
+    def output(self) -> str:
+        """Return what the command printed, all starts of it."""
+        return (self.folder / 'output.txt').read_text()
+
+    def wait_for(self, condition: Callable[[], Any], seconds: float = LIMIT_SECONDS) -> Any:
+        """Return the first true value of a condition; look at the jobs meanwhile.
+
+        :raises SystemExit: if the time is over.
+        """
+        end = time.monotonic() + seconds
+        while not (found := condition()):
+            if time.monotonic() > end:
+                raise SystemExit(f'nothing happened within {seconds:.0f} s:\n{self.output()}')
+            self.look_at_jobs()
+            time.sleep(0.2)
+        return found
+
+    def look_at_jobs(self) -> None:
+        """Note the processes that run a job."""
+        for process in self.processes():
+            try:
+                if process.cmdline()[:1] == ['mghdiff-running']:
+                    self.ids.setdefault(process.cwd(), set()).add(process.pid)
+            except psutil.Error:
+                continue
+
+    def processes(self) -> Iterator[psutil.Process]:
+        """Yield the processes of the daemon and of the jobs."""
+        for process in psutil.process_iter():
+            try:
+                environment, place = process.environ().get('AIIDA_PATH', ''), process.cwd()
+            except psutil.Error:
+                continue
+            if any(Path(path).is_relative_to(self.folder) for path in (environment, place) if path):
+                yield process
+
+    def part(self, role: str) -> psutil.Process:
+        """Return the process of the daemon that is called so."""
+        return next(process for process in self.processes() if process.cmdline()[4:6] == ['daemon', role])
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Return what the database answers; nothing as long as there is none."""
+        for path in self.folder.glob('.aiida/**/database.sqlite'):
+            connection = sqlite3.connect(f'file:{path}?mode=ro', uri=True, timeout=30)
+            try:
+                return connection.execute(query).fetchall()
+            except sqlite3.OperationalError:  # its tables are being made
+                return []
+            finally:
+                connection.close()
+        return []
+
+    def runs_job(self, kinds: tuple[str, ...]) -> bool:
+        """Return whether a job of one of these kinds runs."""
+        return any(
+            row[2] == 'waiting' and row[4] == 'running' and any(kind in row[1] for kind in kinds)
+            for row in self.rows(QUERY_JOBS)
+        )
+
+    def launches(self, labels: tuple[str, ...]) -> bool:
+        """Return whether a child of one of these labels was just launched: no worker has begun it."""
+        return any(state == 'created' and label.startswith(labels) for label, state in self.rows(QUERY_CALLS))
+
+    def interrupt(self) -> None:
+        """End the command as Ctrl-C does, and wait until its jobs have ended by themselves."""
+        os.killpg(self.command.pid, signal.SIGINT)
+        self.wait_for(lambda: self.command.poll() is not None)
+        self.wait_for(lambda: not list(self.processes()))
+
+    def kill_everything(self) -> None:
+        """Kill the command, the daemon with all its parts, and all jobs."""
+        self.end('suspend')  # so that nothing is restarted or submitted while the others are killed
+        self.end('kill')
+        self.command.wait()
+
+    def end(self, how: str) -> None:
+        """Call a method of each process: of the command, the daemon and the jobs."""
+        command = [psutil.Process(self.command.pid)] if self.command.poll() is None else []
+        for process in [*command, *self.processes()]:
+            with suppress(psutil.NoSuchProcess):
+                getattr(process, how)()
+
+
+def break_demo(demo: Demo, fault: str, moment: str) -> None:
+    """Wait for the moment, then let the fault happen; after the end of everything the command starts again."""
+    demo.wait_for(lambda: demo.launches(LAUNCHED[moment]) if fault == 'restart' else demo.runs_job(JOBS[moment]))
+    if demo.command.poll() is not None:
+        raise SystemExit(f'the demo ended before the moment:\n{demo.output()}')
+    if fault == 'restart':
+        environment = os.environ | {'AIIDA_PATH': str(demo.folder)}
+        subprocess.run([SCRIPTS / 'verdi', 'daemon', 'restart'], env=environment, check=False, capture_output=True)
+    elif fault == 'everything':
+        demo.kill_everything()
+        demo.start()
+    else:
+        demo.part(fault).kill()
+
+
+def faults_of(demo: Demo, reference: set[str]) -> list[str]:
+    """Return what is wrong at the end, in words."""
+    jobs = demo.rows(QUERY_JOBS)
+    finished = Counter(row[5] for row in jobs if row[3] == 0 and not row[6])
+    wrong = [] if demo.command.returncode == 0 else [f'exit status {demo.command.returncode}']
+    wrong += [f'{count} finished jobs of the same inputs' for count in finished.values() if count > 1]
+    wrong += [f'{folder} ran {len(ids)} times' for folder, ids in demo.ids.items() if len(ids) > 1]
+    wrong += [f'process {row[0]} is {row[2]}' for row in jobs if row[2] in ('created', 'waiting', 'running')]
+    if missing := reference - result_keys(demo):
+        wrong.append(f'{len(missing)} results are missing, such as {min(missing)}')
+    names = ('report.html', 'study.aiida')
+    return wrong + [f'there is no {name}' for name in names if not (demo.folder / name).is_file()]
+
+
+def result_keys(demo: Demo) -> set[str]:
+    """Return the places of all numbers in `results.json`."""
+    path = demo.folder / 'results.json'
+    return set(places(json.loads(path.read_text()))) if path.is_file() else set()
+
+
+def places(content: Any, where: str = '') -> Iterator[str]:
+    """Yield the place of each number in nested lists and dictionaries."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from places(value, f'{where}/{key}')
+    elif isinstance(content, list):
+        for value in content[:1]:
+            yield from places(value, f'{where}/*')
+    elif isinstance(content, int | float):
+        yield where
+
+
+def reference_run(folder: Path) -> Demo:
+    """Run the demo without a fault; copy its folder where the middle and the late moments begin."""
+    demo = Demo(folder / 'demo')
+    for moment in MOMENTS[1:]:
+        demo.start()
+        demo.wait_for(lambda moment=moment: demo.runs_job(JOBS[moment]))
+        demo.interrupt()
+        shutil.copytree(demo.folder, folder / moment)
+    demo.start()
+    demo.wait_for(lambda: demo.command.poll() is not None)
+    return demo
+
+
+def run(folder: Path, fault: str, moment: str, reference: set[str]) -> str:
+    """Run the demo with one fault; return the line of the table."""
+    shutil.rmtree(folder / 'demo', ignore_errors=True)
+    if moment != 'early':
+        shutil.copytree(folder / moment, folder / 'demo')
+    demo, began = Demo(folder / 'demo'), time.monotonic()
+    try:
+        demo.start()
+        break_demo(demo, fault, moment)
+        demo.wait_for(lambda: demo.command.poll() is not None)
+        wrong = faults_of(demo, reference)
+    finally:
+        demo.end('kill')
+    said = [line for line in demo.output().splitlines() if 'AiiDA had lost' in line or 'lost in a crash' in line]
+    jobs = demo.rows(QUERY_JOBS)
+    failed = ', '.join(f'{row[1].partition(":")[2]} [{row[3]}]' for row in jobs if row[3] != 0) or 'none'
+    seconds = time.monotonic() - began
+    verdict = '; '.join(wrong) or 'as without a fault'
+    return f'| {fault} | {moment} | {" ".join(said)} | {failed} | {len(jobs)} | {seconds:.0f} | {verdict} |\n'
+
+
+def main() -> None:
+    """Run what is asked, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('folder', type=Path, help='an empty folder, or one of an earlier call')
+    parser.add_argument('--faults', default=','.join(FAULTS))
+    parser.add_argument('--moments', default=','.join(MOMENTS))
+    arguments = parser.parse_args()
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background job would hand on that it is ignored
+    folder = arguments.folder.resolve()
+    reference, table = folder / 'reference.json', folder / 'table.md'
+    if not reference.is_file():
+        keys = result_keys(demo := reference_run(folder))
+        if demo.command.returncode or not keys:
+            raise SystemExit(f'the demo fails without a fault:\n{demo.output()}')
+        reference.write_text(json.dumps(sorted(keys)))
+        table.write_text(HEAD)
+    keys = set(json.loads(reference.read_text()))
+    for moment in arguments.moments.split(','):
+        for fault in arguments.faults.split(','):
+            with table.open('a') as handle:
+                handle.write(run(folder, fault, moment, keys))
+            print(table.read_text().splitlines()[-1], flush=True)
+    print(table.read_text())
+    sys.exit(0 if all('as without a fault' in line for line in table.read_text().splitlines()[2:]) else 1)
+
+
+if __name__ == '__main__':
+    main()
