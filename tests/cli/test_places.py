@@ -23,9 +23,16 @@ ODD_NAME = """my d$emo's "ü" (1) & #2 back\\slash; *"""
 
 
 @pytest.fixture
-def outside(tmp_path):
+def short_path():
+    """A folder with a short path: the sockets of a daemon lie in that of temporary files."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def outside(short_path):
     """Home and folder of temporary files of a user who has nothing yet, and the environment with them."""
-    folders = [tmp_path / 'home', tmp_path / 'tmp']
+    folders = [short_path / 'home', short_path / 'tmp']
     for folder in folders:
         folder.mkdir()
     forgotten = ('AIIDA_PATH', 'VIRTUAL_ENV', 'XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'MPLCONFIGDIR')
