@@ -12,7 +12,13 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 CPU = 'https://download.pytorch.org/whl/cpu'
 #: What a `make` that runs the tests would tell this one.
-OF_MAKE = ('MAKEFLAGS', 'MFLAGS', 'TORCH_INDEX', 'VENV')
+OF_MAKE = ('MAKEFLAGS', 'MAKELEVEL', 'MFLAGS', 'TORCH_INDEX', 'VENV')
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `make` in a folder as a user does, also where another `make` runs the tests."""
+    environment = {key: value for key, value in os.environ.items() if key not in OF_MAKE}
+    return subprocess.run(['make', *arguments], cwd=folder, env=environment, capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -28,9 +34,9 @@ def steps(tmp_path):
         if before is not None:
             (stamps / '.torch').write_text(before)
             (stamps / '.installed').touch()
-        environment = {key: value for key, value in os.environ.items() if key not in OF_MAKE}
-        command = ['make', '-n', 'venv', *variables]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+        done = make(tmp_path, '-n', 'venv', *variables)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     return plan
 
@@ -65,8 +71,7 @@ def checkout(tmp_path):
             shutil.copy(REPOSITORY / file, folder)
         for stamp in ('.created', '.torch', '.installed'):
             (folder / '.venv' / stamp).touch()
-        environment = {key: value for key, value in os.environ.items() if key not in OF_MAKE}
-        return subprocess.run(['make', *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+        return make(folder, *arguments)
 
     return call
 
