@@ -58,7 +58,7 @@ print(sum(not node.base.caching.is_created_from_cache for node in jobs) if jobs 
 #: How many studies the demo made.
 COUNT_STUDIES = """
 from aiida import orm
-print(orm.QueryBuilder().append(orm.WorkChainNode, filters={'extras': {'has_key': 'mghdiff_demo'}}).count())
+print(orm.QueryBuilder().append(orm.WorkChainNode, filters={'description': {'like': '%demo, key%'}}).count())
 """
 
 #: What `verdi calcjob inputcat` and `outputcat` print of one job of each type, in one process.
@@ -68,7 +68,7 @@ from aiida import orm
 from aiida.cmdline.commands.cmd_calcjob import calcjob_inputcat, calcjob_outputcat
 from click.testing import CliRunner
 
-filters = {'extras': {'has_key': 'mghdiff_demo'}}
+filters = {'description': {'like': '%demo, key%'}}
 study = orm.QueryBuilder().append(orm.WorkChainNode, filters=filters).first(flat=True)
 jobs = {node.process_label: node for node in study.called_descendants if isinstance(node, orm.CalcJobNode)}
 commands = (calcjob_inputcat, calcjob_outputcat)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aiida_mghdiff.data.dataset import DatasetData
     from aiida_mghdiff.data.potential import PotentialData
 
+#: The extra that held the key of a study in earlier versions.
 STUDY_KEY = 'mghdiff_demo'
 SLOTS = 2
 #: Where a foundation model may lie beside the checkout.
@@ -199,7 +200,6 @@ def find_or_submit(
     :raises InputsError: with all that is wrong with the dataset, its host, its tracer, the potentials.
     """
     from aiida.engine import submit
-    from aiida.orm import QueryBuilder, WorkChainNode
 
     from aiida_mghdiff.cli.inputs import load_dataset, read_dataset
     from aiida_mghdiff.cli.unexpected import watch
@@ -211,17 +211,36 @@ def find_or_submit(
     study_builder(codes, dataset, dataset_file, *choices, False)  # which refuses what cannot be studied
     dataset = load_dataset(dataset_file, allow_implausible) if dataset_file else None
     key = study_key(dataset, *choices)
-    query = QueryBuilder().append(WorkChainNode, filters={f'extras.{STUDY_KEY}': key}, tag='study')
-    known = query.order_by({'study': {'ctime': 'desc'}}).first(flat=True)
+    known = find_study(key)
     if known is not None and (not known.is_terminated or known.is_finished_ok):
         watch(study=known)
         click.echo(f'{"Report of" if known.is_terminated else "Going on with"} study {known.uuid}.')
         return known
-    study = submit(study_builder(codes, dataset, dataset_file, *choices, True))
+    builder = study_builder(codes, dataset, dataset_file, *choices, True)
+    builder.metadata.description = description_of(key)
+    study = submit(builder)
     watch(study=study)
-    study.base.extras.set(STUDY_KEY, key)
     about = f'{subject.tracer} in {subject.host}'
     click.echo(f'Submitted study {study.uuid}: {about}; {", ".join(potentials)}; protocol {protocol}.')
+    return study
+
+
+def description_of(key: str) -> str:
+    """Return the description of the study of a key: it is stored with the node, so that none is without it."""
+    return f'aiida-mghdiff demo, key {key}'
+
+
+def find_study(key: str) -> orm.WorkChainNode | None:
+    """Return the last study of a key, None where there is none; one whose submission was killed is ended."""
+    from aiida.orm import QueryBuilder, WorkChainNode
+
+    from aiida_mghdiff.workflows.survival import end_half_made
+
+    of_key = {'or': [{'description': description_of(key)}, {f'extras.{STUDY_KEY}': key}]}
+    query = QueryBuilder().append(WorkChainNode, filters=of_key, tag='study')
+    study = query.order_by({'study': {'ctime': 'desc'}}).first(flat=True)
+    if study is not None:
+        end_half_made(study)
     return study
 
 

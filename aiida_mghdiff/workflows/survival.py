@@ -69,10 +69,15 @@ class SurvivalMixin:
 def close_half_made(parent: orm.WorkChainNode) -> None:
     """End the children of a process that were killed before anything of them was saved."""
     for node in parent.called:
-        if not node.is_terminated and node.checkpoint is None:
-            node.set_exception('The worker was killed before it had saved this process.')
-            node.set_process_state(ProcessState.EXCEPTED)
-            node.seal()
+        end_half_made(node)
+
+
+def end_half_made(node: orm.ProcessNode) -> None:
+    """End a process whose maker was killed before it was saved: it has no checkpoint to go on from."""
+    if not node.is_terminated and node.checkpoint is None:
+        node.set_exception('What ran this process was killed before the process was saved.')
+        node.set_process_state(ProcessState.EXCEPTED)
+        node.seal()
 
 
 def is_repeatable(node: Any) -> bool:

@@ -11,10 +11,14 @@ from pathlib import Path
 
 import pytest
 from aiida import engine, orm
+from aiida.engine.utils import instantiate_process
+from aiida.manage import get_manager
 from click.testing import CliRunner
+from plumpy import ProcessState
 
 from aiida_mghdiff.cli import demo as module
-from aiida_mghdiff.cli.demo import demo, find_or_submit, verdi
+from aiida_mghdiff.cli.demo import STUDY_KEY, demo, find_or_submit, verdi
+from aiida_mghdiff.workflows.study import StudyWorkChain
 
 
 @pytest.fixture
@@ -67,13 +71,19 @@ def test_refuses_a_second_demo_in_one_folder(refuse, file, tmp_path):
 def submit(aiida_profile_clean, generate_workchain_node, monkeypatch):
     """Return a function that asks for the study of the same choices; what is submitted has failed, ended or runs."""
     monkeypatch.setattr(module, 'load_potentials', lambda *_: {})
-    monkeypatch.setattr(module, 'study_builder', lambda *_: None)
+    monkeypatch.setattr(module, 'study_builder', lambda *_: StudyWorkChain.get_builder())
 
-    def ask(exit_status, protocol='smoke'):
-        def submitted(_):
+    def ask(exit_status, protocol='smoke', checkpoint='how it goes on'):
+        def submitted(builder):
             if exit_status is None:
-                return orm.WorkChainNode(process_type='aiida.workflows:mghdiff.study').store()
-            return generate_workchain_node('mghdiff.study', exit_status)
+                node = orm.WorkChainNode(process_type='aiida.workflows:mghdiff.study')
+                node.set_process_state(ProcessState.CREATED)
+                if checkpoint:
+                    node.set_checkpoint(checkpoint)
+            else:
+                node = generate_workchain_node('mghdiff.study', exit_status)
+            node.description = builder.metadata.description
+            return node.store()
 
         monkeypatch.setattr(engine, 'submit', submitted)
         return find_or_submit({}, protocol, None, None)
@@ -83,10 +93,51 @@ def submit(aiida_profile_clean, generate_workchain_node, monkeypatch):
 
 @pytest.mark.parametrize(('exit_status', 'words'), [(0, 'Report of'), (None, 'Going on with')])
 def test_a_study_that_runs_or_is_finished_is_not_submitted_again(submit, capsys, exit_status, words):
+    """Nothing is written after the submission: a command that is killed then still finds its study."""
     first = submit(exit_status)
     capsys.readouterr()
+    assert first.base.extras.all.keys() <= {'_aiida_hash'}
     assert submit(0).uuid == first.uuid
     assert capsys.readouterr().out == f'{words} study {first.uuid}.\n'
+
+
+def test_a_finished_study_of_an_earlier_version_is_found(submit, monkeypatch):
+    first = submit(0)
+    first.base.extras.set(STUDY_KEY, first.description.split()[-1])
+    first.description = ''
+    assert submit(0).uuid == first.uuid
+
+
+def test_a_study_that_was_not_saved_is_submitted_again(submit, capsys):
+    """As where the command is killed within the submission: nothing could ever run the node."""
+    first = submit(None, checkpoint=None)
+    second = submit(None)
+    assert second.uuid != first.uuid
+    assert (first.is_excepted, first.is_sealed) == (True, True)
+    assert capsys.readouterr().out.count('Submitted study') == 2
+
+
+def test_the_node_of_a_submission_that_was_killed_has_its_key(
+    aiida_profile_clean, codes, tiny_potential, example_data, monkeypatch, capsys
+):
+    """The command is killed right after the process was made and saved."""
+    monkeypatch.setattr(module, 'load_potentials', lambda *_: {'mace_mp': tiny_potential})
+    made = []
+
+    def submitted(builder):
+        process = instantiate_process(get_manager().get_runner(), builder)
+        process.node.set_checkpoint('how it goes on')
+        made.append(process.node)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, 'submit', submitted)
+    with pytest.raises(KeyboardInterrupt):
+        find_or_submit(codes, 'smoke', None, example_data / 'mgh_pbe.extxyz')
+    assert find_or_submit(codes, 'smoke', None, example_data / 'mgh_pbe.extxyz').uuid == made[0].uuid
+    assert capsys.readouterr().out == f'Going on with study {made[0].uuid}.\n'
+    with_key = made[0].base.caching.compute_hash()
+    made[0].description = ''
+    assert made[0].base.caching.compute_hash() == with_key
 
 
 def test_a_failed_study_is_submitted_again(submit, capsys):

@@ -63,7 +63,7 @@ def test_what_a_killed_worker_left_half_made_is_closed(launcher):
     close_half_made(launcher.node)
     assert left.is_excepted
     assert left.is_sealed
-    assert 'worker was killed' in left.exception
+    assert 'was killed before the process was saved' in left.exception
     assert (ended.process_state, saved.process_state) == (ProcessState.FINISHED, ProcessState.CREATED)
 
 
