@@ -29,7 +29,7 @@ from aiida_mghdiff.calculations.functions.parameters import plan_diffusion
 from aiida_mghdiff.calculations.functions.rdf import radial_distributions
 from aiida_mghdiff.calculations.functions.sites import site_statistics
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
-from aiida_mghdiff.science.lattice import hcp_supercell
+from aiida_mghdiff.science.lattice.geometry import hcp_supercell
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
 
 sys.path.append(str(Path(__file__).parents[1] / 'tests'))

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from side_by_side import compare, installed, report
 
-from aiida_mghdiff.science.sites import find_jumps
+from aiida_mghdiff.science.lattice.sites import find_jumps
 
 sys.path.append(str(Path(__file__).parents[1] / 'tests'))
 import hops

@@ -16,7 +16,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
-from aiida_mghdiff.programs.lammps.evaluators import Evaluator, compare, load_symmetrix, load_torch
+from aiida_mghdiff.executables.lmp.evaluators import Evaluator, compare, load_symmetrix, load_torch
 
 
 def hydride(repeats: tuple[int, ...]) -> Atoms:

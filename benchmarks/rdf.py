@@ -15,7 +15,7 @@ import sys
 import numpy as np
 from side_by_side import compare, installed, report
 
-from aiida_mghdiff.science.lattice import hcp_supercell, interstitial_sites
+from aiida_mghdiff.science.lattice.geometry import hcp_supercell, interstitial_sites
 from aiida_mghdiff.science.rdf import pair_histogram
 
 BINS = 200

@@ -70,7 +70,7 @@ def processes(group: str) -> Iterator[tuple[str, Any]]:
 def command_line_lines() -> Iterator[str]:
     """Yield the help texts of the command."""
     from aiida_mghdiff.cli import main
-    from aiida_mghdiff.programs.lammps import launcher
+    from aiida_mghdiff.executables.lmp import launcher
 
     yield '# Command line\n'
     yield from help_text('aiida-mghdiff', main, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from aiida import orm
 
-from aiida_mghdiff.science.network import TARGETS
+from aiida_mghdiff.science.lattice.network import TARGETS
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 A, C = 3.20, 5.19

@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from scipy.signal import lfilter
 
-from aiida_mghdiff.science import lattice
+from aiida_mghdiff.science.lattice import geometry
 
 T_T, T_O, O_T, O_O = 'T-T', 'T-O', 'O-T', 'O-O'  # T-T: through the shared face; O-O: along c
 A, C = 3.20, 5.19
@@ -31,8 +31,8 @@ class Network:
 
     def __init__(self, rates, repeats=(3, 3, 2)):
         self.rates = rates
-        self.cell, host = lattice.hcp_supercell(A, C, repeats)
-        octahedral, tetrahedral = lattice.interstitial_sites(self.cell, host)
+        self.cell, host = geometry.hcp_supercell(A, C, repeats)
+        octahedral, tetrahedral = geometry.interstitial_sites(self.cell, host)
         self.sites = np.concatenate([octahedral, tetrahedral])
         kinds = np.array(['O'] * len(octahedral) + ['T'] * len(tetrahedral))
         hops = [self._hops_from(site, kind, kinds) for site, kind in zip(self.sites, kinds, strict=True)]

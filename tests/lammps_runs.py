@@ -9,9 +9,9 @@ from ase import Atoms
 from ase.build import bulk
 
 from aiida_mghdiff.calculations.lammps import script
+from aiida_mghdiff.executables.lmp import launcher
 from aiida_mghdiff.formats.lammps import write_data
 from aiida_mghdiff.parsers.lammps.md import read_run
-from aiida_mghdiff.programs.lammps import launcher
 
 TYPES = ['Mg', 'H']
 HEADER = """\

@@ -87,7 +87,7 @@ def standin(folder, *arguments, check=True):
 
 def standin_here(folder, labels='chgnet-r2scan'):
     """Run the stand-in in a folder in this process; return the exit status."""
-    from aiida_mghdiff.programs.vasp.standin import run
+    from aiida_mghdiff.executables.vasp_standin.standin import run
 
     before, handler = Path.cwd(), signal.getsignal(signal.SIGTERM)
     os.chdir(folder)

@@ -9,7 +9,7 @@ from ase import Atoms
 from hops import O_O, O_T, T_O, T_T
 
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
-from aiida_mghdiff.science import lattice
+from aiida_mghdiff.science.lattice import geometry
 
 RATES = {T_T: 1.0, T_O: 0.10, O_T: 0.05, O_O: 0.04}
 REPEATS, HOST_ATOMS = (3, 3, 2), 36
@@ -27,7 +27,7 @@ SETTINGS = {
 
 def make_host(scale=1.0):
     """Return the ideal host as an unstored node; its cell may be larger than that of the runs."""
-    cell, positions = lattice.hcp_supercell(scale * hops.A, scale * hops.C, REPEATS)
+    cell, positions = geometry.hcp_supercell(scale * hops.A, scale * hops.C, REPEATS)
     return orm.StructureData(ase=Atoms('Mg' * len(positions), positions, cell=cell, pbc=True))
 
 
@@ -40,7 +40,7 @@ def make_run(walks, replica=0, temperature=600.0, parts=2, melted=False, wrapped
     """Return the segments of tracers and the full frames of one replica by key."""
     rng = np.random.default_rng(100 + replica)
     frames, tracers, _ = walks.shape
-    cell, host = lattice.hcp_supercell(hops.A, hops.C, REPEATS)
+    cell, host = geometry.hcp_supercell(hops.A, hops.C, REPEATS)
     interval = STRIDE * 1e-3
     positions = walks + hops.vibrations(rng, frames, tracers, interval, fast=0.2, slow=0.1)
     drift = hops.drift(rng, frames, interval)

@@ -29,7 +29,7 @@ from aiida_mghdiff.calculations.functions.sites import site_statistics
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
-from aiida_mghdiff.science import lattice
+from aiida_mghdiff.science.lattice import geometry
 from aiida_mghdiff.workflows.arrhenius import temperature_label
 
 #: What a run says about structure, by output.
@@ -167,7 +167,7 @@ def make_dataset(count, seed):
 
 def make_host(repeats):
     """Return an unstored supercell of hcp Mg."""
-    cell, positions = lattice.hcp_supercell(3.2, 5.19, repeats)
+    cell, positions = geometry.hcp_supercell(3.2, 5.19, repeats)
     return orm.StructureData(ase=Atoms('Mg' * len(positions), positions, cell=cell, pbc=True))
 
 
@@ -176,7 +176,7 @@ def make_tracers(temperature, seed, frames, activation=0.25, attempt=12.0, n_tra
     rate = attempt * np.exp(-activation / (8.617e-5 * temperature))
     rates = {hops.T_T: rate * 4, hops.T_O: rate, hops.O_T: rate, hops.O_O: rate / 2}
     interval = 0.02
-    cell, host = lattice.hcp_supercell(3.2, 5.19, (2, 2, 2))
+    cell, host = geometry.hcp_supercell(3.2, 5.19, (2, 2, 2))
     positions, _ = hops.trajectory(rates, frames, interval, n_tracers, seed, kind='O')
     return TracerTrajectoryData.from_arrays(
         positions,
@@ -195,7 +195,7 @@ def make_tracers(temperature, seed, frames, activation=0.25, attempt=12.0, n_tra
 def make_frames(tracers, seed, every=25):
     """Return unstored full frames of a run: a host that vibrates about its lattice, then the tracers."""
     positions = tracers.get_array('tracer_positions')[::every].astype(float)
-    cell, host = lattice.hcp_supercell(3.2, 5.19, (2, 2, 2))
+    cell, host = geometry.hcp_supercell(3.2, 5.19, (2, 2, 2))
     vibrating = host + np.random.default_rng(seed).normal(scale=0.1, size=(len(positions), *host.shape))
     vibrating -= (vibrating - host).mean(axis=1, keepdims=True)
     node, steps = orm.TrajectoryData(), tracers.steps[::every]

@@ -19,10 +19,10 @@ from aiida_mghdiff.calculations.vasp.md import VaspMdCalculation
 from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.executables.vasp_standin.force_field import ForceField
 from aiida_mghdiff.formats.iconst import iconst_text
 from aiida_mghdiff.formats.ml_ff import read_ml_ff_payload
 from aiida_mghdiff.formats.mlab import read_mlab
-from aiida_mghdiff.programs.vasp.force_field import ForceField
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
 from aiida_mghdiff.workflows.learning_segment import LearningSegmentWorkChain
 

@@ -18,11 +18,11 @@ from vasp_files import FAR, REACHED, dft_step, loop_step, ml_step, outcar_end, o
 
 from aiida_mghdiff.calculations.functions.paths import make_trajectory
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.executables.vasp_standin.force_field import Labels
+from aiida_mghdiff.executables.vasp_standin.learner import Learner, wrapped
+from aiida_mghdiff.executables.vasp_standin.potentials import ML_FF_VERSION
 from aiida_mghdiff.formats.ml_ff import MlFfHeader, write_ml_ff
-from aiida_mghdiff.programs.vasp.force_field import Labels
-from aiida_mghdiff.programs.vasp.learner import Learner, wrapped
-from aiida_mghdiff.programs.vasp.potentials import ML_FF_VERSION
-from aiida_mghdiff.science.lattice import hcp_paths
+from aiida_mghdiff.science.lattice.geometry import hcp_paths
 from aiida_mghdiff.workflows.neb import vasp_inputs_of_protocol
 from aiida_mghdiff.workflows.protocol import protocol_inputs
 

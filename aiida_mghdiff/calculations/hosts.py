@@ -12,9 +12,9 @@ from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
 from aiida_mghdiff.calculations.validation import IS_SYMBOL, self_diffusion_message
 from aiida_mghdiff.data.dataset import DatasetData
-from aiida_mghdiff.science.crystals import Configuration, hcp_unit_cell, interstitial_pairs, lattice_of, thinned
-from aiida_mghdiff.science.hcp import unit_cell
-from aiida_mghdiff.science.lattice import LatticeError, PlacementError, place_tracers
+from aiida_mghdiff.science.lattice.crystals import Configuration, hcp_unit_cell, interstitial_pairs, lattice_of, thinned
+from aiida_mghdiff.science.lattice.geometry import LatticeError, PlacementError, place_tracers
+from aiida_mghdiff.science.lattice.hcp import unit_cell
 
 #: How Python users name host and tracer.
 PARAMETERS = ('the element of host', 'tracer_element')
@@ -47,7 +47,8 @@ def subject_of(
 ) -> Subject:
     """Return the host and the tracer of a dataset; what is given is not looked for.
 
-    Found are elements that are interstitial in another one, of which there are more atoms (``science.crystals``).
+    Found are elements that are interstitial in another one, of which there are more atoms
+    (``science.lattice.crystals``).
 
     :param name: of the dataset, and how the user names host and tracer (``choices``), for messages.
     :raises SubjectError: where the dataset has no candidate or several: they are named.

@@ -8,13 +8,13 @@ from importlib import import_module
 from aiida_mghdiff.programs.job import STATUS, ProgramError, missing_engine
 
 PROGRAMS = {
-    'mace-train': 'mace_train',
-    'chgnet-train': 'chgnet_train',
+    'mace-train': 'mace.train',
+    'chgnet-train': 'chgnet.train',
     'evaluate': 'evaluate',
-    'ase-md': 'ase_md',
-    'ase-neb': 'ase_neb',
-    'ase-vibrations': 'ase_vibrations',
-    'distil': 'distil',
+    'ase-md': 'ase.md',
+    'ase-neb': 'ase.neb',
+    'ase-vibrations': 'ase.vibrations',
+    'distil': 'vasp.reduce',
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ase.data import chemical_symbols
 
-from aiida_mghdiff.programs.calculators import load_calculator
+from aiida_mghdiff.programs.calculators.loading import load_calculator
 from aiida_mghdiff.programs.job import ProgramError
 
 #: CHGNet embeds the elements up to 94 (Pu).

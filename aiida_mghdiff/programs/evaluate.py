@@ -11,7 +11,7 @@ from ase.calculators.calculator import Calculator
 from aiida_mghdiff.formats.arrays import read_folder
 from aiida_mghdiff.formats.frames import frames_from_arrays
 from aiida_mghdiff.programs import job
-from aiida_mghdiff.programs.calculators import (
+from aiida_mghdiff.programs.calculators.loading import (
     DISTRIBUTIONS,
     POTENTIAL_FILE,
     check_elements,

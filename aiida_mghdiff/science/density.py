@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aiida_mghdiff.science.hcp import HcpSites
+from aiida_mghdiff.science.lattice.hcp import HcpSites
 
 #: Points that are folded at once; all of a long run would take several times its memory.
 _CHUNK = 200_000

@@ -35,9 +35,9 @@ from functools import cached_property
 import numpy as np
 from scipy import stats
 
+from aiida_mghdiff.science.cages import CAGE, count_jumps
 from aiida_mghdiff.science.gls import generalised_least_squares, lag_difference
 from aiida_mghdiff.science.intervals import Mean, mean_of_replicas
-from aiida_mghdiff.science.jumps import CAGE, count_jumps
 from aiida_mghdiff.science.least_squares import least_squares
 from aiida_mghdiff.science.positions import PositionsError, TooShortError, check_positions
 from aiida_mghdiff.science.whittle import HOP_LENGTH, automatic_fit

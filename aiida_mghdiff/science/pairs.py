@@ -30,7 +30,7 @@ import numpy as np
 from numba import njit
 from scipy import fft, stats
 
-from aiida_mghdiff.science.hcp import HcpSites
+from aiida_mghdiff.science.lattice.hcp import HcpSites
 
 LEAST_SAMPLES = 20
 _LEAST_EXPECTED = 5

@@ -47,8 +47,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import fft
 
+from aiida_mghdiff.science.cages import CAGE, cage_path
 from aiida_mghdiff.science.gls import lag_difference
-from aiida_mghdiff.science.jumps import CAGE, cage_path
 from aiida_mghdiff.science.positions import TooShortError
 from aiida_mghdiff.science.spectra import fit_spectra
 

@@ -22,15 +22,15 @@ DIGESTS = Path(__file__).with_name('digests.yaml')
 
 #: Module that a job runs, by the entry point of the job.
 PROGRAMS = {
-    'mghdiff.mace.train': 'programs/mace_train.py',
-    'mghdiff.chgnet.train': 'programs/chgnet_train.py',
+    'mghdiff.mace.train': 'programs/mace/train.py',
+    'mghdiff.chgnet.train': 'programs/chgnet/train.py',
     'mghdiff.evaluate': 'programs/evaluate.py',
-    'mghdiff.ase.md': 'programs/ase_md.py',
-    'mghdiff.ase.neb': 'programs/ase_neb.py',
-    'mghdiff.ase.vibrations': 'programs/ase_vibrations.py',
-    'mghdiff.lammps.md': 'programs/lammps/launcher.py',
-    'mghdiff.vasp.md': 'programs/distil.py',
-    'mghdiff.vasp.mlff': 'programs/vasp/standin.py',
+    'mghdiff.ase.md': 'programs/ase/md.py',
+    'mghdiff.ase.neb': 'programs/ase/neb.py',
+    'mghdiff.ase.vibrations': 'programs/ase/vibrations.py',
+    'mghdiff.lammps.md': 'executables/lmp/launcher.py',
+    'mghdiff.vasp.md': 'programs/vasp/reduce.py',
+    'mghdiff.vasp.mlff': 'executables/vasp_standin/standin.py',
 }
 
 
@@ -84,7 +84,7 @@ def test_program_is_as_its_cache_version_says(entry_point):
 
 def test_digest_sees_what_a_program_imports():
     names = {path.name for path in sources(PACKAGE / PROGRAMS['mghdiff.evaluate'])}
-    assert {'evaluate.py', 'calculators.py', 'job.py'} <= names
+    assert {'evaluate.py', 'loading.py', 'job.py'} <= names
 
 
 if __name__ == '__main__':

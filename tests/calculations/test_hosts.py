@@ -13,7 +13,7 @@ from host_datasets import MAGNESIUM, PALLADIUM, TITANIUM, VANADIUM, ZIRCONIUM, m
 from aiida_mghdiff.calculations.hosts import Subject, SubjectError, hcp_lattice_of, subject_of
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.formats.extxyz import read_extxyz
-from aiida_mghdiff.science.lattice import LatticeError
+from aiida_mghdiff.science.lattice.geometry import LatticeError
 
 pytestmark = pytest.mark.usefixtures('aiida_profile')
 

@@ -10,7 +10,7 @@ from aiida.plugins import CalculationFactory
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from lammps_runs import parameters as lammps_parameters
-from programs.test_ase_md import parameters as md_parameters
+from programs.ase.test_md import parameters as md_parameters
 from training_inputs import chgnet_inputs, mace_inputs, make_dataset
 from vasp_md_runs import md_inputs, mlff_inputs
 from vasp_runs import end_results, hydride, make_force_field, straight_path, vasp_inputs

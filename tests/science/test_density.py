@@ -4,14 +4,14 @@ import hops
 import numpy as np
 import pytest
 
-from aiida_mghdiff.science import lattice
 from aiida_mghdiff.science.density import unit_cell_density
-from aiida_mghdiff.science.hcp import HcpSites
+from aiida_mghdiff.science.lattice import geometry
+from aiida_mghdiff.science.lattice.hcp import HcpSites
 
 
 @pytest.fixture(scope='module')
 def sites():
-    return HcpSites.from_host(*lattice.hcp_supercell(hops.A, hops.C, (3, 3, 2)))
+    return HcpSites.from_host(*geometry.hcp_supercell(hops.A, hops.C, (3, 3, 2)))
 
 
 def test_integral_is_one_and_peaks_are_at_the_sites(sites):
@@ -24,7 +24,7 @@ def test_integral_is_one_and_peaks_are_at_the_sites(sites):
     assert density.mean() * volume == pytest.approx(1)
     peaks = np.unravel_index(np.argsort(density, axis=None)[-20:], density.shape)
     centres = ((np.array(peaks).T + 0.5) / density.shape) @ sites.unit_cell + sites.positions[0]
-    offsets = centres[:, None] - lattice.periodic_images(sites.cell, sites.positions, 6.0)
+    offsets = centres[:, None] - geometry.periodic_images(sites.cell, sites.positions, 6.0)
     assert np.linalg.norm(offsets, axis=-1).min(axis=1).max() < 0.35
     # a Gaussian of 0.2 Å at the origin, an octahedral site; 0.96 an axis: its mean over 0.1 Å either side
     occupied = network.occupation[network.kinds == 'O'].sum() / 2

@@ -9,8 +9,8 @@ from hops import O_O, O_T, T_O, T_T
 from scipy import stats
 from scipy.signal import lfilter
 
-from aiida_mghdiff.science import lattice
-from aiida_mghdiff.science.hcp import HcpSites
+from aiida_mghdiff.science.lattice import geometry
+from aiida_mghdiff.science.lattice.hcp import HcpSites
 from aiida_mghdiff.science.pairs import (
     chance_test,
     poisson_probabilities,
@@ -30,7 +30,7 @@ def network():
 
 @pytest.fixture(scope='module')
 def sites():
-    return HcpSites.from_host(*lattice.hcp_supercell(hops.A, hops.C, (3, 3, 2)))
+    return HcpSites.from_host(*geometry.hcp_supercell(hops.A, hops.C, (3, 3, 2)))
 
 
 def on_octahedral(sites, run):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from matscipy.neighbours import neighbour_list
 from scipy.spatial.transform import Rotation
 
-from aiida_mghdiff.science import lattice
+from aiida_mghdiff.science.lattice import geometry
 from aiida_mghdiff.science.rdf import (
     bin_centres,
     coordination_numbers,
@@ -23,7 +23,7 @@ from aiida_mghdiff.science.rdf import (
 )
 
 CELLS = {
-    'hcp': lattice.hcp_supercell(3.20, 5.19, (4, 4, 4))[0],
+    'hcp': geometry.hcp_supercell(3.20, 5.19, (4, 4, 4))[0],
     'thin': np.diag([3.0, 4.0, 5.0]),
     'skewed': np.array([[6.0, 0.3, -0.2], [5.0, 4.0, 0.1], [-4.5, 3.0, 7.0]]),
     'left-handed': np.array([[0.0, 6.0, 0.0], [5.0, 0.0, 1.0], [0.5, 0.0, 8.0]]),
@@ -72,7 +72,7 @@ def test_independent_atoms_have_g_of_one_also_where_they_are_few():
 
 
 def test_shells_of_hcp():
-    cell, host = lattice.hcp_supercell(3.20, 3.20 * np.sqrt(8 / 3), (3, 3, 2))
+    cell, host = geometry.hcp_supercell(3.20, 3.20 * np.sqrt(8 / 3), (3, 3, 2))
     everything = np.arange(len(host))
     r, g = radial_distribution(host[None], cell, (everything, everything), 5.0, 500)
     numbers = coordination_numbers(g, 5.0, (len(host) - 1) / np.linalg.det(cell))
@@ -145,7 +145,7 @@ def test_bad_input(changes, words):
 
 def test_mg_h_distances_by_site():
     atoms = bulk('Mg', 'hcp', a=3.20, c=5.19).repeat(3)
-    octahedral, tetrahedral = lattice.interstitial_sites(atoms.cell.array, atoms.positions)
+    octahedral, tetrahedral = geometry.interstitial_sites(atoms.cell.array, atoms.positions)
     for sites, distance, number in ((octahedral, 2.26, 6), (tetrahedral, 1.95, 4)):
         frame = np.concatenate([atoms.positions, sites[:1]])[None]
         r, g = radial_distribution(frame, atoms.cell.array, (range(len(atoms)), [len(atoms)]), 2.5, 50)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from hops import O_O, O_T, T_O, T_T, Network
 
+from aiida_mghdiff.science.lattice.network import diffusivity
 from aiida_mghdiff.science.msd import average_mean_squared_displacement
-from aiida_mghdiff.science.network import diffusivity
 
 RATES = {T_T: 3.0, T_O: 0.7, O_T: 1.3, O_O: 0.4}
 

@@ -8,7 +8,7 @@ import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_mghdiff.calculations.functions.refusals import refusing
+from aiida_mghdiff.calculations.exit_codes import refusing
 from aiida_mghdiff.science.arrhenius import (
     ArrheniusFit,
     TooFewTemperaturesError,

@@ -10,7 +10,7 @@ from aiida import orm
 from aiida.engine import calcfunction
 from ase import Atoms
 
-from aiida_mghdiff.calculations.functions.refusals import SettingsError, refusing
+from aiida_mghdiff.calculations.exit_codes import SettingsError, refusing
 from aiida_mghdiff.calculations.validation import IS_BOOL, IS_SEED, IS_TEXT, Check, complete_message, one_of, optional
 from aiida_mghdiff.data.dataset import ENERGY_KINDS, DatasetData
 from aiida_mghdiff.formats.errors import FormatError

@@ -14,13 +14,13 @@ from aiida import orm
 from aiida.engine import calcfunction
 from scipy import stats
 
-from aiida_mghdiff.calculations.functions.refusals import SegmentsError, SettingsError, read_settings, refusing
+from aiida_mghdiff.calculations.exit_codes import SegmentsError, SettingsError, read_settings, refusing
 from aiida_mghdiff.calculations.validation import IS_COUNT, IS_NOT_NEGATIVE, IS_POSITIVE, one_of, optional
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
-from aiida_mghdiff.science.crystals import has_cubic_shape
+from aiida_mghdiff.science.cages import count_jumps
 from aiida_mghdiff.science.diffusion import METHODS, DiffusionEstimate, estimate_diffusion, upper_bound
 from aiida_mghdiff.science.intervals import Mean, mean_of_replicas
-from aiida_mghdiff.science.jumps import count_jumps
+from aiida_mghdiff.science.lattice.crystals import has_cubic_shape
 from aiida_mghdiff.science.least_squares import coefficients_by_window, einstein_fit, log_log_slope
 from aiida_mghdiff.science.msd import (
     collective_mean_squared_displacement,

@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from ase.neighborlist import neighbor_list
 
-from aiida_mghdiff.calculations.functions.refusals import FramesError, MismatchError, refusing
+from aiida_mghdiff.calculations.exit_codes import FramesError, MismatchError, refusing
 from aiida_mghdiff.data.arrays import set_array
 from aiida_mghdiff.data.dataset import NAMED, ORIGIN, DatasetData
 from aiida_mghdiff.formats.frames import concatenate_frames

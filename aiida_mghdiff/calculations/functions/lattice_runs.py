@@ -11,14 +11,14 @@ from functools import cached_property
 import numpy as np
 from aiida import orm
 
+from aiida_mghdiff.calculations.exit_codes import MismatchError, SegmentsError
 from aiida_mghdiff.calculations.functions.diffusion import group_segments, run_temperature
-from aiida_mghdiff.calculations.functions.refusals import MismatchError, SegmentsError
 from aiida_mghdiff.calculations.validation import IS_COUNT, IS_POSITIVE, IS_SEED, self_diffusion_message
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
-from aiida_mghdiff.science.hcp import HcpSites, host_displacement, host_origin
+from aiida_mghdiff.science.lattice.hcp import HcpSites, host_displacement, host_origin
+from aiida_mghdiff.science.lattice.sites import Jumps, find_jumps, offsets_from_sites
 from aiida_mghdiff.science.msd import remove_drift
 from aiida_mghdiff.science.pairs import random_arrangements
-from aiida_mghdiff.science.sites import Jumps, find_jumps, offsets_from_sites
 from aiida_mghdiff.science.units import PS_IN_FS
 
 #: Settings of all analyses of structure.

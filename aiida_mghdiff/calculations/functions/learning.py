@@ -11,8 +11,8 @@ from aiida import orm
 from aiida.engine import calcfunction
 from ase import Atoms
 
+from aiida_mghdiff.calculations.exit_codes import MismatchError, SettingsError, refusing
 from aiida_mghdiff.calculations.functions.parameters import derive_seed
-from aiida_mghdiff.calculations.functions.refusals import MismatchError, SettingsError, refusing
 from aiida_mghdiff.calculations.validation import (
     IS_COUNT,
     IS_NUMBER,

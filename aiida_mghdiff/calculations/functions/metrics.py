@@ -9,7 +9,7 @@ from aiida import orm
 from aiida.engine import calcfunction
 from ase.data import chemical_symbols
 
-from aiida_mghdiff.calculations.functions.refusals import MismatchError, NotFiniteError, refusing, require_finite
+from aiida_mghdiff.calculations.exit_codes import MismatchError, NotFiniteError, refusing, require_finite
 from aiida_mghdiff.data.dataset import DatasetData, formulas_of
 from aiida_mghdiff.science import metrics
 from aiida_mghdiff.science.units import EV_IN_MEV, EV_PER_ANGSTROM3_IN_GPA

@@ -10,7 +10,7 @@ import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_mghdiff.calculations.functions.refusals import refusing
+from aiida_mghdiff.calculations.exit_codes import refusing
 from aiida_mghdiff.calculations.validation import IS_POSITIVE
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.science.precision import count_looks, growth

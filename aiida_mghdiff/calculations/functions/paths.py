@@ -9,15 +9,9 @@ from ase import Atom, Atoms
 from ase.geometry import find_mic
 from ase.mep import NEB
 
-from aiida_mghdiff.calculations.functions.refusals import (
-    EndsError,
-    MismatchError,
-    SettingsError,
-    read_settings,
-    refusing,
-)
+from aiida_mghdiff.calculations.exit_codes import EndsError, MismatchError, SettingsError, read_settings, refusing
 from aiida_mghdiff.calculations.validation import IS_COUNT, IS_POSITIVE, IS_SYMBOL, one_of, self_diffusion_message
-from aiida_mghdiff.science.lattice import PATHS, LatticeError, hcp_paths
+from aiida_mghdiff.science.lattice.geometry import PATHS, LatticeError, hcp_paths
 
 PATH_SETTINGS = {'tracer_element': IS_SYMBOL, 'path': one_of(*PATHS)}
 INTERPOLATION_SETTINGS = {

@@ -9,15 +9,15 @@ import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_mghdiff.calculations.functions.refusals import MismatchError, SettingsError, read_settings, refusing
+from aiida_mghdiff.calculations.exit_codes import MismatchError, SettingsError, read_settings, refusing
 from aiida_mghdiff.calculations.validation import IS_TEMPERATURE, list_of, self_diffusion_message
-from aiida_mghdiff.science import barriers, jump_rates
 from aiida_mghdiff.science.arrhenius import TooFewTemperaturesError
 from aiida_mghdiff.science.bands import read_band
-from aiida_mghdiff.science.barriers import Hop
-from aiida_mghdiff.science.jump_rates import RateFit, log_normal_interval
-from aiida_mghdiff.science.lattice import PATHS, LatticeError, hcp_paths
-from aiida_mghdiff.science.network import (
+from aiida_mghdiff.science.lattice import barriers, jump_rates
+from aiida_mghdiff.science.lattice.barriers import Hop
+from aiida_mghdiff.science.lattice.geometry import PATHS, LatticeError, hcp_paths
+from aiida_mghdiff.science.lattice.jump_rates import RateFit, log_normal_interval
+from aiida_mghdiff.science.lattice.network import (
     NEEDED,
     TARGETS,
     NetworkError,
@@ -26,7 +26,7 @@ from aiida_mghdiff.science.network import (
     diffusivity,
     sensitivities,
 )
-from aiida_mghdiff.science.rates import NoSaddleError, attempt_frequency, classical_rate, quantum_rate
+from aiida_mghdiff.science.transition_state import NoSaddleError, attempt_frequency, classical_rate, quantum_rate
 from aiida_mghdiff.science.units import ANGSTROM2_PER_PS_IN_M2_PER_S, BOLTZMANN_EV_PER_K, EV_IN_MEV
 
 EXTRAPOLATION_SETTINGS = {'temperatures_k': list_of(IS_TEMPERATURE)}
@@ -46,8 +46,8 @@ def hop(path: orm.Dict, barrier: orm.Dict, initial: orm.Dict, saddle: orm.Dict, 
     ``science.bands``.
 
     ``*_barrier_ev`` are those of the potential energy, ``*_zero_point_barrier_ev`` have the zero-point energies;
-    ``*_attempt_frequency_thz`` are Vineyard's (``science.rates``); ``elementary`` is false where the path has a minimum
-    of its own between its ends.
+    ``*_attempt_frequency_thz`` are Vineyard's (``science.transition_state``); ``elementary`` is false where the
+    path has a minimum of its own between its ends.
 
     :param path: ``tracer_element`` and ``path``, as of ``path_endpoints``.
     :param barrier: results of ``mghdiff.ase.neb``.
@@ -80,7 +80,7 @@ def hop(path: orm.Dict, barrier: orm.Dict, initial: orm.Dict, saddle: orm.Dict, 
 def barrier_diffusion(
     host: orm.StructureData, settings: orm.Dict, metrics: orm.Dict | None = None, **hops: orm.Dict
 ) -> dict[str, orm.Dict]:
-    """Return D from barriers and vibrations, ``classical`` and ``quantum``; see ``science.barriers``.
+    """Return D from barriers and vibrations, ``classical`` and ``quantum``; see ``science.lattice.barriers``.
 
     ``classical`` is what MD of the same potential would give at infinite dilution; ``quantum`` has zero-point energies
     and quantum vibrations. Keys are those of ``jump_diffusion``, but for the lines of the classes.

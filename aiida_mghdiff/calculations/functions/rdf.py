@@ -8,15 +8,9 @@ import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
+from aiida_mghdiff.calculations.exit_codes import MismatchError, SegmentsError, SettingsError, read_settings, refusing
 from aiida_mghdiff.calculations.functions.lattice_runs import STRUCTURE_SETTINGS, LatticeRuns, Run, read_runs
-from aiida_mghdiff.calculations.functions.refusals import (
-    MismatchError,
-    SegmentsError,
-    SettingsError,
-    read_settings,
-    refusing,
-)
-from aiida_mghdiff.science.lattice import LatticeError, SitesError
+from aiida_mghdiff.science.lattice.geometry import LatticeError, SitesError
 from aiida_mghdiff.science.positions import PositionsError
 from aiida_mghdiff.science.rdf import bin_centres, coordination_numbers, pair_histogram
 

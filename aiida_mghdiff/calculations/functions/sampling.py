@@ -8,7 +8,7 @@ import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_mghdiff.calculations.functions.refusals import MismatchError, SettingsError, read_settings, refusing
+from aiida_mghdiff.calculations.exit_codes import MismatchError, SettingsError, read_settings, refusing
 from aiida_mghdiff.calculations.validation import IS_COUNT, IS_SEED
 from aiida_mghdiff.science.sampling import TooFewFramesError, sample_evenly
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_mghdiff.calculations.functions.refusals import refusing
+from aiida_mghdiff.calculations.exit_codes import refusing
 
 
 @refusing()

@@ -9,17 +9,11 @@ import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
+from aiida_mghdiff.calculations.exit_codes import MismatchError, SegmentsError, SettingsError, read_settings, refusing
 from aiida_mghdiff.calculations.functions.lattice_runs import STRUCTURE_SETTINGS, LatticeRuns, read_runs
-from aiida_mghdiff.calculations.functions.refusals import (
-    MismatchError,
-    SegmentsError,
-    SettingsError,
-    read_settings,
-    refusing,
-)
-from aiida_mghdiff.science.hcp import CLASSES
-from aiida_mghdiff.science.lattice import LatticeError, SitesError
-from aiida_mghdiff.science.occupancy import (
+from aiida_mghdiff.science.lattice.geometry import LatticeError, SitesError
+from aiida_mghdiff.science.lattice.hcp import CLASSES
+from aiida_mghdiff.science.lattice.occupancy import (
     KINDS,
     PLACES,
     Estimate,
@@ -39,7 +33,9 @@ _HOPS = tuple(name for name in CLASSES if name != 'other')
 @refusing(SettingsError, SegmentsError, MismatchError, LatticeError, SitesError, PositionsError)
 @calcfunction
 def site_statistics(settings: orm.Dict, host: orm.StructureData, **runs: orm.ArrayData) -> orm.Dict:
-    """Return what all replicas say about sites and jumps; see ``science.occupancy`` and the classes of ``science.hcp``.
+    """Return what all replicas say about sites and jumps.
+
+    See ``science.lattice.occupancy`` and the classes of ``science.lattice.hcp``.
 
     ``jump_counts`` of each class; ``jump_rates_per_ps`` of a tracer on a site that such a jump leads from, to all its
     targets together, with errors, and where none was seen ``jump_rate_upper_bounds_per_ps`` (95 %);

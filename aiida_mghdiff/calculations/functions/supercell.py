@@ -9,7 +9,7 @@ from aiida import orm
 from aiida.engine import calcfunction
 from ase import Atoms
 
-from aiida_mghdiff.calculations.functions.refusals import SettingsError, read_settings, refusing
+from aiida_mghdiff.calculations.exit_codes import SettingsError, read_settings, refusing
 from aiida_mghdiff.calculations.hosts import Subject, hcp_lattice_of
 from aiida_mghdiff.calculations.validation import (
     IS_COUNT,
@@ -21,7 +21,7 @@ from aiida_mghdiff.calculations.validation import (
     self_diffusion_message,
 )
 from aiida_mghdiff.data.dataset import DatasetData
-from aiida_mghdiff.science.lattice import LatticeError, PlacementError, hcp_supercell, place_tracers
+from aiida_mghdiff.science.lattice.geometry import LatticeError, PlacementError, hcp_supercell, place_tracers
 
 
 def _are_repeats(value: Any) -> bool:

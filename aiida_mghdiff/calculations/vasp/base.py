@@ -22,8 +22,8 @@ from ase import Atoms
 from aiida_mghdiff.calculations.program import EXECUTABLE_MISSING, ZIPAPP, define_exit_codes, zipapp_bytes
 from aiida_mghdiff.calculations.validation import IS_COUNT
 from aiida_mghdiff.data.md_state import RESTART_FILE, MdStateData
-from aiida_mghdiff.formats.distil import DistilPlan
 from aiida_mghdiff.formats.poscar import Poscar, require_grouped, write_poscar
+from aiida_mghdiff.science.trajectory_reduction import DistilPlan
 
 ENGINE = 'vasp'
 STDOUT = 'vasp_output'

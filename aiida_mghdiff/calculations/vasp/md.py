@@ -18,8 +18,8 @@ from aiida_mghdiff.calculations.md import define_md, has_own_restart, validate_m
 from aiida_mghdiff.calculations.program import set_options
 from aiida_mghdiff.calculations.vasp import base
 from aiida_mghdiff.data.potential import PotentialData
-from aiida_mghdiff.formats.distil import DistilPlan
 from aiida_mghdiff.formats.iconst import iconst_text
+from aiida_mghdiff.science.trajectory_reduction import DistilPlan
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K, EV_FS2_PER_ANGSTROM2_IN_AMU, PS_IN_FS
 
 ENGINE = base.ENGINE
@@ -99,7 +99,7 @@ def output_block(parameters: dict[str, Any]) -> int:
     """Return after how many steps VASP writes (ML_OUTBLOCK): a divisor of all strides and of both ends of the run.
 
     CONTCAR too is written at these steps alone. NVT runs, from which the starts of NVE runs are chosen, write every
-    step: the velocities of their frames come from the neighbours (``formats.distil``).
+    step: the velocities of their frames come from the neighbours (``science.trajectory_reduction``).
     """
     if parameters['ensemble'] == 'nvt':
         return 1

@@ -30,13 +30,13 @@ from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.frames import arrays_from_frames, index_groups
-from aiida_mghdiff.formats.matching import Configurations
 from aiida_mghdiff.formats.ml_ff import read_ml_ff_header
 from aiida_mghdiff.formats.ml_logfile import MlLog, Table, read_ml_logfile
 from aiida_mghdiff.formats.mlab import MlAb, read_mlab
 from aiida_mghdiff.formats.oszicar import read_oszicar
 from aiida_mghdiff.formats.outcar import OutcarStep, OutcarSummary
 from aiida_mghdiff.parsers.md import emit_md_outputs
+from aiida_mghdiff.parsers.vasp.known_configurations import Configurations
 from aiida_mghdiff.parsers.vasp.md import evaluator_of
 from aiida_mghdiff.parsers.vasp.run import (
     How,

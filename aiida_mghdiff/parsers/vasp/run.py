@@ -21,7 +21,6 @@ from ase import Atoms
 from aiida_mghdiff.calculations.lammps.script import RUNAWAY_FACTOR, RUNAWAY_FLOOR_K
 from aiida_mghdiff.calculations.vasp.base import DISTIL_STDOUT, DISTILLED, ENGINE, OUTCAR, STDOUT, TRAJECTORY
 from aiida_mghdiff.data.potential import PotentialData
-from aiida_mghdiff.formats.distil import DistilPlan, distil
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.oszicar import read_oszicar
 from aiida_mghdiff.formats.outcar import OutcarSummary, summarise_outcar
@@ -30,6 +29,7 @@ from aiida_mghdiff.formats.xdatcar import XdatcarReader
 from aiida_mghdiff.parsers.executable import missing_executable
 from aiida_mghdiff.parsers.md import MdRun
 from aiida_mghdiff.parsers.program import named_failure
+from aiida_mghdiff.science.trajectory_reduction import DistilPlan, distil
 from aiida_mghdiff.science.units import EV_FS2_PER_ANGSTROM2_IN_AMU, EV_PER_ANGSTROM3_IN_GPA
 
 #: CONTCAR and the last frame of XDATCAR, which has 8 decimals, are of one step where they differ by less.

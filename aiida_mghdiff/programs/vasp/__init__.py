@@ -1,1 +1,1 @@
-"""The VASP stand-in: VASP's file interface, labels from elsewhere, a force field that learns on the fly."""
+"""Programs that work on files of VASP."""

@@ -13,7 +13,7 @@ from aiida_mghdiff.report.figures.canvas import COLUMN, new_figure
 from aiida_mghdiff.report.figures.scene import View, draw_segments, draw_spheres, finish, radius_of, view_of
 from aiida_mghdiff.report.study import Barrier, Study, output
 from aiida_mghdiff.report.style import ELEMENT_COLOURS, GUIDE, INK, PATH_STYLES, SITE_STYLES
-from aiida_mghdiff.science.lattice import LatticeError, hcp_paths, interstitial_sites, neighbour_distance
+from aiida_mghdiff.science.lattice.geometry import LatticeError, hcp_paths, interstitial_sites, neighbour_distance
 
 Paths = dict[str, tuple[np.ndarray, np.ndarray]]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
-from programs.test_ase_md import parameters as program_parameters
+from programs.ase.test_md import parameters as program_parameters
 from training_inputs import make_chgnet
 
 from aiida_mghdiff.calculations.ase.md import AseMdCalculation, validate_inputs

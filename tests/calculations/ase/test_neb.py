@@ -9,7 +9,7 @@ from aiida.engine import run_get_node
 from training_inputs import make_chgnet
 
 from aiida_mghdiff.calculations.ase.neb import AseNebCalculation, validate_inputs
-from aiida_mghdiff.science.lattice import hcp_paths
+from aiida_mghdiff.science.lattice.geometry import hcp_paths
 from aiida_mghdiff.workflows.protocol import protocol_inputs
 
 

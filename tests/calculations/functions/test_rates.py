@@ -11,12 +11,12 @@ from ensembles import summarise
 
 from aiida_mghdiff.calculations.functions.rates import barrier_diffusion, hop, jump_diffusion
 from aiida_mghdiff.calculations.functions.sites import describe
-from aiida_mghdiff.science.hcp import HcpSites
-from aiida_mghdiff.science.lattice import hcp_supercell
-from aiida_mghdiff.science.network import diffusivity
-from aiida_mghdiff.science.occupancy import Tallies
-from aiida_mghdiff.science.rates import classical_rate, quantum_rate
-from aiida_mghdiff.science.sites import find_jumps
+from aiida_mghdiff.science.lattice.geometry import hcp_supercell
+from aiida_mghdiff.science.lattice.hcp import HcpSites
+from aiida_mghdiff.science.lattice.network import diffusivity
+from aiida_mghdiff.science.lattice.occupancy import Tallies
+from aiida_mghdiff.science.lattice.sites import find_jumps
+from aiida_mghdiff.science.transition_state import classical_rate, quantum_rate
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 SETTINGS = {'temperatures_k': [300.0, 600.0]}

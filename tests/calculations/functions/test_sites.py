@@ -10,7 +10,7 @@ from structure_runs import RATES, SETTINGS, make_host, make_run, make_runs, make
 
 from aiida_mghdiff.calculations.functions.sites import site_statistics
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
-from aiida_mghdiff.science.hcp import CLASSES
+from aiida_mghdiff.science.lattice.hcp import CLASSES
 
 
 @pytest.fixture(scope='module')

@@ -20,10 +20,10 @@ from aiida_mghdiff.calculations.functions.parameters import plan_diffusion
 from aiida_mghdiff.calculations.vasp import base
 from aiida_mghdiff.calculations.vasp.md import VaspMdCalculation, barostat_mass_amu, output_block
 from aiida_mghdiff.data.potential import PotentialData
-from aiida_mghdiff.formats.distil import DistilPlan
 from aiida_mghdiff.formats.iconst import check_iconst, read_iconst
 from aiida_mghdiff.formats.ml_ff import MlFfHeader, write_ml_ff
 from aiida_mghdiff.formats.poscar import read_poscar
+from aiida_mghdiff.science.trajectory_reduction import DistilPlan
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
 
 

@@ -19,8 +19,8 @@ from vasp_runs import end_results, hydride, make_force_field, standin_code, stra
 from aiida_mghdiff.calculations.vasp.neb import VaspNebCalculation, validate_band
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.formats.poscar import read_poscar
-from aiida_mghdiff.programs.calculators import load_calculator
-from aiida_mghdiff.science.lattice import hcp_paths
+from aiida_mghdiff.programs.calculators.loading import load_calculator
+from aiida_mghdiff.science.lattice.geometry import hcp_paths
 
 
 def tags(protocol='smoke', **changes):

@@ -14,10 +14,10 @@ from vasp_runs import make_force_field, parse_job
 
 from aiida_mghdiff.calculations.functions.starts import select_starts
 from aiida_mghdiff.calculations.vasp.md import distil_plan, output_block
-from aiida_mghdiff.formats.distil import distil
 from aiida_mghdiff.formats.outcar import summarise_outcar
 from aiida_mghdiff.formats.poscar import Poscar, write_poscar
 from aiida_mghdiff.formats.xdatcar import XdatcarReader, xdatcar_frame, xdatcar_header
+from aiida_mghdiff.science.trajectory_reduction import distil
 
 
 @pytest.fixture

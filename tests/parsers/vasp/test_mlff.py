@@ -25,11 +25,11 @@ from vasp_runs import make_force_field, parse_job
 from aiida_mghdiff.calculations.vasp.md import distil_plan
 from aiida_mghdiff.calculations.vasp.mlff import md_parameters
 from aiida_mghdiff.data.dataset import DatasetData
-from aiida_mghdiff.formats.distil import distil
 from aiida_mghdiff.formats.mlab import read_mlab, write_mlab
 from aiida_mghdiff.formats.outcar import OutcarStep, summarise_outcar
 from aiida_mghdiff.formats.xdatcar import XdatcarReader
 from aiida_mghdiff.parsers.vasp.mlff import labelled
+from aiida_mghdiff.science.trajectory_reduction import distil
 
 TAGS = mlff_tags(isif=2, mdalgo=1, andersen_prob=0.0)
 DFT_STEPS = (1, 3, 12, 30)

@@ -1,0 +1,1 @@
+"""Programs that are called in the place of somebody else's."""

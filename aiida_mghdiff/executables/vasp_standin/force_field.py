@@ -1,0 +1,129 @@
+"""A force field that has been learnt: local reference configurations, weights and the energies of the elements.
+
+It evaluates with one contraction of the derivatives of the spectra, without the design matrix: what molecular dynamics
+needs. Payload of an ML_FF file of the stand-in, as numpy's ``npz``.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from ase import Atoms
+from scipy.linalg import cholesky, solve_triangular
+
+from aiida_mghdiff.executables.vasp_standin.soap import (
+    KERNEL_POWER,
+    Descriptor,
+    Environments,
+    GradientBlock,
+    Soap,
+    kernel,
+)
+
+#: Added to the kernel of the references, whose smallest eigenvalues are of the order of rounding errors.
+JITTER = 1e-10
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Energy (free energy, eV), energy at zero smearing (eV), forces (eV/Å) and stress (eV/Å³, ASE's sign)."""
+
+    energy: float
+    energy_sigma0: float
+    forces: np.ndarray
+    stress: np.ndarray
+
+
+class ForceField:
+    """Energies, forces and stresses of configurations."""
+
+    def __init__(
+        self,
+        references: dict[int, np.ndarray],
+        weights: dict[int, np.ndarray],
+        energies: dict[int, float],
+        n_configurations: int,
+    ) -> None:
+        """:param references: spectra [m,F], :param weights: [m], :param energies: eV per atom, all by element."""
+        self.references, self.weights, self.energies = references, weights, energies
+        self.n_configurations = n_configurations
+        self.soap = Soap(list(references))
+
+    def evaluate(self, atoms: Atoms, stress: bool = True) -> Labels:
+        """Return what the force field gives; the stress is NaN where it is not asked for."""
+        return self.evaluate_descriptor(self.soap.compute(atoms, stress=stress), atoms.numbers)
+
+    def evaluate_descriptor(self, descriptor: Descriptor, numbers: np.ndarray) -> Labels:
+        """Return the same of a descriptor with derivatives."""
+        energy = sum(self.energies[int(number)] for number in numbers)
+        forces, virial = np.zeros((descriptor.n_atoms, 3)), np.zeros(9)
+        for number, part in descriptor.environments.items():
+            overlaps = part.spectra @ self.references[number].T
+            energy += float((overlaps**KERNEL_POWER @ self.weights[number]).sum())
+            gradient = self._spectral_gradient(part, overlaps, number)
+            for block in part.blocks:
+                forces -= _forces(block, gradient, descriptor.n_atoms)
+                if block.strain is not None:
+                    virial += np.einsum('mabf,mf->ab', block.strain, gradient[block.strained, block.columns]).ravel()
+        stress = virial[[0, 4, 8, 5, 2, 1]] / descriptor.volume if descriptor.has_stress else np.full(6, np.nan)
+        return Labels(energy, energy, forces, stress)
+
+    def _spectral_gradient(self, part: Environments, overlaps: np.ndarray, number: int) -> np.ndarray:
+        """Return the derivative [n,F] of the energy by the spectra before they were normalised."""
+        slopes = KERNEL_POWER * overlaps ** (KERNEL_POWER - 1) * self.weights[number]
+        by_spectrum = slopes @ self.references[number]
+        along = (by_spectrum * part.spectra).sum(axis=1)
+        return (by_spectrum - along[:, None] * part.spectra) / part.norms[:, None]
+
+    def spilling(self, descriptor: Descriptor) -> np.ndarray:
+        """Return the spilling factor of every atom: the part of its kernel that the references do not span."""
+        spilling = np.ones(descriptor.n_atoms)
+        for number, part in descriptor.environments.items():
+            if not len(self.references[number]):
+                continue
+            spanned = solve_triangular(self._factors[number], kernel(self.references[number], part.spectra), lower=True)
+            spilling[part.atoms] = 1 - (spanned**2).sum(axis=0)
+        return spilling
+
+    @cached_property
+    def _factors(self) -> dict[int, np.ndarray]:
+        return {
+            number: cholesky(kernel(spectra, spectra) + JITTER * np.eye(len(spectra)), lower=True)
+            for number, spectra in self.references.items()
+            if len(spectra)
+        }
+
+    def to_bytes(self) -> bytes:
+        """Return the content as that of an ``npz`` file; the same force field gives the same bytes."""
+        arrays = {'n_configurations': np.array(self.n_configurations)}
+        for number in sorted(self.references):
+            arrays[f'references_{number}'] = self.references[number]
+            arrays[f'weights_{number}'] = self.weights[number]
+            arrays[f'energy_{number}'] = np.array(self.energies[number])
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> ForceField:
+        """Return the force field whose :meth:`to_bytes` gave the content.
+
+        :raises ValueError, KeyError, OSError: where it is damaged.
+        """
+        with np.load(io.BytesIO(content)) as arrays:
+            numbers = [int(name.split('_')[1]) for name in arrays.files if name.startswith('weights_')]
+            return cls(
+                {number: arrays[f'references_{number}'] for number in numbers},
+                {number: arrays[f'weights_{number}'] for number in numbers},
+                {number: float(arrays[f'energy_{number}']) for number in numbers},
+                int(arrays['n_configurations']),
+            )
+
+
+def _forces(block: GradientBlock, gradient: np.ndarray, n_atoms: int) -> np.ndarray:
+    """Return the derivatives [n,3] of the energy by the positions through one block."""
+    pairs = np.matmul(block.positions, gradient[block.centres, block.columns][:, :, None])[:, :, 0]
+    return np.stack([np.bincount(block.atoms, pairs[:, axis], n_atoms) for axis in range(3)], axis=1)

@@ -1,0 +1,163 @@
+"""Labels in the place of first principles: ``chgnet-r2scan``, ``mace:FILE`` or ``gpaw``.
+
+Whoever made a label is named in every output. GPAW runs in a process of its own, under the interpreter that has it, and
+is asked for one configuration after the other.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from aiida_mghdiff.executables.vasp_standin import gpaw_worker
+from aiida_mghdiff.executables.vasp_standin.force_field import Labels
+from aiida_mghdiff.programs.calculators.chgnet import ChgnetCalculator
+from aiida_mghdiff.programs.calculators.loading import check_elements, chosen_head, load_calculator, set_threads
+from aiida_mghdiff.programs.job import ProgramError, missing_engine
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
+
+GPAW_PYTHON = '/usr/bin/python3'
+#: GPAW's exception of electrons that did not converge.
+_UNCONVERGED = 'KohnShamConvergenceError'
+CHOICES = 'chgnet-r2scan, mace:FILE or gpaw'
+
+
+class Labeller(Protocol):
+    """Gives labels and says who made them."""
+
+    name: str
+
+    def label(self, atoms: Atoms) -> Labels:
+        """Return the labels of a periodic configuration."""
+
+
+def make_labeller(choice: str, numbers: list[int], electronic: dict[str, Any]) -> Labeller:
+    """Return the labeller of a command line.
+
+    :param numbers: elements that it must know, :param electronic: what of INCAR and KPOINTS GPAW makes use of.
+    :raises ProgramError: for a choice that does not exist, a missing engine, a model that cannot be read.
+    """
+    if choice == 'chgnet-r2scan':
+        return CalculatorLabeller(choice, _chgnet)
+    if choice == 'gpaw':
+        return GpawLabeller(electronic)
+    kind, _, path = choice.partition(':')
+    if kind == 'mace' and path:
+        return _mace(Path(path).expanduser(), numbers)
+    raise ProgramError('INPUT_REFUSED', f'labels must come from {CHOICES}, not from {choice!r}.')
+
+
+def labeller_name(choice: str) -> str:
+    """Return the name of the labeller in outputs: the choice, and of a file the first digits of its SHA-256."""
+    kind, _, path = choice.partition(':')
+    if kind != 'mace' or not Path(path).expanduser().is_file():
+        return choice
+    return f'mace:{hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()[:12]}'
+
+
+class CalculatorLabeller:
+    """Labels from an ASE calculator."""
+
+    def __init__(self, name: str, load: Callable[[], Calculator]) -> None:
+        """:param load: returns what gives energy, forces and stress; called for the first label."""
+        self.name, self._load = name, load
+
+    @cached_property
+    def _calculator(self) -> Calculator:
+        return self._load()
+
+    def label(self, atoms: Atoms) -> Labels:
+        """Return energy, forces and stress.
+
+        :raises ProgramError: NON_FINITE.
+        """
+        self._calculator.calculate(Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True))
+        results = self._calculator.results
+        values = [np.array(results[name], dtype=float) for name in ('energy', 'forces', 'stress')]
+        if not all(np.isfinite(value).all() for value in values):
+            raise ProgramError('NON_FINITE', f'a label from {self.name}; look at the structure and the time step.')
+        energy, forces, stress = values
+        return Labels(float(energy), float(energy), forces, stress)
+
+
+def _chgnet() -> Calculator:
+    try:
+        from chgnet.model.model import CHGNet
+    except ModuleNotFoundError:
+        raise missing_engine('chgnet') from None
+    set_threads()
+    return ChgnetCalculator(CHGNet.load(model_name='r2scan', use_device='cpu', verbose=False))
+
+
+def _mace(path: Path, numbers: list[int]) -> CalculatorLabeller:
+    if not path.is_file():
+        raise ProgramError('POTENTIAL_UNREADABLE', f'the labels are to come from {path}, which is no file.')
+    calculator = load_calculator({'architecture': 'mace', 'head': None}, str(path), 'float64')
+    known = [chemical_symbols[int(number)] for number in calculator.models[0].atomic_numbers]
+    check_elements({'elements': known}, numbers)
+    name = labeller_name(f'mace:{path}')
+    print(f'labels of {name} come from its head {chosen_head(calculator)}', flush=True)
+    return CalculatorLabeller(name, lambda: calculator)
+
+
+class GpawLabeller:
+    """Labels from GPAW's plane waves, at the settings of INCAR and KPOINTS that have an equivalent there."""
+
+    name = 'gpaw'
+
+    def __init__(self, electronic: dict[str, Any]) -> None:
+        """:raises ProgramError: ENGINE_MISSING."""
+        probe = [GPAW_PYTHON, '-c', 'import gpaw']
+        if not Path(GPAW_PYTHON).exists() or subprocess.run(probe, capture_output=True, check=False).returncode:
+            raise ProgramError('ENGINE_MISSING', f'{GPAW_PYTHON} has no GPAW: apt-get install gpaw gpaw-data.')
+        self._electronic = electronic
+        self._process: subprocess.Popen[str] | None = None
+
+    def label(self, atoms: Atoms) -> Labels:
+        """Return energy, forces and stress.
+
+        :raises ProgramError: SCF_NOT_CONVERGED in the words of VASP 6, which goes on without; or LABEL_FAILED with the
+            last line that GPAW wrote.
+        """
+        process = self._process = self._process or self._start()
+        request = {'numbers': atoms.numbers, 'positions': atoms.positions, 'cell': atoms.cell.array}
+        request = {name: value.tolist() for name, value in request.items()} | {'settings': self._electronic}
+        process.stdin.write(json.dumps(request) + '\n')
+        process.stdin.flush()
+        answer = json.loads(process.stdout.readline() or '{"error": "its process ended, see gpaw.log"}')
+        if answer.get('kind') == _UNCONVERGED:
+            steps = f'the given number of steps (NELM = {self._electronic["max_iterations"]})'
+            message = f'The electronic self-consistency was not achieved in {steps}, and GPAW gave no label.'
+            raise ProgramError('SCF_NOT_CONVERGED', message)
+        if 'error' in answer:
+            raise ProgramError('LABEL_FAILED', f'GPAW gave no label: {answer["error"]}.')
+        return Labels(answer['free_energy'], answer['energy'], np.array(answer['forces']), np.array(answer['stress']))
+
+    def _start(self) -> subprocess.Popen[str]:
+        environment = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
+        environment.setdefault('OMP_NUM_THREADS', '1')
+        with Path('gpaw.log').open('a') as log:
+            process = subprocess.Popen(
+                [GPAW_PYTHON, gpaw_worker.__file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=environment,
+                start_new_session=True,  # a signal to the group of the stand-in must not cut a label off
+            )
+        atexit.register(process.kill)
+        return process

@@ -1,0 +1,344 @@
+"""What gives energies and forces to the atoms that move: first principles, a force field, or one that learns.
+
+Each answers for a step of the run, which it may record, or for a look ahead that nobody records.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from pathlib import Path
+from typing import Protocol
+
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import chemical_symbols
+
+from aiida_mghdiff.executables.vasp_standin import ml_logfile
+from aiida_mghdiff.executables.vasp_standin.folder import Inputs, symbols_of
+from aiida_mghdiff.executables.vasp_standin.force_field import ForceField, Labels
+from aiida_mghdiff.executables.vasp_standin.incar_tags import refusal
+from aiida_mghdiff.executables.vasp_standin.labels import Labeller
+from aiida_mghdiff.executables.vasp_standin.learner import BayesianErrors, Configuration, Learner, wrapped
+from aiida_mghdiff.executables.vasp_standin.outputs import Outputs
+from aiida_mghdiff.executables.vasp_standin.sampling import Sampler, State
+from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.ml_ff import MlFfHeader, read_ml_ff_header, read_ml_ff_payload, write_ml_ff
+from aiida_mghdiff.formats.mlab import MlAb, labels_of, read_mlab, standin_name, write_mlab
+from aiida_mghdiff.programs.job import ProgramError
+
+#: Version of the ML_FF files of VASP 6.4.
+ML_FF_VERSION = '0.2.1'
+
+_USUAL_CONFIGURATIONS = 1500
+_USUAL_REFERENCES = 1500
+
+
+class Potential(Protocol):
+    """Energies, forces and stresses."""
+
+    def evaluate(self, step: int, atoms: Atoms, stress: bool) -> tuple[Labels | None, Labels | None]:
+        """Return what the force field and what first principles say of a step, either or both."""
+
+    def look_ahead(self, atoms: Atoms) -> Labels:
+        """Return labels that belong to no step."""
+
+    def finish(self) -> None:
+        """End a run: nothing is left that was computed and not written."""
+
+
+class FirstPrinciples:
+    """Labels for every step."""
+
+    def __init__(self, labeller: Labeller) -> None:
+        """:param labeller: gives the labels."""
+        self.labeller = labeller
+
+    def evaluate(self, step: int, atoms: Atoms, stress: bool) -> tuple[Labels | None, Labels | None]:
+        """Return no force field's and the first-principles labels."""
+        return None, self.labeller.label(atoms)
+
+    def look_ahead(self, atoms: Atoms) -> Labels:
+        """Return labels."""
+        return self.labeller.label(atoms)
+
+    def finish(self) -> None:
+        """Do nothing."""
+
+
+class Learned:
+    """A force field that was learned (ML_MODE = run), with its spilling factor from time to time."""
+
+    def __init__(self, force_field: ForceField, outputs: Outputs, inputs: Inputs, labeller: str) -> None:
+        """:param labeller: name of who made the labels that the force field learned."""
+        self.force_field, self.outputs, self.learning = force_field, outputs, inputs.settings.learning
+        self._started = time.monotonic()
+        limits = (force_field.n_configurations, max(map(len, force_field.references.values())))
+        text = ml_logfile.head(labeller, self.learning, limits, 0, _memory_mb())
+        outputs.write('ML_LOGFILE', text)
+
+    def evaluate(self, step: int, atoms: Atoms, stress: bool) -> tuple[Labels | None, Labels | None]:
+        """Return the force field's labels."""
+        is_due = self.outputs.is_due(step)
+        descriptor = self.force_field.soap.compute(atoms, stress=stress or is_due)
+        lines = [ml_logfile.status(step, State.PREDICT, False, True, 0, step)] if is_due else []
+        if self.learning.spilling_block and step % self.learning.spilling_block == 0:
+            lines.append(ml_logfile.spilling(step, self.force_field.spilling(descriptor)))
+        if lines:
+            self.outputs.write('ML_LOGFILE', ml_logfile.block(lines))
+        return self.force_field.evaluate_descriptor(descriptor, atoms.numbers), None
+
+    def look_ahead(self, atoms: Atoms) -> Labels:
+        """Return labels."""
+        return self.force_field.evaluate(atoms)
+
+    def finish(self) -> None:
+        """End ML_LOGFILE."""
+        self.outputs.write('ML_LOGFILE', ml_logfile.end(time.monotonic() - self._started))
+
+
+class OnTheFly:
+    """A force field that learns while it runs (ML_MODE = train)."""
+
+    def __init__(self, inputs: Inputs, outputs: Outputs, labeller: Labeller) -> None:
+        """Start from nothing, or from ML_AB where it is there.
+
+        :raises ProgramError: INPUT_REFUSED for an ML_AB that does not go with the structure or the limits.
+        """
+        self.inputs, self.outputs, self.labeller = inputs, outputs, labeller
+        self.waiting: list[Configuration] = []
+        self.memory = Memory(inputs, outputs, labeller.name)
+        self.sampler = Sampler(inputs.settings.learning)
+
+    @property
+    def learner(self) -> Learner:
+        """Return what learns."""
+        return self.memory.learner
+
+    def evaluate(self, step: int, atoms: Atoms, stress: bool) -> tuple[Labels | None, Labels | None]:
+        """Return what the force field says, and first principles where it does not trust itself."""
+        learned, errors = self._predict(atoms)
+        error = None if errors is None else errors.max_force
+        threshold = self.sampler.threshold
+        state = self.sampler.decide(step, error, len(self.waiting))
+        labels = None
+        if state is not State.ACCURATE:
+            self._check_room(step)
+            labels = self.labeller.label(atoms)
+            self.waiting.append(wrapped(atoms, labels, threshold))
+        learns = state in (State.LEARNING, State.CRITICAL)
+        lines = [ml_logfile.status(step, state, labels is not None, learned is not None, len(self.waiting), step)]
+        self._pending = lines + ([] if errors is None else [ml_logfile.bayesian_errors(step, errors, threshold)])
+        self._step, self._error, self._learns = step, error, learns
+        return learned, labels
+
+    def after_step(self) -> None:
+        """Learn, once the labels of the step are on disk, and adapt the threshold."""
+        lines, before = self._pending, self.sampler.threshold
+        if self._learns:
+            lines += self._learn(self._step)
+        if self.sampler.observe(self._error, self._learns):
+            history = list(self.sampler.history)
+            lines += ml_logfile.threshold_update(self._step, before, self.sampler.threshold, history)
+        self.outputs.write('ML_LOGFILE', ml_logfile.block(lines))
+
+    def _predict(self, atoms: Atoms) -> tuple[Labels | None, BayesianErrors | None]:
+        return (None, None) if self.learner.force_field is None else self.learner.predict(atoms)
+
+    def _learn(self, step: int) -> list[str]:
+        waiting, self.waiting = self.waiting, []
+        return self.memory.learn(step, waiting)
+
+    def _check_room(self, step: int) -> None:
+        """Refuse a configuration for which there is no room; those that wait are learned first."""
+        limit = self.memory.max_configurations
+        if len(self.learner.configurations) + len(self.waiting) < limit:
+            return
+        self.finish()
+        raise ProgramError(
+            'MCONF_REACHED',
+            f'ML_MCONF = {limit} is reached in step {step}: increase ML_MCONF and go on from ML_ABN and CONTCAR.',
+        )
+
+    def look_ahead(self, atoms: Atoms) -> Labels:
+        """Return the labels of the force field, of first principles where there is none."""
+        return self._predict(atoms)[0] or self.labeller.label(atoms)
+
+    def finish(self) -> None:
+        """Learn what waits, so that ML_ABN has all configurations, and end ML_LOGFILE."""
+        if self.waiting:
+            self.outputs.write('ML_LOGFILE', ml_logfile.block(self._learn(self._step)))
+        self.memory.finish()
+
+
+class Memory:
+    """What was learned and its files: ML_AB at the start, ML_ABN, ML_FFN and ML_LOGFILE as it goes."""
+
+    def __init__(self, inputs: Inputs, outputs: Outputs, labeller: str, loads: bool = True) -> None:
+        """:param loads: whether the content of ML_AB is learned at once.
+
+        :raises ProgramError: INPUT_REFUSED.
+        """
+        self.inputs, self.outputs, self.labeller = inputs, outputs, labeller
+        learning, numbers = inputs.settings.learning, inputs.numbers
+        self.stored = read_stored(numbers, labeller) if Path('ML_AB').exists() else None
+        self.max_configurations, max_references = _limits(inputs, self.stored)
+        self.learner = Learner(numbers, max_references, learning.weights)
+        self._started = time.monotonic()
+        n_stored = 0 if self.stored is None else len(self.stored.frames)
+        text = ml_logfile.head(labeller, learning, (self.max_configurations, max_references), n_stored, _memory_mb())
+        outputs.write('ML_LOGFILE', text)
+        if loads and self.stored is not None:
+            basis = {
+                number: [tuple(row) for row in (self.stored.basis.get(symbol, [])) - 1]
+                for number, symbol in zip(numbers, symbols_of(numbers), strict=True)
+                if symbol in self.stored.basis
+            }
+            left_out = self.learner.load(stored_configurations(self.stored), basis)
+            if left_out:
+                print(f' {left_out} local reference configurations of ML_AB repeat others and are left out')
+            self.write_learned()
+
+    def learn(self, step: int, configurations: list[Configuration]) -> list[str]:
+        """Learn configurations and write the files; return the lines of ML_LOGFILE."""
+        before, n_before = self.sizes(), len(self.learner.configurations)
+        self.learner.add(configurations)
+        self.write_learned()
+        after = self.sizes()
+        self._check_references()
+        sizes = {symbol: (before[symbol], after[symbol]) for symbol in after}
+        n_after = len(self.learner.configurations)
+        return ml_logfile.learned(step, self.learner.training_errors, sizes, (n_before, n_after))
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many references each element has."""
+        references = self.learner.references
+        return {chemical_symbols[number]: len(references[number]) for number in self.learner.numbers}
+
+    def _check_references(self) -> None:
+        sizes = self.sizes()
+        if not self.inputs.settings.learning.discard_references and max(sizes.values()) >= self.learner.max_references:
+            raise ProgramError(
+                'MB_REACHED',
+                f'ML_MB = {self.learner.max_references} is reached: increase ML_MB and go on from ML_ABN and CONTCAR.',
+            )
+
+    def write_learned(self) -> None:
+        """Write ML_ABN and ML_FFN, each whole or not at all."""
+        learner, folder = self.learner, self.outputs.folder
+        symbols = symbols_of(learner.numbers)
+        basis = {symbol: learner.basis()[number] for symbol, number in zip(symbols, learner.numbers, strict=True)}
+        masses = dict(zip(symbols, self._masses(), strict=True))
+        name = standin_name(self.labeller, self.inputs.poscar.comment)
+        frames = [_frame(item, name) for item in learner.configurations]
+        ctifor = [item.ctifor for item in learner.configurations]
+        write_mlab(folder / 'ML_ABN.new', frames, ctifor, basis, masses=masses)
+        (folder / 'ML_ABN.new').replace(folder / 'ML_ABN')
+        is_fast = self.inputs.settings.learning.mode == 'refit'  # as VASP marks its own; here all are equally fast
+        header = MlFfHeader(ML_FF_VERSION, symbols, is_fast, len(frames), self.sizes(), self.labeller)
+        write_ml_ff(folder / 'ML_FFN.new', header, learner.force_field.to_bytes())
+        (folder / 'ML_FFN.new').replace(folder / 'ML_FFN')
+
+    def _masses(self) -> list[float]:
+        masses = self.inputs.atoms().get_masses()
+        counts = self.inputs.poscar.counts
+        return [float(masses[sum(counts[:index])]) for index in range(len(counts))]
+
+    def finish(self) -> None:
+        """End ML_LOGFILE."""
+        self.outputs.write('ML_LOGFILE', ml_logfile.end(time.monotonic() - self._started))
+
+
+def read_stored(numbers: list[int], labeller: str) -> MlAb:
+    """Return ML_AB.
+
+    :raises ProgramError: INPUT_REFUSED for a damaged file, one of other elements than the structure, and one with
+        labels of a stand-in that labels otherwise.
+    """
+    try:
+        stored = read_mlab('ML_AB', allow_implausible=True)
+    except FormatError as error:
+        raise ProgramError('INPUT_REFUSED', f'{error}.') from error
+    symbols = symbols_of(numbers)
+    others = [name for name in stored.types if name not in symbols]
+    if others:
+        raise ProgramError(
+            'INPUT_REFUSED',
+            f'ML_AB has configurations of {", ".join(others)}, POSCAR has {", ".join(symbols)} alone: '
+            'give the ML_AB of these elements.',
+        )
+    labels = {labels_of(frame) for frame in stored.frames} - {'vasp', f'standin:{labeller}'}
+    if labels:
+        raise ProgramError(
+            'INPUT_REFUSED',
+            f'ML_AB has labels of {", ".join(sorted(labels))}, and those of this run are standin:{labeller}: labels of '
+            'two kinds make no force field.',
+        )
+    return stored
+
+
+def stored_configurations(stored: MlAb) -> list[Configuration]:
+    """Return the content of ML_AB; a file without thresholds has 0."""
+    configurations = []
+    for frame in stored.frames:
+        results = frame.calc.results
+        labels = Labels(results['energy'], results['energy'], results['forces'], results['stress'])
+        atoms = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=True, info=dict(frame.info))
+        configurations.append(Configuration(atoms, labels, frame.info.get('ctifor', 0.0)))
+    return configurations
+
+
+def read_force_field(numbers: list[int]) -> tuple[ForceField, str]:
+    """Return the force field of ML_FF and the name of who made its labels.
+
+    :raises ProgramError: INPUT_REFUSED.
+    """
+    if not Path('ML_FF').exists():
+        raise ProgramError('INPUT_REFUSED', 'ML_FF is missing: ML_MODE = run needs a force field, copy ML_FFN to it.')
+    try:
+        header = read_ml_ff_header('ML_FF')
+        problem = _force_field_problem(header, symbols_of(numbers))
+        if problem is None:
+            return ForceField.from_bytes(read_ml_ff_payload('ML_FF')), header.standin
+    except (ValueError, KeyError, OSError) as error:
+        problem = str(error).removeprefix('ML_FF').lstrip(', :')
+    raise ProgramError('INPUT_REFUSED', f'ML_FF: {problem}.')
+
+
+def _force_field_problem(header: MlFfHeader, symbols: list[str]) -> str | None:
+    if header.standin is None:
+        return 'it is of VASP itself, whose force fields the stand-in cannot read: use VASP'
+    if header.version != ML_FF_VERSION:
+        return f'its generation is {header.version}, this program reads {ML_FF_VERSION}: refit ML_AB (ML_MODE = refit)'
+    if missing := [symbol for symbol in symbols if symbol not in header.elements]:
+        return f'it has learned nothing about {", ".join(missing)}, only about {", ".join(header.elements)}'
+    return None
+
+
+def _limits(inputs: Inputs, stored: MlAb | None) -> tuple[int, int]:
+    """Return the most configurations and the most references of an element."""
+    learning = inputs.settings.learning
+    n_stored = 0 if stored is None else len(stored.frames)
+    n_references = 0 if stored is None else max(map(len, stored.basis.values()), default=0)
+    if learning.max_configurations is not None and learning.max_configurations < max(n_stored, 1):
+        raise refusal('ML_MCONF', str(learning.max_configurations), f'ML_AB holds {n_stored} configurations already')
+    if learning.max_references is not None and learning.max_references < max(n_references, 1):
+        raise refusal('ML_MB', str(learning.max_references), f'ML_AB holds {n_references} of an element already')
+    room = min(_USUAL_CONFIGURATIONS, max(1, inputs.settings.nsw))
+    configurations = learning.max_configurations or n_stored + room
+    return configurations, learning.max_references or n_references + _USUAL_REFERENCES
+
+
+def _frame(item: Configuration, name: str) -> Atoms:
+    """Return a configuration as ML_AB has it, with the name that it came with, or else a given one."""
+    frame = item.atoms.copy()
+    frame.info = {'system_name': item.atoms.info.get('system_name', name)}
+    labels = item.labels
+    frame.calc = SinglePointCalculator(
+        frame, energy=labels.energy, free_energy=labels.energy, forces=labels.forces, stress=labels.stress
+    )
+    return frame
+
+
+def _memory_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

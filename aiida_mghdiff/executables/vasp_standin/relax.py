@@ -1,0 +1,85 @@
+"""Single points (no step asked for) and relaxations (IBRION = 1, 2, 3; ISIF = 2, 3) at the pressure PSTRESS.
+
+All of VASP's minimisers are ASE's BFGS here, on the atoms or on atoms and cell: the minimum is what matters. EDIFFG
+below 0 is the force (and stress times volume per atom) at which it ends, above 0 the change of the energy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.filters import FrechetCellFilter
+from ase.optimize import BFGS
+
+from aiida_mghdiff.executables.vasp_standin import stopping
+from aiida_mghdiff.executables.vasp_standin.folder import Inputs
+from aiida_mghdiff.executables.vasp_standin.force_field import Labels
+from aiida_mghdiff.executables.vasp_standin.outputs import Outputs
+from aiida_mghdiff.executables.vasp_standin.potentials import OnTheFly, Potential
+from aiida_mghdiff.executables.vasp_standin.step import Step
+from aiida_mghdiff.programs.calculators.base import AllAtOnce
+from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3
+
+
+class RecordedCalculator(AllAtOnce):
+    """Asks a potential for each new geometry and writes it as a step."""
+
+    implemented_properties = ('energy', 'free_energy', 'forces', 'stress')
+
+    def __init__(self, potential: Potential, outputs: Outputs) -> None:
+        """:param potential: what gives energies and forces."""
+        super().__init__()
+        self.potential, self.outputs, self.n_steps = potential, outputs, 0
+
+    def compute(self, atoms: Atoms) -> dict[str, Any]:
+        """Return and record energy (eV), forces (eV/Å) and stress (eV/Å³)."""
+        self.n_steps += 1
+        geometry = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
+        learned, first = self.potential.evaluate(self.n_steps, geometry, True)
+        self.outputs.write_contcar(geometry)
+        self.outputs.write_step(Step(self.n_steps, geometry, learned, first))
+        if isinstance(self.potential, OnTheFly):
+            self.potential.after_step()
+        return as_results(first or learned)
+
+
+def as_results(labels: Labels) -> dict[str, Any]:
+    """Return labels as an ASE calculator holds them."""
+    return {
+        'energy': labels.energy,
+        'free_energy': labels.energy,
+        'forces': labels.forces.copy(),
+        'stress': labels.stress.copy(),
+    }
+
+
+def run(inputs: Inputs, outputs: Outputs, potential: Potential) -> None:
+    """Compute the structure of POSCAR, and relax it where that is asked for."""
+    settings, atoms = inputs.settings, inputs.atoms()
+    atoms.set_momenta(None)
+    atoms.calc = RecordedCalculator(potential, outputs)
+    atoms.get_potential_energy()
+    converged = settings.is_relaxation and _relax(inputs, atoms)
+    potential.finish()
+    outputs.finish(converged)
+
+
+def _relax(inputs: Inputs, atoms: Atoms) -> bool:
+    """Move downhill and return whether the minimum was reached within NSW steps."""
+    settings, calculator = inputs.settings, atoms.calc
+    pressure = settings.pressure * KBAR_IN_EV_PER_ANGSTROM3
+    movable = FrechetCellFilter(atoms, scalar_pressure=pressure) if settings.isif == 3 else atoms
+    optimizer = BFGS(movable, logfile=None, maxstep=0.1)
+    energy = np.inf
+    while True:
+        forces = movable.get_forces()
+        before, energy = energy, atoms.get_potential_energy()
+        # those on the atoms themselves, and on the cell, of which the rows behind the atoms tell
+        largest = float(np.linalg.norm([*atoms.get_forces(), *forces[len(atoms) :]], axis=1).max())
+        reached = largest < -settings.ediffg if settings.ediffg < 0 else abs(energy - before) < settings.ediffg
+        if reached or calculator.n_steps >= settings.nsw or stopping.is_asked():
+            return bool(reached)
+        optimizer.step(forces)
+        movable.get_forces()

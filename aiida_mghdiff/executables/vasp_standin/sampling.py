@@ -1,0 +1,74 @@
+"""When to ask first principles: the Bayesian error against a threshold that follows its history, as VASP does it.
+
+Jinnouchi, Karsai and Kresse, Phys. Rev. B 100, 014105 (2019), doi:10.1103/PhysRevB.100.014105, and the VASP wiki
+(ML_CTIFOR, ML_ICRITERIA, ML_CX, ML_MHIS, ML_CDOUB, ML_NMDINT, ML_MCONF_NEW). Above the threshold a configuration is
+labelled and waits to be learned, at most once in ML_NMDINT steps; when ML_MCONF_NEW wait, they are learned together.
+Above ML_CDOUB times the threshold it is learned at once. With ML_ICRITERIA = 1 the threshold is the mean of the errors
+in the first step after each of the last ML_MHIS times that the force field learned, times 1 + ML_CX.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import IntEnum
+
+import numpy as np
+
+from aiida_mghdiff.executables.vasp_standin.incar_tags import Learning
+
+
+class State(IntEnum):
+    """State of a step in ML_LOGFILE."""
+
+    ACCURATE = 1
+    THRESHOLD = 2
+    LEARNING = 3
+    CRITICAL = 4
+    PREDICT = 5
+
+
+class Sampler:
+    """Decides step by step, and adapts the threshold."""
+
+    def __init__(self, settings: Learning) -> None:
+        """:param settings: the tags of INCAR."""
+        self.settings = settings
+        self.threshold = settings.ctifor
+        self.history: deque[float] = deque(maxlen=settings.history)
+        self._last_sample: int | None = None
+        self._has_learned = False
+
+    def decide(self, step: int, error: float | None, waiting: int) -> State:
+        """Return the state of a step.
+
+        :param error: largest Bayesian error of a force, eV/Å; None where there is no force field yet.
+        :param waiting: labelled configurations that are not learned yet.
+        """
+        if error is None:
+            state = State.LEARNING
+        elif error > self.settings.cdoub * self.threshold:
+            state = State.CRITICAL
+        elif error > self.threshold and self._may_sample(step):
+            state = State.LEARNING if waiting + 1 >= self.settings.new_configurations else State.THRESHOLD
+        else:
+            state = State.ACCURATE
+        if state is not State.ACCURATE:
+            self._last_sample = step
+        return state
+
+    def _may_sample(self, step: int) -> bool:
+        return self._last_sample is None or step - self._last_sample >= self.settings.least_interval
+
+    def observe(self, error: float | None, learned: bool) -> bool:
+        """Take note of the error of a step, and of whether the force field learned in it.
+
+        :returns: whether the threshold changed.
+        """
+        follows, self._has_learned = self._has_learned, learned
+        if self.settings.criteria == 0 or not follows or error is None:
+            return False
+        self.history.append(error)
+        if len(self.history) < self.settings.history:
+            return False
+        self.threshold = float(np.mean(self.history)) * (1 + self.settings.cx)
+        return True

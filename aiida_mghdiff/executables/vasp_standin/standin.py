@@ -1,0 +1,192 @@
+"""``mghdiff-vasp-standin``: called as VASP is, in the folder of its files, without arguments."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import aiida_mghdiff
+from aiida_mghdiff.executables.vasp_standin import neb, outcar, relax, sift, stopping
+from aiida_mghdiff.executables.vasp_standin.dynamics import MolecularDynamics
+from aiida_mghdiff.executables.vasp_standin.folder import Inputs, read_inputs
+from aiida_mghdiff.executables.vasp_standin.force_field import ForceField
+from aiida_mghdiff.executables.vasp_standin.labels import CHOICES, Labeller, labeller_name, make_labeller
+from aiida_mghdiff.executables.vasp_standin.outputs import VERSION, Outputs
+from aiida_mghdiff.executables.vasp_standin.potentials import (
+    FirstPrinciples,
+    Learned,
+    OnTheFly,
+    Potential,
+    read_force_field,
+)
+from aiida_mghdiff.programs import job
+from aiida_mghdiff.programs.job import ProgramError, missing_engine
+
+LABELS_VARIABLE = 'MGHDIFF_STANDIN_LABELS'
+DEFAULT_LABELS = 'chgnet-r2scan'
+#: Distributions that decide what labels and force fields are.
+ENGINES = ('chgnet', 'featomic', 'mace-torch', 'torch')
+#: Variables in which launchers of MPI tell their number of ranks.
+RANKS = ('PMI_SIZE', 'OMPI_COMM_WORLD_SIZE')
+
+#: Exit status of each known failure: those of the other programs, and those that only this one has.
+STATUS = job.STATUS | {'LABEL_FAILED': 90, 'MCONF_REACHED': 91, 'MB_REACHED': 92, 'SCF_NOT_CONVERGED': 93}
+
+#: Programs that it shares with others.
+_SHARED = ('calculators/base.py', 'calculators/chgnet.py', 'calculators/loading.py', 'job.py')
+
+_DESCRIPTION = f"""\
+Stands in for VASP where there is no licence: reads INCAR, POSCAR, KPOINTS, POTCAR (titles), ICONST, ML_AB and ML_FF,
+and writes OUTCAR, OSZICAR, vasprun.xml, XDATCAR, CONTCAR, REPORT, ML_ABN, ML_FFN and ML_LOGFILE. It is not VASP, and
+its outputs say so: labels come from a machine-learning potential or from GPAW, the force field is a Bayesian regression
+on SOAP that learns on the fly. Tags of the electronic structure have no effect; a tag it does not know is refused.
+Without --labels, the environment variable {LABELS_VARIABLE} decides, or else {DEFAULT_LABELS}.
+Known failures end with a last line "ERROR: [NAME] message" and an exit status of their own.
+"""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run in the working directory and end the process with its status."""
+    options = _parse(arguments)
+    print(f' {version()}', flush=True)
+    if options.version:
+        sys.exit(0)
+    # one thread unless asked: threads of several jobs on the same cores slow each other down tenfold
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+    sys.exit(run(options.labels))
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        'mghdiff-vasp-standin', description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    default = os.environ.get(LABELS_VARIABLE) or DEFAULT_LABELS
+    parser.add_argument('--labels', default=default, help=f'where labels come from: {CHOICES}')
+    parser.add_argument('--version', '-v', action='store_true', help='say which stand-in this is and end')
+    return parser.parse_args(arguments)
+
+
+def version() -> str:
+    """Return the line that says which stand-in this is, and which engines it has."""
+    number, engines = metadata.version('aiida-mghdiff'), ' '.join(_engines())
+    return f'vasp.{VERSION} mghdiff-vasp-standin {number} sources {sources_digest()} {engines}'.rstrip()
+
+
+def _engines() -> Iterator[str]:
+    """Yield name and version of each engine that is installed."""
+    for name in ENGINES:
+        try:
+            yield f'{name} {metadata.version(name)}'
+        except metadata.PackageNotFoundError:
+            continue
+
+
+def sources_digest() -> str:
+    """Return the first 12 digits of the SHA-256 over the sources that decide what the stand-in computes."""
+    package, digest = Path(aiida_mghdiff.__file__).parent, hashlib.sha256()
+    rooms = [Path(__file__).parent, package / 'formats', package / 'science']
+    paths = [path for room in rooms for path in sorted(room.rglob('*.py'))]
+    for path in [*paths, *(package / 'programs' / name for name in _SHARED)]:
+        digest.update(path.relative_to(package).as_posix().encode() + b'\0' + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def run(labels: str) -> int:
+    """Run what INCAR asks for; return the exit status."""
+    stopping.listen()
+    try:
+        _run(labels)
+    except ProgramError as error:
+        return _fail(error, labels)
+    except ModuleNotFoundError as error:
+        return _fail(missing_engine(str(error.name)), labels)
+    except MemoryError:
+        return _fail(ProgramError('OUT_OF_MEMORY', 'The process found no memory: ask for more.'), labels)
+    return 0
+
+
+def _fail(error: ProgramError, labels: str) -> int:
+    """Say why on stdout and in OUTCAR."""
+    path = Path('OUTCAR')
+    with path.open('a', encoding='utf-8') as handle:
+        if not handle.tell():
+            handle.write(outcar.mark(version(), labeller_name(labels)))
+        handle.write(outcar.refusal(error.message))
+    print(outcar.refusal(error.message))
+    print(error, flush=True)
+    return STATUS[error.name]
+
+
+def _run(labels: str) -> None:
+    Path('OUTCAR').unlink(missing_ok=True)
+    if any(int(os.environ.get(name, '1')) > 1 for name in RANKS):
+        raise ProgramError('INPUT_REFUSED', 'more than one MPI rank: run on one, with threads by OMP_NUM_THREADS.')
+    inputs = read_inputs(labels)
+    learning = inputs.settings.learning
+    if inputs.settings.images:
+        _run_band(inputs, labels)
+    elif learning is not None and learning.mode in ('refit', 'select'):
+        name = labeller_name(labels)
+        sift.run(inputs, _outputs(inputs, name, Path()), name)
+    else:
+        _run_one(inputs, labels)
+
+
+def _run_one(inputs: Inputs, labels: str) -> None:
+    """Run dynamics, a relaxation or a single point."""
+    force_field = _force_field(inputs)
+    labeller = None if force_field else make_labeller(labels, inputs.numbers, inputs.settings.electronic)
+    name = force_field[1] if force_field else labeller.name
+    outputs = _outputs(inputs, name, Path())
+    potential = _potential(inputs, outputs, labeller, force_field)
+    if inputs.settings.is_md:
+        seed = inputs.settings.seed or (secrets.randbelow(900_000_000), 0, 0)
+        MolecularDynamics(inputs, outputs, potential, seed).run()
+    else:
+        relax.run(inputs, outputs, potential)
+
+
+def _force_field(inputs: Inputs) -> tuple[ForceField, str] | None:
+    """Return the force field of ML_MODE = run, and who made its labels; None in other modes."""
+    learning = inputs.settings.learning
+    return read_force_field(inputs.numbers) if learning is not None and learning.mode == 'run' else None
+
+
+def _potential(
+    inputs: Inputs, outputs: Outputs, labeller: Labeller | None, force_field: tuple[ForceField, str] | None
+) -> Potential:
+    if force_field is not None:
+        return Learned(force_field[0], outputs, inputs, force_field[1])
+    if inputs.settings.learning is not None:
+        return OnTheFly(inputs, outputs, labeller)
+    return FirstPrinciples(labeller)
+
+
+def _outputs(inputs: Inputs, labeller: str, folder: Path) -> Outputs:
+    return Outputs(folder, version(), labeller, inputs, inputs.atoms())
+
+
+def _run_band(inputs: Inputs, labels: str) -> None:
+    """Search a path between two structures."""
+    if inputs.settings.learning is not None and inputs.settings.learning.mode != 'run':
+        raise ProgramError('INPUT_REFUSED', 'INCAR: a band learns nothing here: ML_MODE = run, or no ML_LMLFF.')
+    images = neb.read_images(inputs)
+    force_field = _force_field(inputs)
+    labeller = None if force_field else make_labeller(labels, inputs.numbers, inputs.settings.electronic)
+    name = force_field[1] if force_field else labeller.name
+    folders = [Path(f'{index:02d}') for index in range(1, len(images) - 1)]
+    outputs = [
+        Outputs(folder, version(), name, inputs, image) for folder, image in zip(folders, images[1:-1], strict=True)
+    ]
+    potentials = [_potential(inputs, output, labeller, force_field) for output in outputs]
+    neb.Band(inputs, outputs, potentials, images).run()
+
+
+if __name__ == '__main__':
+    main()

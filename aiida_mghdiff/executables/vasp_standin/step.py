@@ -1,0 +1,59 @@
+"""What is known of one ionic step, for those who write it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+
+from aiida_mghdiff.executables.vasp_standin.force_field import Labels
+from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """State of a molecular-dynamics step: energies in eV, temperatures in K."""
+
+    temperature: float
+    target_temperature: float
+    kinetic: float
+    lattice_kinetic: float
+    thermostat_potential: float
+    thermostat_kinetic: float
+    seed: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One ionic step, counted from 1: what the force field gave and what first principles gave, either or both."""
+
+    number: int
+    atoms: Atoms
+    learned: Labels | None
+    first_principles: Labels | None
+    dynamics: Dynamics | None = None
+
+    @property
+    def labels(self) -> Labels:
+        """Return those that moved the atoms: first principles where there are any."""
+        return self.first_principles or self.learned
+
+    @property
+    def total_energy(self) -> float:
+        """Return the conserved energy, eV: that of atoms, lattice and thermostat."""
+        energy = self.labels.energy
+        if self.dynamics is not None:
+            part = self.dynamics
+            energy += part.kinetic + part.lattice_kinetic + part.thermostat_potential + part.thermostat_kinetic
+        return energy
+
+
+def stress_kbar(stress: np.ndarray) -> np.ndarray:
+    """Return a stress (ASE's order and sign, eV/Å³) in VASP's: kbar, XX YY ZZ XY YZ ZX, compression positive."""
+    return -stress[[0, 1, 2, 5, 3, 4]] / KBAR_IN_EV_PER_ANGSTROM3
+
+
+def scaled_positions(atoms: Atoms) -> np.ndarray:
+    """Return the direct coordinates [n,3], outside of the cell too."""
+    return np.linalg.solve(atoms.cell.array.T, atoms.positions.T).T

@@ -1,0 +1,308 @@
+"""Climbing-image nudged elastic band in ASE, at a fixed cell.
+
+Both end points are relaxed; the final one is mapped onto the initial one by minimum image, atom by atom, and shifted as
+a whole to the same centre; images between
+them are interpolated by image-dependent pair potentials (Smidstrup et al., J. Chem. Phys. 140, 214106 (2014),
+doi:10.1063/1.4878664) and relaxed as an elastic band; then the highest one climbs (Henkelman et al., J. Chem. Phys.
+113, 9901 (2000), doi:10.1063/1.1329672).
+
+An end point on a symmetric site has no force even where it is no minimum; what moves along the path is therefore
+displaced a little, off all symmetry axes, before it is relaxed.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.geometry import find_mic
+from ase.mep import NEB
+from ase.optimize import BFGS, FIRE, LBFGS, MDMin
+
+from aiida_mghdiff.programs import job
+from aiida_mghdiff.programs.calculators.base import AllAtOnce
+from aiida_mghdiff.programs.calculators.loading import (
+    DISTRIBUTIONS,
+    POTENTIAL_FILE,
+    check_elements,
+    chosen_head,
+    load_calculator,
+)
+from aiida_mghdiff.science.bands import describe_band
+
+if TYPE_CHECKING:
+    from ase.optimize.optimize import Optimizer
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {'bfgs': BFGS, 'fire': FIRE, 'lbfgs': LBFGS, 'mdmin': MDMin}
+_OFF_AXIS = np.array([1.0, np.sqrt(2), np.sqrt(3)]) / np.sqrt(6)
+#: Atoms that differ by more than this between the end points are what moves along the path.
+_MOVES_ANGSTROM = 0.5
+_PROGRESS_SECONDS = 5.0
+
+
+class FixCentre:
+    """ASE constraint that keeps the mean of all positions: the images of a band must not drift as a whole.
+
+    Nudging turns forces that sum to zero into some that do not, and nothing else holds a crystal in place.
+    """
+
+    def adjust_positions(self, atoms: Atoms, positions: np.ndarray) -> None:
+        """Take the mean shift out of new positions, in place."""
+        positions -= (positions - atoms.positions).mean(axis=0)
+
+    def adjust_forces(self, atoms: Atoms, forces: np.ndarray) -> None:
+        """Take the mean out of forces, in place."""
+        forces -= forces.mean(axis=0)
+
+    def get_removed_dof(self, atoms: Atoms) -> int:
+        """Return the number of degrees of freedom that are gone."""
+        return 3
+
+    def copy(self) -> FixCentre:
+        """Return another one, for a copy of the atoms."""
+        return FixCentre()
+
+
+def main() -> None:
+    """Run the program in the working directory."""
+    inputs = job.read_input()
+    clock = job.WallClock(inputs['max_wallclock_seconds'])
+    parameters, potential = inputs['parameters'], inputs['potential']
+    versions = job.engine_versions(*DISTRIBUTIONS[potential['architecture']])
+    initial, final = (_make_atoms(inputs[name]) for name in ('initial', 'final'))
+    check_elements(potential, initial.numbers)
+    calculator = load_calculator(potential, POTENTIAL_FILE, parameters['dtype'])
+    path = PathSearch(initial, final, calculator, parameters, clock)
+    try:
+        path.run(inputs.get('restart'))
+    except job.ProgramError as error:
+        if error.name in ('NEB_NOT_CONVERGED', 'OUT_OF_WALLTIME'):
+            path.write(versions)
+        raise
+    path.write(versions)
+
+
+def _make_atoms(content: dict[str, Any]) -> Atoms:
+    return Atoms(content['numbers'], content['positions'], cell=content['cell'], pbc=True)
+
+
+class ImageCalculator(AllAtOnce):
+    """Energy and forces of one image from the calculator that all images share, kept until the image moves.
+
+    ASE's optimisers ask for the forces of a band three times a step.
+    """
+
+    implemented_properties = ('energy', 'forces')
+
+    def __init__(self, shared: Calculator) -> None:
+        """:param shared: the calculator that does the work."""
+        super().__init__()
+        self.shared = shared
+
+    def compute(self, atoms: Atoms) -> dict[str, Any]:
+        """Return energy (eV) and forces (eV/Å).
+
+        :raises ProgramError: NON_FINITE.
+        """
+        self.shared.calculate(atoms, ['energy', 'forces'], all_changes)
+        results = {name: self.shared.results[name] for name in ('energy', 'forces')}
+        if not all(np.isfinite(value).all() for value in results.values()):
+            raise job.ProgramError('NON_FINITE', 'an image of the path; look at the end points and at the model.')
+        return results
+
+
+class PathSearch:
+    """The search for the minimum-energy path between two structures."""
+
+    def __init__(
+        self,
+        initial: Atoms,
+        final: Atoms,
+        calculator: Calculator,
+        parameters: dict[str, Any],
+        clock: job.WallClock | None = None,
+    ) -> None:
+        """:raises ProgramError: INPUT_REFUSED where the end points are not the same atoms in the same cell."""
+        _check_ends(initial, final)
+        self.parameters, self.calculator = parameters, calculator
+        self.clock = clock or job.WallClock(None)
+        self.displacements = [0.0, 0.0]
+        self.n_steps, self.max_force, self.converged = 0, np.inf, False
+        self._shown = time.monotonic()
+        self.images = [initial.copy(), final.copy()]
+        self._attach()
+
+    def run(self, restart: list[list[list[float]]] | None = None) -> None:
+        """Find the path.
+
+        :param restart: positions [n_images+2,n,3] in Å of an earlier search, end points included.
+        :raises ProgramError: ENDPOINT_NOT_CONVERGED, ENDPOINT_COLLAPSED, NEB_NOT_CONVERGED, OUT_OF_WALLTIME or
+            NON_FINITE.
+        """
+        if restart is not None:
+            self._set_path(restart)
+        if self.parameters['relax_endpoints']:
+            self._relax_ends(displace=restart is None)
+        self._check_collapse()
+        if restart is None:
+            self._interpolate()
+        self._relax_band()
+
+    @property
+    def ends(self) -> tuple[Atoms, Atoms]:
+        """Return the first and the last image."""
+        return self.images[0], self.images[-1]
+
+    def _attach(self) -> None:
+        for image in self.images:
+            image.calc = ImageCalculator(self.calculator)
+            image.set_constraint(FixCentre())
+
+    def _set_path(self, positions: list[list[list[float]]]) -> None:
+        if len(positions) != self.parameters['n_images'] + 2:
+            raise job.ProgramError(
+                'INPUT_REFUSED',
+                f'the restart has {len(positions)} images, end points included; n_images = '
+                f'{self.parameters["n_images"]} asks for {self.parameters["n_images"] + 2}.',
+            )
+        template = self.images[0]
+        self.images = [Atoms(template.numbers, image, cell=template.cell, pbc=True) for image in positions]
+        self._attach()
+
+    def _relax_ends(self, displace: bool) -> None:
+        moving = np.linalg.norm(_shortest(*self.ends), axis=1) > _MOVES_ANGSTROM
+        for index, (name, atoms) in enumerate(zip(('initial', 'final'), self.ends, strict=True)):
+            before = atoms.positions.copy()
+            if displace:
+                atoms.positions[moving] += self.parameters['endpoint_displacement_angstrom'] * _OFF_AXIS
+            self._relax(name, atoms)
+            moved = np.linalg.norm(atoms.positions - before, axis=1)
+            self.displacements[index] = float(moved[moving].max(initial=0.0))
+
+    def _relax(self, name: str, atoms: Atoms) -> None:
+        tolerance = self.parameters['endpoint_tolerance_ev_per_angstrom']
+        steps = self.parameters['endpoint_max_steps']
+        optimizer = BFGS(atoms, logfile=None)
+        for _ in optimizer.irun(fmax=tolerance, steps=steps):
+            self._check_clock(f'while the {name} end point was being relaxed.')
+        if _largest(atoms.get_forces()) > tolerance:
+            raise job.ProgramError(
+                'ENDPOINT_NOT_CONVERGED',
+                f'the {name} one has forces of {_largest(atoms.get_forces()):.3f} eV/Å after {steps} steps; '
+                f'endpoint_tolerance_ev_per_angstrom = {tolerance:g}.',
+            )
+
+    def _check_collapse(self) -> None:
+        initial, final = self.ends
+        steps = _shortest(initial, final)
+        steps -= steps.mean(axis=0)
+        distance = np.linalg.norm(steps, axis=1).max()
+        final.positions = initial.positions + steps
+        if distance < self.parameters['minimum_endpoint_distance_angstrom']:
+            raise job.ProgramError(
+                'ENDPOINT_COLLAPSED',
+                f'no atom differs by more than {distance:.3f} Å between them. This potential has one minimum there: '
+                f'what moves left its sites by {self.displacements[0]:.2f} and {self.displacements[1]:.2f} Å.',
+            )
+
+    def _interpolate(self) -> None:
+        initial, final = self.ends
+        self.images = [initial, *(initial.copy() for _ in range(self.parameters['n_images'])), final]
+        self._band(climb=False).interpolate(method=self.parameters['interpolation'], mic=True)
+        for image in self.images[1:-1]:
+            image.calc = ImageCalculator(self.calculator)
+
+    def _band(self, climb: bool) -> NEB:
+        spring = self.parameters['spring_constant_ev_per_angstrom2']
+        return NEB(self.images, k=spring, climb=climb, method=self.parameters['neb_method'])
+
+    def _relax_band(self) -> None:
+        tolerance = self.parameters['force_tolerance_ev_per_angstrom']
+        if self.parameters['climb']:
+            self._optimize(climb=False, tolerance=max(tolerance, self.parameters['climb_below_ev_per_angstrom']))
+        self.converged = self._optimize(climb=self.parameters['climb'], tolerance=tolerance)
+        if not self.converged:
+            raise job.ProgramError(
+                'NEB_NOT_CONVERGED',
+                f'forces of {self.max_force:.3f} eV/Å after {self.n_steps} steps; force_tolerance_ev_per_angstrom = '
+                f'{tolerance:g}. Continue with restart, or raise max_steps.',
+            )
+
+    def _optimize(self, climb: bool, tolerance: float) -> bool:
+        """Relax the band; return whether it converged within the steps that are left."""
+        band = self._band(climb)
+        optimizer = OPTIMIZERS[self.parameters['optimizer']](band, logfile=None)
+        before = self.n_steps
+        for converged in optimizer.irun(fmax=tolerance, steps=self.parameters['max_steps'] - before):
+            self.n_steps = before + optimizer.nsteps
+            self.max_force = _largest(band.get_forces())
+            self._report()
+            if not converged:
+                self._check_clock(f'at forces of {self.max_force:.3f} eV/Å after {self.n_steps} steps.')
+        return bool(converged)
+
+    def _check_clock(self, where: str) -> None:
+        if self.clock.is_over():
+            raise job.ProgramError('OUT_OF_WALLTIME', where)
+
+    def _report(self) -> None:
+        if time.monotonic() - self._shown > _PROGRESS_SECONDS:
+            self._shown = time.monotonic()
+            height = self.energies().max() - self.energies()[0]
+            job.report_progress(
+                self.n_steps, self.parameters['max_steps'], fmax=self.max_force, height=f'{height:.4f}eV'
+            )
+
+    def energies(self) -> np.ndarray:
+        """Return the energies of all images in eV."""
+        return np.array([image.get_potential_energy() for image in self.images])
+
+    def results(self) -> dict[str, Any]:
+        """Return what was found; energies in eV, lengths in Å, measured in the space of all coordinates."""
+        steps = [np.linalg.norm(b.positions - a.positions) for a, b in pairwise(self.images)]
+        coordinate = np.concatenate([[0.0], np.cumsum(steps)])
+        return {
+            **describe_band(self.energies()),
+            'converged': self.converged,
+            'reaction_coordinate_angstrom': coordinate,
+            'path_length_angstrom': float(coordinate[-1]),
+            'max_force_ev_per_angstrom': self.max_force,
+            'n_steps': self.n_steps,
+            'initial_displacement_angstrom': self.displacements[0],
+            'final_displacement_angstrom': self.displacements[1],
+            'dtype': self.parameters['dtype'],
+        }
+
+    def write(self, versions: dict[str, str]) -> None:
+        """Write path and results; a search that has no band yet writes the interpolated one."""
+        if len(self.images) == 2:
+            self._check_collapse()
+            self._interpolate()
+        job.write_arrays(
+            'path',
+            numbers=self.images[0].numbers,
+            cell=self.images[0].cell.array,
+            positions=np.stack([image.positions for image in self.images]),
+            forces=np.stack([image.get_forces() for image in self.images]),
+        )
+        job.write_results(self.results() | {'head': chosen_head(self.calculator), 'versions': versions})
+
+
+def _check_ends(initial: Atoms, final: Atoms) -> None:
+    if not np.array_equal(initial.numbers, final.numbers):
+        raise job.ProgramError('INPUT_REFUSED', 'initial and final must have the same atoms in the same order.')
+    if not np.allclose(initial.cell, final.cell, atol=1e-6):
+        raise job.ProgramError('INPUT_REFUSED', 'initial and final must have the same cell.')
+
+
+def _shortest(initial: Atoms, final: Atoms) -> np.ndarray:
+    """Return the shortest displacements [n,3] in Å from the initial to the final atoms, periodic images counted."""
+    return find_mic(final.positions - initial.positions, initial.cell, pbc=True)[0]
+
+
+def _largest(forces: np.ndarray) -> float:
+    return float(np.linalg.norm(forces, axis=1).max())

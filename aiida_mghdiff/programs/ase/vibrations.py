@@ -1,0 +1,127 @@
+"""Harmonic vibrations of the tracers in ASE, the host held fixed.
+
+The Hessian of the tracers is made of central differences of forces: the approximation of a heavy host, good for
+hydrogen. The attempt frequency of a hop follows from the frequencies at both of its stationary points
+(:mod:`aiida_mghdiff.science.transition_state`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms, units
+
+from aiida_mghdiff.programs import job
+from aiida_mghdiff.programs.calculators.loading import (
+    DISTRIBUTIONS,
+    POTENTIAL_FILE,
+    check_elements,
+    chosen_head,
+    load_calculator,
+)
+
+#: Quantum of the vibration of frequency omega = 1 in ASE's units (sqrt(eV/Å²/u)), in meV, and its frequency in THz.
+_MEV = 1e3 * units._hbar * 1e10 / np.sqrt(units._e * units._amu)
+_THZ = _MEV * 1e-3 * units._e / (2 * np.pi * units._hbar) * 1e-12
+
+
+def main() -> None:
+    """Run the program in the working directory."""
+    inputs = job.read_input()
+    parameters, potential = inputs['parameters'], inputs['potential']
+    versions = job.engine_versions(*DISTRIBUTIONS[potential['architecture']])
+    structure = inputs['structure']
+    atoms = Atoms(structure['numbers'], structure['positions'], cell=structure['cell'], pbc=True)
+    check_elements(potential, atoms.numbers)
+    atoms.calc = load_calculator(potential, POTENTIAL_FILE, parameters['dtype'])
+    results, arrays = analyse(atoms, parameters)
+    job.write_arrays('vibrations', **arrays)
+    settings = {'dtype': parameters['dtype'], 'head': chosen_head(atoms.calc)}
+    job.write_results(results | settings | {'versions': versions})
+    check_imaginary_modes(results, parameters['expected_imaginary_modes'])
+
+
+def analyse(atoms: Atoms, parameters: dict[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the results, and the arrays ``hessian_ev_per_angstrom2`` [3t,3t], ``modes`` [3t,t,3], ``tracers`` [t].
+
+    Imaginary frequencies are given as negative numbers; modes are displacements of unit length, lowest first.
+
+    :raises ProgramError: NON_FINITE.
+    """
+    tracers = np.flatnonzero(atoms.symbols == parameters['tracer_element'])
+    forces = _finite_forces(atoms)[tracers]
+    hessian = tracer_hessian(atoms, tracers, parameters['displacement_angstrom'])
+    roots, vectors = normal_modes(hessian, atoms.get_masses()[tracers])
+    modes = vectors.T.reshape(-1, len(tracers), 3) / np.sqrt(atoms.get_masses()[tracers])[:, None]
+    modes /= np.linalg.norm(modes, axis=(1, 2))[:, None, None]
+    arrays = {'hessian_ev_per_angstrom2': hessian, 'modes': modes, 'tracers': tracers}
+    max_force = float(np.linalg.norm(forces, axis=1).max())
+    summary = summarise(roots, parameters['imaginary_threshold_mev'])
+    return summary | {'n_tracers': len(tracers), 'max_force_ev_per_angstrom': max_force}, arrays
+
+
+def tracer_hessian(atoms: Atoms, tracers: np.ndarray, displacement: float) -> np.ndarray:
+    """Return the Hessian [3t,3t] in eV/Å² of the tracers by central differences, made symmetric."""
+    rows = []
+    for index in tracers:
+        for axis in range(3):
+            rows.append(_difference(atoms, index, axis, displacement)[tracers].ravel())
+    hessian = np.array(rows)
+    return (hessian + hessian.T) / 2
+
+
+def _difference(atoms: Atoms, index: int, axis: int, displacement: float) -> np.ndarray:
+    """Return minus the derivative of all forces by one coordinate."""
+    place = atoms.positions[index, axis]
+    forces = []
+    for sign in (1, -1):
+        atoms.positions[index, axis] = place + sign * displacement
+        forces.append(_finite_forces(atoms))
+    atoms.positions[index, axis] = place
+    return (forces[1] - forces[0]) / (2 * displacement)
+
+
+def _finite_forces(atoms: Atoms) -> np.ndarray:
+    forces = atoms.get_forces()
+    if not np.isfinite(forces).all():
+        raise job.ProgramError('NON_FINITE', 'a displaced structure; look at the structure and at the model.')
+    return forces
+
+
+def normal_modes(hessian: np.ndarray, masses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return sqrt of the eigenvalues [3t] of the mass-weighted Hessian, minus for imaginary ones, and its vectors."""
+    weights = np.repeat(1 / np.sqrt(masses), 3)
+    values, vectors = np.linalg.eigh(hessian * weights[:, None] * weights)
+    return np.sign(values) * np.sqrt(np.abs(values)), vectors
+
+
+def summarise(roots: np.ndarray, threshold_mev: float) -> dict[str, Any]:
+    """Return frequencies, zero-point energy and the number of imaginary modes.
+
+    :param roots: angular frequencies in ASE's units, imaginary ones negative.
+    :param threshold_mev: an imaginary mode softer than this is numerical noise: counted neither way.
+    """
+    energies = roots * _MEV
+    real = energies[energies > threshold_mev]
+    return {
+        'energies_mev': energies,
+        'frequencies_thz': roots * _THZ,
+        'zero_point_energy_ev': float(real.sum() / 2e3),
+        'n_imaginary_modes': int((energies < -threshold_mev).sum()),
+        'geometric_mean_frequency_thz': float(np.exp(np.log(real / _MEV * _THZ).mean())) if len(real) else None,
+    }
+
+
+def check_imaginary_modes(results: dict[str, Any], expected: int) -> None:
+    """Refuse a stationary point of the wrong kind.
+
+    :raises ProgramError: WRONG_NUMBER_OF_IMAGINARY_MODES.
+    """
+    found = results['n_imaginary_modes']
+    if found != expected:
+        kind = {0: 'a minimum has none', 1: 'a saddle point has one'}[expected]
+        raise job.ProgramError(
+            'WRONG_NUMBER_OF_IMAGINARY_MODES',
+            f'{found} found, {kind}; energies in meV: {", ".join(f"{e:.1f}" for e in results["energies_mev"])}.',
+        )

@@ -1,0 +1,43 @@
+"""Distil a VASP run where it lies: XDATCAR, or vaspout.h5 where there is no other, and OUTCAR.
+
+What was distilled is renamed, so that the job retrieves it only where this program failed or was never reached.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.outcar import summarise_outcar
+from aiida_mghdiff.formats.vaspout import read_vaspout
+from aiida_mghdiff.formats.xdatcar import XdatcarReader
+from aiida_mghdiff.programs import job
+from aiida_mghdiff.science.trajectory_reduction import DistilPlan, distil
+
+TRAJECTORY, HDF5, OUTCAR = Path('XDATCAR'), Path('vaspout.h5'), Path('OUTCAR')
+UNFINISHED, OUTPUT = 'distilling', Path('distilled.npz')
+
+
+def main() -> None:
+    """Run the program in the working directory.
+
+    :raises ProgramError: INPUT_REFUSED where there is no trajectory or OUTCAR, or a damaged file.
+    """
+    plan = DistilPlan(**job.read_input())
+    if not (TRAJECTORY.is_file() or HDF5.is_file()):
+        raise job.ProgramError('INPUT_REFUSED', f'no {TRAJECTORY} and no {HDF5} to distil: VASP did not run.')
+    if not OUTCAR.is_file():
+        raise job.ProgramError('INPUT_REFUSED', f'no {OUTCAR} to distil.')
+    try:
+        frames = XdatcarReader(TRAJECTORY) if TRAJECTORY.is_file() else read_vaspout(HDF5)
+        arrays = distil(frames, plan)
+        outcar = summarise_outcar(OUTCAR).to_arrays()
+    except FormatError as error:
+        raise job.ProgramError('INPUT_REFUSED', str(error)) from error
+    job.write_arrays(UNFINISHED, **arrays, **outcar, truncated=np.array(frames.truncated or ''))
+    Path(f'{UNFINISHED}.npz').rename(OUTPUT)
+    for path in filter(Path.is_file, (TRAJECTORY, OUTCAR)):
+        path.rename(f'{path}.distilled')
+    print(f'{int(arrays["last_step"])} steps, {len(arrays["tracer_steps"])} tracer frames')

@@ -1,0 +1,1 @@
+"""Crystals, their interstitial sites, and jumps between sites."""

@@ -1,0 +1,110 @@
+"""Rates of the hops on the hcp network from barriers and vibrations along its named paths.
+
+A path gives the rates both ways, by transition-state theory (:mod:`aiida_mghdiff.science.transition_state`). Both
+ends of ``T-T``, ``O-O c`` and ``O-O ab`` are sites of one kind, which numerics alone tell apart: their rate is the
+geometric mean. The energy of a T site above an O site is in the two barriers of ``O-T``, and with it the occupation.
+
+A path with a minimum of its own between its ends is no hop but several: ``O-O ab`` may slide down to the T site between
+its ends, where its barrier is that of ``O-T``, and would be counted twice.
+
+Errors: where the error of an energy is known (that of a potential on held-out frames), each stationary point has it
+independently of the others. ln D changes by d ln D / d ln k of a class over kT with the energy of the site that the
+class leaves, and by the opposite with that of its saddle point, which O-T and T-O share.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from aiida_mghdiff.science.bands import RESOLUTION_EV
+from aiida_mghdiff.science.lattice.network import NetworkError
+from aiida_mghdiff.science.transition_state import zero_point_energy
+from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
+
+#: Paths without which D is not that of the network: O and T sites, and the way along c that the latter are.
+NEEDED_PATHS = ('O-T', 'T-T')
+
+Rate = Callable[[float, np.ndarray, np.ndarray, float], float]
+
+
+@dataclass(frozen=True)
+class Hop:
+    """A path between two sites: barriers of the potential energy both ways in eV, frequencies [3t] in THz."""
+
+    path: str
+    forward_barrier: float
+    reverse_barrier: float
+    initial: np.ndarray
+    saddle: np.ndarray
+    final: np.ndarray
+
+    @property
+    def zero_point_barriers(self) -> tuple[float, float]:
+        """Return the barriers both ways with the zero-point energies of saddle point and minimum."""
+        top = zero_point_energy(self.saddle)
+        return (
+            self.forward_barrier + top - zero_point_energy(self.initial),
+            self.reverse_barrier + top - zero_point_energy(self.final),
+        )
+
+    def rates(self, temperature_k: float, rate: Rate) -> dict[str, float]:
+        """Return the rates in 1/ps of the classes of hops that the path is.
+
+        :param rate: ``classical_rate`` or ``quantum_rate``.
+        :raises NoSaddleError: where the frequencies are not those of minima and a saddle point.
+        """
+        forward = rate(self.forward_barrier, self.initial, self.saddle, temperature_k)
+        reverse = rate(self.reverse_barrier, self.final, self.saddle, temperature_k)
+        if self.path == 'O-T':
+            return {'O-T': forward, 'T-O': reverse}
+        return {self.path: float(np.sqrt(forward * reverse))}
+
+
+def is_elementary(energies_ev: np.ndarray) -> bool:
+    """Return whether the energies [i] in eV along a path rise to one maximum and fall from there."""
+    energies = np.asarray(energies_ev, float)
+    top = int(np.argmax(energies))
+    rising = np.maximum.accumulate(energies[: top + 1]) - energies[: top + 1]
+    falling = np.maximum.accumulate(energies[top:][::-1]) - energies[top:][::-1]
+    return bool(max(rising.max(), falling.max()) < RESOLUTION_EV)
+
+
+def check_paths(hops: Mapping[str, Hop], faults: Mapping[str, str] | None = None) -> None:
+    """Check that the hops make up a network.
+
+    :param hops: by path.
+    :param faults: why other hops are none, by path.
+    :raises NetworkError: where a path of ``NEEDED_PATHS`` is missing.
+    """
+    if missing := [path for path in NEEDED_PATHS if path not in hops]:
+        reasons = [f'{path}: {fault}' for path, fault in (faults or {}).items() if path in missing]
+        message = f'there is no hop along {", ".join(missing)}: D needs {" and ".join(NEEDED_PATHS)} at least.'
+        raise NetworkError(' '.join([message, *reasons]))
+
+
+def network_rates(hops: Mapping[str, Hop], temperature_k: float, rate: Rate) -> dict[str, float]:
+    """Return the rates in 1/ps of all classes of hops.
+
+    :param hops: by path; see :func:`check_paths`.
+    :raises NetworkError: where a path of ``NEEDED_PATHS`` is missing.
+    :raises NoSaddleError: where the frequencies are not those of minima and a saddle point.
+    """
+    check_paths(hops)
+    return {name: value for hop in hops.values() for name, value in hop.rates(temperature_k, rate).items()}
+
+
+def relative_error(sensitivities: Mapping[str, float], energy_error_ev: float, temperature_k: float) -> float:
+    """Return the standard error of ln D, from that of the energy of each stationary point.
+
+    :param sensitivities: d ln D / d ln rate by class.
+    """
+    weights: dict[str, float] = defaultdict(float)
+    for name, value in sensitivities.items():
+        weights[name[0]] += value
+        weights['saddle O-T' if name == 'T-O' else f'saddle {name}'] -= value
+    norm = np.sqrt(sum(value**2 for value in weights.values()))
+    return float(norm * energy_error_ev / (BOLTZMANN_EV_PER_K * temperature_k))

@@ -1,0 +1,145 @@
+"""The interstitial sites of an hcp crystal as a whole: kinds, unit cell, classes of jumps, and the host in a run.
+
+Classes of jumps, by the kinds of the sites that they lead from and to (a, c: lattice parameters):
+
+============ ================================================== ====================
+``O-O c``    between octahedra that share a face, along c       c/2
+``O-O ab``   between octahedra that share an edge, in the plane a
+``O-T``      through the face of an octahedron                  sqrt(a²/3 + c²/64)
+``T-O``      the same way back
+``T-T``      within a pair of tetrahedra that share a face      c/4
+``T-T edge`` between tetrahedra that share an edge              sqrt(a²/3 + c²/16)
+``other``    all longer ones: several hops between two cores
+============ ================================================== ====================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from aiida_mghdiff.science.lattice.geometry import LatticeError, hcp_paths, interstitial_sites, neighbour_distance
+from aiida_mghdiff.science.lattice.sites import Jumps
+
+CLASSES = ('O-O c', 'O-O ab', 'O-T', 'T-O', 'T-T', 'T-T edge', 'other')
+#: Between the longest jump of a class and the next longer vector, over the distance of neighbours.
+_SHARED_FACE, _SHARED_EDGE, _NEAREST_O_T, _NEAREST_O_O = 0.5, 0.85, 0.72, 1.2
+#: Largest rms displacement of host atoms from lattice sites, over the distance of neighbours: crystals melt at 0.1 to
+#: 0.15 (Lindemann, Phys. Z. 11, 609 (1910)).
+_MOLTEN = 0.2
+#: Fractional coordinates of the unit cell that differ by less are those of one site; two differ by 0.25 or more.
+_SAME = 0.1
+
+
+@dataclass(frozen=True)
+class HcpSites:
+    """The interstitial sites of an hcp host of n atoms: n octahedral, then 2n tetrahedral ones."""
+
+    cell: np.ndarray  # [3,3] Å
+    host: np.ndarray  # [n,3] Å
+    positions: np.ndarray  # [3n,3] Å
+    unit_cell: np.ndarray  # [3,3] Å: a1 and a2 at 120 degrees, c
+
+    @classmethod
+    def from_host(cls, cell: np.ndarray, host: np.ndarray) -> HcpSites:
+        """Return the sites of an ideal host [n,3] in a cell, both in Å.
+
+        :raises LatticeError: where the host is no hcp crystal.
+        """
+        return cls(cell, host, np.concatenate(interstitial_sites(cell, host)), unit_cell(cell, host))
+
+    @property
+    def is_octahedral(self) -> np.ndarray:
+        """Return which sites [3n] are octahedral."""
+        return np.arange(len(self.positions)) < len(self.host)
+
+    def fold(self, points: np.ndarray) -> np.ndarray:
+        """Return fractional coordinates [...,3] in the unit cell, from 0 to 1; an octahedral site is at the origin."""
+        return ((points - self.positions[0]) @ np.linalg.inv(self.unit_cell)) % 1.0
+
+    def distinct(self, points: np.ndarray) -> np.ndarray:
+        """Return the fractional coordinates [k,3] in the unit cell of points that lattice vectors do not make equal."""
+        folded = self.fold(points)
+        kept: list[np.ndarray] = []
+        for point in folded:
+            if all(np.abs((point - other + 0.5) % 1.0 - 0.5).max() > _SAME for other in kept):
+                kept.append(point)
+        return np.array(kept)
+
+    def classify(self, jumps: Jumps) -> np.ndarray:
+        """Return the index in ``CLASSES`` [j] of each jump."""
+        from_o, to_o = self.is_octahedral[jumps.origins], self.is_octahedral[jumps.targets]
+        lengths = np.linalg.norm(jumps.vectors, axis=1)
+        cosine = np.abs(jumps.vectors @ self.unit_cell[2]) / (lengths * np.linalg.norm(self.unit_cell[2]))
+        reduced = lengths / neighbour_distance(self.cell, len(self.host))
+        o_o, t_t = from_o & to_o & (reduced < _NEAREST_O_O), ~from_o & ~to_o
+        conditions = [
+            o_o & (cosine > 0.9),
+            o_o & (cosine < 0.1),
+            from_o & ~to_o & (reduced < _NEAREST_O_T),
+            ~from_o & to_o & (reduced < _NEAREST_O_T),
+            t_t & (reduced < _SHARED_FACE),
+            t_t & (reduced < _SHARED_EDGE),
+        ]
+        return np.select(conditions, np.arange(len(conditions)), CLASSES.index('other'))
+
+
+def unit_cell(cell: np.ndarray, host: np.ndarray) -> np.ndarray:
+    """Return the lattice vectors [3,3] in Å of the hcp unit cell that an ideal host [n,3] repeats.
+
+    Rows are a1, a2 at 120 degrees to it, and c, right-handed; strain of the supercell is theirs too.
+
+    :raises LatticeError: where the host is no hcp crystal.
+    """
+    paths = hcp_paths(cell, host)
+    a, half_c = (np.subtract(*paths[name][::-1]) for name in ('O-O ab', 'O-O c'))
+    axis = half_c / np.linalg.norm(half_c)
+    ideal = np.array([a, -a / 2 + np.sqrt(3) / 2 * np.cross(axis, a), 2 * half_c])
+    repeats = np.round(cell @ np.linalg.inv(ideal))
+    if round(abs(np.linalg.det(repeats))) != len(host) / 2:
+        raise LatticeError('the cell does not repeat a unit cell of hcp: give an ideal supercell without defects.')
+    return np.linalg.solve(repeats, cell)
+
+
+def host_origin(frames: np.ndarray, centres: np.ndarray, sites: HcpSites) -> np.ndarray:
+    """Return the host's centre [3] in Å in the frame of the sites.
+
+    A point is brought into that frame by subtracting the centre of the host at its time and adding this. The centre is
+    measured, not that of the ideal host, since some host atoms may be recorded in other images of the cell.
+
+    :param frames: host atoms [f,n,3] in Å, in the order of those of the sites, wrapped or not.
+    :param centres: centre of the host [f,3] in Å of the same frames, as recorded.
+    :raises LatticeError: where atoms have left their lattice sites, as in a melt.
+    """
+    shifts = _host_shifts(frames, sites)
+    inverse = np.linalg.inv(sites.cell)
+    origins = centres - shifts
+    offsets = origins - origins[0]
+    return origins[0] + (offsets - np.round(offsets @ inverse) @ sites.cell).mean(axis=0)
+
+
+def host_displacement(frames: np.ndarray, sites: HcpSites) -> float:
+    """Return the rms distance in Å of host atoms [f,n,3] from their lattice sites."""
+    fractional, shifts = _host_fractions(frames, sites)
+    displacements = (fractional - shifts[:, None] + 0.5) % 1.0 - 0.5
+    return float(np.sqrt(np.square(displacements @ sites.cell).sum(axis=-1).mean()))
+
+
+def _host_fractions(frames: np.ndarray, sites: HcpSites) -> tuple[np.ndarray, np.ndarray]:
+    """Return the displacements [f,n,3] of host atoms and their means [f,3] in fractional coordinates, modulo 1."""
+    fractional = (frames - sites.host) @ np.linalg.inv(sites.cell)
+    centre = np.angle(np.exp(2j * np.pi * fractional).mean(axis=1)) / (2 * np.pi)
+    about = (fractional - centre[:, None] + 0.5) % 1.0 - 0.5
+    return fractional, centre + about.mean(axis=1)
+
+
+def _host_shifts(frames: np.ndarray, sites: HcpSites) -> np.ndarray:
+    """Return how far [f,3] in Å the host of each frame is from that of the sites, modulo the cell."""
+    rms, limit = host_displacement(frames, sites), _MOLTEN * neighbour_distance(sites.cell, len(sites.host))
+    if rms > limit:
+        raise LatticeError(
+            f'its atoms are {rms:.2f} Å (rms) from the sites of the ideal crystal, those of a solid less than '
+            f'{limit:.2f} Å: it melted, its planes glide (they do in a small cell), or its atoms are in another order.'
+        )
+    return _host_fractions(frames, sites)[1] @ sites.cell
