@@ -19,7 +19,7 @@ and nothing is cut off at zero. D is then linear in the periodogram, and its err
 shot noise and not Gaussian: the curvature of the likelihood would claim too small an error.
 
 Where tracers stay for 50 blocks or more, half of the result comes from the same fit to the path from cage to cage
-(``science.jumps``): the mean position of the stay at each block, averaged over a tenth of the time that a tracer stays.
+(``science.cages``): the mean position of the stay at each block, averaged over a tenth of the time that a tracer stays.
 Rattling is gone from it whatever its pace, so that no modes are fitted and the noise that they cost is saved. What is
 lost are short stays and the memory of a cage, on which side it was entered: that fit alone is up to 7 % off, as a rule
 too low. The mean of both is nearly as quiet as the second and has half of its bias. Where it is too low by more than
