@@ -182,4 +182,8 @@ def _check_names(arrays: dict[str, np.ndarray], array: str, names: Sequence[str]
 def formulas_of(arrays: dict[str, np.ndarray]) -> list[str]:
     """Return the formula of each configuration of flat arrays, in Hill's order."""
     frames = np.split(arrays['numbers'], np.cumsum(arrays['natoms'])[:-1])
-    return [Formula.from_list([chemical_symbols[number] for number in frame]).format('hill') for frame in frames]
+    known: dict[bytes, str] = {}  # many configurations have few formulas
+    for frame in frames:
+        if (key := frame.tobytes()) not in known:
+            known[key] = Formula.from_list([chemical_symbols[number] for number in frame]).format('hill')
+    return [known[frame.tobytes()] for frame in frames]

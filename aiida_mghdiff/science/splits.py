@@ -20,7 +20,7 @@ class SplitError(ValueError):
 @dataclass(frozen=True)
 class _Group:
     frames: np.ndarray
-    composition: Hashable
+    composition: int
 
 
 def split_by_group(
@@ -86,36 +86,41 @@ def _shuffle_groups(groups: np.ndarray, compositions: Sequence[Hashable], seed: 
     """Return the groups in random order, large ones rather first (always first, they would never be in a test set)."""
     order = np.argsort(groups, kind='stable')
     _, starts = np.unique(groups[order], return_index=True)
-    members = [_Group(frames, compositions[frames[0]]) for frames in np.split(order, starts[1:])]
+    known: dict[Hashable, int] = {}  # numbers are compared faster than compositions of many atoms
+    members = [
+        _Group(frames, known.setdefault(compositions[frames[0]], len(known))) for frames in np.split(order, starts[1:])
+    ]
     sizes = np.array([len(group.frames) for group in members])
     ranks = np.argsort(-sizes * np.random.default_rng(seed).uniform(0.5, 1.5, len(members)))
     return [members[index] for index in ranks]
 
 
-def _totals(groups: Sequence[_Group]) -> dict[Hashable, int]:
-    totals: dict[Hashable, int] = {}
+def _totals(groups: Sequence[_Group]) -> dict[int, int]:
+    totals: dict[int, int] = {}
     for group in groups:
         totals[group.composition] = totals.get(group.composition, 0) + len(group.frames)
     return totals
 
 
-def _deal(groups: list[_Group], shares: Mapping[str, float], totals: Mapping[Hashable, int]) -> dict[str, list[_Group]]:
+def _deal(groups: list[_Group], shares: Mapping[str, float], totals: Mapping[int, int]) -> dict[str, list[_Group]]:
     parts: dict[str, list[_Group]] = {part: [] for part in shares}
     counts = {part: dict.fromkeys(totals, 0) for part in shares}
-    whole = sum(totals.values())
+    sizes, whole = dict.fromkeys(shares, 0), sum(totals.values())
 
     def give(group: _Group, part: str) -> None:
         parts[part].append(group)
         counts[part][group.composition] += len(group.frames)
+        sizes[part] += len(group.frames)
 
-    def lack(part: str, composition: Hashable) -> float:
-        of_whole = shares[part] - sum(counts[part].values()) / whole
+    def lack(part: str, composition: int) -> float:
+        of_whole = shares[part] - sizes[part] / whole
         return of_whole + shares[part] - counts[part][composition] / totals[composition]
 
     first = _first_of_training(groups, shares, totals)
     for group in first:
         give(group, 'training')
-    rest = [group for group in groups if not any(group is given for given in first)]
+    given = {id(group) for group in first}
+    rest = [group for group in groups if id(group) not in given]
     for left, group in zip(range(len(rest), 0, -1), rest, strict=True):
         empty = [part for part in shares if not parts[part]]
         candidates = empty if len(empty) >= left else list(shares)
@@ -123,12 +128,13 @@ def _deal(groups: list[_Group], shares: Mapping[str, float], totals: Mapping[Has
     return parts
 
 
-def _first_of_training(
-    groups: list[_Group], shares: Mapping[str, float], totals: Mapping[Hashable, int]
-) -> list[_Group]:
+def _first_of_training(groups: list[_Group], shares: Mapping[str, float], totals: Mapping[int, int]) -> list[_Group]:
     """Return for each composition the group whose size fits the share of training best, as far as groups suffice."""
-    first = []
-    for composition, total in totals.items():
-        own = [group for group in groups if group.composition == composition]
-        first.append(min(own, key=lambda group: abs(len(group.frames) - shares['training'] * total)))
+    members: dict[int, list[_Group]] = {composition: [] for composition in totals}
+    for group in groups:
+        members[group.composition].append(group)
+    first = [
+        min(own, key=lambda group: abs(len(group.frames) - shares['training'] * total))
+        for own, total in zip(members.values(), totals.values(), strict=True)
+    ]
     return first[: len(groups) - len(shares) + 1]

@@ -9,9 +9,10 @@ from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, if_, while_
 from aiida_vasp.data.potcar import PotcarData
 
-from aiida_mghdiff.calculations.functions.dataset import split_dataset
+from aiida_mghdiff.calculations.functions.dataset import parts_of_settings, split, split_dataset
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
 from aiida_mghdiff.calculations.functions.rates import barrier_diffusion
+from aiida_mghdiff.calculations.functions.refusals import SettingsError
 from aiida_mghdiff.calculations.functions.select import select_best
 from aiida_mghdiff.calculations.hosts import host_message, subject_of
 from aiida_mghdiff.calculations.validation import joined, self_diffusion_message
@@ -19,6 +20,7 @@ from aiida_mghdiff.calculations.vasp.base import potcars_message
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import LEARNED, PotentialData
+from aiida_mghdiff.science.splits import SplitError
 from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain, temperature_label, validate_extrapolation
 from aiida_mghdiff.workflows.diffusion import (
     DiffusionWorkChain,
@@ -65,9 +67,10 @@ def validate_study(inputs: dict[str, Any], _: Any = None) -> str | None:
         return message
     if 'otf' in inputs and not {'structure', 'state'} & set(inputs['otf']):
         return learning_message(inputs)
+    parts, refusal = try_split(inputs)
     messages = [learning_message(inputs), vasp_message(inputs), *dataset_messages(inputs), *host_messages(inputs)]
-    messages += [*elements_messages(inputs), *barrier_messages(inputs), *trainings_messages(inputs)]
-    return joined([*messages, *run_messages(inputs)])
+    messages += [refusal, *split_messages(inputs), *elements_messages(inputs), *barrier_messages(inputs)]
+    return joined([*messages, *learned_messages(inputs, parts), *run_messages(inputs)])
 
 
 def label_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
@@ -138,26 +141,53 @@ def elements_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
     for label, potential in inputs.get('potentials', {}).items():
         if unknown := sorted(symbols - set(potential.elements)):
             yield f'potentials.{label} knows no {", ".join(unknown)}: leave it out, or give one that does.'
+
+
+def learned_messages(inputs: Mapping[str, Any], parts: Mapping[str, DatasetData]) -> Iterator[str]:
+    """Yield which trainings would be refused with these parts of the dataset, and what they would not learn of.
+
+    :param parts: none of a dataset that is yet to be made.
+    """
+    if parts:
+        yield from training_messages(inputs, parts)
     for label, training in inputs.get('training', {}).items():
-        searched = barriers if training['architecture'].value in inputs.get('neb', {}) else set()
-        runs = [
-            run
-            for run in inputs.get('diffusion', {}).values()
-            if label in candidates_of(inputs, run['potential'].value)
-        ]
-        tracers = {run['settings']['supercell']['tracer_element'] for run in runs}
-        if unknown := sorted((searched | tracers) - set(elements_after(inputs, training))):
+        known = set(elements_after(inputs, training, parts))
+        if unknown := sorted(needed_elements(inputs, label) - known):
             yield (
                 f'training.{label} learns of no {", ".join(unknown)}, which its barriers or diffusion runs need: '
                 'train it with a dataset that has them.'
             )
+        held_out = set(elements_of(parts['test'])) if 'test' in parts and label in evaluated(inputs) else set()
+        if unknown := sorted(held_out - known):
+            yield (
+                f'training.{label} learns of no {", ".join(unknown)}, which the test part of the dataset has: give '
+                'more configurations with these elements, or name the parts by indices.'
+            )
 
 
-def elements_after(inputs: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:
-    """Return the elements that a potential will know after its training."""
+def needed_elements(inputs: Mapping[str, Any], label: str) -> set[str]:
+    """Return the elements of the barriers and the tracers of the diffusion runs of a trained potential."""
+    architecture = inputs['training'][label]['architecture'].value
+    searched = barrier_symbols(inputs) if architecture in inputs.get('neb', {}) else set()
+    runs = [
+        run for run in inputs.get('diffusion', {}).values() if label in candidates_of(inputs, run['potential'].value)
+    ]
+    return searched | {run['settings']['supercell']['tracer_element'] for run in runs}
+
+
+def elements_after(
+    inputs: Mapping[str, Any], training: Mapping[str, Any], parts: Mapping[str, DatasetData]
+) -> list[str]:
+    """Return the elements that a potential will know after its training with parts of the dataset."""
     if 'potential' in training and keeps_elements(training['parameters'].get_dict()):
         return training['potential'].elements
-    return known_elements(inputs)
+    used = [parts[name] for name in ('training', 'validation') if name in parts]
+    return sorted({symbol for part in used for symbol in elements_of(part)}) if used else known_elements(inputs)
+
+
+def elements_of(dataset: DatasetData) -> list[str]:
+    """Return the symbols of a dataset."""
+    return dataset.base.attributes.get('elements')
 
 
 def host_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
@@ -183,16 +213,36 @@ def barrier_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
             yield f'paths.{key}: {message}'
 
 
-def trainings_messages(inputs: Mapping[str, Any]) -> list[str]:
-    """Return which trainings would be refused with the whole dataset, and why; of its parts that is not known yet."""
-    if 'dataset' not in inputs:
-        return []
-    return training_messages(inputs, {'training': inputs['dataset'], 'validation': inputs['dataset']})
+def try_split(inputs: Mapping[str, Any]) -> tuple[dict[str, DatasetData], str | None]:
+    """Return the parts that the dataset will be split into, and why it cannot be.
+
+    Where it cannot, the whole dataset stands for its parts: other reasons are told, too. A dataset that is yet to be
+    made has no parts.
+    """
+    settings = inputs['split'].get_dict()
+    whole = dict.fromkeys(('training', 'validation'), inputs['dataset']) if 'dataset' in inputs else {}
+    try:
+        parts_of_settings(settings)
+        return split(inputs['dataset'], settings) if whole else {}, None
+    except (SettingsError, SplitError) as error:
+        return whole, f'split: {error}'
 
 
-def training_messages(inputs: Mapping[str, Any], datasets: Mapping[str, DatasetData]) -> list[str]:
-    """Return which trainings would be refused with these datasets, and why."""
-    used = {name: datasets[name] for name in ('training', 'validation') if name in datasets}
+def split_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which part of the dataset is needed, but not asked for."""
+    try:
+        asked = parts_of_settings(inputs['split'].get_dict())
+    except SettingsError:
+        return
+    if inputs.get('training', {}) and 'validation' not in asked:
+        yield 'split: no part is for validation, which chooses the best epoch of a training: give it a share.'
+    if 'test' not in asked and evaluated(inputs):
+        yield 'split: no part is for test, on which the potentials are evaluated: give it a share.'
+
+
+def training_messages(inputs: Mapping[str, Any], parts: Mapping[str, DatasetData]) -> list[str]:
+    """Return which trainings would be refused with these parts of the dataset, and why."""
+    used = {name: parts.get(name, parts['training']) for name in ('training', 'validation')}
     messages = {
         label: validate_architecture(training['architecture']) or validate_training(dict(training) | used)
         for label, training in inputs.get('training', {}).items()
@@ -242,6 +292,22 @@ def candidates_of(inputs: dict[str, Any], choice: str) -> list[str]:
     trained = [label for label, item in inputs.get('training', {}).items() if item['architecture'] == architecture]
     given = [label for label, node in inputs.get('potentials', {}).items() if node.architecture == architecture]
     return trained or given
+
+
+def labels_of(inputs: Mapping[str, Any]) -> list[str]:
+    """Return the labels of all potentials, trained, given and learned."""
+    return [*inputs.get('training', {}), *inputs.get('potentials', {}), *([LEARNED] if 'otf' in inputs else [])]
+
+
+def with_settings(inputs: Mapping[str, Any], namespace: str) -> list[str]:
+    """Return the labels of potentials whose architecture has settings: no other can be evaluated, say."""
+    return [label for label in labels_of(inputs) if architecture_of(inputs, label) in inputs.get(namespace, {})]
+
+
+def evaluated(inputs: Mapping[str, Any]) -> list[str]:
+    """Return the labels of potentials that can be evaluated: VASP's force fields need no settings, but VASP."""
+    learned = [label for label in labels_of(inputs) if architecture_of(inputs, label) == 'vasp-mlff']
+    return with_settings(inputs, 'evaluation') + (learned if 'vasp' in inputs['codes'] else [])
 
 
 class StudyWorkChain(ProtocolMixin, TaskWorkChain):
@@ -354,7 +420,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         if not node.is_finished_ok:
             return self.exit_codes.ERROR_SPLIT_FAILED.format(message=node.exit_message)
         self.out('datasets', dict(parts))
-        if message := joined(training_messages(self.inputs, parts)):
+        if message := joined(learned_messages(self.inputs, parts)):
             return self.exit_codes.ERROR_TRAINING_REFUSED.format(message=message)
         self.ctx.datasets = dict(parts)
         self.ctx.metrics, self.ctx.repeated = {}, {}
@@ -364,32 +430,21 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
     def plan_tasks(self) -> dict[str, list[str]]:
         """Return each task with its prerequisites, the longest first."""
         trained = {label: f'train_{label}' for label in self.inputs.get('training', {})}
-        labels = [*trained, *self.inputs.get('potentials', {}), *([LEARNED] if self.begins_from_nothing() else [])]
-        needs = {label: [trained[label]] if label in trained else [] for label in labels}
+        needs = {label: [trained[label]] if label in trained else [] for label in labels_of(self.inputs)}
         tasks: dict[str, list[str]] = {task: [] for task in trained.values()}
         for key, run in self.inputs.get('diffusion', {}).items():
             choice = run['potential'].value
             candidates = candidates_of(self.inputs, choice)
             single = [need for label in candidates for need in needs[label]]
             tasks[f'diffusion_{key}'] = [f'evaluate_{label}' for label in candidates] if BEST in choice else single
-        tasks = {f'evaluate_{label}': needs[label] for label in self.evaluated(labels)} | tasks
+        tasks = {f'evaluate_{label}': needs[label] for label in evaluated(self.inputs)} | tasks
         self.ctx.barriers = {
             f'barrier_{label}_{key}': [label, key]
-            for label in self._with_settings('neb', labels)
+            for label in with_settings(self.inputs, 'neb')
             for key in self.inputs.get('paths', {})
         }
         barriers = {task: needs[label] for task, (label, _) in self.ctx.barriers.items()}
         return order(tasks | barriers)
-
-    def evaluated(self, labels: list[str]) -> list[str]:
-        """Return the labels of potentials that can be evaluated: VASP's force fields need no settings, but VASP."""
-        learned = [label for label in labels if architecture_of(self.inputs, label) == 'vasp-mlff']
-        return self._with_settings('evaluation', labels) + (learned if 'vasp' in self.inputs.codes else [])
-
-    def _with_settings(self, namespace: str, labels: list[str]) -> list[str]:
-        """Return the labels of potentials whose architecture has settings: no other can be evaluated, say."""
-        known = self.inputs.get(namespace, {})
-        return [label for label in labels if architecture_of(self.inputs, label) in known]
 
     def launch(self, key: str) -> orm.ProcessNode:
         """Launch the task of the key."""

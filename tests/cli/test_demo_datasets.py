@@ -85,7 +85,7 @@ def submit(aiida_profile_clean, codes, monkeypatch):
     ('symbol', 'lattice', 'tracer'), [('Ti', TITANIUM, 'H'), ('Zr', ZIRCONIUM, 'O'), ('Mg', MAGNESIUM, 'H')]
 )
 def test_an_hcp_host_is_the_host_of_the_study(submit, make_file, capsys, symbol, lattice, tracer):
-    builder = submit(make_file(symbol, lattice, ['', tracer, 2 * tracer] * 4))
+    builder = submit(make_file(symbol, lattice, ['', tracer, 2 * tracer] * 14))
     assert builder.metadata.label == f'Diffusion of {tracer} in {symbol}, smoke'
     assert f': {tracer} in {symbol}; chgnet_mp; protocol smoke.' in capsys.readouterr().out
     for host in (builder.host, builder.neb_host):
@@ -107,7 +107,7 @@ def test_the_example_data_keep_their_host(submit, example_data):
 
 
 def test_the_user_chooses_between_two_tracers(submit, make_file):
-    file = make_file('Zr', ZIRCONIUM, ['', 'H', 'O', 'HO'] * 3)
+    file = make_file('Zr', ZIRCONIUM, ['', 'H', 'O', 'HO'] * 10)
     with pytest.raises(InputsError, match=r'mine\.extxyz may be about H in Zr or O in Zr: choose with --tracer\.'):
         submit(file)
     assert submit(file, tracer='O').metadata.label == 'Diffusion of O in Zr, smoke'
@@ -118,6 +118,12 @@ def test_a_pure_host_and_one_configuration_are_refused(submit, make_file):
         submit(make_file('Ti', TITANIUM, [''] * 4))
     with pytest.raises(InputsError, match=r'training\.mace_tr learns of no H'):
         submit(make_file('Ti', TITANIUM, [''] * 4), tracer='H')
+    with pytest.raises(InputsError, match=r'split: 3 parts need as many groups of frames, the dataset has 2'):
+        submit(make_file('Ti', TITANIUM, ['H', '']))
+    with pytest.raises(
+        InputsError, match=r'training\.chgnet_ft: .* batch_size = 4 is larger than the training set \(3\)'
+    ):
+        submit(make_file('Ti', TITANIUM, ['', 'H', 'HH'] * 4))
     with pytest.raises(InputsError, match=r'training\.chgnet_ft: .* larger than the training set \(1\)'):
         submit(make_file('Ti', TITANIUM, ['H']))
     nodes = [QueryBuilder().append(cls).count() for cls in (CalcFunctionNode, DatasetData, orm.StructureData)]

@@ -6,6 +6,8 @@ import host_datasets
 import numpy as np
 import pytest
 from aiida import orm
+from aiida.common.links import LinkType
+from conftest import ended_node
 from training_inputs import make_chgnet, make_dataset
 from vasp_runs import make_force_field
 
@@ -204,7 +206,7 @@ def build_without_stress(codes, tiny_potential, host):
 
 
 def test_study_of_a_dataset_without_stresses_trains_none(generate_workchain, build_without_stress):
-    builder = build_without_stress()
+    builder = build_without_stress(split={'fractions': {'training': 0.6, 'validation': 0.2, 'test': 0.2}})
     parameters = {label: training['parameters'] for label, training in builder.training.items()}
     assert parameters['mace_tr']['stress_weight'] == parameters['mace_ft']['stress_weight'] == 0.0
     assert parameters['chgnet_ft']['targets'] == 'ef'
@@ -216,7 +218,11 @@ def test_study_of_a_dataset_without_stresses_trains_none(generate_workchain, bui
     [
         ('mace_tr', {'stress_weight': 1.0}, r'training\.mace_tr: training and validation lacks stresses'),
         ('chgnet_ft', {'targets': 'efs'}, r'training\.chgnet_ft: training and validation lacks stresses'),
-        ('mace_ft', {'batch_size': 13}, r'training\.mace_ft: parameters: batch_size = 13 is larger'),
+        (
+            'mace_ft',
+            {'batch_size': 12},
+            r'training\.mace_ft: parameters: batch_size = 12 is larger than the training set \(3',
+        ),
     ],
 )
 def test_refuses_a_training_before_anything_runs(generate_workchain, build_without_stress, label, parameters, message):
@@ -225,12 +231,89 @@ def test_refuses_a_training_before_anything_runs(generate_workchain, build_witho
         make(generate_workchain, builder)
 
 
-def test_part_that_is_too_small_to_train_stops_the_study(generate_workchain, build_without_stress):
-    study = make(generate_workchain, build_without_stress(training={'mace_tr': {'parameters': {'batch_size': 12}}}))
-    code = study.setup()
+SHARES = {'training': 0.8, 'validation': 0.1, 'test': 0.1}
+
+
+def one_group(dataset):
+    """Return the configurations of a dataset as one trajectory."""
+    arrays = dataset.get_arrays() | {'groups': np.zeros(len(dataset.get_array('natoms')), dtype=int)}
+    return DatasetData.from_arrays(arrays, energy_kind='free', labels='vasp', group_names=['run'])
+
+
+@pytest.mark.parametrize(
+    ('split', 'message'),
+    [
+        ({'fractions': SHARES}, r'split: settings lack seed'),
+        ({'fractions': SHARES | {'test': 0.2}, 'seed': 1}, r'split: settings: fractions = .* which sum to one'),
+        ({'indices': {'training': [0, 1], 'validation': [2], 'test': [12]}}, r'split: test asks for frame 12, the'),
+        ({'indices': {'training': [0, 1], 'validation': [1], 'test': [2]}}, r'split: frame 1 is asked for twice'),
+        ({'indices': {'training': [0, 1], 'test': [2]}}, r'split: no part is for validation, which chooses the best'),
+        (
+            {'fractions': {'training': 0.9, 'validation': 0.1, 'test': 0.0}, 'seed': 1},
+            r'split: no part is for test, on which the potentials are evaluated',
+        ),
+        (
+            {'indices': {'training': [0], 'validation': [1], 'test': list(range(2, 12))}},
+            r'training\.mace_tr: training: the compositions of the training set do not tell how',
+        ),
+    ],
+)
+def test_refuses_parts_that_cannot_be(generate_workchain, builder, split, message):
+    with pytest.raises(ValueError, match=message):
+        make(generate_workchain, builder, split=orm.Dict(split))
+
+
+@pytest.mark.parametrize('is_stored', [True, False])
+def test_refuses_one_trajectory_with_all_other_reasons(generate_workchain, builder, tiny_potential, is_stored):
+    dataset = one_group(builder.dataset)
+    if is_stored:
+        dataset.store()
+    tiny_potential.base.attributes.set('elements', ['Mg'])
+    with pytest.raises(
+        ValueError, match=r'split: 3 parts need as many groups of frames, the dataset has 1\.'
+    ) as refusal:
+        make(generate_workchain, builder, dataset=dataset)
+    assert 'potentials.mace_mp knows no H' in str(refusal.value)
+
+
+def test_refuses_an_element_that_only_the_test_part_has(generate_workchain, build_for):
+    """The evaluation of what is trained would be refused, after the training."""
+    dataset = host_datasets.make_dataset(tracers=['H'] * 11 + ['HO'])
+    builder = build_for(dataset, host_datasets.make_host(), tracer_element='H')
+    indices = {'training': list(range(9)), 'validation': [9], 'test': [10, 11]}
+    with pytest.raises(ValueError, match=r'training\.mace_tr learns of no O, which the test part of the dataset has'):
+        make(generate_workchain, builder, split=orm.Dict({'indices': indices}))
+
+
+def test_refuses_a_split_of_what_is_yet_to_be_learned(generate_workchain, from_nothing):
+    split = orm.Dict({'fractions': {'training': 0.9, 'test': 0.1}, 'seed': 1})
+    with pytest.raises(ValueError, match='split: no part is for validation'):
+        make(generate_workchain, from_nothing, split=split)
+
+
+def learned(study, dataset):
+    """Let a study from nothing go on with a dataset."""
+    node = ended_node(orm.WorkChainNode, 'aiida.workflows:mghdiff.otf', 0, None)
+    dataset.store().base.links.add_incoming(node, link_type=LinkType.RETURN, link_label='dataset')
+    study.ctx.otf = node
+    return study.setup()
+
+
+def test_part_of_a_learned_dataset_that_is_too_small_stops_the_study(generate_workchain, from_nothing):
+    training = dict(from_nothing.training['mace_tr'])
+    training['parameters'] = orm.Dict(training['parameters'].get_dict() | {'batch_size': 2})
+    study = make(generate_workchain, from_nothing, training={'mace_tr': training})
+    code = learned(study, make_dataset(3))
     assert code.status == study.exit_codes.ERROR_TRAINING_REFUSED.status == 462
-    assert 'training.mace_tr: parameters: batch_size = 12 is larger than the training set' in code.message
+    assert 'training.mace_tr: parameters: batch_size = 2 is larger than the training set' in code.message
     assert set(study.outputs['datasets']) == {'training', 'validation', 'test'}
+
+
+def test_learned_dataset_that_cannot_be_split_stops_the_study(generate_workchain, from_nothing):
+    study = make(generate_workchain, from_nothing)
+    code = learned(study, one_group(make_dataset(3)))
+    assert code.status == study.exit_codes.ERROR_SPLIT_FAILED.status == 460
+    assert '3 parts need as many groups of frames' in code.message
 
 
 @pytest.mark.parametrize(

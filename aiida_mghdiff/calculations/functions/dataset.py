@@ -87,15 +87,36 @@ def split_dataset(dataset: DatasetData, settings: orm.Dict) -> dict[str, Dataset
 
     :param settings: ``fractions``, of each part, which sum to one, and ``seed``; or ``indices``, of each part.
     """
-    values = settings.get_dict()
+    return split(dataset, settings.get_dict())
+
+
+def split(dataset: DatasetData, values: Mapping[str, Any]) -> dict[str, DatasetData]:
+    """Return the parts of a dataset that ``split_dataset`` makes with these settings, none of them stored.
+
+    :raises SettingsError: for settings that are incomplete or wrong.
+    :raises SplitError: where the dataset cannot be split so.
+    """
+    parts_of_settings(values)
     arrays = dataset.get_arrays()
     groups = arrays.get('groups', np.arange(len(arrays['natoms']))).tolist()
     if 'indices' in values:
         parts = _chosen_parts(values)
         check_indices(parts, groups)
     else:
-        parts = split_by_group(groups, _strata(arrays), **_random_settings(values))
+        parts = split_by_group(groups, _strata(arrays), **values)
     return {part: dataset.select([int(index) for index in indices]) for part, indices in parts.items()}
+
+
+def parts_of_settings(values: Mapping[str, Any]) -> set[str]:
+    """Return the names of the parts that ``split_dataset`` makes with these settings.
+
+    :raises SettingsError: for settings that are incomplete or wrong.
+    """
+    if 'indices' in values:
+        return set(_chosen_parts(values))
+    words = f'a fraction for each of {", ".join(PARTS)}, which sum to one'
+    _require(complete_message(values, {'fractions': Check(words, _are_fractions), 'seed': IS_SEED}))
+    return {part for part, share in values['fractions'].items() if share > 0}
 
 
 def _labels_of(frames: list[Atoms], labels: str | None) -> str:
@@ -136,12 +157,6 @@ def _require(problem: str | None) -> None:
         raise SettingsError(problem.replace('parameters', 'settings', 1))
 
 
-def _random_settings(values: dict[str, Any]) -> dict[str, Any]:
-    words = f'a fraction for each of {", ".join(PARTS)}, which sum to one'
-    _require(complete_message(values, {'fractions': Check(words, _are_fractions), 'seed': IS_SEED}))
-    return values
-
-
 def _are_fractions(value: Any) -> bool:
     """Whether these are shares of known parts that sum to one, with something for training."""
     if not isinstance(value, dict) or not set(value) <= set(PARTS) or not value.get('training'):
@@ -150,7 +165,7 @@ def _are_fractions(value: Any) -> bool:
     return len(numbers) == len(value) and abs(sum(numbers) - 1) < 1e-6
 
 
-def _chosen_parts(values: dict[str, Any]) -> dict[str, list[int]]:
+def _chosen_parts(values: Mapping[str, Any]) -> dict[str, list[int]]:
     _require(complete_message(values, {'indices': Check(f'a list of indices for {", ".join(PARTS)}', _are_indices)}))
     return {part: values['indices'][part] for part in PARTS if part in values['indices']}
 
