@@ -8,6 +8,7 @@ import click
 from aiida.engine import run_get_node, submit
 
 from aiida_mghdiff.calculations.hosts import subject_of
+from aiida_mghdiff.cli.demo import permissive
 from aiida_mghdiff.cli.inputs import EXAMPLE, load_codes, load_dataset, load_potential, make_host_of
 from aiida_mghdiff.report import result_table, write_report
 from aiida_mghdiff.workflows.study import StudyWorkChain
@@ -18,14 +19,23 @@ from aiida_mghdiff.workflows.study import StudyWorkChain
     '--computer', default='mghdiff-localhost', show_default=True, help='Where `aiida-mghdiff setup` made codes.'
 )
 @click.option('--dataset', type=click.Path(path_type=Path, exists=True), default=EXAMPLE, show_default=True)
+@click.option('--allow-implausible', is_flag=True, help='Take labels and E0s that cannot be right as they are.')
 @click.option('--foundation', type=click.Path(path_type=Path, exists=True), help='MACE model to fine-tune.')
 @click.option('--protocol', default='demo', show_default=True)
 @click.option('--report', 'folder', type=click.Path(path_type=Path), help='Wait, and write the report here.')
-def main(computer: str, dataset: Path, foundation: Path | None, protocol: str, folder: Path | None) -> None:
+def main(
+    computer: str,
+    dataset: Path,
+    allow_implausible: bool,
+    foundation: Path | None,
+    protocol: str,
+    folder: Path | None,
+) -> None:
     """Submit the study to the daemon, or run it here and write its report."""
-    repeats = StudyWorkChain.get_protocol_inputs(protocol)['repeats']
+    inputs = StudyWorkChain.get_protocol_inputs(protocol)
+    repeats = inputs['repeats']
     potentials = {'chgnet_mp': load_potential(None)} | ({'mace_mp': load_potential(foundation)} if foundation else {})
-    configurations = load_dataset(dataset)
+    configurations = load_dataset(dataset, allow_implausible)
     hosts = [
         make_host_of(configurations, subject_of(configurations), repeats[name], dataset)
         for name in ('host', 'neb_host')
@@ -36,6 +46,7 @@ def main(computer: str, dataset: Path, foundation: Path | None, protocol: str, f
         *hosts,
         potentials=potentials,
         protocol=protocol,
+        overrides=permissive(inputs['training']) if allow_implausible else None,
     )
     if folder is None:
         click.echo(f'submitted; follow it: verdi process status {submit(builder).pk}')

@@ -18,13 +18,21 @@ from aiida_mghdiff.workflows.train import TrainWorkChain
     '--computer', default='mghdiff-localhost', show_default=True, help='Where `aiida-mghdiff setup` made codes.'
 )
 @click.option('--dataset', type=click.Path(path_type=Path, exists=True), default=EXAMPLE, show_default=True)
+@click.option('--allow-implausible', is_flag=True, help='Take labels and E0s that cannot be right as they are.')
 @click.option('--architecture', type=click.Choice(['mace', 'chgnet']), default='mace', show_default=True)
 @click.option('--foundation', type=click.Path(path_type=Path, exists=True), help='MACE model to fine-tune.')
 @click.option('--protocol', default='demo', show_default=True)
-def main(computer: str, dataset: Path, architecture: str, foundation: Path | None, protocol: str) -> None:
+def main(
+    computer: str,
+    dataset: Path,
+    allow_implausible: bool,
+    architecture: str,
+    foundation: Path | None,
+    protocol: str,
+) -> None:
     """Train MACE (from scratch without --foundation) or fine-tune CHGNet, and print the errors."""
     settings = {'fractions': {'training': 0.6, 'validation': 0.1, 'test': 0.3}, 'seed': 1}
-    parts = split_dataset(load_dataset(dataset), orm.Dict(settings))
+    parts = split_dataset(load_dataset(dataset, allow_implausible), orm.Dict(settings))
     from_scratch = architecture == 'mace' and foundation is None
     builder = TrainWorkChain.get_builder_from_protocol(
         load_codes(computer)['python'],
@@ -33,6 +41,7 @@ def main(computer: str, dataset: Path, architecture: str, foundation: Path | Non
         architecture=architecture,
         potential=None if from_scratch else load_potential(foundation),
         protocol=protocol,
+        overrides={'allow_implausible': allow_implausible},
     )
     outputs, node = run_get_node(builder)
     if not node.is_finished_ok:

@@ -36,7 +36,7 @@ def label(atoms, seed=0):
     """Return the atoms with labels of no worth."""
     rng = np.random.default_rng(seed)
     forces = rng.normal(scale=0.1, size=(len(atoms), 3))
-    atoms.calc = SinglePointCalculator(atoms, energy=-3.0 * len(atoms), forces=forces, stress=np.zeros(6))
+    atoms.calc = SinglePointCalculator(atoms, energy=-3.0 * len(atoms), forces=forces, stress=np.full(6, 1e-3))
     return atoms
 
 

@@ -160,7 +160,7 @@ def test_force_field_on_frames(code, force_field, learned):
     frames = learned['dataset'].get_frames()[-3:]
     order = np.roll(np.arange(len(frames[0])), 3)
     frames[1] = frames[1][order]
-    frames[1].calc = SinglePointCalculator(frames[1], energy=0.0, forces=np.zeros((len(order), 3)))
+    frames[1].calc = SinglePointCalculator(frames[1], energy=-1.0, forces=np.zeros((len(order), 3)))
     inputs = {'code': code['vasp'], 'potential': force_field, 'potcars': placeholder_potcars(['Mg', 'H'])}
     dataset = DatasetData.from_frames(frames, labels='none')
     node, outputs = run(VaspEvaluateCalculation, **inputs, dataset=dataset, metadata={'options': OPTIONS})

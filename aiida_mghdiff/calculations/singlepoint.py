@@ -12,8 +12,8 @@ from aiida_mghdiff.data.dataset import DatasetData
 _OUTPUTS_OF_AIIDA = {'remote_folder', 'remote_stash', 'retrieved'}
 _FIRST_OWN_STATUS = 200
 
-#: Status, name, message, whether the cache forgets the job. Refused input and unconverged electrons come again with
-#: the same inputs; whatever the machine or the environment did may be cured.
+#: Status, name, message, whether the cache forgets the job. Refused input, unconverged electrons and wrong labels come
+#: again with the same inputs; whatever the machine or the environment did may be cured.
 _EXIT_CODES = (
     (210, 'ENGINE_MISSING', 'The environment of the job lacks a package: {message}', True),
     (212, 'ELEMENT_UNKNOWN', 'There is no potential or PAW dataset for an element: {message}', True),
@@ -24,6 +24,7 @@ _EXIT_CODES = (
     (303, 'PROGRAM_CRASHED', 'The program ended unexpectedly: {message}', True),
     (410, 'OUT_OF_MEMORY', 'The job ran out of memory: {message}', True),
     (430, 'SCF_NOT_CONVERGED', 'The electrons did not converge: {message}', False),
+    (431, 'LABEL_IMPLAUSIBLE', 'The label cannot be right: {message}', False),
 )
 
 #: Failures that every other frame would share: repeating or going on cures none of them.
@@ -41,7 +42,8 @@ def define_singlepoint(spec: CalcJobProcessSpec) -> None:
         'dataset',
         valid_type=DatasetData,
         required=False,
-        help='The structure, labelled with free energy, forces and stress; only where the electrons converged.',
+        help='The structure, labelled with free energy, forces and stress; only where the electrons converged '
+        'and no label is larger than any that can be right.',
     )
     spec.default_output_node = 'results'
     define_exit_codes(spec, _EXIT_CODES)

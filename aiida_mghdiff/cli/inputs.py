@@ -56,15 +56,17 @@ def load_dataset(path: Path = EXAMPLE, allow_implausible: bool = False) -> Datas
 
 
 def read_dataset(path: Path, allow_implausible: bool = False) -> DatasetData:
-    """Return the dataset of an extxyz file: the stored one where the file is known, else one that is not stored.
+    """Return the dataset of an extxyz file: the stored one where the file was read so before, else an unstored one.
 
     :raises InputsError: where the file cannot be read as labelled configurations.
     """
+    settings = orm.Dict(settings_of(path, allow_implausible))
     query = orm.QueryBuilder().append(orm.SinglefileData, filters={'extras.sha256': digest_of(path)}, tag='file')
     query.append(orm.CalcFunctionNode, with_incoming='file', tag='reader').append(DatasetData, with_incoming='reader')
-    if (known := query.first(flat=True)) is not None:
-        return known
-    file, settings = orm.SinglefileData(path.resolve()), orm.Dict(settings_of(path, allow_implausible))
+    for (known,) in query.all():
+        if known.creator.inputs.settings.get_dict() == settings.get_dict():
+            return known
+    file = orm.SinglefileData(path.resolve())
     dataset, trial = dataset_from_extxyz.run_get_node(file, settings, metadata={'store_provenance': False})
     if not trial.is_finished_ok:
         raise InputsError(trial.exit_message)

@@ -14,6 +14,7 @@ from ase.formula import Formula
 
 from aiida_mghdiff.data.arrays import require_finite, set_array
 from aiida_mghdiff.formats.frames import arrays_from_frames, frames_from_arrays, select_frames
+from aiida_mghdiff.formats.plausibility import implausible
 
 ENERGY_KINDS = ('free', 'sigma0')
 
@@ -55,15 +56,19 @@ class DatasetData(orm.ArrayData):
         groups: Sequence[int] | None = None,
         group_names: Sequence[str] | None = None,
         isolated_atoms: Mapping[str, float] | None = None,
+        allow_implausible: bool = False,
     ) -> DatasetData:
         """Return an unstored dataset of labelled, periodic frames.
 
         :param groups: for each frame the index of its group (say, its trajectory) into ``group_names``.
         :param isolated_atoms: energies in eV of isolated atoms by symbol, with the labels' zero of energy.
-        :raises ValueError: naming the frame, where a label is missing or not finite.
+        :param allow_implausible: take labels that cannot be right (``formats.plausibility``) as they are.
+        :raises ValueError: naming the frame, where a label is missing, not finite or cannot be right.
         """
         _check_energy_kind(energy_kind)
         arrays = arrays_from_frames(frames, energy_kind, groups)
+        if not allow_implausible and (finding := implausible(frames)) is not None:
+            raise ValueError(f'frame {finding.index}: {finding.reason}.')
         names = {'group_names': group_names, 'isolated_atoms': isolated_atoms}
         return cls.from_arrays(arrays, energy_kind=energy_kind, labels=labels, **names)
 

@@ -5,7 +5,7 @@ Training sets for MACE carry them as frames of one atom with ``config_type=Isola
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ase import Atoms
 
@@ -26,12 +26,27 @@ def isolated_atom_energies(frames: Iterable[tuple[str, Atoms, float]]) -> dict[s
     :param frames: of isolated atoms: the place in words, the atom, and its energy in eV.
     :raises ValueError: naming the place, for a frame of several atoms, or two energies of one element.
     """
-    energies: dict[str, float] = {}
-    for place, atoms, energy in frames:
-        if len(atoms) != 1:
-            raise ValueError(f'{place}: config_type is IsolatedAtom, but the frame has {len(atoms)} atoms')
-        symbol = str(atoms.symbols[0])
-        known = energies.setdefault(symbol, energy)
-        if abs(known - energy) > _TOLERANCE_EV:
-            raise ValueError(f'{place}: an isolated {symbol} has {energy} eV, but {known} eV before: keep one of both')
-    return energies
+    return join_energies(_energy(*frame) for frame in frames)
+
+
+def _energy(place: str, atoms: Atoms, energy: float) -> tuple[str, dict[str, float]]:
+    if len(atoms) != 1:
+        raise ValueError(f'{place}: config_type is IsolatedAtom, but the frame has {len(atoms)} atoms')
+    return place, {str(atoms.symbols[0]): energy}
+
+
+def join_energies(parts: Iterable[tuple[str, Mapping[str, float]]]) -> dict[str, float]:
+    """Return the energy in eV of each element of all parts.
+
+    :param parts: the place in words, and energies in eV by symbol.
+    :raises ValueError: naming the place, for two energies of one element.
+    """
+    joined: dict[str, float] = {}
+    for place, energies in parts:
+        for symbol, energy in energies.items():
+            known = joined.setdefault(symbol, energy)
+            if abs(known - energy) > _TOLERANCE_EV:
+                raise ValueError(
+                    f'{place}: an isolated {symbol} has {energy} eV, but {known} eV before: keep one of both'
+                )
+    return joined

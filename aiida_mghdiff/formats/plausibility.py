@@ -2,20 +2,23 @@
 
 Forces above 100 eV/Å and stresses above 1 eV/Å³ (160 GPa) are refused. So are stresses that are far larger than the
 forces on the atoms imply (:mod:`aiida_mghdiff.science.stress_scale`), however small they are: they are in another unit,
-and the message names it. A median of the stresses above 0.1 eV/Å³ is warned of.
+and the message names it. Fewer than five such frames are warned of, and so is a median of the stresses above 0.1 eV/Å³.
+
+Zeros are refused where they stand for labels that were not computed: energies of exactly 0, stresses of exactly 0 on
+atoms that feel forces, forces of exactly 0 where no symmetry makes them vanish.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
-from aiida_mghdiff.science.stress_scale import CUTOFF_ANGSTROM, Cell, StressScale, stress_scale
+from aiida_mghdiff.science.stress_scale import CUTOFF_ANGSTROM, Cell, StressScale, pair_forces, stress_scale
 from aiida_mghdiff.science.units import BAR_IN_GPA, EV_PER_ANGSTROM3_IN_GPA, KBAR_IN_EV_PER_ANGSTROM3
 
 LARGEST_FORCE_EV_PER_ANGSTROM = 100.0
@@ -34,6 +37,17 @@ _FARTHEST = 4.0
 _SIMILAR = 1.4
 #: What stresses of condensed matter are by order of magnitude, where forces tell nothing: from 0.1 to 50 GPa.
 _USUAL_STRESSES_EV_PER_ANGSTROM3 = (6e-4, 0.3)
+#: A push of pairs of atoms, each of at most 1, below which the neighbours of an atom balance: 0.001 Å from symmetry.
+_LEAST_IMBALANCE = 1e-3
+_NO_ENERGY = 'the energy is exactly 0, and not only here: it was not computed. Compute it, or leave such frames out'
+_NO_STRESS = (
+    'the stress is exactly 0 on atoms that feel forces, and not only here: it was not computed. Compute it, or give '
+    'such frames no stress (in extxyz, stress_key null reads none)'
+)
+_NO_FORCES = (
+    'all forces are exactly 0 on atoms in no symmetric places, and not only here: they were not computed. Compute '
+    'them, or leave such frames out'
+)
 _ALLOW = 'to take all labels as they are, set allow_implausible'
 
 UNITS = {
@@ -57,49 +71,113 @@ class Finding:
 
 
 def implausible(frames: Sequence[Atoms]) -> Finding | None:
-    """Return what cannot be right in the labels of frames, None where nothing is; warn of high stresses."""
-    if (finding := _large_force(frames)) is not None:
-        return finding
-    with_stress = [index for index, atoms in enumerate(frames) if atoms.calc.results.get('stress') is not None]
-    if not with_stress:
-        return None
-    largest = np.array([np.abs(frames[index].calc.results['stress']).max() for index in with_stress])
-    scale = stress_scale(list(_cells([frames[index] for index in with_stress])))
-    off_scale = scale is not None and scale.ratio > LARGEST_RATIO
-    index = with_stress[int(largest.argmax())]
-    if largest.max() > LARGEST_STRESS_EV_PER_ANGSTROM3 or (off_scale and len(with_stress) >= _LEAST_CELLS):
-        volume = float(np.median([frames[each].get_volume() for each in with_stress]))
-        return Finding(index, _stress_reason(float(largest.max()), float(np.median(largest)), scale, volume))
-    if (median := float(np.median(largest))) > HIGH_MEDIAN_STRESS_EV_PER_ANGSTROM3:
-        warnings.warn(_median_words(median), ImplausibleWarning, stacklevel=3)
+    """Return what cannot be right in the labels of frames, None where nothing is; warn of unusual stresses."""
+    return _large_force(frames) or _placeholders(frames) or _wrong_stresses(frames)
+
+
+def within_bounds(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return whether forces and stress of each frame are no larger than any that can be right, ``[n]``.
+
+    :param arrays: flat, see :mod:`aiida_mghdiff.formats.frames`.
+    """
+    starts = np.cumsum(arrays['natoms']) - arrays['natoms']
+    forces = np.maximum.reduceat(np.linalg.norm(arrays['forces'], axis=1), starts)
+    stresses = np.nan_to_num(np.abs(arrays['stresses'])).max(axis=1)
+    return (forces <= LARGEST_FORCE_EV_PER_ANGSTROM) & (stresses <= LARGEST_STRESS_EV_PER_ANGSTROM3)
+
+
+def excess(atoms: Atoms) -> str | None:
+    """Return which label of a frame is larger than any that can be right, in words; None where none is."""
+    forces = np.linalg.norm(atoms.calc.results['forces'], axis=1)
+    if forces.max() > LARGEST_FORCE_EV_PER_ANGSTROM:
+        atom = int(forces.argmax())
+        size, limit = f'{forces[atom]:.4g} eV/Å', f'{LARGEST_FORCE_EV_PER_ANGSTROM:g}'
+        return f'the force on atom {atom} ({atoms.symbols[atom]}) is {size}, above {limit}'
+    stress = atoms.calc.results.get('stress')
+    largest = 0.0 if stress is None else float(np.abs(stress).max())
+    if largest > LARGEST_STRESS_EV_PER_ANGSTROM3:
+        return f'{_stress_words(largest)} is above {LARGEST_STRESS_EV_PER_ANGSTROM3:g} eV/Å³'
     return None
 
 
 def _large_force(frames: Sequence[Atoms]) -> Finding | None:
     for index, atoms in enumerate(frames):
-        forces = np.linalg.norm(atoms.calc.results['forces'], axis=1)
-        if forces.max() > LARGEST_FORCE_EV_PER_ANGSTROM:
-            atom = int(forces.argmax())
-            return Finding(
-                index,
-                f'the force on atom {atom} ({atoms.symbols[atom]}) is {forces[atom]:.4g} eV/Å, above '
-                f'{LARGEST_FORCE_EV_PER_ANGSTROM:g}: atoms collide, or forces are in another unit (meV/Å: divide by '
-                f'1000). Leave the frame out or convert the forces; {_ALLOW}',
+        if np.square(atoms.calc.results['forces']).sum(axis=1).max() > LARGEST_FORCE_EV_PER_ANGSTROM**2:
+            reason = (
+                f'{excess(atoms)}: atoms collide, or forces are in another unit (meV/Å: divide by 1000). Leave the '
+                f'frame out or convert the forces; {_ALLOW}'
             )
+            return Finding(index, reason)
     return None
 
 
-def _cells(frames: Sequence[Atoms]) -> Iterator[Cell]:
-    """Yield some of the frames, spread evenly, each with its pairs of atoms."""
+def _placeholders(frames: Sequence[Atoms]) -> Finding | None:
+    """Return which labels are zeros in the place of numbers; one frame alone may have them."""
+    labels = [atoms.calc.results for atoms in frames]
+    without_energy = [i for i, each in enumerate(labels) if 0.0 in (each.get('energy'), each.get('free_energy'))]
+    without_stress = [i for i, each in enumerate(labels) if _lacks_stress(each)]
+    for found, reason in (
+        (without_energy, _NO_ENERGY),
+        (without_stress, _NO_STRESS),
+        (_without_forces(frames), _NO_FORCES),
+    ):
+        if len(found) > 1:
+            return Finding(found[0], f'{reason}; {_ALLOW}')
+    return None
+
+
+def _lacks_stress(labels: Mapping[str, np.ndarray]) -> bool:
+    stress = labels.get('stress')
+    return stress is not None and not np.any(stress) and bool(np.any(labels['forces']))
+
+
+def _without_forces(frames: Sequence[Atoms]) -> list[int]:
+    """Return frames whose forces are all exactly 0 though the neighbours of an atom do not balance.
+
+    In a perfect crystal they do, and forces vanish. Some of many frames are looked at.
+    """
+    silent = [index for index, atoms in enumerate(frames) if not np.any(atoms.calc.results['forces'])]
+    some = _some(frames, silent)
+    pushes = [np.abs(pair_forces(cell)).max(initial=0.0) for cell in _cells(frames, some)]
+    return [index for index, largest in zip(some, pushes, strict=True) if largest > _LEAST_IMBALANCE]
+
+
+def _wrong_stresses(frames: Sequence[Atoms]) -> Finding | None:
+    with_stress = [index for index, atoms in enumerate(frames) if atoms.calc.results.get('stress') is not None]
+    if not with_stress:
+        return None
+    largest = np.array([np.abs(frames[index].calc.results['stress']).max() for index in with_stress])
+    scale = stress_scale(list(_cells(frames, _some(frames, with_stress))))
+    off_scale = scale is not None and scale.ratio > LARGEST_RATIO
+    volume = float(np.median([frames[index].get_volume() for index in with_stress]))
+    reason = _stress_reason(float(largest.max()), float(np.median(largest)), scale, volume)
+    if largest.max() > LARGEST_STRESS_EV_PER_ANGSTROM3 or (off_scale and len(with_stress) >= _LEAST_CELLS):
+        return Finding(with_stress[int(largest.argmax())], f'{reason}; {_ALLOW}')
+    if off_scale:
+        warnings.warn(f'{reason}.', ImplausibleWarning, stacklevel=4)
+    elif (median := float(np.median(largest))) > HIGH_MEDIAN_STRESS_EV_PER_ANGSTROM3:
+        warnings.warn(_median_words(median), ImplausibleWarning, stacklevel=4)
+    return None
+
+
+def _some(frames: Sequence[Atoms], indices: Sequence[int]) -> list[int]:
+    """Return some of the indices of frames, spread evenly."""
+    most_atoms = max((len(frames[index]) for index in indices), default=1)
+    count = min(len(indices), max(2, _ENOUGH_ATOMS // most_atoms))
+    return [indices[row] for row in np.unique(np.linspace(0, len(indices) - 1, count).round().astype(int))]
+
+
+def _cells(frames: Sequence[Atoms], indices: Sequence[int]) -> Iterator[Cell]:
+    """Yield the frames of these indices, each with its pairs of atoms."""
     kinds: dict[tuple[int, int], int] = {}
-    chosen = max(1, min(len(frames), _ENOUGH_ATOMS // max(len(atoms) for atoms in frames)))
-    for index in np.unique(np.linspace(0, len(frames) - 1, chosen).round().astype(int)):
+    for index in indices:
         atoms = frames[index]
         first, second, vectors = neighbor_list('ijD', atoms, CUTOFF_ANGSTROM)
         pairs = np.sort(np.stack([atoms.numbers[first], atoms.numbers[second]], axis=1), axis=1)
-        indices = [kinds.setdefault(pair, len(kinds)) for pair in map(tuple, pairs.tolist())]
+        own = [kinds.setdefault(pair, len(kinds)) for pair in map(tuple, pairs.tolist())]
         labels = atoms.calc.results
-        yield Cell(first, np.array(indices, int), vectors, atoms.get_volume(), labels['forces'], labels['stress'])
+        stress = np.zeros(6) if labels.get('stress') is None else labels['stress']
+        yield Cell(first, np.array(own, int), vectors, atoms.get_volume(), labels['forces'], stress)
 
 
 def _stress_reason(largest: float, median: float, scale: StressScale | None, volume: float) -> str:
@@ -108,31 +186,41 @@ def _stress_reason(largest: float, median: float, scale: StressScale | None, vol
     :param largest: eV/Å³, and the ``median`` over frames of each one's largest component.
     :param volume: median of the frames in Å³.
     """
-    words = f'a stress of {largest:.4g} eV/Å³ ({largest * EV_PER_ANGSTROM3_IN_GPA:.4g} GPa)'
-    if scale is not None and scale.ratio > LARGEST_RATIO:
+    words, off_scale = _stress_words(largest), scale is not None and scale.ratio > LARGEST_RATIO
+    if off_scale:
         words += f', and stresses are about {scale.ratio:.2g} times what the forces imply'
-        units = units_of_ratio(scale, volume)
-    elif scale is not None:
-        units = []
-    else:
-        units = units_of_magnitude(median, volume)
-    if not units:
-        limit = f'{LARGEST_STRESS_EV_PER_ANGSTROM3:g} eV/Å³ is the most for a stress'
-        return f'{words}: {limit}. Compute the frame again, or leave it out; {_ALLOW}'
-    return f'{words}: it looks like {" or ".join(units)}. Convert stresses to eV/Å³; {_ALLOW}'
+    if units := _units(median, scale, volume):
+        return f'{words}: it looks like {" or ".join(units)}. Convert stresses to eV/Å³'
+    if off_scale:
+        return f'{words}: one of both is in another unit. Convert stresses to eV/Å³, and forces to eV/Å'
+    limit = f'{LARGEST_STRESS_EV_PER_ANGSTROM3:g} eV/Å³ is the most for a stress'
+    return f'{words}: {limit}. Compute the frame again, or leave it out'
+
+
+def _stress_words(stress: float) -> str:
+    return f'a stress of {stress:.4g} eV/Å³ ({stress * EV_PER_ANGSTROM3_IN_GPA:.4g} GPa)'
+
+
+def _units(median: float, scale: StressScale | None, volume: float) -> list[str]:
+    """Return the units that stresses are likely in; none where forces say that eV/Å³ is right."""
+    if scale is None:
+        return units_of_magnitude(median, volume)
+    return units_of_ratio(scale, volume) if scale.ratio > LARGEST_RATIO else []
 
 
 def units_of_ratio(scale: StressScale, volume: float) -> list[str]:
     """Return the units that stresses of a scale are likely in, the likeliest first.
+
+    A negative correlation rules no sign out: some right stresses have one.
 
     :param volume: of the cells in Å³.
     """
     factors = {f'{unit} ({factor:.4g} to 1 eV/Å³)': factor for unit, factor in UNITS.items()}
     factors |= {f'{unit}, pressure positive ({-factor:.4g} to 1 eV/Å³)': -factor for unit, factor in UNITS.items()}
     factors[VIRIAL] = -volume
-    if abs(scale.correlation) > _SURE_CORRELATION:
-        factors = {unit: factor for unit, factor in factors.items() if factor * scale.correlation > 0}
-    else:
+    if scale.correlation > _SURE_CORRELATION:
+        factors = {unit: factor for unit, factor in factors.items() if factor > 0}
+    elif scale.correlation > -_SURE_CORRELATION:
         factors = {unit: factor for unit, factor in factors.items() if 'positive' not in unit}
     distances = {unit: abs(np.log(scale.ratio / abs(factor))) for unit, factor in factors.items()}
     least = min(distances.values())

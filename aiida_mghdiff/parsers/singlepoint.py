@@ -14,12 +14,15 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.plausibility import excess
+
+_ADVICE = 'Atoms are too close, or the electrons are in a wrong state: leave the frame out, or change algo or mixing.'
 
 
 class SinglePointParser(Parser):
-    """Emits ``results`` and, of a converged job, ``dataset``."""
+    """Emits ``results`` and, of a converged job whose labels can be right, ``dataset``."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Parse the files of the job; what the scheduler knows (no memory, no time) explains missing files best."""
@@ -35,8 +38,8 @@ class SinglePointParser(Parser):
         """Emit the outputs; return the exit code of what went wrong."""
         raise NotImplementedError
 
-    def emit_label(self, labels: str, free_energy: float, forces: Any, stress: Any) -> None:
-        """Emit the input structure with its labels.
+    def emit_label(self, labels: str, free_energy: float, forces: Any, stress: Any) -> ExitCode | None:
+        """Emit the input structure with its labels; return the exit code of labels that cannot be right.
 
         :param labels: what computed them: ``vasp``, ``gpaw``, ``standin:<labeller>``.
         :param free_energy: eV; :param forces: [n,3] eV/Å; :param stress: [6] eV/Å³, ASE's sign and order.
@@ -46,7 +49,11 @@ class SinglePointParser(Parser):
         results = {'energy': free_energy, 'free_energy': free_energy}
         arrays = {'forces': np.array(forces, dtype=float), 'stress': np.array(stress, dtype=float)}
         atoms.calc = SinglePointCalculator(atoms, **results, **arrays)
-        self.out('dataset', DatasetData.from_frames([atoms], energy_kind='free', labels=labels))
+        dataset = DatasetData.from_frames([atoms], energy_kind='free', labels=labels, allow_implausible=True)
+        if words := excess(atoms):
+            return self.exit_codes.ERROR_LABEL_IMPLAUSIBLE.format(message=f'{words}. {_ADVICE}')
+        self.out('dataset', dataset)
+        return None
 
     def log_tail(self, text: str) -> str:
         """Return the last line of a text that says something."""

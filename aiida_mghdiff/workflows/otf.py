@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from aiida import orm
@@ -164,7 +165,8 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         self.give_learned()
         if 'dataset' in self.outputs:
             return None
-        reason = 'their electrons did not converge.' if self.datasets() else 'none was made; lower ML_CTIFOR.'
+        bad = 'their electrons did not converge, or a force or stress is larger than any that can be right.'
+        reason = bad if self.datasets() else 'none was made; lower ML_CTIFOR.'
         return self.exit_codes.ERROR_NOTHING_LEARNED.format(message=reason)
 
     def datasets(self) -> dict[str, DatasetData]:
@@ -192,11 +194,22 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
             merged, call = merge_datasets.run_get_node(**datasets, metadata={'call_link_label': 'merge'})
             if call.is_finished_ok:
                 self.out('dataset', merged)
+                self.report_left_out(datasets.values(), merged)
         if results := self.of_segments('results'):
             self.out('history', learning_history(**results, metadata={'call_link_label': 'history'}))
         learned = [node for node in (*self.ctx.segments, self.ctx.refit) if node and 'force_field' in node.outputs]
         if learned:
             self.out('force_field', learned[-1].outputs.force_field)
+
+    def report_left_out(self, datasets: Iterable[DatasetData], merged: DatasetData) -> None:
+        """Say how many configurations were labelled and are not in the dataset."""
+        name = 'n_configurations'
+        total = sum(node.base.attributes.get(name) for node in datasets)
+        if left_out := total - merged.base.attributes.get(name):
+            self.report(
+                f'{left_out} of {total} configurations are left out of the dataset: their electrons did not converge, '
+                'or a force or stress is larger than any that can be right'
+            )
 
     @classmethod
     def get_builder_from_protocol(

@@ -36,6 +36,16 @@ class TestDataset:
     def test_nothing_is_claimed_of_another_file_than_the_example(self, file):
         assert load_dataset(file).base.attributes.get('labels') == 'unknown'
 
+    def test_labels_that_were_allowed_once_are_not_taken_for_good(self, file):
+        """The same file is found by how it was read, too."""
+        file.write_text(FRAME.replace('H 0 0 0 0 0 0', 'H 0 0 0 0 0 150').format(energy=-1.0))
+        dataset = load_dataset(file, allow_implausible=True)
+        assert load_dataset(file, allow_implausible=True).uuid == dataset.uuid
+        with pytest.raises(ValueError, match='is 150 eV/Å, above 100'):
+            load_dataset(file)
+        file.write_text(FRAME.format(energy=-1.0))
+        assert load_dataset(file).uuid != load_dataset(file, allow_implausible=True).uuid
+
     @pytest.mark.parametrize(
         ('text', 'message'),
         [

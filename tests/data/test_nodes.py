@@ -26,7 +26,8 @@ def make_frames(count=4, seed=1):
             atoms.append('H')
             atoms.positions[-1] = (0.0, 0.0, 2.6)
         atoms.rattle(0.05, rng=rng)
-        results = {'energy': rng.normal(), 'forces': rng.normal(size=(len(atoms), 3)), 'stress': rng.normal(size=6)}
+        results = {'energy': rng.normal(), 'forces': rng.normal(size=(len(atoms), 3))}
+        results['stress'] = rng.normal(scale=0.05, size=6)
         atoms.calc = SinglePointCalculator(atoms, **results)
         frames.append(atoms)
     return frames
@@ -87,6 +88,11 @@ def test_dataset_refuses_bad_labels():
     del frames[1].calc.results['forces']
     with pytest.raises(ValueError, match=r'frame 1.*forces'):
         DatasetData.from_frames(frames)
+    frames = make_frames()
+    frames[3].calc.results['forces'][1, 2] = -150.0
+    with pytest.raises(ValueError, match=r'frame 3: the force on atom 1 \(Mg\) is 150 eV/Å.*allow_implausible\.'):
+        DatasetData.from_frames(frames)
+    assert DatasetData.from_frames(frames, allow_implausible=True).get_array('forces').min() == -150
     with pytest.raises(ValueError, match='energy_kind'):
         DatasetData.from_frames(make_frames(), energy_kind='total')
     with pytest.raises(ValueError, match='group'):

@@ -13,8 +13,9 @@ from ase.io import read, write
 
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.extxyz import read_extxyz
+from aiida_mghdiff.formats.frames import arrays_from_frames
 from aiida_mghdiff.formats.mlab import read_mlab, write_mlab
-from aiida_mghdiff.formats.plausibility import ImplausibleWarning, implausible
+from aiida_mghdiff.formats.plausibility import ImplausibleWarning, excess, implausible, within_bounds
 
 FACTORS = {'GPa': 160.21766, 'kbar': 1602.1766, 'bar': 1.6021766e6, 'virial': None}
 
@@ -51,6 +52,14 @@ def test_units_of_stresses_are_recognised(example, unit, count):
     assert 'allow_implausible' in finding.reason
 
 
+def test_sign_is_named_where_it_may_be_the_other(example):
+    """Right stresses may be against what forces imply, so GPa of either sign is named then."""
+    words = implausible(relabelled(example[:20], stresses_times(-FACTORS['GPa']))).reason
+    assert 'GPa (160.2 to 1 eV/Å³)' in words
+    assert 'GPa, pressure positive (-160.2 to 1 eV/Å³)' in words
+    assert 'positive' not in implausible(relabelled(example[:20], stresses_times(FACTORS['GPa']))).reason
+
+
 def test_small_stresses_in_gpa_are_recognised_by_the_forces(example):
     quiet = sorted(example, key=lambda atoms: abs(atoms.get_stress()).max())[:15]
     scaled = relabelled(quiet, stresses_times(160.21766 / 8))
@@ -85,6 +94,77 @@ def test_high_pressure_is_warned_of_and_not_refused():
     assert 0.1 < median < 1
     with pytest.warns(ImplausibleWarning, match='under high pressure'):
         assert implausible(frames) is None
+
+
+@pytest.mark.parametrize('count', [1, 2, 4])
+def test_few_frames_in_another_unit_are_warned_of(example, count):
+    quiet = sorted(example, key=lambda atoms: abs(atoms.get_stress()).max())[:count]
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert implausible(quiet) is None
+    frames = relabelled(quiet, stresses_times(FACTORS['GPa']))
+    assert max(abs(atoms.get_stress()).max() for atoms in frames) < 1
+    with pytest.warns(ImplausibleWarning, match=r'times what the forces imply.*GPa') as caught:
+        assert implausible(frames) is None
+    assert 'allow_implausible' not in str(caught[0].message)
+
+
+ZEROS = {
+    'energy': lambda _: {'energy': 0.0, 'free_energy': 0.0},
+    'stress': lambda _: {'stress': np.zeros(6)},
+    'forces': lambda atoms: {'forces': np.zeros((len(atoms), 3))},
+}
+
+
+@pytest.mark.parametrize('label', ZEROS)
+@pytest.mark.parametrize('first', [0, 3])
+def test_zeros_in_the_place_of_labels_are_refused(example, tmp_path, label, first):
+    """All frames, or some of them; one alone may be so."""
+    frames = [*example[:first], *relabelled(example[first:6], ZEROS[label])]
+    finding = implausible(frames)
+    assert finding.index == first
+    assert f'{label} {"are" if label == "forces" else "is"} exactly 0' in finding.reason
+    write(tmp_path / 'frames.extxyz', frames, format='extxyz')
+    with pytest.raises(FormatError, match=rf'frame {first} .*exactly 0'):
+        read_extxyz(tmp_path / 'frames.extxyz', 'energy', 'forces', 'stress')
+    assert implausible([*example[:5], *relabelled(example[5:6], ZEROS[label])]) is None
+
+
+def silent(*crystals):
+    """Return crystals without a force."""
+    for index, atoms in enumerate(crystals):
+        labels = {'energy': -1.0 - index, 'forces': np.zeros((len(atoms), 3)), 'stress': np.full(6, 0.01 * index)}
+        atoms.calc = SinglePointCalculator(atoms, **labels)
+    return list(crystals)
+
+
+def test_perfect_crystals_have_no_forces():
+    """Volumes, phases and strains of crystals, whose forces vanish by symmetry, and displaced atoms, whose do not."""
+    magnesium = [bulk('Mg', 'hcp', a=3.2 * scale, c=5.19 * scale) for scale in (0.95, 1.0, 1.05)]
+    others = [bulk('Mg', 'fcc', a=4.5), bulk('Mg', 'bcc', a=3.57, cubic=True), bulk('NaCl', 'rocksalt', a=5.6)]
+    strained = bulk('Cu', cubic=True)
+    strained.set_cell(strained.cell @ [[1, 0.03, 0], [0, 1.02, 0], [0, 0, 0.97]], scale_atoms=True)
+    assert implausible(silent(*magnesium, *others, strained, bulk('Si'))) is None
+    rattled = [bulk('Mg', 'hcp', a=3.2, c=5.19).repeat(2) for _ in range(2)]
+    for seed, atoms in enumerate(rattled):
+        atoms.rattle(0.005, seed=seed)
+    assert 'all forces are exactly 0' in implausible(silent(*magnesium, *rattled)).reason
+
+
+def test_bounds_are_the_same_for_arrays(example):
+    forces = np.zeros((len(example[1]), 3))
+    forces[5, 2] = -150
+    frames = [
+        example[0],
+        *relabelled([example[1]], lambda _: {'forces': forces}),
+        *relabelled([example[2]], lambda _: {'stress': np.array([0, 0, -1.5, 0, 0, 0])}),
+        *relabelled([example[3]], lambda _: {'stress': None}),
+    ]
+    assert within_bounds(arrays_from_frames(frames)).tolist() == [True, False, False, True]
+    words = [excess(atoms) for atoms in frames]
+    assert words[0] is words[3] is None
+    assert words[1] == 'the force on atom 5 (Mg) is 150 eV/Å, above 100'
+    assert words[2] == 'a stress of 1.5 eV/Å³ (240.3 GPa) is above 1 eV/Å³'
 
 
 def test_large_force_names_the_atom(example):

@@ -248,7 +248,8 @@ def schedule(generate_workchain, builder):
 
 def learned_outputs(step, **more):
     """Return what a segment gives that learned one configuration."""
-    history = {'n_dft_steps': 1, 'n_unlearned_configurations': 0, 'n_unconverged_configurations': 0, 'labels': 'vasp'}
+    history = {'n_dft_steps': 1, 'n_unlearned_configurations': 0, 'n_unconverged_configurations': 0}
+    history |= {'n_implausible_configurations': 0, 'labels': 'vasp'}
     dataset = part()
     outputs = {
         'datasets__part0000': dataset,
@@ -571,6 +572,35 @@ def test_groups_and_stages_of_one_name_become_one(aiida_profile):
 def test_no_dataset_without_a_label_that_converged(aiida_profile):
     _, node = merge_datasets.run_get_node(a=part(converged=0))
     assert node.exit_status == 228
+
+
+def with_isolated_atoms(**energies):
+    """Return a part with isolated atoms."""
+    node = part()
+    names = {name: node.base.attributes.get(name) for name in ('energy_kind', 'labels', 'group_names', 'stage_names')}
+    return DatasetData.from_arrays(node.get_arrays(), isolated_atoms=energies, **names)
+
+
+def test_isolated_atoms_of_all_parts_are_kept(aiida_profile):
+    parts = {'a': with_isolated_atoms(H=-1.0), 'b': part(), 'c': with_isolated_atoms(H=-1.0, Mg=-0.25)}
+    assert merge_datasets(**parts).isolated_atoms == {'H': -1.0, 'Mg': -0.25}
+    _, node = merge_datasets.run_get_node(**parts, d=with_isolated_atoms(H=-2.0))
+    assert node.exit_status == 228
+    assert 'd: an isolated H has -2.0 eV, but -1.0 eV before: keep one of both.' in node.exit_message
+
+
+def test_schedule_tells_what_its_dataset_leaves_out(schedule, generate_workchain_node):
+    node = part(count=3, converged=[1, 0, 1])
+    names = {name: node.base.attributes.get(name) for name in ('energy_kind', 'labels', 'group_names', 'stage_names')}
+    arrays = node.get_arrays()
+    arrays['forces'][-1, 0] = -150.0
+    outputs = learned_outputs(12, datasets__part0000=DatasetData.from_arrays(arrays, **names))
+    schedule.ctx.segments = [generate_workchain_node('mghdiff.learning_segment', 0, outputs)]
+    reports = []
+    schedule.report = reports.append
+    schedule.give_learned()
+    assert schedule.outputs['dataset'].get_array('steps').tolist() == [0]
+    assert '2 of 3 configurations are left out of the dataset' in reports[0]
 
 
 def test_labels_do_not_mix(aiida_profile):

@@ -47,7 +47,9 @@ def dataset_from_mlab(file: orm.SinglefileData, settings: orm.Dict) -> DatasetDa
     values = _with_defaults(settings, MLAB_SETTINGS)
     with file.as_path() as path, _NamedFile(file):
         frames = read_mlab(path, values['allow_implausible']).frames
-    return DatasetData.from_frames(frames, energy_kind='free', labels=_labels_of(frames, values['labels']))
+    labels = _labels_of(frames, values['labels'])
+    # the reader, which knows the place in the file, has checked what the settings do not allow
+    return DatasetData.from_frames(frames, energy_kind='free', labels=labels, allow_implausible=True)
 
 
 @refusing(SettingsError, FormatError)
@@ -74,6 +76,7 @@ def dataset_from_extxyz(file: orm.SinglefileData, settings: orm.Dict) -> Dataset
         groups=groups,
         group_names=names,
         isolated_atoms=content.isolated_atoms,
+        allow_implausible=True,  # the reader has checked
     )
 
 

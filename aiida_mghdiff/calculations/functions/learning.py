@@ -30,6 +30,8 @@ from aiida_mghdiff.data.dataset import NAMED, DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.formats.frames import concatenate_frames, select_frames
 from aiida_mghdiff.formats.iconst import SHAPES, iconst_text
+from aiida_mghdiff.formats.isolated_atoms import join_energies
+from aiida_mghdiff.formats.plausibility import within_bounds
 
 
 def _are_stages(value: Any) -> bool:
@@ -83,6 +85,7 @@ HISTORY = (
     'n_new_configurations',
     'n_unlearned_configurations',
     'n_unconverged_configurations',
+    'n_implausible_configurations',
     'training_rmse_energy_ev_per_atom',
     'training_rmse_force_ev_per_angstrom',
     'training_rmse_stress_kbar',
@@ -323,11 +326,11 @@ def _converged(dataset: DatasetData) -> np.ndarray:
 @refusing(MismatchError)
 @calcfunction
 def merge_datasets(**parts: DatasetData) -> DatasetData:
-    """Return configurations as one dataset, part after part in the order of the keys; labels of electrons that did not
-    converge are left out.
+    """Return configurations as one dataset, part after part in the order of the keys.
 
-    Groups and stages of the same name become one; parts without groups, and origins that not all parts tell, are
-    refused.
+    Labels of electrons that did not converge, and labels larger than any that can be right, are left out. Groups and
+    stages of the same name become one, and so do isolated atoms of one element. Refused: parts without groups, origins
+    that not all parts tell, isolated atoms of one element with two energies.
     """
     nodes = [parts[key] for key in sorted(parts)]
     labels = {node.base.attributes.get('labels') for node in nodes}
@@ -339,12 +342,24 @@ def merge_datasets(**parts: DatasetData) -> DatasetData:
         raise MismatchError('all parts must have groups, and tell the origin of their configurations or none must.')
     names = {attribute: _join_names(nodes, arrays, array, attribute) for array, attribute in NAMED.items()}
     merged = concatenate_frames(arrays)
-    good = np.flatnonzero(np.concatenate([_converged(node) for node in nodes]) != 0)
+    converged = np.concatenate([_converged(node) for node in nodes]) != 0
+    good = np.flatnonzero(converged & within_bounds(merged))
     if not len(good):
-        raise MismatchError('the electrons of no configuration converged.')
+        raise MismatchError('no configuration has electrons that converged and labels that can be right.')
     return DatasetData.from_arrays(
-        select_frames(merged, good.tolist()), energy_kind=kinds.pop(), labels=labels.pop(), **names
+        select_frames(merged, good.tolist()),
+        energy_kind=kinds.pop(),
+        labels=labels.pop(),
+        isolated_atoms=_join_isolated_atoms(parts),
+        **names,
     )
+
+
+def _join_isolated_atoms(parts: Mapping[str, DatasetData]) -> dict[str, float]:
+    try:
+        return join_energies((key, node.isolated_atoms) for key, node in sorted(parts.items()))
+    except ValueError as error:
+        raise MismatchError(f'{error}.') from error
 
 
 def _join_names(
@@ -377,6 +392,7 @@ def learning_history(**results: orm.Dict) -> orm.Dict:
             'dft_share': n_dft / steps if steps else None,
             'n_unlearned_configurations': sum(row['n_unlearned_configurations'] for row in rows),
             'n_unconverged_configurations': sum(row['n_unconverged_configurations'] for row in rows),
+            'n_implausible_configurations': sum(row['n_implausible_configurations'] or 0 for row in rows),
             'labels': rows[-1]['labels'],
             'jobs': rows,
         }

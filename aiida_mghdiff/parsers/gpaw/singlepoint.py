@@ -40,8 +40,7 @@ class GpawSinglePointParser(SinglePointParser):
                 'versions': values['versions'],
             }
         )
-        self.emit_label('gpaw', values['potential_energy'], values['forces'], values['stress'])
-        return None
+        return self.emit_label('gpaw', values['potential_energy'], values['forces'], values['stress'])
 
     def failure(self) -> ExitCode:
         """Return the exit code of a script that came to no end, by its traceback."""

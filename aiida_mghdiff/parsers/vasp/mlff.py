@@ -35,6 +35,7 @@ from aiida_mghdiff.formats.ml_logfile import MlLog, Table, read_ml_logfile
 from aiida_mghdiff.formats.mlab import MlAb, read_mlab
 from aiida_mghdiff.formats.oszicar import read_oszicar
 from aiida_mghdiff.formats.outcar import OutcarStep, OutcarSummary
+from aiida_mghdiff.formats.plausibility import excess
 from aiida_mghdiff.parsers.md import emit_md_outputs
 from aiida_mghdiff.parsers.vasp.known_configurations import Configurations
 from aiida_mghdiff.parsers.vasp.md import evaluator_of
@@ -234,7 +235,7 @@ def log_results(log: MlLog | None) -> dict[str, Any]:
 class VaspMlffParser(VaspRunParser):
     """Gives what was learned and what moved; of a run that was cut or killed, too, what is whole."""
 
-    CACHE_VERSION = 4
+    CACHE_VERSION = 5
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""
@@ -327,9 +328,22 @@ class VaspMlffParser(VaspRunParser):
             'n_new_configurations': len(learned.new),
             'n_unlearned_configurations': sum(not new.is_learned for new in learned.new),
             'n_unconverged_configurations': sum(new.converged is False for new in learned.new),
+            'n_implausible_configurations': self._warn_of_implausible(learned.new),
             'unconverged_steps': [self.settings['first_step'] + index - 1 for index in unconverged],
             'max_memory_mb': outcar.max_memory_mb,
         }
+
+    def _warn_of_implausible(self, new: list[New]) -> int:
+        """Return how many new configurations have a label that is larger than any that can be right; tell the first."""
+        words = [(each.step, found) for each in new if (found := excess(each.frame))]
+        if words:
+            step, first = words[0]
+            place = 'an unknown step' if step is None else f'step {self.settings["first_step"] + step - 1}'
+            self.logger.warning(
+                f'{len(words)} new configurations have labels that cannot be right, the first at {place}: {first}. '
+                'VASP learns from them; the dataset of the schedule leaves them out.'
+            )
+        return len(words)
 
     def _known_arrays(self) -> dict[str, np.ndarray] | None:
         inputs = self.inputs

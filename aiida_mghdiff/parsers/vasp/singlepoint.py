@@ -19,7 +19,7 @@ _POSITION_TOLERANCE_ANGSTROM = 2e-5
 class VaspSinglePointParser(SinglePointParser, VaspRunParser):
     """Reads OUTCAR. Labels that are not VASP's own, but a stand-in's, are named as such."""
 
-    CACHE_VERSION = 2
+    CACHE_VERSION = 3
 
     def parse_files(self, files: Path) -> ExitCode | None:
         """Emit the labels."""
@@ -47,8 +47,7 @@ class VaspSinglePointParser(SinglePointParser, VaspRunParser):
         if not step.scf_converged:
             return self.exit_codes.ERROR_SCF_NOT_CONVERGED.format(message=_electrons_message(reader))
         check_structure(step, self.node.inputs.structure.get_ase())
-        self.emit_label(labels, step.energy, step.forces, step.stress)
-        return None
+        return self.emit_label(labels, step.energy, step.forces, step.stress)
 
     def no_results(self, message: str) -> ExitCode | None:
         """Return the exit code of a run that came to no end; None where the scheduler's own says why."""

@@ -41,15 +41,15 @@ def atoms():
 def dataset(atoms):
     """The frames with labels that are to be replaced, in two groups."""
     frames = [labelled(frame, -1.0, np.zeros((5, 3))) for frame in atoms]
-    return DatasetData.from_frames(
-        frames, energy_kind='sigma0', labels='mace', groups=[0, 0, 1], group_names=['a', 'b']
-    )
+    names = {'groups': [0, 0, 1], 'group_names': ['a', 'b']}
+    return DatasetData.from_frames(frames, energy_kind='sigma0', labels='mace', **names, allow_implausible=True)
 
 
 def single_point(structure, labels='vasp'):
     """Return what a single point would: forces that name the atom they are on, by its position."""
     atoms = structure.get_ase()
-    return DatasetData.from_frames([labelled(atoms, -7.0, 10 * atoms.positions)], energy_kind='free', labels=labels)
+    frames = [labelled(atoms, -7.0, 10 * atoms.positions)]
+    return DatasetData.from_frames(frames, energy_kind='free', labels=labels, allow_implausible=True)
 
 
 def test_elements_are_grouped_by_their_first_atom():

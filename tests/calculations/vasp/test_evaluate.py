@@ -31,7 +31,7 @@ def make_frames(symbols=ORDERS):
     for formula in symbols:
         atoms = Atoms(formula, cell=np.diag([3.2, 5.5, 5.2]), pbc=True)
         atoms.positions = rng.uniform(0, 3, size=atoms.positions.shape)
-        atoms.calc = SinglePointCalculator(atoms, energy=-3.0, forces=np.zeros_like(atoms.positions))
+        atoms.calc = SinglePointCalculator(atoms, energy=-3.0, forces=rng.normal(size=atoms.positions.shape))
         frames.append(atoms)
     return DatasetData.from_frames(frames, labels='vasp')
 

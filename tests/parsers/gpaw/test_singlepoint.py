@@ -93,6 +93,16 @@ def test_failures(parse, stderr, name, words):
 
 
 @pytest.mark.parametrize(
+    'change', [{'forces': [[0.0, 0.0, 101.0], [0.0, 0.0, -101.0]]}, {'stress': [0.0, 0.0, 0.0, -1.1, 0.0, 0.0]}]
+)
+def test_label_that_cannot_be_right_is_none(parse, change):
+    code, outputs = parse(json.dumps(RESULTS | change))
+    assert (code.status, code.message.partition(':')[0]) == (431, 'The label cannot be right')
+    assert 'dataset' not in outputs
+    assert 'results' in outputs
+
+
+@pytest.mark.parametrize(
     'results',
     [
         '{"potential_energy": -2.5, "forces": [[',

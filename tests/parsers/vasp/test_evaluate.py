@@ -22,7 +22,7 @@ CELL = np.diag([3.2, 5.5, 5.2])
 def labelled(formula, shift):
     atoms = Atoms(formula, cell=CELL, pbc=True)
     atoms.positions = 0.3 + shift + 0.8 * np.arange(3 * len(atoms)).reshape(-1, 3) / len(atoms)
-    atoms.calc = SinglePointCalculator(atoms, energy=-3.0, forces=np.zeros_like(atoms.positions))
+    atoms.calc = SinglePointCalculator(atoms, energy=-3.0, forces=atoms.positions - 1)
     return atoms
 
 

@@ -22,6 +22,7 @@ from vasp_md_runs import (
 )
 from vasp_runs import make_force_field, parse_job
 
+from aiida_mghdiff.calculations.functions.learning import merge_datasets
 from aiida_mghdiff.calculations.vasp.md import distil_plan
 from aiida_mghdiff.calculations.vasp.mlff import md_parameters
 from aiida_mghdiff.data.dataset import DatasetData
@@ -358,6 +359,21 @@ def test_unconverged_label_that_was_learned_is_marked(finish, folder, steps, sta
     assert dataset.get_array('steps').tolist() == [0, 2, 11, 29]
     assert dataset.get_array('converged').tolist() == [1, 1, 0, 1]
     assert (results['unconverged_steps'], results['n_unconverged_configurations']) == ([11], 1)
+
+
+def test_labels_that_cannot_be_right_are_told(finish, folder, caplog):
+    """VASP has learned from them, so the dataset of the job has them; that of a schedule does not."""
+    assert finish(folder)[1]['results']['n_implausible_configurations'] == 0
+    frames = read_mlab(folder / 'ML_ABN').frames
+    frames[1].calc.results['forces'][3, 0] = 150.0
+    write_learned(folder, frames)
+    code, outputs = finish(folder)
+    assert code is None
+    assert outputs['dataset'].get_array('steps').tolist() == [0, 2, 11, 29]
+    assert outputs['results']['n_implausible_configurations'] == 1
+    assert 'the first at step 2: the force on atom 3 (Mg) is 150 eV/Å, above 100' in caplog.text
+    merged = merge_datasets(part=outputs['dataset'])
+    assert merged.get_array('steps').tolist() == [0, 11, 29]
 
 
 @pytest.mark.parametrize(('number', 'steps'), [(12, [0, 2, 11, 29]), (30, [0, 2, 11])])

@@ -83,6 +83,24 @@ def test_electrons_that_ended_at_nelm(parse, version, last, status):
         assert code.message == f'The electrons did not converge: {words}'
 
 
+FORCES = np.array([[0.0, 0.0, 0.0], [0.0, -150.0, 0.0], [0.0, 150.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        ({'forces': FORCES}, 'the force on atom 1 (Mg) is 150 eV/Å, above 100'),
+        ({'stress': [0, 0, 2000.0, 0, 0, 0]}, 'a stress of 1.248 eV/Å³ (200 GPa) is above 1 eV/Å³'),
+    ],
+)
+def test_label_that_cannot_be_right_is_none(parse, change, words):
+    code, outputs = parse(HEAD + dft_step(1, STEP | change) + outcar_end())
+    assert (code.status, code.invalidates_cache) == (431, False)
+    assert code.message.startswith(f'The label cannot be right: {words}. Atoms are too close')
+    assert 'dataset' not in outputs
+    assert outputs['results']['free_energy_ev'] == -8.25
+
+
 def test_a_stand_in_is_named(parse):
     mark = ' NOT VASP: stand-in, labels chgnet-r2scan\n'
     head = outcar_head(['Mg', 'H'], [2, 1], version='vasp.6.4.2-standin mghdiff-vasp-standin 0.1', extra=mark)
