@@ -9,10 +9,10 @@ from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, if_, while_
 from aiida_vasp.data.potcar import PotcarData
 
+from aiida_mghdiff.calculations.exit_codes import SettingsError
 from aiida_mghdiff.calculations.functions.dataset import parts_of_settings, split, split_dataset
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
 from aiida_mghdiff.calculations.functions.rates import barrier_diffusion
-from aiida_mghdiff.calculations.functions.refusals import SettingsError
 from aiida_mghdiff.calculations.functions.select import select_best
 from aiida_mghdiff.calculations.hosts import host_message, subject_of
 from aiida_mghdiff.calculations.validation import joined, self_diffusion_message
