@@ -118,7 +118,7 @@ def barrier_diffusion(
 @refusing(SettingsError, MismatchError, TooFewTemperaturesError, NetworkError)
 @calcfunction
 def jump_diffusion(settings: orm.Dict, **sites: orm.Dict) -> orm.Dict:
-    """Return D from jumps that were counted in MD at several temperatures, class by class; see ``science.lattice.jump_rates``.
+    """Return D from jumps that were counted in MD at several temperatures; see ``science.lattice.jump_rates``.
 
     Arrays go with ``temperatures_k``: D (mean over directions, in the basal plane ``ab``, along ``c``), its 95 %
     interval and relative error, the local activation energy, and the ``rates`` of each class in 1/ps to one target.
