@@ -1,8 +1,8 @@
 """Base of the calculation jobs that run a program of this package, and the zipapp that carries it.
 
-The program reaches the machine as one file, ``mghdiff.pyz``: a reproducible zipapp of ``programs/``, ``formats/`` and
-``science/``. The Code is the Python interpreter of an environment that has the engines; nothing of this package needs
-to be installed there.
+The program reaches the machine as one file, ``mghdiff.pyz``: a reproducible zipapp of the program and of all that it
+imports from this package. The Code is the Python interpreter of an environment that has the engines; nothing of this
+package needs to be installed there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import io
 import json
 import zipfile
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, ClassVar
 
 from aiida import orm
@@ -20,12 +19,9 @@ from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
-import aiida_mghdiff
+from aiida_mghdiff.formats.sources import PACKAGE, archive_name, sources
 
 ZIPAPP = 'mghdiff.pyz'
-PACKAGE = Path(aiida_mghdiff.__file__).parent
-ROOMS = ('programs', 'formats', 'science')
-_MAIN = 'from aiida_mghdiff.programs.__main__ import main\n\nmain()\n'
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 #: Every job can end with it, whichever program it runs; parsers/executable.py recognises it.
@@ -47,15 +43,18 @@ _COMMON_EXIT_CODES = (
 
 
 @functools.cache
-def zipapp_bytes() -> bytes:
-    """Return the zipapp: the same source gives the same bytes."""
-    sources = {'__main__.py': _MAIN.encode()}
-    for path in [PACKAGE / '__init__.py', *(path for room in ROOMS for path in (PACKAGE / room).rglob('*.py'))]:
-        sources[f'aiida_mghdiff/{path.relative_to(PACKAGE).as_posix()}'] = path.read_bytes()
+def zipapp_bytes(program: str) -> bytes:
+    """Return the zipapp of a program: the same source gives the same bytes.
+
+    :param program: its module below ``programs``, such as ``ase.md``.
+    """
+    content = {'__main__.py': f'from aiida_mghdiff.programs.job import run\n\nrun({program!r})\n'.encode()}
+    for path in [PACKAGE / '__init__.py', *sources(f'aiida_mghdiff.programs.{program}')]:
+        content[archive_name(path)] = path.read_bytes()
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED) as archive:
-        for name in sorted(sources):
-            archive.writestr(zipfile.ZipInfo(name, _EPOCH), sources[name], zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(buffer, 'w') as archive:
+        for name in sorted(content):
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), content[name], zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
@@ -76,7 +75,7 @@ def structure_content(structure: orm.StructureData) -> dict[str, Any]:
 
 
 class ProgramCalculation(CalcJob):
-    """Runs one program of the zipapp."""
+    """Runs one program: ``_PROGRAM`` is its module below ``programs``."""
 
     CACHE_VERSION = 1
     _PROGRAM: ClassVar[str]
@@ -104,13 +103,13 @@ class ProgramCalculation(CalcJob):
         with folder.open(options.input_filename, 'w') as handle:
             json.dump(content, handle, indent=2, sort_keys=True)
         with folder.open(ZIPAPP, 'wb') as handle:
-            handle.write(zipapp_bytes())
+            handle.write(zipapp_bytes(self._PROGRAM))
         return self._calcinfo()
 
     def _calcinfo(self) -> CalcInfo:
         codeinfo = CodeInfo()
         codeinfo.code_uuid = self.inputs.code.uuid
-        codeinfo.cmdline_params = [ZIPAPP, self._PROGRAM]
+        codeinfo.cmdline_params = [ZIPAPP]
         codeinfo.stdout_name = self.inputs.metadata.options.output_filename
         calcinfo = CalcInfo()
         calcinfo.codes_info = [codeinfo]

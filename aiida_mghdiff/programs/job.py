@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 # numpy comes where it is needed: an interpreter without it must be able to say so
 if TYPE_CHECKING:
@@ -53,6 +53,26 @@ class ProgramError(Exception):
 
     def __str__(self) -> str:
         return f'ERROR: [{self.name}] {self.message}'
+
+
+def run(program: str) -> None:
+    """Run a program; a known failure ends in its own status and a last line ``ERROR: ...``.
+
+    :param program: its module below ``programs``, such as ``ase.md``.
+    """
+    try:
+        import_module(f'aiida_mghdiff.programs.{program}').main()
+    except ProgramError as error:
+        _end(error)
+    except ModuleNotFoundError as error:
+        _end(missing_engine(str(error.name)))
+    except MemoryError:
+        _end(ProgramError('OUT_OF_MEMORY', 'The job ran out of memory: ask for more, or make the system smaller.'))
+
+
+def _end(error: ProgramError) -> NoReturn:
+    print(error, flush=True)
+    sys.exit(error.status)
 
 
 def read_input() -> dict[str, Any]:

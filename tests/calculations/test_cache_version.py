@@ -1,91 +1,143 @@
-"""AiiDA's cache does not look at uploaded files: a program that changes needs a thought about ``CACHE_VERSION``.
+"""AiiDA's cache does not look at source files: what changes a result needs a thought about ``CACHE_VERSION``.
 
-``digests.yaml`` holds, for each program, a digest of its sources (what it imports from this package included) and the
-``CACHE_VERSION`` of its job. Where a change alters a result, bump the version; then, or where it alters none, renew the
-file on purpose: ``python tests/calculations/test_cache_version.py``.
+``digests.yaml`` holds the cache versions of each CalcJob and its parser, and a digest of each part that decides the
+result, with all that the part imports from this package:
+
+- ``calculation``: the CalcJob, which writes the input files;
+- ``parser``: the parser with its readers, without the modules of ``calculations/`` that the calculation has already;
+- ``program``: what runs, as far as it is of this package: a program, or what stands in VASP's or LAMMPS's place.
+
+Comments and docstrings do not count. Where a change alters a result, raise ``CACHE_VERSION`` of the parser, or of the
+CalcJob if another part changed. Then, or where it alters none, renew the file on purpose:
+``python tests/calculations/test_cache_version.py``.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
+import io
+import tokenize
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 import yaml
-from aiida.plugins import CalculationFactory, ParserFactory
+from aiida.engine import CalcJob
+from aiida.plugins import ParserFactory
 
-import aiida_mghdiff
+from aiida_mghdiff.calculations.program import ProgramCalculation
+from aiida_mghdiff.formats.sources import PACKAGE, archive_name, sources
 
-PACKAGE = Path(aiida_mghdiff.__file__).parent
 DIGESTS = Path(__file__).with_name('digests.yaml')
 
-#: Module that a job runs, by the entry point of the job.
+#: What of this package runs in the place of an engine, or after it, by the engine in the entry point of a job.
 PROGRAMS = {
-    'mghdiff.mace.train': 'programs/mace/train.py',
-    'mghdiff.chgnet.train': 'programs/chgnet/train.py',
-    'mghdiff.evaluate': 'programs/evaluate.py',
-    'mghdiff.ase.md': 'programs/ase/md.py',
-    'mghdiff.ase.neb': 'programs/ase/neb.py',
-    'mghdiff.ase.vibrations': 'programs/ase/vibrations.py',
-    'mghdiff.lammps.md': 'executables/lmp/launcher.py',
-    'mghdiff.vasp.md': 'programs/vasp/reduce.py',
-    'mghdiff.vasp.mlff': 'executables/vasp_standin/standin.py',
+    'lammps': ['aiida_mghdiff.executables.lmp.launcher'],
+    'vasp': ['aiida_mghdiff.executables.vasp_standin.standin', 'aiida_mghdiff.programs.vasp.reduce'],
+    'gpaw': [],
 }
 
 
-def imported(path: Path) -> set[Path]:
-    """Return the modules of this package that a module imports."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f'{node.module}.{alias.name}' for alias in node.names)]
-        for name in names:
-            if name.startswith('aiida_mghdiff.'):
-                target = PACKAGE.joinpath(*name.split('.')[1:])
-                found |= {file for file in (target.with_suffix('.py'), target / '__init__.py') if file.is_file()}
-    return found
+def calcjobs():
+    """The CalcJobs of this package, by entry point."""
+    points = [point for point in entry_points(group='aiida.calculations') if point.name.startswith('mghdiff.')]
+    classes = {point.name: point.load() for point in points}
+    return {name: job for name, job in sorted(classes.items()) if isinstance(job, type) and issubclass(job, CalcJob)}
 
 
-def sources(path: Path) -> list[Path]:
-    """Return a module and all that it imports from this package, directly or not."""
-    todo, seen = [path], set()
-    while todo:
-        current = todo.pop()
-        if current not in seen:
-            seen.add(current)
-            todo += imported(current)
-    return sorted(seen)
+JOBS = calcjobs()
 
 
-def describe(entry_point: str) -> dict[str, int | str]:
-    """Return the digest of the sources of a job's program, and the cache versions of job and parser."""
-    digest = hashlib.sha256()
-    for path in sources(PACKAGE / PROGRAMS[entry_point]):
-        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b'\0' + path.read_bytes())
+def parts(entry_point):
+    """The files of each part of a job."""
+    job, parser = JOBS[entry_point], ParserFactory(entry_point)
+    is_program = issubclass(job, ProgramCalculation)
+    programs = [f'aiida_mghdiff.programs.{job._PROGRAM}'] if is_program else PROGRAMS[entry_point.split('.')[1]]
+    calculation = sources(job.__module__)
+    known = {path for path in calculation if path.is_relative_to(PACKAGE / 'calculations')}
     return {
-        'calculation': CalculationFactory(entry_point).CACHE_VERSION,
-        'parser': ParserFactory(entry_point).CACHE_VERSION,
-        'sources': digest.hexdigest(),
+        'calculation': calculation,
+        'parser': [path for path in sources(parser.__module__) if path not in known],
+        'program': sources(*programs),
     }
 
 
-@pytest.mark.parametrize('entry_point', PROGRAMS)
-def test_program_is_as_its_cache_version_says(entry_point):
-    known = yaml.safe_load(DIGESTS.read_text())[entry_point]
-    assert describe(entry_point) == known, (
-        f'the program of {entry_point} changed: bump CACHE_VERSION of its CalcJob if a result changes, '
-        f'then renew the digests: python {Path(__file__).relative_to(PACKAGE.parent)}'
+@functools.cache
+def code_of(path):
+    """The lines of a module without comments, docstrings and blank lines."""
+    text = path.read_text()
+    lines = text.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            lines[node.lineno - 1 : node.end_lineno] = [''] * (node.end_lineno - node.lineno + 1)
+    return '\n'.join(line.rstrip() for line in lines if line.strip())
+
+
+def digest(paths):
+    """The first 12 digits of the SHA-256 over the code of modules."""
+    text = '\0'.join(f'{archive_name(path)}\0{code_of(path)}' for path in paths)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def describe(entry_point):
+    """The line of each part of a job."""
+    lines = {part: digest(paths) for part, paths in parts(entry_point).items() if paths}
+    for part, process in (('calculation', JOBS[entry_point]), ('parser', ParserFactory(entry_point))):
+        lines[part] = f'version {process.CACHE_VERSION}, {lines[part]}'
+    return lines
+
+
+def test_every_job_has_digests_and_nothing_else():
+    assert sorted(yaml.safe_load(DIGESTS.read_text())) == list(JOBS)
+
+
+@pytest.mark.parametrize('entry_point', JOBS)
+def test_job_is_as_its_cache_versions_say(entry_point):
+    known, found = yaml.safe_load(DIGESTS.read_text()).get(entry_point, {}), describe(entry_point)
+    changed = [part for part in found if found[part] != known.get(part)]
+    assert found == known, (
+        f'{" and ".join(changed) or "a part"} of {entry_point} changed: raise CACHE_VERSION of its CalcJob or parser '
+        f'if a result changes, then renew the digests: python {Path(__file__).relative_to(PACKAGE.parent)}'
     )
 
 
-def test_digest_sees_what_a_program_imports():
-    names = {path.name for path in sources(PACKAGE / PROGRAMS['mghdiff.evaluate'])}
-    assert {'evaluate.py', 'loading.py', 'job.py'} <= names
+@pytest.mark.parametrize(
+    ('entry_point', 'part', 'names'),
+    [
+        ('mghdiff.evaluate', 'program', {'programs/evaluate.py', 'programs/calculators/chgnet.py', 'programs/job.py'}),
+        ('mghdiff.lammps.md', 'calculation', {'calculations/lammps/script.py', 'formats/lammps.py'}),
+        ('mghdiff.lammps.md', 'parser', {'parsers/lammps/md.py', 'parsers/md.py', 'formats/lammps.py'}),
+        ('mghdiff.lammps.md', 'program', {'executables/lmp/evaluators.py', 'programs/calculators/loading.py'}),
+        ('mghdiff.vasp.md', 'calculation', {'calculations/vasp/base.py', 'formats/poscar.py'}),
+        ('mghdiff.vasp.mlff', 'parser', {'parsers/vasp/mlff.py', 'formats/mlab.py', 'formats/outcar.py'}),
+        ('mghdiff.vasp.mlff', 'program', {'executables/vasp_standin/gpaw_worker.py', 'programs/vasp/reduce.py'}),
+        ('mghdiff.gpaw.singlepoint', 'parser', {'parsers/gpaw/singlepoint.py', 'data/dataset.py'}),
+    ],
+)
+def test_part_has_all_that_decides(entry_point, part, names):
+    assert names <= {path.relative_to(PACKAGE).as_posix() for path in parts(entry_point)[part]}
+
+
+def test_words_do_not_count_and_code_does(tmp_path):
+    texts = {
+        'plain': 'def f(x):\n    return x  \n',
+        'words': '"""Words."""\n\n# why\ndef f(x):  # what\n    """Words,\n\n    more # of them."""\n    return x\n',
+        'code': 'def f(x):\n    return "# x"\n',
+        'more': 'def f(x):\n    return "# y"\n',
+    }
+    codes = {}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        codes[name] = code_of(tmp_path / name)
+    assert codes['plain'] == codes['words']
+    assert len(set(codes.values())) == 3
 
 
 if __name__ == '__main__':
-    DIGESTS.write_text(yaml.safe_dump({entry_point: describe(entry_point) for entry_point in PROGRAMS}))
+    DIGESTS.write_text(yaml.safe_dump({entry_point: describe(entry_point) for entry_point in JOBS}))

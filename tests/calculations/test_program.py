@@ -1,22 +1,63 @@
-"""The zipapp that carries the programs."""
+"""The zipapp that carries a program."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
 from aiida_mghdiff.calculations.program import zipapp_bytes
-from aiida_mghdiff.programs.__main__ import PROGRAMS
 from aiida_mghdiff.programs.job import STATUS
 
+PROGRAMS = ['ase.md', 'ase.neb', 'ase.vibrations', 'chgnet.train', 'evaluate', 'mace.train', 'vasp.reduce']
+IMPORT_ALL = """
+import importlib, json, sys
+sys.path.insert(0, sys.argv[1])
+print(json.dumps([importlib.import_module(name).__file__ for name in sys.argv[2:]]))
+"""
 
-@pytest.mark.parametrize('program', PROGRAMS)
-def test_an_interpreter_without_any_package_is_told(tmp_path, program):
+
+@pytest.fixture(params=PROGRAMS)
+def program(request, tmp_path):
+    """The name of each program, whose zipapp lies in ``tmp_path``."""
+    (tmp_path / 'mghdiff.pyz').write_bytes(zipapp_bytes(request.param))
+    return request.param
+
+
+def contents(path):
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist()
+
+
+def test_an_interpreter_without_any_package_is_told(program, tmp_path):
     """Isolated from the packages of this environment, it has nothing but the standard library."""
-    (tmp_path / 'mghdiff.pyz').write_bytes(zipapp_bytes())
-    command = [sys.executable, '-I', '-S', 'mghdiff.pyz', program]
+    command = [sys.executable, '-I', '-S', 'mghdiff.pyz']
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert process.returncode == STATUS['ENGINE_MISSING'], process.stderr
     assert process.stdout.startswith(f"ERROR: [ENGINE_MISSING] {sys.executable} has no package 'numpy': install")
+
+
+def test_zipapp_is_complete(program, tmp_path):
+    """Each of its modules finds what it imports inside, not in the package that is installed here."""
+    path = tmp_path / 'mghdiff.pyz'
+    names = [name.removesuffix('.py').removesuffix('/__init__').replace('/', '.') for name in contents(path)]
+    names.remove('__main__')
+    command = [sys.executable, '-c', IMPORT_ALL, str(path), *names]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert f'aiida_mghdiff.programs.{program}' in names
+    assert all(file.startswith(f'{path}/') for file in json.loads(process.stdout))
+
+
+def test_zipapp_has_no_other_program(program, tmp_path):
+    names = {name.removeprefix('aiida_mghdiff/programs/') for name in contents(tmp_path / 'mghdiff.pyz')}
+    files = {name: f'{name.replace(".", "/")}.py' for name in PROGRAMS}
+    assert names & set(files.values()) == {files[program]}
+
+
+def test_same_source_gives_the_same_bytes(program, tmp_path):
+    zipapp_bytes.cache_clear()
+    assert zipapp_bytes(program) == (tmp_path / 'mghdiff.pyz').read_bytes()

@@ -1,4 +1,4 @@
-"""Runs a program of a job in a folder, in this process, as ``python mghdiff.pyz <name>`` would."""
+"""Runs a program of a job in a folder, in this process, as ``python mghdiff.pyz`` would."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class AseMdCalculation(ProgramCalculation):
     """One run of molecular dynamics in ASE: velocity Verlet, BAOAB Langevin, or this with a Langevin piston."""
 
     CACHE_VERSION = 2
-    _PROGRAM = 'ase-md'
+    _PROGRAM = 'ase.md'
     _TEMPORARY_FILES = ('*.npz', 'restart.json')
 
     @classmethod

@@ -55,7 +55,7 @@ class AseVibrationsCalculation(ProgramCalculation):
     """Frequencies of the tracers at a minimum or a saddle point, by finite differences."""
 
     CACHE_VERSION = 2
-    _PROGRAM = 'ase-vibrations'
+    _PROGRAM = 'ase.vibrations'
     _TEMPORARY_FILES = ('vibrations.npz',)
 
     @classmethod

@@ -67,7 +67,7 @@ class ChgnetTrainCalculation(TrainCalculation):
     """Fine-tunes a CHGNet potential with CHGNet's ``Trainer``."""
 
     CACHE_VERSION = 2
-    _PROGRAM = 'chgnet-train'
+    _PROGRAM = 'chgnet.train'
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:

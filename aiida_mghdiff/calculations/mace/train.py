@@ -165,7 +165,7 @@ class MaceTrainCalculation(TrainCalculation):
     """Trains a MACE potential with ``mace_run_train``: from scratch, or fine-tunes, naively or with a replay set."""
 
     CACHE_VERSION = 2
-    _PROGRAM = 'mace-train'
+    _PROGRAM = 'mace.train'
     _DATASETS: ClassVar[tuple[str, ...]] = ('training', 'validation', 'replay')
 
     @classmethod

@@ -218,7 +218,7 @@ def finish_calcinfo(
     calcinfo.codes_info.append(_distil_info(inputs.distil_code))
     calcinfo.prepend_text = f'{_require(inputs.distil_code)}{calcinfo.prepend_text}'
     with folder.open(ZIPAPP, 'wb') as handle:
-        handle.write(zipapp_bytes())
+        handle.write(zipapp_bytes('vasp.reduce'))
     with folder.open(DISTIL_INPUT, 'w') as handle:
         json.dump(plan.to_json(), handle, sort_keys=True)
 
@@ -242,7 +242,7 @@ def _require(code: orm.AbstractCode) -> str:
 def _distil_info(code: orm.AbstractCode) -> CodeInfo:
     info = CodeInfo()
     info.code_uuid = code.uuid
-    info.cmdline_params = [ZIPAPP, 'distil']
+    info.cmdline_params = [ZIPAPP]
     info.stdout_name = DISTIL_STDOUT
     info.withmpi = False
     return info

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -10,10 +9,9 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from aiida_mghdiff.executables.lmp import driver, evaluators, script
-from aiida_mghdiff.formats import mace_heads
+from aiida_mghdiff.executables.lmp import driver, script
+from aiida_mghdiff.formats.sources import sources_digest
 from aiida_mghdiff.programs import job
-from aiida_mghdiff.programs.calculators import loading
 from aiida_mghdiff.programs.job import ProgramError
 
 HELP = """\
@@ -73,15 +71,8 @@ def launcher_failures() -> dict[str, int]:
 
 def version() -> str:
     """Return the line that says which launcher this is."""
-    return f'mghdiff-lmp {metadata.version("aiida-mghdiff")} sources {sources_digest()}'
-
-
-def sources_digest() -> str:
-    """Return the first 16 digits of the SHA-256 over the sources that decide what the launcher computes."""
-    digest = hashlib.sha256()
-    for module in (script, evaluators, driver, loading, mace_heads, job, sys.modules[__name__]):
-        digest.update(Path(module.__file__).read_bytes())
-    return digest.hexdigest()[:16]
+    digest = sources_digest('aiida_mghdiff.executables.lmp.launcher')
+    return f'mghdiff-lmp {metadata.version("aiida-mghdiff")} sources {digest}'
 
 
 def run(arguments: list[str]) -> int:

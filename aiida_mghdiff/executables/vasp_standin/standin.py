@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import secrets
 import sys
@@ -11,7 +10,6 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-import aiida_mghdiff
 from aiida_mghdiff.executables.vasp_standin import neb, outcar, relax, sift, stopping
 from aiida_mghdiff.executables.vasp_standin.dynamics import MolecularDynamics
 from aiida_mghdiff.executables.vasp_standin.folder import Inputs, read_inputs
@@ -25,6 +23,7 @@ from aiida_mghdiff.executables.vasp_standin.potentials import (
     Potential,
     read_force_field,
 )
+from aiida_mghdiff.formats.sources import sources_digest
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.job import ProgramError, missing_engine
 
@@ -37,9 +36,6 @@ RANKS = ('PMI_SIZE', 'OMPI_COMM_WORLD_SIZE')
 
 #: Exit status of each known failure: those of the other programs, and those that only this one has.
 STATUS = job.STATUS | {'LABEL_FAILED': 90, 'MCONF_REACHED': 91, 'MB_REACHED': 92, 'SCF_NOT_CONVERGED': 93}
-
-#: Programs that it shares with others.
-_SHARED = ('calculators/base.py', 'calculators/chgnet.py', 'calculators/loading.py', 'job.py')
 
 _DESCRIPTION = f"""\
 Stands in for VASP where there is no licence: reads INCAR, POSCAR, KPOINTS, POTCAR (titles), ICONST, ML_AB and ML_FF,
@@ -75,7 +71,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def version() -> str:
     """Return the line that says which stand-in this is, and which engines it has."""
     number, engines = metadata.version('aiida-mghdiff'), ' '.join(_engines())
-    return f'vasp.{VERSION} mghdiff-vasp-standin {number} sources {sources_digest()} {engines}'.rstrip()
+    digest = sources_digest('aiida_mghdiff.executables.vasp_standin.standin')
+    return f'vasp.{VERSION} mghdiff-vasp-standin {number} sources {digest} {engines}'.rstrip()
 
 
 def _engines() -> Iterator[str]:
@@ -85,16 +82,6 @@ def _engines() -> Iterator[str]:
             yield f'{name} {metadata.version(name)}'
         except metadata.PackageNotFoundError:
             continue
-
-
-def sources_digest() -> str:
-    """Return the first 12 digits of the SHA-256 over the sources that decide what the stand-in computes."""
-    package, digest = Path(aiida_mghdiff.__file__).parent, hashlib.sha256()
-    rooms = [Path(__file__).parent, package / 'formats', package / 'science']
-    paths = [path for room in rooms for path in sorted(room.rglob('*.py'))]
-    for path in [*paths, *(package / 'programs' / name for name in _SHARED)]:
-        digest.update(path.relative_to(package).as_posix().encode() + b'\0' + path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def run(labels: str) -> int:

@@ -16,7 +16,6 @@ The model that is written has one head.
 
 from __future__ import annotations
 
-import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -480,7 +479,3 @@ class MaceTrainer:
         if len(model.heads) > 1:
             model = remove_pt_head(model, TRAINED_HEAD)
         torch.save(model, training.MODEL_FILE)
-
-
-if __name__ == '__main__':
-    sys.exit('run as: python mghdiff.pyz mace-train')

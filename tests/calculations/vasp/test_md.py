@@ -156,7 +156,7 @@ def test_distilling_code_keeps_the_trajectory_where_it_is(inputs, folder, aiida_
     wanted = ['CONTCAR', 'OSZICAR', 'OUTCAR', 'XDATCAR', 'distil.txt', 'distilled.npz', 'vasp_output']
     assert sorted(calcinfo.retrieve_temporary_list) == wanted
     assert calcinfo.codes_run_mode == CodeRunMode.SERIAL
-    assert [code.cmdline_params for code in calcinfo.codes_info] == [None, ['mghdiff.pyz', 'distil']]
+    assert [code.cmdline_params for code in calcinfo.codes_info] == [None, ['mghdiff.pyz']]
     plan = DistilPlan(**json.loads(text_of(folder, 'input.json')))
     assert (plan.tracers, plan.block) == ([16], 2)
     assert sum(plan.host_weights) == pytest.approx(1)

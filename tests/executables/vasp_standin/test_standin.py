@@ -84,7 +84,10 @@ def load(folder, name='ML_FFN'):
 
 
 def test_version_and_help(capsys):
-    for arguments, words in ((['--version'], [program.sources_digest()]), (['-h'], ['MGHDIFF_STANDIN_LABELS'])):
+    for arguments, words in (
+        (['--version'], ['mghdiff-vasp-standin 0.1.0 sources ']),
+        (['-h'], ['MGHDIFF_STANDIN_LABELS']),
+    ):
         with pytest.raises(SystemExit) as end:
             program.main(arguments)
         assert end.value.code == 0

@@ -43,7 +43,7 @@ PLAN = DistilPlan(
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / 'mghdiff.pyz').write_bytes(zipapp_bytes())
+    (tmp_path / 'mghdiff.pyz').write_bytes(zipapp_bytes('vasp.reduce'))
     (tmp_path / 'input.json').write_text(json.dumps(PLAN.to_json()))
     (tmp_path / 'OUTCAR').write_text(outcar_head(['Mg', 'H'], [2, 1]) + ml_step(STEP) + ml_step(STEP) + outcar_end())
     return tmp_path
@@ -70,7 +70,7 @@ def write_hdf5(folder, steps=20):
 
 
 def run(folder):
-    command = [sys.executable, 'mghdiff.pyz', 'distil']
+    command = [sys.executable, 'mghdiff.pyz']
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 
 

@@ -1,0 +1,75 @@
+"""The modules of this package that one of its modules needs: what a job carries, and what a digest stands for.
+
+Calculation jobs pack them into ``mghdiff.pyz``, and executables print their digest. The room of the file formats is the
+lowest one that both may import and that reads files.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def sources(*modules: str) -> list[Path]:
+    """Return the files of modules of this package and of all that they import from it, sorted.
+
+    Imports inside functions count, imports for type checkers do not. The package's own ``__init__.py`` is left out: it
+    has the version, which changes nothing that is computed.
+
+    :param modules: full names, such as ``aiida_mghdiff.programs.ase.md``.
+    """
+    todo, seen = [file for module in modules for file in _files(module)], set()
+    while todo:
+        if (path := todo.pop()) not in seen:
+            seen.add(path)
+            todo += _imported(path)
+    return sorted(seen)
+
+
+def archive_name(path: Path) -> str:
+    """Return the name of a source below the folder in which the package lies."""
+    return path.relative_to(PACKAGE.parent).as_posix()
+
+
+@functools.cache
+def sources_digest(*modules: str) -> str:
+    """Return the first 16 digits of the SHA-256 over :func:`sources`."""
+    digest = hashlib.sha256()
+    for path in sources(*modules):
+        digest.update(archive_name(path).encode() + b'\0' + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _files(name: str) -> Iterator[Path]:
+    """Yield the file of a module of this package, or of the module that has an object, and those of its packages."""
+    package, *parts = name.split('.')
+    for count in range(1, len(parts) + 1 if package == PACKAGE.name else 0):
+        target = PACKAGE.joinpath(*parts[:count])
+        yield from filter(Path.is_file, (target.with_suffix('.py'), target / '__init__.py'))
+
+
+@functools.cache
+def _imported(path: Path) -> frozenset[Path]:
+    """Return the modules of this package that a module imports; it imports by absolute names only."""
+    names = []
+    for node in _nodes(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f'{node.module}.{alias.name}' for alias in node.names]
+    return frozenset(file for name in names for file in _files(name))
+
+
+def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a module, without the blocks ``if TYPE_CHECKING``."""
+    todo = [tree]
+    while todo:
+        node = todo.pop()
+        yield node
+        is_for_checkers = isinstance(node, ast.If) and getattr(node.test, 'id', None) == 'TYPE_CHECKING'
+        todo += node.orelse if is_for_checkers else ast.iter_child_nodes(node)
