@@ -1,4 +1,4 @@
-"""A WorkChain that takes its time to launch jobs: a daemon can be killed in the middle of it."""
+"""WorkChains that take their time to launch jobs, or in a calcfunction: a daemon can be killed in the middle of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from aiida import orm
-from aiida.engine import ToContext, WorkChain
+from aiida.engine import ToContext, WorkChain, calcfunction
 from aiida.plugins import CalculationFactory
 
 from aiida_mghdiff.workflows.survival import SurvivalMixin
@@ -53,3 +53,27 @@ class SlowLauncher(SurvivalMixin, WorkChain):
         if len(jobs) == 2 * JOBS and all(node.is_finished_ok for node in jobs):
             return None
         return self.exit_codes.ERROR_JOBS_FAILED
+
+
+@calcfunction
+def slow(starts):
+    """Add a line to a file, say in another that it has begun, and take time."""
+    with Path(starts.value).open('a') as file:
+        file.write('slow\n')
+    Path(f'{starts.value}.slow').touch()
+    time.sleep(3 * PAUSE_SECONDS)
+    return orm.Int(1)
+
+
+class SlowFunction(SurvivalMixin, WorkChain):
+    """Runs one calcfunction."""
+
+    @classmethod
+    def define(cls, spec):
+        super().define(spec)
+        spec.input('starts', valid_type=orm.Str, help='File that each start of the calcfunction adds a line to.')
+        spec.outline(cls.run_function)
+        spec.output('result', valid_type=orm.Int)
+
+    def run_function(self):
+        self.out('result', slow(self.inputs.starts, metadata={'call_link_label': 'slow'}))

@@ -169,11 +169,11 @@ def run(
         codes = environment.setup_codes(slots=SLOTS, threads=1)
         environment.enable_caching()
         if lost := environment.start_daemon():
-            click.echo(f'{len(lost)} processes had been lost in a crash; they go on.')
+            click.echo(environment.lost_words(lost))
         study = find_or_submit(codes, protocol, foundation, dataset_file, host, tracer, allow_implausible)
         follow_study(study, directory)
     except (environment.SetupError, InputsError, PotentialError, DaemonException) as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(f'{error}{environment.waiting_words(directory)}') from None
     except KeyboardInterrupt:
         raise click.ClickException(
             'interrupted. What runs goes on to its end, nothing new begins; the same command goes on from there.'

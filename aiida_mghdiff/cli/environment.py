@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from aiida_mghdiff.cli.computers import computer_message
-from aiida_mghdiff.cli.process_tasks import forget_broker, lost_processes, repair_tasks
+from aiida_mghdiff.cli.process_tasks import active_processes, forget_broker, lost_processes, repair_tasks
 from aiida_mghdiff.schedulers.direct import set_slots
 
 if TYPE_CHECKING:
@@ -187,6 +188,21 @@ def start_daemon(workers: int = 1) -> set[int]:
     return lost
 
 
+def lost_words(lost: set[int]) -> str:
+    """Return the sentence about processes that ``start_daemon`` gave a task."""
+    return f'{len(lost)} processes had been lost in a crash; they have a task again.'
+
+
+def waiting_words(directory: Path) -> str:
+    """Return what becomes of the processes in a directory that are not over, where no command looks after them."""
+    if not (count := len(active_processes())):
+        return ''
+    return (
+        f'\n{count} processes of an earlier study in {directory} are not over: they go on when its command is called '
+        f'again, or after `aiida-mghdiff profile {shlex.quote(str(directory))}`.'
+    )
+
+
 def _wait_until_whole(daemon: DaemonClient) -> None:
     """Wait for the broker and the workers, which the daemon starts after it answers."""
     end = time.monotonic() + _DAEMON_TIMEOUT_SECONDS
@@ -258,11 +274,25 @@ class DaemonKeeper:
         lasting = [fault for fault, since in self.since.items() if now - since >= self.patience]
         if not lasting:
             return None
+        workers = sum(part.role == 'worker' for part in self.parts)
         end_daemon()
-        lost = start_daemon()
+        lost = start_daemon(max(workers, 1))
         self.parts, self.since = set(), {}
         revived = f'{len(lost)} processes got a new task' if lost else 'every process has its task'
         return f'AiiDA had lost {", ".join(lasting[:_MOST_NAMED])}: its daemon was started again, and {revived}.'
+
+    def heal(self, tell: Callable[[str], None]) -> None:
+        """Look until no fault is left, or until what lasts is healed.
+
+        :param tell: takes a sentence about what is looked for, and about what was done.
+        """
+        if faults := sorted(self.faults()):
+            tell(f'AiiDA may have lost {", ".join(faults[:_MOST_NAMED])}: looking for {self.patience:g} s.')
+        while self.faults():
+            if done := self.keep():
+                return tell(done)
+            time.sleep(_LOOK_SECONDS)
+        return None
 
     def faults(self) -> set[str]:
         """Return what is lost now.

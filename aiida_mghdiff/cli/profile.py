@@ -20,6 +20,8 @@ def profile(directory: Path, workers: int, stop: bool) -> None:
     from aiida_mghdiff.cli.home import import_aiida
 
     import_aiida()
+    from aiida.engine.daemon.client import DaemonException
+
     from aiida_mghdiff.cli import environment
 
     if stop and not (directory / '.aiida').is_dir():
@@ -30,10 +32,19 @@ def profile(directory: Path, workers: int, stop: bool) -> None:
         return
     try:
         environment.check_place(directory)
-    except environment.SetupError as error:
+        loaded = environment.make_profile(directory)
+        if workers:
+            start_daemon(workers)
+    except (environment.SetupError, DaemonException) as error:
         raise click.ClickException(str(error)) from None
-    loaded = environment.make_profile(directory)
-    if workers and (lost := environment.start_daemon(workers)):
-        click.echo(f'{len(lost)} processes had been lost in a crash; they go on.')
     click.echo(f'Profile {loaded.name} in {directory.resolve()}. To use it in this shell:')
     click.echo(f'  export AIIDA_PATH={shlex.quote(str(directory.resolve()))}')
+
+
+def start_daemon(workers: int) -> None:
+    """Start the daemon; of one that runs, and of one that was killed, heal what was lost, and say so."""
+    from aiida_mghdiff.cli import environment
+
+    if lost := environment.start_daemon(workers):
+        click.echo(environment.lost_words(lost))
+    environment.DaemonKeeper().heal(click.echo)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from host_datasets import MAGNESIUM, make_frame, write_labels
 
 from aiida_mghdiff.cli import environment
 
@@ -23,7 +24,7 @@ import psutil
 from aiida import load_profile, orm
 from aiida.engine import submit
 from aiida.engine.daemon.client import get_daemon_client
-from crash_chain import JOBS, SlowLauncher
+from crash_chain import JOBS, SlowFunction, SlowLauncher
 from aiida_mghdiff.cli import environment, process_tasks
 load_profile()
 starts = sys.argv[1]
@@ -66,6 +67,21 @@ def ended():
 until(ended)
 tell(' '.join(filter(None, sentences)), node)
 """
+KILL_EVERYTHING = """
+node = launch()
+until(seen('first_2'))
+until(Path(starts).exists)
+parts = [get_daemon_client().get_daemon_pid()] + [pid(role) for role in ('broker', 'worker')]
+for each in parts:
+    os.kill(each, signal.SIGKILL)
+for process in psutil.process_iter():
+    try:
+        if process.cwd().startswith(node.called[0].computer.get_workdir()):
+            process.kill()
+    except psutil.Error:
+        pass
+tell(node.pk, node)
+"""
 EVERY_JOB_ONCE = sorted(f'{wave}_{index}' for wave in ('first', 'second') for index in range(3))
 
 
@@ -102,6 +118,12 @@ def run(installation, tmp_path):
     return call
 
 
+def call_command(installation, *words):
+    """Call `aiida-mghdiff`."""
+    command = [str(SCRIPTS / 'aiida-mghdiff'), *words]
+    return subprocess.run(command, env=installation, capture_output=True, text=True, check=False)
+
+
 def assert_whole(told):
     """Check that every job ran once, and no process is left."""
     assert (told['state'], told['status']) == ('finished', 0)
@@ -136,6 +158,23 @@ tell('', node)
 """)
         assert_whole(told)
 
+    @pytest.mark.parametrize('keep', [KEEP, ''], ids=['the demo looks', 'nobody looks'])
+    def test_worker_within_a_calcfunction(self, run, keep):
+        """The next worker begins the step again; the node of the killed call, which nothing could run, is ended."""
+        told = run(
+            keep
+            + """
+node = submit(SlowFunction, starts=orm.Str(starts))
+until(seen('slow'))
+os.kill(pid('worker'), signal.SIGKILL)
+"""
+            + (END if keep else "until(lambda: node.is_terminated)\ntell('', node)")
+        )
+        assert (told['state'], told['status']) == ('finished', 0)
+        assert told['children'] == ['excepted', 'finished']
+        assert told['starts'] == ['slow', 'slow']
+        assert told['lost'] == []
+
     def test_restart_of_the_daemon(self, run):
         told = run(
             KEEP
@@ -151,21 +190,7 @@ subprocess.run([str(Path(sys.executable).parent / 'verdi'), 'daemon', 'restart']
 
     def test_everything_and_a_second_start(self, run):
         """The command, the daemon with all its parts, and the jobs; another command heals it before it goes on."""
-        first = run("""
-node = launch()
-until(seen('first_2'))
-until(Path(starts).exists)
-parts = [get_daemon_client().get_daemon_pid()] + [pid(role) for role in ('broker', 'worker')]
-for each in parts:
-    os.kill(each, signal.SIGKILL)
-for process in psutil.process_iter():
-    try:
-        if process.cwd().startswith(node.called[0].computer.get_workdir()):
-            process.kill()
-    except psutil.Error:
-        pass
-tell(node.pk, node)
-""")
+        first = run(KILL_EVERYTHING)
         second = run(
             f"""
 environment.start_daemon()
@@ -180,12 +205,36 @@ node = orm.load_node({first['sentence']})
         assert second['lost'] == []
 
 
+FORGET = """
+for path in (process_tasks._broker()._storage_path / 'tasks').rglob('*.json'):
+    path.unlink()
+"""
+
+
 @pytest.mark.slow
-def test_lost_task_is_noticed(run):
-    """As a broker loses it that is killed while it reads the queue."""
-    told = run(
-        KEEP
-        + """
+def test_a_demo_that_is_refused_after_a_crash(run, installation, tmp_path):
+    """What the crash had lost has its tasks again, and the command says what becomes of it."""
+    first = run(KILL_EVERYTHING + FORGET)
+    file = write_labels(tmp_path / 'mine.extxyz', [make_frame('Mg', MAGNESIUM, '', seed=seed) for seed in range(4)])
+    words = ['demo', '--protocol', 'smoke', '--directory', installation['AIIDA_PATH'], '--dataset', str(file)]
+    refused = call_command(installation, *words)
+    assert refused.returncode == 1
+    assert re.search(r'\d processes had been lost in a crash; they have a task again\.', refused.stdout)
+    assert 'nothing tells what diffuses' in refused.stderr
+    assert re.search(
+        r'\d processes of an earlier study in .* are not over: they go on when its command is', refused.stderr
+    )
+    assert 'Profile mghdiff in' in call_command(installation, 'profile', installation['AIIDA_PATH']).stdout
+    told = run(f"""
+node = orm.load_node({first['sentence']})
+until(lambda: node.is_terminated)
+tell('', node)
+""")
+    assert told['starts'] == EVERY_JOB_ONCE
+    assert told['lost'] == []
+
+
+LOSE = """
 node = launch()
 until(seen('first_1'))
 folder = process_tasks._broker()._storage_path / 'tasks'
@@ -193,8 +242,34 @@ job = until(lambda: node.called)[0]
 path = next(path for path in folder.rglob('*.json') if f'"pid": {job.pk},' in path.read_text())
 path.unlink()
 """
-        + END
+
+
+@pytest.mark.slow
+def test_profile_heals_what_a_running_daemon_has_lost(run, installation):
+    lost = run(
+        LOSE
+        + """
+before = pid('worker')
+os.kill(before, signal.SIGKILL)  # else it would run the job to its end
+until(lambda: environment.is_whole(environment.daemon_parts(get_daemon_client())) and pid('worker') != before)
+print(json.dumps({'sentence': node.pk}))
+"""
     )
+    healed = call_command(installation, 'profile', installation['AIIDA_PATH']).stdout
+    assert re.search(r'AiiDA may have lost the task of process<\d+>: looking for 20 s\.', healed)
+    assert re.search(r'its daemon was started again, and 1 processes got a new task\.', healed)
+    told = run(f"""
+node = orm.load_node({lost['sentence']})
+until(lambda: node.is_terminated)
+tell('', node)
+""")
+    assert_whole(told)
+
+
+@pytest.mark.slow
+def test_lost_task_is_noticed(run):
+    """As a broker loses it that is killed while it reads the queue."""
+    told = run(KEEP + LOSE + END)
     assert_whole(told)
     assert re.match(r'AiiDA had lost the task of process<\d+>: .* 1 processes got a new task\.$', told['sentence'])
 
