@@ -40,7 +40,7 @@ def write_generated(_: Sphinx) -> None:
     """Write the pages that are made from the code itself."""
     import generate
 
-    generate.write_pages(HERE / 'reference')
+    generate.write_pages(HERE)
 
 
 def setup(app: Sphinx) -> None:

@@ -1,18 +1,20 @@
-"""Pages of the manual that are made from the code: exit codes, command line, protocols.
+"""Pages of the manual that are made from the code: exit codes, command line, protocols, the logic of workflows.
 
 ``conf.py`` calls this at each build; ``python docs/generate.py`` writes the pages alone.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
 import click
+import pictures
 import yaml
-from aiida.engine import ExitCode, WorkChain
+from aiida.engine import BaseRestartWorkChain, ExitCode, WorkChain
 
 DISTRIBUTION = 'aiida-mghdiff'
 #: Below it are the codes of aiida-core itself.
@@ -21,13 +23,17 @@ GROUPS = {'aiida.workflows': 'Workflows', 'aiida.calculations': 'Calculations an
 
 
 def write_pages(folder: Path) -> None:
-    """Write all generated pages into a folder."""
+    """Write all generated pages and pictures into a folder, that of the manual."""
+    for name in ('reference', 'topics', 'developer'):
+        (folder / name).mkdir(exist_ok=True)
     for name, lines in (
-        ('exit_codes', exit_code_lines()),
-        ('command_line', command_line_lines()),
-        ('protocols', protocol_lines()),
+        ('reference/exit_codes', exit_code_lines()),
+        ('reference/command_line', command_line_lines()),
+        ('reference/protocols', protocol_lines()),
+        ('topics/workflow_logic', workflow_lines(folder / 'topics')),
     ):
         (folder / f'{name}.md').write_text('\n'.join(lines) + '\n')
+    pictures.draw_rooms(folder / 'developer' / 'rooms.svg')
 
 
 def exit_code_lines() -> Iterator[str]:
@@ -109,5 +115,38 @@ def protocol_lines() -> Iterator[str]:
         yield f'```yaml\n{text}```\n'
 
 
+def workflow_lines(folder: Path) -> Iterator[str]:
+    """Yield the outline of each workflow, drawn into the folder, and its handlers."""
+    yield '# Logic of the workflows\n'
+    yield (
+        'Made from the code. Each picture reads from top to bottom: a step in blue, and what it does. A solid frame is '
+        'repeated as long as its condition holds, a dashed frame is entered only if its condition holds. A restart '
+        'loop repeats one job; after each, its handlers are asked in this order, and one may end the loop, or change '
+        'the inputs of the next job.\n'
+    )
+    for name, workchain in processes('aiida.workflows'):
+        picture = f'outline_{name.removeprefix("mghdiff.")}.svg'
+        pictures.draw_outline(folder / picture, workchain)
+        yield f'## `{name}`\n\n{first_sentence(workchain)}\n\n![Outline of {name}]({picture})\n'
+        if issubclass(workchain, BaseRestartWorkChain):
+            yield from handler_lines(workchain)
+
+
+def handler_lines(workchain: type[BaseRestartWorkChain]) -> Iterator[str]:
+    """Yield the table of the handlers of a restart loop, the first to be asked first."""
+    yield '| handler | asked after | does |\n|---|---|---|'
+    for handler in sorted(workchain.get_process_handlers(), key=lambda each: -each.priority):
+        # AiiDA keeps the exit codes of a handler in the closure of its wrapper alone
+        codes = inspect.getclosurevars(handler._self_wrapper).nonlocals.get('exit_codes')
+        asked = ', '.join(str(code.status) for code in codes) if codes else 'every job'
+        yield f'| `{handler.__name__}` | {asked} | {first_sentence(handler)} |'
+    yield ''
+
+
+def first_sentence(documented: Any) -> str:
+    """Return the first paragraph of a docstring in one line."""
+    return ' '.join(inspect.getdoc(documented).split('\n\n')[0].split())
+
+
 if __name__ == '__main__':
-    write_pages(Path(__file__).parent / 'reference')
+    write_pages(Path(__file__).parent)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from aiida.engine import WorkChain, if_, while_
 
 DOCS = Path(__file__).parents[1] / 'docs'
 ENTRY_POINTS = metadata.distribution('aiida-mghdiff').entry_points
@@ -16,11 +17,12 @@ ENTRY_POINTS = metadata.distribution('aiida-mghdiff').entry_points
 
 @pytest.fixture(scope='module')
 def generated(aiida_profile, tmp_path_factory):
-    """The folder of the pages that are made from the code."""
+    """The folder of the manual with the pages that are made from the code."""
+    pytest.MonkeyPatch().syspath_prepend(DOCS)
     spec = importlib.util.spec_from_file_location('generate', DOCS / 'generate.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    folder = tmp_path_factory.mktemp('reference')
+    folder = tmp_path_factory.mktemp('docs')
     module.write_pages(folder)
     return folder
 
@@ -39,7 +41,7 @@ def test_every_entry_point_has_its_place(entry_point):
 
 
 def test_every_exit_code_is_told(generated):
-    text = (generated / 'exit_codes.md').read_text()
+    text = (generated / 'reference' / 'exit_codes.md').read_text()
     for group in ('aiida.workflows', 'aiida.calculations'):
         for entry_point in ENTRY_POINTS.select(group=group):
             for label, code in entry_point.load().spec().exit_codes.items():
@@ -48,16 +50,20 @@ def test_every_exit_code_is_told(generated):
 
 
 def test_every_exit_code_has_a_message(generated):
-    rows = [line for line in (generated / 'exit_codes.md').read_text().splitlines() if re.match(r'\| [0-9]', line)]
+    rows = [
+        line
+        for line in (generated / 'reference' / 'exit_codes.md').read_text().splitlines()
+        if re.match(r'\| [0-9]', line)
+    ]
     assert len(rows) > 50
     assert not [row for row in rows if not row.split('|')[3].strip()]
 
 
 def test_commands_and_protocols(generated):
-    commands = (generated / 'command_line.md').read_text()
+    commands = (generated / 'reference' / 'command_line.md').read_text()
     assert all(f'`aiida-mghdiff {name}`' in commands for name in ('setup', 'doctor', 'profile', 'demo'))
     assert 'usage: mghdiff-lmp' in commands
-    assert '`paper`' in (generated / 'protocols.md').read_text()
+    assert '`paper`' in (generated / 'reference' / 'protocols.md').read_text()
 
 
 def test_registry_entry():
@@ -66,3 +72,56 @@ def test_registry_entry():
     for entry_point in ENTRY_POINTS:
         if entry_point.group.startswith('aiida.'):
             assert entry_point.name.startswith('mghdiff.')
+
+
+def test_every_workflow_is_drawn(generated):
+    text = (generated / 'topics' / 'workflow_logic.md').read_text()
+    for entry_point in ENTRY_POINTS.select(group='aiida.workflows'):
+        assert f'## `{entry_point.name}`' in text
+        assert (generated / 'topics' / f'outline_{entry_point.name.removeprefix("mghdiff.")}.svg').is_file()
+    assert '| `handle_out_of_walltime` | every job | Continue from the checkpoint. |' in text
+
+
+def test_outline_has_every_step_and_condition(generated):
+    import pictures
+
+    class Chain(WorkChain):
+        @classmethod
+        def define(cls, spec):
+            super().define(spec)
+            spec.outline(cls.first, while_(cls.has_tasks)(if_(cls.is_hot)(cls.first).else_(cls.last)), cls.last)
+
+        def first(self):
+            """Do the first thing. And more."""
+
+        def has_tasks(self):
+            """Return whether there are."""
+
+        def is_hot(self):
+            """Return whether it is."""
+
+        def last(self):
+            """Do the last thing."""
+
+    lines = [
+        (line.depth, line.name, line.words)
+        for line in pictures.outline_lines(Chain.spec().get_outline().get_description())
+    ]
+    assert lines == [
+        (0, 'first', 'Do the first thing.'),
+        (0, 'repeat while has tasks', ''),
+        (1, 'if is hot', ''),
+        (2, 'first', 'Do the first thing.'),
+        (1, 'otherwise', ''),
+        (2, 'last', 'Do the last thing.'),
+        (0, 'last', 'Do the last thing.'),
+    ]
+
+
+def test_rooms_are_drawn(generated):
+    import pictures
+
+    rooms = {room for layer in pictures.import_layers() for room in layer}
+    package = Path(importlib.util.find_spec('aiida_mghdiff').submodule_search_locations[0])
+    assert rooms == {path.stem for path in package.iterdir() if not path.stem.startswith('_')}
+    assert (generated / 'developer' / 'rooms.svg').stat().st_size > 1000
