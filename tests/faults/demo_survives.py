@@ -28,6 +28,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +91,15 @@ class Demo:
 
     def look_at_jobs(self) -> None:
         """Note the processes that run a job."""
+        for folder, process_id in self.running():
+            self.ids.setdefault(folder, set()).add(process_id)
+
+    def running(self) -> Iterator[tuple[str, int]]:
+        """Yield scratch folder and process id of each job that runs."""
         for process in self.processes():
-            try:
+            with suppress(psutil.Error):
                 if process.cmdline()[:1] == ['mghdiff-running']:
-                    self.ids.setdefault(process.cwd(), set()).add(process.pid)
-            except psutil.Error:
-                continue
+                    yield process.cwd(), process.pid
 
     def processes(self) -> Iterator[psutil.Process]:
         """Yield the processes of the daemon and of the jobs."""
@@ -107,9 +111,17 @@ class Demo:
             if any(Path(path).is_relative_to(self.folder) for path in (environment, place) if path):
                 yield process
 
-    def part(self, role: str) -> psutil.Process:
-        """Return the process of the daemon that is called so."""
-        return next(process for process in self.processes() if process.cmdline()[4:6] == ['daemon', role])
+    def part(self, role: str) -> psutil.Process | None:
+        """Return the process of the daemon that is called so, None where there is none."""
+        for process in self.processes():
+            with suppress(psutil.Error):
+                if process.cmdline()[4:6] == ['daemon', role]:
+                    return process
+        return None
+
+    def daemon_runs(self) -> bool:
+        """Return whether broker and worker run."""
+        return all(map(self.part, ('broker', 'worker')))
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Return what the database answers; nothing as long as there is none."""
@@ -124,8 +136,8 @@ class Demo:
         return []
 
     def runs_job(self, kinds: tuple[str, ...]) -> bool:
-        """Return whether a job of one of these kinds runs."""
-        return any(
+        """Return whether a job of one of these kinds runs; after an interruption the database alone may say so."""
+        return any(self.running()) and any(
             row[2] == 'waiting' and row[4] == 'running' and any(kind in row[1] for kind in kinds)
             for row in self.rows(QUERY_JOBS)
         )
@@ -156,7 +168,8 @@ class Demo:
 
 def break_demo(demo: Demo, fault: str, moment: str) -> None:
     """Wait for the moment, then let the fault happen; after the end of everything the command starts again."""
-    demo.wait_for(lambda: demo.launches(LAUNCHED[moment]) if fault == 'restart' else demo.runs_job(JOBS[moment]))
+    is_there = partial(demo.launches, LAUNCHED[moment]) if fault == 'restart' else partial(demo.runs_job, JOBS[moment])
+    demo.wait_for(lambda: demo.command.poll() is not None or (demo.daemon_runs() and is_there()))
     if demo.command.poll() is not None:
         raise SystemExit(f'the demo ended before the moment:\n{demo.output()}')
     if fault == 'restart':
@@ -242,9 +255,8 @@ def main() -> None:
     parser.add_argument('--faults', default=','.join(FAULTS))
     parser.add_argument('--moments', default=','.join(MOMENTS))
     arguments = parser.parse_args()
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell's background job would hand on that it is ignored
+    # in the background of a shell it is ignored, which the demo would inherit
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = arguments.folder.resolve()
     reference, table = folder / 'reference.json', folder / 'table.md'
     if not reference.is_file():
