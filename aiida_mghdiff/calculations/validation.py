@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from ase.data import atomic_numbers
@@ -83,6 +84,29 @@ def complete_message(
         if not check.holds(values[key]):
             return f'parameters: {key} = {values[key]!r} is not {check.words}{check.advice(values[key])}.'
     return None
+
+
+def unknown_message(given: Iterable[str], known: Iterable[str], place: str) -> str | None:
+    """Return the first key that is not known, with the nearest one that is; None where all are known.
+
+    :param place: where the keys are, as the user writes it: ``settings.supercell``; empty at the top.
+    """
+    known = list(known)
+    unknown = (key for key in given if key not in known)
+    return next((f'{joined_place(place, key)}: no such key; {nearest(key, known)}' for key in unknown), None)
+
+
+def joined_place(place: str, key: str) -> str:
+    """Return the place of a key: ``settings.supercell``."""
+    return f'{place}.{key}' if place else str(key)
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """Return which known key an unknown one is likely to mean, in words; all of them where none is near."""
+    known = list(known)
+    if close := get_close_matches(str(key), known, n=1):
+        return f'did you mean {close[0]}?'
+    return f'known are {", ".join(sorted(known))}.' if known else 'there are no keys here.'
 
 
 def self_diffusion_message(tracer: str, host: Iterable[str]) -> str | None:

@@ -13,7 +13,13 @@ from aiida_mghdiff.calculations.functions.arrhenius import arrhenius_fit
 from aiida_mghdiff.calculations.functions.rates import EXTRAPOLATION_SETTINGS, jump_diffusion
 from aiida_mghdiff.calculations.validation import IS_TEMPERATURE, complete_message, joined
 from aiida_mghdiff.data.potential import PotentialData
-from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain, define_diffusion_inputs, validate_diffusion
+from aiida_mghdiff.workflows.diffusion import (
+    DiffusionWorkChain,
+    define_diffusion_inputs,
+    define_diffusion_outputs,
+    found_outputs,
+    validate_diffusion,
+)
 from aiida_mghdiff.workflows.protocol import ProtocolMixin
 from aiida_mghdiff.workflows.tasks import TaskWorkChain
 
@@ -74,13 +80,12 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         spec.outline(
             cls.setup,
             while_(cls.has_tasks)(cls.advance),
+            cls.give_on,
             cls.fit,
             cls.extrapolate,
             cls.results,
         )
-        spec.output_namespace('diffusion', valid_type=orm.Dict, dynamic=True, help='Diffusion at each temperature.')
-        spec.output_namespace('msd', valid_type=orm.ArrayData, dynamic=True, help='Displacements at each temperature.')
-        spec.output_namespace('sites', valid_type=orm.Dict, dynamic=True, help='Sites and jumps at each temperature.')
+        define_diffusion_outputs(spec, 'temperature')
         spec.output('arrhenius', valid_type=orm.Dict, required=False, help='Activation energy and prefactor.')
         spec.output('jump_diffusion', valid_type=orm.Dict, required=False, help='D from the rates of jumps.')
         spec.exit_code(442, 'ERROR_FIT_FAILED', message='There is no Arrhenius fit: {message}')
@@ -92,18 +97,24 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
     def launch(self, key: str) -> orm.ProcessNode:
         """Launch the diffusion run of one temperature."""
         names = ('codes', 'potential', 'potcars', 'host', 'settings', 'segment_steps', 'options', 'clean_workdir')
-        inputs = {name: self.inputs[name] for name in names if name in self.inputs} | {
-            'temperature': self.inputs.temperatures[key]
-        }
+        inputs = {name: self.inputs[name] for name in (*names, 'restarts') if name in self.inputs}
+        inputs['temperature'] = self.inputs.temperatures[key]
         node = self.submit(DiffusionWorkChain, **inputs, metadata={'call_link_label': key})
         self.report(f'launched {key}: {node.process_label}<{node.pk}>')
         return node
 
+    def give_on(self) -> None:
+        """Give the outputs of the temperatures that finished."""
+        self.ctx.found = {}
+        for key in filter(self.is_done, self.ctx.tasks):
+            for name, node in found_outputs(self.child(key)).items():
+                self.ctx.found.setdefault(name, {})[key] = node
+        for name, nodes in self.ctx.found.items():
+            self.out(name, nodes)
+
     def fit(self) -> ExitCode | None:
         """Fit the temperatures that finished."""
-        done = {key: self.child(key).outputs.diffusion for key in self.ctx.tasks if self.is_done(key)}
-        self.out('diffusion', done)
-        self.out('msd', {key: self.child(key).outputs.msd for key in done})
+        done = self.ctx.found.get('diffusion')
         if not done:
             return self.failure()
         result, node = arrhenius_fit.run_get_node(**done, metadata={'call_link_label': 'arrhenius_fit'})
@@ -117,9 +128,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
 
     def extrapolate(self) -> None:
         """Fit the rates of jumps class by class; where too few were seen, that is the result."""
-        done = {key: self.child(key).outputs for key in self.ctx.tasks if self.is_done(key)}
-        sites = {key: outputs.sites for key, outputs in done.items() if 'sites' in outputs}
-        self.out('sites', sites)
+        sites = self.ctx.found.get('sites')
         if not sites or 'extrapolation' not in self.inputs:
             return
         label = {'call_link_label': 'jump_diffusion'}

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from aiida import orm
-from aiida.engine import BaseRestartWorkChain
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
+from aiida import orm
+from aiida.engine import BaseRestartWorkChain, ProcessSpec
+from aiida.engine.processes.workchains.restart import validate_handler_overrides
+
+from aiida_mghdiff.calculations.validation import unknown_message
 from aiida_mghdiff.workflows.survival import SurvivalMixin
+
+#: Inputs of a restart loop that the WorkChains around it hand down.
+RESTART = ('max_iterations', 'handler_overrides', 'on_unhandled_failure')
 
 
 class CleaningMixin:
@@ -26,9 +35,46 @@ class RestartWorkChain(SurvivalMixin, BaseRestartWorkChain):
     AiiDA's reports it at its end, a line for each job of a study.
     """
 
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:
+        """Define inputs that name their handlers and take plain values."""
+        super().define(spec)
+        spec.inputs['handler_overrides'].validator = partial(handlers_message, cls)
+        for name in RESTART:  # AiiDA's own ports but one take nodes alone
+            port = spec.inputs[name]
+            values = {'valid_type': port.valid_type, 'required': port.required, 'validator': port.validator}
+            default = {'default': port.default} if port.has_default() else {}
+            spec.input(name, serializer=orm.to_aiida_type, help=port.help, **values, **default)
+
     def on_terminated(self) -> None:
         """Empty the scratch folders where asked."""
         if self.inputs.clean_workdir:
             super().on_terminated()
         else:
             super(BaseRestartWorkChain, self).on_terminated()
+
+
+def handlers_message(loop: type[RestartWorkChain], node: orm.Dict | None, port: Any = None) -> str | None:
+    """Return what is wrong with ``handler_overrides``: a handler that the loop does not have, or its settings."""
+    handlers = [handler.__name__ for handler in loop.get_process_handlers()]
+    message = unknown_message(node.get_dict(), handlers, 'handler_overrides') if node else None
+    return message or validate_handler_overrides(loop, node, port)
+
+
+def define_restarts(spec: ProcessSpec, **loops: type[RestartWorkChain]) -> None:
+    """Define the namespace ``restarts``: the inputs of each restart loop further down, by kind of job."""
+    for kind, loop in loops.items():
+        words = f'How jobs of this kind are restarted, see ``{loop.__name__}``.'
+        options = {'required': False, 'populate_defaults': False, 'validator': None, 'help': words}
+        spec.expose_inputs(loop, namespace=f'restarts.{kind}', include=RESTART, namespace_options=options)
+
+
+def restarts_inputs(inputs: Mapping[str, Any], *kinds: str) -> dict[str, Any]:
+    """Return the namespace ``restarts`` for a child that has these kinds of jobs below it."""
+    given = inputs.get('restarts', {})
+    return {'restarts': {kind: dict(given[kind]) for kind in kinds if kind in given}}
+
+
+def loop_inputs(inputs: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Return what the namespace ``restarts`` has for the restart loop of a kind of job."""
+    return dict(inputs.get('restarts', {}).get(kind, {}))

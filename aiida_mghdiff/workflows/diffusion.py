@@ -30,12 +30,24 @@ from aiida_mghdiff.calculations.validation import (
     self_diffusion_message,
 )
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.workflows.cleaning import define_restarts
 from aiida_mghdiff.workflows.engines import validate_md_codes
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
+from aiida_mghdiff.workflows.segment import MdSegmentWorkChain
 from aiida_mghdiff.workflows.survival import SurvivalMixin
 
 STAGES = ('npt', 'nvt', 'nve')
+#: Outputs at one temperature: type, whether each run has it, help. Series of temperatures and studies give them on.
+OUTPUTS: dict[str, tuple[type[orm.Data], bool, str]] = {
+    'diffusion': (orm.Dict, True, 'Diffusion coefficient and its interval.'),
+    'msd': (orm.ArrayData, True, 'Mean squared displacements and fits.'),
+    'volume': (orm.Float, True, 'Mean volume of the NPT run in Å³.'),
+    'rdf': (orm.ArrayData, False, 'Radial distribution functions.'),
+    'sites': (orm.Dict, False, 'Jumps, rates, occupancy of interstitial sites.'),
+    'pairs': (orm.Dict, False, 'Numbers of tracer pairs against chance.'),
+    'density': (orm.ArrayData, False, 'Density of tracers in the unit cell.'),
+}
 
 
 def define_diffusion_inputs(spec: ProcessSpec) -> None:
@@ -48,6 +60,18 @@ def define_diffusion_inputs(spec: ProcessSpec) -> None:
     spec.input('segment_steps', valid_type=orm.Int, serializer=orm.to_aiida_type, help='Most steps of one MD job.')
     spec.input('options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.')
     spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
+    define_restarts(spec, md=MdSegmentWorkChain)
+
+
+def define_diffusion_outputs(spec: ProcessSpec, keys: str) -> None:
+    """Define the outputs of several runs, each by the ``keys`` that the help names."""
+    for name, (node_class, _, words) in OUTPUTS.items():
+        spec.output_namespace(name, valid_type=node_class, dynamic=True, help=f'{words} By {keys}.')
+
+
+def found_outputs(run: orm.WorkChainNode) -> dict[str, orm.Data]:
+    """Return which outputs at one temperature a run has."""
+    return {name: run.outputs[name] for name in OUTPUTS if name in run.outputs}
 
 
 def validate_diffusion(inputs: dict[str, Any], _: Any = None) -> str | None:
@@ -135,13 +159,8 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
             cls.results,
             cls.analyse_structure,
         )
-        spec.output('diffusion', valid_type=orm.Dict, help='Diffusion coefficient and its interval.')
-        spec.output('msd', valid_type=orm.ArrayData, help='Mean squared displacements and fits.')
-        spec.output('rdf', valid_type=orm.ArrayData, required=False, help='Radial distribution functions.')
-        spec.output('sites', valid_type=orm.Dict, required=False, help='Jumps, rates, occupancy of interstitial sites.')
-        spec.output('pairs', valid_type=orm.Dict, required=False, help='Numbers of tracer pairs against chance.')
-        spec.output('density', valid_type=orm.ArrayData, required=False, help='Density of tracers in the unit cell.')
-        spec.output('volume', valid_type=orm.Float, help='Mean volume of the NPT run in Å³.')
+        for name, (node_class, required, words) in OUTPUTS.items():
+            spec.output(name, valid_type=node_class, required=required, help=words)
         spec.exit_code(440, 'ERROR_RUN_FAILED', message='Run {name} failed: {message}')
         spec.exit_code(441, 'ERROR_ANALYSIS_FAILED', message='Step {name} failed: {message}')
 
@@ -303,7 +322,7 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
 
     def submit_md(self, name: str, **start: orm.Data) -> orm.WorkChainNode:
         """Launch the MD run of that name in the plan."""
-        names = ('codes', 'potential', 'potcars', 'segment_steps', 'options', 'clean_workdir')
+        names = ('codes', 'potential', 'potcars', 'segment_steps', 'options', 'clean_workdir', 'restarts')
         inputs = {key: self.inputs[key] for key in names if key in self.inputs} | start
         label = name.replace('_', '')
         return self.submit(

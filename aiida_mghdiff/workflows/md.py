@@ -11,6 +11,7 @@ from aiida_vasp.data.potcar import PotcarData
 from aiida_mghdiff.calculations.functions.parameters import segment_parameters
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.workflows.cleaning import define_restarts, loop_inputs
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
 from aiida_mghdiff.workflows.segment import PARTS, MdSegmentWorkChain, define_md_run
 from aiida_mghdiff.workflows.survival import SurvivalMixin
@@ -34,6 +35,7 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
         define_md_run(spec)
+        define_restarts(spec, md=MdSegmentWorkChain)
         spec.input('segment_steps', valid_type=orm.Int, serializer=orm.to_aiida_type, help='Most steps of one job.')
         spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
         spec.outline(
@@ -60,7 +62,7 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
     def run_segment(self) -> ToContext:
         """Launch the next segment."""
         names = ('codes', 'potential', 'potcars', 'options', 'clean_workdir')
-        inputs = {name: self.inputs[name] for name in names if name in self.inputs}
+        inputs = {name: self.inputs[name] for name in names if name in self.inputs} | loop_inputs(self.inputs, 'md')
         inputs['parameters'] = self.next_parameters()
         if (state := self.last_state()) is not None:
             inputs['state'] = state

@@ -21,7 +21,7 @@ from aiida_mghdiff.calculations.functions.learning import (
 from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
-from aiida_mghdiff.workflows.cleaning import CleaningMixin
+from aiida_mghdiff.workflows.cleaning import CleaningMixin, define_restarts, loop_inputs
 from aiida_mghdiff.workflows.learning_segment import (
     PARTS,
     LearningSegmentWorkChain,
@@ -66,6 +66,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
         define_learning(spec)
+        define_restarts(spec, learn=LearningSegmentWorkChain)
         spec.input('settings', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete settings.')
         spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
         spec.inputs.validator = validate_schedule
@@ -100,6 +101,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         """Launch the next segment from where the last one ended."""
         label, plan = self.ctx.labels[len(self.ctx.segments)], self.ctx.plan
         inputs = {name: self.inputs[name] for name in ('codes', 'potcars', 'options')} | dict(self.ctx.learned)
+        inputs |= loop_inputs(self.inputs, 'learn')
         inputs |= {name: plan[f'{label}_{name}'] for name in ('parameters', 'settings')}
         inputs |= {name: plan[name] for name in ('kpoints', 'iconst')}
         if self.ctx.segments:

@@ -22,17 +22,23 @@ from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import LEARNED, PotentialData
 from aiida_mghdiff.science.splits import SplitError
 from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain, temperature_label, validate_extrapolation
+from aiida_mghdiff.workflows.cleaning import define_restarts, loop_inputs, restarts_inputs
 from aiida_mghdiff.workflows.diffusion import (
+    OUTPUTS,
     DiffusionWorkChain,
+    define_diffusion_outputs,
+    found_outputs,
     potential_messages,
     room_messages,
     settings_messages,
 )
 from aiida_mghdiff.workflows.engines import evaluation
+from aiida_mghdiff.workflows.learning_segment import LearningSegmentWorkChain
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.neb import BarrierWorkChain, path_message
 from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain, start_node, validate_schedule
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge, protocol_inputs
+from aiida_mghdiff.workflows.segment import MdSegmentWorkChain
 from aiida_mghdiff.workflows.survival import is_repeatable
 from aiida_mghdiff.workflows.tasks import TaskWorkChain
 from aiida_mghdiff.workflows.train import (
@@ -45,6 +51,13 @@ from aiida_mghdiff.workflows.train import (
 )
 
 BEST = 'best:'
+#: Outputs of each barrier: its name there, type, help.
+BARRIER_OUTPUTS: dict[str, tuple[str, type[orm.Data], str]] = {
+    'barriers': ('barrier', orm.Dict, 'Barriers both ways, or why there is none.'),
+    'images': ('images', orm.TrajectoryData, 'Images of the path, end points included.'),
+    'saddles': ('saddle', orm.StructureData, 'The saddle point, if the path has one.'),
+    'vibrations': ('vibrations', orm.Dict, 'Vibrations at stationary points.'),
+}
 
 
 def architecture_of(inputs: dict[str, Any], choice: str) -> str | None:
@@ -93,7 +106,8 @@ def learning_message(inputs: dict[str, Any]) -> str | None:
 def learning_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
     """Return the inputs of the on-the-fly learning: its own, codes and POTCARs of the study."""
     codes = {name: code for name, code in inputs.get('codes', {}).items() if name in ('vasp', 'distil')}
-    return dict(inputs['otf']) | {'codes': codes, 'potcars': dict(inputs.get('potcars', {}))}
+    own = {'codes': codes, 'potcars': dict(inputs.get('potcars', {}))}
+    return dict(inputs['otf']) | own | restarts_inputs(inputs, 'learn')
 
 
 def vasp_message(inputs: dict[str, Any]) -> str | None:
@@ -335,7 +349,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         spec.expose_inputs(
             OnTheFlyWorkChain,
             namespace='otf',
-            exclude=('codes', 'potcars', 'clean_workdir'),
+            exclude=('codes', 'potcars', 'clean_workdir', 'restarts'),
             namespace_options={
                 'required': False,
                 'populate_defaults': False,
@@ -369,6 +383,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
             'options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.'
         )
         spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
+        define_restarts(spec, learn=LearningSegmentWorkChain, train=TrainWorkChain, md=MdSegmentWorkChain)
         spec.inputs.validator = validate_study
         spec.outline(
             if_(cls.begins_from_nothing)(cls.learn, cls.inspect_learning),
@@ -380,17 +395,19 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         spec.output_namespace('datasets', valid_type=DatasetData, dynamic=True, help='Training, validation, test.')
         spec.output_namespace('potentials', valid_type=PotentialData, dynamic=True, help='Trained potentials by label.')
         spec.output_namespace('metrics', valid_type=orm.Dict, dynamic=True, help='Errors on the test set by label.')
-        spec.output_namespace('barriers', valid_type=orm.Dict, dynamic=True, help='By label and path.')
+        for name, (_, node_class, words) in BARRIER_OUTPUTS.items():
+            spec.output_namespace(name, valid_type=node_class, dynamic=True, help=f'{words} By label and path.')
         spec.output_namespace('hops', valid_type=orm.Dict, dynamic=True, help='By label and path.')
         spec.output_namespace(
             'barrier_diffusion', valid_type=orm.Dict, dynamic=True, help='D from hops by label: classical and quantum.'
         )
-        spec.output_namespace('diffusion', valid_type=orm.Dict, dynamic=True, help='By key and temperature.')
-        spec.output_namespace('msd', valid_type=orm.ArrayData, dynamic=True, help='By key and temperature.')
-        spec.output_namespace('sites', valid_type=orm.Dict, dynamic=True, help='By key and temperature.')
+        define_diffusion_outputs(spec, 'key and temperature')
         spec.output_namespace('arrhenius', valid_type=orm.Dict, dynamic=True, help='By key.')
         spec.output_namespace('jump_diffusion', valid_type=orm.Dict, dynamic=True, help='D from jumps by key.')
         spec.output('learned_dataset', valid_type=DatasetData, required=False, help='What VASP labelled.')
+        spec.output(
+            'learned_force_field', valid_type=PotentialData, required=False, help='What VASP learned: ``vasp_mlff``.'
+        )
         spec.exit_code(460, 'ERROR_SPLIT_FAILED', message='The dataset cannot be split: {message}')
         spec.exit_code(461, 'ERROR_LEARNING_FAILED', message='On-the-fly learning failed: {message}')
         spec.exit_code(462, 'ERROR_TRAINING_REFUSED', message='The parts of the dataset train no potential: {message}')
@@ -407,8 +424,9 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
     def inspect_learning(self) -> ExitCode | None:
         """Go on with what was learned."""
         node = self.ctx.otf
-        if 'dataset' in node.outputs:
-            self.out('learned_dataset', node.outputs.dataset)
+        for name in ('dataset', 'force_field'):
+            if name in node.outputs:
+                self.out(f'learned_{name}', node.outputs[name])
         if not node.is_finished_ok:
             return self.exit_codes.ERROR_LEARNING_FAILED.format(message=node.exit_message or node.process_state.value)
         return None
@@ -457,7 +475,8 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
 
     def launch_train(self, label: str, metadata: dict[str, Any]) -> orm.ProcessNode:
         """Launch a training."""
-        inputs = dict(self.inputs.training[label]) | {
+        inputs = dict(self.inputs.training[label]) | loop_inputs(self.inputs, 'train')
+        inputs |= {
             'code': self.inputs.codes['python'],
             'training': self.ctx.datasets['training'],
             'validation': self.ctx.datasets['validation'],
@@ -498,6 +517,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         names = ('codes', 'potcars', 'host', 'segment_steps', 'options', 'clean_workdir')
         inputs = {name: self.inputs[name] for name in names if name in self.inputs}
         inputs |= {'potential': self.chosen(run['potential'].value), 'settings': run['settings'], 'metadata': metadata}
+        inputs |= restarts_inputs(self.inputs, 'md')
         if len(run['temperatures']) == 1:
             (temperature,) = run['temperatures'].values()
             return self.submit(DiffusionWorkChain, **inputs, temperature=temperature)
@@ -561,7 +581,8 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
                 outputs.setdefault(namespace, {})[name] = value
         for key in filter(self.is_done, self.ctx.barriers):
             label, path = self.ctx.barriers[key]
-            outputs.setdefault('barriers', {}).setdefault(label, {})[path] = self.child(key).outputs.barrier
+            for namespace, value in barrier_outputs(self.child(key)).items():
+                outputs.setdefault(namespace, {}).setdefault(label, {})[path] = value
         for namespace, values in outputs.items():
             self.out(namespace, values)
         return self.failure()
@@ -664,9 +685,15 @@ def child_outputs(kind: str, node: orm.ProcessNode) -> dict[str, Any]:
         return {}
     if 'temperature' in node.inputs:
         label = temperature_label(node.inputs.temperature.value)
-        return {name: {label: node.outputs[name]} for name in ('diffusion', 'msd', 'sites') if name in node.outputs}
-    outputs = {name: dict(node.outputs[name]) for name in ('diffusion', 'msd', 'sites') if name in node.outputs}
+        return {name: {label: output} for name, output in found_outputs(node).items()}
+    outputs = {name: dict(node.outputs[name]) for name in OUTPUTS if name in node.outputs}
     return outputs | {name: node.outputs[name] for name in ('arrhenius', 'jump_diffusion') if name in node.outputs}
+
+
+def barrier_outputs(node: orm.WorkChainNode) -> dict[str, Any]:
+    """Return the outputs of a barrier that the study gives on, by namespace."""
+    found = {name: node.outputs[output] for name, (output, *_) in BARRIER_OUTPUTS.items() if output in node.outputs}
+    return {name: output if isinstance(output, orm.Data) else dict(output) for name, output in found.items()}
 
 
 def training_inputs(

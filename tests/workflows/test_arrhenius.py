@@ -25,9 +25,11 @@ def build(generate_workchain, generate_job_node, codes, tiny_potential, host):
         process = generate_workchain(ArrheniusWorkChain, builder._inputs(prune=True))
         process.setup()
         for label in process.ctx.tasks:
-            outputs = {'diffusion': orm.Dict({}), 'msd': orm.ArrayData()}
+            outputs = {'diffusion': orm.Dict({}), 'msd': orm.ArrayData(), 'volume': orm.Float(750.0)}
+            outputs |= {'rdf': orm.ArrayData(), 'density': orm.ArrayData()}
             outputs |= {'sites': sites[label]} if label in sites else {}
             process.ctx.children[label] = generate_job_node('mghdiff.diffusion', 0, outputs)
+        process.give_on()
         return process
 
     return make
@@ -52,6 +54,16 @@ def test_too_few_jumps_are_no_failure(build):
     process = build({})
     assert process.extrapolate() is None
     assert 'jump_diffusion' not in process.outputs
+
+
+def test_gives_on_what_its_runs_give(build):
+    process = build({'t480k': make_sites(480.0)})
+    temperatures = {'t480k', 't673k', 't800k'}
+    for name in ('diffusion', 'msd', 'volume', 'rdf', 'density'):
+        assert set(process.outputs[name]) == temperatures
+        assert all(node.uuid == process.child(key).outputs[name].uuid for key, node in process.outputs[name].items())
+    assert set(process.outputs['sites']) == {'t480k'}
+    assert 'pairs' not in process.outputs
 
 
 def test_refuses_temperatures_that_are_none(build):

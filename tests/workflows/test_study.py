@@ -20,29 +20,13 @@ from aiida_mghdiff.workflows.study import StudyWorkChain
 
 
 @pytest.fixture
-def builder(codes, tiny_potential, host, example_data):
-    """A smoke study with a given MACE."""
-    frames = read_extxyz(example_data / 'mgh_pbe.extxyz').frames[:12]
-    return StudyWorkChain.get_builder_from_protocol(
-        codes, DatasetData.from_frames(frames), host, host, potentials={'mace_mp': tiny_potential}, protocol='smoke'
-    )
+def builder(study_builder):
+    return study_builder
 
 
 @pytest.fixture
-def from_nothing(codes, tiny_potential, host):
-    """A smoke study that begins with a structure."""
-    atoms = host.get_ase()
-    atoms.append('H')
-    atoms.positions[-1] = (1.6, 0.92, 1.3)
-    return StudyWorkChain.get_builder_from_protocol(
-        codes | {'distil': codes['python']},
-        orm.StructureData(ase=atoms),
-        host,
-        host,
-        potentials={'mace_mp': tiny_potential},
-        potcars=placeholder_potcars(['Mg', 'H']),
-        protocol='smoke',
-    )
+def from_nothing(study_from_nothing):
+    return study_from_nothing
 
 
 def make(generate_workchain, builder, **changes):
@@ -90,15 +74,16 @@ def test_refuses_learning_that_would_fail_at_its_first_segment(generate_workchai
 
 
 def test_learning_that_failed_gives_what_it_labelled(
-    generate_workchain, generate_workchain_node, from_nothing, example_data
+    generate_workchain, generate_workchain_node, from_nothing, tiny_potential, example_data
 ):
     study = make(generate_workchain, from_nothing)
     dataset = DatasetData.from_frames(read_extxyz(example_data / 'mgh_pbe.extxyz').frames[:3])
-    study.ctx.otf = generate_workchain_node('mghdiff.otf', 471, {'dataset': dataset}, 'Segment seg002 failed')
+    found = {'dataset': dataset, 'force_field': tiny_potential}
+    study.ctx.otf = generate_workchain_node('mghdiff.otf', 471, found, 'Segment seg002 failed')
     code = study.inspect_learning()
     assert code.status == study.exit_codes.ERROR_LEARNING_FAILED.status == 461
     assert 'Segment seg002 failed' in code.message
-    assert study.outputs['learned_dataset'].uuid == dataset.uuid
+    assert {name: study.outputs[f'learned_{name}'].uuid for name in found} == {k: v.uuid for k, v in found.items()}
 
 
 def make_hop(path, forward, reverse):
@@ -136,6 +121,29 @@ def test_hops_of_each_potential_give_d(generate_workchain, generate_job_node, bu
     assert classical['temperatures_k'] == study.inputs.extrapolation['temperatures_k']
     assert classical['ci95_m2_s'][0][0] > 0
     assert set(study.ctx.hops) == {'mace_mp', 'mace_tr'}
+
+
+def test_gives_on_what_its_children_give(generate_workchain, generate_workchain_node, builder):
+    study = make(generate_workchain, builder)
+    study.setup()
+    run = {'diffusion': orm.Dict({}), 'msd': orm.ArrayData(), 'volume': orm.Float(750.0), 'pairs': orm.Dict({})}
+    path = orm.TrajectoryData([host_datasets.make_host()])
+    barrier = {'barrier': orm.Dict({}), 'images': path, 'saddle': host_datasets.make_host()}
+    children = {
+        'diffusion_best_mace_h1': {f'{name}__t{t}k': node.clone() for name, node in run.items() for t in (600, 800)},
+        'barrier_mace_mp_o_t': barrier | {'vibrations__initial': orm.Dict({'n': 0})},
+    }
+    for key, outputs in children.items():
+        study.ctx.children[key] = generate_workchain_node('mghdiff.diffusion', 0, outputs)
+    study.ctx.hops = study.ctx.barrier_diffusion = {}
+    study.results()
+    assert {name: set(study.outputs[name]['best_mace_h1']) for name in run} == {
+        name: {'t600k', 't800k'} for name in run
+    }
+    assert study.outputs['images']['mace_mp']['o_t'].uuid == path.uuid
+    assert study.outputs['saddles']['mace_mp']['o_t'].uuid == barrier['saddle'].uuid
+    assert study.outputs['barriers']['mace_mp']['o_t'].uuid == barrier['barrier'].uuid
+    assert study.outputs['vibrations']['mace_mp']['o_t']['initial']['n'] == 0
 
 
 def test_protocols_say_what_gets_vibrations(codes, tiny_potential, host, example_data):

@@ -1,0 +1,94 @@
+"""Restart loops are set from the top: what a study is given reaches each loop below it."""
+
+from __future__ import annotations
+
+import pytest
+from aiida import orm
+
+from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
+
+MD = {'max_iterations': 7, 'on_unhandled_failure': 'pause'}
+TRAIN = {'handler_overrides': {'handle_refused': {'enabled': False}}}
+LEARN = {'max_iterations': 3}
+
+
+@pytest.fixture
+def children(generate_workchain, monkeypatch):
+    """Return a function that makes the children, which a step of a WorkChain submits, without running them."""
+
+    def launch(process, step, *arguments):
+        made = []
+
+        def submit(process_class, **inputs):
+            made.append(generate_workchain(process_class, inputs))
+            return made[-1].node
+
+        monkeypatch.setattr(process, 'submit', submit)
+        step(process, *arguments)
+        return made
+
+    return launch
+
+
+def values(process):
+    """Return what the restart loop of a process was given."""
+    given = {name: process.inputs[name] for name in (MD | TRAIN) if name in process.inputs}
+    return {name: node.get_dict() if isinstance(node, orm.Dict) else node.value for name, node in given.items()}
+
+
+def test_trainings(generate_workchain, children, study_builder):
+    study_builder.restarts = {'train': TRAIN}
+    study = generate_workchain(study_builder.process_class, study_builder._inputs(prune=True))
+    study.setup()
+    (training,) = children(study, type(study).launch, 'train_mace_tr')
+    assert values(training) == {'max_iterations': 20, 'on_unhandled_failure': 'restart_once'} | TRAIN
+
+
+def test_molecular_dynamics(generate_workchain, children, study_builder):
+    study_builder.restarts = {'md': MD}
+    study_builder.diffusion = {
+        key: run | {'potential': orm.Str('mace_mp')}
+        for key, run in study_builder._inputs(prune=True)['diffusion'].items()
+    }
+    study = generate_workchain(study_builder.process_class, study_builder._inputs(prune=True))
+    study.setup()
+    (series,) = children(study, type(study).launch, 'diffusion_best_mace_h1')
+    series.setup()
+    (run, *_) = children(series, type(series).launch, 't600k')
+    assert isinstance(run, DiffusionWorkChain)
+    run.setup()
+    (npt,) = children(run, type(run).run_npt)
+    npt.setup()
+    (segment,) = children(npt, type(npt).run_segment)
+    assert values(segment) == MD
+
+
+def test_learning(generate_workchain, children, study_from_nothing):
+    study_from_nothing.restarts = {'learn': LEARN}
+    study = generate_workchain(study_from_nothing.process_class, study_from_nothing._inputs(prune=True))
+    (learning,) = children(study, type(study).learn)
+    learning.setup()
+    (segment,) = children(learning, type(learning).run_segment)
+    assert values(segment) == LEARN
+
+
+def test_without_settings_nothing_is_stored_and_loops_have_their_own(generate_workchain, children, study_builder):
+    study = generate_workchain(study_builder.process_class, study_builder._inputs(prune=True))
+    assert not study.inputs.get('restarts')
+    study.setup()
+    (training,) = children(study, type(study).launch, 'train_mace_tr')
+    assert values(training) == {'max_iterations': 20, 'on_unhandled_failure': 'restart_once'}
+
+
+@pytest.mark.parametrize(
+    ('kind', 'name', 'near'),
+    [
+        ('md', 'handle_step_left', 'handle_steps_left'),
+        ('train', 'handle_out_of_waltime', 'handle_out_of_walltime'),
+        ('learn', 'handle_electron', 'handle_electrons'),
+    ],
+)
+def test_an_unknown_handler_is_refused_at_the_top(generate_workchain, study_builder, kind, name, near):
+    given = {'restarts': {kind: {'handler_overrides': orm.Dict({name: {'enabled': False}})}}}
+    with pytest.raises(ValueError, match=rf'handler_overrides\.{name}: no such key; did you mean {near}\?'):
+        generate_workchain(study_builder.process_class, study_builder._inputs(prune=True) | given)
