@@ -23,7 +23,13 @@ from aiida_mghdiff.calculations.validation import (
 )
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
-from aiida_mghdiff.science.energy_offsets import OffsetError, check_determined, check_offsets, element_counts
+from aiida_mghdiff.science.energy_offsets import (
+    OffsetError,
+    check_determined,
+    check_each,
+    check_offsets,
+    element_counts,
+)
 from aiida_mghdiff.science.splits import SplitError, hold_out
 
 IS_DECAY = Check('a number between 0 and 1', lambda value: IS_NUMBER.holds(value) and 0 < value <= 1)
@@ -86,20 +92,30 @@ def data_message(inputs: Mapping[str, Any], uses_stress: bool) -> str | None:
     return None
 
 
-def offsets_message(parameters: Mapping[str, Any], dataset: DatasetData) -> str | None:
-    """Return what is wrong with the E0s that the parameters choose for a training set, as far as can be known."""
-    kind = parameters['E0s']
-    if parameters['allow_implausible'] or not (kind == 'average' or isinstance(kind, Mapping)):
+def offsets_message(
+    parameters: Mapping[str, Any], dataset: DatasetData, isolated: Mapping[str, float] | None = None
+) -> str | None:
+    """Return what is wrong with the E0s of a training set, as far as can be known before a potential is asked.
+
+    :param isolated: energies in eV that win over the parameters, by symbol.
+    """
+    kind, known = parameters['E0s'], dict(isolated or {})
+    if isinstance(kind, Mapping):
+        known = kind | known
+    if parameters['allow_implausible'] or not (known or kind == 'average'):
         return None
     arrays = dataset.get_arrays()
     numbers = np.unique(arrays['numbers'])
     symbols = [chemical_symbols[number] for number in numbers]
     counts = element_counts(arrays['natoms'], arrays['numbers'], numbers)
     try:
-        if kind == 'average':
-            check_determined(counts, arrays['energies'], symbols)
-        elif set(symbols) <= set(kind):
-            check_offsets(counts, arrays['energies'], {symbol: kind[symbol] for symbol in symbols})
+        if set(symbols) <= set(known):
+            check_offsets(counts, arrays['energies'], {symbol: known[symbol] for symbol in symbols})
+        else:
+            check_each(counts, arrays['energies'], symbols, known)
+            if kind == 'average':
+                left = arrays['energies'] - counts @ [known.get(symbol, 0.0) for symbol in symbols]
+                check_determined(counts, left, symbols, known)
     except OffsetError as error:
         return f'training: {error}; to train all the same, set allow_implausible.'
     return None
@@ -108,11 +124,6 @@ def offsets_message(parameters: Mapping[str, Any], dataset: DatasetData) -> str 
 def isolated_atoms_message(parameters: Mapping[str, Any], dataset: DatasetData) -> str | None:
     """Return why the isolated atoms of a training set cannot be its E0s."""
     isolated, kind = dataset.isolated_atoms, parameters['E0s']
-    if missing := sorted(set(_elements(dataset)) - set(isolated)):
-        return (
-            f'training: it has isolated atoms of {", ".join(isolated)}, but not of {", ".join(missing)}: add these to '
-            'the file of the dataset, or leave all isolated atoms out.'
-        )
     given = kind if isinstance(kind, Mapping) else {}
     for symbol in sorted(set(isolated) & set(given)):
         if abs(isolated[symbol] - given[symbol]) > _SAME_EV:
@@ -120,7 +131,7 @@ def isolated_atoms_message(parameters: Mapping[str, Any], dataset: DatasetData) 
                 f'parameters: E0s gives {symbol} {given[symbol]:g} eV, but the isolated {symbol} of the training set '
                 f'has {isolated[symbol]:g} eV: leave out one of both.'
             )
-    return offsets_message(parameters | {'E0s': isolated}, dataset)
+    return offsets_message(parameters, dataset, isolated)
 
 
 def training_count(dataset: DatasetData, fraction: float | None, seed: int) -> int:

@@ -148,17 +148,24 @@ def element_counts(arrays: Arrays, numbers: Iterable[int]) -> np.ndarray:
 
 
 def fit_offsets(
-    arrays: Arrays, residuals: np.ndarray, numbers: list[int], allow_implausible: bool
+    arrays: Arrays,
+    residuals: np.ndarray,
+    numbers: list[int],
+    allow_implausible: bool,
+    known: Mapping[str, float],
 ) -> tuple[np.ndarray, int]:
-    """Return energies per element that fit ``residuals [n]`` (eV a cell), and the rank of the fit.
+    """Return energies per element that fit ``residuals [n]`` (eV a cell), and how many of them are told.
 
+    :param known: eV by symbol of elements that no fit must tell.
     :raises ProgramError: INPUT_REFUSED if the compositions leave the division of large energies open.
     """
-    counts = element_counts(arrays, numbers)
+    counts, symbols = element_counts(arrays, numbers), [chemical_symbols[number] for number in numbers]
+    values = np.array([known.get(symbol, np.nan) for symbol in symbols])
     if not allow_implausible:
+        left = residuals - counts @ np.nan_to_num(values)
         with _refusing():
-            energy_offsets.check_determined(counts, residuals, [chemical_symbols[number] for number in numbers])
-    return energy_offsets.fit_offsets(counts, residuals)
+            energy_offsets.check_determined(counts, left, symbols, known)
+    return energy_offsets.fit_offsets(counts, residuals, values)
 
 
 def check_offsets(parameters: Mapping[str, Any], arrays: Arrays, numbers: list[int], e0s: np.ndarray) -> None:

@@ -1,13 +1,14 @@
 """Energies per element (E0s) that a potential adds to the energy of bonds: their fit, and whether they can be right.
 
 The energy of a cell less the E0s of its atoms is the energy of its bonds. No solid is bound by more than some 10 eV an
-atom, whatever the zero of the energies is, so that E0s which leave more are wrong. A set of configurations whose
-compositions are all proportional says nothing about how energies divide between the elements.
+atom, whatever the zero of the energies is, so that E0s which leave more are wrong. A wrong E0 of a minority element
+leaves less, so each E0 is also compared with what the energies say of its element, where they do. A set of
+configurations whose compositions are all proportional says nothing about how energies divide between the elements.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -15,6 +16,14 @@ import numpy as np
 LARGEST_BINDING_EV_PER_ATOM = 30.0
 #: An energy an atom below which any division between the elements does no harm: corrections between two functionals.
 HARMLESS_EV_PER_ATOM = 0.5
+#: An isolated atom is further from its element in solids by no more than this: twice the binding of tungsten.
+LARGEST_DISTANCE_EV = 20.0
+#: Energies an atom of two compositions differ by so much for other reasons: temperature, pressure, phase.
+_LEAST_SCATTER_EV_PER_ATOM = 0.2
+_STANDARD_ERRORS = 3
+
+
+_ANOTHER = 'another code, pseudopotential or unit (Ha, Ry, kJ/mol)'
 
 
 class OffsetError(ValueError):
@@ -31,14 +40,23 @@ def element_counts(natoms: np.ndarray, atom_numbers: np.ndarray, numbers: Iterab
     return np.stack(columns, axis=1).astype(float)
 
 
-def fit_offsets(counts: np.ndarray, residuals: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return energies per element that fit ``residuals [n]`` (eV a cell) by least squares, and the rank of the fit.
+def fit_offsets(counts: np.ndarray, residuals: np.ndarray, known: np.ndarray | None = None) -> tuple[np.ndarray, int]:
+    """Return energies per element that fit ``residuals [n]`` (eV a cell) by least squares, and how many are told.
 
-    If the rank is below the number of elements (few different compositions), the labels leave the division between the
-    elements open: the solution of least norm is taken then.
+    If the compositions tell the energies of all elements, the known ones do not enter the fit: those of isolated atoms
+    would put the binding of their elements into the others. If not, the known ones are held. What is still open gets
+    the solution of least norm, and the number is below the number of elements.
+
+    :param known: eV of each element, NaN where a fit must tell it; by default of all.
     """
-    solution, _, rank, _ = np.linalg.lstsq(counts, residuals, rcond=None)
-    return solution, int(rank)
+    offsets = np.full(counts.shape[1], np.nan) if known is None else known.copy()
+    is_open = np.isnan(offsets)
+    if is_determined(counts):
+        offsets[is_open] = np.linalg.lstsq(counts, residuals, rcond=None)[0][is_open]
+        return offsets, len(offsets)
+    left = residuals - counts[:, ~is_open] @ offsets[~is_open]
+    offsets[is_open], _, rank, _ = np.linalg.lstsq(counts[:, is_open], left, rcond=None)
+    return offsets, int(rank) + int((~is_open).sum())
 
 
 def is_determined(counts: np.ndarray) -> bool:
@@ -46,24 +64,29 @@ def is_determined(counts: np.ndarray) -> bool:
     return int(np.linalg.matrix_rank(counts)) == counts.shape[1]
 
 
-def check_determined(counts: np.ndarray, residuals: np.ndarray, symbols: Iterable[str]) -> None:
+def check_determined(
+    counts: np.ndarray, residuals: np.ndarray, symbols: Sequence[str], known: Collection[str] = ()
+) -> None:
     """Refuse to divide large energies between elements where the compositions do not tell how.
 
+    :param counts: atoms of each element in each configuration [n,m], in the order of ``symbols``.
     :param residuals: energies [n] in eV a cell that are to be divided.
+    :param known: elements that get nothing.
     :raises OffsetError: naming the size and the remedy.
     """
     size = float(np.sqrt(np.mean((residuals / counts.sum(axis=1)) ** 2)))
-    if is_determined(counts) or size < HARMLESS_EV_PER_ATOM:
+    open_ = [symbol not in known for symbol in symbols]
+    if is_determined(counts[:, open_]) or size < HARMLESS_EV_PER_ATOM:
         return
+    names = ', '.join(symbol for symbol in symbols if symbol not in known)
     raise OffsetError(
-        f'the compositions of the training set do not tell how {size:.3g} eV/atom divide between '
-        f'{", ".join(symbols)}: add configurations of another composition or isolated atoms, or give E0s as energies '
-        'in eV by symbol'
+        f'the compositions of the training set do not tell how {size:.3g} eV/atom divide between {names}: add '
+        'configurations of another composition or isolated atoms, or give E0s as energies in eV by symbol'
     )
 
 
 def check_offsets(counts: np.ndarray, energies: np.ndarray, offsets: Mapping[str, float]) -> None:
-    """Refuse energies per element that leave bonds an energy that no solid has.
+    """Refuse energies per element that leave bonds an energy that no solid has, or are far from what energies say.
 
     :param counts: atoms of each element in each configuration [n,m], in the order of ``offsets``.
     :param energies: of the cells [n] in eV.
@@ -73,10 +96,46 @@ def check_offsets(counts: np.ndarray, energies: np.ndarray, offsets: Mapping[str
     left = (energies - counts @ np.array(list(offsets.values()))) / counts.sum(axis=1)
     worst = int(np.abs(left).argmax())
     if abs(left[worst]) <= LARGEST_BINDING_EV_PER_ATOM:
+        check_each(counts, energies, list(offsets), offsets)
         return
     words = ', '.join(f'{symbol} {energy:.6g}' for symbol, energy in offsets.items())
     raise OffsetError(
         f'the E0s ({words} eV) leave {left[worst]:.4g} eV/atom for the bonds of configuration {worst}, more than '
-        f'{LARGEST_BINDING_EV_PER_ATOM:g}: they belong to another code, pseudopotential or unit (Ha, Ry, kJ/mol) than '
-        'the labels'
+        f'{LARGEST_BINDING_EV_PER_ATOM:g}: they belong to {_ANOTHER} than the labels'
     )
+
+
+def check_each(counts: np.ndarray, energies: np.ndarray, symbols: Sequence[str], offsets: Mapping[str, float]) -> None:
+    """Refuse an energy of an element that is far from what the energies say by least squares, where they do.
+
+    :param counts: atoms of each element in each configuration [n,m], in the order of ``symbols``.
+    :param energies: of the cells [n] in eV.
+    :param offsets: eV by symbol, of some of the elements or all.
+    :raises OffsetError: naming the element, what the energies say, and the likely reason.
+    """
+    for symbol, fitted, error in zip(symbols, *_fit_with_errors(counts, energies), strict=True):
+        given = offsets.get(symbol, fitted)
+        if abs(given - fitted) > LARGEST_DISTANCE_EV + _STANDARD_ERRORS * error:
+            raise OffsetError(
+                f'the E0 of {symbol} is {given:.6g} eV, but the energies of the configurations say {fitted:.4g} eV, '
+                f'give or take {error:.2g}: it belongs to {_ANOTHER} than the labels'
+            )
+
+
+def _fit_with_errors(counts: np.ndarray, energies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return energies per element by least squares and their standard errors in eV, infinite where nothing tells them.
+
+    Configurations of one composition share what the model lacks (their phase, their temperature), so that not
+    configurations but compositions are independent: each adds its atoms times the scatter an atom.
+    """
+    inverse = np.linalg.pinv(counts, rcond=1e-10)
+    fitted, natoms = inverse @ energies, counts.sum(axis=1)
+    _, composition = np.unique(counts, axis=0, return_inverse=True)
+    composition = composition.ravel()
+    left = np.bincount(composition, (energies - counts @ fitted) / natoms) / np.bincount(composition)
+    freedom = len(left) - np.linalg.matrix_rank(counts)
+    scatter = np.sqrt(np.sum(left**2) / freedom) if freedom else 0.0
+    weights = np.array([np.bincount(composition, row * natoms) for row in inverse])
+    errors = max(scatter, _LEAST_SCATTER_EV_PER_ATOM) * np.linalg.norm(weights, axis=1)
+    told = np.isclose(np.einsum('mn,nm->m', inverse, counts), 1)
+    return fitted, np.where(told, errors, np.inf)

@@ -66,7 +66,7 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
 class ChgnetTrainCalculation(TrainCalculation):
     """Fine-tunes a CHGNet potential with CHGNet's ``Trainer``."""
 
-    CACHE_VERSION = 2
+    CACHE_VERSION = 3
     _PROGRAM = 'chgnet.train'
 
     @classmethod

@@ -97,7 +97,7 @@ def choose_e0s(
         atoms.calc = calculator
         energies.append(atoms.get_potential_energy())
     residuals = arrays['energies'] - np.array(energies)
-    correction, rank = training.fit_offsets(arrays, residuals, numbers, parameters['allow_implausible'])
+    correction, rank = training.fit_offsets(arrays, residuals, numbers, parameters['allow_implausible'], {})
     return own + correction, rank
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import numpy as np
+from ase.data import chemical_symbols
 from ase.io import write
 
 from aiida_mghdiff.formats.arrays import read_folder
@@ -152,24 +153,26 @@ def choose_e0s(
 ) -> tuple[np.ndarray, int | None]:
     """Return the energies of the isolated atoms in eV, and the rank of the fit that gave them, if one did.
 
-    Isolated atoms of the training set win, as in MACE. Without them the parameter decides.
+    Isolated atoms of the training set win, as in MACE. Of the other elements the parameter decides.
 
     ``estimated``: the potential's, corrected by least squares for what its energies miss of the labels (another
     reference or pseudopotential); ``foundation``: the potential's; ``average``: least squares of the labels; or a
     dictionary by symbol. ``estimated`` is what MACE computes under this name, in float64 whatever the training uses.
     """
     kind, allowed = parameters['E0s'], parameters['allow_implausible']
-    if isolated:
-        return training.given_offsets(isolated, numbers), None
     if isinstance(kind, dict):
-        return training.given_offsets(kind, numbers), None
+        return training.given_offsets(kind | isolated, numbers), None
+    if all(chemical_symbols[number] in isolated for number in numbers):
+        return training.given_offsets(isolated, numbers), None
     if kind == 'average':
-        return training.fit_offsets(arrays, arrays['energies'], numbers, allowed)
+        return training.fit_offsets(arrays, arrays['energies'], numbers, allowed, isolated)
     own = _potential_e0s(foundation.models[0], numbers, foundation.head)
+    potential = training.by_symbol(numbers, own)
     if kind == 'foundation':
-        return own, None
+        return training.given_offsets(potential | isolated, numbers), None
     energies = [foundation.get_potential_energy(atoms) for atoms in frames_from_arrays(arrays)]
-    correction, rank = training.fit_offsets(arrays, arrays['energies'] - np.array(energies), numbers, allowed)
+    known = {symbol: isolated[symbol] - potential[symbol] for symbol in isolated.keys() & potential.keys()}
+    correction, rank = training.fit_offsets(arrays, arrays['energies'] - np.array(energies), numbers, allowed, known)
     return own + correction, rank
 
 

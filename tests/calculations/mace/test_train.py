@@ -159,7 +159,9 @@ def test_same_inputs_give_the_same_potential(code):
 @pytest.mark.parametrize(
     ('isolated', 'changes', 'words'),
     [
-        ({'H': -1.0}, {}, 'it has isolated atoms of H, but not of Mg'),
+        ({'H': 200.0}, {}, 'the E0 of H is 200 eV, but the energies of the configurations say'),
+        ({'Mg': -0.25}, {'E0s': {'H': 200.0}}, 'the E0 of H is 200 eV'),
+        ({}, {'E0s': {'H': -200.0, 'Mg': -1.5}}, 'the E0 of H is -200 eV'),
         ({'H': -1.0, 'Mg': -0.25}, {'E0s': {'H': -2.0, 'Mg': -0.25}}, 'E0s gives H -2 eV, but the isolated H'),
         ({'H': -1.0, 'Mg': 1e6}, {}, 'eV/atom for the bonds of configuration'),
         ({}, {'E0s': {'H': -1.0, 'Mg': -1e6}}, 'eV/atom for the bonds of configuration'),
@@ -180,13 +182,16 @@ def test_refuses_one_composition_that_tells_nothing_of_the_elements(code):
     inputs |= {'training': inputs['training'].select(one)}
     inputs['parameters']['batch_size'] = 1
     assert 'do not tell how' in validate_inputs(inputs)
+    arrays, options = inputs['training'].get_arrays(), {'energy_kind': 'free', 'labels': 'gpaw'}
+    told = DatasetData.from_arrays(arrays, isolated_atoms={'H': -1.0}, **options)
+    assert validate_inputs(inputs | {'training': told}) is None
     inputs['parameters']['allow_implausible'] = True
     assert validate_inputs(inputs) is None
 
 
-def test_isolated_atoms_reach_the_program(code):
+@pytest.mark.parametrize('isolated', [{'H': -1.0, 'Mg': -0.25}, {'H': -1.0}])
+def test_isolated_atoms_reach_the_program(code, isolated):
     inputs = mace_inputs(code)
-    isolated = {'H': -1.0, 'Mg': -0.25}
     inputs['training'] = DatasetData.from_arrays(
         inputs['training'].get_arrays(), energy_kind='free', labels='gpaw', isolated_atoms=isolated
     )

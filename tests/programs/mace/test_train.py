@@ -266,6 +266,33 @@ def test_isolated_atoms_are_the_e0s(tmp_path, datasets):
     assert model_e0s(tmp_path / 'trained.model') == pytest.approx(isolated)
 
 
+def test_isolated_atoms_of_some_elements_are_their_e0s(tmp_path, datasets, trained):
+    """The parameter decides the others: a fit of them, energies, or those of the potential."""
+    isolated, options = {'H': -1.0}, {'max_num_epochs': 1}
+    chosen = parameters('scratch', **options)
+    fitted = run_program(tmp_path / 'all', 'mace.train', datasets, parameters=chosen)['e0s_ev']
+    results = run_program(tmp_path / 'some', 'mace.train', datasets, parameters=chosen, isolated_atoms=isolated)
+    assert results['e0s_ev'] == pytest.approx({'H': -1.0, 'Mg': fitted['Mg']})
+    assert model_e0s(tmp_path / 'some' / 'trained.model') == pytest.approx(results['e0s_ev'])
+    assert results['e0s_rank'] == 2
+    assert not any('least norm' in warning for warning in results['warnings'])
+    chosen = parameters('scratch', E0s={'Mg': -1.4}, **options)
+    results = run_program(tmp_path / 'given', 'mace.train', datasets, parameters=chosen, isolated_atoms=isolated)
+    assert results['e0s_ev'] == {'H': -1.0, 'Mg': -1.4}
+    own, given = model_e0s(trained[0]), {'isolated_atoms': isolated}
+    for kind in ('estimated', 'foundation'):
+        chosen = parameters('naive', E0s=kind, **options)
+        e0s = run_program(tmp_path / kind, 'mace.train', datasets, trained, parameters=chosen, **given)['e0s_ev']
+        assert e0s['H'] == pytest.approx(-1.0)
+        assert (e0s['Mg'] == pytest.approx(own['Mg'], abs=1e-6)) == (kind == 'foundation')
+
+
+@pytest.mark.parametrize('energy', [200.0, -200.0])
+def test_e0_of_a_minority_element_far_from_the_energies_is_refused(tmp_path, datasets, energy):
+    with pytest.raises(job.ProgramError, match=f'the E0 of H is {energy:g} eV, but the energies'):
+        run_program(tmp_path, 'mace.train', datasets, parameters=parameters('scratch', E0s={'H': energy, 'Mg': -1.5}))
+
+
 @pytest.mark.parametrize('energy', [1e6, -1e6])
 def test_e0s_far_from_the_energies_are_refused(tmp_path, datasets, energy):
     with pytest.raises(job.ProgramError, match='for the bonds of configuration') as error:
