@@ -148,5 +148,6 @@ def finished(name: str) -> dict[str, Any]:
 
 def _jobs_with(potential: PotentialData, filters: dict[str, Any] | None = None) -> orm.QueryBuilder:
     query = orm.QueryBuilder().append(PotentialData, filters={'id': potential.pk}, tag='potential')
+    # barriers in VASP that were stored before version 0.1 name it force_field
     label = {'label': {'in': ['potential', 'force_field']}}
     return query.append(orm.CalcJobNode, with_incoming='potential', edge_filters=label, filters=filters, tag='job')

@@ -112,7 +112,7 @@ def next_segment(code, learned, steps=20, **tags):
     """Return the inputs that go on from a first segment."""
     inputs = learning_inputs(code, steps) | {
         'settings': orm.Dict(mlff_settings(first_step=learned['state'].step)),
-        'restart': learned['state'],
+        'state': learned['state'],
         'configurations': {'part000': learned['dataset']},
         'learning_state': learned['learning_state'],
     }
@@ -283,7 +283,7 @@ def test_killed_job_loses_no_labelled_configuration(code):
     assert step > 0
     going_on = learning_inputs(code, steps=5) | {
         'settings': orm.Dict(mlff_settings(first_step=step)),
-        'restart': outputs['state'],
+        'state': outputs['state'],
         'configurations': {'part000': outputs['dataset']},
         'learning_state': outputs['learning_state'],
     }

@@ -217,7 +217,7 @@ def mlff_inputs(code: orm.AbstractCode) -> dict[str, object]:
         'parameters': orm.Dict(mlff_tags()),
         'settings': orm.Dict(mlff_settings()),
         'kpoints': kpoints,
-        'potential': placeholder_potcars(['Mg', 'H']),
+        'potcars': placeholder_potcars(['Mg', 'H']),
         'metadata': {'options': {'withmpi': False}},
     }
 

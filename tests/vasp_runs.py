@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -124,7 +123,8 @@ def parse_job(
         node.base.links.add_incoming(data.store(), LinkType.INPUT_CALC, name)
     node.store()
     retrieved = orm.FolderData()
-    retrieved.base.repository.put_object_from_filelike(io.BytesIO(stdout.encode()), 'vasp_output')
+    if stdout:
+        (files / 'vasp_output').write_text(stdout)
     retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
     retrieved.store()
     parser = ParserFactory(entry_point)(node)

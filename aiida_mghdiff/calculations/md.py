@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec, ProcessSpec
 from aiida_vasp.data.potcar import PotcarData
@@ -28,7 +29,10 @@ from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 
 ENSEMBLES = ('nve', 'nvt', 'npt')
-
+#: Key of the parameters of a run in VASP, which may be left out: INCAR tags of the user's own.
+INCAR = 'incar'
+#: Beyond so many times its target, and this in K, a temperature has run away.
+_RUNAWAY_FACTOR, _RUNAWAY_FLOOR_K = 10.0, 3000.0
 
 IS_ENSEMBLE = one_of(*ENSEMBLES)
 
@@ -85,9 +89,12 @@ def define_md_inputs(spec: ProcessSpec) -> None:
     )
 
 
-def validate_md_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs of an MD job, in one sentence."""
-    if 'parameters' in inputs and (message := parameters_message(inputs['parameters'].get_dict())):
+def validate_md_inputs(inputs: dict[str, Any], _: Any = None, *, takes_incar: bool = False) -> str | None:
+    """Return what is wrong with the inputs of an MD job, in one sentence.
+
+    :param takes_incar: whether the parameters may have INCAR tags.
+    """
+    if 'parameters' in inputs and (message := parameters_message(inputs['parameters'].get_dict(), takes_incar)):
         return message
     if ('structure' in inputs) == ('state' in inputs):
         return 'give either a structure (velocities are drawn) or a state (velocities are carried over).'
@@ -100,8 +107,9 @@ def validate_md_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
     return None
 
 
-def parameters_message(parameters: dict[str, Any]) -> str | None:
+def parameters_message(parameters: dict[str, Any], takes_incar: bool = False) -> str | None:
     """Return what is wrong with MD parameters."""
+    parameters = {key: value for key, value in parameters.items() if key != INCAR or not takes_incar}
     ensemble = parameters.get('ensemble')
     if ensemble not in ENSEMBLES:
         return f'parameters: ensemble = {ensemble!r} is not one of {", ".join(ENSEMBLES)}.'
@@ -127,6 +135,17 @@ def has_own_restart(inputs: Mapping[str, Any], engine: str, integrator: str | No
     if state is None or not parameters['first_step']:
         return False
     return state.has_restart_of(engine, parameters['ensemble'], integrator)
+
+
+def thermostat_seed(parameters: Mapping[str, Any]) -> int:
+    """Return the seed of the thermostat: another one in each segment, or segments would repeat the same noise."""
+    sequence = np.random.SeedSequence([parameters['seed'], parameters['first_step']])
+    return int(sequence.generate_state(1)[0]) % 900_000_000 + 1
+
+
+def runaway_limit(temperature_k: float) -> float:
+    """Return the temperature in K above which a run of this target has run away."""
+    return max(_RUNAWAY_FACTOR * temperature_k, _RUNAWAY_FLOOR_K)
 
 
 def start_symbols(inputs: dict[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from aiida_mghdiff.calculations.vasp.base import STDOUT
+from aiida_mghdiff.calculations.vasp.job import STDOUT
 from aiida_mghdiff.cli.unexpected import state_of
 from aiida_mghdiff.data.potential import LEARNED
 from aiida_mghdiff.workflows.neb import STATIONARY

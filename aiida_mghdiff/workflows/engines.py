@@ -11,7 +11,7 @@ from aiida.plugins import CalculationFactory
 
 from aiida_mghdiff.calculations.functions.parameters import block_parameters, segment_parameters, steps_of_block
 from aiida_mghdiff.calculations.lammps.md import converter_message, needs_converter
-from aiida_mghdiff.calculations.vasp.base import potcars_message
+from aiida_mghdiff.calculations.vasp.job import potcars_message
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 
@@ -60,7 +60,7 @@ def validate_md_codes(inputs: Mapping[str, Any], symbols: Sequence[str]) -> str 
         if runs_in_lammps(engine) and needs_converter(code) and 'convert' not in inputs['codes']:
             return f'codes.convert is missing: {converter_message(code)}'
         if takes_potcars(engine):
-            return potcars_message(symbols, inputs.get('potcars', {}), 'potcars')
+            return potcars_message(symbols, inputs.get('potcars', {}))
     return None
 
 

@@ -20,7 +20,7 @@ from aiida_mghdiff.calculations.functions.labels import (
 from aiida_mghdiff.calculations.gpaw import singlepoint as gpaw
 from aiida_mghdiff.calculations.singlepoint import SYSTEMATIC
 from aiida_mghdiff.calculations.vasp import singlepoint as vasp
-from aiida_mghdiff.calculations.vasp.base import potcars_message
+from aiida_mghdiff.calculations.vasp.job import potcars_message
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.workflows.cleaning import CleaningMixin
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
@@ -56,7 +56,7 @@ def validate_label(inputs: Mapping[str, Any], _: Any = None) -> str | None:
         return 'kpoints must be a mesh: KpointsData.set_kpoints_mesh.'
     if 'dataset' not in inputs and (message := structures_message(inputs['structures'])):
         return message
-    return potcars_message(elements_of(inputs), inputs.get('potcars', {}), 'potcars') if engine == 'vasp' else None
+    return potcars_message(elements_of(inputs), inputs.get('potcars', {})) if engine == 'vasp' else None
 
 
 def structures_message(structures: Mapping[str, orm.StructureData | orm.TrajectoryData]) -> str | None:
@@ -211,7 +211,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
             'metadata': {'options': self.inputs.options.get_dict(), 'call_link_label': key},
         }
         if self.inputs.engine == 'vasp':
-            inputs['potential'] = {symbol: self.inputs.potcars[symbol] for symbol in structure.get_symbols_set()}
+            inputs['potcars'] = {symbol: self.inputs.potcars[symbol] for symbol in structure.get_symbols_set()}
         return self.submit(process, **inputs)
 
     def make_structure(self, frame: str) -> orm.StructureData:

@@ -16,7 +16,7 @@ from aiida.engine import (
 from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.functions.learning import change_tags, forget_unconverged, piece_of_segment
-from aiida_mghdiff.calculations.vasp.base import potcars_message, start_atoms
+from aiida_mghdiff.calculations.vasp.job import potcars_message, start_atoms
 from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation, known_content
 from aiida_mghdiff.calculations.vasp.mlff import validate_inputs as validate_job
 from aiida_mghdiff.data.dataset import DatasetData
@@ -91,7 +91,7 @@ def validate_learning(inputs: dict[str, Any], _: Any = None) -> str | None:
     if 'vasp' not in inputs.get('codes', {}):
         return 'codes.vasp is missing: VASP, or the stand-in that `aiida-mghdiff setup` makes.'
     symbols = start_atoms(inputs.get('structure'), inputs.get('state')).get_chemical_symbols()
-    return potcars_message(symbols, inputs.get('potcars', {}), 'potcars')
+    return potcars_message(symbols, inputs.get('potcars', {}))
 
 
 def validate_segment(inputs: dict[str, Any], _: Any = None) -> str | None:
@@ -108,12 +108,9 @@ def part_name(index: int) -> str:
 
 def job_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the inputs of the first job of a segment, but for its code and metadata."""
-    names = ('structure', 'kpoints', 'iconst', 'learning_state', 'parameters', 'settings')
+    names = ('structure', 'state', 'kpoints', 'iconst', 'learning_state', 'parameters', 'settings')
     own = {name: inputs[name] for name in names if name in inputs}
-    if 'state' in inputs:
-        own['restart'] = inputs['state']
-    namespaces = {'potential': 'potcars', 'configurations': 'configurations'}
-    return own | {name: dict(inputs.get(port, {})) for name, port in namespaces.items()}
+    return own | {name: dict(inputs.get(name, {})) for name in ('potcars', 'configurations')}
 
 
 def lattice_change(node: orm.CalcJobNode) -> float:
@@ -285,7 +282,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
             self.ctx.most_steps = min(2 * self.ctx.most_steps, self.inputs.parameters['nsw'])
         first_step = self.ctx.inputs['settings']['first_step']
         if self.has_advanced(node):
-            self.ctx.inputs['restart'] = node.outputs.state
+            self.ctx.inputs['state'] = node.outputs.state
             self.ctx.inputs.pop('structure', None)
             first_step = node.outputs.state.step
         self.prepare_piece(first_step)
@@ -366,8 +363,8 @@ class LearningSegmentWorkChain(RestartWorkChain):
         inputs = self.ctx.inputs
         self.out('configurations', inputs['configurations'])
         self.out('last_parameters', self.ctx.parameters)
-        for name, port in {'state': 'restart', 'learning_state': 'learning_state'}.items():
-            if port in inputs:
-                self.out(name, inputs[port])
+        for name in ('state', 'learning_state'):
+            if name in inputs:
+                self.out(name, inputs[name])
         if learned := [node.outputs.force_field for node in self.ctx.parts if 'force_field' in node.outputs]:
             self.out('force_field', learned[-1])

@@ -22,7 +22,7 @@ from aiida_mghdiff.calculations.functions.rates import hop
 from aiida_mghdiff.calculations.hosts import host_message
 from aiida_mghdiff.calculations.md import elements_message
 from aiida_mghdiff.calculations.validation import complete_message, joined, self_diffusion_message
-from aiida_mghdiff.calculations.vasp.base import potcars_message, symbols_message
+from aiida_mghdiff.calculations.vasp.job import potcars_message, symbols_message
 from aiida_mghdiff.calculations.vasp.neb import VaspNebCalculation
 from aiida_mghdiff.calculations.vasp.relax import VaspRelaxCalculation
 from aiida_mghdiff.data.potential import PotentialData
@@ -85,7 +85,7 @@ def _vasp_message(symbols: list[str], inputs: Mapping[str, Any]) -> str | None:
         return f'inputs lack {", ".join(missing)}, which VASP needs: get_builder_from_protocol fills them in.'
     if 'vibrations' in inputs:
         return 'vibrations run in ASE: leave them out of a barrier in VASP.'
-    return symbols_message(symbols) or potcars_message(symbols, inputs.get('potcars', {}), 'potcars')
+    return symbols_message(symbols) or potcars_message(symbols, inputs.get('potcars', {}))
 
 
 class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
@@ -213,10 +213,10 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
 
     def vasp_inputs(self, label: str) -> dict[str, Any]:
         """Return the inputs that all jobs of VASP on this path share."""
-        force_field = {'force_field': self.inputs.potential} if 'potential' in self.inputs else {}
-        return force_field | {
+        potential = {'potential': self.inputs.potential} if 'potential' in self.inputs else {}
+        return potential | {
             'code': self.inputs.codes['vasp'],
-            'potential': dict(self.inputs.potcars),
+            'potcars': dict(self.inputs.potcars),
             'kpoints': self.inputs.kpoints,
             'metadata': {'call_link_label': label, 'options': self.inputs.options.get_dict()},
         }

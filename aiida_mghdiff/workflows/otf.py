@@ -143,8 +143,8 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         plan, learned = self.ctx.plan, self.ctx.learned
         inputs = {
             'code': self.inputs.codes['vasp'],
-            'potential': dict(self.inputs.potcars),
-            'restart': learned['state'],
+            'potcars': dict(self.inputs.potcars),
+            'state': learned['state'],
             'configurations': learned['configurations'],
             'learning_state': learned['learning_state'],
             'kpoints': plan['kpoints'],

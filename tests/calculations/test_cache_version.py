@@ -114,7 +114,7 @@ def test_job_is_as_its_cache_versions_say(entry_point):
         ('mghdiff.lammps.md', 'calculation', {'calculations/lammps/script.py', 'formats/lammps.py'}),
         ('mghdiff.lammps.md', 'parser', {'parsers/lammps/md.py', 'parsers/md.py', 'formats/lammps.py'}),
         ('mghdiff.lammps.md', 'program', {'executables/lmp/evaluators.py', 'programs/calculators/loading.py'}),
-        ('mghdiff.vasp.md', 'calculation', {'calculations/vasp/base.py', 'formats/poscar.py'}),
+        ('mghdiff.vasp.md', 'calculation', {'calculations/vasp/job.py', 'formats/poscar.py'}),
         ('mghdiff.vasp.mlff', 'parser', {'parsers/vasp/mlff.py', 'formats/mlab.py', 'formats/outcar.py'}),
         ('mghdiff.vasp.mlff', 'program', {'executables/vasp_standin/gpaw_worker.py', 'programs/vasp/reduce.py'}),
         ('mghdiff.gpaw.singlepoint', 'parser', {'parsers/gpaw/singlepoint.py', 'data/dataset.py'}),

@@ -62,7 +62,7 @@ def vasp_neb(potential, folder):
     return {
         'parameters': vasp_inputs()['parameters'],
         'kpoints': mesh(),
-        'potential': placeholder_potcars(['Mg', 'H']),
+        'potcars': placeholder_potcars(['Mg', 'H']),
         'images': straight_path(hydride(), 1),
         'initial_results': end_results(),
         'final_results': end_results(-25.8),
@@ -74,7 +74,7 @@ def vasp_relax(potential, folder):
     return {
         'parameters': vasp_inputs()['relaxation'],
         'kpoints': mesh(),
-        'potential': placeholder_potcars(['Mg', 'H']),
+        'potcars': placeholder_potcars(['Mg', 'H']),
         'structure': ends()[0],
         'metadata': {'options': {'withmpi': False}},
     }
@@ -85,7 +85,7 @@ def singlepoint(engine):
         parameters = orm.Dict(LabelWorkChain.get_parameters(engine, 'smoke')[0])
         values = {'structure': ends()[0], 'parameters': parameters, 'kpoints': mesh()}
         if engine == 'vasp':
-            values |= {'potential': placeholder_potcars(['Mg', 'H']), 'metadata': {'options': {'withmpi': False}}}
+            values |= {'potcars': placeholder_potcars(['Mg', 'H']), 'metadata': {'options': {'withmpi': False}}}
         return values
 
     return inputs

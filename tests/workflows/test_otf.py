@@ -23,7 +23,7 @@ from aiida_mghdiff.calculations.functions.learning import (
     piece_of_segment,
     plan_learning,
 )
-from aiida_mghdiff.calculations.vasp.base import incar_text, kpoints_text, poscar_text
+from aiida_mghdiff.calculations.vasp.job import incar_text, kpoints_text, poscar_text
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.formats.frames import arrays_from_frames
@@ -344,7 +344,7 @@ def test_goes_on_after_the_wall_time(segment, generate_job_node):
     assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 400, outputs)).status == 0
     inputs = segment.ctx.inputs
     assert (inputs['parameters']['nsw'], inputs['settings']['first_step']) == (18, 12)
-    assert inputs['restart'].uuid == state.uuid
+    assert inputs['state'].uuid == state.uuid
     assert inputs['learning_state'].uuid == learning.uuid
     assert [node.uuid for node in inputs['configurations'].values()] == [dataset.uuid]
     assert inputs['parameters'].creator.process_label == 'piece_of_segment'

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-import numpy as np
-
+from aiida_mghdiff.calculations.md import runaway_limit, thermostat_seed
 from aiida_mghdiff.data.potential import FILENAME as POTENTIAL_FILE
 
 DATA_FILE = 'start.data'
@@ -21,9 +20,6 @@ CONVERTED_FILE = f'{POTENTIAL_FILE}-lammps.pt'
 _LANGEVIN = 'LAMMPS fix langevin, zero momentum (fix momentum)'
 THERMOSTATS = {'nve': None, 'nvt': _LANGEVIN, 'npt': _LANGEVIN}
 BAROSTATS = {'nve': None, 'nvt': None, 'npt': 'LAMMPS fix nph iso (Martyna-Tobias-Klein)'}
-
-#: A run is stopped above this multiple of its temperature, and not below the floor.
-RUNAWAY_FACTOR, RUNAWAY_FLOOR_K = 10.0, 3000.0
 
 _PROGRESS_LINES = 100
 _BAR_PER_GPA = 1e4
@@ -97,15 +93,9 @@ def _barostat(parameters: dict[str, Any]) -> str:
     return f'nph iso {pressure!r} {pressure!r} {parameters["barostat_time_ps"]!r} fixedpoint 0 0 0'
 
 
-def thermostat_seed(parameters: dict[str, Any]) -> int:
-    """Return the seed of the thermostat: another one in each segment, or segments would repeat the same noise."""
-    sequence = np.random.SeedSequence([parameters['seed'], parameters['first_step']])
-    return int(sequence.generate_state(1)[0]) % 900_000_000 + 1
-
-
 def _recording(parameters: dict[str, Any]) -> list[str]:
     every = max(1, parameters['steps'] // _PROGRESS_LINES)
-    limit = max(RUNAWAY_FACTOR * parameters['temperature_k'], RUNAWAY_FLOOR_K)
+    limit = runaway_limit(parameters['temperature_k'])
     tracer, frame, thermo = (parameters[f'{name}_stride'] for name in ('tracer', 'frame', 'thermo'))
     return [
         'compute centre host com',

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import gcd
 from typing import Any
 
 import numpy as np
-from aiida import orm
-from aiida.common.datastructures import CalcInfo
-from aiida.common.folders import Folder
-from aiida.engine import CalcJob, CalcJobProcessSpec
+from aiida.engine import CalcJobProcessSpec
 from ase import Atoms
 from ase.data import atomic_masses
 
-from aiida_mghdiff.calculations.lammps.script import thermostat_seed
-from aiida_mghdiff.calculations.md import define_md, has_own_restart, validate_md_inputs
-from aiida_mghdiff.calculations.program import set_options
-from aiida_mghdiff.calculations.vasp import base
-from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.calculations.md import INCAR, define_md, has_own_restart, thermostat_seed, validate_md_inputs
+from aiida_mghdiff.calculations.validation import IS_COUNT
+from aiida_mghdiff.calculations.vasp.force_field import fast_message, force_field_message
+from aiida_mghdiff.calculations.vasp.job import (
+    ENGINE,
+    LAST_LINES,
+    RUN_FILES,
+    VaspJob,
+    integrator_of,
+    own_tags_message,
+    potcars_message,
+    start_atoms,
+    symbols_message,
+)
 from aiida_mghdiff.formats.iconst import iconst_text
 from aiida_mghdiff.science.trajectory_reduction import DistilPlan
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K, EV_FS2_PER_ANGSTROM2_IN_AMU, PS_IN_FS
 
-ENGINE = base.ENGINE
-ARCHITECTURE = 'vasp-mlff'
-FORCE_FIELD = 'ML_FF'
 KBAR_PER_GPA = 10.0
 MOST_SEEDS = 900_000_000
 
-#: Oldest format of ML_FF that a VASP with the fast mode writes (6.4). A newer one VASP itself accepts or refuses.
-OLDEST_FORMAT = (0, 2)
+OUTBLOCK = 'ml_outblock'
+#: INCAR tags that the job sets, beside ML_OUTBLOCK.
+SET_TAGS = (
+    *('ml_lmlff', 'ml_mode', 'ml_output_mode', 'nblock', 'ibrion', 'nsw', 'potim', 'tebeg', 'teend', 'random_seed'),
+    *('isym', 'lwave', 'lcharg', 'mdalgo', 'isif', 'andersen_prob', 'langevin_gamma', 'langevin_gamma_l', 'pmass'),
+    'pstress',
+)
 
 #: ``auto``: in fast mode, which a refit gives; ``as-learned``: in the mode of the force field, fast or not.
 EVALUATORS = ('auto', 'as-learned')
@@ -39,47 +48,40 @@ MDALGO = {'nve': 1, 'nvt': 3, 'npt': 3}
 BAROSTATS = {'nve': None, 'nvt': None, 'npt': 'VASP Langevin Parrinello-Rahman, fixed shape (ICONST)'}
 
 
-def force_field_message(potential: PotentialData) -> str | None:
-    """Return why VASP cannot run a potential."""
-    if potential.architecture != ARCHITECTURE:
-        return f'VASP runs {ARCHITECTURE} potentials, not {potential.architecture}.'
-    version = potential.base.attributes.get('version')
-    if tuple(int(word) for word in version.split('.')[:2]) < OLDEST_FORMAT:
-        return f'the force field has the format {version} of an older VASP: refit its ML_AB with VASP 6.4.2 or later.'
-    return None
-
-
-def fast_message(potential: PotentialData, otherwise: str = '') -> str | None:
-    """Return that a force field has no fast mode: VASP takes the mode from the file, and is many times slower then.
-
-    :param otherwise: what can be done besides a refit.
-    """
-    if potential.base.attributes.get('fast'):
-        return None
-    return f'the force field has no fast mode (ML_LFAST): refit it first (ML_MODE = refit){otherwise}.'
-
-
 def validate_inputs(inputs: dict[str, Any], context: Any = None) -> str | None:
     """Return what is wrong with the inputs, in one sentence."""
-    if message := validate_md_inputs(inputs, context):
+    if message := validate_md_inputs(inputs, context, takes_incar=True):
         return message
     if not {'potential', 'parameters'} <= set(inputs):
         return None
     parameters = inputs['parameters']
     if parameters['evaluator'] not in EVALUATORS or parameters['dtype'] != 'float64':
         return f'parameters: VASP evaluates its force fields in float64: set evaluator to {" or ".join(EVALUATORS)}.'
-    symbols = _atoms(inputs).get_chemical_symbols()
+    symbols = start_atoms(inputs.get('structure'), inputs.get('state')).get_chemical_symbols()
     slower = ', or set evaluator to as-learned: slower'
     return (
-        force_field_message(inputs['potential'])
+        incar_message(parameters.get_dict())
+        or force_field_message(inputs['potential'])
         or (fast_message(inputs['potential'], slower) if parameters['evaluator'] == 'auto' else None)
-        or base.symbols_message(symbols)
-        or base.potcars_message(symbols, inputs.get('potcars', {}), 'potcars')
+        or symbols_message(symbols)
+        or potcars_message(symbols, inputs.get('potcars', {}))
     )
 
 
-def _atoms(inputs: Any) -> Atoms:
-    return base.start_atoms(inputs.get('structure'), inputs.get('state'))
+def incar_message(parameters: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the INCAR tags of the user's own among MD parameters."""
+    own = parameters.get(INCAR, {})
+    if not isinstance(own, dict):
+        return f'parameters: {INCAR} = {own!r} is no dictionary of INCAR tags.'
+    most, every = stride_block(parameters), own.get(OUTBLOCK, 1)
+    if not IS_COUNT.holds(every) or most % every:
+        return (
+            f'parameters: {INCAR}: {OUTBLOCK} = {every!r} does not divide {most}, after so many steps this run must '
+            f'write: leave {OUTBLOCK} out, or change tracer_stride, thermo_stride and frame_stride.'
+        )
+    return own_tags_message(
+        {tag: value for tag, value in own.items() if tag != OUTBLOCK}, SET_TAGS, f'parameters: {INCAR}'
+    )
 
 
 def barostat_mass_amu(cell: np.ndarray, n_atoms: int, temperature_k: float, time_ps: float) -> float:
@@ -95,16 +97,24 @@ def barostat_mass_amu(cell: np.ndarray, n_atoms: int, temperature_k: float, time
     return action / float((cell**2).sum()) * EV_FS2_PER_ANGSTROM2_IN_AMU
 
 
-def output_block(parameters: dict[str, Any]) -> int:
-    """Return after how many steps VASP writes (ML_OUTBLOCK): a divisor of all strides and of both ends of the run.
+def stride_block(parameters: Mapping[str, Any]) -> int:
+    """Return after how many steps VASP must write for all strides.
 
-    CONTCAR too is written at these steps alone. NVT runs, from which the starts of NVE runs are chosen, write every
-    step: the velocities of their frames come from the neighbours (``science.trajectory_reduction``).
+    NVT runs, from which the starts of NVE runs are chosen, write every step: the velocities of their frames come from
+    the neighbours (``science.trajectory_reduction``).
     """
     if parameters['ensemble'] == 'nvt':
         return 1
-    keys = ('tracer_stride', 'thermo_stride', 'frame_stride', 'steps', 'first_step')
-    return gcd(*(parameters[key] for key in keys))
+    return gcd(*(parameters[key] for key in ('tracer_stride', 'thermo_stride', 'frame_stride')))
+
+
+def output_block(parameters: Mapping[str, Any]) -> int:
+    """Return after how many steps VASP writes (ML_OUTBLOCK): a divisor of all strides and of both ends of the run.
+
+    CONTCAR too is written at these steps alone. The user may ask for more steps, not for fewer.
+    """
+    block = gcd(stride_block(parameters), parameters['steps'], parameters['first_step'])
+    return gcd(block, parameters.get(INCAR, {}).get(OUTBLOCK, 0))
 
 
 def incar(parameters: dict[str, Any], atoms: Atoms) -> dict[str, Any]:
@@ -175,47 +185,43 @@ def distil_plan(parameters: dict[str, Any], atoms: Atoms, block: int, *, as_writ
     )
 
 
-class VaspMdCalculation(CalcJob):
-    """One run of molecular dynamics: velocity Verlet, with Langevin noise, or this with a barostat of fixed shape.
-
-    The Code is ``vasp_std``, or ``mghdiff-vasp-standin``.
-    """
+class VaspMdCalculation(VaspJob):
+    """One run of molecular dynamics: velocity Verlet, with Langevin noise, or this with a barostat of fixed shape."""
 
     CACHE_VERSION = 3
+    _PARSER = 'mghdiff.vasp.md'
+    _KEPT_OUTPUT = LAST_LINES
+    _TEMPORARY_FILES = RUN_FILES
+    _REDUCES = True
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define ports and exit codes."""
         super().define(spec)
-        files = {'input_filename': 'INCAR', 'output_filename': base.LAST_LINES}
-        set_options(spec, with_mpi=True, parser_name='mghdiff.vasp.md', **files)
-        spec.input('code', valid_type=orm.AbstractCode, help='`vasp_std`, or `mghdiff-vasp-standin`.')
-        spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete settings.')
-        base.define_distil_code(spec)
+        for name in ('kpoints', 'vdw_kernel'):
+            del spec.inputs[name]
+        spec.inputs['parameters'].help = f'Complete settings; ``{INCAR}`` may have INCAR tags of your own.'
         define_md(spec)
-        spec.output('results', valid_type=orm.Dict, help='Means, drift, versions.')
-        spec.default_output_node = 'results'
-        base.define_vasp_exit_codes(spec)
+        spec.outputs['results'].help = 'Means, drift, versions.'
         spec.inputs.validator = validate_inputs
 
-    def prepare_for_submission(self, folder: Folder) -> CalcInfo:
-        """Write the input files and list those of the inputs."""
-        inputs, parameters = self.inputs, self.inputs.parameters.get_dict()
-        atoms = _atoms(inputs)
-        files = {'INCAR': base.incar_text(incar(parameters, atoms)), 'KPOINTS': base.kpoints_text((1, 1, 1))}
-        if parameters['ensemble'] == 'npt':
-            files['ICONST'] = iconst_text(atoms.cell.array, 'fixed')
-        for name, text in files.items():
-            with folder.open(name, 'w') as handle:
-                handle.write(text)
-        with folder.open('POTCAR', 'wb') as handle:
-            dry_run = bool(inputs.metadata.get('dry_run'))
-            handle.write(base.potcar_bytes(atoms.get_chemical_symbols(), inputs.potcars, dry_run))
-        calcinfo = CalcInfo()
-        calcinfo.local_copy_list = [inputs.potential.copy_entry(FORCE_FIELD)]
-        if has_own_restart(inputs, ENGINE, base.integrator_of(MDALGO[parameters['ensemble']])):
-            calcinfo.local_copy_list.append(base.restart_entry(inputs.state))
-        else:
-            base.write_start(folder, inputs.get('structure'), inputs.get('state'))
-        base.finish_calcinfo(self, folder, calcinfo, md_plan(parameters, atoms))
-        return calcinfo
+    def own_tags(self) -> dict[str, Any]:
+        """Return the INCAR tags of the user's own."""
+        return self.inputs.parameters.get(INCAR, {})
+
+    def set_tags(self) -> dict[str, Any]:
+        """Return the INCAR tags that the settings become."""
+        return incar(self.inputs.parameters.get_dict(), self.start_atoms())
+
+    def goes_on(self) -> bool:
+        """Return whether VASP's own CONTCAR is of the same equations of motion."""
+        return has_own_restart(self.inputs, ENGINE, integrator_of(MDALGO[self.inputs.parameters['ensemble']]))
+
+    def iconst(self) -> str | None:
+        """Return the ICONST that keeps the shape of a moving cell."""
+        is_moving = self.inputs.parameters['ensemble'] == 'npt'
+        return iconst_text(self.start_atoms().cell.array, 'fixed') if is_moving else None
+
+    def plan(self) -> DistilPlan:
+        """Return what is kept of the trajectory."""
+        return md_plan(self.inputs.parameters.get_dict(), self.start_atoms())

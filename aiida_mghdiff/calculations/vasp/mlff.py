@@ -10,11 +10,10 @@ from aiida import orm
 from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
-from aiida_vasp.calcs.vasp import VaspCalculation
 from ase import Atoms
 
 from aiida_mghdiff.calculations.md import define_md_outputs
-from aiida_mghdiff.calculations.program import define_exit_codes, set_options
+from aiida_mghdiff.calculations.program import define_exit_codes
 from aiida_mghdiff.calculations.validation import (
     IS_COUNT,
     IS_NUMBER,
@@ -28,8 +27,21 @@ from aiida_mghdiff.calculations.validation import (
     optional,
     self_diffusion_message,
 )
-from aiida_mghdiff.calculations.vasp import base
-from aiida_mghdiff.calculations.vasp.md import FORCE_FIELD, distil_plan, fast_message, force_field_message
+from aiida_mghdiff.calculations.vasp.force_field import fast_message, force_field_message, unlearned_message
+from aiida_mghdiff.calculations.vasp.job import (
+    ENGINE,
+    LAST_LINES,
+    RESERVE_RUN,
+    RESERVE_TRAIN,
+    RUN_FILES,
+    VaspJob,
+    integrator_of,
+    own_tags_message,
+    potcars_message,
+    start_atoms,
+    symbols_message,
+)
+from aiida_mghdiff.calculations.vasp.md import distil_plan
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
@@ -37,8 +49,8 @@ from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.frames import concatenate_frames, frames_from_arrays, select_frames
 from aiida_mghdiff.formats.iconst import check_iconst, read_iconst
 from aiida_mghdiff.formats.mlab import labels_of, read_mlab, read_mlab_header, standin_name, write_mlab
+from aiida_mghdiff.science.trajectory_reduction import DistilPlan
 
-ENGINE = base.ENGINE
 MODES = ('train', 'select', 'refit', 'run')
 MOVING_MODES = ('train', 'run')
 
@@ -76,10 +88,6 @@ SETTINGS = {
 
 #: Files that hold what was learned.
 LEARNED_FILES = ('ML_LOGFILE', 'ML_ABN', 'ML_FFN')
-
-_PORTS_OF_NO_USE = ('restart_folder', 'dynamics', 'charge_density', 'wavefunctions')
-_OUTPUTS_OF_AIIDA = ('remote_folder', 'remote_stash', 'retrieved')
-_FIRST_OWN_STATUS = 200
 
 _EXIT_CODES = (
     (214, 'LABELS_DIFFER', 'Labels of two kinds make no force field: {message}', False),
@@ -126,7 +134,7 @@ def output_block_of(tags: Mapping[str, Any]) -> int:
 
 def start_of(inputs: Mapping[str, Any]) -> Atoms:
     """Return the atoms of the start."""
-    return base.start_atoms(inputs.get('structure'), inputs.get('restart'))
+    return start_atoms(inputs.get('structure'), inputs.get('state'))
 
 
 def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
@@ -136,12 +144,12 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
     tags, settings = inputs['parameters'].get_dict(), inputs['settings'].get_dict()
     if message := complete_message(settings, SETTINGS):
         return message.replace('parameters', 'settings', 1)
-    if ('structure' in inputs) == ('restart' in inputs):
-        return 'give either a structure (velocities are drawn at TEBEG) or a restart (velocities are carried over).'
+    if ('structure' in inputs) == ('state' in inputs):
+        return 'give either a structure (velocities are drawn at TEBEG) or a state (velocities are carried over).'
     atoms = start_of(inputs)
     return (
-        mode_message(tags)
-        or (base.nwrite_message(tags) if mode_of(tags) == 'train' else None)
+        own_tags_message(tags)
+        or mode_message(tags)
         or spilling_message(tags, settings)
         or start_message(atoms, inputs, settings)
         or (moving_message(tags, atoms) if mode_of(tags) in MOVING_MODES else None)
@@ -154,8 +162,6 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
 def mode_message(tags: Mapping[str, Any]) -> str | None:
     """Return what is wrong with ML_MODE, or with the tags that its mode must have."""
     mode = mode_of(tags)
-    if wrong := sorted(tag for tag in tags if tag != tag.lower()):
-        return f'parameters: write {", ".join(wrong)} in lower case.'
     if mode not in MODES or tags.get('ml_lmlff') is not True:
         return f'parameters: ml_lmlff must be true and ml_mode one of {", ".join(MODES)}, not {tags.get("ml_mode")!r}.'
     wanted = (MOVING_TAGS if mode in MOVING_MODES else {}) | (LEARNING_TAGS if mode == 'train' else {})
@@ -190,9 +196,9 @@ def start_message(atoms: Atoms, inputs: Mapping[str, Any], settings: Mapping[str
         return self_diffusion_message(tracer, symbols)
     if tracer is not None and tracer not in symbols:
         return f'settings: tracer_element = {tracer}, but the start has {", ".join(sorted(set(symbols)))}; or set null.'
-    if 'restart' in inputs and settings['first_step'] not in (0, inputs['restart'].step):
-        return f'settings: first_step = {settings["first_step"]}, but the restart is of step {inputs["restart"].step}.'
-    return base.symbols_message(symbols) or base.potcars_message(symbols, inputs.get('potential', {}), 'potential')
+    if 'state' in inputs and settings['first_step'] not in (0, inputs['state'].step):
+        return f'settings: first_step = {settings["first_step"]}, but the state is of step {inputs["state"].step}.'
+    return symbols_message(symbols) or potcars_message(symbols, inputs.get('potcars', {}))
 
 
 def moving_message(tags: Mapping[str, Any], atoms: Atoms) -> str | None:
@@ -225,20 +231,16 @@ def iconst_message(atoms: Atoms, inputs: Mapping[str, Any]) -> str | None:
 def force_field_input_message(tags: Mapping[str, Any], atoms: Atoms, inputs: Mapping[str, Any]) -> str | None:
     """Return what is wrong with the force field of a run: none given, without fast mode, of other elements."""
     if mode_of(tags) != 'run':
-        return (
-            'ml_ff is read in mode run alone; learning begins from ml_ab or configurations.' * ('ml_ff' in inputs)
-            or None
-        )
-    if 'ml_ff' not in inputs:
-        return 'mode run needs a force field: give ml_ff, or learn one first (ML_MODE = train, then refit).'
-    potential = inputs['ml_ff']
+        words = 'a potential is read in mode run alone; learning begins from ml_ab or configurations.'
+        return words if 'potential' in inputs else None
+    if 'potential' not in inputs:
+        return 'mode run needs a force field: give a potential, or learn one first (ML_MODE = train, then refit).'
+    potential = inputs['potential']
     message = force_field_message(potential)
     if message is None and tags.get('ml_lfast') is not False:
         message = fast_message(potential, ', or set ml_lfast to false: slower')
-    if message is not None:
-        return f'ml_ff: {message}'
-    unknown = sorted(set(atoms.get_chemical_symbols()) - set(potential.elements))
-    return f'ml_ff knows {", ".join(potential.elements)}, not {", ".join(unknown)}: learn it.' if unknown else None
+    message = message or unlearned_message(potential, atoms.get_chemical_symbols())
+    return message and f'potential: {message}'
 
 
 def known_message(tags: Mapping[str, Any], atoms: Atoms, inputs: Mapping[str, Any]) -> str | None:
@@ -318,7 +320,7 @@ def known_arrays(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return concatenate_frames([parts[name].get_arrays() for name in sorted(parts)])
 
 
-class VaspMlffCalculation(VaspCalculation):
+class VaspMlffCalculation(VaspJob):
     """Learns a force field on the fly, or selects, refits or runs one.
 
     ``parameters`` are the tags of INCAR. Configurations that are known before are one ``ml_ab`` file, or datasets and
@@ -330,108 +332,89 @@ class VaspMlffCalculation(VaspCalculation):
     """
 
     CACHE_VERSION = 3
+    _PARSER = 'mghdiff.vasp.mlff'
+    _KEPT_OUTPUT = LAST_LINES
+    _TEMPORARY_FILES = RUN_FILES
+    _REDUCES = True
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
-        """Define ports and exit codes; of the base class those stay that do not lead around the provenance."""
+        """Define ports and exit codes."""
         super().define(spec)
-        for name in _PORTS_OF_NO_USE:
-            del spec.inputs[name]
-        for name in set(spec.outputs) - set(_OUTPUTS_OF_AIIDA):
-            del spec.outputs[name]
-        for name in [name for name, code in spec.exit_codes.items() if code.status >= _FIRST_OWN_STATUS]:
-            del spec.exit_codes[name]
-        set_options(spec, with_mpi=True, parser_name='mghdiff.vasp.mlff', output_filename=base.LAST_LINES)
         cls._define_inputs(spec)
         cls._define_outputs(spec)
         spec.inputs.validator = validate_inputs
 
     @classmethod
     def _define_inputs(cls, spec: CalcJobProcessSpec) -> None:
-        spec.inputs['structure'].required = False
         spec.input(
             'settings', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Stage, first step, what is recorded.'
         )
-        spec.input('restart', valid_type=MdStateData, required=False, help='Start, with its velocities.')
+        spec.input('structure', valid_type=orm.StructureData, required=False, help='Start; velocities are drawn.')
+        spec.input('state', valid_type=MdStateData, required=False, help='Start, with its velocities.')
         spec.input('ml_ab', valid_type=orm.SinglefileData, required=False, help='Known configurations, as ML_AB.')
         spec.input_namespace(
             'configurations', valid_type=DatasetData, dynamic=True, help='Known ones: part0000, part0001, ...'
         )
         spec.input('learning_state', valid_type=orm.ArrayData, required=False, help='How these make up ML_AB.')
-        spec.input('ml_ff', valid_type=PotentialData, required=False, help='Force field of mode run.')
+        spec.input('potential', valid_type=PotentialData, required=False, help='Force field of mode run.')
         spec.input('iconst', valid_type=orm.SinglefileData, required=False, help='What of the cell stays: ICONST.')
-        base.define_distil_code(spec)
 
     @classmethod
     def _define_outputs(cls, spec: CalcJobProcessSpec) -> None:
         define_md_outputs(spec)
-        spec.output('results', valid_type=orm.Dict, help='Counts, errors, versions, whose labels.')
+        spec.outputs['results'].help = 'Counts, errors, versions, whose labels.'
         spec.output('dataset', valid_type=DatasetData, required=False, help='Labelled configurations that are new.')
         spec.output('learning_state', valid_type=orm.ArrayData, required=False, help='How all make up ML_ABN.')
         spec.output('force_field', valid_type=PotentialData, required=False, help='ML_FFN.')
         spec.output('learning', valid_type=orm.ArrayData, required=False, help='ML_LOGFILE, step by step.')
-        spec.default_output_node = 'results'
-        base.define_vasp_exit_codes(spec)
         define_exit_codes(spec, _EXIT_CODES)
 
+    @property
+    def mode(self) -> str:
+        """Return ML_MODE."""
+        return mode_of(self.own_tags())
+
+    def plan(self) -> DistilPlan | None:
+        """Return what is kept of the trajectory; None where nothing moves."""
+        if self.mode not in MOVING_MODES:
+            return None
+        tags = self.own_tags()
+        parameters = md_parameters(tags, self.inputs.settings.get_dict())
+        return distil_plan(parameters, self.start_atoms(), output_block_of(tags))
+
+    def reserve(self) -> float:
+        """Return the part of the wall time that is kept for a single point and a regression, where it learns."""
+        return RESERVE_RUN if self.mode == 'run' else RESERVE_TRAIN
+
+    def temporary_files(self) -> list[Any]:
+        """Return what a parser reads once, with what was learned."""
+        return [*super().temporary_files(), *(LEARNED_FILES[:1] if self.mode == 'run' else LEARNED_FILES)]
+
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
-        """Write the input files and list those of the inputs."""
+        """Write the files; ML_AB, whose configurations are stored already, goes into no repository."""
         calcinfo = super().prepare_for_submission(folder)
-        tags, settings = self.inputs.parameters.get_dict(), self.inputs.settings.get_dict()
-        mode, plan = mode_of(tags), None
-        if mode in MOVING_MODES:
-            parameters = md_parameters(tags, settings)
-            plan = distil_plan(parameters, start_of(self.inputs), output_block_of(tags))
-        learns = mode != 'run'
-        base.finish_calcinfo(self, folder, calcinfo, plan, base.RESERVE_TRAIN if learns else base.RESERVE_RUN)
-        calcinfo.retrieve_temporary_list += LEARNED_FILES if learns else LEARNED_FILES[:1]
         calcinfo.provenance_exclude_list.append('ML_AB')
         return calcinfo
 
-    def write_incar(self, dst: str, validate_tags: bool = False) -> None:
-        """Write INCAR; the table of aiida-vasp knows none of the tags ML_*."""
-        with open(dst, 'w') as handle:
-            handle.write(base.incar_text(self.inputs.parameters.get_dict()))
-
-    def write_poscar(self, dst: str) -> None:
-        """Write POSCAR with 16 digits, and velocities where there are some; VASP's own CONTCAR is copied instead."""
-        if self._has_own_restart():
-            return
-        state = self.inputs.get('restart')
-        velocities = None if state is None else state.get_array('velocities')
-        with open(dst, 'w') as handle:
-            handle.write(base.poscar_text(start_of(self.inputs), velocities))
-
-    def write_potcar(self, dst: str) -> None:
-        """Write POTCAR; for a dry run titles and hashes."""
-        symbols = start_of(self.inputs).get_chemical_symbols()
-        with open(dst, 'wb') as handle:
-            dry_run = bool(self.inputs.metadata.get('dry_run'))
-            handle.write(base.potcar_bytes(symbols, self.inputs.potential, dry_run))
-
     def write_additional(self, folder: Folder, calcinfo: CalcInfo) -> None:
-        """Write ML_AB of datasets, and list the files of the inputs."""
+        """Write ML_AB of datasets, or list it among the files of the inputs."""
         super().write_additional(folder, calcinfo)
         inputs = self.inputs
-        for port, name in (('ml_ab', 'ML_AB'), ('iconst', 'ICONST')):
-            if port in inputs:
-                calcinfo.local_copy_list.append((inputs[port].uuid, inputs[port].filename, name))
-        if 'ml_ff' in inputs:
-            calcinfo.local_copy_list.append(inputs.ml_ff.copy_entry(FORCE_FIELD))
-        if self._has_own_restart():
-            calcinfo.local_copy_list.append(base.restart_entry(inputs.restart))
+        if 'ml_ab' in inputs:
+            calcinfo.local_copy_list.append((inputs.ml_ab.uuid, inputs.ml_ab.filename, 'ML_AB'))
         if inputs.get('configurations'):
             write_known(folder.get_abs_path('ML_AB'), inputs)
 
-    def _has_own_restart(self) -> bool:
-        """Return whether to go on from VASP's CONTCAR: its predictor-corrector block is of these equations of motion.
+    def goes_on(self) -> bool:
+        """Return whether to restart from VASP's CONTCAR.
 
-        Where nothing moves, that of no run is.
+        Its predictor-corrector block is valid only for the same MDALGO, and never for runs without motion.
         """
-        state, tags = self.inputs.get('restart'), self.inputs.parameters.get_dict()
-        if state is None or not self.inputs.settings['first_step'] or mode_of(tags) not in MOVING_MODES:
+        state, tags = self.inputs.get('state'), self.own_tags()
+        if state is None or not self.inputs.settings['first_step'] or self.mode not in MOVING_MODES:
             return False
-        return state.has_restart_of(ENGINE, ensemble_of(tags), base.integrator_of(tags['mdalgo']))
+        return state.has_restart_of(ENGINE, ensemble_of(tags), integrator_of(tags['mdalgo']))
 
 
 def write_known(path: str, inputs: Mapping[str, Any]) -> None:

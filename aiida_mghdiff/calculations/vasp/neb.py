@@ -16,15 +16,9 @@ from aiida.engine import CalcJobProcessSpec
 from ase import Atoms
 
 from aiida_mghdiff.calculations.validation import IS_BOOL, IS_COUNT, IS_NEGATIVE, one_of
-from aiida_mghdiff.calculations.vasp.base import STDOUT, poscar_text
-from aiida_mghdiff.calculations.vasp.ionic import (
-    TAGS,
-    IonicCalculation,
-    evaluator,
-    system_message,
-    tags_message,
-)
-from aiida_mghdiff.calculations.vasp.md import FORCE_FIELD
+from aiida_mghdiff.calculations.vasp.force_field import FORCE_FIELD, evaluator_of
+from aiida_mghdiff.calculations.vasp.ionic import TAGS, IonicCalculation, system_message, tags_message
+from aiida_mghdiff.calculations.vasp.job import OUTCAR, poscar_text
 
 #: Tags of the band. A negative SPRING turns nudging on; IBRION = 3 with POTIM = 0 leaves the ions to VTST's optimizers,
 #: of which IOPT chooses one: VASP's own conjugate gradients (IBRION = 2) need an energy that a band does not have.
@@ -45,7 +39,7 @@ def validate_band(inputs: dict[str, Any], _: Any = None) -> str | None:
         return None
     parameters = inputs['parameters'].get_dict()
     return (
-        tags_message(parameters, BAND_TAGS)
+        tags_message(inputs, BAND_TAGS)
         or _images_message(inputs['images'], parameters['images'])
         or system_message(image_atoms(inputs['images'], 0), inputs)
         or _ranks_message(inputs, parameters['images'])
@@ -87,8 +81,8 @@ def _end_message(name: str, inputs: Mapping[str, Any], parameters: Mapping[str, 
         )
     if results.get('n_steps') in results.get('unconverged_steps', []):
         return f'{name}: the electrons did not converge at its last step: relax the end point with a larger nelm.'
-    if results['evaluator'] != evaluator(inputs):
-        return f'{name} is of {results["evaluator"]}, the band of {evaluator(inputs)}: their energies do not compare.'
+    if results['evaluator'] != (own := evaluator_of(inputs.get('potential'))):
+        return f'{name} is of {results["evaluator"]}, the band of {own}: their energies do not compare.'
     return None
 
 
@@ -106,6 +100,7 @@ class VaspNebCalculation(IonicCalculation):
     """Finds the minimum-energy path between two relaxed end points, with DFT or with a learned force field."""
 
     CACHE_VERSION = 2
+    _PARSER = 'mghdiff.vasp.neb'
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
@@ -118,7 +113,6 @@ class VaspNebCalculation(IonicCalculation):
         )
         spec.input('initial_results', valid_type=orm.Dict, help='Results of the relaxation of the first end point.')
         spec.input('final_results', valid_type=orm.Dict, help='Results of the relaxation of the last end point.')
-        spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.vasp.neb'
         spec.inputs.validator = validate_band
         spec.output('path', valid_type=orm.TrajectoryData, required=False, help='Images, end points included.')
         spec.output('saddle', valid_type=orm.StructureData, required=False, help='The saddle point, if there is one.')
@@ -132,28 +126,29 @@ class VaspNebCalculation(IonicCalculation):
         )
         spec.exit_code(510, 'ERROR_NEB_NOT_CONVERGED', message='The path did not converge: {message}')
 
-    @property
-    def n_images(self) -> int:
-        """Return the number of images between the end points."""
-        return self.inputs.images.numsteps - 2
-
-    def first_atoms(self) -> Atoms:
+    def start_atoms(self) -> Atoms:
         """Return the first end point."""
         return image_atoms(self.inputs.images, 0)
+
+    def inner_folders(self) -> list[str]:
+        """Return the folders of the images between the end points."""
+        return [image_folder(index) for index in range(1, self.inputs.images.numsteps - 1)]
+
+    def temporary_files(self) -> list[Any]:
+        """Return what a parser reads once of each image."""
+        names = (OUTCAR, *self._TEMPORARY_FILES)
+        return [(f'{image}/{name}', '.', 2) for image in self.inner_folders() for name in names]
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write a folder for each image."""
         calcinfo = super().prepare_for_submission(folder)
-        for index in range(self.n_images + 2):
+        for index in range(self.inputs.images.numsteps):
             with folder.get_subfolder(image_folder(index), create=True).open('POSCAR', 'w') as handle:
                 handle.write(poscar_text(image_atoms(self.inputs.images, index), None))
-        inner = [image_folder(index) for index in range(1, self.n_images + 1)]
-        calcinfo.retrieve_temporary_list = [
-            (f'{image}/{name}', '.', 2) for image in inner for name in self._TEMPORARY_FILES
-        ]
-        calcinfo.retrieve_list = [STDOUT, *((f'{image}/OSZICAR', '.', 2) for image in inner)]
-        if 'force_field' in self.inputs:
+        inner = self.inner_folders()
+        calcinfo.retrieve_list += [(f'{image}/OSZICAR', '.', 2) for image in inner]
+        if 'potential' in self.inputs:
             # VASP's manual does not say whether an image reads the one above or its own
-            force_field = self.inputs.force_field
-            calcinfo.local_copy_list += [force_field.copy_entry(f'{image}/{FORCE_FIELD}') for image in inner]
+            potential = self.inputs.potential
+            calcinfo.local_copy_list += [potential.copy_entry(f'{image}/{FORCE_FIELD}') for image in inner]
         return calcinfo

@@ -6,7 +6,6 @@ from typing import Any
 
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
-from ase import Atoms
 
 from aiida_mghdiff.calculations.validation import one_of
 from aiida_mghdiff.calculations.vasp.ionic import TAGS, IonicCalculation, system_message, tags_message
@@ -18,26 +17,20 @@ def validate_relaxation(inputs: dict[str, Any], _: Any = None) -> str | None:
     """Return what is wrong with the inputs, in one sentence."""
     if not {'parameters', 'structure'} <= set(inputs):
         return None
-    return tags_message(inputs['parameters'].get_dict(), RELAXATION_TAGS) or system_message(
-        inputs['structure'].get_ase(), inputs
-    )
+    return tags_message(inputs, RELAXATION_TAGS) or system_message(inputs['structure'].get_ase(), inputs)
 
 
 class VaspRelaxCalculation(IonicCalculation):
     """Relaxes the ions at a fixed cell, with DFT or with a learned force field."""
 
     CACHE_VERSION = 1
+    _PARSER = 'mghdiff.vasp.relax'
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define ports and exit codes."""
         super().define(spec)
         spec.input('structure', valid_type=orm.StructureData, help='Where the relaxation starts.')
-        spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.vasp.relax'
         spec.inputs.validator = validate_relaxation
         spec.output('structure', valid_type=orm.StructureData, required=False, help='The last structure of the run.')
         spec.exit_code(510, 'ERROR_NOT_CONVERGED', message='The relaxation did not converge: {message}')
-
-    def first_atoms(self) -> Atoms:
-        """Return the start."""
-        return self.inputs.structure.get_ase()

@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode
 from ase import Atoms
 
 from aiida_mghdiff.calculations.functions.labels import grouped_order
-from aiida_mghdiff.calculations.vasp import base
 from aiida_mghdiff.calculations.vasp.evaluate import frames_of, outcar_of
+from aiida_mghdiff.calculations.vasp.force_field import evaluator_of
+from aiida_mghdiff.calculations.vasp.job import OUTCAR
 from aiida_mghdiff.data.arrays import set_array
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
 from aiida_mghdiff.parsers.evaluate import SHAPES
-from aiida_mghdiff.parsers.vasp.md import evaluator_of
-from aiida_mghdiff.parsers.vasp.run import VaspRunParser
-from aiida_mghdiff.parsers.vasp.singlepoint import check_structure
+from aiida_mghdiff.parsers.vasp.base import VaspJobParser, check_structure
 
 
-class VaspEvaluateParser(VaspRunParser):
+class VaspEvaluateParser(VaspJobParser):
     """Reads the OUTCAR of each frame; nothing of an unfinished evaluation is kept."""
 
     CACHE_VERSION = 1
 
-    def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
+    def parse_job(self) -> ExitCode | None:
         """Emit the predictions; return the exit code of what went wrong."""
-        self.files = Path(retrieved_temporary_folder or '').absolute()
         dataset, frames = self.inputs['dataset'], dict(frames_of(self.inputs['dataset']))
         done = [path for path in frames if (self.files / outcar_of(path)).is_file()]
         if len(done) < len(frames):
-            return self.crash(f'{base.OUTCAR} for {len(frames) - len(done)} of {len(frames)} frames')
+            return self.crash(f'{OUTCAR} for {len(frames) - len(done)} of {len(frames)} frames')
         steps = []
         for path, atoms in frames.items():
             try:
                 steps.append(self.read_frame(outcar_of(path), atoms))
             except (FormatError, ValueError) as error:
-                message = self.short(f'{outcar_of(path)}: {error}')
-                return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=message)
+                return self.invalid(error, f'{outcar_of(path)}: ')
         self.emit(dataset, steps)
         return None
 

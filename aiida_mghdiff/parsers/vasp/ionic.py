@@ -10,11 +10,11 @@ import numpy as np
 from aiida.engine import ExitCode
 from ase.geometry import find_mic
 
-from aiida_mghdiff.calculations.vasp.base import STDOUT
+from aiida_mghdiff.calculations.vasp.job import OUTCAR
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
 from aiida_mghdiff.formats.poscar import read_poscar
-from aiida_mghdiff.parsers.vasp.run import VaspRunParser, box_message
+from aiida_mghdiff.parsers.vasp.base import VaspJobParser, box_message
 
 #: OUTCAR has five decimals of a position: CONTCAR is of the same step where it differs by less (Å).
 _SAME_POSITION = 1e-5
@@ -80,7 +80,7 @@ def read_ionic_run(folder: Path, is_dft: bool, is_image: bool = False) -> IonicR
     :raises FormatError: for an OUTCAR that is not one.
     :raises FileNotFoundError: for a folder without one.
     """
-    path = folder / 'OUTCAR'
+    path = folder / OUTCAR
     reader, last, n_read, unconverged = OutcarReader(path), deque(maxlen=_KEPT_STEPS), 0, []
     for step in reader:
         if step.is_dft == is_dft:
@@ -115,7 +115,7 @@ def largest(vectors: np.ndarray) -> float:
     return float(np.linalg.norm(vectors, axis=1).max())
 
 
-class IonicParser(VaspRunParser):
+class IonicParser(VaspJobParser):
     """Base of the parsers of jobs that move ions."""
 
     CACHE_VERSION = 2
@@ -123,18 +123,7 @@ class IonicParser(VaspRunParser):
     @property
     def is_dft(self) -> bool:
         """Return whether DFT gave energies and forces."""
-        return 'force_field' not in self.node.inputs
-
-    @property
-    def stdout(self) -> str:
-        """Return what VASP printed, empty where there is nothing: small here, it is kept."""
-        repository = self.retrieved.base.repository
-        return repository.get_object_content(STDOUT) if STDOUT in repository.list_object_names() else ''
-
-    @property
-    def stderr(self) -> str:
-        """Return all that went to the screen: aiida-vasp joins the standard error of VASP to its output."""
-        return f'{self.stdout}\n{super().stderr}'
+        return 'potential' not in self.node.inputs
 
     def tell_of_electrons(self, run: IonicRun, name: str = '') -> None:
         """Say in the report of the job at which steps before the last one the electrons did not converge.

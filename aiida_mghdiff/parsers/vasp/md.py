@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from aiida.engine import ExitCode
 
-from aiida_mghdiff.calculations.vasp.base import integrator_of, start_atoms
+from aiida_mghdiff.calculations.vasp.force_field import evaluator_of
+from aiida_mghdiff.calculations.vasp.job import integrator_of, start_atoms
 from aiida_mghdiff.calculations.vasp.md import BAROSTATS, MDALGO, THERMOSTATS, md_plan
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.parsers.md import emit_md_outputs
-from aiida_mghdiff.parsers.vasp.run import How, Recorded, VaspRunParser, read_run, runaway_message
+from aiida_mghdiff.parsers.vasp.md_run import How, Recorded, VaspMdRunParser, read_run, runaway_message
 
 
-class VaspMdParser(VaspRunParser):
+class VaspMdParser(VaspMdRunParser):
     """Gives the outputs that every MD job has, also of a run that stopped before its wall time or was killed."""
 
     CACHE_VERSION = 3
 
-    def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
+    def parse_job(self) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""
-        self.files = Path(retrieved_temporary_folder or '').absolute()
         self.tell_of_distilling()
         try:
             recorded, labels = self._read()
@@ -51,8 +50,3 @@ class VaspMdParser(VaspRunParser):
             integrator=integrator_of(MDALGO[ensemble]),
         )
         return read_run(self.files, start, parameters, plan, outcar, how), outcar.labels
-
-
-def evaluator_of(potential: Any) -> str:
-    """Return how a force field of VASP is named: its architecture and the first digits of its digest."""
-    return f'{potential.architecture} {potential.base.attributes.get("sha256")[:12]}'

@@ -15,7 +15,8 @@ from aiida.engine import ExitCode
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from aiida_mghdiff.calculations.vasp.base import integrator_of
+from aiida_mghdiff.calculations.vasp.force_field import evaluator_of
+from aiida_mghdiff.calculations.vasp.job import integrator_of
 from aiida_mghdiff.calculations.vasp.md import distil_plan
 from aiida_mghdiff.calculations.vasp.mlff import (
     MOVING_MODES,
@@ -38,14 +39,7 @@ from aiida_mghdiff.formats.outcar import OutcarStep, OutcarSummary
 from aiida_mghdiff.formats.plausibility import excess
 from aiida_mghdiff.parsers.md import emit_md_outputs
 from aiida_mghdiff.parsers.vasp.known_configurations import Configurations
-from aiida_mghdiff.parsers.vasp.md import evaluator_of
-from aiida_mghdiff.parsers.vasp.run import (
-    How,
-    Recorded,
-    VaspRunParser,
-    read_run,
-    runaway_message,
-)
+from aiida_mghdiff.parsers.vasp.md_run import How, Recorded, VaspMdRunParser, read_run, runaway_message
 
 ON_THE_FLY = 'VASP, on the fly'
 #: What VASP says where there is no room for more. It draws boxes around its sentences and breaks them anywhere, and
@@ -85,8 +79,8 @@ class Learned:
 def sort_out(mlab: MlAb | None, known: Configurations, computed: list[OutcarStep], frames: list[Atoms]) -> Learned:
     """Return which configurations are new: those of ML_ABN that were not known, then those that DFT alone has.
 
-    VASP learns from labels whose electrons did not converge, too: ML_AB is not the same without them. Of those that it
-    did not learn they are left out.
+    VASP learns from labels whose electrons did not converge, too: ML_AB is not the same without them. Unconverged
+    labels that VASP did not learn are dropped.
 
     :param computed: the steps of DFT; ``frames``: the same, labelled.
     """
@@ -232,14 +226,13 @@ def log_results(log: MlLog | None) -> dict[str, Any]:
     }
 
 
-class VaspMlffParser(VaspRunParser):
+class VaspMlffParser(VaspMdRunParser):
     """Gives what was learned and what moved; of a run that was cut or killed, too, what is whole."""
 
     CACHE_VERSION = 5
 
-    def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
+    def parse_job(self) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""
-        self.files = Path(retrieved_temporary_folder or '').absolute()
         self.tags = self.inputs['parameters'].get_dict()
         self.settings = self.inputs['settings'].get_dict()
         self.start = start_of(self.inputs)
@@ -270,7 +263,7 @@ class VaspMlffParser(VaspRunParser):
     def _labels(self) -> str | None:
         """Return whose labels were learned where OUTCAR does not tell it; None where no other file does."""
         if self.mode == 'run':
-            return self.labels_of(self.inputs['ml_ff'])
+            return self.labels_of(self.inputs['potential'])
         try:
             standin = read_ml_ff_header(self.files / 'ML_FFN').standin
         except (OSError, FormatError):
@@ -387,7 +380,7 @@ class VaspMlffParser(VaspRunParser):
             completed = emit_md_outputs(self.out, recorded.run, results | self._lattice_change(recorded))
         else:
             completed = self.mode not in MOVING_MODES and outcar.finished
-            # the last step is that of a state, which there is none of
+            # no state was written, so the last step is unknown
             steps = {'first_step': self.settings['first_step'], 'last_step': None, 'completed': completed}
             self.out('results', orm.Dict(results | steps | {'versions': {'vasp': outcar.version}}))
         return self._outcome(results, recorded, completed, problem, force_field)
@@ -395,7 +388,7 @@ class VaspMlffParser(VaspRunParser):
     def _read_run(self, outcar: OutcarSummary) -> Recorded:
         parameters = md_parameters(self.tags, self.settings)
         plan = distil_plan(parameters, self.start, output_block_of(self.tags))
-        evaluator = evaluator_of(self.inputs['ml_ff']) if self.mode == 'run' else ON_THE_FLY
+        evaluator = evaluator_of(self.inputs['potential']) if self.mode == 'run' else ON_THE_FLY
         ensemble = parameters['ensemble']
         integrator = integrator_of(self.tags['mdalgo'])
         how = How(

@@ -7,14 +7,13 @@ that the job was given. All energies are free energies, of which VASP's forces a
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode
 
-from aiida_mghdiff.calculations.vasp.ionic import evaluator
+from aiida_mghdiff.calculations.vasp.force_field import evaluator_of
 from aiida_mghdiff.calculations.vasp.neb import image_atoms, image_folder
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.parsers.ase.neb import make_image, make_path
@@ -25,16 +24,15 @@ from aiida_mghdiff.science.bands import describe_band
 class VaspNebParser(IonicParser):
     """Gives the path and its saddle point at the last step that all images have, also of a search that ended early."""
 
-    def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
+    def parse_job(self) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""
-        self.files = Path(retrieved_temporary_folder or '').absolute()
         folders = [image_folder(index) for index in range(1, self.node.inputs.images.numsteps - 1)]
         if missing := [name for name in folders if not (self.files / name / 'OUTCAR').is_file()]:
             return self.crash(', '.join(f'{name}/OUTCAR' for name in missing))
         try:
             runs = [read_ionic_run(self.files / name, self.is_dft, is_image=True) for name in folders]
         except FormatError as error:
-            return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=self.short(str(error)))
+            return self.invalid(error)
         return self._outcome_before_steps(runs) or self._outcome(runs, self._emit(runs))
 
     def _outcome_before_steps(self, runs: list[IonicRun]) -> ExitCode | None:
@@ -82,7 +80,7 @@ class VaspNebParser(IonicParser):
             'initial_displacement_angstrom': inputs.initial_results['largest_displacement_angstrom'],
             'final_displacement_angstrom': inputs.final_results['largest_displacement_angstrom'],
             'dtype': 'float64',
-            'evaluator': evaluator(inputs),
+            'evaluator': evaluator_of(self.inputs.get('potential')),
             'labels': runs[0].labels,
             'versions': versions(runs[0]),
         }

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 from aiida import orm
 from aiida.engine import ExitCode
 
-from aiida_mghdiff.calculations.vasp.ionic import evaluator
+from aiida_mghdiff.calculations.vasp.force_field import evaluator_of
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.parsers.vasp.ionic import IonicParser, IonicRun, largest, read_ionic_run, versions
 
@@ -16,15 +13,14 @@ from aiida_mghdiff.parsers.vasp.ionic import IonicParser, IonicRun, largest, rea
 class VaspRelaxParser(IonicParser):
     """Gives energy and structure of the last whole step, also of a run that ended early."""
 
-    def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
+    def parse_job(self) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""
-        self.files = Path(retrieved_temporary_folder or '').absolute()
         try:
             run = read_ionic_run(self.files, self.is_dft)
         except FileNotFoundError:
             return self.crash('OUTCAR')
         except FormatError as error:
-            return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=self.short(str(error)))
+            return self.invalid(error)
         if run.n_steps:
             self._emit(run)
             self.tell_of_electrons(run)
@@ -42,7 +38,7 @@ class VaspRelaxParser(IonicParser):
             'n_steps': run.n_steps,
             'unconverged_steps': run.unconverged_steps,
             'largest_displacement_angstrom': largest(atoms.positions - start.positions),
-            'evaluator': evaluator(self.node.inputs),
+            'evaluator': evaluator_of(self.inputs.get('potential')),
             'labels': run.labels,
             'versions': versions(run),
         }

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from aiida.engine import ExitCode
-from ase import Atoms
 
-from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
+from aiida_mghdiff.formats.outcar import OutcarReader
 from aiida_mghdiff.parsers.singlepoint import SinglePointParser
-from aiida_mghdiff.parsers.vasp.run import VaspRunParser
-
-#: OUTCAR has positions with 5 decimals.
-_POSITION_TOLERANCE_ANGSTROM = 2e-5
+from aiida_mghdiff.parsers.vasp.base import VaspJobParser, check_structure
 
 
-class VaspSinglePointParser(SinglePointParser, VaspRunParser):
+class VaspSinglePointParser(SinglePointParser, VaspJobParser):
     """Reads OUTCAR. Labels that are not VASP's own, but a stand-in's, are named as such."""
 
     CACHE_VERSION = 3
@@ -59,15 +54,3 @@ def _electrons_message(reader: OutcarReader) -> str:
     nelm = 'NELM' if reader.nelm is None else f'NELM = {reader.nelm}'
     ediff = 'EDIFF' if reader.ediff is None else f'EDIFF = {reader.ediff:g} eV'
     return f'they did not meet {ediff} within {nelm} iterations. Raise nelm or set algo.'
-
-
-def check_structure(step: OutcarStep, atoms: Atoms) -> None:
-    """Make sure that a step is one of a structure, its atoms in the same order.
-
-    :raises ValueError: where it is not.
-    """
-    if step.positions.shape != atoms.positions.shape:
-        raise ValueError(f'OUTCAR has {len(step.positions)} atoms, the structure {len(atoms)}')
-    shifts = np.linalg.solve(step.cell.T, (step.positions - atoms.positions).T).T
-    if np.abs((shifts - np.round(shifts)) @ step.cell).max() > _POSITION_TOLERANCE_ANGSTROM:
-        raise ValueError('OUTCAR has atoms where the structure has none')

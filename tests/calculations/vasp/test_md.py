@@ -17,7 +17,7 @@ from aiida.manage import get_manager
 from vasp_md_runs import START, contcar_text, md_inputs, md_parameters, state_of
 
 from aiida_mghdiff.calculations.functions.parameters import plan_diffusion
-from aiida_mghdiff.calculations.vasp import base
+from aiida_mghdiff.calculations.vasp import job
 from aiida_mghdiff.calculations.vasp.md import VaspMdCalculation, barostat_mass_amu, output_block
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.iconst import check_iconst, read_iconst
@@ -237,8 +237,8 @@ def test_potcar_of_another_element_is_refused(inputs):
 
 def test_stopper_ends_with_the_job(tmp_path):
     """The shell that would write STOPCAR, and its sleep, do not outlive VASP."""
-    start, end = base.stopping_text(987654, 0.0)
-    (tmp_path / 'job.sh').write_text(f'{start}\nsleep 0.3\npgrep -cf "sleep 987654"\n{end}\nwait ${base.STOPPER}\n')
+    start, end = job.stopping_text(987654, 0.0)
+    (tmp_path / 'job.sh').write_text(f'{start}\nsleep 0.3\npgrep -cf "sleep 987654"\n{end}\nwait ${job.STOPPER}\n')
     done = subprocess.run(['bash', 'job.sh'], cwd=tmp_path, capture_output=True, text=True, timeout=20, check=False)
     left = subprocess.run(['pgrep', '-cf', 'sleep 987654'], capture_output=True, text=True, check=False)
     assert (int(done.stdout), int(left.stdout)) == (1, 0)
@@ -246,7 +246,7 @@ def test_stopper_ends_with_the_job(tmp_path):
 
 
 def test_stopper_writes_stopcar_in_time(tmp_path):
-    start, end = base.stopping_text(1, 0.0)
+    start, end = job.stopping_text(1, 0.0)
     script = f'{start}\nsleep 2\n{end}'
     subprocess.run(['bash', '-c', script], cwd=tmp_path, timeout=20, check=False)
     assert (tmp_path / 'STOPCAR').read_text() == 'LSTOP = .TRUE.\n'

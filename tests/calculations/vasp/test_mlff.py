@@ -132,27 +132,27 @@ def test_own_contcar_goes_on(inputs, folder):
     del inputs['structure']
     contcar = contcar_text(START, predictor_corrector=True)
     owner = {'engine': 'vasp', 'ensemble': 'npt', 'integrator': 'MDALGO = 3'}
-    inputs['restart'] = state_of(START, 40, **owner, restart=contcar.encode()).store()
+    inputs['state'] = state_of(START, 40, **owner, restart=contcar.encode()).store()
     inputs = with_settings(inputs, first_step=40)
     calcinfo = prepare(inputs, folder)
     assert 'POSCAR' not in folder.get_content_list()
-    assert (inputs['restart'].uuid, 'restart.bin', 'POSCAR') in calcinfo.local_copy_list
+    assert (inputs['state'].uuid, 'restart.bin', 'POSCAR') in calcinfo.local_copy_list
 
 
 def test_predictor_corrector_is_dropped_where_the_ensemble_changes(inputs, folder):
     del inputs['structure']
     contcar = contcar_text(START, predictor_corrector=True)
-    inputs['restart'] = state_of(START, 40, engine='vasp', ensemble='nvt', restart=contcar.encode()).store()
+    inputs['state'] = state_of(START, 40, engine='vasp', ensemble='nvt', restart=contcar.encode()).store()
     prepare(with_settings(inputs, first_step=40), folder)
     poscar = read_poscar(text_of(folder, 'POSCAR'))
     assert poscar.predictor_corrector is None
-    assert np.array_equal(poscar.velocities, inputs['restart'].get_array('velocities'))
+    assert np.array_equal(poscar.velocities, inputs['state'].get_array('velocities'))
 
 
 def test_poscar_of_a_stage_that_goes_on(inputs, folder, file_regression):
     """Where VASP left no CONTCAR of the same motion: the positions, and the velocities in Å/fs."""
     del inputs['structure']
-    inputs['restart'] = state_of(START, 200_000)
+    inputs['state'] = state_of(START, 200_000)
     inputs = with_settings(with_tags(inputs, tebeg=300.0, teend=300.0), first_step=200_000, stage='hold300')
     prepare(inputs, folder)
     file_regression.check(text_of(folder, 'POSCAR'), extension='.POSCAR')
@@ -164,20 +164,20 @@ def test_predictor_corrector_is_of_one_thermostat(inputs, folder, mdalgo, goes_o
     del inputs['structure']
     owner = {'engine': 'vasp', 'ensemble': 'nvt', 'integrator': 'MDALGO = 2'}
     contcar = contcar_text(START, predictor_corrector=True)
-    inputs['restart'] = state_of(START, 40, **owner, restart=contcar.encode()).store()
+    inputs['state'] = state_of(START, 40, **owner, restart=contcar.encode()).store()
     calcinfo = prepare(with_settings(with_tags(inputs, isif=2, mdalgo=mdalgo, smass=0), first_step=40), folder)
     assert ('POSCAR' in folder.get_content_list()) != goes_on
-    assert ((inputs['restart'].uuid, 'restart.bin', 'POSCAR') in calcinfo.local_copy_list) == goes_on
+    assert ((inputs['state'].uuid, 'restart.bin', 'POSCAR') in calcinfo.local_copy_list) == goes_on
     if not goes_on:
         poscar = read_poscar(text_of(folder, 'POSCAR'))
         assert poscar.predictor_corrector is None
-        assert np.array_equal(poscar.velocities, inputs['restart'].get_array('velocities'))
+        assert np.array_equal(poscar.velocities, inputs['state'].get_array('velocities'))
 
 
 def test_refit_goes_on_from_nothing_that_moved(inputs, folder):
     del inputs['structure']
     owner = {'engine': 'vasp', 'ensemble': 'npt', 'integrator': 'MDALGO = 3'}
-    inputs['restart'] = state_of(START, 40, **owner, restart=contcar_text(START).encode()).store()
+    inputs['state'] = state_of(START, 40, **owner, restart=contcar_text(START).encode()).store()
     inputs |= {
         'configurations': {'part000': dataset_of(labelled_frames(3))},
         'learning_state': learning_state([0, 1, 2]),
@@ -189,9 +189,9 @@ def test_refit_goes_on_from_nothing_that_moved(inputs, folder):
 
 def test_run_reads_a_force_field(inputs, folder, tmp_path):
     inputs = with_tags(inputs, ml_mode='run', ml_outblock=10, encut=None, ml_mconf=None)
-    inputs['ml_ff'] = make_force_field(tmp_path).store()
+    inputs['potential'] = make_force_field(tmp_path).store()
     calcinfo = prepare(inputs, folder)
-    assert (inputs['ml_ff'].uuid, 'potential.model', 'ML_FF') in calcinfo.local_copy_list
+    assert (inputs['potential'].uuid, 'potential.model', 'ML_FF') in calcinfo.local_copy_list
     assert 'ML_ABN' not in calcinfo.retrieve_temporary_list
     assert read_incar(folder.get_abs_path('INCAR'))['ML_MODE'] == 'run'
 
@@ -272,7 +272,7 @@ def test_spilling_limit_needs_spilling_factors(inputs, tmp_path):
     """VASP computes none in learning, and in a run where ML_ESTBLOCK (ML_IERR) asks for them."""
     limited = with_settings(inputs, spilling_limit=0.02)
     refuse(limited, 'spilling_limit is for mode run alone')
-    run = with_tags(limited, ml_mode='run') | {'ml_ff': make_force_field(tmp_path)}
+    run = with_tags(limited, ml_mode='run') | {'potential': make_force_field(tmp_path)}
     refuse(run, 'set ml_estblock')
     refuse(with_tags(run, ml_estblock=0), 'set ml_estblock')
     refuse(with_tags(run, ml_estblock=50), 'no spilling factor in 40 steps, but every 50')
@@ -281,17 +281,17 @@ def test_spilling_limit_needs_spilling_factors(inputs, tmp_path):
 @pytest.mark.parametrize('tag', ['ml_estblock', 'ml_ierr'])
 def test_spilling_limit_of_a_run(inputs, folder, tmp_path, tag):
     run = with_tags(with_settings(inputs, spilling_limit=0.02), ml_mode='run', **{tag: 20})
-    prepare(run | {'ml_ff': make_force_field(tmp_path).store()}, folder)
+    prepare(run | {'potential': make_force_field(tmp_path).store()}, folder)
     assert read_incar(folder.get_abs_path('INCAR'))[tag.upper()] == '20'
 
 
 def test_wrong_starts_are_refused(inputs):
-    refuse(inputs | {'restart': state_of(START, 0)}, 'either a structure')
+    refuse(inputs | {'state': state_of(START, 0)}, 'either a structure')
     atoms = START[[0, 16, *range(1, 16)]]
     refuse(inputs | {'structure': orm.StructureData(ase=atoms)}, 'species are not grouped')
-    refuse(inputs | {'potential': {'Mg': inputs['potential']['Mg']}}, 'no POTCAR for H')
+    refuse(inputs | {'potcars': {'Mg': inputs['potcars']['Mg']}}, 'no POTCAR for H')
     del inputs['structure']
-    refuse(with_settings(inputs | {'restart': state_of(START, 30)}, first_step=40), 'the restart is of step 30')
+    refuse(with_settings(inputs | {'state': state_of(START, 30)}, first_step=40), 'the state is of step 30')
 
 
 def test_contradicting_iconst_is_refused(inputs):
@@ -326,14 +326,14 @@ def test_wrong_known_configurations_are_refused(inputs, tmp_path):
 
 def test_wrong_force_fields_are_refused(inputs, tmp_path):
     run = with_tags(inputs, ml_mode='run')
-    refuse(run | {'ml_ff': make_force_field(tmp_path, ('Mg',))}, 'knows Mg, not H')
-    refuse(run | {'ml_ff': make_force_field(tmp_path, fast=False)}, 'no fast mode')
-    refuse(inputs | {'ml_ff': make_force_field(tmp_path)}, 'read in mode run alone')
+    refuse(run | {'potential': make_force_field(tmp_path, ('Mg',))}, 'knows Mg, not H')
+    refuse(run | {'potential': make_force_field(tmp_path, fast=False)}, 'no fast mode')
+    refuse(inputs | {'potential': make_force_field(tmp_path)}, 'read in mode run alone')
 
 
 def test_slow_force_field_runs_where_that_is_said(inputs, folder, tmp_path):
-    inputs = with_tags(inputs, ml_mode='run', ml_lfast=False) | {'ml_ff': make_force_field(tmp_path, fast=False)}
-    prepare(inputs | {'ml_ff': inputs['ml_ff'].store()}, folder)
+    inputs = with_tags(inputs, ml_mode='run', ml_lfast=False) | {'potential': make_force_field(tmp_path, fast=False)}
+    prepare(inputs | {'potential': inputs['potential'].store()}, folder)
     assert read_incar(folder.get_abs_path('INCAR'))['ML_LFAST'] == '.FALSE.'
 
 

@@ -35,7 +35,7 @@ def inputs(aiida_profile, aiida_code_installed):
         'code': aiida_code_installed(default_calc_job_plugin='mghdiff.vasp.neb', filepath_executable='/bin/true'),
         'parameters': tags(),
         'kpoints': vasp_inputs()['kpoints'],
-        'potential': potcars,
+        'potcars': potcars,
         'images': straight_path(hydride(), 1),
         'initial_results': end_results(),
         'final_results': end_results(-25.8),
@@ -62,7 +62,7 @@ def test_files(inputs):
             assert poscar.positions == pytest.approx(image, abs=1e-13)
         assert 'Mg_standin' in content(folder, 'POTCAR')
     assert calcinfo.provenance_exclude_list == ['POTCAR']
-    assert calcinfo.retrieve_temporary_list == [('01/OUTCAR', '.', 2), ('01/CONTCAR', '.', 2)]
+    assert calcinfo.retrieve_temporary_list == ['vasp_output', ('01/OUTCAR', '.', 2), ('01/CONTCAR', '.', 2)]
     assert calcinfo.local_copy_list == []
     assert 'sleep 3420' in calcinfo.prepend_text
 
@@ -82,7 +82,7 @@ def test_force_field(inputs, tmp_path, file_regression):
     images = straight_path(hydride(), parameters['images'])
     with SandboxFolder() as folder:
         calcinfo = prepare(
-            inputs | ends | {'force_field': force_field, 'parameters': parameters, 'images': images}, folder
+            inputs | ends | {'potential': force_field, 'parameters': parameters, 'images': images}, folder
         )
         file_regression.check(content(folder, 'INCAR'), extension='.INCAR')
     targets = [target for uuid, _, target in calcinfo.local_copy_list if uuid == force_field.uuid]
@@ -121,17 +121,17 @@ def test_refuses_tags(inputs):
 
 
 def test_refuses_systems(inputs, tmp_path):
-    potcars = inputs['potential']
-    assert 'potential has no POTCAR for H' in validate_band(inputs | {'potential': {'Mg': potcars['Mg']}})
+    potcars = inputs['potcars']
+    assert 'potcars has no POTCAR for H' in validate_band(inputs | {'potcars': {'Mg': potcars['Mg']}})
     ends = hydride()
     mixed = [atoms[[0, 16, *range(1, 16)]] for atoms in ends]
     assert 'species are not grouped' in validate_band(inputs | {'images': straight_path(mixed, 1)})
-    assert 'no fast mode' in validate_band(inputs | {'force_field': make_force_field(tmp_path, fast=False)})
-    assert 'knows Mg, not H' in validate_band(inputs | {'force_field': make_force_field(tmp_path, ('Mg',))})
+    assert 'no fast mode' in validate_band(inputs | {'potential': make_force_field(tmp_path, fast=False)})
+    assert 'knows Mg, not H' in validate_band(inputs | {'potential': make_force_field(tmp_path, ('Mg',))})
 
 
 def test_refuses_force_field_of_another_engine(inputs, tiny_potential):
-    assert 'VASP runs vasp-mlff potentials, not mace' in validate_band(inputs | {'force_field': tiny_potential})
+    assert 'VASP runs vasp-mlff potentials, not mace' in validate_band(inputs | {'potential': tiny_potential})
 
 
 def test_refuses_ranks_that_images_cannot_share(inputs):
@@ -155,7 +155,7 @@ def test_refuses_ends_that_give_no_honest_barrier(inputs, tmp_path):
         inputs | {'final_results': orm.Dict({'max_force_ev_per_angstrom': 0.0, 'labels': 'vasp'})}
     )
     force_field = make_force_field(tmp_path)
-    assert 'initial_results is of dft' in validate_band(inputs | {'force_field': force_field})
+    assert 'initial_results is of dft' in validate_band(inputs | {'potential': force_field})
 
 
 def test_exit_codes_and_the_cache():

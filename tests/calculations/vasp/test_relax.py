@@ -22,7 +22,7 @@ def inputs(aiida_profile, aiida_code_installed):
         'code': aiida_code_installed(default_calc_job_plugin='mghdiff.vasp.relax', filepath_executable='/bin/true'),
         'parameters': vasp_inputs('paper')['relaxation'],
         'kpoints': vasp_inputs('paper')['kpoints'],
-        'potential': placeholder_potcars(['Mg', 'H']),
+        'potcars': placeholder_potcars(['Mg', 'H']),
         'structure': orm.StructureData(ase=hydride()[0]),
     }
 
@@ -41,14 +41,14 @@ def test_files_of_the_paper(inputs, name, file_regression):
     with SandboxFolder() as folder:
         calcinfo = prepare(inputs, folder)
         file_regression.check(content(folder, name), extension=f'.{name}')
-    assert calcinfo.retrieve_temporary_list == ['OUTCAR', 'CONTCAR']
+    assert calcinfo.retrieve_temporary_list == ['vasp_output', 'OUTCAR', 'CONTCAR']
     assert calcinfo.retrieve_list == ['vasp_output']
 
 
 def test_force_field(inputs, tmp_path):
     force_field = make_force_field(tmp_path).store()
     with SandboxFolder() as folder:
-        calcinfo = prepare(inputs | {'force_field': force_field}, folder)
+        calcinfo = prepare(inputs | {'potential': force_field}, folder)
         text = content(folder, 'INCAR')
     assert 'ML_LMLFF = .TRUE.\nML_MODE = run\nML_OUTBLOCK = 1\nML_OUTPUT_MODE = 1\n' in text
     assert calcinfo.local_copy_list == [force_field.copy_entry('ML_FF')]
@@ -61,9 +61,9 @@ def test_refuses(inputs, tmp_path):
     assert 'isif = 3 is not one of 2' in validate_relaxation(inputs | {'parameters': changed})
     changed = orm.Dict(relaxation | {'nwrite': 0})
     assert 'nwrite = 0: below 2 VASP leaves forces' in validate_relaxation(inputs | {'parameters': changed})
-    assert 'has no POTCAR for Mg, H' in validate_relaxation(inputs | {'potential': {}})
+    assert 'has no POTCAR for Mg, H' in validate_relaxation(inputs | {'potcars': {}})
     force_field = make_force_field(tmp_path, ('H', 'Ti'))
-    assert 'knows H, Ti, not Mg' in validate_relaxation(inputs | {'force_field': force_field})
+    assert 'knows H, Ti, not Mg' in validate_relaxation(inputs | {'potential': force_field})
 
 
 def test_exit_codes_and_the_cache():

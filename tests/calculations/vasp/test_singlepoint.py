@@ -36,7 +36,7 @@ def inputs(aiida_profile, aiida_code_installed, host):
             default_calc_job_plugin='mghdiff.vasp.singlepoint', filepath_executable='/bin/true'
         ),
         'structure': orm.StructureData(ase=atoms),
-        'potential': placeholder_potcars(['Mg', 'H']),
+        'potcars': placeholder_potcars(['Mg', 'H']),
         'parameters': orm.Dict(vasp_parameters()),
         'kpoints': kpoints,
         'metadata': {'options': {'resources': {'num_machines': 1}}},
@@ -91,7 +91,7 @@ def test_protocols_are_valid(protocol):
         ({'nsw': 10}, 'nsw = 10 is not one of 0'),
         ({'encut': -1}, 'encut = -1 is not a positive number'),
         ({'isif': 0}, 'isif = 0 is not one of 2, 3'),
-        ({'ml_lmlff': True}, 'ml_lmlff would let a force field speak'),
+        ({'ml_lmlff': True}, 'ml_lmlff: ML_* tags are not allowed'),
     ],
 )
 def test_refuses_tags(aiida_profile, change, message):
@@ -107,8 +107,8 @@ def test_refuses_missing_tags(aiida_profile):
 
 def test_refuses_potcars_and_mixed_atoms(inputs):
     assert validate_inputs(inputs) is None
-    assert 'potential has no POTCAR for H' in validate_inputs(inputs | {'potential': placeholder_potcars(['Mg'])})
-    swapped = {'Mg': inputs['potential']['H'], 'H': inputs['potential']['Mg']}
-    assert 'potential.Mg is a POTCAR of H' in validate_inputs(inputs | {'potential': swapped})
+    assert 'potcars has no POTCAR for H' in validate_inputs(inputs | {'potcars': placeholder_potcars(['Mg'])})
+    swapped = {'Mg': inputs['potcars']['H'], 'H': inputs['potcars']['Mg']}
+    assert 'potcars.Mg is a POTCAR of H' in validate_inputs(inputs | {'potcars': swapped})
     mixed = orm.StructureData(ase=inputs['structure'].get_ase()[[0, 16, 1]])
     assert 'by element' in validate_inputs(inputs | {'structure': mixed})

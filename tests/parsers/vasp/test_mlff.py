@@ -328,7 +328,7 @@ def test_refit(finish, folder, tmp_path):
 def test_run_with_a_force_field(finish, folder, run, tmp_path):
     run.write(folder)
     force_field = make_force_field(tmp_path)
-    code, outputs = finish(folder, tags={'ml_mode': 'run'}, inputs={'ml_ff': force_field})
+    code, outputs = finish(folder, tags={'ml_mode': 'run'}, inputs={'potential': force_field})
     assert code is None
     assert not {'dataset', 'learning_state', 'force_field'} & set(outputs)
     assert outputs['results']['evaluator'].startswith('vasp-mlff ')
@@ -502,7 +502,7 @@ def test_file_of_learning_that_is_not_there(finish, folder, name, change):
 def test_run_without_a_limit_needs_no_log(finish, folder, run, tmp_path):
     run.write(folder)
     (folder / 'ML_LOGFILE').unlink()
-    inputs, tags = {'ml_ff': make_force_field(tmp_path)}, {'ml_mode': 'run', 'ml_estblock': 10}
+    inputs, tags = {'potential': make_force_field(tmp_path)}, {'ml_mode': 'run', 'ml_estblock': 10}
     assert finish(folder, tags=tags, inputs=inputs)[0] is None
     code, _ = finish(folder, tags=tags, settings={'spilling_limit': 0.02}, inputs=inputs)
     assert 'ML_LOGFILE is missing' in code.message
@@ -511,7 +511,7 @@ def test_run_without_a_limit_needs_no_log(finish, folder, run, tmp_path):
 def test_run_without_outcar(finish, folder, run, tmp_path):
     run.write(folder)
     (folder / 'OUTCAR').unlink()
-    code, outputs = finish(folder, tags={'ml_mode': 'run'}, inputs={'ml_ff': make_force_field(tmp_path)})
+    code, outputs = finish(folder, tags={'ml_mode': 'run'}, inputs={'potential': make_force_field(tmp_path)})
     assert code.status == 310
     assert 'OUTCAR is missing' in code.message
     assert outputs['results']['labels'] == 'standin:chgnet-r2scan'

@@ -11,7 +11,7 @@ from aiida import orm
 from ase import Atoms
 from vasp_runs import end_results, hydride, make_force_field, outcar_text, parse_job, straight_path, vasp_inputs
 
-from aiida_mghdiff.calculations.vasp.base import poscar_text
+from aiida_mghdiff.calculations.vasp.job import poscar_text
 from aiida_mghdiff.formats.poscar import Poscar, read_poscar
 
 ENDS = ('initial_results', 'final_results')
@@ -191,7 +191,7 @@ def test_same_results_as_from_ase(band, finish):
 
 def test_force_field(band, finish, tmp_path):
     force_field = make_force_field(tmp_path)
-    _, outputs = finish(band(is_dft=False) | {'force_field': force_field})
+    _, outputs = finish(band(is_dft=False) | {'potential': force_field})
     results = outputs['results'].get_dict()
     assert results['evaluator'] == f'vasp-mlff {force_field.base.attributes.get("sha256")[:12]}'
     assert results['energies_ev'][1] == pytest.approx(-26.1)

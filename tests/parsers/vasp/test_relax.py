@@ -7,7 +7,7 @@ import pytest
 from aiida import orm
 from vasp_runs import hydride, outcar_text, parse_job, vasp_inputs
 
-from aiida_mghdiff.calculations.vasp.base import poscar_text
+from aiida_mghdiff.calculations.vasp.job import poscar_text
 
 
 @pytest.fixture

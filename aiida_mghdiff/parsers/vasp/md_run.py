@@ -7,28 +7,25 @@ as in every other engine.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from aiida.common.links import LinkType
-from aiida.engine import CalcJob, ExitCode
-from aiida.parsers.parser import Parser
+from aiida.engine import ExitCode
 from ase import Atoms
 
-from aiida_mghdiff.calculations.lammps.script import RUNAWAY_FACTOR, RUNAWAY_FLOOR_K
-from aiida_mghdiff.calculations.vasp.base import DISTIL_STDOUT, DISTILLED, ENGINE, OUTCAR, STDOUT, TRAJECTORY
+from aiida_mghdiff.calculations.md import runaway_limit
+from aiida_mghdiff.calculations.vasp.job import DISTIL_STDOUT, DISTILLED, ENGINE, OUTCAR, TRAJECTORY
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.oszicar import read_oszicar
 from aiida_mghdiff.formats.outcar import OutcarSummary, summarise_outcar
 from aiida_mghdiff.formats.poscar import Poscar, read_poscar
 from aiida_mghdiff.formats.xdatcar import XdatcarReader
-from aiida_mghdiff.parsers.executable import missing_executable
 from aiida_mghdiff.parsers.md import MdRun
 from aiida_mghdiff.parsers.program import named_failure
+from aiida_mghdiff.parsers.vasp.base import VaspJobParser
 from aiida_mghdiff.science.trajectory_reduction import DistilPlan, distil
 from aiida_mghdiff.science.units import EV_FS2_PER_ANGSTROM2_IN_AMU, EV_PER_ANGSTROM3_IN_GPA
 
@@ -36,16 +33,6 @@ from aiida_mghdiff.science.units import EV_FS2_PER_ANGSTROM2_IN_AMU, EV_PER_ANGS
 _SAME_FRACTIONAL = 1e-7
 #: Two frames whose atoms moved by nearly half a cell do not tell where to.
 _LARGEST_MOVE = 0.45
-
-_NO_MEMORY = re.compile(
-    r'^.*(?:bad_alloc|out of memory|oom[-_ ]kill|insufficient virtual memory|MemoryError|[Cc]annot allocate memory).*$',
-    re.MULTILINE | re.IGNORECASE,
-)
-#: VASP ends with what went wrong; before that it prints a line or more a step, hundreds of megabytes a nanosecond.
-_TAIL_BYTES = 2**20
-
-_BOX = re.compile(r'^\s*\|\s*(.*?)\s*\|?\s*$')
-_WORDS = re.compile(r'[A-Za-z]{2,}[\s.,:]+[A-Za-z(]{2,}')
 
 
 class NoStepError(FormatError):
@@ -181,8 +168,8 @@ def _tracers(
     """Return the tracer fields of a run.
 
     Frames are those that VASP numbers from the first step to the final one; or else those after the first step (or of
-    step 0), the final one from CONTCAR. The one before that may be of the run before, where this is shorter than the
-    stride.
+    step 0), the final one from CONTCAR. If the run is shorter than the stride, the preceding frame belongs to the
+    previous run.
     """
     numbers = plan.first_step + kept['tracer_steps'].astype(int)
     steps = numbers - shift
@@ -282,7 +269,7 @@ def _at(wanted: np.ndarray, steps: np.ndarray, values: np.ndarray) -> np.ndarray
 
 def runaway_message(run: MdRun, largest_move: float) -> str | None:
     """Return how the temperature ran away, if it did."""
-    limit = max(RUNAWAY_FACTOR * run.parameters['temperature_k'], RUNAWAY_FLOOR_K)
+    limit = runaway_limit(run.parameters['temperature_k'])
     temperatures = run.thermo['temperature_k']
     if len(temperatures) and (hottest := float(temperatures.max())) > limit:
         return f'{hottest:.0f} K, more than {limit:.0f} K; look at start, time step and force field.'
@@ -291,42 +278,11 @@ def runaway_message(run: MdRun, largest_move: float) -> str | None:
     return None
 
 
-class VaspRunParser(Parser):
-    """Base of the parsers of runs with moving atoms; ``files`` is the folder of what was retrieved."""
-
-    files: Path
-
-    def short(self, text: str) -> str:
-        """Return a sentence with the names of files in the place of their paths."""
-        return text.replace(f'{self.files}/', '')
-
-    @property
-    def inputs(self) -> dict[str, Any]:
-        """Return the inputs of the job, namespaces as dictionaries."""
-        return self.node.base.links.get_incoming(link_type=LinkType.INPUT_CALC).nested()
-
-    @property
-    def stdout(self) -> str:
-        """Return the end of what VASP printed, empty where there is nothing."""
-        path = self.files / STDOUT
-        if not path.is_file():
-            return ''
-        with path.open('rb') as handle:
-            handle.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-            return handle.read().decode(errors='replace')
-
-    @property
-    def stderr(self) -> str:
-        """Return what the scheduler gives as standard error."""
-        return self.node.get_scheduler_stderr() or ''
-
-    @property
-    def is_out_of_walltime(self) -> bool:
-        """Return whether the scheduler ended the job at its wall time."""
-        return self.node.exit_status == CalcJob.exit_codes.ERROR_SCHEDULER_OUT_OF_WALLTIME.status
+class VaspMdRunParser(VaspJobParser):
+    """Base of the parsers of runs with moving atoms."""
 
     def read_outcar(self, labels: str | None) -> OutcarSummary:
-        """Return what OUTCAR tells; where it tells nothing, but other files do, that nothing is known.
+        """Return a summary of OUTCAR; if only OUTCAR is unreadable, return an empty one.
 
         :param labels: whose labels the force field learned; None where there is nothing to go on from.
         :raises FormatError: for a damaged file; FileNotFoundError: where there is none.
@@ -350,37 +306,13 @@ class VaspRunParser(Parser):
         if not (self.files / DISTILLED).is_file() and (message := _distil_message(self.files / DISTIL_STDOUT)):
             self.logger.warning(f'{message}; what is there was retrieved as it is')
 
-    def failure(self) -> ExitCode | None:
-        """Return the exit code of a failure that VASP, the stand-in or the scheduler names; None where none does."""
-        codes, text = self.exit_codes, self.stdout + '\n' + self.stderr
-        if missing := missing_executable(self.node, self.stdout):
-            return missing
-        if named := named_failure(text):
-            name = f'ERROR_{named[0]}'
-            return codes[name if name in codes else 'ERROR_PROGRAM_CRASHED'].format(message=named[1])
-        if match := _NO_MEMORY.search(text):
-            return codes.ERROR_OUT_OF_MEMORY.format(message=match[0].strip())
-        if self.node.exit_status == CalcJob.exit_codes.ERROR_SCHEDULER_OUT_OF_MEMORY.status:
-            return codes.ERROR_OUT_OF_MEMORY.format(message='the scheduler ended it.')
-        return None
-
-    def crash(self, missing: str) -> ExitCode:
-        """Return the exit code of a run that left nothing to go on from."""
-        if failure := self.failure():
-            return failure
-        if self.is_out_of_walltime:
-            return self.exit_codes.ERROR_OUT_OF_WALLTIME
-        if message := box_message(self.stdout) or traceback_message(self.stderr):
-            return self.exit_codes.ERROR_PROGRAM_CRASHED.format(message=message)
-        return self.exit_codes.ERROR_OUTPUT_MISSING.format(message=missing)
-
     def unreadable(self, error: Exception) -> ExitCode:
         """Return the exit code of a run whose files do not tell where it ended."""
         if failure := self.failure():
             return failure
         if self.is_out_of_walltime and isinstance(error, NoStepError):
             return self.exit_codes.ERROR_OUT_OF_WALLTIME
-        return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=self.short(str(error)))
+        return self.invalid(error)
 
     def cut(self, missing: list[str]) -> ExitCode | None:
         """Return the exit code of a run that was ended at its wall time, or whose files are not whole.
@@ -392,15 +324,3 @@ class VaspRunParser(Parser):
             return codes.ERROR_OUTPUT_TRUNCATED.format(message=words) if missing else None
         code = codes.ERROR_OUT_OF_WALLTIME
         return code._replace(message=f'{code.message} Not whole: {words}') if missing else code
-
-
-def box_message(text: str) -> str | None:
-    """Return the words of the last box of bars that VASP draws around an error."""
-    words = [match[1] for line in text.splitlines() if (match := _BOX.match(line)) and _WORDS.search(match[1])]
-    return ' '.join(words)[-400:] or None
-
-
-def traceback_message(text: str) -> str | None:
-    """Return the last line of a Python traceback, if there is one."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1] if 'Traceback' in text else None

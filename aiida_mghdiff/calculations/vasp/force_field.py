@@ -1,0 +1,51 @@
+"""A force field that VASP learned: the input ``potential`` of its jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aiida_mghdiff.data.potential import PotentialData
+
+ARCHITECTURE = 'vasp-mlff'
+FORCE_FIELD = 'ML_FF'
+
+#: Oldest format of ML_FF that a VASP with the fast mode writes (6.4). A newer one VASP itself accepts or refuses.
+OLDEST_FORMAT = (0, 2)
+
+#: Tags of a run with a force field. By default some versions of VASP write every tenth step, and energies alone.
+RUN_TAGS = {'ml_lmlff': True, 'ml_mode': 'run', 'ml_outblock': 1, 'ml_output_mode': 1}
+
+
+def force_field_message(potential: PotentialData) -> str | None:
+    """Return why VASP cannot run a potential."""
+    if potential.architecture != ARCHITECTURE:
+        return f'VASP runs {ARCHITECTURE} potentials, not {potential.architecture}.'
+    version = potential.base.attributes.get('version')
+    if tuple(int(word) for word in version.split('.')[:2]) < OLDEST_FORMAT:
+        return f'the force field has the format {version} of an older VASP: refit its ML_AB with VASP 6.4.2 or later.'
+    return None
+
+
+def fast_message(potential: PotentialData, otherwise: str = '') -> str | None:
+    """Return that a force field has no fast mode: VASP takes the mode from the file, and is many times slower then.
+
+    :param otherwise: what can be done besides a refit.
+    """
+    if potential.base.attributes.get('fast'):
+        return None
+    return f'the force field has no fast mode (ML_LFAST): refit it first (ML_MODE = refit){otherwise}.'
+
+
+def unlearned_message(potential: PotentialData, symbols: Iterable[str]) -> str | None:
+    """Return which elements a force field does not know."""
+    unknown = sorted(set(symbols) - set(potential.elements))
+    if not unknown:
+        return None
+    return (
+        f'the force field knows {", ".join(potential.elements)}, not {", ".join(unknown)}: learn one with all elements.'
+    )
+
+
+def evaluator_of(potential: PotentialData | None) -> str:
+    """Return the name of what gives energies and forces: ``dft``, or the architecture and digest of a force field."""
+    return 'dft' if potential is None else f'{ARCHITECTURE} {potential.base.attributes.get("sha256")[:12]}'

@@ -1,0 +1,375 @@
+"""One job of VASP: its files, the stop before the wall time, the reducing program, and what is retrieved.
+
+The six jobs add what is theirs. A port has one name in all of them: ``parameters`` has the user's own INCAR tags,
+``potcars`` a POTCAR for each element, ``potential`` the force field that VASP learned, ``state`` the start of a run
+that goes on.
+
+POTCARs are licensed. Their content goes into the folder of a job only, never into a repository, and not into the folder
+of a dry run, which has titles and hashes instead. ``vaspout.h5`` holds a copy of them and is never retrieved.
+
+The handlers of aiida-vasp's ``VaspWorkChain`` (SCF, NELM, unfinished relaxation) are not used: they need the output
+``misc`` of its parser and the scratch folder of the failed job, and they change tags without provenance.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from aiida import orm
+from aiida.common.datastructures import CalcInfo, CodeInfo, CodeRunMode
+from aiida.common.folders import Folder
+from aiida.engine import CalcJob, CalcJobProcessSpec
+from aiida_vasp.calcs.vasp import VaspCalculation
+from aiida_vasp.data.potcar import PotcarData
+from ase import Atoms
+
+from aiida_mghdiff.calculations.program import (
+    EXECUTABLE_MISSING,
+    ZIPAPP,
+    define_exit_codes,
+    set_options,
+    zipapp_bytes,
+)
+from aiida_mghdiff.calculations.validation import IS_COUNT
+from aiida_mghdiff.calculations.vasp.force_field import FORCE_FIELD
+from aiida_mghdiff.data.md_state import RESTART_FILE, MdStateData
+from aiida_mghdiff.formats.poscar import Poscar, require_grouped, write_poscar
+from aiida_mghdiff.science.trajectory_reduction import DistilPlan
+
+ENGINE = 'vasp'
+STDOUT = 'vasp_output'
+STOPPER = 'mghdiff_stopper'
+#: What is kept of VASP's standard output, which has a line or more a step.
+LAST_LINES = 'vasp_last_lines'
+_KEPT_LINES = 500
+
+#: Files of a run with moving atoms.
+RUN_FILES = ('CONTCAR', 'OSZICAR')
+OUTCAR = 'OUTCAR'
+#: From this NWRITE on, VASP's default, OUTCAR has forces and electronic convergence of every step.
+FEWEST_NWRITE = 2
+TRAJECTORY = 'XDATCAR'
+DISTILLED = 'distilled.npz'
+DISTIL_INPUT = 'input.json'
+DISTIL_STDOUT = 'distil.txt'
+
+#: Part of the wall time that is kept for the step in progress and what VASP writes at its end. A training step may be
+#: a whole single point, and a regression comes after it.
+RESERVE_RUN, RESERVE_TRAIN = 0.05, 0.15
+
+#: Inputs of aiida-vasp that these jobs do without: nothing hangs on the scratch folder of an earlier job.
+_FOREIGN_INPUTS = (
+    'potential',
+    'structure',
+    'settings',
+    'dynamics',
+    'charge_density',
+    'wavefunctions',
+    'restart_folder',
+)
+_FIRST_OWN_STATUS = 200
+#: Tags with which VASP reads WAVECAR or CHGCAR.
+_RESTART_TAGS = {'istart': (1, 2, 3), 'icharg': (1, 11)}
+
+_EXIT_CODES = (
+    (210, 'ENGINE_MISSING', 'The environment of the job lacks a package: {message}', True),
+    (211, 'POTENTIAL_UNREADABLE', 'VASP cannot read the force field: {message}', False),
+    (212, 'ELEMENT_UNKNOWN', 'An element is not known: {message}', False),
+    (213, 'INPUT_REFUSED', 'VASP refused its input: {message}', False),
+    EXECUTABLE_MISSING,
+    (300, 'OUTPUT_MISSING', 'The job left no output file {message}; look at the scheduler output.', True),
+    (302, 'OUTPUT_INVALID', 'An output file cannot be read: {message}', True),
+    (303, 'PROGRAM_CRASHED', 'VASP ended unexpectedly: {message}', True),
+    (310, 'OUTPUT_TRUNCATED', 'Files end in the middle; what is whole was kept: {message}', True),
+    (400, 'OUT_OF_WALLTIME', 'The job stopped before its wall time, or at it; its outputs continue it.', False),
+    (410, 'OUT_OF_MEMORY', 'The job ran out of memory: {message}', True),
+    (420, 'NON_FINITE', 'Energies or forces are no finite numbers: {message}', False),
+)
+
+
+def define_vasp_exit_codes(spec: CalcJobProcessSpec) -> None:
+    """Define the failures that every run of VASP can end with."""
+    define_exit_codes(spec, _EXIT_CODES)
+
+
+def incar_text(tags: Mapping[str, Any]) -> str:
+    """Return an INCAR: one tag a line, sorted, upper case; null leaves a tag out, a list is separated by blanks."""
+    rows = {str(tag).upper(): value for tag, value in tags.items() if value is not None}
+    return ''.join(f'{tag} = {_incar_value(rows[tag])}\n' for tag in sorted(rows))
+
+
+def _incar_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return '.TRUE.' if value else '.FALSE.'
+    if isinstance(value, list | tuple):
+        return ' '.join(map(_incar_value, value))
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def kpoints_text(mesh: Sequence[int]) -> str:
+    """Return a KPOINTS with a mesh that is centred at Γ."""
+    return f'mesh centred at Gamma\n0\nGamma\n{" ".join(map(str, mesh))}\n0 0 0\n'
+
+
+def own_tags_message(tags: Mapping[str, Any], set_by_job: Iterable[str] = (), where: str = 'parameters') -> str | None:
+    """Return what is wrong with INCAR tags of the user's own: their case, one that the job sets, or a missing file."""
+    if wrong := sorted(tag for tag in tags if tag != tag.lower()):
+        return f'{where}: write {", ".join(wrong)} in lower case.'
+    if taken := sorted(set(tags) & set(set_by_job)):
+        return f'{where}: {", ".join(taken)} cannot be given: the job sets it itself; leave it out.'
+    if read := [tag for tag, values in _RESTART_TAGS.items() if tags.get(tag) in values]:
+        return (
+            f'{where}: {read[0]} = {tags[read[0]]} reads a file of an earlier job, and these jobs begin without one: '
+            f'leave out {read[0]}.'
+        )
+    return nwrite_message(tags, where)
+
+
+def nwrite_message(tags: Mapping[str, Any], where: str = 'parameters') -> str | None:
+    """Return that OUTCAR would lack numbers of the steps between the first and the last one."""
+    nwrite = tags.get('nwrite', FEWEST_NWRITE)
+    if IS_COUNT.holds(nwrite) and nwrite >= FEWEST_NWRITE:
+        return None
+    return (
+        f'{where}: nwrite = {nwrite!r}: below {FEWEST_NWRITE} VASP leaves forces and electronic convergence out of '
+        f'OUTCAR for the steps between the first and the last one; leave out nwrite, or set {FEWEST_NWRITE}.'
+    )
+
+
+def symbols_message(symbols: Sequence[str]) -> str | None:
+    """Return what is wrong with the order of the atoms: a species that comes back after another one."""
+    try:
+        require_grouped(symbols)
+    except ValueError as error:
+        return f'structure: {error} the atoms by element: VASP takes the order of POTCAR for that of the species.'
+    return None
+
+
+def potcars_message(symbols: Sequence[str], potcars: Mapping[str, PotcarData]) -> str | None:
+    """Return which element of a structure has no POTCAR, or one of another element."""
+    elements = list(dict.fromkeys(symbols))
+    missing = [element for element in elements if element not in potcars]
+    if missing:
+        return (
+            f'potcars has no POTCAR for {", ".join(missing)}: upload a family (`aiida-vasp potcar uploadfamily`), or '
+            'for the stand-in take what `aiida-mghdiff setup` made.'
+        )
+    wrong = [element for element in elements if potcars[element].element != element]
+    if not wrong:
+        return None
+    return f'potcars.{wrong[0]} is a POTCAR of {potcars[wrong[0]].element}: give one of {wrong[0]}.'
+
+
+def start_atoms(structure: orm.StructureData | None, state: MdStateData | None) -> Atoms:
+    """Return the atoms that a run starts from."""
+    return structure.get_ase() if structure is not None else state.get_atoms()
+
+
+def poscar_text(atoms: Atoms, velocities: np.ndarray | None) -> str:
+    """Return a POSCAR of atoms that are grouped by element.
+
+    :param velocities: [n,3] in Å/fs; None where VASP is to draw them at TEBEG.
+    """
+    symbols = atoms.get_chemical_symbols()
+    blocks = list(dict.fromkeys(symbols))
+    return write_poscar(
+        Poscar(
+            comment=atoms.get_chemical_formula(),
+            symbols=blocks,
+            counts=[symbols.count(symbol) for symbol in blocks],
+            cell=atoms.cell.array,
+            positions=atoms.positions,
+            velocities=velocities,
+        )
+    )
+
+
+def integrator_of(mdalgo: int) -> str:
+    """Return how the state of a run names its equations of motion: CONTCAR's predictor-corrector block is of these."""
+    return f'MDALGO = {mdalgo}'
+
+
+def stopping_text(max_wallclock_seconds: int | None, reserve: float) -> tuple[str, str]:
+    """Return what the job script does before and after VASP, so that VASP ends by itself before its wall time.
+
+    VASP has no clock of its own and takes no signal: it looks for STOPCAR at every ionic step, and ``LSTOP`` there lets
+    it finish the step and write all of its files. So a shell in the background writes that file when the time is near.
+    Where VASP is done before, the shell and its ``sleep`` are ended, or a machine without queue would keep them.
+    """
+    if not max_wallclock_seconds:
+        return '', ''
+    seconds = int(max_wallclock_seconds * (1 - reserve))
+    wait = f"trap 'kill $!; exit' TERM; sleep {seconds} & wait $!; echo 'LSTOP = .TRUE.' > STOPCAR"
+    start = f'( {wait} ) < /dev/null > /dev/null 2>&1 &\n{STOPPER}=$!'
+    return start, f'kill ${STOPPER} 2> /dev/null'
+
+
+class VaspJob(VaspCalculation):
+    """Base of all jobs of VASP. The Code is ``vasp_std``, or ``mghdiff-vasp-standin``."""
+
+    _VASP_OUTPUT = STDOUT
+    _PARSER: ClassVar[str]
+    #: What is kept of the standard output: all of it, or ``LAST_LINES``.
+    _KEPT_OUTPUT: ClassVar[str] = STDOUT
+    #: Files that a parser reads once, beside OUTCAR and the standard output.
+    _TEMPORARY_FILES: ClassVar[tuple[str, ...]] = ()
+    #: Whether the second program of the job can reduce a trajectory.
+    _REDUCES: ClassVar[bool] = False
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define what all jobs of VASP share."""
+        super().define(spec)
+        _drop_foreign(spec)
+        set_options(spec, with_mpi=True, parser_name=cls._PARSER, output_filename=cls._KEPT_OUTPUT)
+        spec.inputs['parameters'].help = 'INCAR tags of your own.'
+        spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCAR of each element.')
+        if cls._REDUCES:
+            spec.input(
+                'distil_code',
+                valid_type=orm.AbstractCode,
+                required=False,
+                help='Python interpreter (with numpy, h5py and ase) on the machine of VASP: distils the trajectory '
+                'where it lies. Without it XDATCAR and OUTCAR are retrieved, gigabytes a ns, and distilled by the '
+                'parser.',
+            )
+        spec.output('results', valid_type=orm.Dict, help='Energies, forces, versions and what was converged.')
+        spec.default_output_node = 'results'
+        define_vasp_exit_codes(spec)
+
+    def own_tags(self) -> dict[str, Any]:
+        """Return the INCAR tags of the user's own."""
+        return self.inputs.parameters.get_dict() if 'parameters' in self.inputs else {}
+
+    def set_tags(self) -> dict[str, Any]:
+        """Return the INCAR tags that the job itself sets."""
+        return {}
+
+    @property
+    def _parameters(self) -> dict[str, Any]:
+        """Return all INCAR tags; aiida-vasp asks for them."""
+        return self.own_tags() | self.set_tags()
+
+    def start_atoms(self) -> Atoms:
+        """Return the atoms of POSCAR, whose order is that of POTCAR."""
+        return start_atoms(self.inputs.get('structure'), self.inputs.get('state'))
+
+    def goes_on(self) -> bool:
+        """Return whether VASP's own CONTCAR, which the state holds, is the POSCAR."""
+        return False
+
+    def iconst(self) -> str | None:
+        """Return the ICONST of a job that has none among its inputs."""
+        return None
+
+    def plan(self) -> DistilPlan | None:
+        """Return what is kept of the trajectory; None for a job without one."""
+        return None
+
+    def reserve(self) -> float | None:
+        """Return the part of the wall time before whose begin VASP is stopped; None where STOPCAR stops nothing."""
+        return RESERVE_RUN
+
+    def verify_inputs(self) -> None:
+        """Leave the inputs to the validators of the ports."""
+
+    def write_incar(self, dst: str) -> None:
+        """Write INCAR; the table of aiida-vasp knows none of the tags ML_*."""
+        Path(dst).write_text(incar_text(self._parameters))
+
+    def write_kpoints(self, dst: str) -> None:
+        """Write KPOINTS; a force field needs none, but VASP does."""
+        if 'kpoints' in self.inputs:
+            super().write_kpoints(dst)
+        else:
+            Path(dst).write_text(kpoints_text((1, 1, 1)))
+
+    def write_poscar(self, dst: str) -> None:
+        """Write POSCAR with all digits, and the velocities of a state."""
+        if not self.goes_on():
+            state = self.inputs.get('state')
+            velocities = None if state is None else state.get_array('velocities')
+            Path(dst).write_text(poscar_text(self.start_atoms(), velocities))
+
+    def write_potcar(self, dst: str) -> None:
+        """Write POTCAR; for a dry run titles and hashes."""
+        Path(dst).write_bytes(self.potcar_of(self.start_atoms().get_chemical_symbols()))
+
+    def potcar_of(self, symbols: Sequence[str]) -> bytes:
+        """Return the POTCAR of atoms; for a dry run titles and hashes in its place."""
+        nodes = [self.inputs.potcars[symbol] for symbol in dict.fromkeys(symbols)]
+        if not self.inputs.metadata.get('dry_run'):
+            return b''.join(node.get_content() for node in nodes)
+        return b''.join(f'{node.title}  sha512 {node.sha512}\n'.encode() for node in nodes)
+
+    def write_additional(self, folder: Folder, calcinfo: CalcInfo) -> None:
+        """List the force field, VASP's own CONTCAR and ICONST among the files of the inputs, or write ICONST."""
+        super().write_additional(folder, calcinfo)
+        inputs = self.inputs
+        if 'potential' in inputs:
+            calcinfo.local_copy_list.append(inputs.potential.copy_entry(FORCE_FIELD))
+        if self.goes_on():
+            calcinfo.local_copy_list.append((inputs.state.uuid, RESTART_FILE, 'POSCAR'))
+        if 'iconst' in inputs:
+            calcinfo.local_copy_list.append((inputs.iconst.uuid, inputs.iconst.filename, 'ICONST'))
+        elif text := self.iconst():
+            Path(folder.get_abs_path('ICONST')).write_text(text)
+
+    def temporary_files(self) -> list[Any]:
+        """Return what a parser reads once: nothing of it but the nodes that it makes is kept."""
+        return [OUTCAR, *self._TEMPORARY_FILES, *([] if self.plan() is None else [TRAJECTORY])]
+
+    def prepare_for_submission(self, folder: Folder) -> CalcInfo:
+        """Write all files, stop VASP before the wall time, and list what is retrieved."""
+        calcinfo = super().prepare_for_submission(folder)
+        calcinfo.codes_run_mode = CodeRunMode.SERIAL
+        calcinfo.provenance_exclude_list = ['POTCAR']
+        calcinfo.retrieve_list = [self._KEPT_OUTPUT]
+        calcinfo.retrieve_temporary_list = [STDOUT, *self.temporary_files()]
+        self._stop_in_time(calcinfo)
+        if self.plan() is not None and 'distil_code' in self.inputs:
+            self._reduce(folder, calcinfo)
+        return calcinfo
+
+    def _stop_in_time(self, calcinfo: CalcInfo) -> None:
+        wall, reserve = self.inputs.metadata.options.get('max_wallclock_seconds'), self.reserve()
+        calcinfo.prepend_text, stop = ('', '') if reserve is None else stopping_text(wall, reserve)
+        keep = f'tail -n {_KEPT_LINES} {STDOUT} > {LAST_LINES}' if self._KEPT_OUTPUT == LAST_LINES else ''
+        calcinfo.append_text = '\n'.join(filter(None, (keep, stop)))
+
+    def _reduce(self, folder: Folder, calcinfo: CalcInfo) -> None:
+        """Add the second program.
+
+        It renames OUTCAR and XDATCAR: these come back only where it failed, or a killed job never reached it.
+        """
+        code, info = self.inputs.distil_code, CodeInfo()
+        info.code_uuid, info.cmdline_params = code.uuid, [ZIPAPP]
+        info.stdout_name, info.withmpi = DISTIL_STDOUT, False
+        calcinfo.codes_info.append(info)
+        calcinfo.retrieve_temporary_list += [DISTILLED, DISTIL_STDOUT]
+        calcinfo.prepend_text = f'{_require(code)}{calcinfo.prepend_text}'
+        Path(folder.get_abs_path(ZIPAPP)).write_bytes(zipapp_bytes('vasp.reduce'))
+        with folder.open(DISTIL_INPUT, 'w') as handle:
+            json.dump(self.plan().to_json(), handle, sort_keys=True)
+
+
+def _drop_foreign(spec: CalcJobProcessSpec) -> None:
+    """Take out of a specification what aiida-vasp defines and these jobs do not have: ports, outputs, exit codes."""
+    for name in _FOREIGN_INPUTS:
+        del spec.inputs[name]
+    for name in set(spec.outputs) - set(CalcJob.spec().outputs):
+        del spec.outputs[name]
+    for name in [name for name, code in spec.exit_codes.items() if code.status >= _FIRST_OWN_STATUS]:
+        del spec.exit_codes[name]
+
+
+def _require(code: orm.AbstractCode) -> str:
+    """Return the line that ends a job before VASP begins where the executable of its second code is not there."""
+    if not isinstance(code, orm.InstalledCode):
+        return ''
+    return f'type {shlex.quote(str(code.get_executable()))} > /dev/null || exit 127\n'
