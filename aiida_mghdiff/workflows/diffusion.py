@@ -31,7 +31,7 @@ from aiida_mghdiff.calculations.validation import (
 )
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.cleaning import define_restarts
-from aiida_mghdiff.workflows.engines import validate_md_codes
+from aiida_mghdiff.workflows.engines import incar_message, validate_md_codes
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
 from aiida_mghdiff.workflows.segment import MdSegmentWorkChain
@@ -126,7 +126,12 @@ def potential_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
         return
     symbols = [*inputs['host'].get_ase().get_chemical_symbols(), tracer]
     yield elements_message(inputs['potential'], symbols, tracer)
-    yield validate_md_codes(inputs, symbols)
+    if message := validate_md_codes(inputs, symbols):
+        yield message
+        return
+    for stage in STAGES:
+        message = incar_message(inputs, inputs['settings'][stage])
+        yield message and message.replace('parameters', f'settings: {stage}', 1)
 
 
 class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):

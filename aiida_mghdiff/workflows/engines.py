@@ -11,6 +11,8 @@ from aiida.plugins import CalculationFactory
 
 from aiida_mghdiff.calculations.functions.parameters import block_parameters, segment_parameters, steps_of_block
 from aiida_mghdiff.calculations.lammps.md import converter_message, needs_converter
+from aiida_mghdiff.calculations.md import INCAR
+from aiida_mghdiff.calculations.vasp import evaluate, md
 from aiida_mghdiff.calculations.vasp.job import potcars_message
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
@@ -18,6 +20,8 @@ from aiida_mghdiff.data.potential import PotentialData
 LAMMPS_MD = 'mghdiff.lammps.md'
 VASP_MD = 'mghdiff.vasp.md'
 VASP_EVALUATE = 'mghdiff.vasp.evaluate'
+#: Key of INCAR tags among the parameters of evaluations, which are by architecture: a name of a port has no hyphen.
+VASP_TAGS = 'vasp_mlff'
 
 #: For each architecture the engines that run its MD, the preferred first: name of the code, entry point of the job.
 MD_ENGINES = {
@@ -64,6 +68,34 @@ def validate_md_codes(inputs: Mapping[str, Any], symbols: Sequence[str]) -> str 
     return None
 
 
+def incar_message(inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the INCAR tags among MD parameters; only VASP reads them.
+
+    :param inputs: of a process that runs MD with one potential, whose codes are valid.
+    """
+    if INCAR not in parameters:
+        return None
+    engine, _ = md_engine(inputs['potential'], inputs['codes'])
+    if takes_potcars(engine):
+        return md.incar_message(parameters)
+    return f'parameters: {INCAR} has tags for VASP, which does not run this potential: leave {INCAR} out.'
+
+
+def evaluation_in_vasp(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the POTCARs, and the INCAR tags of the user's own."""
+    tags = inputs.get('evaluation', {}).get(VASP_TAGS)
+    return {'potcars': dict(inputs['potcars'])} | ({} if tags is None else {'parameters': tags})
+
+
+def evaluation_in_vasp_message(inputs: Mapping[str, Any], symbols: Sequence[str]) -> str | None:
+    """Return which elements have no POTCAR, or what is wrong with the INCAR tags."""
+    tags = inputs.get('evaluation', {}).get(VASP_TAGS)
+    if message := potcars_message(symbols, inputs.get('potcars', {})):
+        return message
+    message = None if tags is None else evaluate.tags_message(tags)
+    return message and message.replace('parameters', f'evaluation.{VASP_TAGS}', 1)
+
+
 def takes_potcars(engine: type[CalcJob]) -> bool:
     """Return whether an MD job is one of VASP, which needs POTCARs with a learned force field too."""
     return engine is CalculationFactory(VASP_MD)
@@ -93,7 +125,7 @@ def evaluation(potential: PotentialData, inputs: Mapping[str, Any]) -> tuple[typ
     :param inputs: ``codes``, ``potcars``, and ``evaluation``: parameters by architecture.
     """
     if potential.architecture == 'vasp-mlff':
-        return CalculationFactory(VASP_EVALUATE), {'code': inputs['codes']['vasp'], 'potcars': dict(inputs['potcars'])}
+        return CalculationFactory(VASP_EVALUATE), {'code': inputs['codes']['vasp'], **evaluation_in_vasp(inputs)}
     parameters = inputs['evaluation'][potential.architecture]
     return CalculationFactory('mghdiff.evaluate'), {'code': inputs['codes']['python'], 'parameters': parameters}
 

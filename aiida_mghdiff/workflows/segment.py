@@ -16,7 +16,7 @@ from aiida_mghdiff.calculations.md import define_md_inputs, start_symbols, valid
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.workflows.cleaning import RestartWorkChain
-from aiida_mghdiff.workflows.engines import engine_inputs, job_parameters, md_engine, validate_md_codes
+from aiida_mghdiff.workflows.engines import engine_inputs, incar_message, job_parameters, md_engine, validate_md_codes
 
 #: Outputs of an MD job that a segment gives one a part; a part is what one job ran.
 PARTS = {
@@ -49,9 +49,9 @@ def define_md_run(spec: ProcessSpec) -> None:
 
 def validate_md_run(inputs: dict, _: object = None) -> str | None:
     """Return what is wrong with the inputs of an MD run."""
-    if message := validate_md_inputs(inputs):
+    if message := validate_md_inputs(inputs, takes_incar=True):
         return message
-    return validate_md_codes(inputs, start_symbols(inputs))
+    return validate_md_codes(inputs, start_symbols(inputs)) or incar_message(inputs, inputs['parameters'])
 
 
 def report_of_refused(node: orm.CalcJobNode) -> ProcessHandlerReport | None:

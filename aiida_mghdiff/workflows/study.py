@@ -16,7 +16,6 @@ from aiida_mghdiff.calculations.functions.rates import barrier_diffusion
 from aiida_mghdiff.calculations.functions.select import select_best
 from aiida_mghdiff.calculations.hosts import host_message, subject_of
 from aiida_mghdiff.calculations.validation import joined, self_diffusion_message
-from aiida_mghdiff.calculations.vasp.job import potcars_message
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import LEARNED, PotentialData
@@ -32,7 +31,7 @@ from aiida_mghdiff.workflows.diffusion import (
     room_messages,
     settings_messages,
 )
-from aiida_mghdiff.workflows.engines import evaluation
+from aiida_mghdiff.workflows.engines import evaluation, evaluation_in_vasp_message
 from aiida_mghdiff.workflows.learning_segment import LearningSegmentWorkChain
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.neb import BarrierWorkChain, path_message
@@ -116,7 +115,7 @@ def vasp_message(inputs: dict[str, Any]) -> str | None:
         return None
     given = [node for node in inputs.get('potentials', {}).values() if node.architecture == 'vasp-mlff']
     symbols = {symbol for node in given for symbol in node.elements}
-    return potcars_message(sorted(symbols), inputs.get('potcars', {}))
+    return evaluation_in_vasp_message(inputs, sorted(symbols))
 
 
 def known_elements(inputs: Mapping[str, Any]) -> list[str]:

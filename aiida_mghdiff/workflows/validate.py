@@ -13,10 +13,9 @@ from aiida_vasp.data.potcar import PotcarData
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
 from aiida_mghdiff.calculations.functions.sampling import SAMPLING_SETTINGS, sample_frames
 from aiida_mghdiff.calculations.validation import complete_message, joined
-from aiida_mghdiff.calculations.vasp.job import potcars_message
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
-from aiida_mghdiff.workflows.engines import evaluation
+from aiida_mghdiff.workflows.engines import evaluation, evaluation_in_vasp_message
 from aiida_mghdiff.workflows.label import LabelWorkChain, validate_label
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
 from aiida_mghdiff.workflows.survival import SurvivalMixin
@@ -45,7 +44,7 @@ def _potential_messages(inputs: Mapping[str, Any], label: str, potential: Potent
     if name == 'python' and potential.architecture not in inputs.get('evaluation', {}):
         yield f'evaluation has no parameters for {potential.architecture} potentials, such as {label}.'
     if name == 'vasp':
-        yield potcars_message(sorted(potential.elements), inputs.get('potcars', {}))
+        yield evaluation_in_vasp_message(inputs, sorted(potential.elements))
 
 
 def _frames(inputs: Mapping[str, Any]) -> dict[str, orm.TrajectoryData]:

@@ -11,7 +11,9 @@ from aiida.engine import run_get_node
 from ase import Atoms
 from ase.build import bulk
 from study_graph import Process
+from vasp_runs import make_force_field
 
+from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
@@ -52,6 +54,32 @@ def test_refuses_what_cannot_run(build):
         build(codes={})
     with pytest.raises(ValueError, match='not C'):
         build(tracer_element='C')
+
+
+def test_incar_tags_are_for_vasp_alone(generate_workchain, codes, tiny_potential, host, tmp_path):
+    """Tags of the user's own, by ensemble, reach the jobs of VASP; all others refuse them before anything runs."""
+
+    def make(potential, **tags):
+        builder = DiffusionWorkChain.get_builder_from_protocol(
+            codes | {'vasp': codes['python']},
+            potential,
+            host,
+            temperature_k=600.0,
+            potcars=placeholder_potcars(['Mg', 'H']),
+            protocol='smoke',
+            overrides={'settings': {'nve': {'incar': tags}}},
+        )
+        process = generate_workchain(DiffusionWorkChain, builder._inputs(prune=True))
+        process.setup()
+        return process.ctx.plan
+
+    plan = make(make_force_field(tmp_path), ncore=8)
+    assert plan['nve_0']['incar'] == {'ncore': 8}
+    assert 'incar' not in plan['npt'].get_dict()
+    with pytest.raises(ValueError, match='settings: nve: incar: nsw cannot be given: the job sets it itself'):
+        make(make_force_field(tmp_path), nsw=8)
+    with pytest.raises(ValueError, match='settings: nve: incar has tags for VASP, which does not run this potential'):
+        make(tiny_potential, ncore=8)
 
 
 #: Hosts that have no sites that are known, and why.

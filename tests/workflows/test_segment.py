@@ -198,6 +198,26 @@ def test_force_field_of_vasp_needs_code_and_potcars(generate_workchain, vasp_inp
         generate_workchain(MdSegmentWorkChain, vasp_inputs | {'codes': {}})
 
 
+def with_tags(inputs, **tags):
+    return inputs | {'parameters': orm.Dict(inputs['parameters'].get_dict() | {'incar': tags})}
+
+
+def test_tags_of_the_user_are_in_each_job_of_vasp(generate_workchain, vasp_inputs, generate_job_node, atoms):
+    process = generate_workchain(MdSegmentWorkChain, with_tags(vasp_inputs, ncore=8))
+    process.setup()
+    assert process.ctx.inputs['parameters']['incar'] == {'ncore': 8}
+    inspect(process, generate_job_node('mghdiff.vasp.md', 400, {'state': make_state(40, atoms)}))
+    assert process.ctx.inputs['parameters']['first_step'] == 40
+    assert process.ctx.inputs['parameters']['incar'] == {'ncore': 8}
+
+
+def test_tags_that_the_job_sets_or_that_no_engine_reads_are_refused(generate_workchain, inputs, vasp_inputs):
+    with pytest.raises(ValueError, match='parameters: incar: tebeg cannot be given'):
+        generate_workchain(MdSegmentWorkChain, with_tags(vasp_inputs, tebeg=300.0))
+    with pytest.raises(ValueError, match='incar has tags for VASP, which does not run this potential'):
+        generate_workchain(MdSegmentWorkChain, with_tags(inputs, ncore=8))
+
+
 def test_vasp_writes_what_is_wanted_alone_wherever_a_run_goes_on(
     generate_workchain, vasp_inputs, generate_job_node, atoms
 ):

@@ -9,11 +9,12 @@ from aiida.common.links import LinkType
 from aiida.engine import run_get_node
 from ase.build import bulk
 from models import make_tiny_mace
-from vasp_runs import standin_code
+from vasp_runs import make_force_field, standin_code
 
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.workflows.engines import evaluation
 from aiida_mghdiff.workflows.validate import ValidationWorkChain, run_trajectories
 
 COUNT = 6
@@ -103,6 +104,17 @@ def test_refuses_labels_without_a_code(codes, tiny_potential):
         ValidationWorkChain.get_builder_from_protocol(
             {'python': codes['python']}, {'a': tiny_potential}, {'t': {'nve0': make_run(1)}}, engine='gpaw'
         )
+
+
+def test_tags_of_the_user_reach_evaluations_in_vasp(generate_workchain, build, tmp_path):
+    inputs = build(given={'vasp_mlff': make_force_field(tmp_path)}, potcars=placeholder_potcars(['Mg', 'H']))
+    tagged = inputs | {'evaluation': dict(inputs['evaluation']) | {'vasp_mlff': orm.Dict({'ncore': 8})}}
+    process = generate_workchain(ValidationWorkChain, tagged)
+    _, own = evaluation(tagged['potentials']['vasp_mlff'], process.inputs)
+    assert own['parameters'].get_dict() == {'ncore': 8}
+    wrong = inputs | {'evaluation': dict(inputs['evaluation']) | {'vasp_mlff': orm.Dict({'nsw': 8})}}
+    with pytest.raises(ValueError, match=r'evaluation\.vasp_mlff: nsw cannot be given: the job sets it itself'):
+        generate_workchain(ValidationWorkChain, wrong)
 
 
 def test_samples_each_run_by_itself(chain):

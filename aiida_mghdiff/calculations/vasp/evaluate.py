@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from aiida import orm
 from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
@@ -55,8 +56,13 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
         force_field_message(potential)
         or unknown_elements_message(potential, dataset)
         or potcars_message(dataset.base.attributes.get('elements'), inputs.get('potcars', {}))
-        or (own_tags_message(inputs['parameters'].get_dict(), INCAR) if 'parameters' in inputs else None)
+        or (tags_message(inputs['parameters']) if 'parameters' in inputs else None)
     )
+
+
+def tags_message(tags: orm.Dict) -> str | None:
+    """Return what is wrong with INCAR tags of the user's own."""
+    return own_tags_message(tags.get_dict(), INCAR)
 
 
 def frames_of(dataset: DatasetData) -> Iterator[tuple[str, Atoms]]:
