@@ -42,7 +42,8 @@ def exit_code_lines() -> Iterator[str]:
     yield (
         'Made from the specifications of the processes. 200s: input; 300s: output missing or unreadable; 400s: what a '
         'restart or a look at the children may cure; 500s: the program ended, but not well. With caching on, a job '
-        'that ended with a code that is cached is not run again for the same inputs; workflows are never cached. '
+        'that ended with a code that is cached is not run again for the same inputs (with 400: if it left outputs '
+        'that continue it); workflows are never cached. '
         'Codes below 200 are those of AiiDA itself.\n'
     )
     for group, title in GROUPS.items():

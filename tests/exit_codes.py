@@ -7,7 +7,7 @@ from aiida.plugins import CalculationFactory
 #: Those that every engine can end with: what the same inputs bring again is kept, what a machine did is not.
 COMMON = {
     210: True,
-    211: False,
+    211: True,
     212: False,
     213: False,
     215: True,

@@ -36,6 +36,13 @@ def make_walks(frames=5000, tracers=3, seed=1, rates=RATES):
     return hops.Network(rates, REPEATS).walks(np.random.default_rng(seed), frames, STRIDE * 1e-3, tracers)
 
 
+def make_segment(positions, centre, cell, **changes):
+    """Return tracers [f,n,3] of H in Mg as an unstored node: by default a frame each fs of an NVE run at 600 K."""
+    attributes = {'first_step': 0, 'stride': 1, 'time_step_fs': 1.0, 'tracer_element': 'H', 'host_elements': ['Mg']}
+    attributes |= {'ensemble': 'nve', 'mean_temperature_k': 600.0}
+    return TracerTrajectoryData.from_arrays(positions, centre, cell=cell, **attributes | changes)
+
+
 def make_run(walks, replica=0, temperature=600.0, parts=2, melted=False, wrapped_frames=False):
     """Return the segments of tracers and the full frames of one replica by key."""
     rng = np.random.default_rng(100 + replica)
@@ -54,16 +61,12 @@ def make_run(walks, replica=0, temperature=600.0, parts=2, melted=False, wrapped
     nodes, size = {}, frames // parts
     for part in range(parts):
         first, last = part * size, frames if part == parts - 1 else (part + 1) * size
-        nodes[f'r{replica}_s{part:03d}'] = TracerTrajectoryData.from_arrays(
+        nodes[f'r{replica}_s{part:03d}'] = make_segment(
             (positions + drift[:, None])[first:last],
             drift[first:last] + (host + images).mean(axis=0),
-            cell=cell,
+            cell,
             first_step=first * STRIDE,
             stride=STRIDE,
-            time_step_fs=1.0,
-            tracer_element='H',
-            host_elements=['Mg'],
-            ensemble='nve',
             mean_temperature_k=temperature,
         )
         chosen = (rows >= first) & (rows < last)

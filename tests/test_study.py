@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,6 +18,8 @@ pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).parents[1]
 COMMAND = Path(sys.executable).with_name('aiida-mghdiff')
+#: What leads to folders of the user who runs the tests.
+OWN_FOLDERS = ('AIIDA_PATH', 'XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'MPLCONFIGDIR', 'TORCHINDUCTOR_CACHE_DIR')
 
 #: Asks an archive, in an empty profile of its own: every UUID of the results, and what is behind each D.
 ASK = """
@@ -104,22 +107,26 @@ def ask(folder: Path, script: str) -> str:
     return (process.stdout.strip().splitlines() or [''])[-1]
 
 
-def demo_call(folder: Path) -> dict:
-    """Return the arguments of `subprocess` that call the command as a user does, with no AIIDA_PATH of its own."""
-    environment = {key: value for key, value in os.environ.items() if key != 'AIIDA_PATH'}
+def demo_call(folder: Path, outside: Path) -> dict:
+    """Return the arguments of `subprocess` that call the command as a user does, with no AIIDA_PATH of its own.
+
+    :param outside: has the user's home and folder of temporary files.
+    """
+    environment = {key: value for key, value in os.environ.items() if key not in OWN_FOLDERS}
+    environment |= {'HOME': str(outside / 'home'), 'TMPDIR': str(outside / 'tmp')}
     command = [COMMAND, 'demo', '--protocol', 'smoke', '--directory', folder]
     return {'args': command, 'cwd': REPOSITORY, 'env': environment, 'text': True}
 
 
-def run_demo(folder: Path) -> subprocess.CompletedProcess:
+def run_demo(folder: Path, outside: Path) -> subprocess.CompletedProcess:
     """Run the demo to its end."""
-    return subprocess.run(**demo_call(folder), capture_output=True, check=False)
+    return subprocess.run(**demo_call(folder, outside), capture_output=True, check=False)
 
 
-def interrupt_demo(folder: Path) -> tuple[int, str]:
+def interrupt_demo(folder: Path, outside: Path) -> tuple[int, str]:
     """Start the demo, press Ctrl-C when its first job runs, and return exit status and output."""
     process = subprocess.Popen(
-        **demo_call(folder),
+        **demo_call(folder, outside),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,  # a terminal tells all processes of its session
@@ -143,17 +150,27 @@ def run_example(folder: Path, name: str, *options: str | Path) -> str:
 
 
 @pytest.fixture(scope='module')
-def interrupted(tmp_path_factory) -> tuple[Path, int, str]:
-    """Folder, exit status and output of a smoke study that was interrupted."""
-    folder = tmp_path_factory.mktemp('study') / 'demo'
-    return folder, *interrupt_demo(folder)
+def outside():
+    """Folder with an empty home and an empty folder of temporary files; its path is short, as sockets need it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part in ('home', 'tmp'):
+            (folder / part).mkdir()
+        yield folder
 
 
 @pytest.fixture(scope='module')
-def demo(interrupted) -> tuple[Path, str]:
+def interrupted(tmp_path_factory, outside) -> tuple[Path, int, str]:
+    """Folder, exit status and output of a smoke study that was interrupted."""
+    folder = tmp_path_factory.mktemp('study') / 'demo'
+    return folder, *interrupt_demo(folder, outside)
+
+
+@pytest.fixture(scope='module')
+def demo(interrupted, outside) -> tuple[Path, str]:
     """Folder and output of the same study, which was started again and is finished."""
     folder = interrupted[0]
-    process = run_demo(folder)
+    process = run_demo(folder, outside)
     assert process.returncode == 0, process.stdout + process.stderr
     return folder, process.stdout
 
@@ -172,6 +189,11 @@ def test_interrupted_it_goes_on_where_it_stopped(interrupted, demo):
     assert f'Going on with study {study}.' in demo[1]
     assert 'Submitted' not in demo[1]
     assert ask(demo[0], COUNT_STUDIES) == '1'
+
+
+def test_nothing_is_left_outside_of_the_folder(demo, outside):
+    """Caches of libraries and sockets of the daemon included, though the demo was interrupted."""
+    assert [str(path) for folder in outside.iterdir() for path in folder.rglob('*')] == []
 
 
 def test_files_and_table(demo):
@@ -241,8 +263,8 @@ def test_inputcat_and_outputcat_of_each_type_of_job(demo):
         assert output_text.strip()
 
 
-def test_a_finished_study_is_only_reported_again(demo):
-    process = run_demo(demo[0])
+def test_a_finished_study_is_only_reported_again(demo, outside):
+    process = run_demo(demo[0], outside)
     assert process.returncode == 0
     assert 'Report of study' in process.stdout
     assert 'Submitted' not in process.stdout

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
+from aiida.common.links import LinkType
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
 from aiida_mghdiff.formats.sources import PACKAGE, archive_name, sources
@@ -27,16 +28,27 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 #: Every job can end with it, whichever program it runs; parsers/executable.py recognises it.
 EXECUTABLE_MISSING = (215, 'EXECUTABLE_MISSING', 'An executable of the job is missing: {message}', True)
 
+OUT_OF_WALLTIME = (
+    400,
+    'OUT_OF_WALLTIME',
+    'The job stopped before its wall time, or at it; its outputs continue it.',
+    False,
+)
+#: In the place of `OUT_OF_WALLTIME` for jobs that no other one continues.
+UNFINISHED = (400, 'OUT_OF_WALLTIME', 'The wall time was too short, and nothing is kept: ask for more time.', True)
+
+#: Status, name, message, whether the cache forgets the job. The inputs alone bring some failures again; whatever the
+#: machine, the environment or the code of the job did may be cured.
 _COMMON_EXIT_CODES = (
     (210, 'ENGINE_MISSING', 'The environment of the job lacks a package: {message}', True),
-    (211, 'POTENTIAL_UNREADABLE', 'The model file cannot be loaded: {message}', False),
+    (211, 'POTENTIAL_UNREADABLE', 'The model file cannot be loaded: {message}', True),
     (212, 'ELEMENT_UNKNOWN', 'The potential does not know an element: {message}', False),
     (213, 'INPUT_REFUSED', 'The program refused its input: {message}', False),
     EXECUTABLE_MISSING,
     (300, 'OUTPUT_MISSING', 'The job left no output file {message}; look at the scheduler output.', True),
     (302, 'OUTPUT_INVALID', 'An output file cannot be read: {message}', True),
     (303, 'PROGRAM_CRASHED', 'The program ended unexpectedly: {message}', True),
-    (400, 'OUT_OF_WALLTIME', 'The job stopped before its wall time; its outputs continue it.', False),
+    OUT_OF_WALLTIME,
     (410, 'OUT_OF_MEMORY', 'The job ran out of memory: {message}', True),
     (420, 'NON_FINITE', 'The potential gave energies or forces that are no finite numbers: {message}', False),
 )
@@ -74,7 +86,30 @@ def structure_content(structure: orm.StructureData) -> dict[str, Any]:
     }
 
 
-class ProgramCalculation(CalcJob):
+class CachedIfContinued:
+    """Part of a job that may stop at its wall time: the cache keeps such a job if the next one can go on from it.
+
+    Wall times are not in AiiDA's hash: a job that got nowhere would be taken for the same one with more time.
+    """
+
+    CONTINUED_FROM: ClassVar[str | None] = None  #: the output that the next job begins with
+
+    @classmethod
+    def is_valid_cache(cls, node: orm.CalcJobNode) -> bool:
+        """Return whether AiiDA's cache may take a job."""
+        is_lost = node.exit_status == OUT_OF_WALLTIME[0] and not cls._has_advanced(node)
+        return super().is_valid_cache(node) and not is_lost
+
+    @classmethod
+    def _has_advanced(cls, node: orm.CalcJobNode) -> bool:
+        outputs = {link.link_label: link.node for link in node.base.links.get_outgoing(link_type=LinkType.CREATE)}
+        if cls.CONTINUED_FROM not in outputs:
+            return False
+        results = outputs['results'].get_dict() if 'results' in outputs else {}
+        return 'last_step' not in results or results['last_step'] != results['first_step']
+
+
+class ProgramCalculation(CachedIfContinued, CalcJob):
     """Runs one program: ``_PROGRAM`` is its module below ``programs``."""
 
     CACHE_VERSION = 1

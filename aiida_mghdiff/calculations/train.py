@@ -164,6 +164,7 @@ def _elements(dataset: DatasetData) -> list[str]:
 class TrainCalculation(ProgramCalculation):
     """Trains a potential with one of the training programs."""
 
+    CONTINUED_FROM = 'checkpoint'
     _TEMPORARY_FILES: ClassVar[tuple[str, ...]] = ('trained.model', 'learning_curves.npz', 'checkpoint.pt')
     _DATASETS: ClassVar[tuple[str, ...]] = ('training', 'validation')
 

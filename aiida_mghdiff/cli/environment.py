@@ -66,6 +66,16 @@ _NOT_IN_PROFILES = '%:{}\n'
 #: The sockets of the daemon's broker lie in the folder of temporary files, and Linux allows their paths 107 bytes.
 _SOCKET, _SOCKET_BYTES = '/aiida_zeromq_12345678/router.sock', 107
 
+#: Where libraries keep what they make once: by default in the user's home and in the folder of temporary files. Each
+#: variable leads to its folder in `.cache` of a profile; the first one holds for all libraries that follow XDG.
+_CACHES = {
+    'XDG_CACHE_HOME': '',
+    'MPLCONFIGDIR': 'matplotlib',
+    'TORCHINDUCTOR_CACHE_DIR': 'torchinductor',
+    'TRITON_CACHE_DIR': 'triton',
+    'CUDA_CACHE_PATH': 'cuda',
+}
+
 
 class SetupError(Exception):
     """Something exists that is not what was asked for, or is missing; the message names the remedy."""
@@ -75,7 +85,8 @@ def make_profile(directory: Path, name: str = PROFILE) -> Profile:
     """Load the profile of an `AIIDA_PATH` of its own, and make it where it does not exist.
 
     SQLite storage and the ZeroMQ broker: no service is needed, and nothing outside of the directory is touched. The
-    environment variable `AIIDA_PATH` of this process and its children leads to the directory from now on.
+    environment variable `AIIDA_PATH` of this process and its children leads to the directory from now on, and so do
+    those of caches.
     """
     from aiida.manage.configuration import create_profile, get_config, load_profile
     from aiida.plugins import BrokerFactory
@@ -133,12 +144,13 @@ def _is_one_word(path: str) -> bool:
 
 
 def use_directory(directory: Path) -> None:
-    """Let AiiDA's configuration live in a directory, in this process and its children."""
+    """Let AiiDA's configuration and the caches of libraries live in a directory, in this process and its children."""
     from aiida.manage.configuration import reset_config
     from aiida.manage.configuration.settings import AiiDAConfigDir
 
     folder = directory.resolve() / '.aiida'
     os.environ['AIIDA_PATH'] = str(folder)
+    os.environ.update({name: str(folder.with_name('.cache') / part) for name, part in _CACHES.items()})
     reset_config()
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', UserWarning)  # "Creating AiiDA configuration folder": that is what we ask for

@@ -28,7 +28,8 @@ CAPTIONS = {
     ),
     'barriers': (
         'Barriers by climbing-image NEB, for each direction of a path; none where it starts at an end that is no '
-        'minimum. Fills as in the errors; white: DFT.'
+        'minimum. An asterisk marks the energy of a highest image that is no saddle point. Fills as in the errors; '
+        'white: DFT.'
     ),
     'paths': 'Energy along the paths, relative to their start; each mark is an image of the band.',
     'frame': (
@@ -45,7 +46,7 @@ CAPTIONS = {
     ),
     'windows': (
         'D by least squares up to a lag, against that lag: a D that can be trusted does not depend on it. The band '
-        'is one standard error of ln D, from the scatter of the tracers.'
+        'is one standard error of ln D, from the scatter of the tracers; intervals may reach beyond the figure.'
     ),
     'arrhenius': (
         'Diffusion coefficients at the measured mean temperatures, with 95 % intervals; some may '

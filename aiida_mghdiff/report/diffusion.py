@@ -16,7 +16,7 @@ from aiida_mghdiff.science.intervals import log_interval
 def diffusion_section(study: Study) -> Section:
     """Say what diffuses how fast."""
     columns = [NAME, TEMPERATURE, Column('T measured (K)'), Column('D (m²/s)')]
-    columns += [Column('95 % interval (m²/s)'), Column('estimator', 'text'), Column('jumps'), Column('replicas'), NODE]
+    columns += [Column('95 % interval (m²/s)'), Column('estimator', 'word'), Column('jumps'), Column('replicas'), NODE]
     cells = [
         (
             item.series,
@@ -83,7 +83,7 @@ def replica_intervals(item: Diffusion) -> Sequence[Sequence[float] | None]:
 
 def estimator_table(study: Study) -> Table:
     """Return the table of D by each estimator that the runs are long enough for."""
-    columns = [NAME, TEMPERATURE, Column('estimator', 'text'), Column('D (m²/s)'), Column('95 % interval (m²/s)')]
+    columns = [NAME, TEMPERATURE, Column('estimator', 'word'), Column('D (m²/s)'), Column('95 % interval (m²/s)')]
     columns += [Column('error from', 'text'), Column('warnings', 'long'), NODE]
     cells = [
         (

@@ -55,9 +55,11 @@ def headlines(study: Study) -> list[dict[str, str]]:
         items.append(headline(name, f'{coefficient(diffusion)} m²/s', detail, diffusion.results))
     for fit in study.arrhenius:
         low, high = fit.results['ci95_ev']
-        detail = f'{fit.series}; 95 %: {low:.2f} to {high:.2f} eV'
+        detail = f'{fit.series}; 95 %: {number(low, ".2f")} to {number(high, ".2f")} eV'
         items.append(
-            headline('Activation energy', f'{fit.results["activation_energy_ev"]:.2f} eV', detail, fit.results)
+            headline(
+                'Activation energy', f'{number(fit.results["activation_energy_ev"], ".2f")} eV', detail, fit.results
+            )
         )
     return items
 
@@ -176,7 +178,7 @@ def errors_section(study: Study) -> Section:
 def barriers_section(study: Study) -> Section:
     """Say how high the barriers are."""
     rows = [row for barrier in study.barriers for row in barrier_rows(barrier)]
-    columns = [NAME, Column('path', 'text'), Column('barrier (eV)'), NODE]
+    columns = [NAME, Column('path', 'word'), Column('barrier (eV)'), NODE]
     cells = [(row['potential'], row['path'].replace('->', ' → '), barrier_text(row), row['uuid']) for row in rows]
     if any(row['reason'] for row in rows):
         columns.append(Column('remark', 'long'))

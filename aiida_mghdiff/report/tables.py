@@ -14,7 +14,7 @@ class Column:
     """A column of a table: how its cells are set."""
 
     header: str
-    kind: str = 'number'  # number, name, text, long (text that needs room), node
+    kind: str = 'number'  # number, name, word (on one line), text, long (text that needs room), node
 
 
 @dataclass(frozen=True)

@@ -310,7 +310,8 @@ class LearningSegmentWorkChain(RestartWorkChain):
     def without_unconverged(self, node: orm.CalcJobNode, parts: dict[str, DatasetData]) -> orm.ArrayData | None:
         """Return what a job learned without labels of electrons that did not converge; None where nothing is left."""
         state = node.outputs.learning_state
-        if not ('results' in node.outputs and node.outputs.results.get('n_unconverged_configurations', 0)):
+        results = node.outputs.results if 'results' in node.outputs else {}
+        if not any(results.get(f'n_{kind}_configurations', 0) for kind in ('unconverged', 'unjudged')):
             return state
         label = {'call_link_label': f'iteration_{self.ctx.iteration:02d}_without_unconverged'}
         kept, call = forget_unconverged.run_get_node(state, **parts, metadata=label)

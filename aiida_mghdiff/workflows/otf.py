@@ -32,6 +32,12 @@ from aiida_mghdiff.workflows.learning_segment import (
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
 from aiida_mghdiff.workflows.survival import SurvivalMixin
 
+#: Why the dataset lacks what a job labelled: see `merge_datasets`.
+LEFT_OUT = (
+    'their electrons did not converge, OUTCAR does not tell whether they did, or a force or stress is larger than any '
+    'that can be right'
+)
+
 
 def validate_schedule(inputs: dict[str, Any], _: Any = None) -> str | None:
     """Return what is wrong with the inputs: start, code, POTCARs, settings, what the first segment would refuse."""
@@ -167,8 +173,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         self.give_learned()
         if 'dataset' in self.outputs:
             return None
-        bad = 'their electrons did not converge, or a force or stress is larger than any that can be right.'
-        reason = bad if self.datasets() else 'none was made; lower ML_CTIFOR.'
+        reason = f'{LEFT_OUT}.' if self.datasets() else 'none was made; lower ML_CTIFOR.'
         return self.exit_codes.ERROR_NOTHING_LEARNED.format(message=reason)
 
     def datasets(self) -> dict[str, DatasetData]:
@@ -208,10 +213,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         name = 'n_configurations'
         total = sum(node.base.attributes.get(name) for node in datasets)
         if left_out := total - merged.base.attributes.get(name):
-            self.report(
-                f'{left_out} of {total} configurations are left out of the dataset: their electrons did not converge, '
-                'or a force or stress is larger than any that can be right'
-            )
+            self.report(f'{left_out} of {total} configurations are left out of the dataset: {LEFT_OUT}')
 
     @classmethod
     def get_builder_from_protocol(

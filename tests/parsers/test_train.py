@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.common.links import LinkType
-from aiida.plugins import CalculationFactory, ParserFactory
+from aiida.plugins import ParserFactory
 
 RESULTS = {'completed': True, 'mode': 'naive', 'elements': ['H', 'Mg'], 'dtype': 'float32', 'best_epoch': 1}
 
@@ -103,10 +103,3 @@ def test_named_failures(parse, name, status):
 def test_missing_model(parse):
     _, node = parse('mghdiff.mace.train', RESULTS, files=('learning_curves.npz',))
     assert node.exit_status == 302
-
-
-@pytest.mark.parametrize('entry_point', ['mghdiff.mace.train', 'mghdiff.chgnet.train', 'mghdiff.evaluate'])
-def test_which_failures_invalidate_the_cache(entry_point):
-    codes = CalculationFactory(entry_point).exit_codes
-    invalid = {code.status for code in codes.values() if code.invalidates_cache and code.status >= 200}
-    assert invalid == {210, 215, 300, 302, 303, 410}

@@ -77,7 +77,7 @@ def test_a_validation_without_a_name_goes_by_its_pk(graph):
 
 def test_a_barrier_of_dft_stands_beside_those_of_potentials(graph, dft):
     study = Study(graph.node, barriers=[dft])
-    assert barrier_groups(study.barriers)['O->T']['DFT'] == 0.21
+    assert barrier_groups(study.barriers)['O->T']['DFT']['barrier_ev'] == 0.21
     assert results_of(study)['barriers'][-1]['uuid'] == dft.outputs.barrier.uuid
     with mpl.rc_context(RC):
         bars, paths = draw_barriers(study), draw_paths(study)
@@ -90,7 +90,8 @@ def test_a_barrier_of_dft_stands_beside_those_of_potentials(graph, dft):
 def test_a_barrier_of_a_potential_of_the_study(graph):
     node = make_barrier(graph.neb_host, 'O-O c', (0.3, 0.3), graph.potentials['mace_ft'])
     study = Study(graph.node, barriers=[node])
-    assert barrier_groups(study.barriers)['O->O c'] == {'mace_ft': 0.3}
+    group = barrier_groups(study.barriers)['O->O c']
+    assert {label: row['barrier_ev'] for label, row in group.items()} == {'mace_ft': 0.3}
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,7 @@ def test_direction_without_a_barrier(graph, reverse, modes):
     with mpl.rc_context(RC):
         bars, paths = draw_barriers(study), draw_paths(study)
     assert [text.get_text() for text in bars.axes[1].texts][-1] == 'none'
+    assert bars.axes[0].texts[-1].get_text() == ('0.200*' if forward['reason'] else '0.200')
     assert misplaced_texts(bars) == misplaced_texts(paths) == []
 
 

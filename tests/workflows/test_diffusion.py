@@ -14,7 +14,6 @@ from study_graph import Process
 from vasp_runs import make_force_field
 
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
-from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
 from aiida_mghdiff.workflows.neb import BarrierWorkChain
@@ -210,18 +209,9 @@ def rattling(name, look):
     """Return the stored tracers of a run of 0.1 ps, a frame each fs, the first after what came before."""
     replica, goes_on = int(name.split('_')[1]), 'look' in name
     rng = np.random.default_rng(10 * replica + look)
-    return TracerTrajectoryData.from_arrays(
-        rng.normal(scale=0.1, size=(100 if goes_on else 101, 1, 3)),
-        np.zeros((100 if goes_on else 101, 3)),
-        cell=6.4 * np.eye(3),
-        first_step=101 if goes_on else 0,
-        stride=1,
-        time_step_fs=1.0,
-        tracer_element='H',
-        host_elements=['Mg'],
-        ensemble='nve',
-        mean_temperature_k=600.0,
-    ).store()
+    first, frames = (101, 100) if goes_on else (0, 101)
+    positions = rng.normal(scale=0.1, size=(frames, 1, 3))
+    return structure_runs.make_segment(positions, np.zeros((frames, 3)), 6.4 * np.eye(3), first_step=first).store()
 
 
 @pytest.mark.slow

@@ -228,10 +228,12 @@ def test_room_is_carried_on(aiida_profile):
 
 def test_history_of_a_job_that_told_no_steps(aiida_profile):
     whole = {'stage': 'a', 'first_step': 0, 'last_step': 10, 'n_dft_steps': 2, 'n_unlearned_configurations': 0}
-    whole |= {'n_unconverged_configurations': 1}
-    broken = orm.Dict(whole | {'last_step': None, 'n_dft_steps': 0, 'n_unconverged_configurations': 0})
+    whole |= {'n_unconverged_configurations': 1, 'n_unjudged_configurations': 2}
+    none = {'n_unconverged_configurations': 0, 'n_unjudged_configurations': 0}
+    broken = orm.Dict(whole | none | {'last_step': None, 'n_dft_steps': 0})
     history = learning_history(seg000=broken, seg001=orm.Dict(whole)).get_dict()
     assert (history['n_steps'], history['dft_share'], history['n_unconverged_configurations']) == (10, 0.2, 1)
+    assert history['n_unjudged_configurations'] == 2
     assert learning_history(seg000=broken)['dft_share'] is None
 
 
@@ -248,8 +250,8 @@ def schedule(generate_workchain, builder):
 
 def learned_outputs(step, **more):
     """Return what a segment gives that learned one configuration."""
-    history = {'n_dft_steps': 1, 'n_unlearned_configurations': 0, 'n_unconverged_configurations': 0}
-    history |= {'n_implausible_configurations': 0, 'labels': 'vasp'}
+    history = {'n_dft_steps': 1, 'labels': 'vasp'}
+    history |= {f'n_{kind}_configurations': 0 for kind in ('unlearned', 'unconverged', 'unjudged', 'implausible')}
     dataset = part()
     outputs = {
         'datasets__part0000': dataset,
@@ -282,7 +284,10 @@ def test_failed_refit_leaves_what_was_learned(schedule, generate_workchain_node,
     assert schedule.outputs['dataset'].creator.process_label == 'merge_datasets'
 
 
-@pytest.mark.parametrize(('converged', 'message'), [(None, 'lower ML_CTIFOR'), (0, 'electrons did not converge')])
+@pytest.mark.parametrize(
+    ('converged', 'message'),
+    [(None, 'lower ML_CTIFOR'), (0, 'electrons did not converge'), (-1, 'OUTCAR does not tell whether they did')],
+)
 def test_no_label_that_is_good(schedule, generate_workchain_node, converged, message):
     outputs = {'state': state_of(START, 30)}
     if converged is not None:
@@ -451,11 +456,13 @@ def test_one_job_that_converged_gives_the_electrons_new_attempts(segment, genera
         assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', status, outputs)).status == 0
 
 
-def test_labels_that_did_not_converge_are_forgotten(segment, generate_job_node):
+@pytest.mark.parametrize(('converged', 'kind'), [(0, 'unconverged'), (-1, 'unjudged')])
+def test_labels_that_did_not_converge_are_forgotten(segment, generate_job_node, converged, kind):
     """The next job learns from the others; the dataset marks the label, and what trains others leaves it out."""
-    dataset = part(count=3, converged=[0, 1, 1])
+    dataset = part(count=3, converged=[converged, 1, 1])
     outputs = {'dataset': dataset, 'learning_state': learning_state([0, 1, 2]), 'state': state_of(START, 12)}
-    outputs['results'] = results(12, unconverged_steps=[0], n_unconverged_configurations=1)
+    steps = [0] if kind == 'unconverged' else []
+    outputs['results'] = results(12, unconverged_steps=steps, **{f'n_{kind}_configurations': 1})
     assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 400, outputs)).status == 0
     state = segment.ctx.inputs['learning_state']
     assert state.get_array('order').tolist() == [1, 2]
@@ -570,8 +577,9 @@ def test_groups_and_stages_of_one_name_become_one(aiida_profile):
 
 
 def test_no_dataset_without_a_label_that_converged(aiida_profile):
-    _, node = merge_datasets.run_get_node(a=part(converged=0))
+    _, node = merge_datasets.run_get_node(a=part(converged=[0, -1], count=2))
     assert node.exit_status == 228
+    assert 'no configuration has electrons that are known to have converged' in node.exit_message
 
 
 def with_isolated_atoms(**energies):

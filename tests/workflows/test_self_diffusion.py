@@ -11,6 +11,7 @@ from ase.build import bulk
 from click.testing import CliRunner
 from lammps_runs import hydride
 from structure_runs import SETTINGS as STRUCTURE
+from structure_runs import make_segment
 from vasp_runs import make_force_field
 
 from aiida_mghdiff.calculations.ase.vibrations import validate_inputs as validate_vibrations
@@ -24,7 +25,6 @@ from aiida_mghdiff.calculations.vasp.mlff import start_message
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.cli.demo import demo
 from aiida_mghdiff.data.dataset import DatasetData
-from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.formats.extxyz import read_extxyz
 from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
@@ -68,21 +68,8 @@ def test_functions_of_runs_and_hops(host):
     hop |= {'forward_barrier_ev': 0.2, 'reverse_barrier_ev': 0.3}
     hop |= {f'{name}_frequencies_thz': [1.0, 2.0, 3.0] for name in ('initial', 'final')}
     hop |= {'saddle_frequencies_thz': [-1.0, 2.0, 3.0]}
-    atoms = host.get_ase()
-    segment = TracerTrajectoryData.from_arrays(
-        np.zeros((3, 1, 3)),
-        np.zeros((3, 3)),
-        cell=atoms.cell.array,
-        first_step=0,
-        stride=1,
-        time_step_fs=1.0,
-        tracer_element='Mg',
-        host_elements=['Mg'],
-        ensemble='nve',
-        mean_temperature_k=300.0,
-    )
-    frames = orm.TrajectoryData([host])
-    runs = {'r0_s0': segment, 'r0_f0': frames}
+    segment = make_segment(np.zeros((3, 1, 3)), np.zeros((3, 3)), np.array(host.cell), tracer_element='Mg')
+    runs = {'r0_s0': segment, 'r0_f0': orm.TrajectoryData([host])}
     for function, inputs in (
         (barrier_diffusion, {'host': host, 'settings': orm.Dict({'temperatures_k': [300.0]}), 'a': orm.Dict(hop)}),
         (site_statistics, {'host': host, 'settings': orm.Dict(STRUCTURE), **runs}),

@@ -45,6 +45,7 @@ class AseMdCalculation(ProgramCalculation):
     """One run of molecular dynamics in ASE: velocity Verlet, BAOAB Langevin, or this with a Langevin piston."""
 
     CACHE_VERSION = 2
+    CONTINUED_FROM = 'state'
     _PROGRAM = 'ase.md'
     _TEMPORARY_FILES = ('*.npz', 'restart.json')
 

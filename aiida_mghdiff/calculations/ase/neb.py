@@ -71,6 +71,7 @@ class AseNebCalculation(ProgramCalculation):
     """Relaxes two end points at a fixed cell and finds the minimum-energy path between them."""
 
     CACHE_VERSION = 2
+    CONTINUED_FROM = 'path'
     _PROGRAM = 'ase.neb'
     _TEMPORARY_FILES = ('path.npz',)
 

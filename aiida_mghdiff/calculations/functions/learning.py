@@ -85,6 +85,7 @@ HISTORY = (
     'n_new_configurations',
     'n_unlearned_configurations',
     'n_unconverged_configurations',
+    'n_unjudged_configurations',
     'n_implausible_configurations',
     'training_rmse_energy_ev_per_atom',
     'training_rmse_force_ev_per_angstrom',
@@ -295,12 +296,13 @@ def change_tags(parameters: orm.Dict, changes: orm.Dict) -> orm.Dict:
 def forget_unconverged(learning_state: orm.ArrayData, **configurations: DatasetData) -> orm.ArrayData:
     """Return a learning state without the configurations whose electrons did not converge: ML_AB will lack them.
 
-    Refused where nothing is left to go on with: no configuration, or no reference configuration of an element.
+    Those that OUTCAR does not tell of are left out, too. Refused where nothing is left to go on with: no
+    configuration, or no reference configuration of an element.
 
     :param configurations: what the state orders, part after part in the order of the keys.
     """
-    converged = np.concatenate([_converged(configurations[key]) for key in sorted(configurations)])
-    kept = converged[learning_state.get_array('order')] != 0
+    are_good = np.concatenate([_are_good(configurations[key]) for key in sorted(configurations)])
+    kept = are_good[learning_state.get_array('order')]
     place = np.cumsum(kept)  # of a configuration that is kept, from 1 as ML_AB counts
     arrays = {name: learning_state.get_array(name) for name in learning_state.get_arraynames()}
     for name, rows in arrays.items():
@@ -316,11 +318,14 @@ def forget_unconverged(learning_state: orm.ArrayData, **configurations: DatasetD
     return state
 
 
-def _converged(dataset: DatasetData) -> np.ndarray:
-    """Return for each configuration whether its electrons converged, see ``data.dataset.ORIGIN``."""
+def _are_good(dataset: DatasetData) -> np.ndarray:
+    """Return for each configuration [n] whether its electrons are known to have converged.
+
+    See ``data.dataset.ORIGIN``. A dataset that tells of none, such as a user's file, is taken as it is.
+    """
     if 'converged' in dataset.get_arraynames():
-        return dataset.get_array('converged')
-    return np.full(dataset.base.attributes.get('n_configurations'), -1)
+        return dataset.get_array('converged') == 1
+    return np.full(dataset.base.attributes.get('n_configurations'), True)
 
 
 @refusing(MismatchError)
@@ -328,9 +333,9 @@ def _converged(dataset: DatasetData) -> np.ndarray:
 def merge_datasets(**parts: DatasetData) -> DatasetData:
     """Return configurations as one dataset, part after part in the order of the keys.
 
-    Labels of electrons that did not converge, and labels larger than any that can be right, are left out. Groups and
-    stages of the same name become one, and so do isolated atoms of one element. Refused: parts without groups, origins
-    that not all parts tell, isolated atoms of one element with two energies.
+    Labels are left out if their electrons are not known to have converged, or if they are larger than any that can be
+    right. Groups and stages of the same name become one, and so do isolated atoms of one element. Refused: parts
+    without groups, origins that not all parts tell, isolated atoms of one element with two energies.
     """
     nodes = [parts[key] for key in sorted(parts)]
     labels = {node.base.attributes.get('labels') for node in nodes}
@@ -342,10 +347,12 @@ def merge_datasets(**parts: DatasetData) -> DatasetData:
         raise MismatchError('all parts must have groups, and tell the origin of their configurations or none must.')
     names = {attribute: _join_names(nodes, arrays, array, attribute) for array, attribute in NAMED.items()}
     merged = concatenate_frames(arrays)
-    converged = np.concatenate([_converged(node) for node in nodes]) != 0
-    good = np.flatnonzero(converged & within_bounds(merged))
+    are_good = np.concatenate([_are_good(node) for node in nodes])
+    good = np.flatnonzero(are_good & within_bounds(merged))
     if not len(good):
-        raise MismatchError('no configuration has electrons that converged and labels that can be right.')
+        raise MismatchError(
+            'no configuration has electrons that are known to have converged and labels that can be right.'
+        )
     return DatasetData.from_arrays(
         select_frames(merged, good.tolist()),
         energy_kind=kinds.pop(),
@@ -392,6 +399,7 @@ def learning_history(**results: orm.Dict) -> orm.Dict:
             'dft_share': n_dft / steps if steps else None,
             'n_unlearned_configurations': sum(row['n_unlearned_configurations'] for row in rows),
             'n_unconverged_configurations': sum(row['n_unconverged_configurations'] for row in rows),
+            'n_unjudged_configurations': sum(row['n_unjudged_configurations'] or 0 for row in rows),
             'n_implausible_configurations': sum(row['n_implausible_configurations'] or 0 for row in rows),
             'labels': rows[-1]['labels'],
             'jobs': rows,

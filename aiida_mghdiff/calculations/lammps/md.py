@@ -14,7 +14,7 @@ from aiida_lammps.calculations.raw import LammpsRawCalculation
 
 from aiida_mghdiff.calculations.lammps import script
 from aiida_mghdiff.calculations.md import define_md, has_own_restart, start_symbols, validate_md_inputs
-from aiida_mghdiff.calculations.program import define_common_exit_codes, set_options
+from aiida_mghdiff.calculations.program import CachedIfContinued, define_common_exit_codes, set_options
 from aiida_mghdiff.data.md_state import RESTART_FILE
 from aiida_mghdiff.formats.lammps import write_data
 
@@ -51,7 +51,7 @@ def converter_message(code: orm.AbstractCode) -> str:
     )
 
 
-class LammpsMdCalculation(LammpsRawCalculation):
+class LammpsMdCalculation(CachedIfContinued, LammpsRawCalculation):
     """One run of molecular dynamics: velocity Verlet, with Langevin noise, or this with an isotropic barostat.
 
     The Code is ``mghdiff-lmp``, or an ``lmp`` built with ML-MACE. The latter reads a converted model, which the
@@ -59,6 +59,7 @@ class LammpsMdCalculation(LammpsRawCalculation):
     """
 
     CACHE_VERSION = 4
+    CONTINUED_FROM = 'state'
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
@@ -76,6 +77,14 @@ class LammpsMdCalculation(LammpsRawCalculation):
         )
         define_md(spec)
         spec.default_output_node = 'results'
+        spec.exit_code(
+            309,
+            'ERROR_PARSER_DETECTED_LAMMPS_RUN_ERROR',
+            message='LAMMPS stopped with an error: {error}',
+            invalidates_cache=True,
+        )
+        for name in ('ERROR_OUTFILE_MISSING', 'ERROR_PARSING_OUTFILE'):  # no parser here ends so
+            del spec.exit_codes[name]
         define_common_exit_codes(spec)
         spec.inputs.validator = validate_inputs
 

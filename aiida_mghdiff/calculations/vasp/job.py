@@ -30,7 +30,9 @@ from ase import Atoms
 
 from aiida_mghdiff.calculations.program import (
     EXECUTABLE_MISSING,
+    OUT_OF_WALLTIME,
     ZIPAPP,
+    CachedIfContinued,
     define_exit_codes,
     set_options,
     zipapp_bytes,
@@ -78,15 +80,15 @@ _RESTART_TAGS = {'istart': (1, 2, 3), 'icharg': (1, 11)}
 
 _EXIT_CODES = (
     (210, 'ENGINE_MISSING', 'The environment of the job lacks a package: {message}', True),
-    (211, 'POTENTIAL_UNREADABLE', 'VASP cannot read the force field: {message}', False),
-    (212, 'ELEMENT_UNKNOWN', 'An element is not known: {message}', False),
+    (211, 'POTENTIAL_UNREADABLE', 'VASP cannot read the force field: {message}', True),
+    (212, 'ELEMENT_UNKNOWN', 'An element is not known: {message}', True),
     (213, 'INPUT_REFUSED', 'VASP refused its input: {message}', False),
     EXECUTABLE_MISSING,
     (300, 'OUTPUT_MISSING', 'The job left no output file {message}; look at the scheduler output.', True),
     (302, 'OUTPUT_INVALID', 'An output file cannot be read: {message}', True),
     (303, 'PROGRAM_CRASHED', 'VASP ended unexpectedly: {message}', True),
     (310, 'OUTPUT_TRUNCATED', 'Files end in the middle; what is whole was kept: {message}', True),
-    (400, 'OUT_OF_WALLTIME', 'The job stopped before its wall time, or at it; its outputs continue it.', False),
+    OUT_OF_WALLTIME,
     (410, 'OUT_OF_MEMORY', 'The job ran out of memory: {message}', True),
     (420, 'NON_FINITE', 'Energies or forces are no finite numbers: {message}', False),
 )
@@ -209,7 +211,7 @@ def stopping_text(max_wallclock_seconds: int | None, reserve: float) -> tuple[st
     return start, f'kill ${STOPPER} 2> /dev/null'
 
 
-class VaspJob(VaspCalculation):
+class VaspJob(CachedIfContinued, VaspCalculation):
     """Base of all jobs of VASP. The Code is ``vasp_std``, or ``mghdiff-vasp-standin``."""
 
     _VASP_OUTPUT = STDOUT

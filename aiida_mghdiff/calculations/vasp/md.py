@@ -189,6 +189,7 @@ class VaspMdCalculation(VaspJob):
     """One run of molecular dynamics: velocity Verlet, with Langevin noise, or this with a barostat of fixed shape."""
 
     CACHE_VERSION = 3
+    CONTINUED_FROM = 'state'
     _PARSER = 'mghdiff.vasp.md'
     _KEPT_OUTPUT = LAST_LINES
     _TEMPORARY_FILES = RUN_FILES

@@ -332,6 +332,7 @@ class VaspMlffCalculation(VaspJob):
     """
 
     CACHE_VERSION = 3
+    CONTINUED_FROM = 'state'
     _PARSER = 'mghdiff.vasp.mlff'
     _KEPT_OUTPUT = LAST_LINES
     _TEMPORARY_FILES = RUN_FILES

@@ -100,6 +100,7 @@ class VaspNebCalculation(IonicCalculation):
     """Finds the minimum-energy path between two relaxed end points, with DFT or with a learned force field."""
 
     CACHE_VERSION = 2
+    CONTINUED_FROM = 'path'
     _PARSER = 'mghdiff.vasp.neb'
 
     @classmethod
@@ -120,6 +121,7 @@ class VaspNebCalculation(IonicCalculation):
             240,
             'ERROR_VTST_MISSING',
             message='The VASP of this code was built without VTST, which {tags} need: {message}',
+            invalidates_cache=True,  # another VASP may come to this place
         )
         spec.exit_code(
             241, 'ERROR_ENDS_OF_OTHER_LABELS', message='The end points cannot be compared with the images: {message}'

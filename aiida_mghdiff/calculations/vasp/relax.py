@@ -24,6 +24,7 @@ class VaspRelaxCalculation(IonicCalculation):
     """Relaxes the ions at a fixed cell, with DFT or with a learned force field."""
 
     CACHE_VERSION = 1
+    CONTINUED_FROM = 'structure'
     _PARSER = 'mghdiff.vasp.relax'
 
     @classmethod

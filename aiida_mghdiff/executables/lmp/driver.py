@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FIX = 'mghdiff'
 CRASHED = 1
+SHARED_MEMORY = Path('/dev/shm')
 _RANKS = ('PMI_SIZE', 'OMPI_COMM_WORLD_SIZE')
 _VOIGT_TO_LAMMPS = [0, 1, 2, 5, 4, 3]
 
@@ -45,6 +46,7 @@ def open_lammps(arguments: list[str]) -> Any:
     except ModuleNotFoundError:
         raise missing_engine('lammps') from None
     instance = lammps(cmdargs=arguments)
+    release_shared_memory()
     if instance.extract_setting('world_size') > 1:
         _refuse_ranks()
     return instance
@@ -63,6 +65,15 @@ def preload_mpi() -> None:
     for file in files:
         if file.name == 'libmpi.so.12':
             ctypes.CDLL(str(file.locate()), mode=ctypes.RTLD_GLOBAL)
+
+
+def release_shared_memory() -> None:
+    """Delete the name of MPICH's segment of shared memory, 1 MB, so that the segment ends with this process.
+
+    MPICH deletes it in MPI_Finalize alone, which a process that is killed never calls. Only other ranks need the name.
+    """
+    for path in SHARED_MEMORY.glob(f'mpich_shm_{os.getpid():x}_*'):
+        path.unlink(missing_ok=True)
 
 
 def run_plan(plan: Plan, arguments: list[str], start: float) -> str:

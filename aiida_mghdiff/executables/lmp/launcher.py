@@ -82,19 +82,28 @@ def run(arguments: list[str]) -> int:
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     try:
         path, others = read_arguments(arguments)
-        text = Path(path).read_text() if path else sys.stdin.read()
+        text = read_script(path)
         driver.say(f'versions {json.dumps(installed_versions())}')
         timing = driver.run_plan(script.plan_script(text), others, start)
     except ProgramError as error:
         return _fail(str(error), error.status)
-    except OSError as error:
-        return _fail(f'ERROR: [INPUT_REFUSED] {error}', job.STATUS['INPUT_REFUSED'])
     except MemoryError:
         return _fail('ERROR: [OUT_OF_MEMORY] the process found no memory: ask for more.', job.STATUS['OUT_OF_MEMORY'])
     except Exception as error:
         return _fail(_lammps_message(error), driver.CRASHED)
     driver.say(timing)
     return 0
+
+
+def read_script(path: str | None) -> str:
+    """Return the script at a path, or that of the standard input.
+
+    :raises ProgramError: INPUT_REFUSED.
+    """
+    try:
+        return Path(path).read_text() if path else sys.stdin.read()
+    except OSError as error:
+        raise ProgramError('INPUT_REFUSED', str(error)) from None
 
 
 def _fail(message: str, status: int) -> int:

@@ -63,10 +63,10 @@ class LammpsMdParser(Parser):
             return missing
         if named := named_failure(stdout):
             return codes[f'ERROR_{named[0]}'].format(message=named[1])
-        if 'convert_code' in self.node.inputs and (match := _NO_HEAD.search(stderr)):
-            return codes.ERROR_INPUT_REFUSED.format(message=f'{_NO_HEAD_MESSAGE} ({match[0]})')
         if match := _NO_MEMORY.search(stdout + stderr):
             return codes.ERROR_OUT_OF_MEMORY.format(message=match[0])
+        if 'convert_code' in self.node.inputs and 'Traceback' in stderr:
+            return self.failure_of_conversion(stderr)
         if errors := _ERROR.findall(stdout):
             if _RUNAWAY.search(errors[-1]):
                 return codes.ERROR_TEMPERATURE_RUNAWAY.format(message=errors[-1])
@@ -75,6 +75,16 @@ class LammpsMdParser(Parser):
         if 'Traceback' in stderr:
             return codes.ERROR_PROGRAM_CRASHED.format(message=lines[-1])
         return codes.ERROR_OUTPUT_MISSING.format(message=lines[-1] if lines else script.FINAL_DUMP)
+
+    def failure_of_conversion(self, stderr: str) -> ExitCode:
+        """Return the exit code of a job whose model was not converted: LAMMPS then misses a file."""
+        if match := _NO_HEAD.search(stderr):
+            return self.exit_codes.ERROR_INPUT_REFUSED.format(message=f'{_NO_HEAD_MESSAGE} ({match[0]})')
+        code = self.node.inputs.convert_code.full_label
+        message = f'{code} did not convert the model: {stderr.strip().splitlines()[-1]}'
+        if 'ModuleNotFoundError' in message:
+            return self.exit_codes.ERROR_ENGINE_MISSING.format(message=message)
+        return self.exit_codes.ERROR_PROGRAM_CRASHED.format(message=message)
 
     def _parse_run(self, stdout: str, files: Path) -> ExitCode | None:
         try:

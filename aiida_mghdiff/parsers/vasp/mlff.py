@@ -229,7 +229,7 @@ def log_results(log: MlLog | None) -> dict[str, Any]:
 class VaspMlffParser(VaspMdRunParser):
     """Gives what was learned and what moved; of a run that was cut or killed, too, what is whole."""
 
-    CACHE_VERSION = 5
+    CACHE_VERSION = 6
 
     def parse_job(self) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""
@@ -321,10 +321,21 @@ class VaspMlffParser(VaspMdRunParser):
             'n_new_configurations': len(learned.new),
             'n_unlearned_configurations': sum(not new.is_learned for new in learned.new),
             'n_unconverged_configurations': sum(new.converged is False for new in learned.new),
+            'n_unjudged_configurations': self._warn_of_unjudged(learned.new),
             'n_implausible_configurations': self._warn_of_implausible(learned.new),
             'unconverged_steps': [self.settings['first_step'] + index - 1 for index in unconverged],
             'max_memory_mb': outcar.max_memory_mb,
         }
+
+    def _warn_of_unjudged(self, new: list[New]) -> int:
+        """Return of how many new configurations no one knows whether their electrons converged, and tell it."""
+        count = sum(each.converged is None for each in new)
+        if count:
+            self.logger.warning(
+                f'OUTCAR does not tell whether the electrons of {count} learned configurations converged; the dataset '
+                'marks them (-1), and nothing learns from them.'
+            )
+        return count
 
     def _warn_of_implausible(self, new: list[New]) -> int:
         """Return how many new configurations have a label that is larger than any that can be right; tell the first."""

@@ -71,35 +71,20 @@ def main() -> None:
     clock = job.WallClock(inputs['max_wallclock_seconds'])
     versions = job.engine_versions(*DISTRIBUTIONS['mace'])
     parameters = inputs['parameters']
-    datasets = training.read_datasets(parameters)
-    replay = _read_replay(parameters)
+    datasets, replay = training.read_datasets(parameters), _read_replay(parameters)
     numbers = training.elements_of(*datasets)
-    potential, foundation = _load_foundation(inputs.get('potential'), parameters['device'], numbers)
-    isolated = inputs.get('isolated_atoms', {})
-    e0s, rank = choose_e0s(parameters, isolated, foundation, datasets[0], numbers)
-    training.check_offsets(parameters, datasets[0], numbers, e0s)
-    del foundation  # MACE loads it again
-    arguments = mace_arguments(parameters, potential, datasets, replay, numbers, e0s)
-    check_batch_size(parameters['batch_size'], datasets[0])
-    parts = set_up(arguments)
-    check_structures(parts, datasets, replay)
+    parts, e0s, start = prepare(inputs, datasets, replay, numbers)
     trainer = MaceTrainer(parts, clock)
-    restored = trainer.set_e0s(numbers, e0s)
+    start['e0s_restored'] = trainer.set_e0s(numbers, e0s)
     mark = training.fingerprint(parameters, *datasets, *(replay or ()))
     progress = training.train_with_restarts(trainer, parameters, clock, mark, _stage_starts(parameters))
     trainer.write_model(progress.best_weights)
     check_model(numbers, e0s)
     training.write_curves(progress)
     job.write_results(
-        training.summary(progress, datasets[1], training.offset_warnings(numbers, rank))
+        training.summary(progress, datasets[1], training.offset_warnings(numbers, start['e0s_rank']))
+        | start
         | {
-            'mode': training_mode(potential, replay),
-            'head': potential and potential['head'],
-            'heads': [TRAINED_HEAD],
-            'e0s_ev': training.by_symbol(numbers, e0s),
-            'e0s_rank': rank,
-            'e0s_from_isolated_atoms': bool(isolated),
-            'e0s_restored': restored,
             'elements': trainer.elements(),
             'n_training': len(datasets[0]['natoms']),
             'n_validation': len(datasets[1]['natoms']),
@@ -112,6 +97,33 @@ def main() -> None:
             'versions': versions,
         }
     )
+
+
+def prepare(
+    inputs: dict[str, Any], datasets: tuple[Arrays, Arrays], replay: tuple[Arrays, Arrays] | None, numbers: list[int]
+) -> tuple[dict[str, Any], np.ndarray, dict[str, Any]]:
+    """Return what MACE trains with, the E0s [elements] in eV, and what the results say of the start.
+
+    :raises ProgramError: for what cannot be trained, or would be trained otherwise than asked.
+    """
+    parameters, isolated = inputs['parameters'], inputs.get('isolated_atoms', {})
+    potential, foundation = _load_foundation(inputs.get('potential'), parameters['device'], numbers)
+    e0s, rank = choose_e0s(parameters, isolated, foundation, datasets[0], numbers)
+    training.check_offsets(parameters, datasets[0], numbers, e0s)
+    del foundation  # MACE loads it again
+    arguments = mace_arguments(parameters, potential, datasets, replay, numbers, e0s)
+    check_batch_size(parameters['batch_size'], datasets[0])
+    parts = set_up(arguments)
+    check_structures(parts, datasets, replay)
+    start = {
+        'mode': training_mode(potential, replay),
+        'head': potential and potential['head'],
+        'heads': [TRAINED_HEAD],
+        'e0s_ev': training.by_symbol(numbers, e0s),
+        'e0s_rank': rank,
+        'e0s_from_isolated_atoms': bool(isolated),
+    }
+    return parts, e0s, start
 
 
 def training_mode(potential: dict[str, Any] | None, replay: Any) -> str:

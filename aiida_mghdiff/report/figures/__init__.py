@@ -76,7 +76,11 @@ def draw_figures(study: Study) -> dict[str, Figure]:
 
 
 def laid_out(figure: Figure) -> Figure:
-    """Find the places of all axes once: each format would do it again, which takes longer than drawing."""
-    figure.draw_without_rendering()
+    """Find the places of all axes once: each format would do it again, which takes longer than drawing.
+
+    Panels that keep their aspect move at the first pass, and their titles have a place only at the second one.
+    """
+    for _ in range(2):
+        figure.draw_without_rendering()
     figure.set_layout_engine('none')
     return figure

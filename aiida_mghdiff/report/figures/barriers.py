@@ -11,17 +11,19 @@ from matplotlib.figure import Figure
 
 from aiida_mghdiff.report.figures.canvas import all_handles, draw_bars, new_grid
 from aiida_mghdiff.report.references import Reference
-from aiida_mghdiff.report.results import barrier_rows
+from aiida_mghdiff.report.results import Row, barrier_rows
 from aiida_mghdiff.report.study import Barrier, Study
 from aiida_mghdiff.report.style import INK
 
+NO_ROW: Row = {'barrier_ev': None, 'reason': None}
 
-def barrier_groups(barriers: Iterable[Barrier]) -> dict[str, dict[str, float | None]]:
+
+def barrier_groups(barriers: Iterable[Barrier]) -> dict[str, dict[str, Row]]:
     """Return the barriers by direction and potential; both directions of a path between equal sites are one."""
-    groups: dict[str, dict[str, float | None]] = {}
+    groups: dict[str, dict[str, Row]] = {}
     for barrier in barriers:
         for row in reversed(barrier_rows(barrier)):
-            groups.setdefault(row['path'], {})[barrier.label] = row['barrier_ev']
+            groups.setdefault(row['path'], {})[barrier.label] = row
     return dict(sorted(groups.items()))
 
 
@@ -31,14 +33,16 @@ def draw_barriers(study: Study) -> Figure:
     labels = [label for label in styles if any(label in group for group in groups.values())]
     figure, axes = new_grid(len(groups), 2, 0.75 + 0.3 * len(labels), sharex=True, sharey=True)
     for axis, (direction, group) in zip(axes, groups.items(), strict=True):
-        draw_bars(axis, [group.get(label) for label in labels], [styles[label] for label in labels], '.3f')
-        for place in (place for place, label in enumerate(labels) if label in group and group[label] is None):
+        rows = [group.get(label, NO_ROW) for label in labels]
+        values, marks = [row['barrier_ev'] for row in rows], ['*' if row['reason'] else '' for row in rows]
+        draw_bars(axis, values, [styles[label] for label in labels], '.3f', marks=marks)
+        for place in (place for place, row in enumerate(rows) if row['reason'] and row['barrier_ev'] is None):
             axis.annotate('none', (0, place), xytext=(4, 0), textcoords='offset points', va='center')
         draw_published(axis, [value for value in study.published('barrier_ev') if value.path == direction])
         axis.set_title(direction.replace('->', ' → '))
         axis.set_yticks(range(len(labels)), labels)
     axes[0].invert_yaxis()
-    found = [value for group in groups.values() for value in group.values() if value is not None]
+    found = [row['barrier_ev'] for group in groups.values() for row in group.values() if row['barrier_ev'] is not None]
     published = [value.value for value in study.published('barrier_ev')]
     axes[0].set_xlim(0, 1.2 * max([*found, *published], default=1.0))
     figure.supxlabel('barrier (eV)')

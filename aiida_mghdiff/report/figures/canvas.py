@@ -52,9 +52,11 @@ def draw_bars(
     styles: Sequence[Style],
     spec: str,
     reach: Sequence[float] | None = None,
+    marks: Sequence[str] | None = None,
 ) -> None:
     """Draw horizontal bars with their values behind them; none where there is no value.
 
+    :param marks: what stands behind each value.
     :param reach: what else is drawn along each bar; values then stand in a column, so that none seems to belong to it.
     """
     ends = [max(value or 0.0, far) for value, far in zip(values, reach or [0.0] * len(values), strict=True)]
@@ -64,7 +66,7 @@ def draw_bars(
         axis.barh(place, value, 0.62, color=style.fill, edgecolor=INK, hatch=style.hatch, linewidth=0.7)
         offset = {'xytext': (4, 0), 'textcoords': 'offset points', 'va': 'center'}
         if reach is None:
-            axis.annotate(format(value, spec), (value, place), **offset)
+            axis.annotate(format(value, spec) + (marks[place] if marks else ''), (value, place), **offset)
         else:
             axis.annotate(format(value, spec), (1, place), xycoords=('axes fraction', 'data'), ha='right', va='center')
     axis.set_xlim(0, 1.2 * max(ends) or 1)

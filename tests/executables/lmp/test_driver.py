@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from ase import units
@@ -17,6 +20,14 @@ dump_modify forces sort id format float %.17g
 fix series all print 1 "$(pe:%.17g) $(pxx:%.17g) $(pyy:%.17g) $(pzz:%.17g) $(pxy:%.17g) $(pxz:%.17g) $(pyz:%.17g)" &
     file series.txt screen no title "# pe xx yy zz xy xz yz"
 run 0
+"""
+
+#: Prints what the process of a LAMMPS has of the shared memory of the machine.
+SHARED_MEMORY = """
+from pathlib import Path
+from aiida_mghdiff.programs.lammps.driver import open_lammps
+lammps = open_lammps(['-screen', 'none', '-log', 'none'])
+print(*[line for line in Path('/proc/self/maps').read_text().splitlines() if '/dev/shm/' in line], sep='\\n')
 """
 
 
@@ -82,6 +93,14 @@ def test_data_file_of_lammps_is_read_again(bench):
     assert status == 0, output
     status, output = bench.launch(folder, f'# mghdiff evaluator=torch\n{header}run 0\n')
     assert status == 0, output
+
+
+def test_shared_memory_ends_with_the_process():
+    """However the process ends: no name is left that would keep the memory."""
+    command = [sys.executable, '-c', SHARED_MEMORY]
+    maps = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert any('mpich' in line for line in maps)
+    assert [line for line in maps if not line.endswith('(deleted)')] == []
 
 
 @pytest.mark.slow

@@ -137,13 +137,24 @@ def test_failures(finish, stdout, stderr, status, message):
 
 
 def test_which_failures_are_cached():
-    own = {309: False, 351: True, 1001: False}  # the last two are defined by aiida-lammps
-    assert forgotten('mghdiff.lammps.md') == MD | own
+    assert forgotten('mghdiff.lammps.md') == MD | {309: True}
 
 
 def test_head_that_the_launcher_printed(finish, recorded):
     _, outputs = finish(recorded.replace('mghdiff-lmp: evaluator', 'mghdiff-lmp: head Default\nmghdiff-lmp: evaluator'))
     assert outputs['results']['head'] == 'Default'
+
+
+@pytest.mark.parametrize(
+    ('reason', 'status'),
+    [("ModuleNotFoundError: No module named 'mace'", 210), ('RuntimeError: CUDA error', 303), ('MemoryError', 410)],
+)
+def test_model_that_was_not_converted(finish, reason, status):
+    """LAMMPS misses the model, which is not what failed; the same job may end well with another environment."""
+    stderr = f'Traceback (most recent call last):\n  ...\n{reason}\n'
+    code, outputs = finish('ERROR: Cannot open potential.model-lammps.pt', stderr=stderr, converts=True)
+    assert (code.status, code.invalidates_cache, outputs) == (status, True, {})
+    assert reason in code.message
 
 
 @pytest.mark.parametrize('reason', ['EOFError: EOF when reading a line', "ValueError: 'nosuch' is not in list"])
@@ -152,5 +163,6 @@ def test_converter_that_was_not_told_the_head(finish, reason):
     stderr = f'Traceback (most recent call last):\n  ...\n{reason}\n'
     code, outputs = finish('ERROR: Cannot open potential.model-lammps.pt', stderr=stderr, converts=True)
     assert (code.status, outputs) == (213, {})
+    assert code.invalidates_cache is False
     assert 'make the potential anew with PotentialData.from_file' in code.message
     assert reason in code.message

@@ -367,5 +367,5 @@ def test_failures(finish, folder, stdout, scheduler, status, message):
 
 
 def test_which_failures_are_cached():
-    own = {310: True}
+    own = {212: True, 310: True}
     assert forgotten('mghdiff.vasp.md') == MD | own

@@ -233,6 +233,8 @@ def test_log_tells_the_step_that_outcar_does_not(finish, folder, run):
     _, outputs = finish(folder)
     assert outputs['dataset'].get_array('steps').tolist() == [0, 2, 11, 29]
     assert outputs['dataset'].get_array('converged').tolist() == [-1, 1, 1, 1]
+    results = outputs['results']
+    assert (results['n_unconverged_configurations'], results['n_unjudged_configurations']) == (0, 1)
 
 
 def test_killed_before_anything_was_learned(finish, folder, run):
@@ -545,5 +547,5 @@ def test_step_of_dft_without_stress_is_labelled():
 
 
 def test_which_failures_are_cached():
-    own = {214: False, 310: True, 440: False, 441: False, 442: False, 530: False, 531: False}
+    own = {212: True, 214: False, 310: True, 440: False, 441: False, 442: False, 530: False, 531: False}
     assert forgotten('mghdiff.vasp.mlff') == MD | own

@@ -1,0 +1,102 @@
+"""Which failures of a job the cache keeps: those that the same inputs bring again, in every job by the same rule."""
+
+from __future__ import annotations
+
+import pytest
+from aiida import orm
+from aiida.engine import CalcJob
+from aiida.plugins.entry_point import get_entry_points
+
+#: What the inputs alone decide. All else may end otherwise: with another machine, environment or more time.
+KEPT = {
+    'ELEMENT_UNKNOWN',
+    'INPUT_REFUSED',
+    'LABEL_IMPLAUSIBLE',
+    'LABELS_DIFFER',
+    'ENDS_OF_OTHER_LABELS',
+    'OUT_OF_WALLTIME',
+    'NON_FINITE',
+    'SCF_NOT_CONVERGED',
+    'MCONF_REACHED',
+    'MB_REACHED',
+    'E0S_IGNORED',
+    'FINETUNING_MODE_CHANGED',
+    'STRUCTURES_REPLACED',
+    'TRAINING_DIVERGED',
+    'NOT_CONVERGED',
+    'NEB_NOT_CONVERGED',
+    'ENDPOINT_NOT_CONVERGED',
+    'ENDPOINT_COLLAPSED',
+    'TEMPERATURE_RUNAWAY',
+    'WRONG_NUMBER_OF_IMAGINARY_MODES',
+    'FORCE_FIELD_UNLEARNED',
+    'SPILLING_FACTOR',
+}
+FORGOTTEN = {
+    'ENGINE_MISSING',
+    'POTENTIAL_UNREADABLE',
+    'EXECUTABLE_MISSING',
+    'VTST_MISSING',
+    'OUTPUT_MISSING',
+    'OUTPUT_INVALID',
+    'OUTPUT_TRUNCATED',
+    'PROGRAM_CRASHED',
+    'PARSER_DETECTED_LAMMPS_RUN_ERROR',
+    'OUT_OF_MEMORY',
+}
+#: Elements that VASP knows are those of its POTCARs, or of the model that its stand-in finds on the machine; nothing of
+#: an evaluation or of vibrations is kept at the wall time.
+EXCEPTIONS = {
+    ('vasp.md', 'ELEMENT_UNKNOWN'),
+    ('vasp.mlff', 'ELEMENT_UNKNOWN'),
+    ('vasp.neb', 'ELEMENT_UNKNOWN'),
+    ('vasp.relax', 'ELEMENT_UNKNOWN'),
+    ('vasp.evaluate', 'ELEMENT_UNKNOWN'),
+    ('vasp.singlepoint', 'ELEMENT_UNKNOWN'),
+    ('gpaw.singlepoint', 'ELEMENT_UNKNOWN'),
+    ('evaluate', 'OUT_OF_WALLTIME'),
+    ('vasp.evaluate', 'OUT_OF_WALLTIME'),
+    ('ase.vibrations', 'OUT_OF_WALLTIME'),
+}
+
+
+def jobs():
+    """Return the jobs of this package by the end of their entry points."""
+    found = {
+        point.name.removeprefix('mghdiff.'): point.load()
+        for point in get_entry_points('aiida.calculations')
+        if point.name.startswith('mghdiff.')
+    }
+    return {name: job for name, job in found.items() if isinstance(job, type) and issubclass(job, CalcJob)}
+
+
+def test_every_exit_code_of_every_job():
+    assert len(jobs()) >= 14
+    for name, job in jobs().items():
+        own = {label.removeprefix('ERROR_'): code for label, code in job.exit_codes.items() if code.status >= 200}
+        assert set(own) <= KEPT | FORGOTTEN, name
+        for label, code in own.items():
+            assert code.invalidates_cache == (label in FORGOTTEN or (name, label) in EXCEPTIONS), (name, label)
+
+
+@pytest.mark.parametrize(
+    ('name', 'outputs', 'is_kept'),
+    [
+        ('mace.train', {'checkpoint': 1}, True),
+        ('mace.train', {'results': {}}, False),
+        ('ase.md', {'state': 1, 'results': {'first_step': 10, 'last_step': 11}}, True),
+        ('lammps.md', {'state': 1, 'results': {'first_step': 10, 'last_step': 10}}, False),
+        ('vasp.md', {}, False),
+        ('vasp.mlff', {'state': 1, 'results': {'first_step': 0, 'last_step': 5}}, True),
+        ('vasp.mlff', {'results': {'first_step': 0, 'last_step': None}}, False),
+        ('ase.neb', {'path': 1}, True),
+        ('vasp.neb', {}, False),
+        ('vasp.relax', {'structure': 1}, True),
+        ('evaluate', {}, False),
+    ],
+)
+def test_a_job_that_got_nowhere_in_its_wall_time_runs_again(generate_job_node, name, outputs, is_kept):
+    """AiiDA does not count the wall time among the inputs: with more of it the job would come from the cache."""
+    node = generate_job_node(f'mghdiff.{name}', 400, {key: orm.to_aiida_type(value) for key, value in outputs.items()})
+    node.seal()
+    assert node.base.caching.is_valid_cache is is_kept
