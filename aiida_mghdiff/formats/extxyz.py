@@ -110,7 +110,7 @@ def _label(path: str | Path, place: str, atoms: Atoms, keys: Sequence[str | None
     energy, forces = (_find(atoms, key) for key in keys[:2])
     for name, key, value in (('energy', keys[0], energy), ('forces', keys[1], forces)):
         if value is None:
-            present = ', '.join(sorted({*atoms.info, *atoms.arrays} - {'numbers', 'positions'})) or 'none'
+            present = ', '.join(sorted(set().union(*_sources(atoms)) - {'numbers', 'positions'})) or 'none'
             reason = f'no {name}: no key {key!r} (keys of this frame: {present}); name its key, or label the frame'
             raise FormatError(path, place, reason)
     frame = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
@@ -128,8 +128,12 @@ def _label(path: str | Path, place: str, atoms: Atoms, keys: Sequence[str | None
 
 
 def _find(atoms: Atoms, key: str) -> Any:
-    results = atoms.calc.results if atoms.calc is not None else {}
-    return next((source[key] for source in (atoms.info, atoms.arrays, results) if key in source), None)
+    return next((source[key] for source in _sources(atoms) if key in source), None)
+
+
+def _sources(atoms: Atoms) -> tuple[dict[str, Any], ...]:
+    """Return where the values of a frame are: ASE moves those under its own names, such as ``energy``, to results."""
+    return atoms.info, atoms.arrays, atoms.calc.results if atoms.calc is not None else {}
 
 
 def _stress(atoms: Atoms, key: str) -> np.ndarray | None:

@@ -68,6 +68,7 @@ def test_blank_lines_end_nothing(read_text):
             r"frame 1 \(line 5\): no forces: no key 'REF_forces' \(.*force",
         ),
         (FRAME.replace('REF_energy', 'E'), {}, r'frame 1 \(line 5\): no energy'),
+        (FRAME.replace('REF_energy', 'energy'), {}, r'no energy: .*keys of this frame: .*\benergy\b'),
         (FRAME.replace('-1.5', 'nan'), {}, r'frame 1 \(line 5\): energy is not finite'),
         (FRAME.replace('0.3', 'nan', 1), {}, 'forces is not finite'),
         (FRAME.replace('1 2 3 4', '1 nan 3 4'), {}, 'stress is not finite'),
