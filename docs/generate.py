@@ -14,7 +14,9 @@ from typing import Any
 import click
 import pictures
 import yaml
-from aiida.engine import BaseRestartWorkChain, ExitCode, WorkChain
+from aiida.engine import BaseRestartWorkChain, CalcJob, ExitCode
+
+from aiida_mghdiff.calculations.exit_codes import INHERITED, TABLE
 
 DISTRIBUTION = 'aiida-mghdiff'
 #: Below it are the codes of aiida-core itself.
@@ -37,34 +39,57 @@ def write_pages(folder: Path) -> None:
 
 
 def exit_code_lines() -> Iterator[str]:
-    """Yield a table of the exit codes of each process."""
+    """Yield the table of exit codes, those that are inherited, and which of them each process has."""
+    codes = {name: own_codes(process) for group in GROUPS for name, process in processes(group)}
+    jobs = {label for _, process in processes('aiida.calculations') if is_job(process) for label in own_codes(process)}
     yield '# Exit codes\n'
     yield (
-        'Made from the specifications of the processes. 200s: input; 300s: output missing or unreadable; 400s: what a '
-        'restart or a look at the children may cure; 500s: the program ended, but not well. With caching on, a job '
-        'that ended with a code that is cached is not run again for the same inputs (with 400: if it left outputs '
-        'that continue it); workflows are never cached. '
-        'Codes below 200 are those of AiiDA itself.\n'
+        'A number has one meaning in the whole package. 200s: an input is refused; 300s: outputs are missing or not '
+        'whole; 400s: a restart with more of something goes on; 500s: the program ended, but not well; 600s: a '
+        'workflow stopped where one of its steps or children failed. Codes below 200 are those of AiiDA itself.\n'
     )
+    yield (
+        'With caching on, a job that ended with a code that is cached is not run again for the same inputs: the same '
+        'inputs would bring it again (400: if outputs continue the job). Whatever a machine or an environment did is '
+        'forgotten. Calcfunctions and '
+        'workflows are never taken from the cache. A restart loop that stops at a refused input ends with the code of '
+        'its job. Nodes keep the number and the message that they ended with, also where a later version changed '
+        'the number.\n'
+    )
+    yield '## Table\n'
+    yield '| status | label | message | cure | cached |\n|---|---|---|---|---|'
+    for row in TABLE:
+        cached = ('no' if row.invalidates_cache else 'yes') if f'ERROR_{row.name}' in jobs else ''
+        yield f'| {row.status} | `ERROR_{row.name}` | {escaped(row.message)} | {escaped(row.cure)} | {cached} |'
+    yield '\n## Inherited\n'
+    yield 'Processes inherit these from other packages. The table reuses none of the numbers of these packages:\n'
+    yield from (f'- {package}: {", ".join(map(str, statuses))}' for package, statuses in INHERITED.items())
+    yield '\n| status | label | message |\n|---|---|---|'
+    known = {f'ERROR_{row.name}' for row in TABLE}
+    inherited = {item for each in codes.values() for item in each.items() if item[0] not in known}
+    for label, code in sorted(inherited, key=lambda item: item[1].status):
+        yield f'| {code.status} | `{label}` | {escaped(code.message)} |'
     for group, title in GROUPS.items():
-        yield f'## {title}\n'
-        for name, process in processes(group):
-            codes = {label: code for label, code in process.spec().exit_codes.items() if code.status >= OWN}
-            if codes:
-                workchain = isinstance(process, type) and issubclass(process, WorkChain)
-                yield from exit_code_table(name, codes, cached=not workchain)
-
-
-def exit_code_table(name: str, codes: dict[str, ExitCode], cached: bool) -> Iterator[str]:
-    """Yield the section of one process."""
-    yield f'### `{name}`\n'
-    yield '| status | label | message |' + ' cached |' * cached
-    yield '|---|---|---|' + '---|' * cached
-    for label, code in sorted(codes.items(), key=lambda item: item[1].status):
-        message = str(code.message).replace('|', r'\|').replace('{', '`{').replace('}', '}`')
-        again = f' {"no" if code.invalidates_cache else "yes"} |' * cached
-        yield f'| {code.status} | `{label}` | {message} |' + again
+        yield f'\n## {title}\n'
+        yield '| process | exit codes |\n|---|---|'
+        for name, _ in processes(group):
+            yield f'| `{name}` | {", ".join(str(code.status) for code in sorted(codes[name].values()))} |'
     yield ''
+
+
+def own_codes(process: Any) -> dict[str, ExitCode]:
+    """Return the exit codes of a process that are not AiiDA's own, by label."""
+    return {label: code for label, code in process.spec().exit_codes.items() if code.status >= OWN}
+
+
+def is_job(process: Any) -> bool:
+    """Return whether a process is a job, whose calls are taken from the cache."""
+    return isinstance(process, type) and issubclass(process, CalcJob)
+
+
+def escaped(text: str) -> str:
+    """Return a text for a cell of a table."""
+    return text.replace('|', r'\|').replace('{', '`{').replace('}', '}`')
 
 
 def processes(group: str) -> Iterator[tuple[str, Any]]:

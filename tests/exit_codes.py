@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from aiida.plugins import CalculationFactory
 
-#: Those that every engine can end with: what the same inputs bring again is kept, what a machine did is not.
-COMMON = {
-    210: True,
-    211: True,
-    212: False,
-    213: False,
-    215: True,
-    300: True,
-    302: True,
-    303: True,
-    400: False,
-    410: True,
-}
-COMMON |= {420: False}
+from aiida_mghdiff.calculations.exit_codes import JOB_FAILURES, exit_codes
+
+
+def flags(*names: str) -> dict[int, bool]:
+    """Return for each of these rows of the table, by status, whether the cache forgets a job that ended so."""
+    return {code.status: code.invalidates_cache for code in exit_codes(*names)}
+
+
+#: Those that every engine can end with.
+COMMON = flags(*JOB_FAILURES)
 #: Those of molecular dynamics.
-MD = COMMON | {520: False}
+MD = COMMON | flags('TEMPERATURE_RUNAWAY')
 
 
 def forgotten(entry_point: str) -> dict[int, bool]:

@@ -273,7 +273,7 @@ class StudyGraph:
             label, n_tracers, time_step_fs = (key, 2, 1.0) if isinstance(key, str) else key
             if label in self.potentials:
                 self.diffusion(label, temperatures, n_tracers, time_step_fs)
-        status = (410, 'These children failed: ' + ', '.join(broken)) if broken else (0, None)
+        status = (620, 'These children failed: ' + ', '.join(broken)) if broken else (0, None)
         self.node = self.study.close({}, *status)
 
     def study_inputs(self):
@@ -432,7 +432,7 @@ class StudyGraph:
         else:
             fit.close({}, 227, 'an Arrhenius fit needs diffusion coefficients at two distinct temperatures')
         failed = len(found) < len(temperatures)
-        status = (410, 'These children failed') if failed else (0, None)
+        status = (620, 'These children failed') if failed else (0, None)
         chain.close({'arrhenius': outputs['result']} if outputs else {}, *status)
 
     def one_temperature(self, label, temperature, common, caller, name):
@@ -489,7 +489,7 @@ class StudyGraph:
         segment = Process(orm.WorkChainNode, 'segment', potential, run, 'seg000')
         job = self.job(engine, potential, segment, 'iteration_01')
         if self.fails(job, broken_name, 520, 'The temperature ran away: 5400 K at step 812'):
-            segment.close({}, 421, 'The run left what the potential can describe')
+            segment.close({}, 611, 'The trajectory became unphysical')
             run.close({}, 430, 'Segment 0 failed')
             return None
         activation = 9.0 if temperature in self.frozen else 0.25

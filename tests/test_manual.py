@@ -47,6 +47,7 @@ def test_every_exit_code_is_told(generated):
             for label, code in entry_point.load().spec().exit_codes.items():
                 if code.status >= 200:
                     assert f'| {code.status} | `{label}` | ' in text
+                    assert re.search(rf'\| `{re.escape(entry_point.name)}` \| .*\b{code.status}\b', text)
 
 
 def test_every_exit_code_has_a_message(generated):
@@ -79,7 +80,7 @@ def test_every_workflow_is_drawn(generated):
     for entry_point in ENTRY_POINTS.select(group='aiida.workflows'):
         assert f'## `{entry_point.name}`' in text
         assert (generated / 'topics' / f'outline_{entry_point.name.removeprefix("mghdiff.")}.svg').is_file()
-    assert '| `handle_out_of_walltime` | every job | Continue from the checkpoint. |' in text
+    assert '| `handle_out_of_walltime` | 400 | Continue from the checkpoint. |' in text
 
 
 def test_outline_has_every_step_and_condition(generated):

@@ -8,7 +8,7 @@ from typing import Any
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 
-from aiida_mghdiff.calculations.program import UNFINISHED, ProgramCalculation, array_files, define_exit_codes
+from aiida_mghdiff.calculations.program import ProgramCalculation, array_files
 from aiida_mghdiff.calculations.validation import complete_message, one_of
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
@@ -60,7 +60,6 @@ class EvaluateCalculation(ProgramCalculation):
         super().define(spec)
         spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.evaluate'
         define_predictions(spec)
-        define_exit_codes(spec, [UNFINISHED])
         spec.inputs.validator = validate_inputs
 
     def program_inputs(self) -> dict[str, Any]:

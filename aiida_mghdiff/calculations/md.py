@@ -10,6 +10,7 @@ from aiida import orm
 from aiida.engine import CalcJobProcessSpec, ProcessSpec
 from aiida_vasp.data.potcar import PotcarData
 
+from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.hosts import mass_message
 from aiida_mghdiff.calculations.program import structure_content
 from aiida_mghdiff.calculations.validation import (
@@ -72,11 +73,7 @@ def define_md_outputs(spec: CalcJobProcessSpec) -> None:
     spec.output('trajectory', valid_type=orm.TrajectoryData, required=False, help='Sparse full frames, unwrapped.')
     spec.output('thermo', valid_type=orm.ArrayData, required=False, help='Temperature, energies, pressure, volume.')
     spec.output('state', valid_type=MdStateData, required=False, help='All that continues the run.')
-    spec.exit_code(
-        520,
-        'ERROR_TEMPERATURE_RUNAWAY',
-        message='The temperature ran away: {message}',
-    )
+    define_exit_codes(spec, 'TEMPERATURE_RUNAWAY')
 
 
 def define_md_inputs(spec: ProcessSpec) -> None:

@@ -11,7 +11,6 @@ import functools
 import io
 import json
 import zipfile
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from aiida import orm
@@ -20,38 +19,11 @@ from aiida.common.folders import Folder
 from aiida.common.links import LinkType
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
+from aiida_mghdiff.calculations.exit_codes import JOB_FAILURES, define_exit_codes, has_ended_with
 from aiida_mghdiff.formats.sources import PACKAGE, archive_name, sources
 
 ZIPAPP = 'mghdiff.pyz'
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-
-#: Every job can end with it, whichever program it runs; parsers/executable.py recognises it.
-EXECUTABLE_MISSING = (215, 'EXECUTABLE_MISSING', 'An executable of the job is missing: {message}', True)
-
-OUT_OF_WALLTIME = (
-    400,
-    'OUT_OF_WALLTIME',
-    'The job stopped before its wall time, or at it; its outputs continue it.',
-    False,
-)
-#: In the place of `OUT_OF_WALLTIME` for jobs that no other one continues.
-UNFINISHED = (400, 'OUT_OF_WALLTIME', 'The wall time was too short, and nothing is kept: ask for more time.', True)
-
-#: Status, name, message, whether the cache forgets the job. The inputs alone bring some failures again; whatever the
-#: machine, the environment or the code of the job did may be cured.
-_COMMON_EXIT_CODES = (
-    (210, 'ENGINE_MISSING', 'The environment of the job lacks a package: {message}', True),
-    (211, 'POTENTIAL_UNREADABLE', 'The model file cannot be loaded: {message}', True),
-    (212, 'ELEMENT_UNKNOWN', 'The potential does not know an element: {message}', False),
-    (213, 'INPUT_REFUSED', 'The program refused its input: {message}', False),
-    EXECUTABLE_MISSING,
-    (300, 'OUTPUT_MISSING', 'The job left no output file {message}; look at the scheduler output.', True),
-    (302, 'OUTPUT_INVALID', 'An output file cannot be read: {message}', True),
-    (303, 'PROGRAM_CRASHED', 'The program ended unexpectedly: {message}', True),
-    OUT_OF_WALLTIME,
-    (410, 'OUT_OF_MEMORY', 'The job ran out of memory: {message}', True),
-    (420, 'NON_FINITE', 'The potential gave energies or forces that are no finite numbers: {message}', False),
-)
 
 
 @functools.cache
@@ -97,7 +69,7 @@ class CachedIfContinued:
     @classmethod
     def is_valid_cache(cls, node: orm.CalcJobNode) -> bool:
         """Return whether AiiDA's cache may take a job."""
-        is_lost = node.exit_status == OUT_OF_WALLTIME[0] and not cls._has_advanced(node)
+        is_lost = has_ended_with(node, 'OUT_OF_WALLTIME') and not cls._has_advanced(node)
         return super().is_valid_cache(node) and not is_lost
 
     @classmethod
@@ -125,7 +97,7 @@ class ProgramCalculation(CachedIfContinued, CalcJob):
         spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete settings.')
         spec.output('results', valid_type=orm.Dict, help='Numbers, versions and settings that the program reports.')
         spec.default_output_node = 'results'
-        define_common_exit_codes(spec)
+        define_exit_codes(spec, *JOB_FAILURES, 'ELEMENT_UNKNOWN')
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write ``input.json`` and the zipapp, and list the files of the inputs."""
@@ -168,14 +140,3 @@ def set_options(spec: CalcJobProcessSpec, with_mpi: bool, **defaults: str) -> No
     resources = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
     for name, value in {**defaults, 'resources': resources, 'withmpi': with_mpi}.items():
         options[name].default = value
-
-
-def define_exit_codes(spec: CalcJobProcessSpec, rows: Iterable[tuple[int, str, str, bool]]) -> None:
-    """Define failures: status, name, message, and whether the cache forgets a job that ended so."""
-    for status, name, message, invalidates in rows:
-        spec.exit_code(status, f'ERROR_{name}', message=message, invalidates_cache=invalidates)
-
-
-def define_common_exit_codes(spec: CalcJobProcessSpec) -> None:
-    """Define the failures that every engine of this package can end with."""
-    define_exit_codes(spec, _COMMON_EXIT_CODES)

@@ -5,30 +5,25 @@ from __future__ import annotations
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 
-from aiida_mghdiff.calculations.program import EXECUTABLE_MISSING, define_exit_codes
+from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.data.dataset import DatasetData
 
 #: Outputs of AiiDA itself: what else the class of another plugin defines is not what these jobs give.
 _OUTPUTS_OF_AIIDA = {'remote_folder', 'remote_stash', 'retrieved'}
 _FIRST_OWN_STATUS = 200
 
-#: Status, name, message, whether the cache forgets the job. Refused input, unconverged electrons and wrong labels come
-#: again with the same inputs; whatever the machine or the environment did may be cured.
 _EXIT_CODES = (
-    (210, 'ENGINE_MISSING', 'The environment of the job lacks a package: {message}', True),
-    (212, 'ELEMENT_UNKNOWN', 'There is no potential or PAW dataset for an element: {message}', True),
-    (213, 'INPUT_REFUSED', 'The program refused its input: {message}', False),
-    EXECUTABLE_MISSING,
-    (300, 'OUTPUT_MISSING', 'The job left no results: {message}', True),
-    (302, 'OUTPUT_INVALID', 'An output file cannot be read or is cut off: {message}', True),
-    (303, 'PROGRAM_CRASHED', 'The program ended unexpectedly: {message}', True),
-    (410, 'OUT_OF_MEMORY', 'The job ran out of memory: {message}', True),
-    (430, 'SCF_NOT_CONVERGED', 'The electrons did not converge: {message}', False),
-    (431, 'LABEL_IMPLAUSIBLE', 'The label cannot be right: {message}', False),
+    'ENGINE_MISSING',
+    'CODE_LACKS_ELEMENT',
+    'INPUT_REFUSED',
+    'EXECUTABLE_MISSING',
+    'OUTPUT_MISSING',
+    'PROGRAM_CRASHED',
+    'OUTPUT_INVALID',
+    'OUT_OF_MEMORY',
+    'SCF_NOT_CONVERGED',
+    'LABEL_IMPLAUSIBLE',
 )
-
-#: Failures that every other frame would share: repeating or going on cures none of them.
-SYSTEMATIC = (210, 212, 213, EXECUTABLE_MISSING[0])
 
 
 def define_singlepoint(spec: CalcJobProcessSpec) -> None:
@@ -46,4 +41,4 @@ def define_singlepoint(spec: CalcJobProcessSpec) -> None:
         'and no label is larger than any that can be right.',
     )
     spec.default_output_node = 'results'
-    define_exit_codes(spec, _EXIT_CODES)
+    define_exit_codes(spec, *_EXIT_CODES)

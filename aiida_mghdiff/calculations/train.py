@@ -10,6 +10,7 @@ from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 from ase.data import chemical_symbols
 
+from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.program import ProgramCalculation, array_files
 from aiida_mghdiff.calculations.validation import (
     IS_BOOL,
@@ -195,11 +196,7 @@ class TrainCalculation(ProgramCalculation):
             'stress_rmse (eV/Å³), each with the suffix _train (running means) and _valid.',
         )
         spec.output('checkpoint', valid_type=orm.SinglefileData, required=False, help='Where a restart goes on.')
-        message = 'The model does not have the energies per element (E0s) that were asked for: {message}'
-        spec.exit_code(500, 'ERROR_E0S_IGNORED', message=message)
-        message = 'The program left out or replaced structures: {message}'
-        spec.exit_code(502, 'ERROR_STRUCTURES_REPLACED', message=message)
-        spec.exit_code(503, 'ERROR_TRAINING_DIVERGED', message='The training diverged: {message}')
+        define_exit_codes(spec, 'E0S_IGNORED', 'STRUCTURES_REPLACED', 'TRAINING_DIVERGED')
 
     def program_inputs(self) -> dict[str, Any]:
         """Return the description of the potential, and the energies of isolated atoms."""

@@ -18,7 +18,7 @@ SHAPES = {'energies': (None,), 'forces': (None, 3), 'stresses': (None, 6)}
 class EvaluateParser(ProgramParser):
     """Stores the predictions."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
 
     def parse_program(self, results: dict[str, Any], files: Path) -> ExitCode | None:
         """Emit the predictions."""

@@ -27,7 +27,7 @@ def named_failure(stdout: str) -> tuple[str, str] | None:
 class ProgramParser(Parser):
     """Maps the failures that a program names to exit codes, and stores the results, those of a failed run too."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Emit ``results`` and what :meth:`parse_program` makes of the other files."""

@@ -22,7 +22,7 @@ _ADVICE = 'Atoms are too close, or the electrons are in a wrong state: leave the
 class SinglePointParser(Parser):
     """Emits ``results`` and, of a converged job whose labels can be right, ``dataset``."""
 
-    CACHE_VERSION = 2
+    CACHE_VERSION = 3
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Parse the files of the job; what the scheduler knows (no memory, no time) explains missing files best."""
@@ -58,7 +58,7 @@ class SinglePointParser(Parser):
     def log_tail(self, text: str) -> str:
         """Return the last line of a text that says something."""
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return lines[-1] if lines else 'no message; look at the output of the scheduler'
+        return lines[-1] if lines else 'no message'
 
     def emit_results(self, results: dict[str, Any]) -> None:
         """Emit the numbers, versions and convergence."""

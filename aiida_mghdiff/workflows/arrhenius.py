@@ -9,6 +9,7 @@ from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, while_
 from aiida_vasp.data.potcar import PotcarData
 
+from aiida_mghdiff.calculations.exit_codes import define_exit_codes, has_ended_with
 from aiida_mghdiff.calculations.functions.arrhenius import arrhenius_fit
 from aiida_mghdiff.calculations.functions.rates import EXTRAPOLATION_SETTINGS, jump_diffusion
 from aiida_mghdiff.calculations.validation import IS_TEMPERATURE, complete_message, joined
@@ -22,9 +23,6 @@ from aiida_mghdiff.workflows.diffusion import (
 )
 from aiida_mghdiff.workflows.protocol import ProtocolMixin
 from aiida_mghdiff.workflows.tasks import TaskWorkChain
-
-#: Exit status of ``arrhenius_fit`` where fewer than two temperatures diffuse.
-NO_FIT = 227
 
 
 def temperature_label(temperature_k: float) -> str:
@@ -88,7 +86,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         define_diffusion_outputs(spec, 'temperature')
         spec.output('arrhenius', valid_type=orm.Dict, required=False, help='Activation energy and prefactor.')
         spec.output('jump_diffusion', valid_type=orm.Dict, required=False, help='D from the rates of jumps.')
-        spec.exit_code(442, 'ERROR_FIT_FAILED', message='There is no Arrhenius fit: {message}')
+        define_exit_codes(spec, 'FIT_FAILED')
 
     def setup(self) -> None:
         """Make one task of each temperature."""
@@ -121,7 +119,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         if node.is_finished_ok:
             self.out('arrhenius', result)
             return None
-        if node.exit_status == NO_FIT:
+        if has_ended_with(node, 'TOO_FEW_TEMPERATURES'):
             self.report(f'there is no activation energy: {node.exit_message}')
             return None
         return self.failure() or self.exit_codes.ERROR_FIT_FAILED.format(message=node.exit_message)

@@ -9,6 +9,7 @@ from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain, while_
 from aiida_vasp.data.potcar import PotcarData
 
+from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.functions.density import tracer_density
 from aiida_mghdiff.calculations.functions.diffusion import diffusion_coefficient
 from aiida_mghdiff.calculations.functions.lattice_runs import STRUCTURE_SETTINGS
@@ -166,8 +167,7 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         )
         for name, (node_class, required, words) in OUTPUTS.items():
             spec.output(name, valid_type=node_class, required=required, help=words)
-        spec.exit_code(440, 'ERROR_RUN_FAILED', message='Run {name} failed: {message}')
-        spec.exit_code(441, 'ERROR_ANALYSIS_FAILED', message='Step {name} failed: {message}')
+        define_exit_codes(spec, 'RUN_FAILED', 'ANALYSIS_FAILED')
 
     def setup(self) -> None:
         """Plan the parameters and seeds of all runs."""

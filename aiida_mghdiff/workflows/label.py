@@ -10,6 +10,7 @@ from aiida import orm
 from aiida.engine import CalcJob, ExitCode, ProcessBuilder, ProcessSpec, while_
 from aiida_vasp.data.potcar import PotcarData
 
+from aiida_mghdiff.calculations.exit_codes import JOB_REFUSALS, define_exit_codes, has_ended_with
 from aiida_mghdiff.calculations.functions.labels import (
     collect_labels,
     frame_index,
@@ -18,7 +19,6 @@ from aiida_mghdiff.calculations.functions.labels import (
     gather_frames,
 )
 from aiida_mghdiff.calculations.gpaw import singlepoint as gpaw
-from aiida_mghdiff.calculations.singlepoint import SYSTEMATIC
 from aiida_mghdiff.calculations.vasp import singlepoint as vasp
 from aiida_mghdiff.calculations.vasp.job import potcars_message
 from aiida_mghdiff.data.dataset import DatasetData
@@ -159,10 +159,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         )
         spec.output('dataset', valid_type=DatasetData, required=False, help='The frames that were labelled.')
         spec.output('summary', valid_type=orm.Dict, help='Indices of the frames that have no label; what labelled.')
-        spec.exit_code(420, 'ERROR_FRAMES_FAILED', message='{n_failed} of {n} frames have no label: {failed}')
-        spec.exit_code(421, 'ERROR_NO_FRAME_LABELLED', message='No frame could be labelled: {failed}')
-        spec.exit_code(460, 'ERROR_FRAMES_REFUSED', message='The frames cannot be labelled: {message}')
-        spec.exit_code(461, 'ERROR_LABELS_DO_NOT_MATCH', message='The labels cannot be put together: {message}')
+        define_exit_codes(spec, 'LABELS_FAILED', 'NO_FRAME_LABELLED', 'FRAMES_REFUSED', 'LABELS_DO_NOT_MATCH')
 
     def setup(self) -> ExitCode | None:
         """Gather the frames, and say what is ahead."""
@@ -241,7 +238,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
     def try_again(self, key: str) -> None:
         """Add the next attempt at a frame that failed; stop the launching where there is no hope."""
         node, (frame, _, attempt) = self.child(key), key.partition(RETRY)
-        if node.exit_status in SYSTEMATIC:
+        if has_ended_with(node, *JOB_REFUSALS):
             self.stop('all frames would fail like this')
         elif int(attempt or 0) < self.inputs.retries.value:
             self.report(f'{key} failed: {describe(node)}; trying again')
@@ -278,8 +275,8 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         more = len(failed) - len(reasons)
         words = ', '.join(reasons) + (f' and {more} more, see the output summary' if more else '')
         if len(failed) == n_frames:
-            return self.exit_codes.ERROR_NO_FRAME_LABELLED.format(failed=words)
-        return self.exit_codes.ERROR_FRAMES_FAILED.format(n_failed=len(failed), n=n_frames, failed=words)
+            return self.exit_codes.ERROR_NO_FRAME_LABELLED.format(message=words)
+        return self.exit_codes.ERROR_LABELS_FAILED.format(message=f'{len(failed)} of {n_frames} lack one: {words}')
 
     def reason(self, index: int) -> str:
         """Return why a frame has no label: how its last attempt ended."""

@@ -15,6 +15,7 @@ from aiida.engine import (
 )
 from aiida_vasp.data.potcar import PotcarData
 
+from aiida_mghdiff.calculations.exit_codes import JOB_REFUSALS, define_exit_codes, exit_codes, has_ended_with
 from aiida_mghdiff.calculations.functions.learning import change_tags, forget_unconverged, piece_of_segment
 from aiida_mghdiff.calculations.vasp.job import potcars_message, start_atoms
 from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation, known_content
@@ -43,15 +44,13 @@ SMALL_LATTICE_CHANGE = LARGEST_LATTICE_CHANGE / 4
 #: no progress is stopped by its handler.
 MOST_JOBS = 10_000
 #: What each failure for lack of room raises, and by how much.
-ROOM = {440: 'ml_mconf', 442: 'ml_mb'}
+ROOM = {'MCONF_REACHED': 'ml_mconf', 'MB_REACHED': 'ml_mb'}
 ROOM_FACTOR = 1.5
 #: VASP's own, where the tags do not say (VASP wiki, page ML_MB).
 USUAL_ROOM = 1500
 SCF_ATTEMPTS = 2
-#: Exit status of a job whose electrons did not converge. Where they gave no label at all, its results name no step.
-SCF_NOT_CONVERGED = 441
-#: Ends of a job after which the next one goes on as if nothing had been.
-WHOLE = (0, 400, SCF_NOT_CONVERGED)
+#: Failures after which the next job goes on as if nothing had been.
+WHOLE = ('OUT_OF_WALLTIME', 'SCF_NOT_CONVERGED')
 
 
 def define_learning(spec: ProcessSpec) -> None:
@@ -143,18 +142,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
             'last_parameters', valid_type=orm.Dict, help='INCAR tags of the segment, with what was changed to go on.'
         )
         spec.output_namespace('datasets', valid_type=DatasetData, dynamic=True, help='New configurations by part.')
-        spec.exit_code(
-            420, 'ERROR_NO_PROGRESS', message='A job made no step before its wall time: raise max_wallclock_seconds.'
-        )
-        spec.exit_code(421, 'ERROR_UNPHYSICAL', message='The run left what the force field can describe: {message}')
-        spec.exit_code(
-            422,
-            'ERROR_LATTICE_CHANGED',
-            message='A length of the cell changed by {change:.0%} within {steps} steps, more than the plane waves of '
-            'one job describe: look at the start, or heat more slowly.',
-        )
-        spec.exit_code(423, 'ERROR_ELECTRONS', message='The electrons do not converge: {message}')
-        spec.exit_code(424, 'ERROR_BROKEN', message='Two jobs in a row broke down without progress: {message}')
+        define_exit_codes(spec, 'SCF_NOT_CONVERGED', 'NO_PROGRESS', 'UNPHYSICAL', 'LATTICE_CHANGED', 'BROKEN')
 
     def setup(self) -> None:
         """Collect the inputs of the first job."""
@@ -174,16 +162,14 @@ class LearningSegmentWorkChain(RestartWorkChain):
         """Return the step that the segment ends at."""
         return self.inputs.settings['first_step'] + self.inputs.parameters['nsw']
 
-    @process_handler(priority=600)
-    def handle_refused(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+    @process_handler(priority=600, exit_codes=exit_codes(*JOB_REFUSALS))
+    def handle_refused(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
         """Stop where VASP refused its input: it would again."""
         return report_of_refused(node)
 
-    @process_handler(priority=500)
-    def handle_unphysical(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+    @process_handler(priority=500, exit_codes=exit_codes('NON_FINITE', 'TEMPERATURE_RUNAWAY'))
+    def handle_unphysical(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
         """Stop where a repetition would end the same way."""
-        if node.exit_status not in (420, 520):
-            return None
         return ProcessHandlerReport(True, self.exit_codes.ERROR_UNPHYSICAL.format(message=node.exit_message))
 
     @process_handler(priority=450)
@@ -209,24 +195,24 @@ class LearningSegmentWorkChain(RestartWorkChain):
         """
         results = node.outputs.results if 'results' in node.outputs else {}
         has_labels = bool(results.get('unconverged_steps', []))
-        if not has_labels and node.exit_status != SCF_NOT_CONVERGED:
+        # Without any label the results name no step: the exit code alone tells of the electrons.
+        if not (has_labels or has_ended_with(node, 'SCF_NOT_CONVERGED')):
             self.ctx.unconverged = 0
             return None
         self.ctx.unconverged += 1
         if self.ctx.unconverged > SCF_ATTEMPTS:
             self.take_over(node)
-            return ProcessHandlerReport(True, self.exit_codes.ERROR_ELECTRONS.format(message=node.exit_message))
+            message = f'not even within nelm = {self.ctx.parameters["nelm"]}; look at {node.process_label}<{node.pk}>.'
+            return ProcessHandlerReport(True, self.exit_codes.ERROR_SCF_NOT_CONVERGED.format(message=message))
         self.change({'nelm': 2 * self.ctx.parameters.get('nelm', 60), 'algo': 'Normal'})
         return None if has_labels else self.go_on(node)
 
-    @process_handler(priority=350)
-    def handle_no_room(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+    @process_handler(priority=350, exit_codes=exit_codes(*ROOM))
+    def handle_no_room(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
         """Go on with room for more configurations, or for more local reference configurations."""
-        if node.exit_status not in ROOM:
-            return None
         if report := self.report_of_stuck(node):
             return report
-        self.make_room(ROOM[node.exit_status])
+        self.make_room(next(tag for name, tag in ROOM.items() if has_ended_with(node, name)))
         return self.go_on(node)
 
     def make_room(self, tag: str) -> None:
@@ -237,7 +223,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
     @process_handler(priority=300)
     def handle_broken(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
         """Go on from what a job left that broke down, was killed or left files that end in the middle."""
-        if node.exit_status in WHOLE:
+        if node.is_finished_ok or has_ended_with(node, *WHOLE):
             self.ctx.broken = 0
             return None
         if report := self.report_of_stuck(node):
@@ -255,7 +241,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
     @process_handler(priority=200)
     def handle_steps_left(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
         """Go on where a job stopped before its wall time, or where the segment goes on after its job."""
-        if 'state' not in node.outputs or (node.exit_status == 400 and not self.has_advanced(node)):
+        if 'state' not in node.outputs or (has_ended_with(node, 'OUT_OF_WALLTIME') and not self.has_advanced(node)):
             return ProcessHandlerReport(True, self.exit_codes.ERROR_NO_PROGRESS)
         return self.go_on(node)
 

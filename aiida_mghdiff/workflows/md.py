@@ -8,6 +8,7 @@ from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain, append_, while_
 from aiida_vasp.data.potcar import PotcarData
 
+from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.functions.parameters import segment_parameters
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
@@ -43,7 +44,7 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
             while_(cls.has_steps_left)(cls.run_segment, cls.inspect_segment),
             cls.results,
         )
-        spec.exit_code(430, 'ERROR_SEGMENT_FAILED', message='Segment {index} failed: {message}')
+        define_exit_codes(spec, 'SEGMENT_FAILED')
 
     def setup(self) -> None:
         """Start at the beginning."""
@@ -88,7 +89,7 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         if node.is_finished_ok:
             return None
         index = len(self.ctx.segments) - 1
-        return self.exit_codes.ERROR_SEGMENT_FAILED.format(index=index, message=node.exit_message)
+        return self.exit_codes.ERROR_SEGMENT_FAILED.format(name=index, message=node.exit_message)
 
     def results(self) -> None:
         """Give the outputs of all parts of all segments; nothing is joined into a copy."""

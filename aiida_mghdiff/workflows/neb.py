@@ -11,6 +11,7 @@ from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.ase.neb import AseNebCalculation
 from aiida_mghdiff.calculations.ase.vibrations import AseVibrationsCalculation
+from aiida_mghdiff.calculations.exit_codes import define_exit_codes, has_ended_with
 from aiida_mghdiff.calculations.functions.parameters import vibration_parameters
 from aiida_mghdiff.calculations.functions.paths import (
     INTERPOLATION_SETTINGS,
@@ -33,8 +34,6 @@ from aiida_mghdiff.workflows.survival import SurvivalMixin
 
 #: Structures of a path whose vibrations are asked: outputs of the search, which has no saddle point on some paths.
 STATIONARY = {'initial': 'initial_relaxed', 'saddle': 'saddle', 'final': 'final_relaxed'}
-#: Exit status of vibrations at a point that is no minimum, or no saddle point of first order.
-WRONG_POINT = 530
 #: Inputs that a search in VASP needs beside those of every search.
 OF_VASP = ('relaxation', 'interpolation', 'displacement_angstrom', 'kpoints')
 
@@ -134,10 +133,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         )
         spec.output_namespace('vibrations', valid_type=orm.Dict, dynamic=True, help='Vibrations at stationary points.')
         spec.output('hop', valid_type=orm.Dict, required=False, help='Barriers and attempt frequencies both ways.')
-        spec.exit_code(450, 'ERROR_ENDPOINTS_FAILED', message='The end points cannot be placed: {message}')
-        spec.exit_code(451, 'ERROR_NEB_FAILED', message='The ciNEB run failed: {message}')
-        spec.exit_code(452, 'ERROR_VIBRATIONS_FAILED', message='Vibrations of {name} failed: {message}')
-        spec.exit_code(453, 'ERROR_ENDS_NOT_RELAXED', message='The end points are no two minima: {message}')
+        define_exit_codes(spec, 'ENDPOINTS_FAILED', 'ENDS_NOT_RELAXED', 'NEB_FAILED', 'VIBRATIONS_FAILED')
 
     def setup(self) -> ExitCode | None:
         """Place the tracer on the two sites of the path."""
@@ -193,7 +189,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
 
     def should_run_neb(self) -> bool:
         """Return whether the path is still to be found, or to be continued after a stop before the wall time."""
-        return self.ctx.neb is None or self.ctx.neb.exit_status == 400
+        return self.ctx.neb is None or has_ended_with(self.ctx.neb, 'OUT_OF_WALLTIME')
 
     def run_neb(self) -> ToContext:
         """Launch the ciNEB job."""
@@ -233,7 +229,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
 
     def can_continue(self, node: orm.CalcJobNode, output: str) -> bool:
         """Return whether a job stopped before its wall time and left where it stands."""
-        stopped = node.exit_status == 400 and output in node.outputs
+        stopped = has_ended_with(node, 'OUT_OF_WALLTIME') and output in node.outputs
         if stopped:
             self.report(f'{node.process_label}<{node.pk}> stopped before its wall time; continuing from its {output}')
         return stopped
@@ -262,7 +258,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         """Stop where vibrations failed; those at a point of the wrong kind are a result."""
         for name in self.stationary():
             node = self.ctx[f'vibrations_{name}']
-            if not node.is_finished_ok and node.exit_status != WRONG_POINT:
+            if not (node.is_finished_ok or has_ended_with(node, 'WRONG_NUMBER_OF_IMAGINARY_MODES')):
                 return self.exit_codes.ERROR_VIBRATIONS_FAILED.format(name=name, message=node.exit_message)
         self.ctx.vibrations = {name: self.ctx[f'vibrations_{name}'].outputs.results for name in self.stationary()}
         self.out('vibrations', dict(self.ctx.vibrations))

@@ -9,6 +9,7 @@ from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain, append_, if_, while_
 from aiida_vasp.data.potcar import PotcarData
 
+from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.functions.learning import (
     carry_on,
     learning_history,
@@ -84,9 +85,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         )
         spec.output('dataset', valid_type=DatasetData, help='All labelled configurations with their origin.')
         spec.output('history', valid_type=orm.Dict, help='Steps, labels and errors, job by job.')
-        spec.exit_code(471, 'ERROR_SEGMENT_FAILED', message='Segment {label} failed: {message}')
-        spec.exit_code(472, 'ERROR_REFIT_FAILED', message='The refit failed: {message}')
-        spec.exit_code(473, 'ERROR_NOTHING_LEARNED', message='No configuration has a label that is good: {message}')
+        define_exit_codes(spec, 'SEGMENT_FAILED', 'REFIT_FAILED', 'NOTHING_LEARNED')
 
     def setup(self) -> None:
         """Plan all segments."""
@@ -127,7 +126,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         label = self.ctx.labels[len(self.ctx.segments) - 1]
         self.give_learned()
         message = node.exit_message or node.process_state.value
-        return self.exit_codes.ERROR_SEGMENT_FAILED.format(label=label, message=message)
+        return self.exit_codes.ERROR_SEGMENT_FAILED.format(name=label, message=message)
 
     def take_over(self, segment: orm.WorkChainNode) -> None:
         """Let the next segment begin with what this one learned, and where it ended."""

@@ -12,6 +12,7 @@ from aiida.engine import (
     while_,
 )
 
+from aiida_mghdiff.calculations.exit_codes import JOB_REFUSALS, define_exit_codes, exit_codes, has_ended_with
 from aiida_mghdiff.calculations.md import define_md_inputs, start_symbols, validate_md_inputs
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
@@ -54,10 +55,8 @@ def validate_md_run(inputs: dict, _: object = None) -> str | None:
     return validate_md_codes(inputs, start_symbols(inputs)) or incar_message(inputs, inputs['parameters'])
 
 
-def report_of_refused(node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-    """Return the report that stops at a refused input, with the job's own exit code; None for any other end."""
-    if node.exit_status is None or not 200 <= node.exit_status < 300:
-        return None
+def report_of_refused(node: orm.CalcJobNode) -> ProcessHandlerReport:
+    """Return the report that stops at a refused input, with the exit code of the job."""
     return ProcessHandlerReport(True, ExitCode(node.exit_status, node.exit_message))
 
 
@@ -78,10 +77,7 @@ class MdSegmentWorkChain(RestartWorkChain):
             while_(cls.should_run_process)(cls.run_process, cls.inspect_process),
             cls.results,
         )
-        spec.exit_code(
-            420, 'ERROR_NO_PROGRESS', message='A job made no step before its wall time: raise max_wallclock_seconds.'
-        )
-        spec.exit_code(421, 'ERROR_UNPHYSICAL', message='The run left what the potential can describe: {message}')
+        define_exit_codes(spec, 'NO_PROGRESS', 'UNPHYSICAL')
 
     @property
     def process_class(self) -> type[CalcJob]:
@@ -116,7 +112,8 @@ class MdSegmentWorkChain(RestartWorkChain):
     @process_handler(priority=500)
     def handle_steps_left(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
         """Continue from the state that the job stopped at, in time or because it was killed, or that it ended in."""
-        if not (node.is_finished_ok or node.exit_status in (400, 310)) or 'state' not in node.outputs:
+        is_whole = node.is_finished_ok or has_ended_with(node, 'OUT_OF_WALLTIME', 'OUTPUT_TRUNCATED')
+        if not is_whole or 'state' not in node.outputs:
             return None
         state = node.outputs.state
         if state.step <= self.ctx.inputs['parameters']['first_step']:
@@ -130,15 +127,13 @@ class MdSegmentWorkChain(RestartWorkChain):
         self.ctx.inputs.pop('structure', None)
         return ProcessHandlerReport(True)
 
-    @process_handler(priority=400)
-    def handle_unphysical(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+    @process_handler(priority=400, exit_codes=exit_codes('NON_FINITE', 'TEMPERATURE_RUNAWAY'))
+    def handle_unphysical(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
         """Stop where a repetition would end the same way."""
-        if node.exit_status not in (420, 520):
-            return None
         return ProcessHandlerReport(True, self.exit_codes.ERROR_UNPHYSICAL.format(message=node.exit_message))
 
-    @process_handler(priority=300)
-    def handle_refused(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+    @process_handler(priority=300, exit_codes=exit_codes(*JOB_REFUSALS))
+    def handle_refused(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
         """Stop where the program refused its input: it would again."""
         return report_of_refused(node)
 

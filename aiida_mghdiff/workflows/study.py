@@ -9,7 +9,7 @@ from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, if_, while_
 from aiida_vasp.data.potcar import PotcarData
 
-from aiida_mghdiff.calculations.exit_codes import SettingsError
+from aiida_mghdiff.calculations.exit_codes import SettingsError, define_exit_codes
 from aiida_mghdiff.calculations.functions.dataset import parts_of_settings, split, split_dataset
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
 from aiida_mghdiff.calculations.functions.rates import barrier_diffusion
@@ -407,9 +407,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         spec.output(
             'learned_force_field', valid_type=PotentialData, required=False, help='What VASP learned: ``vasp_mlff``.'
         )
-        spec.exit_code(460, 'ERROR_SPLIT_FAILED', message='The dataset cannot be split: {message}')
-        spec.exit_code(461, 'ERROR_LEARNING_FAILED', message='On-the-fly learning failed: {message}')
-        spec.exit_code(462, 'ERROR_TRAINING_REFUSED', message='The parts of the dataset train no potential: {message}')
+        define_exit_codes(spec, 'LEARNING_FAILED', 'SPLIT_FAILED', 'TRAINING_REFUSED')
 
     def begins_from_nothing(self) -> bool:
         """Return whether the dataset is still to be made."""

@@ -10,13 +10,19 @@ from typing import Any
 
 from aiida import orm
 from aiida.common.links import LinkType
-from aiida.engine import ProcessState, ToContext
+from aiida.engine import CalcJob, ProcessState, ToContext
 from aiida.engine.utils import prepare_inputs
+
+from aiida_mghdiff.calculations.exit_codes import exit_codes
 
 CALLS = (LinkType.CALL_CALC, LinkType.CALL_WORK)
 #: Ends of a job that was killed or broke down: no retrieved files, a node that failed, and output that is missing,
 #: invalid or ends in the middle, or a program that ended unexpectedly. Wall time and memory would run out again.
-CRASHED = (100, 140, 300, 302, 303, 310)
+CRASHED = (
+    CalcJob.exit_codes.ERROR_NO_RETRIEVED_FOLDER,
+    CalcJob.exit_codes.ERROR_SCHEDULER_NODE_FAILURE,
+    *exit_codes('OUTPUT_MISSING', 'OUTPUT_INVALID', 'PROGRAM_CRASHED', 'OUTPUT_TRUNCATED'),
+)
 #: Appended to the call label of a job that is run once more.
 REPEATED = '_repeated'
 
@@ -82,7 +88,7 @@ def end_half_made(node: orm.ProcessNode) -> None:
 
 def is_repeatable(node: Any) -> bool:
     """Return whether a node is a job that crashed and was not run once more for that before."""
-    if not isinstance(node, orm.CalcJobNode) or node.exit_status not in CRASHED:
+    if not isinstance(node, orm.CalcJobNode) or node.exit_status not in {code.status for code in CRASHED}:
         return False
     return not call_label(node).endswith(REPEATED)
 

@@ -13,6 +13,7 @@ from aiida.common.extendeddicts import AttributeDict
 from aiida.engine import ExitCode, ProcessSpec, ProcessState, WorkChain
 from aiida.engine.processes.workchains.awaitable import Awaitable, construct_awaitable
 
+from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.workflows.survival import SurvivalMixin
 
 
@@ -40,7 +41,7 @@ class TaskWorkChain(SurvivalMixin, WorkChain):
             validator=validate_limit,
             help='How many children may run at the same time.',
         )
-        spec.exit_code(410, 'ERROR_CHILDREN_FAILED', message='These children failed: {failed}; left out: {left_out}.')
+        define_exit_codes(spec, 'CHILDREN_FAILED')
 
     def launch(self, key: str) -> orm.ProcessNode:
         """Submit the child of the key and return its node."""

@@ -16,6 +16,7 @@ from aiida.engine import (
     while_,
 )
 
+from aiida_mghdiff.calculations.exit_codes import JOB_REFUSALS, define_exit_codes, exit_codes
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.cleaning import RestartWorkChain
@@ -23,6 +24,8 @@ from aiida_mghdiff.workflows.engines import TRAINERS, trainer
 from aiida_mghdiff.workflows.protocol import merge, protocol_inputs
 
 DATASETS = ('training', 'validation', 'replay')
+#: Ends of a training that is not what was asked for.
+TRAINING_FAILURES = ('E0S_IGNORED', 'FINETUNING_MODE_CHANGED', 'STRUCTURES_REPLACED', 'TRAINING_DIVERGED')
 JOB_INPUTS = ('code', *DATASETS, 'potential', 'parameters')
 
 
@@ -87,7 +90,7 @@ class TrainWorkChain(RestartWorkChain):
         spec.output('potential', valid_type=PotentialData, help='The trained potential.')
         spec.output('learning_curves', valid_type=orm.ArrayData, help='Losses and errors of each epoch.')
         spec.output('results', valid_type=orm.Dict, help='Metrics of the best epoch, versions, what was done.')
-        spec.exit_code(420, 'ERROR_NO_PROGRESS', message='A job left no checkpoint: raise max_wallclock_seconds.')
+        define_exit_codes(spec, 'NO_PROGRESS')
 
     @property
     def process_class(self) -> type[CalcJob]:
@@ -102,22 +105,18 @@ class TrainWorkChain(RestartWorkChain):
         if not has_stresses(*(self.inputs[name] for name in DATASETS if name in self.inputs)):
             self.report('not all configurations have a stress: energies and forces are trained alone')
 
-    @process_handler(priority=500)
-    def handle_out_of_walltime(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+    @process_handler(priority=500, exit_codes=exit_codes('OUT_OF_WALLTIME'))
+    def handle_out_of_walltime(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
         """Continue from the checkpoint."""
-        if node.exit_status != 400:
-            return None
         if 'checkpoint' not in node.outputs:
             return ProcessHandlerReport(True, self.exit_codes.ERROR_NO_PROGRESS)
         self.report(f'{node.process_label}<{node.pk}> stopped before its wall time; continuing from its checkpoint')
         self.ctx.inputs['checkpoint'] = node.outputs.checkpoint
         return ProcessHandlerReport(True)
 
-    @process_handler(priority=400)
-    def handle_refused(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+    @process_handler(priority=400, exit_codes=exit_codes(*JOB_REFUSALS, *TRAINING_FAILURES))
+    def handle_refused(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
         """Stop where a repetition would end the same way: refused input, or not what was asked for."""
-        if node.exit_status is None or not (200 <= node.exit_status < 300 or 500 <= node.exit_status < 510):
-            return None
         return ProcessHandlerReport(True, ExitCode(node.exit_status, node.exit_message))
 
     def results(self) -> None:

@@ -10,6 +10,7 @@ from aiida.common.links import LinkType
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain, if_
 from aiida_vasp.data.potcar import PotcarData
 
+from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
 from aiida_mghdiff.calculations.functions.sampling import SAMPLING_SETTINGS, sample_frames
 from aiida_mghdiff.calculations.validation import complete_message, joined
@@ -132,9 +133,7 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         )
         spec.output_namespace('predictions', valid_type=orm.ArrayData, dynamic=True, help='By label of the potential.')
         spec.output_namespace('metrics', valid_type=orm.Dict, dynamic=True, help='By label of the potential.')
-        spec.exit_code(462, 'ERROR_SAMPLING_FAILED', message='Frames of {run} cannot be sampled: {message}')
-        spec.exit_code(463, 'ERROR_LABELS_FAILED', message='Not all frames have a label: {message}')
-        spec.exit_code(464, 'ERROR_EVALUATIONS_FAILED', message='These potentials were not evaluated: {failed}')
+        define_exit_codes(spec, 'SAMPLING_FAILED', 'LABELS_FAILED', 'EVALUATIONS_FAILED')
 
     def sample(self) -> ExitCode | None:
         """Sample each run."""
@@ -188,7 +187,7 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         if failed := [f'{label} ({node.exit_message})' for label, node in nodes.items() if label not in done]:
             return self.exit_codes.ERROR_EVALUATIONS_FAILED.format(failed=', '.join(failed))
         if not self.ctx.label.is_finished_ok:
-            return self.exit_codes.ERROR_LABELS_FAILED.format(message=self.ctx.label.exit_message)
+            return ExitCode(self.ctx.label.exit_status, self.ctx.label.exit_message)
         return None
 
     @classmethod

@@ -23,7 +23,7 @@ KEPT = {
     'FINETUNING_MODE_CHANGED',
     'STRUCTURES_REPLACED',
     'TRAINING_DIVERGED',
-    'NOT_CONVERGED',
+    'RELAXATION_NOT_CONVERGED',
     'NEB_NOT_CONVERGED',
     'ENDPOINT_NOT_CONVERGED',
     'ENDPOINT_COLLAPSED',
@@ -37,26 +37,13 @@ FORGOTTEN = {
     'POTENTIAL_UNREADABLE',
     'EXECUTABLE_MISSING',
     'VTST_MISSING',
+    'CODE_LACKS_ELEMENT',
     'OUTPUT_MISSING',
     'OUTPUT_INVALID',
     'OUTPUT_TRUNCATED',
     'PROGRAM_CRASHED',
-    'PARSER_DETECTED_LAMMPS_RUN_ERROR',
+    'LAMMPS_ERROR',
     'OUT_OF_MEMORY',
-}
-#: Elements that VASP knows are those of its POTCARs, or of the model that its stand-in finds on the machine; nothing of
-#: an evaluation or of vibrations is kept at the wall time.
-EXCEPTIONS = {
-    ('vasp.md', 'ELEMENT_UNKNOWN'),
-    ('vasp.mlff', 'ELEMENT_UNKNOWN'),
-    ('vasp.neb', 'ELEMENT_UNKNOWN'),
-    ('vasp.relax', 'ELEMENT_UNKNOWN'),
-    ('vasp.evaluate', 'ELEMENT_UNKNOWN'),
-    ('vasp.singlepoint', 'ELEMENT_UNKNOWN'),
-    ('gpaw.singlepoint', 'ELEMENT_UNKNOWN'),
-    ('evaluate', 'OUT_OF_WALLTIME'),
-    ('vasp.evaluate', 'OUT_OF_WALLTIME'),
-    ('ase.vibrations', 'OUT_OF_WALLTIME'),
 }
 
 
@@ -76,7 +63,7 @@ def test_every_exit_code_of_every_job():
         own = {label.removeprefix('ERROR_'): code for label, code in job.exit_codes.items() if code.status >= 200}
         assert set(own) <= KEPT | FORGOTTEN, name
         for label, code in own.items():
-            assert code.invalidates_cache == (label in FORGOTTEN or (name, label) in EXCEPTIONS), (name, label)
+            assert code.invalidates_cache == (label in FORGOTTEN), (name, label)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +80,8 @@ def test_every_exit_code_of_every_job():
         ('vasp.neb', {}, False),
         ('vasp.relax', {'structure': 1}, True),
         ('evaluate', {}, False),
+        ('vasp.evaluate', {'results': {}}, False),
+        ('ase.vibrations', {'results': {}}, False),
     ],
 )
 def test_a_job_that_got_nowhere_in_its_wall_time_runs_again(generate_job_node, name, outputs, is_kept):

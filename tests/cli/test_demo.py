@@ -141,12 +141,12 @@ def test_the_node_of_a_submission_that_was_killed_has_its_key(
 
 
 def test_a_failed_study_is_submitted_again(submit, capsys):
-    first = submit(410)
-    second = submit(410)
+    first = submit(620)
+    second = submit(620)
     third = submit(0)
     assert len({first.uuid, second.uuid, third.uuid}) == 3
     assert capsys.readouterr().out.count('Submitted study') == 3
-    assert submit(410).uuid == third.uuid
+    assert submit(620).uuid == third.uuid
 
 
 def test_another_protocol_is_another_study(submit):

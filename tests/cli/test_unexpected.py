@@ -133,9 +133,9 @@ STATES = {
         ProcessState.EXCEPTED,
         {'exception': "KeyError: 'x'"},
     ),
-    'ended with failures [410]: These children failed: a (no)': (
+    'ended with failures [620]: These children failed: a (no)': (
         ProcessState.FINISHED,
-        {'exit_status': 410, 'exit_message': 'These children failed: a (no)'},
+        {'exit_status': 620, 'exit_message': 'These children failed: a (no)'},
     ),
     'was killed. The same command goes on': (ProcessState.KILLED, {}),
 }

@@ -102,4 +102,4 @@ def test_named_failures(parse, name, status):
 
 def test_missing_model(parse):
     _, node = parse('mghdiff.mace.train', RESULTS, files=('learning_curves.npz',))
-    assert node.exit_status == 302
+    assert node.exit_status == 304

@@ -107,7 +107,7 @@ def test_estimators_directions_and_lines(page):
 
 def test_failures_come_first(broken_study):
     text = parse(render_page(broken_study, {})).text
-    assert 'ended with failures [410]' in text
+    assert 'ended with failures [620]' in text
     assert text.index('What failed') < text.index('Potentials')
     assert 'The temperature ran away: 5400 K at step 812' in text
     assert '< ' in text

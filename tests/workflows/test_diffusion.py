@@ -307,4 +307,4 @@ def test_barrier_continues_from_its_images(generate_workchain, generate_job_node
     assert process.should_run_neb()
     assert process.ctx.inputs['restart'].uuid == path.uuid
     process.ctx.neb = generate_job_node('mghdiff.ase.neb', 510)
-    assert process.inspect_neb().status == 451
+    assert process.inspect_neb().status == 632

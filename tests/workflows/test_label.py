@@ -203,7 +203,7 @@ def test_a_failed_frame_is_tried_again_as_often_as_asked(chain, generate_job_nod
     assert len(chain.ctx.tasks) == 4
 
 
-@pytest.mark.parametrize('status', [210, 212, 213, 215])
+@pytest.mark.parametrize('status', [210, 212, 213, 215, 217])
 def test_stops_launching_where_all_would_fail(chain, generate_job_node, status):
     finish(chain, 'frame_000000', generate_job_node('mghdiff.gpaw.singlepoint', status))
     chain.inspect()
@@ -244,8 +244,8 @@ def test_the_others_are_given_where_some_failed(chain, dataset, generate_job_nod
         finish(chain, key, generate_job_node('mghdiff.gpaw.singlepoint', status))
         chain.inspect()
     code = chain.results()
-    assert code.status == chain.exit_codes.ERROR_FRAMES_FAILED.status
-    assert code.message.startswith('1 of 3 frames have no label: 1 (')
+    assert code.status == chain.exit_codes.ERROR_LABELS_FAILED.status
+    assert code.message.startswith('Not all frames have a label: 1 of 3 lack one: 1 (')
     assert f'[{status}] as made' in code.message
     assert chain.outputs['dataset'].base.attributes.get('n_configurations') == 2
     assert chain.outputs['summary']['failed_frames'] == [1]

@@ -103,9 +103,9 @@ def test_ends_are_relaxed_each_until_it_is_done(build, generate_job_node):
 def test_end_that_does_not_relax(build, generate_job_node):
     process = build()
     process.setup()
-    process.ctx.initial = generate_job_node('mghdiff.vasp.relax', 510, exit_message='forces of 0.3 eV/Å')
+    process.ctx.initial = generate_job_node('mghdiff.vasp.relax', 513, exit_message='forces of 0.3 eV/Å')
     code = process.inspect_ends()
-    assert code.status == 453
+    assert code.status == 631
     assert 'initial: forces of 0.3 eV/Å' in code.message
 
 
@@ -117,7 +117,7 @@ def test_ends_that_collapse(build, generate_job_node):
         process.ctx[name] = generate_job_node('mghdiff.vasp.relax', 0, outputs)
     process.inspect_ends()
     code = process.interpolate()
-    assert code.status == 453
+    assert code.status == 631
     assert 'one minimum' in code.message
 
 
@@ -129,9 +129,9 @@ def test_path_that_stopped_is_continued(build, generate_job_node):
     assert process.inspect_neb() is None
     assert process.should_run_neb()
     assert process.ctx.inputs['images'].uuid == path.uuid
-    process.ctx.neb = generate_job_node('mghdiff.vasp.neb', 240, exit_message='built without VTST')
+    process.ctx.neb = generate_job_node('mghdiff.vasp.neb', 216, exit_message='built without VTST')
     code = process.inspect_neb()
-    assert code.status == 451
+    assert code.status == 632
     assert 'without VTST' in code.message
 
 
@@ -212,7 +212,7 @@ def test_barrier_outlives_vibrations_that_failed(found):
     process = found((0, 0, 310))
     process.results()
     code = process.inspect_vibrations()
-    assert code.status == 452
+    assert code.status == 633
     assert code.message.startswith('Vibrations of final failed')
     assert {'barrier', 'images', 'saddle'} <= set(process.outputs)
 

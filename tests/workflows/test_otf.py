@@ -264,9 +264,9 @@ def learned_outputs(step, **more):
 
 
 def test_failed_segment_ends_the_schedule(schedule, generate_workchain_node):
-    schedule.ctx.segments = [generate_workchain_node('mghdiff.learning_segment', 423, learned_outputs(12))]
+    schedule.ctx.segments = [generate_workchain_node('mghdiff.learning_segment', 430, learned_outputs(12))]
     code = schedule.inspect_segment()
-    assert code.status == schedule.exit_codes.ERROR_SEGMENT_FAILED.status == 471
+    assert code.status == schedule.exit_codes.ERROR_SEGMENT_FAILED.status == 621
     assert 'Segment seg000 failed: as made' in code.message
     assert schedule.outputs['dataset'].get_array('steps').tolist() == [0]
     assert (schedule.outputs['state'].step, schedule.outputs['history']['n_steps']) == (12, 12)
@@ -277,9 +277,9 @@ def test_failed_refit_leaves_what_was_learned(schedule, generate_workchain_node,
     schedule.ctx.segments = [generate_workchain_node('mghdiff.learning_segment', 0, outputs)]
     assert schedule.inspect_segment() is None
     assert schedule.wants_refit()
-    schedule.ctx.refit = generate_job_node('mghdiff.vasp.mlff', 530)
+    schedule.ctx.refit = generate_job_node('mghdiff.vasp.mlff', 532)
     code = schedule.inspect_refit()
-    assert code.status == schedule.exit_codes.ERROR_REFIT_FAILED.status == 472
+    assert code.status == schedule.exit_codes.ERROR_REFIT_FAILED.status == 651
     assert schedule.outputs['force_field'].uuid == outputs['force_field'].uuid
     assert schedule.outputs['dataset'].creator.process_label == 'merge_datasets'
 
@@ -295,7 +295,7 @@ def test_no_label_that_is_good(schedule, generate_workchain_node, converged, mes
     schedule.ctx.segments = [generate_workchain_node('mghdiff.learning_segment', 0, outputs)]
     assert schedule.inspect_segment() is None
     code = schedule.results()
-    assert code.status == schedule.exit_codes.ERROR_NOTHING_LEARNED.status == 473
+    assert code.status == schedule.exit_codes.ERROR_NOTHING_LEARNED.status == 652
     assert message in code.message
 
 
@@ -380,7 +380,7 @@ def test_what_was_learned_before_a_failure_is_given(segment, generate_job_node):
     assert segment.outputs['learning_state'].uuid == outputs['learning_state'].uuid
 
 
-@pytest.mark.parametrize(('status', 'code'), [(520, 421), (420, 421), (303, 424), (440, 424), (400, 420), (214, 214)])
+@pytest.mark.parametrize(('status', 'code'), [(520, 611), (420, 611), (303, 613), (440, 613), (400, 610), (214, 214)])
 def test_what_the_last_job_labelled_is_given(segment, generate_job_node, status, code):
     """Without its state: nothing goes on from there, and what was learned before is not touched."""
     dataset = part()
@@ -395,13 +395,13 @@ def test_what_the_last_job_labelled_is_given(segment, generate_job_node, status,
 def test_labels_of_a_part_are_given_once(segment, generate_job_node):
     """The job after which the electrons are given up is a part."""
     segment.ctx.unconverged = 2
-    inspect(segment, unconverged_job(generate_job_node, 441, 5))
+    inspect(segment, unconverged_job(generate_job_node, 430, 5))
     assert list(segment.outputs['datasets']) == ['part0000']
 
 
 def test_labels_of_a_cell_that_changed_too_much_stay_with_their_job(segment, generate_job_node):
     outputs = {'state': state_of(START, 20), 'dataset': part(), 'results': results(20, change=0.2)}
-    assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 0, outputs)).status == 422
+    assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 0, outputs)).status == 612
     assert not segment.outputs['datasets']
 
 
@@ -425,23 +425,23 @@ def test_makes_room_where_the_last_job_filled_it(segment, generate_job_node):
 
 def test_gives_the_electrons_more_steps_then_stops(segment, generate_job_node):
     """However the job ended; and what was labelled is kept to the end."""
-    for status, step, steps in ((441, 5, 200), (400, 10, 400)):
+    for status, step, steps in ((430, 5, 200), (400, 10, 400)):
         assert inspect(segment, unconverged_job(generate_job_node, status, step)).status == 0
         assert segment.ctx.inputs['parameters']['nelm'] == steps
         assert segment.ctx.inputs['settings']['first_step'] == step
     code = inspect(segment, unconverged_job(generate_job_node, 310, 15))
-    assert code.status == segment.exit_codes.ERROR_ELECTRONS.status
+    assert code.status == segment.exit_codes.ERROR_SCF_NOT_CONVERGED.status
     assert len(segment.outputs['datasets']) == 3
 
 
 def test_electrons_that_gave_no_label_get_more_steps(segment, generate_job_node):
     """The stand-in with GPAW ends there, before its first step, too; nothing is left to go on from."""
     for steps in (200, 400):
-        assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 441)).status == 0
+        assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 430)).status == 0
         assert segment.ctx.inputs['parameters']['nelm'] == steps
         assert segment.ctx.inputs['settings']['first_step'] == 0
-    code = inspect(segment, generate_job_node('mghdiff.vasp.mlff', 441))
-    assert code.status == segment.exit_codes.ERROR_ELECTRONS.status
+    code = inspect(segment, generate_job_node('mghdiff.vasp.mlff', 430))
+    assert code.status == segment.exit_codes.ERROR_SCF_NOT_CONVERGED.status
 
 
 def unconverged_job(generate_job_node, status, step):
@@ -452,7 +452,7 @@ def unconverged_job(generate_job_node, status, step):
 def test_one_job_that_converged_gives_the_electrons_new_attempts(segment, generate_job_node):
     for step, unconverged in ((2, [1]), (4, []), (6, [5]), (8, [7])):
         outputs = {'results': results(step, unconverged_steps=unconverged), 'state': state_of(START, step)}
-        status = 441 if unconverged else 400
+        status = 430 if unconverged else 400
         assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', status, outputs)).status == 0
 
 
@@ -478,7 +478,7 @@ def test_begins_anew_where_no_label_converged(segment, generate_job_node):
         'state': state_of(START, 12),
         'results': results(12, unconverged_steps=[1], n_unconverged_configurations=3),
     }
-    assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 441, outputs)).status == 0
+    assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 430, outputs)).status == 0
     assert 'learning_state' not in segment.ctx.inputs
     assert not segment.ctx.inputs['configurations']
 

@@ -79,9 +79,9 @@ def test_learning_that_failed_gives_what_it_labelled(
     study = make(generate_workchain, from_nothing)
     dataset = DatasetData.from_frames(read_extxyz(example_data / 'mgh_pbe.extxyz').frames[:3])
     found = {'dataset': dataset, 'force_field': tiny_potential}
-    study.ctx.otf = generate_workchain_node('mghdiff.otf', 471, found, 'Segment seg002 failed')
+    study.ctx.otf = generate_workchain_node('mghdiff.otf', 621, found, 'Segment seg002 failed')
     code = study.inspect_learning()
-    assert code.status == study.exit_codes.ERROR_LEARNING_FAILED.status == 461
+    assert code.status == study.exit_codes.ERROR_LEARNING_FAILED.status == 650
     assert 'Segment seg002 failed' in code.message
     assert {name: study.outputs[f'learned_{name}'].uuid for name in found} == {k: v.uuid for k, v in found.items()}
 
@@ -312,7 +312,7 @@ def test_part_of_a_learned_dataset_that_is_too_small_stops_the_study(generate_wo
     training['parameters'] = orm.Dict(training['parameters'].get_dict() | {'batch_size': 2})
     study = make(generate_workchain, from_nothing, training={'mace_tr': training})
     code = learned(study, make_dataset(3))
-    assert code.status == study.exit_codes.ERROR_TRAINING_REFUSED.status == 462
+    assert code.status == study.exit_codes.ERROR_TRAINING_REFUSED.status == 661
     assert 'training.mace_tr: parameters: batch_size = 2 is larger than the training set' in code.message
     assert set(study.outputs['datasets']) == {'training', 'validation', 'test'}
 
@@ -320,7 +320,7 @@ def test_part_of_a_learned_dataset_that_is_too_small_stops_the_study(generate_wo
 def test_learned_dataset_that_cannot_be_split_stops_the_study(generate_workchain, from_nothing):
     study = make(generate_workchain, from_nothing)
     code = learned(study, one_group(make_dataset(3)))
-    assert code.status == study.exit_codes.ERROR_SPLIT_FAILED.status == 460
+    assert code.status == study.exit_codes.ERROR_SPLIT_FAILED.status == 660
     assert '3 parts need as many groups of frames' in code.message
 
 
@@ -472,4 +472,4 @@ def test_an_evaluation_that_crashed_starts_once_more(generate_workchain, generat
     study.ctx.children['evaluate_chgnet_mp'] = refused
     study.forget_crashed()
     assert not study.has_tasks()
-    assert study.failure().status == 410
+    assert study.failure().status == 620

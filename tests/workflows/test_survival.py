@@ -109,7 +109,7 @@ def test_a_job_that_crashed_is_run_once_more(aiida_profile, bash, tmp_path, monk
 
 @pytest.mark.parametrize(
     ('status', 'expected'),
-    [(0, False), (100, True), (140, True), (300, True), (302, True), (303, True), (310, True)]
+    [(0, False), (100, True), (140, True), (300, True), (304, True), (303, True), (310, True)]
     + [(status, False) for status in (110, 120, 210, 213, 400, 410, 420, 510, 530)],
 )
 def test_what_a_repetition_may_cure(generate_job_node, status, expected):

@@ -57,7 +57,7 @@ def test_prerequisites_limit_and_failures(limit):
     children = {link.link_label: link.node for link in links}
     assert set(children) == {'a', 'b', 'c', 'd', 'e'}
     assert children['d'].pk > max(children[key].pk for key in 'abc')
-    assert node.exit_status == 410
+    assert node.exit_status == 620
     assert 'e (Child' in node.exit_message
     assert 'as asked' in node.exit_message
     assert 'left out: f' in node.exit_message

@@ -125,13 +125,13 @@ def test_samples_each_run_by_itself(chain):
 def test_run_of_too_few_frames(generate_workchain, build):
     process = generate_workchain(ValidationWorkChain, build(sampling={'count': 9, 'seed': 1}))
     code = process.sample()
-    assert code.status == 462
+    assert code.status == 670
     assert 't300k cannot be sampled: 9 frames are asked, there are 6' in code.message
 
 
 def test_no_label_ends_it_and_some_labels_go_on(chain, generate_job_node, tiny_potential):
-    chain.ctx.label = generate_job_node('mghdiff.label', 421, exit_message='No frame could be labelled')
-    assert chain.inspect_labels().status == 463
+    chain.ctx.label = generate_job_node('mghdiff.label', 641, exit_message='No frame could be labelled')
+    assert chain.inspect_labels().status == 640
     frames = make_run(1)
     labels = {'energies': np.zeros(1), 'forces': np.zeros((17, 3)), 'stresses': np.full((1, 6), np.nan)}
     dataset = DatasetData.from_arrays(
@@ -145,17 +145,19 @@ def test_no_label_ends_it_and_some_labels_go_on(chain, generate_job_node, tiny_p
         energy_kind='free',
         labels='vasp',
     )
-    chain.ctx.label = generate_job_node('mghdiff.label', 420, {'dataset': dataset}, '3 of 4 frames have no label')
+    chain.ctx.label = generate_job_node(
+        'mghdiff.label', 640, {'dataset': dataset}, 'Not all frames have a label: 3 of 4'
+    )
     assert chain.inspect_labels() is None
     predictions = orm.ArrayData({'energies': np.zeros(1), 'forces': np.full((17, 3), 0.1)})
     chain.ctx.evaluate_mace_tr = generate_job_node('mghdiff.evaluate', 0, {'predictions': predictions})
     code = chain.results()
-    assert code.status == 463
-    assert '3 of 4 frames' in code.message
+    assert code.status == 640
+    assert code.message == 'Not all frames have a label: 3 of 4'
     assert chain.outputs['metrics']['mace_tr']['force_rmse_mev_per_angstrom'] == pytest.approx(100)
     chain.ctx.evaluate_mace_tr = generate_job_node('mghdiff.evaluate', 310, exit_message='a model that is none')
     code = chain.results()
-    assert code.status == 464
+    assert code.status == 671
     assert 'mace_tr (a model that is none)' in code.message
 
 

@@ -8,6 +8,7 @@ from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 
 from aiida_mghdiff.calculations.ase.md import architecture_message
+from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.functions.paths import ends_message
 from aiida_mghdiff.calculations.program import ProgramCalculation, structure_content
 from aiida_mghdiff.calculations.validation import (
@@ -89,9 +90,7 @@ class AseNebCalculation(ProgramCalculation):
         spec.output('saddle', valid_type=orm.StructureData, required=False, help='The saddle point, if there is one.')
         spec.output('initial_relaxed', valid_type=orm.StructureData, required=False, help='First end point, relaxed.')
         spec.output('final_relaxed', valid_type=orm.StructureData, required=False, help='Last end point, relaxed.')
-        spec.exit_code(510, 'ERROR_NEB_NOT_CONVERGED', message='The path did not converge: {message}')
-        spec.exit_code(511, 'ERROR_ENDPOINT_NOT_CONVERGED', message='An end point did not relax: {message}')
-        spec.exit_code(512, 'ERROR_ENDPOINT_COLLAPSED', message='Both end points relaxed to the same place: {message}')
+        define_exit_codes(spec, 'NEB_NOT_CONVERGED', 'ENDPOINT_NOT_CONVERGED', 'ENDPOINT_COLLAPSED')
 
     def program_inputs(self) -> dict[str, Any]:
         """Return potential, end points and the images to continue from."""

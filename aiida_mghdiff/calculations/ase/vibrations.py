@@ -9,8 +9,9 @@ from aiida.engine import CalcJobProcessSpec
 
 from aiida_mghdiff.calculations.ase.md import architecture_message
 from aiida_mghdiff.calculations.ase.neb import symbols_message
+from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.hosts import mass_message
-from aiida_mghdiff.calculations.program import UNFINISHED, ProgramCalculation, define_exit_codes, structure_content
+from aiida_mghdiff.calculations.program import ProgramCalculation, structure_content
 from aiida_mghdiff.calculations.validation import (
     IS_NOT_NEGATIVE,
     IS_POSITIVE,
@@ -67,10 +68,7 @@ class AseVibrationsCalculation(ProgramCalculation):
         spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.ase.vibrations'
         spec.inputs.validator = validate_inputs
         spec.output('modes', valid_type=orm.ArrayData, required=False, help='Hessian, modes and indices of tracers.')
-        define_exit_codes(spec, [UNFINISHED])
-        spec.exit_code(
-            530, 'ERROR_WRONG_NUMBER_OF_IMAGINARY_MODES', message='Not the stationary point that was asked: {message}'
-        )
+        define_exit_codes(spec, 'WRONG_NUMBER_OF_IMAGINARY_MODES')
 
     def program_inputs(self) -> dict[str, Any]:
         """Return potential and structure."""

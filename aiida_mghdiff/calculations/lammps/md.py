@@ -12,9 +12,10 @@ from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 from aiida_lammps.calculations.raw import LammpsRawCalculation
 
+from aiida_mghdiff.calculations.exit_codes import JOB_FAILURES, define_exit_codes
 from aiida_mghdiff.calculations.lammps import script
 from aiida_mghdiff.calculations.md import define_md, has_own_restart, start_symbols, validate_md_inputs
-from aiida_mghdiff.calculations.program import CachedIfContinued, define_common_exit_codes, set_options
+from aiida_mghdiff.calculations.program import CachedIfContinued, set_options
 from aiida_mghdiff.data.md_state import RESTART_FILE
 from aiida_mghdiff.formats.lammps import write_data
 
@@ -77,15 +78,9 @@ class LammpsMdCalculation(CachedIfContinued, LammpsRawCalculation):
         )
         define_md(spec)
         spec.default_output_node = 'results'
-        spec.exit_code(
-            309,
-            'ERROR_PARSER_DETECTED_LAMMPS_RUN_ERROR',
-            message='LAMMPS stopped with an error: {error}',
-            invalidates_cache=True,
-        )
-        for name in ('ERROR_OUTFILE_MISSING', 'ERROR_PARSING_OUTFILE'):  # no parser here ends so
+        for name in ('ERROR_PARSER_DETECTED_LAMMPS_RUN_ERROR', 'ERROR_OUTFILE_MISSING', 'ERROR_PARSING_OUTFILE'):
             del spec.exit_codes[name]
-        define_common_exit_codes(spec)
+        define_exit_codes(spec, *JOB_FAILURES, 'ELEMENT_UNKNOWN', 'LAMMPS_ERROR')
         spec.inputs.validator = validate_inputs
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from aiida.engine import CalcJobProcessSpec
 
+from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.train import (
     COMMON_KEYS,
     IS_DECAY,
@@ -180,5 +181,4 @@ class MaceTrainCalculation(TrainCalculation):
             help='Configurations like those the potential was trained on, with its labels (multihead).',
         )
         spec.inputs.validator = validate_inputs
-        message = 'MACE changed mode or settings of the training by itself: {message}'
-        spec.exit_code(501, 'ERROR_FINETUNING_MODE_CHANGED', message=message)
+        define_exit_codes(spec, 'FINETUNING_MODE_CHANGED')

@@ -20,7 +20,6 @@ from ase import Atoms
 
 from aiida_mghdiff.calculations.evaluate import define_predictions, unknown_elements_message
 from aiida_mghdiff.calculations.functions.labels import grouped_order
-from aiida_mghdiff.calculations.program import UNFINISHED, define_exit_codes
 from aiida_mghdiff.calculations.vasp.force_field import RUN_TAGS, force_field_message
 from aiida_mghdiff.calculations.vasp.job import (
     LAST_LINES,
@@ -97,7 +96,6 @@ class VaspEvaluateCalculation(VaspJob):
             del spec.inputs[name]
         spec.inputs['parameters'].required = False
         define_predictions(spec)
-        define_exit_codes(spec, [UNFINISHED])
         spec.outputs['results'].help = 'How many frames, and the versions.'
         spec.inputs.validator = validate_inputs
 

@@ -11,6 +11,7 @@ from typing import Any
 from aiida.engine import CalcJobProcessSpec
 from ase import Atoms
 
+from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.validation import (
     IS_COUNT,
     IS_NEGATIVE,
@@ -70,9 +71,7 @@ class IonicCalculation(VaspJob):
             required=False,
             help='Learned force field (ML_FF) that gives energies and forces; DFT without one.',
         )
-        spec.exit_code(
-            430, 'ERROR_SCF_NOT_CONVERGED', message='The electrons did not converge: {message} Raise nelm or set algo.'
-        )
+        define_exit_codes(spec, 'SCF_NOT_CONVERGED')
 
     def set_tags(self) -> dict[str, Any]:
         """Return the INCAR tags of the learned force field, where there is one."""

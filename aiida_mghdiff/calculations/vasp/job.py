@@ -28,15 +28,8 @@ from aiida_vasp.calcs.vasp import VaspCalculation
 from aiida_vasp.data.potcar import PotcarData
 from ase import Atoms
 
-from aiida_mghdiff.calculations.program import (
-    EXECUTABLE_MISSING,
-    OUT_OF_WALLTIME,
-    ZIPAPP,
-    CachedIfContinued,
-    define_exit_codes,
-    set_options,
-    zipapp_bytes,
-)
+from aiida_mghdiff.calculations.exit_codes import JOB_FAILURES, define_exit_codes
+from aiida_mghdiff.calculations.program import ZIPAPP, CachedIfContinued, set_options, zipapp_bytes
 from aiida_mghdiff.calculations.validation import IS_COUNT
 from aiida_mghdiff.calculations.vasp.force_field import FORCE_FIELD
 from aiida_mghdiff.data.md_state import RESTART_FILE, MdStateData
@@ -77,26 +70,6 @@ _FOREIGN_INPUTS = (
 _FIRST_OWN_STATUS = 200
 #: Tags with which VASP reads WAVECAR or CHGCAR.
 _RESTART_TAGS = {'istart': (1, 2, 3), 'icharg': (1, 11)}
-
-_EXIT_CODES = (
-    (210, 'ENGINE_MISSING', 'The environment of the job lacks a package: {message}', True),
-    (211, 'POTENTIAL_UNREADABLE', 'VASP cannot read the force field: {message}', True),
-    (212, 'ELEMENT_UNKNOWN', 'An element is not known: {message}', True),
-    (213, 'INPUT_REFUSED', 'VASP refused its input: {message}', False),
-    EXECUTABLE_MISSING,
-    (300, 'OUTPUT_MISSING', 'The job left no output file {message}; look at the scheduler output.', True),
-    (302, 'OUTPUT_INVALID', 'An output file cannot be read: {message}', True),
-    (303, 'PROGRAM_CRASHED', 'VASP ended unexpectedly: {message}', True),
-    (310, 'OUTPUT_TRUNCATED', 'Files end in the middle; what is whole was kept: {message}', True),
-    OUT_OF_WALLTIME,
-    (410, 'OUT_OF_MEMORY', 'The job ran out of memory: {message}', True),
-    (420, 'NON_FINITE', 'Energies or forces are no finite numbers: {message}', False),
-)
-
-
-def define_vasp_exit_codes(spec: CalcJobProcessSpec) -> None:
-    """Define the failures that every run of VASP can end with."""
-    define_exit_codes(spec, _EXIT_CODES)
 
 
 def incar_text(tags: Mapping[str, Any]) -> str:
@@ -242,7 +215,7 @@ class VaspJob(CachedIfContinued, VaspCalculation):
             )
         spec.output('results', valid_type=orm.Dict, help='Energies, forces, versions and what was converged.')
         spec.default_output_node = 'results'
-        define_vasp_exit_codes(spec)
+        define_exit_codes(spec, *JOB_FAILURES, 'CODE_LACKS_ELEMENT', 'OUTPUT_TRUNCATED')
 
     def own_tags(self) -> dict[str, Any]:
         """Return the INCAR tags of the user's own."""

@@ -12,8 +12,8 @@ from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 from ase import Atoms
 
+from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.md import define_md_outputs
-from aiida_mghdiff.calculations.program import define_exit_codes
 from aiida_mghdiff.calculations.validation import (
     IS_COUNT,
     IS_NUMBER,
@@ -89,13 +89,14 @@ SETTINGS = {
 #: Files that hold what was learned.
 LEARNED_FILES = ('ML_LOGFILE', 'ML_ABN', 'ML_FFN')
 
-_EXIT_CODES = (
-    (214, 'LABELS_DIFFER', 'Labels of two kinds make no force field: {message}', False),
-    (440, 'MCONF_REACHED', 'There is no room for more configurations (ML_MCONF): {message}', False),
-    (442, 'MB_REACHED', 'There is no room for more local reference configurations (ML_MB): {message}', False),
-    (441, 'SCF_NOT_CONVERGED', 'The electrons did not converge: {message}', False),
-    (530, 'FORCE_FIELD_UNLEARNED', 'The run ended without a force field: {message}', False),
-    (531, 'SPILLING_FACTOR', 'The force field does not know where the run went: {message}', False),
+#: A run can end so beside the failures that every run of VASP can end with.
+_FAILURES = (
+    'LABELS_DIFFER',
+    'SCF_NOT_CONVERGED',
+    'MCONF_REACHED',
+    'MB_REACHED',
+    'SPILLING_FACTOR',
+    'FORCE_FIELD_UNLEARNED',
 )
 
 
@@ -369,7 +370,7 @@ class VaspMlffCalculation(VaspJob):
         spec.output('learning_state', valid_type=orm.ArrayData, required=False, help='How all make up ML_ABN.')
         spec.output('force_field', valid_type=PotentialData, required=False, help='ML_FFN.')
         spec.output('learning', valid_type=orm.ArrayData, required=False, help='ML_LOGFILE, step by step.')
-        define_exit_codes(spec, _EXIT_CODES)
+        define_exit_codes(spec, *_FAILURES)
 
     @property
     def mode(self) -> str:

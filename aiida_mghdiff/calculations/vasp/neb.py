@@ -15,6 +15,7 @@ from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 from ase import Atoms
 
+from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.validation import IS_BOOL, IS_COUNT, IS_NEGATIVE, one_of
 from aiida_mghdiff.calculations.vasp.force_field import FORCE_FIELD, evaluator_of
 from aiida_mghdiff.calculations.vasp.ionic import TAGS, IonicCalculation, system_message, tags_message
@@ -117,16 +118,7 @@ class VaspNebCalculation(IonicCalculation):
         spec.inputs.validator = validate_band
         spec.output('path', valid_type=orm.TrajectoryData, required=False, help='Images, end points included.')
         spec.output('saddle', valid_type=orm.StructureData, required=False, help='The saddle point, if there is one.')
-        spec.exit_code(
-            240,
-            'ERROR_VTST_MISSING',
-            message='The VASP of this code was built without VTST, which {tags} need: {message}',
-            invalidates_cache=True,  # another VASP may come to this place
-        )
-        spec.exit_code(
-            241, 'ERROR_ENDS_OF_OTHER_LABELS', message='The end points cannot be compared with the images: {message}'
-        )
-        spec.exit_code(510, 'ERROR_NEB_NOT_CONVERGED', message='The path did not converge: {message}')
+        define_exit_codes(spec, 'VTST_MISSING', 'ENDS_OF_OTHER_LABELS', 'NEB_NOT_CONVERGED')
 
     def start_atoms(self) -> Atoms:
         """Return the first end point."""

@@ -7,6 +7,7 @@ from typing import Any
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 
+from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.validation import one_of
 from aiida_mghdiff.calculations.vasp.ionic import TAGS, IonicCalculation, system_message, tags_message
 
@@ -34,4 +35,4 @@ class VaspRelaxCalculation(IonicCalculation):
         spec.input('structure', valid_type=orm.StructureData, help='Where the relaxation starts.')
         spec.inputs.validator = validate_relaxation
         spec.output('structure', valid_type=orm.StructureData, required=False, help='The last structure of the run.')
-        spec.exit_code(510, 'ERROR_NOT_CONVERGED', message='The relaxation did not converge: {message}')
+        define_exit_codes(spec, 'RELAXATION_NOT_CONVERGED')

@@ -16,7 +16,7 @@ from aiida_mghdiff.parsers.program import ProgramParser
 class AseMdParser(ProgramParser):
     """Gives the outputs that every MD job has, also of a run that ended early."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
 
     def parse_program(self, results: dict[str, Any], files: Path) -> ExitCode | None:
         """Emit the outputs of the steps that were made."""

@@ -17,7 +17,7 @@ from aiida_mghdiff.parsers.program import ProgramParser
 class AseNebParser(ProgramParser):
     """Gives the path, its saddle point if it has one, and its ends, also of a search that ended early."""
 
-    CACHE_VERSION = 2
+    CACHE_VERSION = 3
 
     def parse_program(self, results: dict[str, Any], files: Path) -> ExitCode | None:
         """Emit the structures of the path."""

@@ -15,7 +15,7 @@ from aiida_mghdiff.parsers.program import ProgramParser
 class AseVibrationsParser(ProgramParser):
     """Gives frequencies and modes, also of a structure that is no stationary point of the kind asked."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
 
     def parse_program(self, results: dict[str, Any], files: Path) -> ExitCode | None:
         """Emit Hessian and modes."""

@@ -8,5 +8,5 @@ from aiida_mghdiff.parsers.train import TrainParser
 class ChgnetTrainParser(TrainParser):
     """Stores what a CHGNet training left."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
     _ARCHITECTURE = 'chgnet'

@@ -14,7 +14,7 @@ from aiida_mghdiff.parsers.singlepoint import SinglePointParser
 #: What a traceback ends with or names, and the failure that it is.
 _FAILURES = (
     ('KohnShamConvergenceError', 'SCF_NOT_CONVERGED'),
-    ('Could not find required', 'ELEMENT_UNKNOWN'),
+    ('Could not find required', 'CODE_LACKS_ELEMENT'),
     ("No module named 'gpaw", 'ENGINE_MISSING'),
     ('MemoryError', 'OUT_OF_MEMORY'),
     ('TypeError', 'INPUT_REFUSED'),

@@ -41,7 +41,7 @@ _POSITIONS, _VELOCITIES = ('xu', 'yu', 'zu'), ('vx', 'vy', 'vz')
 class LammpsMdParser(Parser):
     """Gives the outputs that every MD job has, also of a run that stopped before its wall time or ran away."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""
@@ -70,7 +70,7 @@ class LammpsMdParser(Parser):
         if errors := _ERROR.findall(stdout):
             if _RUNAWAY.search(errors[-1]):
                 return codes.ERROR_TEMPERATURE_RUNAWAY.format(message=errors[-1])
-            return codes.ERROR_PARSER_DETECTED_LAMMPS_RUN_ERROR.format(error=errors[-1])
+            return codes.ERROR_LAMMPS_ERROR.format(message=errors[-1])
         lines = [line for line in stderr.splitlines() if line.strip()]
         if 'Traceback' in stderr:
             return codes.ERROR_PROGRAM_CRASHED.format(message=lines[-1])

@@ -80,7 +80,8 @@ class VaspJobParser(Parser):
         if missing := missing_executable(self.node, self.stdout):
             return missing
         if named := named_failure(text):
-            name = f'ERROR_{named[0]}'
+            # The elements that VASP knows are those of the code: of its stand-in, not of an input.
+            name = f'ERROR_{named[0]}'.replace('ELEMENT_UNKNOWN', 'CODE_LACKS_ELEMENT')
             return codes[name if name in codes else 'ERROR_PROGRAM_CRASHED'].format(message=named[1])
         if match := _NO_MEMORY.search(text):
             return codes.ERROR_OUT_OF_MEMORY.format(message=match[0].strip())

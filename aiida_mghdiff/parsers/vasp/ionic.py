@@ -118,7 +118,7 @@ def largest(vectors: np.ndarray) -> float:
 class IonicParser(VaspJobParser):
     """Base of the parsers of jobs that move ions."""
 
-    CACHE_VERSION = 2
+    CACHE_VERSION = 3
 
     @property
     def is_dft(self) -> bool:

@@ -95,7 +95,7 @@ class VaspNebParser(IonicParser):
         if not all(run.finished for run in runs):
             return self.unfinished(f'the path of step {results["n_steps"]} is kept; {_end_of(runs)}')
         if unsettled := [image for image, run in enumerate(runs, 1) if run.is_unconverged(results['n_steps'])]:
-            message = f'at the last step of image {", ".join(map(str, unsettled))}.'
+            message = f'at the last step of image {", ".join(map(str, unsettled))}. Raise nelm or set algo.'
             return self.exit_codes.ERROR_SCF_NOT_CONVERGED.format(message=message)
         if not results['converged'] and results['n_steps'] < self.node.inputs.parameters['nsw']:
             return self.exit_codes.ERROR_OUT_OF_WALLTIME

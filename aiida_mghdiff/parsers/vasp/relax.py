@@ -50,12 +50,12 @@ class VaspRelaxParser(IonicParser):
         if not run.n_steps:
             return self.exit_codes.ERROR_OUTPUT_INVALID.format(message='OUTCAR has no step with energy and forces')
         if run.is_unconverged(run.n_steps):
-            return self.exit_codes.ERROR_SCF_NOT_CONVERGED.format(message='at the last step.')
+            return self.exit_codes.ERROR_SCF_NOT_CONVERGED.format(message='at the last step. Raise nelm or set algo.')
         if not run.converged and run.n_steps < self.node.inputs.parameters['nsw']:
             return self.exit_codes.ERROR_OUT_OF_WALLTIME
         if not run.converged:
             force = largest(run.steps[-1].forces)
-            return self.exit_codes.ERROR_NOT_CONVERGED.format(
+            return self.exit_codes.ERROR_RELAXATION_NOT_CONVERGED.format(
                 message=f'forces of {force:.3f} eV/Å after {run.n_steps} steps; ediffg = '
                 f'{self.node.inputs.parameters["ediffg"]:g}. Continue from its structure, or raise nsw.'
             )

@@ -14,7 +14,7 @@ from aiida_mghdiff.parsers.vasp.base import VaspJobParser, check_structure
 class VaspSinglePointParser(SinglePointParser, VaspJobParser):
     """Reads OUTCAR. Labels that are not VASP's own, but a stand-in's, are named as such."""
 
-    CACHE_VERSION = 3
+    CACHE_VERSION = 4
 
     def parse_files(self, files: Path) -> ExitCode | None:
         """Emit the labels."""

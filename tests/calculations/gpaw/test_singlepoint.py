@@ -129,7 +129,7 @@ def test_element_without_a_paw_dataset(gpaw):
     atoms = bulk('Mg', 'hcp', a=3.2, c=5.19)
     atoms.symbols[1] = 'U'
     _, node = run_get_node(CALCULATION, **inputs_of(gpaw, atoms, gpaw_parameters('smoke')))
-    assert node.exit_status == CALCULATION.exit_codes.ERROR_ELEMENT_UNKNOWN.status
+    assert node.exit_status == CALCULATION.exit_codes.ERROR_CODE_LACKS_ELEMENT.status
     assert '"U.PBE"' in node.exit_message
 
 
@@ -143,7 +143,7 @@ def test_interpreter_without_gpaw(codes):
     ('name', 'forgotten'),
     [
         ('ENGINE_MISSING', True),
-        ('ELEMENT_UNKNOWN', True),
+        ('CODE_LACKS_ELEMENT', True),
         ('INPUT_REFUSED', False),
         ('OUTPUT_MISSING', True),
         ('OUTPUT_INVALID', True),

@@ -149,5 +149,5 @@ def test_equal_inputs_are_one_job(inputs, tmp_path):
 def test_exit_codes():
     codes = VaspEvaluateCalculation.exit_codes
     found = {code.status: code.invalidates_cache for code in codes.values() if code.status >= 200}
-    assert found == COMMON | {212: True, 310: True, 400: True}
+    assert found == COMMON | {217: True, 310: True}
     assert orm.Dict is VaspEvaluateCalculation.spec().outputs['results'].valid_type

@@ -161,7 +161,7 @@ def test_refuses_ends_that_give_no_honest_barrier(inputs, tmp_path):
 def test_exit_codes_and_the_cache():
     codes = VaspNebCalculation.exit_codes
     kept = {'OUT_OF_WALLTIME', 'NEB_NOT_CONVERGED', 'ENDS_OF_OTHER_LABELS', 'SCF_NOT_CONVERGED'}
-    lost = {'OUTPUT_MISSING', 'OUTPUT_INVALID', 'OUTPUT_TRUNCATED', 'OUT_OF_MEMORY', 'PROGRAM_CRASHED', 'VTST_MISSING'}
+    lost = {'VTST_MISSING', 'OUTPUT_MISSING', 'OUTPUT_INVALID', 'OUTPUT_TRUNCATED', 'OUT_OF_MEMORY', 'PROGRAM_CRASHED'}
     assert {name for name in kept | lost if codes[f'ERROR_{name}'].invalidates_cache} == lost
 
 

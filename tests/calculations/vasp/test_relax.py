@@ -68,6 +68,6 @@ def test_refuses(inputs, tmp_path):
 
 def test_exit_codes_and_the_cache():
     codes = VaspRelaxCalculation.exit_codes
-    kept = {'OUT_OF_WALLTIME', 'NOT_CONVERGED', 'SCF_NOT_CONVERGED', 'INPUT_REFUSED'}
+    kept = {'OUT_OF_WALLTIME', 'RELAXATION_NOT_CONVERGED', 'SCF_NOT_CONVERGED', 'INPUT_REFUSED'}
     lost = {'OUTPUT_MISSING', 'OUTPUT_INVALID', 'OUTPUT_TRUNCATED', 'OUT_OF_MEMORY', 'PROGRAM_CRASHED'}
     assert {name for name in kept | lost if codes[f'ERROR_{name}'].invalidates_cache} == lost

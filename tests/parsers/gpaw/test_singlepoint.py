@@ -74,7 +74,7 @@ def test_converged(parse):
         (f'{TRACEBACK}gpaw.KohnShamConvergenceError: Did not converge!', 'SCF_NOT_CONVERGED', 'Did not converge'),
         (
             f'{TRACEBACK}FileNotFoundError: Could not find required PAW dataset file "U.PBE".',
-            'ELEMENT_UNKNOWN',
+            'CODE_LACKS_ELEMENT',
             'U.PBE',
         ),
         (f"{TRACEBACK}ModuleNotFoundError: No module named 'gpaw'", 'ENGINE_MISSING', 'No module'),

@@ -81,7 +81,7 @@ def test_predictions_are_in_the_order_of_the_dataset(parse, dataset):
 def test_a_frame_that_is_missing(parse):
     code, outputs = parse(indices=[0])
     assert code.status == EXIT_CODES.ERROR_OUTPUT_MISSING.status
-    assert 'no output file OUTCAR for 1 of 2 frames' in code.message
+    assert 'missing: OUTCAR for 1 of 2 frames;' in code.message
     assert not outputs
 
 

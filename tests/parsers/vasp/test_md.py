@@ -250,7 +250,7 @@ def test_ended_by_the_scheduler_at_its_wall_time(finish, folder):
     assert outputs['state'].step == 40
 
 
-@pytest.mark.parametrize(('scheduler', 'status'), [(120, 400), (None, 302)])
+@pytest.mark.parametrize(('scheduler', 'status'), [(120, 400), (None, 304)])
 def test_killed_before_its_first_step(finish, folder, scheduler, status):
     parameters, run = md_parameters('nve'), EinsteinCrystal().run(40)
     write(folder, run, parameters, finished=False)
@@ -323,7 +323,7 @@ def test_damaged_output(finish, folder):
     text = (folder / 'XDATCAR').read_text()
     (folder / 'XDATCAR').write_text(text.replace('Direct configuration=     4\n  ', 'Direct configuration=     4\n  x'))
     code, outputs = finish(folder, parameters, run.state)
-    assert code.status == 302
+    assert code.status == 304
     assert 'XDATCAR' in code.message
     assert not outputs
 
@@ -367,5 +367,5 @@ def test_failures(finish, folder, stdout, scheduler, status, message):
 
 
 def test_which_failures_are_cached():
-    own = {212: True, 310: True}
+    own = {217: True, 310: True}
     assert forgotten('mghdiff.vasp.md') == MD | own

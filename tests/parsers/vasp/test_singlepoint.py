@@ -119,7 +119,7 @@ def test_a_stand_in_is_named(parse):
         (HEAD + dft_step(1, STEP), '', 'OUTPUT_MISSING', 'ends without'),
         (HEAD, '', 'OUTPUT_MISSING', 'ends without'),
         (None, 'ERROR: [INPUT_REFUSED] tag ENCUTT is unknown', 'INPUT_REFUSED', 'ENCUTT'),
-        (HEAD, 'ERROR: [ELEMENT_UNKNOWN] no Uuo in the model', 'ELEMENT_UNKNOWN', 'Uuo'),
+        (HEAD, 'ERROR: [ELEMENT_UNKNOWN] no Uuo in the model', 'CODE_LACKS_ELEMENT', 'Uuo'),
         (HEAD, 'terminate called after std::bad_alloc', 'OUT_OF_MEMORY', 'bad_alloc'),
         (HEAD, ' |     ZBRENT: fatal error in bracketing      |', 'PROGRAM_CRASHED', 'ZBRENT'),
         ('nonsense\n', '', 'OUTPUT_INVALID', 'no OUTCAR'),
