@@ -10,6 +10,7 @@ from ase.build import bulk
 
 from aiida_mghdiff.calculations.lammps import script
 from aiida_mghdiff.executables.lmp import launcher
+from aiida_mghdiff.formats import job_files
 from aiida_mghdiff.formats.lammps import write_data
 from aiida_mghdiff.parsers.lammps.md import read_run
 
@@ -37,7 +38,7 @@ def hydride(repeats=(2, 2, 2), strain=0.02, noise=0.03, shift=(30.0, -20.0, 7.0)
 
 def write_start(folder: Path, atoms: Atoms, velocities=None) -> None:
     """Write ``start.data``."""
-    with open(folder / script.DATA_FILE, 'w') as handle:
+    with open(folder / job_files.DATA_FILE, 'w') as handle:
         write_data(handle, TYPES, atoms.get_chemical_symbols(), atoms.cell.array, atoms.positions, velocities)
 
 
@@ -94,7 +95,7 @@ class Bench:
         if start is not None:
             atoms = Atoms(start.numbers, start.final_positions, cell=start.final_cell, pbc=True)
         if restart:
-            (folder / script.RESTART_IN).write_bytes(restart)
+            (folder / job_files.RESTART_IN).write_bytes(restart)
         write_start(folder, atoms, None if start is None else start.final_velocities * 1e3)
         text = script.md_script(
             values,

@@ -12,6 +12,7 @@ from aiida_mghdiff.calculations.program import ProgramCalculation, array_files
 from aiida_mghdiff.calculations.validation import complete_message, one_of
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.formats.job_files import DATASET_FOLDER, PREDICTIONS_FILE
 
 KEYS = {'dtype': one_of('float64', 'float32'), 'device': one_of('cpu', 'cuda', 'mps')}
 
@@ -52,7 +53,7 @@ class EvaluateCalculation(ProgramCalculation):
 
     CACHE_VERSION = 2
     _PROGRAM = 'evaluate'
-    _TEMPORARY_FILES = ('predictions.npz',)
+    _TEMPORARY_FILES = (PREDICTIONS_FILE,)
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
@@ -68,4 +69,4 @@ class EvaluateCalculation(ProgramCalculation):
 
     def input_files(self) -> list[tuple[str, str, str]]:
         """Return the dataset and the potential."""
-        return [*array_files(self.inputs.dataset, 'dataset'), self.inputs.potential.copy_entry()]
+        return [*array_files(self.inputs.dataset, DATASET_FOLDER), self.inputs.potential.copy_entry()]

@@ -20,9 +20,9 @@ from aiida.common.links import LinkType
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
 from aiida_mghdiff.calculations.exit_codes import JOB_FAILURES, define_exit_codes, has_ended_with
+from aiida_mghdiff.formats.job_files import INPUT_FILE, RESULTS_FILE, ZIPAPP
 from aiida_mghdiff.formats.sources import PACKAGE, archive_name, sources
 
-ZIPAPP = 'mghdiff.pyz'
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -92,7 +92,7 @@ class ProgramCalculation(CachedIfContinued, CalcJob):
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define what all programs share."""
         super().define(spec)
-        set_options(spec, with_mpi=False, input_filename='input.json', output_filename='output.txt')
+        set_options(spec, with_mpi=False, input_filename=INPUT_FILE, output_filename='output.txt')
         spec.input('code', valid_type=orm.AbstractCode, help='Python interpreter of an environment with the engines.')
         spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete settings.')
         spec.output('results', valid_type=orm.Dict, help='Numbers, versions and settings that the program reports.')
@@ -122,7 +122,7 @@ class ProgramCalculation(CachedIfContinued, CalcJob):
         calcinfo.codes_info = [codeinfo]
         calcinfo.local_copy_list = self.input_files()
         calcinfo.retrieve_list = [self.inputs.metadata.options.output_filename]
-        calcinfo.retrieve_temporary_list = ['results.json', *self._TEMPORARY_FILES]
+        calcinfo.retrieve_temporary_list = [RESULTS_FILE, *self._TEMPORARY_FILES]
         return calcinfo
 
     def program_inputs(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from aiida_mghdiff.calculations.validation import (
 )
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.formats.job_files import CHECKPOINT_FILE, CURVES_FILE, MODEL_FILE
 from aiida_mghdiff.science.energy_offsets import (
     OffsetError,
     check_determined,
@@ -166,7 +167,7 @@ class TrainCalculation(ProgramCalculation):
     """Trains a potential with one of the training programs."""
 
     CONTINUED_FROM = 'checkpoint'
-    _TEMPORARY_FILES: ClassVar[tuple[str, ...]] = ('trained.model', 'learning_curves.npz', 'checkpoint.pt')
+    _TEMPORARY_FILES: ClassVar[tuple[str, ...]] = (MODEL_FILE, CURVES_FILE, CHECKPOINT_FILE)
     _DATASETS: ClassVar[tuple[str, ...]] = ('training', 'validation')
 
     @classmethod
@@ -215,5 +216,5 @@ class TrainCalculation(ProgramCalculation):
             files.append(self.inputs.potential.copy_entry())
         if 'checkpoint' in self.inputs:
             checkpoint = self.inputs.checkpoint
-            files.append((checkpoint.uuid, checkpoint.filename, 'checkpoint.pt'))
+            files.append((checkpoint.uuid, checkpoint.filename, CHECKPOINT_FILE))
         return files

@@ -18,6 +18,7 @@ import click
 
 from aiida_mghdiff.cli import environment
 from aiida_mghdiff.cli.computers import computer_message
+from aiida_mghdiff.formats.job_files import without_sources
 
 if TYPE_CHECKING:
     from aiida.orm import AbstractCode, InstalledCode
@@ -48,9 +49,6 @@ _NEW_CODE = (
 )
 
 _BEGIN = 'mghdiff-doctor-begins'
-
-#: Of a version of the stand-in: its sources, which are the business of the caches, not of the environment.
-_SOURCES = re.compile(r' sources [0-9a-f]+')
 
 #: GPAW comes without its PAW datasets.
 _GPAW_PROBE = """
@@ -230,8 +228,8 @@ def _diagnose_standin(code: InstalledCode, path: Path) -> Diagnosis:
     if not version.startswith('vasp.'):
         diagnosis.errors.append(f'it does not run as {environment.STANDIN}: {_last_line(error, output)}')
         return diagnosis
-    recorded = {name: _SOURCES.sub('', text) for name, text in recorded_versions(code).items() if name == 'vasp'}
-    diagnosis.warnings += changes(recorded, {'vasp': _SOURCES.sub('', version)})
+    recorded = {name: without_sources(text) for name, text in recorded_versions(code).items() if name == 'vasp'}
+    diagnosis.warnings += changes(recorded, {'vasp': without_sources(version)})
     diagnosis.versions |= {'vasp': version}
     return diagnosis
 

@@ -24,6 +24,7 @@ import psutil
 
 from aiida_mghdiff.cli.computers import computer_message
 from aiida_mghdiff.cli.process_tasks import active_processes, forget_broker, lost_processes, repair_tasks
+from aiida_mghdiff.formats.job_files import LAUNCHER, STANDIN
 from aiida_mghdiff.schedulers.direct import set_slots
 
 if TYPE_CHECKING:
@@ -35,9 +36,7 @@ COMPUTER = 'mghdiff-localhost'
 PROFILE = 'mghdiff'
 CACHING_PATTERN = 'aiida.calculations:mghdiff.*'
 SCHEDULER = 'mghdiff.direct'
-LAUNCHER = 'mghdiff-lmp'
 CONVERTER = 'mace_create_lammps_model'
-STANDIN = 'mghdiff-vasp-standin'
 #: The interpreter that has the GPAW of Debian's package.
 DEBIAN_PYTHON = '/usr/bin/python3'
 

@@ -19,13 +19,13 @@ from rich.text import Text
 from aiida_mghdiff.calculations.vasp.job import STDOUT
 from aiida_mghdiff.cli.unexpected import state_of
 from aiida_mghdiff.data.potential import LEARNED
+from aiida_mghdiff.formats.job_files import read_progress
 from aiida_mghdiff.workflows.neb import STATIONARY
 from aiida_mghdiff.workflows.study import architecture_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_PROGRESS = re.compile(r'progress (\d+)/(\d+)(.*)')
 _VASP_STEP = re.compile(r'^ *(\d+) +(T= *[\d.]+)', re.MULTILINE)
 _TAIL_BYTES = 4000
 _MARKS = {'done': '✓', 'cached': '↺', 'failed': '✗'}
@@ -162,15 +162,16 @@ def job_state(node: orm.CalcJobNode) -> str:
 def last_progress(node: orm.CalcJobNode) -> tuple[int, int, str]:
     """Return done, total and text of the last line of progress that a job on this machine printed."""
     folder = Path(node.get_remote_workdir() or '/nowhere')
-    found = _PROGRESS.findall(tail(folder / (node.get_option('output_filename') or '')))
-    if not found and ':mghdiff.vasp.' in node.process_type:
+    found = read_progress(tail(folder / (node.get_option('output_filename') or '')))
+    if found is None and ':mghdiff.vasp.' in node.process_type:
         parameters = node.inputs.parameters.get_dict() if 'parameters' in node.inputs else {}
         total = parameters.get('steps', parameters.get('nsw', 0))
-        found = [(step, total, text) for step, text in _VASP_STEP.findall(tail(folder / STDOUT)) if total]
-    if not found:
+        steps = _VASP_STEP.findall(tail(folder / STDOUT))
+        found = (int(steps[-1][0]), int(total), steps[-1][1].strip()) if steps and total else None
+    if found is None:
         return 0, 1, 'starting'
-    done, total, text = found[-1]
-    return int(done), max(int(total), 1), text.strip()
+    done, total, text = found
+    return done, max(total, 1), text
 
 
 def tail(path: Path) -> str:

@@ -10,13 +10,13 @@ from aiida import orm
 from aiida.orm.pydantic import OrmMetadataField
 from ase.data import atomic_numbers
 
+from aiida_mghdiff.formats.job_files import POTENTIAL_FILE
 from aiida_mghdiff.formats.mace_heads import choose_head, read_heads
 from aiida_mghdiff.formats.ml_ff import read_ml_ff_header
 
 ARCHITECTURES = ('mace', 'chgnet', 'vasp-mlff')
 ORIGINS = ('pretrained', 'fine-tuned', 'scratch', 'on-the-fly')
 DTYPES = ('float32', 'float64')
-FILENAME = 'potential.model'
 #: Label of the force field that a study learns, where it begins from nothing.
 LEARNED = 'vasp_mlff'
 
@@ -64,7 +64,7 @@ class PotentialData(orm.SinglefileData):
             6.4, or with other elements in it.
         """
         path = Path(path)
-        node = cls(path.absolute(), filename=FILENAME)
+        node = cls(path.absolute(), filename=POTENTIAL_FILE)
         attributes = {
             'architecture': architecture,
             'origin': origin,
@@ -90,7 +90,7 @@ class PotentialData(orm.SinglefileData):
         unknown = [symbol for symbol in attributes['elements'] if symbol not in atomic_numbers]
         if unknown or not attributes['elements']:
             raise ValueError(f'elements of a potential are {attributes["elements"]}: give known chemical symbols.')
-        if not self.base.repository.get_object_size(FILENAME):
+        if not self.base.repository.get_object_size(POTENTIAL_FILE):
             raise ValueError('the model file is empty.')
         return True
 
@@ -126,9 +126,9 @@ class PotentialData(orm.SinglefileData):
             key: self.base.attributes.get(key, None) for key in ('architecture', 'elements', 'dtype', 'head', 'sha256')
         }
 
-    def copy_entry(self, name: str = FILENAME) -> tuple[str, str, str]:
+    def copy_entry(self, name: str = POTENTIAL_FILE) -> tuple[str, str, str]:
         """Return the entry of a ``local_copy_list`` that lays the model file into a job's folder."""
-        return (self.uuid, FILENAME, name)
+        return (self.uuid, POTENTIAL_FILE, name)
 
 
 def _head_attributes(

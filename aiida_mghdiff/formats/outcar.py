@@ -54,6 +54,11 @@ _MEMORY = re.compile(rb'\s*Maximum memory used \(kb\):\s*([\d.]+)\s*')
 _END = b'General timing and accounting'
 
 
+def standin_mark(labeller: str) -> str:
+    """Return the line with which the stand-in marks its files, as :class:`OutcarReader` recognises it."""
+    return f'NOT VASP: stand-in, labels {labeller}'
+
+
 @dataclass(frozen=True)
 class OutcarStep:
     """A step of n atoms.

@@ -10,6 +10,7 @@ from aiida import orm
 from aiida.engine import ExitCode
 
 from aiida_mghdiff.data.arrays import set_array
+from aiida_mghdiff.formats.job_files import PREDICTIONS_FILE
 from aiida_mghdiff.parsers.program import ProgramParser
 
 SHAPES = {'energies': (None,), 'forces': (None, 3), 'stresses': (None, 6)}
@@ -23,7 +24,7 @@ class EvaluateParser(ProgramParser):
     def parse_program(self, results: dict[str, Any], files: Path) -> ExitCode | None:
         """Emit the predictions."""
         node = orm.ArrayData()
-        with np.load(files / 'predictions.npz') as arrays:
+        with np.load(files / PREDICTIONS_FILE) as arrays:
             for name, shape in SHAPES.items():
                 set_array(node, name, arrays[name], 'f8', shape)
         self.out('predictions', node)

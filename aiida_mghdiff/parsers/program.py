@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,8 @@ from aiida import orm
 from aiida.engine import ExitCode
 from aiida.parsers.parser import Parser
 
+from aiida_mghdiff.formats.job_files import RESULTS_FILE, read_failure
 from aiida_mghdiff.parsers.executable import missing_executable
-
-_ERROR_LINE = re.compile(r'^ERROR: \[(\w+)\] (.*)$')
-
-
-def named_failure(stdout: str) -> tuple[str, str] | None:
-    """Return name and message of the failure that the last ``ERROR: [NAME] message`` line of a program states."""
-    for line in reversed(stdout.splitlines()):
-        if match := _ERROR_LINE.match(line):
-            return match[1], match[2]
-    return None
 
 
 class ProgramParser(Parser):
@@ -33,7 +23,7 @@ class ProgramParser(Parser):
         """Emit ``results`` and what :meth:`parse_program` makes of the other files."""
         failure = self.failure()
         files = Path(retrieved_temporary_folder or '')
-        path = files / 'results.json'
+        path = files / RESULTS_FILE
         if not path.is_file():
             return failure or self.crash()
         try:
@@ -58,7 +48,7 @@ class ProgramParser(Parser):
 
     def failure(self) -> ExitCode | None:
         """Return the exit code of the failure that the program named, if any."""
-        if (named := named_failure(self.stdout)) is None:
+        if (named := read_failure(self.stdout)) is None:
             return None
         name, message = named
         return self.exit_codes[f'ERROR_{name}'].format(message=message)
@@ -71,4 +61,4 @@ class ProgramParser(Parser):
         lines = [line for line in (stderr or self.stdout).splitlines() if line.strip()]
         if 'Traceback' in stderr or self.stdout:
             return self.exit_codes.ERROR_PROGRAM_CRASHED.format(message=lines[-1] if lines else 'no message')
-        return self.exit_codes.ERROR_OUTPUT_MISSING.format(message=lines[-1] if lines else 'results.json')
+        return self.exit_codes.ERROR_OUTPUT_MISSING.format(message=lines[-1] if lines else RESULTS_FILE)

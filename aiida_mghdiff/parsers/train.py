@@ -11,6 +11,7 @@ from aiida.engine import ExitCode
 
 from aiida_mghdiff.data.arrays import set_array
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.formats.job_files import CHECKPOINT_FILE, CURVES_FILE, MODEL_FILE
 from aiida_mghdiff.parsers.program import ProgramParser
 
 
@@ -21,15 +22,15 @@ class TrainParser(ProgramParser):
 
     def parse_program(self, results: dict[str, Any], files: Path) -> ExitCode | None:
         """Emit what the training left."""
-        if (curves := files / 'learning_curves.npz').is_file():
+        if (curves := files / CURVES_FILE).is_file():
             self.out('learning_curves', read_curves(curves))
         if not results['completed']:
-            if (checkpoint := files / 'checkpoint.pt').is_file():
-                self.out('checkpoint', orm.SinglefileData(checkpoint, filename='checkpoint.pt'))
+            if (checkpoint := files / CHECKPOINT_FILE).is_file():
+                self.out('checkpoint', orm.SinglefileData(checkpoint, filename=CHECKPOINT_FILE))
             return None
         for warning in results.get('warnings', []):
             self.logger.warning(warning)
-        self.out('potential', self.read_potential(results, files / 'trained.model'))
+        self.out('potential', self.read_potential(results, files / MODEL_FILE))
         return None
 
     def read_potential(self, results: dict[str, Any], path: Path) -> PotentialData:

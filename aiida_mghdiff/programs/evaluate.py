@@ -10,17 +10,15 @@ from ase.calculators.calculator import Calculator
 
 from aiida_mghdiff.formats.arrays import read_folder
 from aiida_mghdiff.formats.frames import frames_from_arrays
+from aiida_mghdiff.formats.job_files import DATASET_FOLDER, POTENTIAL_FILE, PREDICTIONS_FILE
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.calculators.loading import (
     DISTRIBUTIONS,
-    POTENTIAL_FILE,
     check_elements,
     chosen_head,
     load_calculator,
 )
 
-DATASET_FOLDER = 'dataset'
-PREDICTIONS_NAME = 'predictions'
 PROGRESS_SECONDS = 5.0
 
 
@@ -33,7 +31,7 @@ def main() -> None:
     arrays = read_folder(DATASET_FOLDER)
     check_elements(potential, np.unique(arrays['numbers']))
     calculator = load_calculator(potential, POTENTIAL_FILE, parameters['dtype'], parameters['device'])
-    job.write_arrays(PREDICTIONS_NAME, **predict(frames_from_arrays(arrays), calculator, clock))
+    job.write_arrays(PREDICTIONS_FILE, **predict(frames_from_arrays(arrays), calculator, clock))
     job.write_results(
         {
             'n_configurations': len(arrays['natoms']),

@@ -9,39 +9,18 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from aiida_mghdiff.formats.job_files import EXIT_STATUS, INPUT_FILE, RESULTS_FILE, failure_line, progress_line
+
 # numpy comes where it is needed: an interpreter without it must be able to say so
 if TYPE_CHECKING:
     import numpy as np
-
-INPUT_FILE = 'input.json'
-RESULTS_FILE = 'results.json'
-
-#: Process exit status of each known failure; the parsers map the name to the exit code ``ERROR_<NAME>``.
-STATUS = {
-    'ENGINE_MISSING': 10,
-    'POTENTIAL_UNREADABLE': 11,
-    'ELEMENT_UNKNOWN': 12,
-    'INPUT_REFUSED': 13,
-    'OUT_OF_WALLTIME': 40,
-    'OUT_OF_MEMORY': 41,
-    'NON_FINITE': 42,
-    'E0S_IGNORED': 50,
-    'FINETUNING_MODE_CHANGED': 51,
-    'STRUCTURES_REPLACED': 52,
-    'TRAINING_DIVERGED': 53,
-    'NEB_NOT_CONVERGED': 60,
-    'ENDPOINT_NOT_CONVERGED': 61,
-    'ENDPOINT_COLLAPSED': 62,
-    'TEMPERATURE_RUNAWAY': 70,
-    'WRONG_NUMBER_OF_IMAGINARY_MODES': 80,
-}
 
 
 class ProgramError(Exception):
     """A known failure: ends the program with its status and ``ERROR: [NAME] message`` as the last line."""
 
     def __init__(self, name: str, message: str) -> None:
-        """:param name: a key of :data:`STATUS`; :param message: one sentence: what is wrong, where, what to do."""
+        """:param name: a key of ``EXIT_STATUS``; :param message: one sentence: what is wrong, where, what to do."""
         super().__init__(message)
         self.name = name
         self.message = message
@@ -49,10 +28,10 @@ class ProgramError(Exception):
     @property
     def status(self) -> int:
         """Return the exit status of the process."""
-        return STATUS[self.name]
+        return EXIT_STATUS[self.name]
 
     def __str__(self) -> str:
-        return f'ERROR: [{self.name}] {self.message}'
+        return failure_line(self.name, self.message)
 
 
 def run(program: str) -> None:
@@ -97,17 +76,16 @@ def _finite(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def write_arrays(name: str, **arrays: np.ndarray) -> None:
-    """Write the arrays to ``<name>.npz``."""
+def write_arrays(file: str, **arrays: np.ndarray) -> None:
+    """Write the arrays to a ``.npz`` file."""
     import numpy as np
 
-    np.savez(f'{name}.npz', **arrays)
+    np.savez(file, **arrays)
 
 
 def report_progress(done: int, total: int, **values: float | str) -> None:
-    """Print one line of progress, such as ``progress 1200/20000 t=0.6ps T=301.2``."""
-    words = [f'{key}={value:.6g}' if isinstance(value, float) else f'{key}={value}' for key, value in values.items()]
-    print(f'progress {done}/{total}', *words, flush=True)
+    """Print one line of progress."""
+    print(progress_line(done, total, **values), flush=True)
 
 
 def engine_versions(*distributions: str) -> dict[str, str]:

@@ -23,16 +23,10 @@ from ase.data import chemical_symbols
 
 from aiida_mghdiff.formats.arrays import read_folder
 from aiida_mghdiff.formats.frames import select_frames
+from aiida_mghdiff.formats.job_files import CHECKPOINT_FILE, CURVES_FILE, TRAINING_FOLDER, VALIDATION_FOLDER
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.science import energy_offsets
 from aiida_mghdiff.science.splits import SplitError, hold_out
-
-TRAINING_FOLDER = 'training'
-VALIDATION_FOLDER = 'validation'
-REPLAY_FOLDER = 'replay'
-CHECKPOINT_FILE = 'checkpoint.pt'
-MODEL_FILE = 'trained.model'
-CURVES_NAME = 'learning_curves'
 
 Arrays = dict[str, np.ndarray]
 
@@ -299,7 +293,7 @@ def write_curves(progress: Progress) -> None:
     """Write one array a column of the curves; NaN where a column has no value."""
     columns = {key: None for row in progress.curves for key in row}
     job.write_arrays(
-        CURVES_NAME, **{key: np.array([row.get(key, np.nan) for row in progress.curves]) for key in columns}
+        CURVES_FILE, **{key: np.array([row.get(key, np.nan) for row in progress.curves]) for key in columns}
     )
 
 

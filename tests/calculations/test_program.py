@@ -10,7 +10,7 @@ import zipfile
 import pytest
 
 from aiida_mghdiff.calculations.program import zipapp_bytes
-from aiida_mghdiff.programs.job import STATUS
+from aiida_mghdiff.formats.job_files import EXIT_STATUS
 
 PROGRAMS = ['ase.md', 'ase.neb', 'ase.vibrations', 'chgnet.train', 'evaluate', 'mace.train', 'vasp.reduce']
 IMPORT_ALL = """
@@ -36,7 +36,7 @@ def test_an_interpreter_without_any_package_is_told(program, tmp_path):
     """Isolated from the packages of this environment, it has nothing but the standard library."""
     command = [sys.executable, '-I', '-S', 'mghdiff.pyz']
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert process.returncode == STATUS['ENGINE_MISSING'], process.stderr
+    assert process.returncode == EXIT_STATUS['ENGINE_MISSING'], process.stderr
     assert process.stdout.startswith(f"ERROR: [ENGINE_MISSING] {sys.executable} has no package 'numpy': install")
 
 

@@ -11,6 +11,7 @@ from aiida_mghdiff.calculations.md import define_md, has_own_restart, start_cont
 from aiida_mghdiff.calculations.program import ProgramCalculation
 from aiida_mghdiff.data.md_state import RESTART_FILE
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.formats import job_files
 
 ENGINE = 'ase'
 ARCHITECTURES = ('chgnet', 'mace')
@@ -47,7 +48,7 @@ class AseMdCalculation(ProgramCalculation):
     CACHE_VERSION = 2
     CONTINUED_FROM = 'state'
     _PROGRAM = 'ase.md'
-    _TEMPORARY_FILES = ('*.npz', 'restart.json')
+    _TEMPORARY_FILES = (*job_files.MD_FILES.values(), job_files.MD_RESTART_FILE)
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:

@@ -20,6 +20,7 @@ from aiida_mghdiff.calculations.validation import (
     one_of,
 )
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.formats.job_files import PATH_FILE
 
 KEYS = {
     'n_images': IS_COUNT,
@@ -74,7 +75,7 @@ class AseNebCalculation(ProgramCalculation):
     CACHE_VERSION = 2
     CONTINUED_FROM = 'path'
     _PROGRAM = 'ase.neb'
-    _TEMPORARY_FILES = ('path.npz',)
+    _TEMPORARY_FILES = (PATH_FILE,)
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:

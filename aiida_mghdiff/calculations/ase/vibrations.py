@@ -21,6 +21,7 @@ from aiida_mghdiff.calculations.validation import (
     self_diffusion_message,
 )
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.formats.job_files import VIBRATIONS_FILE
 
 KEYS = {
     'tracer_element': IS_SYMBOL,
@@ -57,7 +58,7 @@ class AseVibrationsCalculation(ProgramCalculation):
 
     CACHE_VERSION = 2
     _PROGRAM = 'ase.vibrations'
-    _TEMPORARY_FILES = ('vibrations.npz',)
+    _TEMPORARY_FILES = (VIBRATIONS_FILE,)
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:

@@ -17,10 +17,10 @@ from aiida_mghdiff.calculations.lammps import script
 from aiida_mghdiff.calculations.md import define_md, has_own_restart, start_symbols, validate_md_inputs
 from aiida_mghdiff.calculations.program import CachedIfContinued, set_options
 from aiida_mghdiff.data.md_state import RESTART_FILE
+from aiida_mghdiff.formats import job_files
 from aiida_mghdiff.formats.lammps import write_data
 
 ENGINE = 'lammps'
-LAUNCHER = 'mghdiff-lmp'
 _RESERVE = 0.05
 
 
@@ -41,13 +41,13 @@ def validate_inputs(inputs: dict[str, Any], context: Any = None) -> str | None:
 
 def needs_converter(code: orm.AbstractCode) -> bool:
     """Return whether a LAMMPS reads a converted model: each does but ``mghdiff-lmp``, known by its name."""
-    return PurePath(code.get_executable()).name != LAUNCHER
+    return PurePath(code.get_executable()).name != job_files.LAUNCHER
 
 
 def converter_message(code: orm.AbstractCode) -> str:
     """Return why a LAMMPS needs a converter, and where it comes from."""
     return (
-        f'{code.full_label} is no {LAUNCHER}, so it reads a model that `mace_create_lammps_model` converted; '
+        f'{code.full_label} is no {job_files.LAUNCHER}, so it reads a model that `mace_create_lammps_model` converted; '
         '`aiida-mghdiff setup --lmp` makes the code of that.'
     )
 
@@ -88,14 +88,14 @@ class LammpsMdCalculation(CachedIfContinued, LammpsRawCalculation):
         with folder.open(self.inputs.metadata.options.input_filename, 'w') as handle:
             handle.write(self._script())
         if not has_own_restart(self.inputs, ENGINE):
-            with folder.open(script.DATA_FILE, 'w') as handle:
+            with folder.open(job_files.DATA_FILE, 'w') as handle:
                 self._write_start(handle)
         calcinfo = CalcInfo()
         calcinfo.codes_info = list(self._codes())
         calcinfo.codes_run_mode = CodeRunMode.SERIAL
         calcinfo.local_copy_list = list(self._files())
         calcinfo.retrieve_list = [self.inputs.metadata.options.output_filename, *self._additional_files()]
-        calcinfo.retrieve_temporary_list = ['*.dump', '*.txt', script.RESTART_OUT]
+        calcinfo.retrieve_temporary_list = ['*.dump', '*.txt', job_files.RESTART_OUT]
         return calcinfo
 
     def _script(self) -> str:
@@ -133,14 +133,14 @@ class LammpsMdCalculation(CachedIfContinued, LammpsRawCalculation):
         if 'convert_code' in self.inputs:
             head = self._head()
             dtype = self.inputs.parameters['dtype']
-            arguments = [script.POTENTIAL_FILE, '--dtype', dtype, *(['--head', head] if head else [])]
+            arguments = [job_files.POTENTIAL_FILE, '--dtype', dtype, *(['--head', head] if head else [])]
             yield _code_info(self.inputs.convert_code, arguments, 'convert.log')
         yield _code_info(self.inputs.code, ['-in', options.input_filename], options.output_filename)
 
     def _files(self) -> Iterator[tuple[str, str, str]]:
         yield self.inputs.potential.copy_entry()
         if has_own_restart(self.inputs, ENGINE):
-            yield (self.inputs.state.uuid, RESTART_FILE, script.RESTART_IN)
+            yield (self.inputs.state.uuid, RESTART_FILE, job_files.RESTART_IN)
 
     def _additional_files(self) -> list[str]:
         settings = self.inputs.settings.get_dict() if 'settings' in self.inputs else {}

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 from aiida_mghdiff.calculations.md import runaway_limit, thermostat_seed
-from aiida_mghdiff.data.potential import FILENAME as POTENTIAL_FILE
-
-DATA_FILE = 'start.data'
-RESTART_IN = 'start.restart'
-RESTART_OUT = 'final.restart'
-TRACER_DUMP, FRAME_DUMP, FINAL_DUMP = 'tracers.dump', 'frames.dump', 'final.dump'
-CENTRE_SERIES, FRAME_SERIES, THERMO_SERIES = 'centre.txt', 'frames.txt', 'thermo.txt'
-
-#: What ``mace_create_lammps_model`` makes of the model file, and what ``mghdiff-lmp`` takes the model's name from.
-CONVERTED_FILE = f'{POTENTIAL_FILE}-lammps.pt'
+from aiida_mghdiff.formats.job_files import (
+    CENTRE_SERIES,
+    CONVERTED_FILE,
+    DATA_FILE,
+    FINAL_DUMP,
+    FRAME_DUMP,
+    FRAME_SERIES,
+    LAUNCHER,
+    RESTART_IN,
+    RESTART_OUT,
+    RUNAWAY_FIX,
+    THERMO_SERIES,
+    TRACER_DUMP,
+    launcher_comment,
+    progress_line,
+)
 
 _LANGEVIN = 'LAMMPS fix langevin, zero momentum (fix momentum)'
 THERMOSTATS = {'nve': None, 'nvt': _LANGEVIN, 'npt': _LANGEVIN}
@@ -55,10 +60,10 @@ def md_script(
 
 
 def _setup(parameters: dict[str, Any], types: list[str], reads_restart: bool, head: str | None) -> list[str]:
-    options = f'evaluator={parameters["evaluator"]} dtype={parameters["dtype"]}'
+    options = {name: parameters[name] for name in ('evaluator', 'dtype')}
     return [
-        '# Molecular dynamics by aiida-mghdiff. The next comment is for mghdiff-lmp.',
-        f'# mghdiff {options}' + (f' {shlex.quote(f"head={head}")}' if head else ''),
+        f'# Molecular dynamics by aiida-mghdiff. The next comment is for {LAUNCHER}.',
+        launcher_comment(**options, **({'head': head} if head else {})),
         'units metal',
         'atom_style atomic',
         'atom_modify map yes',
@@ -96,6 +101,8 @@ def _barostat(parameters: dict[str, Any]) -> str:
 def _recording(parameters: dict[str, Any]) -> list[str]:
     every = max(1, parameters['steps'] // _PROGRESS_LINES)
     limit = runaway_limit(parameters['temperature_k'])
+    shown = {'t': '$(v_time:%.4f)ps', 'E': '$(v_etotal:%.4f)eV', 'T': '$(v_temp:%.1f)K'}
+    progress = progress_line('${done}', parameters['steps'], **shown)
     tracer, frame, thermo = (parameters[f'{name}_stride'] for name in ('tracer', 'frame', 'thermo'))
     return [
         'compute centre host com',
@@ -111,9 +118,8 @@ def _recording(parameters: dict[str, Any]) -> list[str]:
         'dump_modify frames sort id format float %.17g first yes',
         _print_fix('frames', frame, ('now', 'etotal'), FRAME_SERIES),
         _print_fix('thermo', thermo, ('now', 'temp', 'pe', 'ke', 'press', 'vol'), THERMO_SERIES),
-        f'fix progress all print {every} "progress ${{done}}/{parameters["steps"]} '
-        't=$(v_time:%.4f)ps E=$(v_etotal:%.4f)eV T=$(v_temp:%.1f)K"',
-        f'fix runaway all halt {every} v_temp > {limit!r} error soft',
+        f'fix progress all print {every} "{progress}"',
+        f'fix {RUNAWAY_FIX} all halt {every} v_temp > {limit!r} error soft',
         'thermo_style custom step temp pe ke press vol',
         f'thermo {every}',
         'thermo_modify flush yes',

@@ -23,7 +23,6 @@ from aiida_mghdiff.calculations.functions.labels import grouped_order
 from aiida_mghdiff.calculations.vasp.force_field import RUN_TAGS, force_field_message
 from aiida_mghdiff.calculations.vasp.job import (
     LAST_LINES,
-    OUTCAR,
     STDOUT,
     VaspJob,
     own_tags_message,
@@ -31,6 +30,7 @@ from aiida_mghdiff.calculations.vasp.job import (
     potcars_message,
 )
 from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.formats.job_files import OUTCAR, progress_line
 
 FRAMES = 'frames'
 INCAR = RUN_TAGS | {'ibrion': -1, 'nsw': 0, 'isif': 2, 'isym': 0, 'lwave': False, 'lcharg': False}
@@ -44,7 +44,7 @@ cp "$frame" POSCAR && cp "${{frame%/*}}/POTCAR" POTCAR || break
 _KEEP_FRAME = f"""\
 grep -q 'General timing' {OUTCAR} && mv {OUTCAR} "${{frame%/*}}/{OUTCAR}_${{frame##*_}}" || break
 n=$((n + 1))
-echo "progress $n/@COUNT@ $frame" >> {LAST_LINES}
+echo "{progress_line('$n', '@COUNT@')} $frame" >> {LAST_LINES}
 done
 tail -n 500 {STDOUT} >> {LAST_LINES}"""
 

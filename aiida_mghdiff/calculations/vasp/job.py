@@ -29,10 +29,11 @@ from aiida_vasp.data.potcar import PotcarData
 from ase import Atoms
 
 from aiida_mghdiff.calculations.exit_codes import JOB_FAILURES, define_exit_codes
-from aiida_mghdiff.calculations.program import ZIPAPP, CachedIfContinued, set_options, zipapp_bytes
+from aiida_mghdiff.calculations.program import CachedIfContinued, set_options, zipapp_bytes
 from aiida_mghdiff.calculations.validation import IS_COUNT
 from aiida_mghdiff.calculations.vasp.force_field import FORCE_FIELD
 from aiida_mghdiff.data.md_state import RESTART_FILE, MdStateData
+from aiida_mghdiff.formats.job_files import DISTIL_STDOUT, DISTILLED, INPUT_FILE, OUTCAR, TRAJECTORY, ZIPAPP
 from aiida_mghdiff.formats.poscar import Poscar, require_grouped, write_poscar
 from aiida_mghdiff.science.trajectory_reduction import DistilPlan
 
@@ -45,13 +46,8 @@ _KEPT_LINES = 500
 
 #: Files of a run with moving atoms.
 RUN_FILES = ('CONTCAR', 'OSZICAR')
-OUTCAR = 'OUTCAR'
 #: From this NWRITE on, VASP's default, OUTCAR has forces and electronic convergence of every step.
 FEWEST_NWRITE = 2
-TRAJECTORY = 'XDATCAR'
-DISTILLED = 'distilled.npz'
-DISTIL_INPUT = 'input.json'
-DISTIL_STDOUT = 'distil.txt'
 
 #: Part of the wall time that is kept for the step in progress and what VASP writes at its end. A training step may be
 #: a whole single point, and a regression comes after it.
@@ -329,7 +325,7 @@ class VaspJob(CachedIfContinued, VaspCalculation):
         calcinfo.retrieve_temporary_list += [DISTILLED, DISTIL_STDOUT]
         calcinfo.prepend_text = f'{_require(code)}{calcinfo.prepend_text}'
         Path(folder.get_abs_path(ZIPAPP)).write_bytes(zipapp_bytes('vasp.reduce'))
-        with folder.open(DISTIL_INPUT, 'w') as handle:
+        with folder.open(INPUT_FILE, 'w') as handle:
             json.dump(self.plan().to_json(), handle, sort_keys=True)
 
 

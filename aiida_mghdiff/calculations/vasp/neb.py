@@ -19,7 +19,8 @@ from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.validation import IS_BOOL, IS_COUNT, IS_NEGATIVE, one_of
 from aiida_mghdiff.calculations.vasp.force_field import FORCE_FIELD, evaluator_of
 from aiida_mghdiff.calculations.vasp.ionic import TAGS, IonicCalculation, system_message, tags_message
-from aiida_mghdiff.calculations.vasp.job import OUTCAR, poscar_text
+from aiida_mghdiff.calculations.vasp.job import poscar_text
+from aiida_mghdiff.formats.job_files import OUTCAR
 
 #: Tags of the band. A negative SPRING turns nudging on; IBRION = 3 with POTIM = 0 leaves the ions to VTST's optimizers,
 #: of which IOPT chooses one: VASP's own conjugate gradients (IBRION = 2) need an energy that a band does not have.

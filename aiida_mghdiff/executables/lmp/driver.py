@@ -21,7 +21,8 @@ import numpy as np
 
 from aiida_mghdiff.executables.lmp.evaluators import Evaluator, make_evaluator, numbers_of
 from aiida_mghdiff.executables.lmp.script import Plan, shorten_timeouts
-from aiida_mghdiff.programs.job import STATUS, ProgramError, missing_engine
+from aiida_mghdiff.formats import job_files
+from aiida_mghdiff.programs.job import ProgramError, missing_engine
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -95,14 +96,15 @@ def run_plan(plan: Plan, arguments: list[str], start: float) -> str:
 
 def announce(evaluator: Evaluator, plan: Plan) -> None:
     """Say which evaluator runs, and which head of the model, in lines that the parser reads."""
-    say(f'head {evaluator.head}')
-    say(f'evaluator {evaluator.name} {evaluator.version} dtype {plan.options["dtype"]} ({evaluator.details})')
+    say(job_files.head_line(evaluator.head))
+    dtype, details = plan.options['dtype'], evaluator.details
+    say(job_files.evaluator_line(evaluator.name, evaluator.version, dtype, details))
 
 
-def say(message: str) -> None:
-    """Print a line of the launcher's own among those that LAMMPS prints."""
+def say(line: str) -> None:
+    """Print a line of the launcher's own among the lines that LAMMPS prints."""
     flush()
-    print(f'mghdiff-lmp: {message}', flush=True)
+    print(line, flush=True)
 
 
 def flush() -> None:
@@ -182,7 +184,8 @@ class ExternalForces:
         except ProgramError as error:
             end_process(str(error), error.status)
         except MemoryError:
-            end_process('ERROR: [OUT_OF_MEMORY] the evaluator found no memory: ask for more.', STATUS['OUT_OF_MEMORY'])
+            error = ProgramError('OUT_OF_MEMORY', 'the evaluator found no memory: ask for more.')
+            end_process(str(error), error.status)
         except BaseException:
             traceback.print_exc()
             end_process(f'ERROR: the evaluator failed at step {step}: {sys.exc_info()[1]}', CRASHED)
@@ -207,6 +210,5 @@ class ExternalForces:
 
 def end_process(message: str, status: int) -> NoReturn:
     """End the process with a last line, from inside a callback."""
-    flush()
-    print(message, flush=True)
+    say(message)
     os._exit(status)

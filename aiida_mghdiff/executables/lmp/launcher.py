@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -10,8 +9,8 @@ from importlib import metadata
 from pathlib import Path
 
 from aiida_mghdiff.executables.lmp import driver, script
+from aiida_mghdiff.formats import job_files
 from aiida_mghdiff.formats.sources import sources_digest
-from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.job import ProgramError
 
 HELP = """\
@@ -66,13 +65,13 @@ def launcher_failures() -> dict[str, int]:
         'OUT_OF_MEMORY',
         'NON_FINITE',
     )
-    return {name: job.STATUS[name] for name in names}
+    return {name: job_files.EXIT_STATUS[name] for name in names}
 
 
 def version() -> str:
     """Return the line that says which launcher this is."""
     digest = sources_digest('aiida_mghdiff.executables.lmp.launcher')
-    return f'mghdiff-lmp {metadata.version("aiida-mghdiff")} sources {digest}'
+    return job_files.launcher_line(metadata.version('aiida-mghdiff'), digest)
 
 
 def run(arguments: list[str]) -> int:
@@ -83,15 +82,17 @@ def run(arguments: list[str]) -> int:
     try:
         path, others = read_arguments(arguments)
         text = read_script(path)
-        driver.say(f'versions {json.dumps(installed_versions())}')
+        driver.say(job_files.versions_line(installed_versions()))
         timing = driver.run_plan(script.plan_script(text), others, start)
     except ProgramError as error:
-        return _fail(str(error), error.status)
+        return _fail(error)
     except MemoryError:
-        return _fail('ERROR: [OUT_OF_MEMORY] the process found no memory: ask for more.', job.STATUS['OUT_OF_MEMORY'])
+        return _fail(ProgramError('OUT_OF_MEMORY', 'the process found no memory: ask for more.'))
     except Exception as error:
-        return _fail(_lammps_message(error), driver.CRASHED)
-    driver.say(timing)
+        message = _lammps_message(error)
+        driver.say(message if message.startswith('ERROR') else f'ERROR: {message}')
+        return driver.CRASHED
+    driver.say(f'{job_files.LAUNCHER}: {timing}')
     return 0
 
 
@@ -106,10 +107,9 @@ def read_script(path: str | None) -> str:
         raise ProgramError('INPUT_REFUSED', str(error)) from None
 
 
-def _fail(message: str, status: int) -> int:
-    driver.flush()
-    print(message if message.startswith('ERROR') else f'ERROR: {message}', flush=True)
-    return status
+def _fail(error: ProgramError) -> int:
+    driver.say(str(error))
+    return error.status
 
 
 def _lammps_message(error: Exception) -> str:

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from aiida_mghdiff.formats.job_files import CONVERTED_SUFFIX, LAUNCHER_OPTIONS, read_launcher_comments
 from aiida_mghdiff.programs.job import ProgramError
 
 _MACE = re.compile(r'pair_style\s+mace(?:/kk)?(?:\s+no_domain_decomposition)?$')
 _MLIAP = re.compile(r'pair_style\s+mliap(?:/kk)?\s+unified\s+(\S+)(?:\s+[01])?$')
 _COEFF = re.compile(r'pair_coeff\s+\*\s+\*\s+(.+)$')
-_OPTIONS = re.compile(r'^\s*#\s*mghdiff\s+(.*=.*)$')
-_CONVERTED = ('-lammps.pt', '-mliap_lammps.pt')
-_KNOWN_OPTIONS = {
-    'evaluator': ('auto', 'symmetrix', 'torch'),
-    'dtype': ('float64', 'float32'),
-    'head': None,
-    'device': None,
-}
+_CONVERTED = (CONVERTED_SUFFIX, '-mliap_lammps.pt')
 
 
 @dataclass(frozen=True)
@@ -144,16 +137,13 @@ def read_options(text: str) -> dict[str, str]:
     :raises ProgramError: INPUT_REFUSED for an unknown key or value.
     """
     options = {'evaluator': 'auto', 'dtype': 'float64', 'device': 'cpu'}
-    for line in text.splitlines():
-        if match := _OPTIONS.match(line):
-            options |= dict(_read_option(word) for word in shlex.split(match[1]))
-    return options
+    return options | dict(_read_option(word) for word in read_launcher_comments(text))
 
 
 def _read_option(word: str) -> tuple[str, str]:
     key, _, value = word.partition('=')
-    if key not in _KNOWN_OPTIONS:
-        raise ProgramError('INPUT_REFUSED', f'"# mghdiff {word}": known are {", ".join(_KNOWN_OPTIONS)}.')
-    if (allowed := _KNOWN_OPTIONS[key]) and value not in allowed:
+    if key not in LAUNCHER_OPTIONS:
+        raise ProgramError('INPUT_REFUSED', f'"# mghdiff {word}": known are {", ".join(LAUNCHER_OPTIONS)}.')
+    if (allowed := LAUNCHER_OPTIONS[key]) and value not in allowed:
         raise ProgramError('INPUT_REFUSED', f'"# mghdiff {word}": {key} is one of {", ".join(allowed)}.')
     return key, value

@@ -7,6 +7,7 @@ import numpy as np
 from aiida_mghdiff.executables.vasp_standin.incar_tags import Learning
 from aiida_mghdiff.executables.vasp_standin.learner import BayesianErrors, Errors
 from aiida_mghdiff.executables.vasp_standin.sampling import State
+from aiida_mghdiff.formats.outcar import standin_mark
 
 _FENCE = '-' * 80
 _COLUMNS = {
@@ -38,7 +39,7 @@ def head(labeller: str, learning: Learning, limits: tuple[int, int], n_stored: i
         'Maximum number of configurations': (limits[0], 'ML_MCONF'),
         'Maximum number of local reference configurations': (limits[1], 'ML_MB'),
     }
-    lines = [_title('MEMORY INFORMATION'), f'NOT VASP: stand-in, labels {labeller}', '']
+    lines = [_title('MEMORY INFORMATION'), standin_mark(labeller), '']
     lines += [f'Total memory consumption : {memory_mb:12.1f}', '', _title('MACHINE LEARNING SETTINGS'), '']
     lines += [f'{name:50} : {value!s:>12} (I) {tag}' for name, (value, tag) in settings.items()]
     if n_stored:

@@ -19,6 +19,7 @@ from aiida_mghdiff.executables.vasp_standin.folder import Inputs
 from aiida_mghdiff.executables.vasp_standin.force_field import Labels
 from aiida_mghdiff.executables.vasp_standin.incar_tags import Settings
 from aiida_mghdiff.executables.vasp_standin.step import Dynamics, Step, scaled_positions, stress_kbar
+from aiida_mghdiff.formats.outcar import standin_mark
 from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3
 
 _RULE = '-' * 104
@@ -28,7 +29,7 @@ _LINE = ' ' + '-' * 83
 def mark(banner: str, labeller: str) -> str:
     """Return the first lines, which say what this is not."""
     date = time.strftime('date %Y.%m.%d  %H:%M:%S')
-    return f' {banner}\n NOT VASP: stand-in, labels {labeller}\n {date}\n\n{_RULE}\n\n'
+    return f' {banner}\n {standin_mark(labeller)}\n {date}\n\n{_RULE}\n\n'
 
 
 def head(banner: str, labeller: str, inputs: Inputs, is_band: bool) -> str:

@@ -23,8 +23,8 @@ from aiida_mghdiff.executables.vasp_standin.potentials import (
     Potential,
     read_force_field,
 )
+from aiida_mghdiff.formats.job_files import STANDIN, with_sources
 from aiida_mghdiff.formats.sources import sources_digest
-from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.job import ProgramError, missing_engine
 
 LABELS_VARIABLE = 'MGHDIFF_STANDIN_LABELS'
@@ -33,9 +33,6 @@ DEFAULT_LABELS = 'chgnet-r2scan'
 ENGINES = ('chgnet', 'featomic', 'mace-torch', 'torch')
 #: Variables in which launchers of MPI tell their number of ranks.
 RANKS = ('PMI_SIZE', 'OMPI_COMM_WORLD_SIZE')
-
-#: Exit status of each known failure: those of the other programs, and those that only this one has.
-STATUS = job.STATUS | {'LABEL_FAILED': 90, 'MCONF_REACHED': 91, 'MB_REACHED': 92, 'SCF_NOT_CONVERGED': 93}
 
 _DESCRIPTION = f"""\
 Stands in for VASP where there is no licence: reads INCAR, POSCAR, KPOINTS, POTCAR (titles), ICONST, ML_AB and ML_FF,
@@ -60,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        'mghdiff-vasp-standin', description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        STANDIN, description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     default = os.environ.get(LABELS_VARIABLE) or DEFAULT_LABELS
     parser.add_argument('--labels', default=default, help=f'where labels come from: {CHOICES}')
@@ -72,7 +69,7 @@ def version() -> str:
     """Return the line that says which stand-in this is, and which engines it has."""
     number, engines = metadata.version('aiida-mghdiff'), ' '.join(_engines())
     digest = sources_digest('aiida_mghdiff.executables.vasp_standin.standin')
-    return f'vasp.{VERSION} mghdiff-vasp-standin {number} sources {digest} {engines}'.rstrip()
+    return f'vasp.{VERSION} {STANDIN} {with_sources(number, digest)} {engines}'.rstrip()
 
 
 def _engines() -> Iterator[str]:
@@ -107,7 +104,7 @@ def _fail(error: ProgramError, labels: str) -> int:
         handle.write(outcar.refusal(error.message))
     print(outcar.refusal(error.message))
     print(error, flush=True)
-    return STATUS[error.name]
+    return error.status
 
 
 def _run(labels: str) -> None:

@@ -12,6 +12,7 @@ from ase import Atoms
 
 from aiida_mghdiff.executables.vasp_standin.incar_tags import Settings
 from aiida_mghdiff.executables.vasp_standin.step import Step, scaled_positions, stress_kbar
+from aiida_mghdiff.formats.outcar import standin_mark
 
 
 def head(
@@ -30,7 +31,7 @@ def head(
     lines += [
         '  <i name="program" type="string">vasp </i>',
         f'  <i name="version" type="string">{version}  </i>',
-        f'  <i name="subversion" type="string">{escape(f"NOT VASP: stand-in, labels {labeller}")} </i>',
+        f'  <i name="subversion" type="string">{escape(standin_mark(labeller))} </i>',
         '  <i name="platform" type="string">stand-in </i>',
         f'  <i name="date" type="string">{time.strftime("%Y %m %d")} </i>',
         f'  <i name="time" type="string">{time.strftime("%H:%M:%S")} </i>',

@@ -9,6 +9,7 @@ import numpy as np
 from aiida.engine import ExitCode
 
 from aiida_mghdiff.calculations.ase.md import ENGINE
+from aiida_mghdiff.formats import job_files
 from aiida_mghdiff.parsers.md import MdRun, emit_md_outputs
 from aiida_mghdiff.parsers.program import ProgramParser
 
@@ -27,8 +28,8 @@ class AseMdParser(ProgramParser):
 
 def read_run(results: dict[str, Any], parameters: dict[str, Any], files: Path) -> MdRun:
     """Return the run whose files are in a folder."""
-    tracers, frames, thermo, final = (dict(np.load(files / f'{name}.npz')) for name in _ARRAY_FILES)
-    restart = files / 'restart.json'
+    tracers, frames, thermo, final = (dict(np.load(files / name)) for name in job_files.MD_FILES.values())
+    restart = files / job_files.MD_RESTART_FILE
     return MdRun(
         parameters=parameters,
         numbers=final['numbers'],
@@ -54,6 +55,3 @@ def read_run(results: dict[str, Any], parameters: dict[str, Any], files: Path) -
         head=results.get('head'),
         versions=results['versions'],
     )
-
-
-_ARRAY_FILES = ('tracers', 'frames', 'thermo', 'final')

@@ -11,6 +11,7 @@ from aiida.engine import ExitCode
 from ase import Atoms
 
 from aiida_mghdiff.calculations.functions.paths import make_trajectory
+from aiida_mghdiff.formats.job_files import PATH_FILE
 from aiida_mghdiff.parsers.program import ProgramParser
 
 
@@ -21,7 +22,7 @@ class AseNebParser(ProgramParser):
 
     def parse_program(self, results: dict[str, Any], files: Path) -> ExitCode | None:
         """Emit the structures of the path."""
-        path = dict(np.load(files / 'path.npz'))
+        path = dict(np.load(files / PATH_FILE))
         self.out('path', make_path(path, results))
         points = {'initial_relaxed': 0, 'saddle': results['saddle_image'], 'final_relaxed': -1}
         for name, index in points.items():

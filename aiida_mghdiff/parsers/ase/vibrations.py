@@ -9,6 +9,7 @@ import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode
 
+from aiida_mghdiff.formats.job_files import VIBRATIONS_FILE
 from aiida_mghdiff.parsers.program import ProgramParser
 
 
@@ -19,5 +20,5 @@ class AseVibrationsParser(ProgramParser):
 
     def parse_program(self, results: dict[str, Any], files: Path) -> ExitCode | None:
         """Emit Hessian and modes."""
-        self.out('modes', orm.ArrayData(dict(np.load(files / 'vibrations.npz'))))
+        self.out('modes', orm.ArrayData(dict(np.load(files / VIBRATIONS_FILE))))
         return None

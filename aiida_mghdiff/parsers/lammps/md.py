@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,15 @@ from aiida.parsers.parser import Parser
 
 from aiida_mghdiff.calculations.lammps import script
 from aiida_mghdiff.calculations.lammps.md import ENGINE
+from aiida_mghdiff.formats import job_files
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.lammps import Dump, LammpsFrame, read_dump, read_series
 from aiida_mghdiff.parsers.executable import missing_executable
 from aiida_mghdiff.parsers.md import MdRun, emit_md_outputs
-from aiida_mghdiff.parsers.program import named_failure
 
-_LAUNCHER = re.compile(r'^mghdiff-lmp (\S+ sources \S+)$', re.MULTILINE)
-_EVALUATOR = re.compile(r'^mghdiff-lmp: evaluator (\S+) \S+ dtype \S+ \((.*)\)$', re.MULTILINE)
-_HEAD = re.compile(r'^mghdiff-lmp: head (.*)$', re.MULTILINE)
-_VERSIONS = re.compile(r'^mghdiff-lmp: versions (\{.*\})$', re.MULTILINE)
 _LAMMPS = re.compile(r'^LAMMPS \((.*)\)$', re.MULTILINE)
 _ERROR = re.compile(r'^ERROR.*$', re.MULTILINE)
-_HALTED = re.compile(r'^.*condition for fix-id runaway met.*$', re.MULTILINE)
+_HALTED = re.compile(rf'^.*condition for fix-id {job_files.RUNAWAY_FIX} met.*$', re.MULTILINE)
 #: How ``mace_create_lammps_model`` ends if it has to ask for the head, or does not find the head it was given.
 _NO_HEAD = re.compile(r'^(EOFError: .*|ValueError: .* is not in list)$', re.MULTILINE)
 _RUNAWAY = re.compile(r'Lost atoms|Non-numeric|Out of range atoms|NaN', re.IGNORECASE)
@@ -47,7 +42,7 @@ class LammpsMdParser(Parser):
         """Emit the outputs; return the exit code of what went wrong."""
         files = Path(retrieved_temporary_folder or '')
         stdout = self._stdout()
-        if (files / script.FINAL_DUMP).is_file():
+        if (files / job_files.FINAL_DUMP).is_file():
             return self._parse_run(stdout, files)
         return self.failure(stdout)
 
@@ -61,7 +56,7 @@ class LammpsMdParser(Parser):
         codes, stderr = self.exit_codes, self.node.get_scheduler_stderr() or ''
         if missing := missing_executable(self.node, stdout):
             return missing
-        if named := named_failure(stdout):
+        if named := job_files.read_failure(stdout):
             return codes[f'ERROR_{named[0]}'].format(message=named[1])
         if match := _NO_MEMORY.search(stdout + stderr):
             return codes.ERROR_OUT_OF_MEMORY.format(message=match[0])
@@ -74,7 +69,7 @@ class LammpsMdParser(Parser):
         lines = [line for line in stderr.splitlines() if line.strip()]
         if 'Traceback' in stderr:
             return codes.ERROR_PROGRAM_CRASHED.format(message=lines[-1])
-        return codes.ERROR_OUTPUT_MISSING.format(message=lines[-1] if lines else script.FINAL_DUMP)
+        return codes.ERROR_OUTPUT_MISSING.format(message=lines[-1] if lines else job_files.FINAL_DUMP)
 
     def failure_of_conversion(self, stderr: str) -> ExitCode:
         """Return the exit code of a job whose model was not converted: LAMMPS then misses a file."""
@@ -91,8 +86,8 @@ class LammpsMdParser(Parser):
             run = read_run(self._start(), self.node.inputs.parameters.get_dict(), stdout, files, self._head(stdout))
         except (FormatError, OSError, KeyError, ValueError) as error:
             return self.exit_codes.ERROR_OUTPUT_INVALID.format(message=f'{type(error).__name__}: {error}')
-        if (match := _EVALUATOR.search(stdout)) and 'not used' in match[2]:
-            self.logger.warning(f'evaluator {match[1]}: {match[2]}')
+        if (evaluator := job_files.read_evaluator(stdout)) and 'not used' in evaluator[1]:
+            self.logger.warning(f'evaluator {evaluator[0]}: {evaluator[1]}')
         completed = emit_md_outputs(self.out, run)
         if halted := _HALTED.search(stdout):
             return self.exit_codes.ERROR_TEMPERATURE_RUNAWAY.format(message=halted[0])
@@ -100,8 +95,8 @@ class LammpsMdParser(Parser):
 
     def _head(self, stdout: str) -> str | None:
         """Return the head that was evaluated: the launcher prints it, the converter got that of the potential."""
-        if match := _HEAD.search(stdout):
-            return match[1]
+        if head := job_files.read_head(stdout):
+            return head
         return self.node.inputs.potential.head if 'potential' in self.node.inputs else None
 
     def _start(self) -> tuple[np.ndarray, np.ndarray]:
@@ -126,10 +121,10 @@ def read_run(
     """
     numbers, cell = start
     frame, ensemble = LammpsFrame.of_cell(cell), parameters['ensemble']
-    tracers, centres = _recorded(files, script.TRACER_DUMP, script.CENTRE_SERIES, parameters, 'tracer_stride')
-    frames, energies = _recorded(files, script.FRAME_DUMP, script.FRAME_SERIES, parameters, 'frame_stride')
-    final = read_dump(files / script.FINAL_DUMP)
-    restart = files / script.RESTART_OUT
+    tracers, centres = _recorded(files, job_files.TRACER_DUMP, job_files.CENTRE_SERIES, parameters, 'tracer_stride')
+    frames, energies = _recorded(files, job_files.FRAME_DUMP, job_files.FRAME_SERIES, parameters, 'frame_stride')
+    final = read_dump(files / job_files.FINAL_DUMP)
+    restart = files / job_files.RESTART_OUT
 
     def cells(dump: Dump) -> np.ndarray:
         """Return the cells of a dump; one that does not change is the very one of the start."""
@@ -181,7 +176,7 @@ def _belongs(steps: np.ndarray, parameters: dict[str, Any], stride: str) -> np.n
 
 
 def _read_thermo(files: Path, parameters: dict[str, Any]) -> dict[str, np.ndarray]:
-    series = read_series(files / script.THERMO_SERIES)
+    series = read_series(files / job_files.THERMO_SERIES)
     kept = _belongs(series['now'].astype(int), parameters, 'thermo_stride')
     series = {key: values[kept] for key, values in series.items()}
     return {
@@ -196,14 +191,15 @@ def _read_thermo(files: Path, parameters: dict[str, Any]) -> dict[str, np.ndarra
 
 def read_evaluator(stdout: str) -> str:
     """Return what evaluated the potential: ``symmetrix`` or ``torch`` of the launcher, or LAMMPS' own pair style."""
-    match = _EVALUATOR.search(stdout)
-    return match[1] if match else 'pair_style mace'
+    evaluator = job_files.read_evaluator(stdout)
+    return evaluator[0] if evaluator else 'pair_style mace'
 
 
 def read_versions(stdout: str) -> dict[str, str]:
     """Return the versions that LAMMPS and the launcher print."""
-    versions = json.loads(match[1]) if (match := _VERSIONS.search(stdout)) else {}
-    for name, pattern in (('LAMMPS', _LAMMPS), ('mghdiff-lmp', _LAUNCHER)):
-        if match := pattern.search(stdout):
-            versions[name] = match[1]
+    versions = job_files.read_versions(stdout)
+    if match := _LAMMPS.search(stdout):
+        versions['LAMMPS'] = match[1]
+    if launcher := job_files.read_launcher(stdout):
+        versions[job_files.LAUNCHER] = launcher
     return versions

@@ -13,9 +13,9 @@ from aiida.parsers.parser import Parser
 from ase import Atoms
 
 from aiida_mghdiff.calculations.vasp.job import STDOUT
+from aiida_mghdiff.formats.job_files import read_failure
 from aiida_mghdiff.formats.outcar import OutcarStep
 from aiida_mghdiff.parsers.executable import missing_executable
-from aiida_mghdiff.parsers.program import named_failure
 
 #: OUTCAR has positions with 5 decimals.
 _POSITION_TOLERANCE_ANGSTROM = 2e-5
@@ -79,7 +79,7 @@ class VaspJobParser(Parser):
         codes, text = self.exit_codes, self.said
         if missing := missing_executable(self.node, self.stdout):
             return missing
-        if named := named_failure(text):
+        if named := read_failure(text):
             # The elements that VASP knows are those of the code: of its stand-in, not of an input.
             name = f'ERROR_{named[0]}'.replace('ELEMENT_UNKNOWN', 'CODE_LACKS_ELEMENT')
             return codes[name if name in codes else 'ERROR_PROGRAM_CRASHED'].format(message=named[1])

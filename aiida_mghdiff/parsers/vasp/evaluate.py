@@ -10,10 +10,10 @@ from ase import Atoms
 from aiida_mghdiff.calculations.functions.labels import grouped_order
 from aiida_mghdiff.calculations.vasp.evaluate import frames_of, outcar_of
 from aiida_mghdiff.calculations.vasp.force_field import evaluator_of
-from aiida_mghdiff.calculations.vasp.job import OUTCAR
 from aiida_mghdiff.data.arrays import set_array
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.job_files import OUTCAR
 from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
 from aiida_mghdiff.parsers.evaluate import SHAPES
 from aiida_mghdiff.parsers.vasp.base import VaspJobParser, check_structure

@@ -10,8 +10,8 @@ import numpy as np
 from aiida.engine import ExitCode
 from ase.geometry import find_mic
 
-from aiida_mghdiff.calculations.vasp.job import OUTCAR
 from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.job_files import OUTCAR
 from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
 from aiida_mghdiff.formats.poscar import read_poscar
 from aiida_mghdiff.parsers.vasp.base import VaspJobParser, box_message

@@ -16,15 +16,15 @@ from aiida.engine import ExitCode
 from ase import Atoms
 
 from aiida_mghdiff.calculations.md import runaway_limit
-from aiida_mghdiff.calculations.vasp.job import DISTIL_STDOUT, DISTILLED, ENGINE, OUTCAR, TRAJECTORY
+from aiida_mghdiff.calculations.vasp.job import ENGINE
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.job_files import DISTIL_STDOUT, DISTILLED, OUTCAR, TRAJECTORY, read_failure
 from aiida_mghdiff.formats.oszicar import read_oszicar
 from aiida_mghdiff.formats.outcar import OutcarSummary, summarise_outcar
 from aiida_mghdiff.formats.poscar import Poscar, read_poscar
 from aiida_mghdiff.formats.xdatcar import XdatcarReader
 from aiida_mghdiff.parsers.md import MdRun
-from aiida_mghdiff.parsers.program import named_failure
 from aiida_mghdiff.parsers.vasp.base import VaspJobParser
 from aiida_mghdiff.science.trajectory_reduction import DistilPlan, distil
 from aiida_mghdiff.science.units import EV_FS2_PER_ANGSTROM2_IN_AMU, EV_PER_ANGSTROM3_IN_GPA
@@ -132,7 +132,7 @@ def _read_trajectory(files: Path, plan: DistilPlan) -> tuple[dict[str, np.ndarra
 
 def _distil_message(stdout: Path) -> str | None:
     """Return why the distilling program failed, if it did."""
-    named = named_failure(stdout.read_text()) if stdout.is_file() else None
+    named = read_failure(stdout.read_text()) if stdout.is_file() else None
     return f'distilling failed: {named[1]}' if named else None
 
 

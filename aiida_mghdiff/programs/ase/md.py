@@ -25,10 +25,10 @@ from ase import Atoms, units
 from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.verlet import VelocityVerlet
 
+from aiida_mghdiff.formats import job_files
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.calculators.loading import (
     DISTRIBUTIONS,
-    POTENTIAL_FILE,
     check_elements,
     chosen_head,
     load_calculator,
@@ -38,7 +38,6 @@ from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K, EV_PER_ANGSTROM3_IN_
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
-RESTART_FILE = 'restart.json'
 THERMOSTAT = 'Langevin (BAOAB, zero total momentum)'
 BAROSTAT = 'Langevin piston (Quigley-Probert, isotropic)'
 
@@ -56,7 +55,7 @@ def main() -> None:
     versions = job.engine_versions(*DISTRIBUTIONS[potential['architecture']])
     start = inputs.get('state') or inputs['structure']
     check_elements(potential, start['numbers'])
-    calculator = load_calculator(potential, POTENTIAL_FILE, parameters['dtype'])
+    calculator = load_calculator(potential, job_files.POTENTIAL_FILE, parameters['dtype'])
     run = MdProgram(make_atoms(start), calculator, parameters, inputs.get('restart'))
     try:
         run.advance(clock)
@@ -305,16 +304,16 @@ class MdProgram:
     def write(self, versions: dict[str, str]) -> None:
         """Write arrays, restart and results of the steps that were made."""
         for name in ('tracers', 'frames', 'thermo'):
-            job.write_arrays(name, **getattr(self, name).arrays())
+            job.write_arrays(job_files.MD_FILES[name], **getattr(self, name).arrays())
         job.write_arrays(
-            'final',
+            job_files.MD_FILES['final'],
             numbers=self.atoms.numbers,
             positions=self.atoms.positions,
             velocities=self.velocities,
             cell=self.atoms.cell.array,
         )
         if (restart := self.get_restart()) is not None:
-            Path(RESTART_FILE).write_text(json.dumps(restart, sort_keys=True))
+            Path(job_files.MD_RESTART_FILE).write_text(json.dumps(restart, sort_keys=True))
         ensemble = self.parameters['ensemble']
         job.write_results(
             {

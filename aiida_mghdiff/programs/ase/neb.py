@@ -23,11 +23,11 @@ from ase.geometry import find_mic
 from ase.mep import NEB
 from ase.optimize import BFGS, FIRE, LBFGS, MDMin
 
+from aiida_mghdiff.formats.job_files import PATH_FILE, POTENTIAL_FILE
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.calculators.base import AllAtOnce
 from aiida_mghdiff.programs.calculators.loading import (
     DISTRIBUTIONS,
-    POTENTIAL_FILE,
     check_elements,
     chosen_head,
     load_calculator,
@@ -283,7 +283,7 @@ class PathSearch:
             self._check_collapse()
             self._interpolate()
         job.write_arrays(
-            'path',
+            PATH_FILE,
             numbers=self.images[0].numbers,
             cell=self.images[0].cell.array,
             positions=np.stack([image.positions for image in self.images]),

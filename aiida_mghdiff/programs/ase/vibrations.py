@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 
+from aiida_mghdiff.formats.job_files import POTENTIAL_FILE, VIBRATIONS_FILE
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.calculators.loading import (
     DISTRIBUTIONS,
-    POTENTIAL_FILE,
     check_elements,
     chosen_head,
     load_calculator,
@@ -36,7 +36,7 @@ def main() -> None:
     check_elements(potential, atoms.numbers)
     atoms.calc = load_calculator(potential, POTENTIAL_FILE, parameters['dtype'])
     results, arrays = analyse(atoms, parameters)
-    job.write_arrays('vibrations', **arrays)
+    job.write_arrays(VIBRATIONS_FILE, **arrays)
     settings = {'dtype': parameters['dtype'], 'head': chosen_head(atoms.calc)}
     job.write_results(results | settings | {'versions': versions})
     check_imaginary_modes(results, parameters['expected_imaginary_modes'])

@@ -17,8 +17,6 @@ from aiida_mghdiff.programs.job import ProgramError, missing_engine
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
-POTENTIAL_FILE = 'potential.model'
-
 #: Distributions whose versions decide what a potential of the architecture gives.
 DISTRIBUTIONS = {
     'mace': ('ase', 'numpy', 'torch', 'mace-torch', 'e3nn'),

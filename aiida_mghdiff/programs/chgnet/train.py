@@ -18,8 +18,9 @@ import numpy as np
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from aiida_mghdiff.formats.frames import frames_from_arrays
+from aiida_mghdiff.formats.job_files import MODEL_FILE, POTENTIAL_FILE
 from aiida_mghdiff.programs import job, training
-from aiida_mghdiff.programs.calculators.loading import DISTRIBUTIONS, POTENTIAL_FILE, check_elements, load_calculator
+from aiida_mghdiff.programs.calculators.loading import DISTRIBUTIONS, check_elements, load_calculator
 from aiida_mghdiff.programs.training import Arrays
 
 #: eV/Å³ of ASE to kbar in VASP's sign, which CHGNet's dataset expects.
@@ -250,7 +251,7 @@ class ChgnetTrainer:
         import torch
 
         self.model.load_state_dict(weights)
-        torch.save({'model': self.model.to('cpu').as_dict()}, training.MODEL_FILE)
+        torch.save({'model': self.model.to('cpu').as_dict()}, MODEL_FILE)
 
 
 def freeze(model: Any, layers: list[str]) -> None:
@@ -281,7 +282,7 @@ def check_model(numbers: list[int], e0s: np.ndarray) -> None:
     """
     from chgnet.model.model import CHGNet
 
-    found = _composition_weights(CHGNet.from_file(training.MODEL_FILE))[[number - 1 for number in numbers]]
+    found = _composition_weights(CHGNet.from_file(MODEL_FILE))[[number - 1 for number in numbers]]
     if not np.allclose(found, e0s, rtol=1e-6, atol=1e-6):
         raise job.ProgramError(
             'E0S_IGNORED',

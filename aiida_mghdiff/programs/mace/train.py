@@ -27,11 +27,11 @@ from ase.io import write
 
 from aiida_mghdiff.formats.arrays import read_folder
 from aiida_mghdiff.formats.frames import frames_from_arrays
+from aiida_mghdiff.formats.job_files import MODEL_FILE, POTENTIAL_FILE, REPLAY_FOLDER
 from aiida_mghdiff.formats.mace_heads import REPLAY_HEAD, TRAINED_HEAD
 from aiida_mghdiff.programs import job, training
 from aiida_mghdiff.programs.calculators.loading import (
     DISTRIBUTIONS,
-    POTENTIAL_FILE,
     check_elements,
     chosen_head,
     load_calculator,
@@ -145,10 +145,10 @@ def _load_foundation(
 
 
 def _read_replay(parameters: dict[str, Any]) -> tuple[Arrays, Arrays] | None:
-    if not Path(training.REPLAY_FOLDER).is_dir():
+    if not Path(REPLAY_FOLDER).is_dir():
         return None
     fraction = parameters['multihead']['validation_fraction']
-    return training.split(read_folder(training.REPLAY_FOLDER), fraction, parameters['seed'])
+    return training.split(read_folder(REPLAY_FOLDER), fraction, parameters['seed'])
 
 
 def _stage_starts(parameters: dict[str, Any]) -> tuple[int, ...]:
@@ -327,7 +327,7 @@ def check_model(numbers: list[int], e0s: np.ndarray) -> None:
     """
     import torch
 
-    model = torch.load(training.MODEL_FILE, map_location='cpu', weights_only=False)
+    model = torch.load(MODEL_FILE, map_location='cpu', weights_only=False)
     found = _potential_e0s(model, numbers, TRAINED_HEAD)
     if not np.allclose(found, e0s, rtol=1e-6, atol=1e-6):
         raise job.ProgramError(
@@ -493,4 +493,4 @@ class MaceTrainer:
         model = self.model.to('cpu')
         if len(model.heads) > 1:
             model = remove_pt_head(model, TRAINED_HEAD)
-        torch.save(model, training.MODEL_FILE)
+        torch.save(model, MODEL_FILE)

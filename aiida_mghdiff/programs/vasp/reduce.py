@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aiida_mghdiff.formats import job_files
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.outcar import summarise_outcar
 from aiida_mghdiff.formats.vaspout import read_vaspout
@@ -16,8 +17,8 @@ from aiida_mghdiff.formats.xdatcar import XdatcarReader
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.science.trajectory_reduction import DistilPlan, distil
 
-TRAJECTORY, HDF5, OUTCAR = Path('XDATCAR'), Path('vaspout.h5'), Path('OUTCAR')
-UNFINISHED, OUTPUT = 'distilling', Path('distilled.npz')
+TRAJECTORY, HDF5, OUTCAR = Path(job_files.TRAJECTORY), Path(job_files.HDF5), Path(job_files.OUTCAR)
+UNFINISHED = 'distilling.npz'
 
 
 def main() -> None:
@@ -37,7 +38,7 @@ def main() -> None:
     except FormatError as error:
         raise job.ProgramError('INPUT_REFUSED', str(error)) from error
     job.write_arrays(UNFINISHED, **arrays, **outcar, truncated=np.array(frames.truncated or ''))
-    Path(f'{UNFINISHED}.npz').rename(OUTPUT)
+    Path(UNFINISHED).rename(job_files.DISTILLED)
     for path in filter(Path.is_file, (TRAJECTORY, OUTCAR)):
         path.rename(f'{path}.distilled')
     print(f'{int(arrays["last_step"])} steps, {len(arrays["tracer_steps"])} tracer frames')

@@ -22,6 +22,7 @@ from aiida_mghdiff.calculations.lammps import script
 from aiida_mghdiff.calculations.lammps.md import LammpsMdCalculation
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.formats import job_files
 
 LAUNCHER = Path(sys.executable).with_name('mghdiff-lmp')
 BOLTZMANN = 8.617333262e-5
@@ -199,7 +200,7 @@ def test_job_that_converts_its_model_first(inputs, aiida_code_installed):
     _, node = run_get_node(LammpsMdCalculation, **inputs)
     assert node.is_finished_ok, node.exit_message
     log = Path(node.outputs.remote_folder.get_remote_path(), 'convert.log').read_text()
-    assert script.CONVERTED_FILE in node.outputs.remote_folder.listdir(), log
+    assert job_files.CONVERTED_FILE in node.outputs.remote_folder.listdir(), log
 
 
 # ---- physics -------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from lammps_runs import HEADER, Bench, hydride, write_start
 
 from aiida_mghdiff.executables.lmp import launcher
-from aiida_mghdiff.programs import job
+from aiida_mghdiff.formats.job_files import EXIT_STATUS
 
 PROGRAM = Path(sys.executable).with_name('mghdiff-lmp')
 SCRIPT = '# mghdiff evaluator=torch\n' + HEADER.format(model='potential.model') + 'run 0\n'
@@ -67,20 +67,20 @@ def test_statuses_are_distinct():
 
 
 def test_missing_script(capfd):
-    assert launcher.run(['-in', 'nowhere.in']) == job.STATUS['INPUT_REFUSED']
+    assert launcher.run(['-in', 'nowhere.in']) == EXIT_STATUS['INPUT_REFUSED']
     assert capfd.readouterr().out.splitlines()[-1].startswith('ERROR: [INPUT_REFUSED] ')
 
 
 def test_input_refused(bench):
     status, line = failure(bench, SCRIPT.replace('mace no', 'hybrid/overlay mace no'))
-    assert (status, line[:23]) == (job.STATUS['INPUT_REFUSED'], 'ERROR: [INPUT_REFUSED] ')
+    assert (status, line[:23]) == (EXIT_STATUS['INPUT_REFUSED'], 'ERROR: [INPUT_REFUSED] ')
 
 
 @pytest.mark.parametrize('variable', ['PMI_SIZE', 'OMPI_COMM_WORLD_SIZE'])
 def test_more_than_one_rank(bench, monkeypatch, variable):
     monkeypatch.setenv(variable, '2')
     status, line = failure(bench)
-    assert status == job.STATUS['INPUT_REFUSED']
+    assert status == EXIT_STATUS['INPUT_REFUSED']
     assert line.startswith('ERROR: [INPUT_REFUSED] more than one MPI rank')
 
 
@@ -89,13 +89,13 @@ def test_walls(bench):
     cubic.set_cell(np.diag(cubic.cell.lengths()), scale_atoms=True)
     cubic.wrap()
     status, line = failure(bench, 'boundary p p f\n' + SCRIPT, cubic)
-    assert status == job.STATUS['INPUT_REFUSED']
+    assert status == EXIT_STATUS['INPUT_REFUSED']
     assert 'not periodic along all axes' in line
 
 
 def test_wrong_number_of_types(bench):
     status, line = failure(bench, SCRIPT.replace(' Mg H', ' Mg'))
-    assert status == job.STATUS['INPUT_REFUSED']
+    assert status == EXIT_STATUS['INPUT_REFUSED']
     assert '1 elements for 2 atom types' in line
 
 
@@ -105,19 +105,19 @@ def test_corrupt_model(bench):
         (folder / 'potential.model').write_bytes(b'PK\x03\x04 cut off')
 
     status, line = failure(bench, prepare=corrupt)
-    assert status == job.STATUS['POTENTIAL_UNREADABLE']
+    assert status == EXIT_STATUS['POTENTIAL_UNREADABLE']
     assert line.startswith('ERROR: [POTENTIAL_UNREADABLE] potential.model ')
 
 
 def test_missing_model(bench):
     status, line = failure(bench, SCRIPT.replace('potential.model', 'none.model'))
-    assert status == job.STATUS['POTENTIAL_UNREADABLE']
+    assert status == EXIT_STATUS['POTENTIAL_UNREADABLE']
     assert 'none.model' in line
 
 
 def test_unknown_element(bench):
     status, line = failure(bench, SCRIPT.replace(' Mg H', ' Ti H'))
-    assert status == job.STATUS['ELEMENT_UNKNOWN']
+    assert status == EXIT_STATUS['ELEMENT_UNKNOWN']
     assert line.startswith('ERROR: [ELEMENT_UNKNOWN] ')
     assert 'Ti' in line
 
@@ -126,7 +126,7 @@ def test_unknown_element(bench):
 def test_missing_engine(bench, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)
     status, line = failure(bench)
-    assert status == job.STATUS['ENGINE_MISSING']
+    assert status == EXIT_STATUS['ENGINE_MISSING']
     assert line.startswith('ERROR: [ENGINE_MISSING] ')
 
 
@@ -138,7 +138,7 @@ def test_the_head_is_said(bench):
 
 def test_a_head_that_the_model_lacks(bench):
     status, line = failure(bench, SCRIPT.replace('evaluator=torch', 'evaluator=auto head=nosuch'))
-    assert status == job.STATUS['INPUT_REFUSED']
+    assert status == EXIT_STATUS['INPUT_REFUSED']
     assert line.endswith("potential.model: the model has no head 'nosuch': its only head is Default.")
 
 
@@ -160,7 +160,7 @@ def test_forces_that_are_not_finite_end_the_process(bench):
     write_start(folder, hydride())
     (folder / 'input.in').write_text(SCRIPT.replace('evaluator=torch', 'evaluator=auto'))
     job_run = subprocess.run([PROGRAM, '-in', 'input.in'], cwd=folder, capture_output=True, text=True, check=False)
-    assert job_run.returncode == job.STATUS['NON_FINITE']
+    assert job_run.returncode == EXIT_STATUS['NON_FINITE']
     assert job_run.stdout.splitlines()[-1].startswith('ERROR: [NON_FINITE] ')
     assert 'Setting up Verlet run' in job_run.stdout
 

@@ -8,8 +8,8 @@ from standin_runs import LANGEVIN, MD, NPT, NVE, RUN, TRAIN, hydride, standin_he
 
 from aiida_mghdiff.executables.vasp_standin.standin import RANKS
 from aiida_mghdiff.formats.iconst import iconst_text
+from aiida_mghdiff.formats.job_files import EXIT_STATUS
 from aiida_mghdiff.formats.outcar import OutcarReader
-from aiida_mghdiff.programs.job import STATUS
 
 SHORT = LANGEVIN | {'NSW': 2}
 
@@ -19,7 +19,7 @@ def refuse(tmp_path, capsys, tags, atoms=None, prepare=lambda folder: None, **fi
     folder = write_folder(tmp_path / 'job', tags, atoms or hydride(), **files)
     prepare(folder)
     capsys.readouterr()
-    assert standin_here(folder) == STATUS['INPUT_REFUSED']
+    assert standin_here(folder) == EXIT_STATUS['INPUT_REFUSED']
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith('ERROR: [INPUT_REFUSED] ')
     sentence = line.removeprefix('ERROR: [INPUT_REFUSED] ')
@@ -174,7 +174,7 @@ def test_more_than_one_rank(tmp_path, capsys, monkeypatch, variable):
 def test_gpaw_needs_a_mesh(tmp_path, capsys):
     folder = write_folder(tmp_path, SHORT, hydride())
     (folder / 'KPOINTS').unlink()
-    assert standin_here(folder, 'gpaw') == STATUS['INPUT_REFUSED']
+    assert standin_here(folder, 'gpaw') == EXIT_STATUS['INPUT_REFUSED']
     assert capsys.readouterr().out.splitlines()[-1] == 'ERROR: [INPUT_REFUSED] KPOINTS is missing.'
 
 

@@ -12,7 +12,7 @@ from ase.build import bulk
 from standin_runs import standin_here, write_folder
 
 from aiida_mghdiff.executables.vasp_standin.labels import GPAW_PYTHON, GpawLabeller
-from aiida_mghdiff.executables.vasp_standin.standin import STATUS
+from aiida_mghdiff.formats.job_files import EXIT_STATUS
 from aiida_mghdiff.formats.outcar import OutcarReader
 from aiida_mghdiff.programs.job import ProgramError
 
@@ -75,7 +75,7 @@ def gpaw_of_a_stub(tmp_path, monkeypatch):
 
 def check_unconverged(folder):
     """The stand-in ends with VASP's words, which no retry by chance repeats."""
-    assert standin_here(folder, 'gpaw') == STATUS['SCF_NOT_CONVERGED']
+    assert standin_here(folder, 'gpaw') == EXIT_STATUS['SCF_NOT_CONVERGED']
     words = ' '.join((folder / 'OUTCAR').read_text().replace('|', ' ').split())
     assert 'The electronic self-consistency was not achieved in the given number of steps (NELM = 3)' in words
     assert list(OutcarReader(folder / 'OUTCAR')) == []

@@ -9,9 +9,9 @@ from ase.geometry import find_mic
 from ase.mep import NEB
 from standin_runs import RUN, TRAIN, hydride, standin_here, write_folder, write_structure
 
+from aiida_mghdiff.formats.job_files import EXIT_STATUS
 from aiida_mghdiff.formats.outcar import OutcarReader
 from aiida_mghdiff.formats.poscar import read_poscar
-from aiida_mghdiff.programs.job import STATUS
 
 BAND = {'IBRION': 3, 'POTIM': 0, 'IOPT': 1, 'ICHAIN': 0, 'LCLIMB': '.TRUE.', 'SPRING': -5, 'EDIFFG': -0.1, 'NSW': 60}
 
@@ -101,5 +101,5 @@ def test_band_of_a_learned_force_field(tmp_path, learned):
 
 
 def test_band_does_not_learn(tmp_path, capsys):
-    assert standin_here(write_band(tmp_path / 'job', BAND | TRAIN, n_images=1)) == STATUS['INPUT_REFUSED']
+    assert standin_here(write_band(tmp_path / 'job', BAND | TRAIN, n_images=1)) == EXIT_STATUS['INPUT_REFUSED']
     assert 'a band learns nothing here' in capsys.readouterr().out

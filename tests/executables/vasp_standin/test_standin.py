@@ -34,6 +34,7 @@ from aiida_mghdiff.executables.vasp_standin import standin as program
 from aiida_mghdiff.executables.vasp_standin.force_field import ForceField
 from aiida_mghdiff.executables.vasp_standin.labels import make_labeller
 from aiida_mghdiff.formats.iconst import iconst_text
+from aiida_mghdiff.formats.job_files import EXIT_STATUS
 from aiida_mghdiff.formats.ml_ff import read_ml_ff_header, read_ml_ff_payload, write_ml_ff
 from aiida_mghdiff.formats.ml_logfile import read_ml_logfile
 from aiida_mghdiff.formats.mlab import read_mlab
@@ -93,11 +94,6 @@ def test_version_and_help(capsys):
         assert end.value.code == 0
         output = capsys.readouterr().out
         assert all(word in output for word in [*words, 'stand'])
-
-
-def test_statuses_are_distinct():
-    assert len(set(program.STATUS.values())) == len(program.STATUS)
-    assert 0 not in program.STATUS.values()
 
 
 def test_marks(learned):
@@ -300,7 +296,7 @@ def test_select_takes_what_is_new(tmp_path, learned):
 
 def test_limit_of_configurations_ends_the_run_and_keeps_them(tmp_path, capsys):
     folder = write_folder(tmp_path, LANGEVIN | TRAIN | {'NSW': 50, 'ML_MCONF': 3}, hydride())
-    assert standin_here(folder) == program.STATUS['MCONF_REACHED']
+    assert standin_here(folder) == EXIT_STATUS['MCONF_REACHED']
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith('ERROR: [MCONF_REACHED] ML_MCONF = 3 is reached in step')
     labelled = [step for step in OutcarReader(folder / 'OUTCAR') if step.is_dft]
@@ -310,7 +306,7 @@ def test_limit_of_configurations_ends_the_run_and_keeps_them(tmp_path, capsys):
 
 def test_limit_of_references_that_must_not_be_discarded(tmp_path):
     tags = LANGEVIN | TRAIN | {'NSW': 50, 'ML_MB': 20, 'ML_LBASIS_DISCARD': '.FALSE.'}
-    assert standin_here(write_folder(tmp_path, tags, hydride())) == program.STATUS['MB_REACHED']
+    assert standin_here(write_folder(tmp_path, tags, hydride())) == EXIT_STATUS['MB_REACHED']
     assert len(read_mlab(tmp_path / 'ML_ABN').basis['Mg']) == 20
 
 
@@ -437,7 +433,7 @@ def test_labels_of_the_environment(tmp_path, tiny_mace):
 def test_labels_come_from_one_head(tmp_path, heads, line, capsys):
     folder = write_folder(tmp_path, {'NSW': 0}, hydride())
     status = standin_here(folder, f'mace:{make_multihead_mace(tmp_path / "some.model", heads)}')
-    assert status == (0 if 'Default' in heads else program.STATUS['INPUT_REFUSED'])
+    assert status == (0 if 'Default' in heads else EXIT_STATUS['INPUT_REFUSED'])
     assert line in capsys.readouterr().out
 
 
@@ -447,13 +443,13 @@ def test_labels_come_from_one_head(tmp_path, heads, line, capsys):
 )
 def test_labels_that_do_not_exist(tmp_path, labels, status, capsys):
     folder = write_folder(tmp_path, {'NSW': 0}, hydride())
-    assert standin_here(folder, labels) == program.STATUS[status]
+    assert standin_here(folder, labels) == EXIT_STATUS[status]
     assert capsys.readouterr().out.splitlines()[-1].startswith(f'ERROR: [{status}] ')
 
 
 def test_missing_engine(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, 'chgnet.model.model', None)
-    assert standin_here(write_folder(tmp_path, {'NSW': 0}, hydride())) == program.STATUS['ENGINE_MISSING']
+    assert standin_here(write_folder(tmp_path, {'NSW': 0}, hydride())) == EXIT_STATUS['ENGINE_MISSING']
     assert 'ERROR: [ENGINE_MISSING]' in capsys.readouterr().out
 
 
@@ -462,7 +458,7 @@ def test_forces_that_are_not_finite_end_the_run(tmp_path, learned, capsys):
     field.weights[1][:] = np.nan
     folder = write_folder(tmp_path, NVE | RUN | {'NSW': 2}, hydride())
     write_ml_ff(folder / 'ML_FF', header, field.to_bytes())
-    assert standin_here(folder) == program.STATUS['NON_FINITE']
+    assert standin_here(folder) == EXIT_STATUS['NON_FINITE']
     assert 'ERROR: [NON_FINITE] step 1' in capsys.readouterr().out
 
 
