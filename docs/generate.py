@@ -128,7 +128,10 @@ def protocol_lines() -> Iterator[str]:
     yield '# Protocols\n'
     yield (
         'A protocol is a named set of settings; `get_builder_from_protocol(..., protocol=..., overrides=...)` fills a '
-        'builder from it. All defaults are in these files and nowhere else: what reaches a job is complete.\n'
+        'builder from it. All defaults are in these files and nowhere else: what reaches a job is complete. Overrides '
+        'have the shape of the file, and change what they name. A key that the file does not have is refused, with its '
+        'place and the nearest key that the file has. The keys of some places are yours: tags of INCAR, parameters of '
+        'GPAW, energies by element, labels of trainings, paths and diffusion runs. null takes a label out.\n'
     )
     root = resources.files('aiida_mghdiff') / 'workflows' / 'protocols'
     for path in sorted(Path(str(root)).rglob('*.yaml')):

@@ -41,7 +41,7 @@ def main(
         architecture=architecture,
         potential=None if from_scratch else load_potential(foundation),
         protocol=protocol,
-        overrides={'allow_implausible': allow_implausible},
+        overrides={'parameters': {'allow_implausible': allow_implausible}},
     )
     outputs, node = run_get_node(builder)
     if not node.is_finished_ok:

@@ -159,6 +159,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         :param potcars: by element, for VASP.
         :param overrides: of the protocol file: ``temperatures_k``, ``extrapolation``, ``max_in_flight``, ``diffusion``
             (overrides of ``DiffusionWorkChain``).
+        :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)
         builder = cls.get_builder()

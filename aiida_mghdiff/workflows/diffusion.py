@@ -346,11 +346,11 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
     ) -> dict[str, Any]:
         """Return the complete settings of a protocol for an architecture, whose time step wins over the protocol's."""
         stages = cls.get_protocol_inputs(protocol)['settings']
-        settings = cls.get_protocol_inputs(protocol, overrides)['settings']
-        own = (overrides or {}).get('settings', {})
+        inputs = cls.get_protocol_inputs(protocol, overrides)
+        settings, own = inputs['settings'], (overrides or {}).get('settings', {})
         for stage in STAGES:
             parameters = MolecularDynamicsWorkChain.get_md_parameters(
-                architecture, stage, protocol, own.get(stage), stage=stages[stage]
+                architecture, stage, protocol, inputs['md'], stage=stages[stage], stage_overrides=own.get(stage)
             )
             settings[stage] = parameters | {'tracer_element': settings['supercell']['tracer_element']}
         return settings
@@ -368,7 +368,8 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         options: dict[str, Any] | None,
     ) -> ProcessBuilder:
         """Fill in what diffusion at one temperature and over several share."""
-        md = MolecularDynamicsWorkChain.get_protocol_inputs(protocol, (overrides or {}).get('md'))
+        own = cls.get_protocol_inputs(protocol, overrides)['md']
+        md = MolecularDynamicsWorkChain.get_protocol_inputs(protocol, own)
         builder.codes = codes
         builder.potential = potential
         builder.potcars = potcars or {}
@@ -398,7 +399,8 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         :param host: supercell of the host without tracers.
         :param potcars: by element, for VASP.
         :param overrides: of the protocol file: ``settings`` (say ``supercell: {tracer_count: 6}``, ``seed``,
-            ``nve: {duration_ps: 500}``), and ``md`` (``segment_steps``, ``options``, ``clean_workdir``).
+            ``nve: {duration_ps: 500}``), and ``md`` (overrides of ``MolecularDynamicsWorkChain``).
+        :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
         builder = cls.get_builder()
         cls.fill_builder(builder, codes, potential, host, potcars, protocol, overrides, options)

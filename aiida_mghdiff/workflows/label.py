@@ -289,12 +289,12 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the parameters of a protocol, and those of a frame that is tried again.
 
-        :param overrides: of the protocol's settings of the engine: ``parameters``, ``retry_parameters``.
-        :raises ValueError: for an unknown engine or protocol.
+        :param overrides: of the protocol file.
+        :raises ValueError: for an unknown engine or protocol, or a key that the protocol file does not have.
         """
         if engine not in ENGINES:
             raise ValueError(engine_message(engine))
-        settings = cls.get_protocol_inputs(protocol, {engine: overrides or {}})[engine]
+        settings = cls.get_protocol_inputs(protocol, overrides)[engine]
         parameters = settings['parameters'] | (gpaw.GETTERS if engine == 'gpaw' else {})
         return parameters, merge(parameters, settings['retry_parameters'])
 
@@ -318,11 +318,11 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         :param potcars: for VASP, by element.
         :param overrides: of the protocol file: ``max_in_flight``, ``retries``, ``options``, and by engine
             ``parameters``, ``retry_parameters``, ``kpoints``.
-        :raises ValueError: for an unknown engine or protocol, frames that have no cell, or cells that are too different
-            for one mesh of k-points.
+        :raises ValueError: for an unknown engine, protocol or key of the overrides, frames that have no cell, or cells
+            that are too different for one mesh of k-points.
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)
-        parameters, retry_parameters = cls.get_parameters(engine, protocol, (overrides or {}).get(engine))
+        parameters, retry_parameters = cls.get_parameters(engine, protocol, overrides)
         if not isinstance(frames, DatasetData) and (message := structures_message(frames)):
             raise ValueError(message)
         builder = cls.get_builder()

@@ -13,7 +13,7 @@ from aiida_mghdiff.calculations.functions.parameters import segment_parameters
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.cleaning import define_restarts, loop_inputs
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, merge
 from aiida_mghdiff.workflows.segment import PARTS, MdSegmentWorkChain, define_md_run
 from aiida_mghdiff.workflows.survival import SurvivalMixin
 
@@ -112,18 +112,24 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         overrides: dict[str, Any] | None = None,
         *,
         stage: dict[str, Any] | None = None,
+        stage_overrides: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Return the MD parameters of a protocol, without temperature, seed and first step.
 
         Times of the protocol become steps. An architecture may need a time step or dtype of its own: it wins over any
         protocol, and only the user's overrides win over it.
 
-        :param overrides: keys of the protocol's ``parameters``, such as ``duration_ps`` or ``time_step_fs``.
-        :param stage: the same keys, as the protocol of a process that has this run as one of its stages sets them.
+        :param overrides: of the protocol file: ``parameters``, ``ensembles``, ``architectures``.
+        :param stage: keys of ``parameters``, as the protocol of a process that has this run as one of its stages sets
+            them; ``stage_overrides``: as the user does.
         """
-        inputs = cls.get_protocol_inputs(protocol)
+        inputs, own = cls.get_protocol_inputs(protocol), checked('md', overrides or {})
         values = inputs['parameters'] | inputs['ensembles'][ensemble] | (stage or {})
-        values = merge(values | inputs['architectures'].get(architecture, {}), overrides or {})
+        values |= inputs['architectures'].get(architecture, {})
+        of_ensemble, of_architecture = own.get('ensembles', {}), own.get('architectures', {})
+        for changes in (own.get('parameters'), of_ensemble.get(ensemble), of_architecture.get(architecture)):
+            values = merge(values, changes or {})
+        values = merge(values, stage_overrides or {})
         for key, (target, femtoseconds) in TIMES.items():
             values[target] = max(1, round(values.pop(key) * femtoseconds / values['time_step_fs']))
         return values | {'ensemble': ensemble}
@@ -149,12 +155,12 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
             potential needs.
         :param potcars: by element, for VASP.
         :param start: a structure, whose velocities are drawn, or a state.
-        :param overrides: of the protocol file: ``parameters`` (say ``duration_ps``), ``segment_steps``, ``options``.
+        :param overrides: of the protocol file: ``parameters`` (say ``duration_ps``), ``ensembles``, ``architectures``,
+            ``segment_steps``, ``options``, ``clean_workdir``.
+        :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
-        overrides = overrides or {}
         inputs = cls.get_protocol_inputs(protocol, overrides)
-        own = overrides.get('parameters', {})
-        parameters = cls.get_md_parameters(potential.architecture, ensemble, protocol, own)
+        parameters = cls.get_md_parameters(potential.architecture, ensemble, protocol, overrides)
         is_state = isinstance(start, MdStateData)
         run = {'temperature_k': temperature_k, 'seed': seed, 'first_step': start.step if is_state else 0}
         builder = cls.get_builder()

@@ -305,9 +305,10 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         :param path: one of the named paths of hcp: ``O-O c``, ``O-O ab``, ``O-T``, ``T-T``.
         :param vibrations: whether vibrations at the minima and the saddle point are asked.
         :param potcars: POTCARs by element, for VASP.
-        :param overrides: of the protocol: ``parameters``, ``vasp``, ``vibrations``, ``options``, ``clean_workdir``.
+        :param overrides: of the protocol file: ``parameters``, ``vasp``, ``vibrations``, ``options``,
+            ``clean_workdir``.
+        :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
-        overrides = overrides or {}
         inputs = cls.get_protocol_inputs(protocol, overrides)
         dtype = {'dtype': 'float32'} if potential is not None and potential.architecture == 'chgnet' else {}
         builder = cls.get_builder()

@@ -231,6 +231,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         :param potcars: by element.
         :param start: a structure with its tracers, whose atoms are grouped by element, or a state to go on from.
         :param overrides: of the protocol file: ``settings``, ``options``, ``clean_workdir``.
+        :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)
         builder = cls.get_builder()

@@ -15,7 +15,7 @@ from aiida_mghdiff.calculations.functions.metrics import error_metrics
 from aiida_mghdiff.calculations.functions.rates import barrier_diffusion
 from aiida_mghdiff.calculations.functions.select import select_best
 from aiida_mghdiff.calculations.hosts import host_message, subject_of
-from aiida_mghdiff.calculations.validation import joined, self_diffusion_message
+from aiida_mghdiff.calculations.validation import joined, nearest, self_diffusion_message
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import LEARNED, PotentialData
@@ -36,7 +36,7 @@ from aiida_mghdiff.workflows.learning_segment import LearningSegmentWorkChain
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.neb import BarrierWorkChain, path_message
 from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain, start_node, validate_schedule
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge, protocol_inputs
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, merge, protocol_inputs
 from aiida_mghdiff.workflows.segment import MdSegmentWorkChain
 from aiida_mghdiff.workflows.survival import is_repeatable
 from aiida_mghdiff.workflows.tasks import TaskWorkChain
@@ -50,6 +50,8 @@ from aiida_mghdiff.workflows.train import (
 )
 
 BEST = 'best:'
+#: What trainings, paths and diffusion runs of a protocol must have.
+NEEDED = {'training': ('architecture',), 'paths': ('path',), 'diffusion': ('potential', 'temperatures_k')}
 #: Outputs of each barrier: its name there, type, help.
 BARRIER_OUTPUTS: dict[str, tuple[str, type[orm.Data], str]] = {
     'barriers': ('barrier', orm.Dict, 'Barriers both ways, or why there is none.'),
@@ -612,14 +614,19 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         :param potentials: given potentials by label, such as ``mace_mp`` and ``chgnet_mp``.
         :param potcars: by element, for VASP.
         :param overrides: of the protocol file.
-        :raises ValueError: where there is no tracer, or several: they are named.
+        :raises ValueError: where there is no tracer, or several: they are named; for an unknown protocol, and for keys
+            of the overrides that the protocol file does not have.
         """
         potentials = potentials or {}
+        own = checked('study', overrides or {})
         tracer = tracer_element or tracer_of(dataset, host)
-        inputs = cls.get_protocol_inputs(protocol)
-        if not isinstance(dataset, DatasetData):
-            inputs = merge(inputs, inputs['from_nothing'])
-        inputs = merge(inputs, overrides or {})
+        known = cls.get_protocol_inputs(protocol)
+        if isinstance(dataset, DatasetData):
+            inputs = merge(known, own)
+        else:
+            known = merge(known, known['from_nothing'])
+            inputs = merge(merge(known, own), own.get('from_nothing', {}))
+        require_complete(inputs, known)
         md = MolecularDynamicsWorkChain.get_protocol_inputs(protocol, inputs['md'])
         builder = cls.get_builder()
         builder.codes = codes
@@ -640,16 +647,30 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         builder.paths = {key: orm.Dict({'tracer_element': tracer} | path) for key, path in paths.items()}
         neb = protocol_inputs('neb', protocol, inputs['neb'])['parameters']
         builder.neb = {'mace': orm.Dict(neb), 'chgnet': orm.Dict(neb | {'dtype': 'float32'})}
-        builder.vibrations = vibration_inputs(inputs['vibrations'], protocol)
+        builder.vibrations = vibration_inputs(inputs['vibrations'], protocol, inputs['neb'].get('vibrations'))
         series = ArrheniusWorkChain.get_protocol_inputs(protocol, inputs['arrhenius'])
         builder.extrapolation = orm.Dict(series['extrapolation'])
         known = architectures(potentials, builder.training) | ({} if 'dataset' in builder else {LEARNED: 'vasp-mlff'})
-        builder.diffusion = diffusion_inputs(inputs['diffusion'], known, tracer, protocol)
+        shared = {'settings': {'supercell': {'tracer_element': tracer}}, 'md': inputs['md']}
+        builder.diffusion = diffusion_inputs(inputs['diffusion'], known, shared, protocol)
         builder.segment_steps = orm.Int(md['segment_steps'])
         builder.options = orm.Dict(merge(md['options'], options or {}))
         builder.clean_workdir = orm.Bool(md['clean_workdir'])
         builder.max_in_flight = orm.Int(inputs['max_in_flight'])
         return builder
+
+
+def require_complete(inputs: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Refuse trainings, paths and runs that lack something: their label may be a misspelling of a known one.
+
+    :raises ValueError: with the label and the nearest known one.
+    """
+    for name, needed in NEEDED.items():
+        for label, values in inputs[name].items():
+            missing = [key for key in needed if key not in (values or {})]
+            if missing and not (values is None and label in known[name]):
+                near = nearest(label, known[name])
+                raise ValueError(f'{name}.{label} lacks {", ".join(missing)}, which a new one needs; {near}')
 
 
 def tracer_of(dataset: DatasetData | orm.StructureData, host: orm.StructureData) -> str:
@@ -696,18 +717,18 @@ def barrier_outputs(node: orm.WorkChainNode) -> dict[str, Any]:
 def training_inputs(
     trainings: dict[str, Any], potentials: dict[str, PotentialData], protocol: str | None, has_stress: bool
 ) -> dict[str, Any]:
-    """Return the namespace ``training`` of a builder without trainings that miss their foundation.
+    """Return the namespace ``training`` of a builder, without trainings that are null or miss their foundation.
 
     :param has_stress: whether all configurations of the dataset have a stress.
     """
     inputs = {}
     for label, values in trainings.items():
-        foundation = values.get('foundation')
-        if foundation is not None and foundation not in potentials:
+        foundation = values and values.get('foundation')
+        if values is None or (foundation is not None and foundation not in potentials):
             continue
         architecture = values['architecture']
         kind = training_kind(architecture, foundation is not None, False)
-        own = values.get('parameters')
+        own = {'parameters': values.get('parameters', {})}
         parameters = TrainWorkChain.get_parameters(architecture, kind, protocol, own, has_stress=has_stress)
         inputs[label] = {'architecture': orm.Str(architecture), 'parameters': orm.Dict(parameters)}
         if foundation is not None:
@@ -715,19 +736,22 @@ def training_inputs(
     return inputs
 
 
-def vibration_inputs(names: list[str], protocol: str | None) -> dict[str, orm.Dict]:
+def vibration_inputs(
+    names: list[str], protocol: str | None, overrides: dict[str, Any] | None = None
+) -> dict[str, orm.Dict]:
     """Return the namespace ``vibrations`` of a builder: the parameters of each architecture named."""
-    parameters = protocol_inputs('vibrations', protocol)['parameters']
+    parameters = protocol_inputs('vibrations', protocol, overrides)['parameters']
     return {name: orm.Dict(parameters | ({'dtype': 'float32'} if name == 'chgnet' else {})) for name in names}
 
 
-def diffusion_inputs(runs: dict[str, Any], known: dict[str, str], tracer: str, protocol: str | None) -> dict[str, Any]:
+def diffusion_inputs(
+    runs: dict[str, Any], known: dict[str, str], shared: dict[str, Any], protocol: str | None
+) -> dict[str, Any]:
     """Return the namespace ``diffusion`` of a builder, without runs that are null or of a potential that there is not.
 
     :param known: the architecture of each potential that is given, trained or learned, by its label.
-    :param tracer: element of the tracers, where the overrides of a run name none.
+    :param shared: overrides of all runs, over which the overrides of a run win.
     """
-    own = {'settings': {'supercell': {'tracer_element': tracer}}}
     inputs = {}
     for key, values in runs.items():
         if values is None:
@@ -736,7 +760,7 @@ def diffusion_inputs(runs: dict[str, Any], known: dict[str, str], tracer: str, p
         architecture = choice.removeprefix(BEST) if choice.startswith(BEST) else known.get(choice)
         if architecture is None:
             continue
-        overrides = merge(own, values.get('overrides') or {})
+        overrides = merge(shared, values.get('overrides', {}))
         settings = DiffusionWorkChain.get_settings(architecture, protocol, overrides)
         inputs[key] = {
             'potential': orm.Str(choice),

@@ -21,7 +21,7 @@ from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.cleaning import RestartWorkChain
 from aiida_mghdiff.workflows.engines import TRAINERS, trainer
-from aiida_mghdiff.workflows.protocol import merge, protocol_inputs
+from aiida_mghdiff.workflows.protocol import checked, merge, protocol_inputs
 
 DATASETS = ('training', 'validation', 'replay')
 #: Ends of a training that is not what was asked for.
@@ -139,11 +139,16 @@ class TrainWorkChain(RestartWorkChain):
         """Return the complete hyper-parameters of a protocol.
 
         :param kind: ``scratch``, ``naive`` or ``multihead`` for MACE; ``fine-tune`` for CHGNet.
+        :param overrides: of the protocol file: ``parameters``, and what differs for that kind.
         :param has_stress: whether all configurations have a stress; without, energies and forces are trained alone.
         """
-        inputs = protocol_inputs(f'{architecture}/train', protocol)
+        if message := validate_architecture(orm.Str(architecture)):
+            raise ValueError(message)
+        name = f'{architecture}/train'
+        inputs, own = protocol_inputs(name, protocol), checked(name, overrides or {})
         parameters = merge(inputs['parameters'], inputs.get(kind, {}))
-        return merge(parameters if has_stress else without_stress(architecture, parameters), overrides or {})
+        parameters = parameters if has_stress else without_stress(architecture, parameters)
+        return merge(merge(parameters, own.get('parameters', {})), own.get(kind, {}))
 
     @classmethod
     def get_builder_from_protocol(
@@ -165,8 +170,10 @@ class TrainWorkChain(RestartWorkChain):
 
         :param architecture: ``mace`` or ``chgnet``.
         :param potential: the potential to fine-tune; none trains from scratch.
-        :param overrides: of the parameters, such as ``max_num_epochs``.
+        :param overrides: of the protocol file: ``parameters`` (say ``max_num_epochs``), or for one kind of training
+            ``scratch``, ``naive``, ``multihead`` (MACE), ``fine-tune`` (CHGNet).
         :param options: ``metadata.options`` of the jobs.
+        :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
         kind = training_kind(architecture, potential is not None, replay is not None)
         builder = cls.get_builder()

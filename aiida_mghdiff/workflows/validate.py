@@ -213,7 +213,8 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         :param potcars: for VASP, by element.
         :param overrides: of the protocol file: ``sampling``, ``evaluation``, ``options``, and ``label`` (``protocol``,
             ``overrides`` of ``LabelWorkChain``).
-        :raises ValueError: for a run without frames, and what ``LabelWorkChain`` refuses.
+        :raises ValueError: for a run without frames, an unknown protocol or key of the overrides, and what
+            ``LabelWorkChain`` refuses.
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)
         trajectories = {

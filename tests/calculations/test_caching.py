@@ -19,7 +19,9 @@ def inputs(codes, tiny_potential, host):
     atoms = host.get_ase()
     atoms.append('H')
     atoms.positions[-1] = (0.0, 0.0, 2.595)
-    parameters = MolecularDynamicsWorkChain.get_md_parameters('mace', 'nve', 'smoke', {'duration_ps': 0.005})
+    parameters = MolecularDynamicsWorkChain.get_md_parameters(
+        'mace', 'nve', 'smoke', {'parameters': {'duration_ps': 0.005}}
+    )
     return {
         'code': codes['python'],
         'potential': tiny_potential.store(),

@@ -256,7 +256,7 @@ def test_the_others_are_given_where_some_failed(chain, dataset, generate_job_nod
 
 def test_labels_with_gpaw(gpaw, build, dataset):
     """Two at a time; the first attempts are given too few steps, so that every frame needs its second."""
-    changes = {'parameters': {'calculator': {'args': {'maxiter': 2}}}}
+    changes = {'gpaw': {'parameters': {'calculator': {'args': {'maxiter': 2}}}}}
     parameters, retry = LabelWorkChain.get_parameters('gpaw', 'smoke', changes)
     inputs = build(code=gpaw, parameters=parameters, retry_parameters=retry)
     outputs, node = run_get_node(LabelWorkChain, **inputs)

@@ -14,6 +14,8 @@ from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.formats.extxyz import read_extxyz
 from aiida_mghdiff.workflows.train import TrainWorkChain, training_kind
 
+BATCHES_OF_FIVE = {'parameters': {'batch_size': 5}}
+
 
 @pytest.fixture
 def builder(codes, example_data):
@@ -81,8 +83,11 @@ def build(codes):
 @pytest.mark.parametrize(
     ('architecture', 'options', 'message'),
     [
-        ('mace', {'overrides': {'batch_size': 5}}, r'batch_size = 5 is larger than the training set \(4\)'),
-        ('mace', {'overrides': {'colour': 'red'}}, 'unknown keys colour'),
+        (
+            'mace',
+            {'overrides': BATCHES_OF_FIVE},
+            r'batch_size = 5 is larger than the training set \(4\)',
+        ),
         ('chgnet', {}, 'potential is missing: chgnet is fine-tuned here'),
         ('chgnet', {'potential': ('Mg',)}, 'the potential knows no H'),
         ('mace', {'potential': ('Mg', 'H')}, 'the potential is a chgnet one'),
@@ -100,9 +105,9 @@ def test_stresses_that_are_asked_for_must_be_there(generate_workchain, build):
     stage_two = {'start_stage_two': 1, 'stage_two_lr': 1e-3, 'stage_two_stress_weight': 1.0}
     stage_two |= {'stage_two_energy_weight': 1.0, 'stage_two_forces_weight': 1.0}
     for architecture, potential, overrides in (
-        ('mace', None, {'stress_weight': 1.0}),
-        ('mace', None, {'stage_two': stage_two}),
-        ('chgnet', make_chgnet(), {'targets': 'efs'}),
+        ('mace', None, {'parameters': {'stress_weight': 1.0}}),
+        ('mace', None, {'scratch': {'stage_two': stage_two}}),
+        ('chgnet', make_chgnet(), {'parameters': {'targets': 'efs'}}),
     ):
         builder = build(architecture, without_stress(4), potential=potential, overrides=overrides)
         with pytest.raises(ValueError, match='training lacks stresses: set the weight'):
@@ -110,7 +115,7 @@ def test_stresses_that_are_asked_for_must_be_there(generate_workchain, build):
 
 
 def test_no_stress_is_trained_where_there_is_none(generate_workchain, build):
-    builder = build('mace', without_stress(4), protocol='paper', overrides={'batch_size': 2})
+    builder = build('mace', without_stress(4), protocol='paper', overrides={'parameters': {'batch_size': 2}})
     weights = builder.parameters['stress_weight'], builder.parameters['stage_two']['stage_two_stress_weight']
     assert weights == (0.0, 0.0)
     assert build('chgnet', without_stress(4), potential=make_chgnet()).parameters['targets'] == 'ef'

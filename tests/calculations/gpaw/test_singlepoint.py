@@ -18,7 +18,7 @@ CALCULATION = CalculationFactory('mghdiff.gpaw.singlepoint')
 
 def gpaw_parameters(protocol, overrides=None):
     """Return the parameters of a protocol."""
-    return LabelWorkChain.get_parameters('gpaw', protocol, {'parameters': overrides or {}})[0]
+    return LabelWorkChain.get_parameters('gpaw', protocol, {'gpaw': {'parameters': overrides or {}}})[0]
 
 
 def inputs_of(code, atoms, parameters, mesh=(1, 1, 1)):

@@ -1,0 +1,167 @@
+"""Where a protocol leaves keys to the user, or takes those of another file: the one place that says so.
+
+Overrides of a protocol have the keys of its file (``protocols/<name>.yaml``). ``OPEN`` has the exceptions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import NoneType
+from typing import Any
+
+from aiida.engine import CalcJob
+from ase.data import chemical_symbols
+
+from aiida_mghdiff.calculations import evaluate
+from aiida_mghdiff.calculations.functions.learning import STAGE_KEYS
+from aiida_mghdiff.calculations.validation import IS_SYMBOL, Check
+from aiida_mghdiff.data.potential import ARCHITECTURES
+
+#: What stands at a place without keys, and at one whose content another program checks.
+VALUE, ANYTHING = 'a value', 'anything'
+
+
+@dataclass(frozen=True)
+class Of:
+    """Keys that protocol files have.
+
+    :param places: where they have them: ``('diffusion:settings',)``, ``('md:',)`` for a whole file.
+    :param closed: keys that the user cannot set here, and why, or what to set instead.
+    """
+
+    places: tuple[str, ...]
+    closed: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Open:
+    """Keys of the user's own.
+
+    :param key: what each must be; ``near``: names of which an unknown key may be a misspelling.
+    :param known: keys of which each has a content of its own.
+    :param name: any of them in messages.
+    :param content: what stands at each: ``VALUE``, ``ANYTHING``, ``Of``, ``Open``, or a dictionary of these.
+    :param removable: whether null may stand at each, which takes it out.
+    :param instead: types of values that may stand in the place of all keys.
+    :param closed: keys that the user cannot set here, and why, or what to set instead.
+    """
+
+    key: Check
+    name: str
+    content: Any = VALUE
+    removable: bool = False
+    instead: tuple[type, ...] = ()
+    closed: Mapping[str, str] = field(default_factory=dict)
+    near: Callable[[], Iterable[str]] = tuple
+    known: Mapping[str, Any] = field(default_factory=dict)
+
+
+IS_ARCHITECTURE = Check('an architecture', lambda key: key in ARCHITECTURES)
+IS_LABEL = Check(
+    'a label of letters, digits and single underscores',
+    lambda key: re.fullmatch(r'[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*', key) is not None,
+)
+IS_TAG = Check(
+    'a tag in lower case',
+    lambda key: re.fullmatch(r'[a-z][a-z0-9_]*', key) is not None,
+    lambda key: f': write {key.lower()}',
+)
+
+
+def of_architectures(content: Any, **known: Any) -> Open:
+    """Return what stands at a place with keys for each architecture."""
+    return Open(IS_ARCHITECTURE, '<architecture>', content, near=lambda: ARCHITECTURES, known=known)
+
+
+OPTIONS = dict.fromkeys(CalcJob.spec().inputs['metadata']['options'], ANYTHING)
+PER_ATOM = Open(IS_SYMBOL, '<symbol>', VALUE, instead=(str,), near=lambda: chemical_symbols[1:])
+TAGS = Open(IS_TAG, '<tag>', ANYTHING)
+OF_GPAW = Open(Check('a parameter of GPAW', str.isidentifier), '<parameter>', ANYTHING)
+EVALUATION = of_architectures(dict.fromkeys(evaluate.KEYS, VALUE), vasp_mlff=TAGS)
+
+#: Tags of a search for a barrier in VASP, which the parameters that all engines share give.
+_BAND = {'images': 'n_images', 'lclimb': 'climb', 'ediffg': 'force_tolerance_ev_per_angstrom', 'nsw': 'max_steps'}
+_BAND = {tag: f'set parameters.{key}' for tag, key in _BAND.items()}
+_RELAXATION = {
+    'ediffg': 'set parameters.endpoint_tolerance_ev_per_angstrom',
+    'nsw': 'set parameters.endpoint_max_steps',
+}
+_IN_VASP = dict.fromkeys(('ibrion', 'potim'), 'set it in vasp.band or vasp.relaxation') | _BAND
+VIBRATIONS = {
+    'parameters': Of(
+        ('vibrations:parameters',),
+        {
+            'tracer_element': 'the argument tracer_element says it',
+            'expected_imaginary_modes': 'it is 0 at minima and 1 at the saddle point',
+        },
+    )
+}
+_TRACER = {'tracer_element': 'set settings.supercell.tracer_element'}
+_MD = ('md:parameters', 'md:ensembles.nvt', 'md:ensembles.npt')
+_MACE = tuple(f'mace/train:{kind}' for kind in ('parameters', 'scratch', 'naive', 'multihead'))
+_CHGNET = ('chgnet/train:parameters', 'chgnet/train:fine-tune')
+#: Of the command ``demo``, which makes the hosts by them.
+_HOSTS = {'repeats': 'give the supercells themselves, host and neb_host'}
+#: Of a run in a study: jobs of all runs share these.
+_OF_STUDY = {key: f'all runs share it, so set md.{key}' for key in ('segment_steps', 'options', 'clean_workdir')}
+
+OPEN: dict[str, Any] = {
+    'md:options': OPTIONS,
+    'md:parameters.incar': TAGS,
+    'md:architectures': of_architectures(Of(_MD)),
+    'diffusion:md': Of(('md:',)),
+    'diffusion:settings.npt': Of(('md:parameters', 'md:ensembles.npt'), _TRACER),
+    'diffusion:settings.nvt': Of(('md:parameters', 'md:ensembles.nvt'), _TRACER),
+    'diffusion:settings.nve': Of(('md:parameters', 'md:ensembles.nve'), _TRACER),
+    'arrhenius:diffusion': Of(('diffusion:',)),
+    'vibrations:options': OPTIONS,
+    'neb:options': OPTIONS,
+    'neb:vasp.dft.parameters': Open(IS_TAG, '<tag>', ANYTHING, closed=_IN_VASP),
+    'neb:vasp.force_field.parameters': Open(IS_TAG, '<tag>', ANYTHING, closed=_IN_VASP),
+    'neb:vasp.relaxation': Open(IS_TAG, '<tag>', ANYTHING, closed=_RELAXATION),
+    'neb:vasp.band': Open(IS_TAG, '<tag>', ANYTHING, closed=_BAND),
+    'neb:vibrations': VIBRATIONS,
+    'otf:options': OPTIONS,
+    'otf:settings.stages': [dict.fromkeys(STAGE_KEYS, VALUE)],
+    'otf:settings.electrons': TAGS,
+    'otf:settings.learning': TAGS,
+    'otf:settings.refit': Open(IS_TAG, '<tag>', ANYTHING, instead=(NoneType,)),
+    'label:options': OPTIONS,
+    'label:vasp.parameters': TAGS,
+    'label:vasp.retry_parameters': TAGS,
+    'label:gpaw.parameters.calculator.args': OF_GPAW,
+    'label:gpaw.parameters.kpoints_options': OF_GPAW,
+    'label:gpaw.retry_parameters': Of(('label:gpaw.parameters',)),
+    'validate:options': OPTIONS,
+    'validate:evaluation': EVALUATION,
+    'validate:label.overrides': Of(('label:',)),
+    **{f'mace/train:{kind}': Of(_MACE) for kind in ('parameters', 'scratch', 'naive', 'multihead')},
+    'chgnet/train:fine-tune': Of(_CHGNET),
+    **{f'{place}.E0s': PER_ATOM for place in (*_MACE, *_CHGNET)},
+    'study:evaluation': EVALUATION,
+    'study:training': Open(
+        IS_LABEL,
+        '<label>',
+        {'architecture': VALUE, 'foundation': VALUE, 'parameters': Of((*_MACE, *_CHGNET))},
+        removable=True,
+    ),
+    'study:paths': Open(IS_LABEL, '<label>', {'path': VALUE, 'tracer_element': VALUE}, removable=True),
+    'study:neb': {'parameters': Of(('neb:parameters',)), 'vibrations': VIBRATIONS},
+    'study:arrhenius': {'extrapolation': Of(('arrhenius:extrapolation',))},
+    'study:md': Of(('md:',)),
+    'study:otf': Of(('otf:',), {'clean_workdir': 'set md.clean_workdir'}),
+    'study:': Of(('study:',), _HOSTS),
+    'study:from_nothing': Of(('study:',), _HOSTS | {'from_nothing': 'give its keys once'}),
+    'study:diffusion': Open(
+        IS_LABEL,
+        '<label>',
+        {
+            'potential': VALUE,
+            'temperatures_k': VALUE,
+            'overrides': {'settings': Of(('diffusion:settings',)), 'md': Of(('md:',), _OF_STUDY)},
+        },
+        removable=True,
+    ),
+}

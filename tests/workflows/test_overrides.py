@@ -1,0 +1,297 @@
+"""Overrides have the shape of the protocol file; a key that it does not know is refused by every builder."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+from aiida import orm
+from training_inputs import make_chgnet, make_dataset
+
+from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
+from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain
+from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
+from aiida_mghdiff.workflows.label import LabelWorkChain
+from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
+from aiida_mghdiff.workflows.neb import BarrierWorkChain
+from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain
+from aiida_mghdiff.workflows.protocol import load_protocol_file, merge, protocol_inputs
+from aiida_mghdiff.workflows.study import StudyWorkChain
+from aiida_mghdiff.workflows.train import TrainWorkChain
+from aiida_mghdiff.workflows.validate import ValidationWorkChain
+
+#: Builder, and the protocol file whose shape its overrides have.
+FILES = {
+    'study': 'study',
+    'study from nothing': 'study',
+    'otf': 'otf',
+    'arrhenius': 'arrhenius',
+    'diffusion': 'diffusion',
+    'md': 'md',
+    'neb': 'neb',
+    'label': 'label',
+    'validate': 'validate',
+    'mace': 'mace/train',
+    'chgnet': 'chgnet/train',
+}
+#: Places that take overrides of another file: all of it, or some of its sections.
+OTHERS = {
+    'study': {
+        'md': ('md', ''),
+        'neb': ('neb', 'parameters'),
+        'otf': ('otf', 'settings'),
+        'arrhenius': ('arrhenius', 'extrapolation'),
+        'from_nothing': ('study', 'split'),
+        'diffusion.mine.overrides': ('diffusion', ''),
+        'training.mine': ('mace/train', 'parameters'),
+    },
+    'arrhenius': {'diffusion': ('diffusion', '')},
+    'diffusion': {'md': ('md', '')},
+    'neb': {'vibrations': ('vibrations', 'parameters')},
+    'validate': {'label.overrides': ('label', '')},
+}
+#: Places whose keys are the user's: tags of INCAR, parameters of GPAW. AiiDA's options have their own keys.
+OPEN = ('electrons', 'learning', 'refit', 'band', 'relaxation', 'resources', 'args', 'kpoints_options', 'convergence')
+OPEN += ('repeats', 'vasp.parameters', 'vasp.retry_parameters', 'dft.parameters', 'force_field.parameters')
+#: A run and a training of the user's own.
+MINE = {
+    'diffusion': {'mine': {'potential': 'mace_mp', 'temperatures_k': [500.0], 'overrides': {}}},
+    'training': {'mine': {'architecture': 'mace'}},
+}
+
+
+@pytest.fixture
+def builders(codes, tiny_potential, host):
+    """For each builder a function that calls it with overrides."""
+    atoms = host.get_ase()
+    atoms.append('H')
+    atoms.positions[-1] = (1.6, 0.92, 1.3)
+    start, dataset, potcars = orm.StructureData(ase=atoms), make_dataset(12), placeholder_potcars(['Mg', 'H'])
+    codes = codes | {'vasp': codes['python'], 'distil': codes['python'], 'gpaw': codes['python']}
+    study = partial(StudyWorkChain.get_builder_from_protocol, codes)
+    options = {'potentials': {'mace_mp': tiny_potential}, 'potcars': potcars, 'protocol': 'smoke'}
+    on_host = (codes, tiny_potential, host)
+    md = {'ensemble': 'nvt', 'temperature_k': 500.0, 'seed': 1}
+    train = partial(TrainWorkChain.get_builder_from_protocol, codes['python'], dataset, dataset)
+    return {
+        'study': partial(study, dataset, host, host, **options),
+        'study from nothing': partial(study, start, host, host, **options),
+        'otf': partial(OnTheFlyWorkChain.get_builder_from_protocol, codes, potcars, start),
+        'arrhenius': partial(ArrheniusWorkChain.get_builder_from_protocol, *on_host),
+        'diffusion': partial(DiffusionWorkChain.get_builder_from_protocol, *on_host, temperature_k=500.0),
+        'md': partial(MolecularDynamicsWorkChain.get_builder_from_protocol, codes, tiny_potential, start, **md),
+        'neb': partial(BarrierWorkChain.get_builder_from_protocol, *on_host, path='O-T', vibrations=True),
+        'label': partial(LabelWorkChain.get_builder_from_protocol, codes['python'], dataset, engine='gpaw'),
+        'validate': partial(
+            ValidationWorkChain.get_builder_from_protocol,
+            codes,
+            {'mace_mp': tiny_potential},
+            {'run': {'nve0': orm.TrajectoryData([start, start])}},
+            engine='gpaw',
+        ),
+        'mace': partial(train, architecture='mace'),
+        'chgnet': partial(train, architecture='chgnet', potential=make_chgnet()),
+    }
+
+
+def whole_file(name):
+    """Return all that a protocol file has, in one dictionary."""
+    content = load_protocol_file(name)
+    whole = merge(content['default_inputs'], MINE if name == 'study' else {})
+    for protocol in content['protocols'].values():
+        whole = merge({key: value for key, value in protocol.items() if key != 'description'}, whole)
+    return whole
+
+
+def levels(name, values=None, place=''):
+    """Yield each place of a file and of those that it takes overrides of, and the keys that it has there."""
+    values = whole_file(name) if values is None else values
+    if place.endswith(OPEN):
+        return
+    if values:
+        yield place, list(values)
+    for key, value in values.items():
+        below = f'{place}.{key}' if place else key
+        if below in OTHERS.get(name, {}):
+            other, section = OTHERS[name][below]
+            content = whole_file(other)
+            for deeper, keys in levels(other, {section: content[section]} if section else content):
+                if deeper or not section:
+                    yield '.'.join(filter(None, [below, deeper])), keys
+        elif isinstance(value, dict):
+            yield from levels(name, value, below)
+
+
+def nested(place, key):
+    """Return overrides that have a key at a place."""
+    overrides = {key: 1}
+    for part in reversed(place.split('.') if place else []):
+        overrides = {part: overrides}
+    return overrides
+
+
+def misspelt(key):
+    """Return a key with a letter too many."""
+    return f'{key[:-1]}{key[-1]}{key[-1]}'
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_every_builder_refuses_a_wrong_key_at_every_level(builders, name):
+    before = orm.QueryBuilder().append(orm.Node).count()
+    places = dict(levels(FILES[name]))
+    places.pop('diffusion.mine.overrides.md.options', None)  # all runs of a study share them
+    assert '' in places
+    assert len(places) >= (3 if name != 'chgnet' else 2)
+    for place, keys in places.items():
+        labels = place in ('study', 'paths', 'training', 'diffusion') and FILES[name] == 'study'
+        for key in [] if labels else keys:
+            wrong = misspelt(key)
+            where = f'{place}.{wrong}' if place else wrong
+            with pytest.raises(ValueError, match='no such key') as refusal:
+                builders[name](overrides=merge(MINE, nested(place, wrong)) if 'mine' in place else nested(place, wrong))
+            (line,) = str(refusal.value).splitlines()
+            assert line.startswith(f'{where}: no such key; did you mean ')
+            assert line.removesuffix('?').rpartition(' ')[2] in keys
+    assert orm.QueryBuilder().append(orm.Node).count() == before
+
+
+@pytest.mark.parametrize(
+    ('name', 'place'),
+    [
+        ('study', 'split.fractions'),
+        ('study', 'md.parameters'),
+        ('study', 'diffusion.mine.overrides.settings.supercell'),
+        ('arrhenius', 'diffusion.settings.fit'),
+        ('diffusion', 'md.ensembles.nvt'),
+        ('validate', 'label.overrides.gpaw.parameters.calculator'),
+    ],
+)
+def test_levels_are_those_of_all_files(name, place):
+    assert place in dict(levels(name))
+
+
+@pytest.mark.parametrize(
+    ('name', 'overrides', 'message'),
+    [
+        (
+            'study',
+            {'settings': {'supercell': {'tracer_count': 4}}},
+            'settings: no such key here; did you mean diffusion.<label>.overrides.settings?',
+        ),
+        (
+            'study',
+            {'diffusion': {'best_mace_h1': {'settings': {'supercell': {'tracer_count': 4}}}}},
+            'diffusion.best_mace_h1.settings: no such key here; did you mean diffusion.<label>.overrides.settings?',
+        ),
+        (
+            'arrhenius',
+            {'settings': {'supercell': {'tracer_count': 4}}},
+            'settings: no such key here; did you mean diffusion.settings?',
+        ),
+        (
+            'diffusion',
+            {'supercell': {'tracer_count': 4}},
+            'supercell: no such key here; did you mean settings.supercell?',
+        ),
+        ('diffusion', {'settings': {'supercel': {}}}, 'settings.supercel: no such key; did you mean supercell?'),
+        ('mace', {'batch_size': 3}, 'batch_size: no such key here; did you mean parameters.batch_size?'),
+        ('md', {'parameters': {'friction_per_ps': 3.0}}, 'did you mean ensembles.nvt.friction_per_ps?'),
+        ('md', {'architectures': {'mac': {}}}, 'architectures.mac: no such key; did you mean mace?'),
+        ('diffusion', {'settings': {'supercell': 4}}, 'settings.supercell = 4: give a dictionary here.'),
+        ('diffusion', {'settings': {'seed': {'a': 1}}}, 'settings.seed: give a value here, no keys (a).'),
+        ('diffusion', {'settings': {'npt': {'tracer_element': 'D'}}}, 'set settings.supercell.tracer_element.'),
+        ('neb', {'vasp': {'band': {'nsw': 5}}}, 'vasp.band.nsw: it cannot be set here; set parameters.max_steps.'),
+        ('md', {'parameters': {'incar': {'NCORE': 8}}}, "'NCORE' is not a tag in lower case: write ncore."),
+        ('study', {'evaluation': {'vasp_mlf': {}}}, 'evaluation.vasp_mlf: no such key; did you mean vasp_mlff?'),
+        ('label', {'vasp': {'parameters': {'ENCUT': 5.0}}}, "'ENCUT' is not a tag in lower case: write encut."),
+        ('otf', {'settings': {'stages': [{'nam': 'x'}]}}, 'settings.stages[0].nam: no such key; did you mean name?'),
+        ('mace', {'parameters': {'E0s': {'Mgg': -1.0}}}, 'parameters.E0s.Mgg: no such key; did you mean Mg?'),
+        ('study', {'training': {'mace-ft': None}}, "'mace-ft' is not a label of letters, digits and single"),
+        (
+            'study',
+            {'diffusion': {'best_mace_h2': {'temperatures_k': [500.0]}}},
+            'diffusion.best_mace_h2 lacks potential, which a new one needs; did you mean best_mace_h1?',
+        ),
+        ('study', {'repeats': {'host': [2, 2, 2]}}, 'repeats: it cannot be set here; give the supercells themselves'),
+        ('study', {'paths': {'o_tt': None}}, 'paths.o_tt lacks path, which a new one needs; did you mean o_t?'),
+        ('study', {'diffusion': {'best_mace_h1': {'overrides': {'md': {'options': {}}}}}}, 'set md.options.'),
+    ],
+)
+def test_a_key_at_the_wrong_place_is_told_its_own(builders, name, overrides, message):
+    with pytest.raises(ValueError, match=' ') as refusal:
+        builders[name](overrides=overrides)
+    assert message in str(refusal.value)
+
+
+def test_all_wrong_keys_are_told_at_once(builders):
+    with pytest.raises(ValueError, match=' ') as refusal:
+        builders['md'](overrides={'segment_step': 3, 'parameters': {'durations_ps': 3}})
+    assert len(str(refusal.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize('name', sorted(set(FILES.values())))
+def test_what_a_file_has_are_overrides(name):
+    for protocol, content in load_protocol_file(name)['protocols'].items():
+        overrides = {key: value for key, value in content.items() if key not in ('description', 'repeats')}
+        assert protocol_inputs(name, protocol, overrides) == protocol_inputs(name, protocol)
+
+
+def test_keys_of_the_users_own_are_taken(builders):
+    tags = {'parameters': {'kpar': 4, 'ncore': 8}}
+    assert builders['label'](engine='vasp', potcars={}, overrides={'vasp': tags}).parameters['kpar'] == 4
+    settings = builders['otf'](overrides={'settings': {'electrons': {'kpar': 2}, 'refit': None}}).settings
+    assert (settings['electrons']['kpar'], settings['refit']) == (2, None)
+    energies = {'Mg': -1.5, 'H': -1.1}
+    assert builders['mace'](overrides={'parameters': {'E0s': energies}}).parameters['E0s'] == energies
+    study = builders['study'](overrides={**MINE, 'paths': {'mine': {'path': 'T-T'}, 'o_t': None}})
+    assert set(study.paths) == {'mine'}
+    assert 'mine' in study.training
+    assert 'mine' in study.diffusion
+
+
+def test_incar_tags_reach_each_kind_of_job(builders):
+    tags = {'ncore': 8}
+    assert builders['md'](overrides={'parameters': {'incar': tags}}).parameters['incar'] == tags
+    assert builders['diffusion'](overrides={'settings': {'nve': {'incar': tags}}}).settings['nve']['incar'] == tags
+    overrides = {'evaluation': {'vasp_mlff': tags}, 'md': {'parameters': {'incar': tags}}}
+    study = builders['study'](overrides=overrides)
+    assert study.evaluation['vasp_mlff'].get_dict() == tags
+    assert study.diffusion['best_mace_h1']['settings']['npt']['incar'] == tags
+
+
+def test_no_override_is_lost(builders):
+    """What once was taken without a word, and left out."""
+    friction = {'ensembles': {'nvt': {'friction_per_ps': 3.5}}}
+    assert builders['md'](overrides=friction).parameters['friction_per_ps'] == 3.5
+    step = {'architectures': {'mace': {'time_step_fs': 0.25}}}
+    assert builders['md'](overrides=step).parameters['time_step_fs'] == 0.25
+    assert builders['diffusion'](overrides={'md': friction}).settings['nvt']['friction_per_ps'] == 3.5
+    stage = {'md': friction, 'settings': {'nvt': {'friction_per_ps': 4.5}}}
+    assert builders['diffusion'](overrides=stage).settings['nvt']['friction_per_ps'] == 4.5
+    assert builders['mace'](overrides={'scratch': {'lr': 0.5}, 'parameters': {'lr': 0.1}}).parameters['lr'] == 0.5
+    assert builders['mace'](overrides={'parameters': {'lr': 0.1}}).parameters['lr'] == 0.1
+    vibrations = {'parameters': {'displacement_angstrom': 0.03}}
+    assert builders['neb'](overrides={'vibrations': vibrations}).vibrations['displacement_angstrom'] == 0.03
+    study = builders['study'](
+        overrides={
+            'md': friction,
+            'neb': {'vibrations': vibrations},
+            'vibrations': ['mace'],
+            'training': {'mace_ft': None},
+        }
+    )
+    assert study.diffusion['best_mace_h1']['settings']['nvt']['friction_per_ps'] == 3.5
+    assert study.vibrations['mace']['displacement_angstrom'] == 0.03
+    assert set(study.training) == {'mace_tr'}
+    study = builders['study'](overrides={'diffusion': {'best_mace_h1': {'overrides': {'md': friction}}}})
+    assert study.diffusion['best_mace_h1']['settings']['nvt']['friction_per_ps'] == 3.5
+    seeds = {'from_nothing': {'split': {'seed': 7}}}
+    assert builders['study from nothing'](overrides=seeds).split['seed'] == 7
+    assert builders['study'](overrides=seeds).split['seed'] == 1
+
+
+def test_parameters_of_a_training_are_of_its_architecture(builders):
+    with pytest.raises(ValueError, match=r'parameters\.learning_rate: no such key'):
+        builders['study'](overrides={'training': {'mace_tr': {'parameters': {'learning_rate': 0.1}}}})
+    with pytest.raises(ValueError, match="architecture 'mac' cannot be trained here"):
+        builders['study'](overrides={'training': {'mine': {'architecture': 'mac'}}})
