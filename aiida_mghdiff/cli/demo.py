@@ -164,7 +164,10 @@ def run(
     from aiida_mghdiff.cli.unexpected import watch
 
     watch(folder=directory)
-    environment.make_profile(directory)
+    try:
+        environment.open_storage(environment.make_profile(directory))
+    except environment.SetupError as error:
+        raise click.ClickException(str(error)) from None
     try:
         codes = environment.setup_codes(slots=SLOTS, threads=1)
         environment.enable_caching()
@@ -403,17 +406,30 @@ def verdi(directory: Path, command: str, study: orm.ProcessNode) -> str:
 
 def finish(study: orm.ProcessNode, directory: Path) -> None:
     """Write report and archive, print the results and their places."""
-    from aiida.tools.archive import create_archive
-
     from aiida_mghdiff.cli.unexpected import state_of
     from aiida_mghdiff.report import result_table, write_report
 
-    logging.getLogger('aiida.export').setLevel(logging.WARNING)
-    results = write_report(study, directory)
+    click.echo(result_table(write_report(study, directory)))
     archive = directory / 'study.aiida'
-    create_archive([study], filename=archive, overwrite=True)
-    click.echo(result_table(results))
-    for path in (directory / 'results.json', directory / 'report.html', archive):
+    is_written = write_archive(study, archive)
+    for path in (directory / 'results.json', directory / 'report.html', *([archive] if is_written else [])):
         click.echo(path.resolve())
     if not study.is_finished_ok:
         raise click.ClickException(f'the study {state_of(study).rstrip(".")}. See: {verdi(directory, "report", study)}')
+
+
+def write_archive(study: orm.ProcessNode, archive: Path) -> bool:
+    """Write the archive of a study; return whether that was possible.
+
+    It is not while jobs go on that a study had launched before it ended in an exception.
+    """
+    from aiida.tools.archive import create_archive
+    from aiida.tools.archive.exceptions import ExportValidationError
+
+    logging.getLogger('aiida.export').setLevel(logging.WARNING)
+    try:
+        create_archive([study], filename=archive, overwrite=True)
+    except ExportValidationError as error:
+        click.echo(f'{archive} is not written, for processes of the study are not over: {error}')
+        return False
+    return True

@@ -86,12 +86,18 @@ def make_profile(directory: Path, name: str = PROFILE) -> Profile:
     SQLite storage and the ZeroMQ broker: no service is needed, and nothing outside of the directory is touched. The
     environment variable `AIIDA_PATH` of this process and its children leads to the directory from now on, and so do
     those of caches.
+
+    :raises SetupError: if the configuration in the directory cannot be read.
     """
+    from aiida.common.exceptions import ConfigurationError
     from aiida.manage.configuration import create_profile, get_config, load_profile
     from aiida.plugins import BrokerFactory
 
     use_directory(directory)
-    config = get_config(create=True)
+    try:
+        config = get_config(create=True)
+    except ConfigurationError as error:
+        raise SetupError(configuration_words(error)) from error
     if name not in config.profile_names:
         create_profile(
             config,
@@ -114,6 +120,10 @@ def check_place(directory: Path) -> None:
     :raises SetupError: with the reason and the remedy.
     """
     folder, verdi, temporary = str(directory.resolve()), str(_bin() / 'verdi'), tempfile.gettempdir()
+    there = next(path for path in (directory.resolve(), *directory.resolve().parents) if os.path.exists(path))
+    if not there.is_dir() or not os.access(there, os.R_OK | os.W_OK | os.X_OK):
+        reason = 'you may not write there' if there.is_dir() else 'it is a file'
+        raise SetupError(f'AiiDA cannot keep a profile in {folder}, for {there}: {reason}. Choose another folder.')
     if wrong := [character for character in _NOT_IN_PROFILES if character in folder]:
         raise SetupError(f'AiiDA cannot keep a profile in {folder}: choose a folder without {wrong[0]!r} in its path.')
     if not _is_one_word(verdi):
@@ -161,21 +171,47 @@ def load(profile: str | None) -> Profile:
 
     :raises SetupError: if there is none, or its storage does not open.
     """
-    from aiida.common.exceptions import ConfigurationError, LockedProfileError
-    from aiida.manage import get_manager
+    from aiida.common.exceptions import ConfigurationError, ProfileConfigurationError
     from aiida.manage.configuration import load_profile
 
     try:
         loaded = load_profile(profile)
-    except ConfigurationError as error:
+    except ProfileConfigurationError as error:
+        reason = str(error).split(': None')[0]  # AiiDA appends its whole configuration
         raise SetupError(
-            f'no AiiDA profile ({error}): make one with `verdi presto`, or see `verdi profile list`.'
+            f'no AiiDA profile ({reason}): make one with `verdi presto`, or see `verdi profile list`.'
         ) from error
+    except ConfigurationError as error:
+        raise SetupError(configuration_words(error)) from error
+    open_storage(loaded)
+    return loaded
+
+
+def configuration_words(error: Exception) -> str:
+    """Return what to do where AiiDA's configuration cannot be read."""
+    return (
+        f"AiiDA's configuration cannot be read ({error}): restore one of the copies config.json.* beside it, or move "
+        'the folder away to begin anew.'
+    )
+
+
+def open_storage(profile: Profile) -> None:
+    """Open the storage of the loaded profile.
+
+    :raises SetupError: if it does not open.
+    """
+    from aiida.common.exceptions import ConfigurationError, LockedProfileError
+    from aiida.manage import get_manager
+    from sqlalchemy.exc import SQLAlchemyError
+
     try:
         get_manager().get_profile_storage()
-    except (ConfigurationError, LockedProfileError) as error:
-        raise SetupError(f'the storage of profile `{loaded.name}` does not open: {error}') from error
-    return loaded
+    except (ConfigurationError, LockedProfileError, SQLAlchemyError, OSError) as error:
+        reason = str(getattr(error, 'orig', error)).rstrip('.')  # in the database's own words, without the statement
+        raise SetupError(
+            f'the storage of profile `{profile.name}` does not open: {reason}. Restore a backup of it, or leave it and '
+            'make another profile.'
+        ) from error
 
 
 def start_daemon(workers: int = 1) -> set[int]:

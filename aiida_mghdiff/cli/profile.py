@@ -26,13 +26,14 @@ def profile(directory: Path, workers: int, stop: bool) -> None:
 
     if stop and not (directory / '.aiida').is_dir():
         raise click.ClickException(f'there is no profile in {directory}')
-    if stop:
-        environment.make_profile(directory)
-        environment.stop_daemon()
-        return
     try:
-        environment.check_place(directory)
+        if not stop:
+            environment.check_place(directory)
         loaded = environment.make_profile(directory)
+        if stop:
+            environment.stop_daemon()
+            return
+        environment.open_storage(loaded)
         if workers:
             start_daemon(workers)
     except (environment.SetupError, DaemonException) as error:

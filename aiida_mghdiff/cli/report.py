@@ -51,10 +51,12 @@ def report(
 ) -> None:
     """Write numbers, figures (PNG, PDF, SVG) and one HTML page of STUDY, the PK or UUID of a study, finished or not."""
     from aiida_mghdiff.cli import environment
+    from aiida_mghdiff.cli.unexpected import watch
 
     try:
         environment.load(profile)
         node = load_study(study)
+        watch(study=node)
         others = [[load(identifier) for identifier in given] for given in (validations, barriers)]
     except environment.SetupError as error:
         raise click.ClickException(str(error)) from None

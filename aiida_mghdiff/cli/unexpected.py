@@ -33,16 +33,24 @@ def failure(context: click.Context, error: Exception) -> click.ClickException:
 
     :param context: of the command group.
     """
-    what = ' '.join(f'{type(error).__name__}: {error}'.split())
-    words = [f'{context.invoked_subcommand or "the command"} failed unexpectedly: {what.rstrip(".")}.']
+    words = [f'{context.invoked_subcommand or "the command"} failed unexpectedly: {what_failed(error)}.']
     words.append(write_log(context.meta.get(_FOLDER)))
-    if _FOLDER in context.meta:
-        words.append(study_words(context.meta.get(_STUDY)))
+    if _STUDY in context.meta or _FOLDER in context.meta:
+        words.append(study_words(context.meta.get(_STUDY), submits=_FOLDER in context.meta))
     return click.ClickException('\n'.join(words))
 
 
+def what_failed(error: BaseException) -> str:
+    """Return the error in one line, with the one that it came from, which says more."""
+    what = ' '.join(f'{type(error).__name__}: {error}'.split()).rstrip('.')
+    return what if error.__cause__ is None else f'{what} ({what_failed(error.__cause__)})'
+
+
 def write_log(folder: Path | None) -> str:
-    """Append the traceback of the exception at hand to the log; return the sentence that says where that is."""
+    """Append the traceback of the exception at hand to a log; return the sentence that says where that is.
+
+    Where none can be written, return where the exception came from.
+    """
     text = f'{datetime.now():%Y-%m-%d %H:%M:%S} {" ".join(sys.argv)}\n{traceback.format_exc()}\n'
     for place in _places(folder):
         try:
@@ -51,7 +59,11 @@ def write_log(folder: Path | None) -> str:
         except OSError:  # full, or not ours
             continue
         return f'The traceback is in {(place / LOG).resolve()}: please report it with this file.'
-    return f'The traceback could not be written:\n{text}'
+    last = traceback.extract_tb(sys.exc_info()[2])[-1]
+    return (
+        f'It came from {last.filename}, line {last.lineno}. Its traceback could not be written anywhere: make room or '
+        'set TMPDIR to a folder that can be written, and call the command again.'
+    )
 
 
 def _places(folder: Path | None) -> Iterator[Path]:
@@ -65,8 +77,11 @@ def _places(folder: Path | None) -> Iterator[Path]:
     yield Path(tempfile.gettempdir())
 
 
-def study_words(study: ProcessNode | None) -> str:
-    """Return what a study does that its command no longer follows, and how to go on."""
+def study_words(study: ProcessNode | None, submits: bool) -> str:
+    """Return what a study does that its command no longer follows, and how to go on.
+
+    :param submits: whether the command submits studies; others only read them.
+    """
     if study is None:
         return 'This call submitted no study: the same command begins one, or goes on with an earlier one.'
     name = f'Study {study.uuid} (PK {study.pk})'
@@ -74,6 +89,8 @@ def study_words(study: ProcessNode | None) -> str:
         state, ended = state_of(study), study.is_terminated
     except Exception as error:  # what broke the command may have broken the profile, too
         return f'{name} is in a state that cannot be read ({type(error).__name__}): see `verdi process list -a`.'
+    if not submits:
+        return f'{name} {state if ended else f"is {state}"}: the command changed nothing of it.'
     if ended:
         return f'{name} {state}. The same command goes on from what is stored.'
     return f'{name} is {state}: its jobs go on to their end, nothing new begins; the same command goes on from there.'

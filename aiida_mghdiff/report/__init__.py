@@ -11,6 +11,7 @@ from aiida import orm
 
 from aiida_mghdiff.report.figures import write_figures
 from aiida_mghdiff.report.page import render_page
+from aiida_mghdiff.report.replace import replacing
 from aiida_mghdiff.report.results import result_table, results_of, study_results
 from aiida_mghdiff.report.study import Study
 
@@ -37,6 +38,7 @@ def write_report(
     folder, study = Path(directory), Study(node, references, validations, barriers)
     results, figures = results_of(study), write_figures(study, folder / 'figures')
     text = json.dumps(results, indent=2, allow_nan=False)
-    (folder / 'results.json').write_text(text + '\n', encoding='utf-8')
-    (folder / 'report.html').write_text(render_page(study, figures), encoding='utf-8')
+    for name, content in {'results.json': text + '\n', 'report.html': render_page(study, figures)}.items():
+        with replacing(folder / name) as part:
+            part.write_text(content, encoding='utf-8')
     return results

@@ -78,7 +78,8 @@ def read_flow(study: Study) -> Flow:
     for pk in sorted(titles):
         if titles[pk] is not None:
             counts[titles[pk]][calls[pk].kind if pk in calls else given[pk].architecture] += 1
-    arrows = through(links_of(list(calls)) | inputs_of(given, list(calls)), titles)
+    known = [*calls, -1]  # of no node: AiiDA refuses to look for one of none
+    arrows = through(links_of(known) | inputs_of([*given, -1], known), titles)
     order, forward = ordered(arrows, counts)
     return Flow({title: Step(title, counts[title]) for title in order}, reduced(forward, order))
 
@@ -103,9 +104,9 @@ def links_of(pks: list[int]) -> set[tuple[int, int]]:
     return {tuple(row) for row in query.distinct().all()}
 
 
-def inputs_of(data: Iterable[int], pks: list[int]) -> set[tuple[int, int]]:
+def inputs_of(data: list[int], pks: list[int]) -> set[tuple[int, int]]:
     """Return which of these nodes went into which calculation."""
-    query = orm.QueryBuilder().append(orm.Data, filters={'id': {'in': [*data, -1]}}, tag='data', project='id')
+    query = orm.QueryBuilder().append(orm.Data, filters={'id': {'in': data}}, tag='data', project='id')
     query.append(orm.CalculationNode, with_incoming='data', filters={'id': {'in': pks}}, project='id')
     return {tuple(row) for row in query.distinct().all()}
 

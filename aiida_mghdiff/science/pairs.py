@@ -27,9 +27,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from scipy import fft, stats
 
+from aiida_mghdiff.science.compiled import compiled
 from aiida_mghdiff.science.lattice.hcp import HcpSites
 
 LEAST_SAMPLES = 20
@@ -70,7 +70,7 @@ def random_arrangements(
     return positions
 
 
-@njit(cache=True)
+@compiled
 def _distinct(rng: np.random.Generator, rows: int, items: int, chosen: int) -> np.ndarray:
     """Return rows of distinct items [rows,chosen], every ordered choice as likely (a shuffle of Fisher and Yates).
 

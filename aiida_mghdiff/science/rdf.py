@@ -14,7 +14,8 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
-from numba import njit
+
+from aiida_mghdiff.science.compiled import compiled
 
 
 def radial_distribution(
@@ -145,7 +146,7 @@ def _image_shifts(cells: np.ndarray, r_max: float) -> np.ndarray:
     return shifts[(np.linalg.norm(shifts @ cells, axis=-1) <= longest[:, None]).any(axis=0)]
 
 
-@njit(cache=True)
+@compiled
 def _count_pairs(
     frames: np.ndarray,
     cells: np.ndarray,
@@ -184,7 +185,7 @@ def _count_pairs(
                             _add(row, squares[j], r_max, 1)
 
 
-@njit(cache=True)
+@compiled
 def _to_fractional(positions: np.ndarray, indices: np.ndarray, inverse: np.ndarray, out: np.ndarray) -> None:
     for column in range(len(indices)):
         x, y, z = positions[indices[column]]
@@ -192,7 +193,7 @@ def _to_fractional(positions: np.ndarray, indices: np.ndarray, inverse: np.ndarr
             out[axis, column] = x * inverse[0, axis] + y * inverse[1, axis] + z * inverse[2, axis]
 
 
-@njit(cache=True)
+@compiled
 def _nearest_images(origin: np.ndarray, points: np.ndarray, start: int, cell: np.ndarray, out: np.ndarray) -> None:
     """Write the Cartesian vectors [3,n] to points from an origin, with fractional coordinates of -1/2 to 1/2."""
     for j in range(start, points.shape[1]):
@@ -202,7 +203,7 @@ def _nearest_images(origin: np.ndarray, points: np.ndarray, start: int, cell: np
             out[axis, j] = u * cell[0, axis] + v * cell[1, axis] + w * cell[2, axis]
 
 
-@njit(cache=True)
+@compiled
 def _squares(vectors: np.ndarray, shift: np.ndarray, start: int, cell: np.ndarray, out: np.ndarray) -> None:
     """Write the squared lengths [n] of vectors to an image."""
     x = shift[0] * cell[0, 0] + shift[1] * cell[1, 0] + shift[2] * cell[2, 0]
@@ -212,6 +213,6 @@ def _squares(vectors: np.ndarray, shift: np.ndarray, start: int, cell: np.ndarra
         out[j] = (vectors[0, j] + x) ** 2 + (vectors[1, j] + y) ** 2 + (vectors[2, j] + z) ** 2
 
 
-@njit(cache=True)
+@compiled
 def _add(counts: np.ndarray, square: float, r_max: float, weight: int) -> None:
     counts[min(int(np.sqrt(square) * (len(counts) / r_max)), len(counts) - 1)] += weight

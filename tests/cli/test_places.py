@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,7 @@ from aiida_mghdiff.cli.demo import demo
 from aiida_mghdiff.cli.profile import profile
 
 COMMAND = str(Path(sys.executable).with_name('aiida-mghdiff'))
+NOBODY = 65534
 #: Blanks, and what shells, circus or URLs might take for something else.
 ODD_NAME = """my d$emo's "ü" (1) & #2 back\\slash; *"""
 
@@ -89,6 +91,16 @@ def variables_of(process):
         return {}
 
 
+@contextmanager
+def ordinary_user():
+    """Be a user without rights: root may write everywhere."""
+    users = os.getresuid()
+    if users[0] == 0:
+        os.setresuid(NOBODY, NOBODY, 0)
+    yield
+    os.setresuid(*users)
+
+
 @pytest.mark.parametrize('command', [[demo, '--directory'], [profile]])
 class TestRefusals:
     """One sentence, before anything is made."""
@@ -108,6 +120,18 @@ class TestRefusals:
         assert 'AiiDA cannot keep a profile in' in result.output
         assert 'choose a folder without' in result.output
         assert not (tmp_path / name).exists()
+
+    def test_below_a_file(self, tmp_path, command):
+        (tmp_path / 'file').touch()
+        words = self.refuse(command, tmp_path / 'file' / 'demo')
+        assert f', for {tmp_path / "file"}: it is a file. Choose another folder.' in words
+
+    def test_in_a_folder_of_another_user(self, short_path, command):
+        short_path.chmod(0o755)
+        (short_path / 'theirs').mkdir(mode=0o555)
+        with ordinary_user():
+            words = self.refuse(command, short_path / 'theirs' / 'demo')
+        assert 'you may not write there. Choose another folder.' in words
 
     @pytest.mark.parametrize('name', ['my env', "it's", 'back\\slash', 'a"b'])
     def test_environment(self, tmp_path, monkeypatch, command, name):

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import subprocess
+import sys
 import tempfile
+from pathlib import Path
 
 import click
 import pytest
 from aiida import orm
+from aiida.common.links import LinkType
 from aiida.manage.configuration.settings import AiiDAConfigDir
 from click.testing import CliRunner
 from plumpy import ProcessState
 
 from aiida_mghdiff.cli import COMMANDS, demo, environment, main, unexpected
-from aiida_mghdiff.cli.unexpected import LOG, state_of
+from aiida_mghdiff.cli.unexpected import LOG, state_of, what_failed
 
 
 def fail(*_, **__):
@@ -82,15 +89,85 @@ def test_log_where_nothing_can_be_written(place, monkeypatch):
     monkeypatch.setattr(environment, 'load', fail)
     assert f'The traceback is in {place / LOG}' in call('report', '1')
     monkeypatch.setattr(tempfile, 'gettempdir', lambda: str(place / 'nowhere'))
-    result = CliRunner().invoke(main, ['report', '1'])
-    assert 'The traceback could not be written:' in result.output
-    assert 'in fail' in result.output
+    assert re.search(
+        r'It came from .*test_unexpected\.py, line \d+\. Its traceback could not be written anywhere: make room or set',
+        call('report', '1'),
+    )
+
+
+def test_the_error_that_an_error_came_from_is_named():
+    cause = PermissionError(13, 'Permission denied', 'daemon.log')
+    error = ValueError('Unable to configure\nhandler.')
+    error.__cause__ = cause
+    expected = "ValueError: Unable to configure handler (PermissionError: [Errno 13] Permission denied: 'daemon.log')"
+    assert what_failed(error) == expected
+
+
+def test_report_says_what_its_study_does(aiida_profile, monkeypatch):
+    study = make_study(ProcessState.WAITING)
+    monkeypatch.setattr('aiida_mghdiff.report.write_report', fail)
+    expected = f'Study {study.uuid} (PK {study.pk}) is waiting: the command changed nothing of it.'
+    assert expected in call('report', study.uuid, '-p', aiida_profile.name)
+
+
+@pytest.fixture(scope='module')
+def whole_profile(tmp_path_factory):
+    """The folder of a profile of its own."""
+    folder = tmp_path_factory.mktemp('whole')
+    assert command(folder, 'profile', folder, '--workers', 0).returncode == 0
+    return folder
+
+
+def command(folder, *words):
+    variables = {key: value for key, value in os.environ.items() if key != 'AIIDA_PATH'} | {'AIIDA_PATH': str(folder)}
+    arguments = [Path(sys.executable).with_name('aiida-mghdiff'), *map(str, words)]
+    return subprocess.run(arguments, env=variables, capture_output=True, text=True, check=False)
+
+
+def damage_configuration(folder):
+    (folder / '.aiida' / 'config.json').write_text('{"bad')
+
+
+def damage_database(folder):
+    next(folder.rglob('database.sqlite')).write_text(50 * 'this is no database')
+
+
+def delete_repository(folder):
+    shutil.rmtree(next(folder.rglob('container')))
+
+
+@pytest.mark.parametrize(
+    ('damage', 'message'),
+    [
+        (
+            damage_configuration,
+            r"AiiDA's configuration cannot be read \(.*config\.json contains invalid JSON\): restore",
+        ),
+        (damage_database, 'the storage of profile `mghdiff` does not open: file is not a database. Restore a backup'),
+        (
+            delete_repository,
+            'the storage of profile `mghdiff` does not open: .* not initialised yet .* Restore a backup',
+        ),
+    ],
+)
+def test_damaged_profiles(whole_profile, tmp_path, damage, message):
+    folder = tmp_path / 'damaged'
+    shutil.copytree(whole_profile, folder)
+    for file in (folder / '.aiida').glob('config.json*'):
+        file.write_text(file.read_text().replace(str(whole_profile), str(folder)))
+    damage(folder)
+    dataset = ['--dataset', Path(__file__).parents[2] / 'examples' / 'data' / 'mgh_pbe.extxyz']
+    for words in (['doctor'], ['profile', folder], ['demo', '--directory', folder, *dataset]):
+        result = command(folder, *words)
+        assert result.returncode == 1, result.stdout
+        assert re.search(f'^Error: {message}', result.stderr, re.MULTILINE), result.stderr
+        assert 'Traceback' not in result.stderr + result.stdout
 
 
 @pytest.fixture
 def run_demo(aiida_profile, tmp_path, monkeypatch):
     """Return a function that calls the demo, with a study or before there is one, whose environment fails."""
-    for name in ('make_profile', 'setup_codes', 'enable_caching', 'start_daemon', 'stop_daemon'):
+    for name in ('make_profile', 'open_storage', 'setup_codes', 'enable_caching', 'start_daemon', 'stop_daemon'):
         monkeypatch.setattr(environment, name, lambda *_, **__: {})
     monkeypatch.setattr(demo, 'check_choices', lambda *_: None)
 
@@ -154,16 +231,24 @@ def test_a_study_whose_state_cannot_be_read(run_demo, monkeypatch):
     assert f'(PK {study.pk}) is in a state that cannot be read (RuntimeError)' in run_demo(study)
 
 
-def test_a_study_that_ended_in_an_exception_is_reported_in_words(aiida_profile, tmp_path, monkeypatch):
-    """Numbers and page are written all the same, and the command ends with a sentence."""
+@pytest.mark.parametrize('is_over', [True, False])
+def test_a_study_that_ended_in_an_exception_is_reported_in_words(aiida_profile, tmp_path, capsys, is_over):
+    """Numbers and page are written all the same, and the command ends with a sentence; an archive if all is over."""
     study = make_study(ProcessState.EXCEPTED, exception="KeyError: 'x'")
-    monkeypatch.setattr('aiida.tools.archive.create_archive', lambda *_, **__: None)
+    job = orm.WorkChainNode()
+    job.base.links.add_incoming(study, link_type=LinkType.CALL_WORK, link_label='job')
+    job.store()
+    study.seal()
+    if is_over:
+        job.seal()
     with pytest.raises(click.ClickException) as refusal:
         demo.finish(study, tmp_path)
     assert refusal.value.message.startswith("the study ended in an exception (KeyError: 'x'). See: ")
     page = (tmp_path / 'report.html').read_text()
     assert 'ended in an exception: KeyError: ' in page
     assert (tmp_path / 'results.json').is_file()
+    assert (tmp_path / 'study.aiida').is_file() == is_over
+    assert ('study.aiida is not written, for processes of the study are not over' in capsys.readouterr().out) != is_over
 
 
 def test_states_in_words(aiida_profile):

@@ -27,6 +27,7 @@ from aiida_mghdiff.report.figures.structure import (
     draw_radial_distributions,
     draw_site_distributions,
 )
+from aiida_mghdiff.report.replace import replacing
 from aiida_mghdiff.report.study import Study
 from aiida_mghdiff.report.style import RC
 
@@ -41,7 +42,8 @@ def write_figures(study: Study, folder: Path) -> dict[str, Path]:
         figures = draw_figures(study)
         for name, figure in figures.items():
             for suffix, metadata in METADATA.items():
-                figure.savefig(folder / f'{name}.{suffix}', metadata=metadata)
+                with replacing(folder / f'{name}.{suffix}') as part:
+                    figure.savefig(part, format=suffix, metadata=metadata)
     return {name: folder / f'{name}.png' for name in figures}
 
 

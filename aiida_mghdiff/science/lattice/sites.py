@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from scipy.spatial import cKDTree
 
+from aiida_mghdiff.science.compiled import compiled
 from aiida_mghdiff.science.lattice.geometry import SitesError, cell_heights, periodic_images
 from aiida_mghdiff.science.positions import PositionsError
 
@@ -87,7 +87,7 @@ def _check_positions(positions: np.ndarray, cell: np.ndarray) -> None:
             )
 
 
-@njit(cache=True)
+@compiled
 def _long_steps(positions: np.ndarray, length: float) -> list[tuple[int, int]]:
     """Return frames and tracers of the steps to them that are longer than a length."""
     found = []
@@ -140,7 +140,7 @@ def _neighbours(sites: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, np.nda
     return indices % len(sites), images[indices] - sites[:, None], np.ascontiguousarray(distances)
 
 
-@njit(cache=True)
+@compiled
 def _follow(
     positions: np.ndarray,
     sites: np.ndarray,
@@ -186,7 +186,7 @@ def _follow(
     return count
 
 
-@njit(cache=True)
+@compiled
 def _enter(
     site: int,
     dx: float,
@@ -208,7 +208,7 @@ def _enter(
     return NO_SITE, dx, dy, dz
 
 
-@njit(cache=True)
+@compiled
 def _nearest(dx: float, dy: float, dz: float, cell: np.ndarray, inverse: np.ndarray) -> tuple[float, float, float]:
     """Return the image of a vector with fractional coordinates nearest to zero."""
     a = np.round(dx * inverse[0, 0] + dy * inverse[1, 0] + dz * inverse[2, 0])
@@ -221,7 +221,7 @@ def _nearest(dx: float, dy: float, dz: float, cell: np.ndarray, inverse: np.ndar
     )
 
 
-@njit(cache=True)
+@compiled
 def _search(
     u: float,
     v: float,
