@@ -52,7 +52,8 @@ LAUNCHER_OPTIONS = {
 OUTCAR, TRAJECTORY, HDF5 = 'OUTCAR', 'XDATCAR', 'vaspout.h5'
 DISTILLED, DISTIL_STDOUT = 'distilled.npz', 'distil.txt'
 
-#: Exit status of a process for each known failure; the parsers turn the name into the exit code ``ERROR_<NAME>``.
+#: Exit status of a process for each known failure. The parsers turn the name into the exit code ``ERROR_<NAME>``.
+#: If a job of VASP has no such exit code, they turn the name into ``ERROR_PROGRAM_CRASHED``.
 EXIT_STATUS = {
     'ENGINE_MISSING': 10,
     'POTENTIAL_UNREADABLE': 11,
