@@ -28,6 +28,7 @@ from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.formats.extxyz import read_extxyz
 from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
+from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.neb import BarrierWorkChain
 from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain
 from aiida_mghdiff.workflows.protocol import protocol_inputs
@@ -113,6 +114,37 @@ def test_learning(generate_workchain, codes, host):
     )
     with pytest.raises(ValueError, match=re.escape(SENTENCE)):
         submit(generate_workchain, OnTheFlyWorkChain, builder)
+
+
+def test_molecular_dynamics(generate_workchain, codes, tiny_potential, host):
+    builder = MolecularDynamicsWorkChain.get_builder_from_protocol(
+        codes,
+        tiny_potential,
+        host,
+        ensemble='nve',
+        temperature_k=300.0,
+        seed=1,
+        protocol='smoke',
+        overrides={'parameters': {'tracer_element': 'Mg'}},
+    )
+    with pytest.raises(ValueError, match=re.escape(SENTENCE)):
+        submit(generate_workchain, MolecularDynamicsWorkChain, builder)
+
+
+def test_study_from_nothing(generate_workchain, codes, tiny_potential, host):
+    engines = codes | {'vasp': codes['python'], 'distil': codes['python']}
+    builder = StudyWorkChain.get_builder_from_protocol(
+        engines,
+        host,
+        host,
+        host,
+        tracer_element='Mg',
+        potentials={'mace_mp': tiny_potential},
+        potcars=placeholder_potcars(['Mg']),
+        protocol='smoke',
+    )
+    with pytest.raises(ValueError, match=re.escape(SENTENCE)):
+        submit(generate_workchain, StudyWorkChain, builder)
 
 
 def test_jobs(tiny_potential, host, tmp_path):
