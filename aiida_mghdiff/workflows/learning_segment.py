@@ -89,7 +89,7 @@ def validate_learning(inputs: dict[str, Any], _: Any = None) -> str | None:
         return f'configurations must be named part0000, part0001, ... in their order, not {", ".join(names)}.'
     if 'vasp' not in inputs.get('codes', {}):
         return 'codes.vasp is missing: VASP, or the stand-in that `aiida-mghdiff setup` makes.'
-    symbols = start_atoms(inputs.get('structure'), inputs.get('state')).get_chemical_symbols()
+    symbols = start_atoms(inputs).get_chemical_symbols()
     return potcars_message(symbols, inputs.get('potcars', {}))
 
 

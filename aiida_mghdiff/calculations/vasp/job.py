@@ -32,7 +32,7 @@ from aiida_mghdiff.calculations.exit_codes import JOB_FAILURES, define_exit_code
 from aiida_mghdiff.calculations.program import CachedIfContinued, set_options, zipapp_bytes
 from aiida_mghdiff.calculations.validation import IS_COUNT
 from aiida_mghdiff.calculations.vasp.force_field import FORCE_FIELD
-from aiida_mghdiff.data.md_state import RESTART_FILE, MdStateData
+from aiida_mghdiff.data.md_state import RESTART_FILE
 from aiida_mghdiff.formats.job_files import DISTIL_STDOUT, DISTILLED, INPUT_FILE, OUTCAR, TRAJECTORY, ZIPAPP
 from aiida_mghdiff.formats.poscar import Poscar, require_grouped, write_poscar
 from aiida_mghdiff.science.trajectory_reduction import DistilPlan
@@ -88,7 +88,10 @@ def kpoints_text(mesh: Sequence[int]) -> str:
 
 
 def own_tags_message(tags: Mapping[str, Any], set_by_job: Iterable[str] = (), where: str = 'parameters') -> str | None:
-    """Return what is wrong with INCAR tags of the user's own: their case, one that the job sets, or a missing file."""
+    """Return what is wrong with INCAR tags of the user's own.
+
+    :param where: the tags are given, in a message.
+    """
     if wrong := sorted(tag for tag in tags if tag != tag.lower()):
         return f'{where}: write {", ".join(wrong)} in lower case.'
     if taken := sorted(set(tags) & set(set_by_job)):
@@ -98,11 +101,6 @@ def own_tags_message(tags: Mapping[str, Any], set_by_job: Iterable[str] = (), wh
             f'{where}: {read[0]} = {tags[read[0]]} reads a file of an earlier job, and these jobs begin without one: '
             f'leave out {read[0]}.'
         )
-    return nwrite_message(tags, where)
-
-
-def nwrite_message(tags: Mapping[str, Any], where: str = 'parameters') -> str | None:
-    """Return that OUTCAR would lack numbers of the steps between the first and the last one."""
     nwrite = tags.get('nwrite', FEWEST_NWRITE)
     if IS_COUNT.holds(nwrite) and nwrite >= FEWEST_NWRITE:
         return None
@@ -136,9 +134,9 @@ def potcars_message(symbols: Sequence[str], potcars: Mapping[str, PotcarData]) -
     return f'potcars.{wrong[0]} is a POTCAR of {potcars[wrong[0]].element}: give one of {wrong[0]}.'
 
 
-def start_atoms(structure: orm.StructureData | None, state: MdStateData | None) -> Atoms:
+def start_atoms(inputs: Mapping[str, Any]) -> Atoms:
     """Return the atoms that a run starts from."""
-    return structure.get_ase() if structure is not None else state.get_atoms()
+    return inputs['structure'].get_ase() if 'structure' in inputs else inputs['state'].get_atoms()
 
 
 def poscar_text(atoms: Atoms, velocities: np.ndarray | None) -> str:
@@ -228,7 +226,7 @@ class VaspJob(CachedIfContinued, VaspCalculation):
 
     def start_atoms(self) -> Atoms:
         """Return the atoms of POSCAR, whose order is that of POTCAR."""
-        return start_atoms(self.inputs.get('structure'), self.inputs.get('state'))
+        return start_atoms(self.inputs)
 
     def goes_on(self) -> bool:
         """Return whether VASP's own CONTCAR, which the state holds, is the POSCAR."""

@@ -57,7 +57,7 @@ def validate_inputs(inputs: dict[str, Any], context: Any = None) -> str | None:
     parameters = inputs['parameters']
     if parameters['evaluator'] not in EVALUATORS or parameters['dtype'] != 'float64':
         return f'parameters: VASP evaluates its force fields in float64: set evaluator to {" or ".join(EVALUATORS)}.'
-    symbols = start_atoms(inputs.get('structure'), inputs.get('state')).get_chemical_symbols()
+    symbols = start_atoms(inputs).get_chemical_symbols()
     slower = ', or set evaluator to as-learned: slower'
     return (
         incar_message(parameters.get_dict())

@@ -133,11 +133,6 @@ def output_block_of(tags: Mapping[str, Any]) -> int:
     return max(block, tags.get('nblock', 1))
 
 
-def start_of(inputs: Mapping[str, Any]) -> Atoms:
-    """Return the atoms of the start."""
-    return start_atoms(inputs.get('structure'), inputs.get('state'))
-
-
 def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
     """Return what is wrong with the inputs, in one sentence."""
     if not {'parameters', 'settings'} <= set(inputs):
@@ -147,7 +142,7 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
         return message.replace('parameters', 'settings', 1)
     if ('structure' in inputs) == ('state' in inputs):
         return 'give either a structure (velocities are drawn at TEBEG) or a state (velocities are carried over).'
-    atoms = start_of(inputs)
+    atoms = start_atoms(inputs)
     return (
         own_tags_message(tags)
         or mode_message(tags)

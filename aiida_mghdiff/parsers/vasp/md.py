@@ -11,7 +11,7 @@ from aiida_mghdiff.calculations.vasp.job import integrator_of, start_atoms
 from aiida_mghdiff.calculations.vasp.md import BAROSTATS, MDALGO, THERMOSTATS, md_plan
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.parsers.md import emit_md_outputs
-from aiida_mghdiff.parsers.vasp.md_run import How, Recorded, VaspMdRunParser, read_run, runaway_message
+from aiida_mghdiff.parsers.vasp.md_run import Motion, RecordedRun, VaspMdRunParser, read_run, runaway_message
 
 
 class VaspMdParser(VaspMdRunParser):
@@ -37,16 +37,16 @@ class VaspMdParser(VaspMdRunParser):
             return cut
         return None if completed else self.exit_codes.ERROR_OUT_OF_WALLTIME
 
-    def _read(self) -> tuple[Recorded, str]:
+    def _read(self) -> tuple[RecordedRun, str]:
         inputs, parameters = self.inputs, self.inputs['parameters'].get_dict()
-        start = start_atoms(inputs.get('structure'), inputs.get('state'))
+        start = start_atoms(inputs)
         plan = md_plan(parameters, start)
         outcar = self.read_outcar(self.labels_of(inputs['potential']))
         ensemble = parameters['ensemble']
-        how = How(
+        motion = Motion(
             evaluator=evaluator_of(inputs['potential']),
             thermostat=THERMOSTATS[ensemble],
             barostat=BAROSTATS[ensemble],
             integrator=integrator_of(MDALGO[ensemble]),
         )
-        return read_run(self.files, start, parameters, plan, outcar, how), outcar.labels
+        return read_run(self.files, start, parameters, plan, outcar, motion), outcar.labels

@@ -40,7 +40,7 @@ class NoStepError(FormatError):
 
 
 @dataclass
-class Recorded:
+class RecordedRun:
     """What was read of a run, with the sentences that say what is missing at the ends of its files."""
 
     run: MdRun
@@ -49,7 +49,7 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class How:
+class Motion:
     """What moved the atoms, in words."""
 
     evaluator: str
@@ -59,8 +59,8 @@ class How:
 
 
 def read_run(
-    files: Path, start: Atoms, parameters: dict[str, Any], plan: DistilPlan, outcar: OutcarSummary, how: How
-) -> Recorded:
+    files: Path, start: Atoms, parameters: dict[str, Any], plan: DistilPlan, outcar: OutcarSummary, motion: Motion
+) -> RecordedRun:
     """Return the run whose files are in a folder.
 
     :param start: unwrapped atoms that it started from.
@@ -92,11 +92,11 @@ def read_run(
         final_cell=contcar.cell if plan.moving_cell else start.cell.array,
         restart=(files / 'CONTCAR').read_bytes(),
         engine=ENGINE,
-        **vars(how),
+        **vars(motion),
         versions={'vasp': outcar.version},
     )
     sentences = [sentence for sentence in (truncated, energies['truncated'], outcar.truncated) if sentence]
-    return Recorded(run, sentences, float(kept['largest_move']))
+    return RecordedRun(run, sentences, float(kept['largest_move']))
 
 
 def _read_energies(path: Path, block: int) -> dict[str, Any]:

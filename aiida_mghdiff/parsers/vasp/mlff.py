@@ -16,7 +16,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from aiida_mghdiff.calculations.vasp.force_field import evaluator_of
-from aiida_mghdiff.calculations.vasp.job import integrator_of
+from aiida_mghdiff.calculations.vasp.job import integrator_of, start_atoms
 from aiida_mghdiff.calculations.vasp.md import distil_plan
 from aiida_mghdiff.calculations.vasp.mlff import (
     MOVING_MODES,
@@ -25,7 +25,6 @@ from aiida_mghdiff.calculations.vasp.mlff import (
     md_parameters,
     mode_of,
     output_block_of,
-    start_of,
 )
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
@@ -39,7 +38,7 @@ from aiida_mghdiff.formats.outcar import OutcarStep, OutcarSummary
 from aiida_mghdiff.formats.plausibility import excess
 from aiida_mghdiff.parsers.md import emit_md_outputs
 from aiida_mghdiff.parsers.vasp.known_configurations import Configurations
-from aiida_mghdiff.parsers.vasp.md_run import How, Recorded, VaspMdRunParser, read_run, runaway_message
+from aiida_mghdiff.parsers.vasp.md_run import Motion, RecordedRun, VaspMdRunParser, read_run, runaway_message
 
 ON_THE_FLY = 'VASP, on the fly'
 #: What VASP says where there is no room for more. It draws boxes around its sentences and breaks them anywhere, and
@@ -58,7 +57,7 @@ CONVERGED = {True: 1, False: 0, None: -1}
 
 
 @dataclass
-class New:
+class NewConfiguration:
     """A new configuration: its step as VASP counts, None where unknown, as whether its electrons converged."""
 
     frame: Atoms
@@ -68,15 +67,17 @@ class New:
 
 
 @dataclass
-class Learned:
+class LearnedConfigurations:
     """What a job learned: new configurations with their origin, and how all of them make up ML_ABN."""
 
     mlab: MlAb | None
     order: list[int] = field(default_factory=list)
-    new: list[New] = field(default_factory=list)
+    new: list[NewConfiguration] = field(default_factory=list)
 
 
-def sort_out(mlab: MlAb | None, known: Configurations, computed: list[OutcarStep], frames: list[Atoms]) -> Learned:
+def sort_out(
+    mlab: MlAb | None, known: Configurations, computed: list[OutcarStep], frames: list[Atoms]
+) -> LearnedConfigurations:
     """Return which configurations are new: those of ML_ABN that were not known, then those that DFT alone has.
 
     VASP learns from labels whose electrons did not converge, too: ML_AB is not the same without them. Unconverged
@@ -84,7 +85,7 @@ def sort_out(mlab: MlAb | None, known: Configurations, computed: list[OutcarStep
 
     :param computed: the steps of DFT; ``frames``: the same, labelled.
     """
-    learned, in_outcar = Learned(mlab), Configurations(flat_arrays(frames))
+    learned, in_outcar = LearnedConfigurations(mlab), Configurations(flat_arrays(frames))
     found = set()
     for frame in mlab.frames if mlab else []:
         energy = frame.calc.results['energy']
@@ -93,15 +94,15 @@ def sort_out(mlab: MlAb | None, known: Configurations, computed: list[OutcarStep
         if index is None:
             index = len(known) + len(learned.new)
             step = None if row is None else computed[row]
-            learned.new.append(New(frame, step and step.index, True, step and step.scf_converged))
+            learned.new.append(NewConfiguration(frame, step and step.index, True, step and step.scf_converged))
         learned.order.append(index)
     for row, (step, frame) in enumerate(zip(computed, frames, strict=True)):
         if step.scf_converged and row not in found and known.find(frame, step.energy) is None:
-            learned.new.append(New(frame, step.index, False, True))
+            learned.new.append(NewConfiguration(frame, step.index, False, True))
     return learned
 
 
-def complete_steps(learned: Learned, computed: list[OutcarStep], log: MlLog | None) -> None:
+def complete_steps(learned: LearnedConfigurations, computed: list[OutcarStep], log: MlLog | None) -> None:
     """Give configurations whose step OUTCAR does not tell that of ML_LOGFILE, where the numbers of both agree.
 
     VASP appends to each composition, and a run has one: the new ones are in the order of their steps.
@@ -129,7 +130,7 @@ def labelled(step: OutcarStep, numbers: np.ndarray) -> Atoms:
 
 
 def make_dataset(
-    new: list[New], settings: Mapping[str, Any], temperatures: Mapping[int, float], labels: str
+    new: list[NewConfiguration], settings: Mapping[str, Any], temperatures: Mapping[int, float], labels: str
 ) -> DatasetData:
     """Return new configurations as a dataset; those of one stretch of the run are a group of correlated ones.
 
@@ -167,7 +168,7 @@ def stretches(steps: np.ndarray, settings: Mapping[str, Any]) -> list[str]:
     return [f'{stage}, stretch {step // length}' for step in steps.tolist()]
 
 
-def make_learning_state(learned: Learned) -> orm.ArrayData:
+def make_learning_state(learned: LearnedConfigurations) -> orm.ArrayData:
     """Return what ML_ABN has besides the configurations themselves: their order, thresholds and basis."""
     mlab = learned.mlab
     arrays = {'order': np.array(learned.order, dtype='<i8')}
@@ -235,7 +236,7 @@ class VaspMlffParser(VaspMdRunParser):
         """Emit the outputs; return the exit code of what went wrong."""
         self.tags = self.inputs['parameters'].get_dict()
         self.settings = self.inputs['settings'].get_dict()
-        self.start = start_of(self.inputs)
+        self.start = start_atoms(self.inputs)
         self.missing: list[str] = []
         self.tell_of_distilling()
         try:
@@ -327,7 +328,7 @@ class VaspMlffParser(VaspMdRunParser):
             'max_memory_mb': outcar.max_memory_mb,
         }
 
-    def _warn_of_unjudged(self, new: list[New]) -> int:
+    def _warn_of_unjudged(self, new: list[NewConfiguration]) -> int:
         """Return of how many new configurations no one knows whether their electrons converged, and tell it."""
         count = sum(each.converged is None for each in new)
         if count:
@@ -337,7 +338,7 @@ class VaspMlffParser(VaspMdRunParser):
             )
         return count
 
-    def _warn_of_implausible(self, new: list[New]) -> int:
+    def _warn_of_implausible(self, new: list[NewConfiguration]) -> int:
         """Return how many new configurations have a label that is larger than any that can be right; tell the first."""
         words = [(each.step, found) for each in new if (found := excess(each.frame))]
         if words:
@@ -396,28 +397,28 @@ class VaspMlffParser(VaspMdRunParser):
             self.out('results', orm.Dict(results | steps | {'versions': {'vasp': outcar.version}}))
         return self._outcome(results, recorded, completed, problem, force_field)
 
-    def _read_run(self, outcar: OutcarSummary) -> Recorded:
+    def _read_run(self, outcar: OutcarSummary) -> RecordedRun:
         parameters = md_parameters(self.tags, self.settings)
         plan = distil_plan(parameters, self.start, output_block_of(self.tags))
         evaluator = evaluator_of(self.inputs['potential']) if self.mode == 'run' else ON_THE_FLY
         ensemble = parameters['ensemble']
         integrator = integrator_of(self.tags['mdalgo'])
-        how = How(
+        motion = Motion(
             evaluator=evaluator,
             thermostat=None if ensemble == 'nve' else f'VASP {integrator}',
             barostat='VASP Parrinello-Rahman (ISIF = 3)' if ensemble == 'npt' else None,
             integrator=integrator,
         )
-        return read_run(self.files, self.start, parameters, plan, outcar, how)
+        return read_run(self.files, self.start, parameters, plan, outcar, motion)
 
-    def _lattice_change(self, recorded: Recorded) -> dict[str, float]:
+    def _lattice_change(self, recorded: RecordedRun) -> dict[str, float]:
         lengths = [np.linalg.norm(cell, axis=1) for cell in (recorded.run.final_cell, self.start.cell.array)]
         return {'lattice_change': float(np.abs(lengths[0] / lengths[1] - 1).max())}
 
     def _outcome(
         self,
         results: dict[str, Any],
-        recorded: Recorded | None,
+        recorded: RecordedRun | None,
         completed: bool,
         problem: ExitCode | None,
         force_field: PotentialData | None,

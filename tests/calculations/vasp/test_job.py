@@ -10,7 +10,7 @@ from aiida import orm
 from aiida.common.folders import SandboxFolder
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
-from aiida.plugins import CalculationFactory
+from aiida.plugins import CalculationFactory, ParserFactory
 from aiida_vasp.data.potcar import PotcarData
 from calculations.test_missing_executable import JOBS as INPUTS
 from vasp_md_runs import START, md_parameters
@@ -20,6 +20,7 @@ from aiida_mghdiff.calculations.vasp import md
 from aiida_mghdiff.calculations.vasp.job import VaspJob
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.formats.sources import sources
 
 JOBS = ['mlff', 'md', 'neb', 'relax', 'singlepoint', 'evaluate']
 #: Jobs with more than one ionic step, between which VASP looks for STOPCAR.
@@ -184,3 +185,10 @@ def test_a_run_can_write_more_often_than_it_must(make_inputs, prepare):
 
 def test_incar_is_a_dictionary_and_for_vasp_alone():
     assert 'is no dictionary' in md.incar_message(md_parameters(incar='NCORE = 8'))
+
+
+@pytest.mark.parametrize('job', JOBS)
+def test_jobs_of_vasp_know_nothing_of_lammps(job):
+    parser = ParserFactory(f'mghdiff.vasp.{job}')
+    paths = sources(job_class(job).__module__, parser.__module__)
+    assert not [path for path in paths if 'lammps' in path.parts or path.name == 'lammps.py']
