@@ -90,7 +90,7 @@ def kpoints_text(mesh: Sequence[int]) -> str:
 def own_tags_message(tags: Mapping[str, Any], set_by_job: Iterable[str] = (), where: str = 'parameters') -> str | None:
     """Return what is wrong with INCAR tags of the user's own.
 
-    :param where: the tags are given, in a message.
+    :param where: place of the tags, for the message.
     """
     if wrong := sorted(tag for tag in tags if tag != tag.lower()):
         return f'{where}: write {", ".join(wrong)} in lower case.'
@@ -241,7 +241,7 @@ class VaspJob(CachedIfContinued, VaspCalculation):
         return None
 
     def reserve(self) -> float | None:
-        """Return the part of the wall time before whose begin VASP is stopped; None where STOPCAR stops nothing."""
+        """Return the part of the wall time that is kept for the end of VASP; None where STOPCAR cannot stop it."""
         return RESERVE_RUN
 
     def verify_inputs(self) -> None:
