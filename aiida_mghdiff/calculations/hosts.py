@@ -124,7 +124,10 @@ def hcp_lattice_of(dataset: DatasetData, subject: Subject) -> tuple[float, float
         [np.linalg.norm(vectors, axis=1) for vectors in map(_unit_cell_or_none, atoms) if vectors is not None]
     )
     if not len(lengths):
-        raise LatticeError(f'no cell of {subject.host} in the dataset repeats the unit cell of hcp: atoms are missing.')
+        raise LatticeError(
+            f'no cell of {subject.host} in the dataset repeats the unit cell of hcp: '
+            'atoms are missing, or the cells have vacuum.'
+        )
     return round(float(lengths[:, :2].mean()), 3), round(float(lengths[:, 2].mean()), 3)
 
 

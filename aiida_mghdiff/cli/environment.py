@@ -171,12 +171,12 @@ def load(profile: str | None) -> Profile:
 
     :raises SetupError: if there is none, or its storage does not open.
     """
-    from aiida.common.exceptions import ConfigurationError, ProfileConfigurationError
+    from aiida.common.exceptions import ConfigurationError, MissingConfigurationError, ProfileConfigurationError
     from aiida.manage.configuration import load_profile
 
     try:
         loaded = load_profile(profile)
-    except ProfileConfigurationError as error:
+    except (ProfileConfigurationError, MissingConfigurationError) as error:
         reason = str(error).split(': None')[0]  # AiiDA appends its whole configuration
         raise SetupError(
             f'no AiiDA profile ({reason}): make one with `verdi presto`, or see `verdi profile list`.'

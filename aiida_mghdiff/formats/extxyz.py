@@ -14,6 +14,7 @@ A file is either read completely or refused with frame (counted from 0), line an
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.frames import frame_problem
 from aiida_mghdiff.formats.isolated_atoms import is_isolated_atom, isolated_atom_energies
-from aiida_mghdiff.formats.plausibility import implausible
+from aiida_mghdiff.formats.plausibility import ImplausibleWarning, implausible
 
 #: Keys of a virial, looked for in a frame without a stress.
 VIRIAL_KEYS = ('REF_virials', 'REF_virial', 'virials', 'virial')
@@ -61,6 +62,7 @@ def read_extxyz(
         cannot be right.
     """
     frames, groups, places, isolated = [], [], [], []
+    other_stresses: set[str] = set()
     for index, (line, text) in enumerate(_split_frames(path)):
         place = f'frame {index} (line {line})'
         atoms = _parse(path, place, text)
@@ -71,11 +73,15 @@ def read_extxyz(
         frames.append(_label(path, place, atoms, (energy_key, forces_key, stress_key)))
         if group_key is not None:
             groups.append(_group(path, place, atoms, group_key))
+        other_stresses |= _other_stresses(atoms, stress_key)
     if not frames:
         reason = 'only isolated atoms: there is no configuration to learn from' if isolated else 'no frames'
         raise FormatError(path, '', f'{reason} in this file')
     if not allow_implausible and (finding := implausible(frames)) is not None:
         raise FormatError(path, places[finding.index], finding.reason)
+    if other_stresses and stress_key and all(atoms.calc.results.get('stress') is None for atoms in frames):
+        words = f'no frame of {path} has {stress_key!r}: stresses are not read. Name one of the keys that they have'
+        warnings.warn(f'{words} as stress_key: {", ".join(sorted(other_stresses))}.', ImplausibleWarning, stacklevel=2)
     return ExtXyz(frames, groups if group_key is not None else None, _isolated_atoms(path, isolated))
 
 
@@ -100,7 +106,7 @@ def _split_frames(path: str | Path) -> Iterator[tuple[int, str]]:
 def _parse(path: str | Path, place: str, text: str) -> Atoms:
     try:
         return read(io.StringIO(text), index=0, format='extxyz')
-    except (ValueError, KeyError, IndexError, OSError, AssertionError) as error:
+    except (ValueError, KeyError, IndexError, OSError, AssertionError, AttributeError, TypeError) as error:
         if error.args in (('D',), ('T',)):
             raise FormatError(path, place, f'{error.args[0]} is an isotope of H: write H for its atoms') from error
         raise FormatError(path, place, f'not extended XYZ ({error})') from error
@@ -145,6 +151,12 @@ def _stress(atoms: Atoms, key: str) -> np.ndarray | None:
     if 'virial' not in found.lower():
         return values
     return -values / atoms.get_volume() if atoms.cell.rank == 3 else None
+
+
+def _other_stresses(atoms: Atoms, key: str | None) -> set[str]:
+    """Return the keys of a frame that by their name hold a stress, but for those that are read."""
+    keys = {name for source in _sources(atoms) for name in source if name not in (key, *VIRIAL_KEYS)}
+    return {name for name in keys if 'stress' in name.lower() or 'virial' in name.lower()}
 
 
 def _voigt(stress: np.ndarray) -> np.ndarray:

@@ -23,6 +23,9 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 ENERGY_KEYS = {'free': ('free_energy', 'energy'), 'sigma0': ('energy',)}
+#: No solid is as dense as two atoms in 1 Å³ (diamond: one in 5.7), and no cell as flat as 0.5 Å.
+SMALLEST_VOLUME_PER_ATOM = 0.5
+SMALLEST_HEIGHT_ANGSTROM = 0.5
 
 
 def arrays_from_frames(
@@ -94,10 +97,14 @@ def frame_problem(atoms: Atoms, energy_keys: Sequence[str] = ENERGY_KEYS['free']
     """Return in words what keeps a frame from being a labelled, periodic configuration; None where nothing does."""
     if len(atoms) == 0 or not atoms.pbc.all() or atoms.cell.rank < 3:
         return 'not a cell with atoms in it that is periodic in three dimensions'
+    if problem := _cell_problem(atoms):
+        return problem
     results = atoms.calc.results if atoms.calc is not None else {}
     energy, forces, stress = _energy(results, energy_keys), results.get('forces'), results.get('stress')
     if energy is None or forces is None:
         return f'no {"energy" if energy is None else "forces"}'
+    if np.size(energy) != 1:
+        return f'energy has the shape {np.shape(energy)}: it is one number'
     if np.shape(forces) != (len(atoms), 3):
         return f'forces have the shape {np.shape(forces)}, not {(len(atoms), 3)}'
     if stress is not None and np.shape(stress) != (6,):
@@ -105,6 +112,18 @@ def frame_problem(atoms: Atoms, energy_keys: Sequence[str] = ENERGY_KEYS['free']
     values = {'cell': atoms.cell.array, 'positions': atoms.positions, 'energy': energy, 'forces': forces}
     broken = [name for name, value in (values | {'stress': stress}).items() if not _is_finite(value)]
     return f'{broken[0]} is not finite: compute the frame again, or leave it out' if broken else None
+
+
+def _cell_problem(atoms: Atoms) -> str | None:
+    if not _is_finite(atoms.cell.array):
+        return 'cell is not finite: compute the frame again, or leave it out'
+    volume, height = atoms.get_volume() / len(atoms), 1 / np.linalg.norm(atoms.cell.reciprocal(), axis=1).max()
+    if volume > SMALLEST_VOLUME_PER_ATOM and height > SMALLEST_HEIGHT_ANGSTROM:
+        return None
+    return (
+        f'the cell has {volume:.3g} Å³ an atom, and its opposite faces are {height:.3g} Å apart: no crystal is as '
+        'small; give the lattice vectors in Å'
+    )
 
 
 def _is_finite(value: object) -> bool:

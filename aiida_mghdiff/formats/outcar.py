@@ -41,7 +41,7 @@ _ATOMS = re.compile(rb'\bNIONS\s*=\s*(\d+)')
 _WHOLE_NUMBERS = re.compile(rb'[\s\d]*\d\s*')
 _CHANGES = re.compile(rb'\s*total energy-change[^:]*:([^(]*)(?:\(([^)]*))?')
 # Fortran leaves out the E of an exponent with three digits, and may write D
-_EXPONENT = re.compile(rb'(?<=\d)[Dd]?(?=[+-]\d+$)')
+_EXPONENT = re.compile(rb'(?<=[\d.])[Dd]?(?=[+-]\d+$)')
 _ROW = re.compile(3 * rb'\s*(-?\d*\.\d{5})' + 3 * rb'\s*(-?\d*\.\d{6})')
 _BAND_FORCE = re.compile(rb'\s*FORCES: max atom, RMS\s+(\S+)\s+\S+\s*')
 _ELEMENT = re.compile(rb'VRHFIN\s*=\s*([A-Z][a-z]?)\s*:')
@@ -158,7 +158,7 @@ class OutcarReader:
         settings: dict[bytes, float] = {}
         is_counting = False
         for number, line in enumerate(handle, start=2):
-            if b' Iteration ' in line or b'TOTAL-FORCE' in line or not line.endswith(b'\n'):
+            if _ITERATION.match(line) or b'TOTAL-FORCE' in line or not line.endswith(b'\n'):
                 break
             is_counting = b'ions per type =' in line or (is_counting and bool(_WHOLE_NUMBERS.fullmatch(line)))
             if is_counting:
@@ -171,7 +171,7 @@ class OutcarReader:
             else:
                 self._read_origin(line, number)
         self.n_atoms = self.n_atoms or sum(self.counts)
-        self.ediff = settings.get(b'EDIFF')
+        self.ediff = _finite(settings.get(b'EDIFF'))
         self.nelm, self.nwrite = (_whole(settings.get(name)) for name in (b'NELM', b'NWRITE'))
 
     def _read_origin(self, line: bytes, number: int) -> None:
@@ -196,8 +196,12 @@ def _fortran_number(word: bytes) -> float:
         return math.inf
 
 
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
+
+
 def _whole(number: float | None) -> int | None:
-    return int(number) if number is not None and math.isfinite(number) else None
+    return None if _finite(number) is None else int(number)
 
 
 @dataclass

@@ -115,6 +115,11 @@ def check_each(counts: np.ndarray, energies: np.ndarray, symbols: Sequence[str],
     """
     for symbol, fitted, error in zip(symbols, *_fit_with_errors(counts, energies), strict=True):
         given = offsets.get(symbol, fitted)
+        if np.isinf(error) and offsets.get(symbol, 0.0) > LARGEST_BINDING_EV_PER_ATOM:
+            raise OffsetError(
+                f'the E0 of {symbol} is {given:.6g} eV, above {LARGEST_BINDING_EV_PER_ATOM:g}: no isolated atom lies '
+                f'so far above the zero of energies; it belongs to {_ANOTHER} than the labels'
+            )
         if abs(given - fitted) > LARGEST_DISTANCE_EV + _STANDARD_ERRORS * error:
             raise OffsetError(
                 f'the E0 of {symbol} is {given:.6g} eV, but the energies of the configurations say {fitted:.4g} eV, '

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from aiida import orm
@@ -390,3 +393,13 @@ def test_unknown_profile():
     status, output = run_doctor('--profile', 'nope')
     assert status == 1
     assert 'no AiiDA profile' in output
+
+
+def test_no_profile_at_all(tmp_path):
+    """A newcomer has no configuration, which is no damaged one."""
+    variables = os.environ | {'AIIDA_PATH': str(tmp_path)}
+    command = [Path(sys.executable).with_name('aiida-mghdiff'), 'doctor']
+    done = subprocess.run(command, env=variables, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert 'no AiiDA profile' in done.stderr
+    assert 'verdi presto' in done.stderr

@@ -8,6 +8,7 @@ from ase.io import read, write
 
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.extxyz import read_extxyz
+from aiida_mghdiff.formats.plausibility import ImplausibleWarning
 
 FRAME = (
     '2\n'
@@ -47,6 +48,12 @@ def test_stress_of_nine_or_none(read_text):
         assert 'stress' not in atoms.calc.results
 
 
+@pytest.mark.parametrize('other', ['stress', 'dft_Virial'])
+def test_stresses_under_another_key_are_named(read_text, other):
+    with pytest.warns(ImplausibleWarning, match=f"no frame .* has 'REF_stress': .* as stress_key: {other}"):
+        read_text(FRAME.replace('REF_stress', other).replace('1 2 3 4 5 6', '1 6 5 6 2 4 5 4 3'))
+
+
 def test_keys_that_ase_takes_for_a_calculator(read_text):
     text = FRAME.replace('REF_', '').replace('1 2 3 4 5 6', '1 6 5 6 2 4 5 4 3')
     content = read_text(text, energy_key='energy', forces_key='forces', stress_key='stress')
@@ -77,6 +84,7 @@ def test_blank_lines_end_nothing(read_text):
         (FRAME.replace('pbc="T T T"', 'pbc="T T F"'), {}, 'not a cell'),
         (FRAME.replace('trajectory=a', 'run=a'), {'group_key': 'trajectory'}, "no group: no key 'trajectory'"),
         (FRAME.replace('H 1 2 3', 'Qq 1 2 3'), {}, r'frame 1 \(line 5\): not extended XYZ'),
+        (FRAME.replace('Properties=', 'Properties '), {}, r'frame 1 \(line 5\): not extended XYZ'),
         (FRAME.replace('H 1 2 3', 'H 1 2'), {}, r'frame 1 \(line 5\): not extended XYZ'),
         (FRAME.replace('2\n', '3\n', 1), {}, r'frame 1 \(line 5\): the file ends within this frame of 3 atoms'),
         (FRAME.replace('2\n', '1\n', 1), {}, r"frame 2 \(line 8\): a number of atoms should stand here, not 'H 1 2 3"),

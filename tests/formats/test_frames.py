@@ -76,10 +76,13 @@ def test_groups_are_counted_as_they_appear():
         (labelled(forces=None), 'frame 1: no forces'),
         (labelled(forces=np.full((3, 3), np.nan)), 'frame 1: forces is not finite'),
         (labelled(free_energy=np.inf), 'frame 1: energy is not finite'),
+        (labelled(free_energy=np.zeros(3)), r'frame 1: energy has the shape \(3,\)'),
         (labelled(stress=True) + Atoms('H'), 'frame 1: no energy'),
         (labelled(forces=np.zeros((2, 3))), r'frame 1: forces have the shape \(2, 3\), not \(3, 3\)'),
         (Atoms('H', cell=[1, 1, 1], pbc=[True, True, False]), 'frame 1: not a cell .* periodic in three'),
         (Atoms('H', cell=[1, 1, 0], pbc=True), 'frame 1: not a cell'),
+        (Atoms('H', cell=[100, 100, 0.01], pbc=True), r'frame 1: the cell has .* 0.01 Å apart'),
+        (Atoms('Mg', cell=[0.32, 0.32, 0.52], pbc=True), r'frame 1: the cell has 0.0532 Å³ an atom'),
     ],
 )
 def test_what_is_no_labelled_configuration(frames, broken, words):

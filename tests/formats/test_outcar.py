@@ -273,6 +273,17 @@ def test_settings_that_vasp_6_copies_have_all_digits(reader):
     assert converged(reader, *loops, end='') == [False, False]
 
 
+@pytest.mark.parametrize('ediff', ['1.D-6', '1.E-6', '1D-6', '.1d-5'])
+def test_settings_as_fortran_writes_them(reader, ediff):
+    loops = [[FAR, FAR, FAR, NEAR], [FAR, FAR, FAR, (4.8e-3, 0.0)]]
+    assert converged(reader, *loops, settings=f'   EDIFF = {ediff}\n' + scf_settings(4)) == [True, False]
+
+
+def test_title_may_say_iteration(reader):
+    settings = '   SYSTEM = Mg Iteration 5\n' + scf_settings(4)
+    assert converged(reader, [FAR, NEAR], settings=settings) == [True]
+
+
 def test_steps_of_the_force_field_have_no_loop(reader):
     """A force-field step stands before the loop of its DFT step, and may be alone."""
     head = outcar_head(['Mg', 'H'], [2, 1], settings=scf_settings(2))

@@ -62,13 +62,13 @@ def test_offset_of_a_minority_element_is_held_to_the_energies(offsets, words):
 
 
 def test_each_element_is_judged_where_the_compositions_tell_it():
-    """Mg of three compositions, H and O always together: Mg alone is told, and what is not told is not judged."""
+    """Mg of three compositions, H and O always together: Mg alone is told; the others are judged by their size."""
     counts = np.array([[0.0, 16.0, 0.0], [1.0, 16.0, 1.0], [2.0, 16.0, 2.0]])
     energies = counts @ [-3.0, -1.5, -5.0]
-    check_each(counts, energies, ['H', 'Mg', 'O'], {'H': 200.0, 'Mg': 0.0})
+    check_each(counts, energies, ['H', 'Mg', 'O'], {'H': 25.0, 'Mg': 0.0})
     with pytest.raises(OffsetError, match='the E0 of Mg is 30 eV'):
         check_each(counts, energies, ['H', 'Mg', 'O'], {'Mg': 30.0})
-    check_offsets(COUNTS[[1, 1]], COUNTS[[1, 1]] @ [-3.0, -1.5], {'H': 200.0, 'Mg': -1.5})
+    check_offsets(COUNTS[[1, 1]], COUNTS[[1, 1]] @ [-3.0, -1.5], {'H': 25.0, 'Mg': -1.5})
 
 
 @pytest.mark.parametrize('seed', range(5))
@@ -109,3 +109,10 @@ def test_known_offsets_are_held_only_where_the_fit_needs_them():
 def test_offsets_of_atoms_and_of_another_zero_are_taken():
     check_offsets(COUNTS, COUNTS @ [-3.0, -1.5], {'H': 0.0, 'Mg': 0.0})
     check_offsets(COUNTS, COUNTS @ [-13.6 - 2.0, -5440.0 - 1.5], {'H': -13.6, 'Mg': -5440.0})
+
+
+@pytest.mark.parametrize('offsets', [{'H': 200.0, 'Mg': 0.0}, {'H': -16e6, 'Mg': 1e6}])
+def test_offsets_far_above_zero_are_refused_where_one_composition_tells_nothing(offsets):
+    one = COUNTS[[1, 1]]
+    with pytest.raises(OffsetError, match='no isolated atom lies so far above'):
+        check_offsets(one, one @ [offsets['H'] - 3.0, offsets['Mg'] - 1.5], offsets)

@@ -22,6 +22,8 @@ from aiida_mghdiff.science.lattice.geometry import LatticeError, neighbour_dista
 
 LATTICES = ('hcp', 'fcc', 'bcc')
 #: Bonds of an atom by their common neighbours: their number, the bonds among them, the most of one of them.
+#: Of the height of the unit cell by its layers and by its volume: a slab with vacuum has more, a warm crystal less.
+_LARGEST_MISFIT = 0.1
 _421, _422, _444, _666 = (4, 2, 1), (4, 2, 2), (4, 4, 2), (6, 6, 2)
 _CLOSE_PACKED, _BCC = 12, 14
 #: Between the first and the second shell, over the mean distance of the first.
@@ -145,11 +147,12 @@ def hcp_unit_cell(cell: np.ndarray, positions: np.ndarray) -> np.ndarray:
     Rows as those of ``hcp.unit_cell``. The bonds 422 of an atom on hcp are those in the basal plane: they give the
     directions, and with the volume a first guess of the lengths; the cell alone then gives the lattice vectors.
 
-    :raises LatticeError: where no atom is on hcp, or the cell does not repeat a unit cell of hcp.
+    :raises LatticeError: where no atom is on hcp, the cell has vacuum, or it does not repeat a unit cell of hcp.
     """
     vectors, bonds = _close_packed_bonds(cell, positions)
     on_hcp = lattices_of(cell, positions) == LATTICES.index('hcp')
-    in_plane = vectors[on_hcp][(bonds[on_hcp] == _422).all(axis=-1)]
+    is_in_plane = (bonds[on_hcp] == _422).all(axis=-1)
+    in_plane, between = vectors[on_hcp][is_in_plane], vectors[on_hcp][~is_in_plane]
     if not len(in_plane):
         raise LatticeError('none of its atoms has the neighbours of an hcp crystal.')
     axis = np.linalg.svd(in_plane, full_matrices=False)[2][2]
@@ -158,6 +161,8 @@ def hcp_unit_cell(cell: np.ndarray, positions: np.ndarray) -> np.ndarray:
     a = np.mean(in_plane[near] * np.sign(along[near])[:, None], axis=0)
     b = -a / 2 + np.sqrt(3) / 2 * np.cross(axis, a)
     height = 2 * abs(np.linalg.det(cell)) / len(positions) / np.linalg.norm(np.cross(a, b))
+    if abs(2 * np.abs(between @ axis).mean() / height - 1) > _LARGEST_MISFIT:
+        raise LatticeError('the layers of the cell are closer than its volume says: it has vacuum, or lacks atoms.')
     repeats = np.round(cell @ np.linalg.inv([a, b, height * axis]))
     if round(abs(np.linalg.det(repeats))) != len(positions) / 2:
         raise LatticeError('the cell does not repeat a unit cell of hcp.')

@@ -77,6 +77,14 @@ def test_unit_cell_of_vibrating_atoms_is_that_of_the_ideal_ones(matrix):
         )
 
 
+@pytest.mark.parametrize('vacuum', [1.2, 2.0, 3.0])
+def test_no_unit_cell_of_a_slab_with_vacuum(vacuum):
+    atoms = CRYSTALS['hcp'].repeat((3, 3, 2))
+    atoms.set_cell(atoms.cell.array * [[1], [1], [vacuum]])
+    with pytest.raises(LatticeError, match='vacuum'):
+        hcp_unit_cell(atoms.cell.array, atoms.positions)
+
+
 @pytest.mark.parametrize('atoms', [CRYSTALS['fcc'].repeat(2), CRYSTALS['hcp'].repeat(3)[1:]])
 def test_no_unit_cell_of_another_lattice_or_with_a_vacancy(atoms):
     with pytest.raises(LatticeError):
