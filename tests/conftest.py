@@ -135,4 +135,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Its libraries bring C++ symbols and a floating-point mode of their own (subnormal numbers become zero), after which
     scipy's trees crash and hypothesis refuses to draw numbers. A job has LAMMPS in a process of its own.
     """
-    items.sort(key=lambda item: ('lammps' in item.path.parent.name, item.get_closest_marker('slow') is not None))
+    items.sort(
+        key=lambda item: (item.path.parent.name in ('lammps', 'lmp'), item.get_closest_marker('slow') is not None)
+    )

@@ -25,7 +25,7 @@ run 0
 #: Prints what the process of a LAMMPS has of the shared memory of the machine.
 SHARED_MEMORY = """
 from pathlib import Path
-from aiida_mghdiff.programs.lammps.driver import open_lammps
+from aiida_mghdiff.executables.lmp.driver import open_lammps
 lammps = open_lammps(['-screen', 'none', '-log', 'none'])
 print(*[line for line in Path('/proc/self/maps').read_text().splitlines() if '/dev/shm/' in line], sep='\\n')
 """
