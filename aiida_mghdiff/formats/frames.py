@@ -109,7 +109,7 @@ def frame_problem(atoms: Atoms, energy_keys: Sequence[str] = ENERGY_KEYS['free']
         return f'forces have the shape {np.shape(forces)}, not {(len(atoms), 3)}'
     if stress is not None and np.shape(stress) != (6,):
         return f'stress has the shape {np.shape(stress)}, not (6,)'
-    values = {'cell': atoms.cell.array, 'positions': atoms.positions, 'energy': energy, 'forces': forces}
+    values = {'positions': atoms.positions, 'energy': energy, 'forces': forces}
     broken = [name for name, value in (values | {'stress': stress}).items() if not _is_finite(value)]
     return f'{broken[0]} is not finite: compute the frame again, or leave it out' if broken else None
 
@@ -117,7 +117,7 @@ def frame_problem(atoms: Atoms, energy_keys: Sequence[str] = ENERGY_KEYS['free']
 def _cell_problem(atoms: Atoms) -> str | None:
     if not _is_finite(atoms.cell.array):
         return 'cell is not finite: compute the frame again, or leave it out'
-    volume, height = atoms.get_volume() / len(atoms), 1 / np.linalg.norm(atoms.cell.reciprocal(), axis=1).max()
+    volume, height = atoms.get_volume() / len(atoms), 1 / atoms.cell.reciprocal().lengths().max()
     if volume > SMALLEST_VOLUME_PER_ATOM and height > SMALLEST_HEIGHT_ANGSTROM:
         return None
     return (

@@ -22,6 +22,7 @@ from aiida_mghdiff.calculations.evaluate import define_predictions, unknown_elem
 from aiida_mghdiff.calculations.functions.labels import grouped_order
 from aiida_mghdiff.calculations.vasp.force_field import RUN_TAGS, force_field_message
 from aiida_mghdiff.calculations.vasp.job import (
+    KEPT_LINES,
     LAST_LINES,
     STDOUT,
     VaspJob,
@@ -46,7 +47,7 @@ grep -q 'General timing' {OUTCAR} && mv {OUTCAR} "${{frame%/*}}/{OUTCAR}_${{fram
 n=$((n + 1))
 echo "{progress_line('$n', '@COUNT@')} $frame" >> {LAST_LINES}
 done
-tail -n 500 {STDOUT} >> {LAST_LINES}"""
+tail -n {KEPT_LINES} {STDOUT} >> {LAST_LINES}"""
 
 
 def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:

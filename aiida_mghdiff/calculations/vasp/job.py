@@ -42,7 +42,7 @@ STDOUT = 'vasp_output'
 STOPPER = 'mghdiff_stopper'
 #: What is kept of VASP's standard output, which has a line or more a step.
 LAST_LINES = 'vasp_last_lines'
-_KEPT_LINES = 500
+KEPT_LINES = 500
 
 #: Files of a run with moving atoms.
 RUN_FILES = ('CONTCAR', 'OSZICAR')
@@ -308,7 +308,7 @@ class VaspJob(CachedIfContinued, VaspCalculation):
     def _stop_in_time(self, calcinfo: CalcInfo) -> None:
         wall, reserve = self.inputs.metadata.options.get('max_wallclock_seconds'), self.reserve()
         calcinfo.prepend_text, stop = ('', '') if reserve is None else stopping_text(wall, reserve)
-        keep = f'tail -n {_KEPT_LINES} {STDOUT} > {LAST_LINES}' if self._KEPT_OUTPUT == LAST_LINES else ''
+        keep = f'tail -n {KEPT_LINES} {STDOUT} > {LAST_LINES}' if self._KEPT_OUTPUT == LAST_LINES else ''
         calcinfo.append_text = '\n'.join(filter(None, (keep, stop)))
 
     def _reduce(self, folder: Folder, calcinfo: CalcInfo) -> None:

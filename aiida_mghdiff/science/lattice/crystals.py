@@ -22,10 +22,10 @@ from aiida_mghdiff.science.lattice.geometry import LatticeError, neighbour_dista
 
 LATTICES = ('hcp', 'fcc', 'bcc')
 #: Bonds of an atom by their common neighbours: their number, the bonds among them, the most of one of them.
-#: Of the height of the unit cell by its layers and by its volume: a slab with vacuum has more, a warm crystal less.
-_LARGEST_MISFIT = 0.1
 _421, _422, _444, _666 = (4, 2, 1), (4, 2, 2), (4, 4, 2), (6, 6, 2)
 _CLOSE_PACKED, _BCC = 12, 14
+#: Of the height of the unit cell by its layers and by its volume: a slab with vacuum has more, a warm crystal less.
+_LARGEST_MISFIT = 0.1
 #: Between the first and the second shell, over the mean distance of the first.
 _CUT = (1 + np.sqrt(2)) / 2
 #: Of the atoms, at least this share must have a lattice, and of these more than half the same.
