@@ -123,7 +123,7 @@ def test_files_of_the_paper(paper, stage, file_regression):
     ],
 )
 def test_settings_are_refused(aiida_profile, changes, message):
-    settings = OnTheFlyWorkChain.get_protocol_inputs('smoke', {'settings': changes})['settings']
+    settings = merge(OnTheFlyWorkChain.get_protocol_inputs('smoke')['settings'], changes)
     _, node = plan_learning.run_get_node(orm.Dict(settings), orm.StructureData(ase=START))
     assert node.exit_status == 220
     assert message in node.exit_message
