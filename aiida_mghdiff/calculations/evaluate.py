@@ -53,6 +53,7 @@ class EvaluateCalculation(ProgramCalculation):
 
     CACHE_VERSION = 2
     _PROGRAM = 'evaluate'
+    _PARAMETERS = KEYS
     _TEMPORARY_FILES = (PREDICTIONS_FILE,)
 
     @classmethod

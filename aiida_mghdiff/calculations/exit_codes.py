@@ -326,8 +326,8 @@ def read_settings(settings: orm.Dict, keys: Mapping[str, Check]) -> dict[str, An
     :raises SettingsError: for a missing, unknown or invalid key.
     """
     values = settings.get_dict()
-    if message := complete_message(values, keys, f'give each of {", ".join(keys)}'):
-        raise SettingsError(message.replace('parameters', 'settings', 1))
+    if message := complete_message(values, keys, 'settings', f'give each of {", ".join(keys)}'):
+        raise SettingsError(message)
     return values
 
 

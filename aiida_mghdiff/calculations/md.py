@@ -54,10 +54,12 @@ COMMON_KEYS = {
 }
 THERMOSTAT_KEYS = {'friction_per_ps': IS_POSITIVE}
 BAROSTAT_KEYS = {'pressure_gpa': IS_NUMBER, 'barostat_time_ps': IS_POSITIVE}
+#: Keys of all ensembles.
+MD_KEYS = COMMON_KEYS | THERMOSTAT_KEYS | BAROSTAT_KEYS
 ENSEMBLE_KEYS = {
     'nve': COMMON_KEYS,
     'nvt': COMMON_KEYS | THERMOSTAT_KEYS,
-    'npt': COMMON_KEYS | THERMOSTAT_KEYS | BAROSTAT_KEYS,
+    'npt': MD_KEYS,
 }
 
 

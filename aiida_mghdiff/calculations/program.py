@@ -20,6 +20,7 @@ from aiida.common.links import LinkType
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
 from aiida_mghdiff.calculations.exit_codes import JOB_FAILURES, define_exit_codes, has_ended_with
+from aiida_mghdiff.calculations.validation import Schema, keys_help
 from aiida_mghdiff.formats.job_files import INPUT_FILE, RESULTS_FILE, ZIPAPP
 from aiida_mghdiff.formats.sources import PACKAGE, archive_name, sources
 
@@ -87,6 +88,7 @@ class ProgramCalculation(CachedIfContinued, CalcJob):
     CACHE_VERSION = 1
     _PROGRAM: ClassVar[str]
     _TEMPORARY_FILES: ClassVar[tuple[str, ...]] = ()
+    _PARAMETERS: ClassVar[Schema]
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
@@ -94,7 +96,8 @@ class ProgramCalculation(CachedIfContinued, CalcJob):
         super().define(spec)
         set_options(spec, with_mpi=False, input_filename=INPUT_FILE, output_filename='output.txt')
         spec.input('code', valid_type=orm.AbstractCode, help='Python interpreter of an environment with the engines.')
-        spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete settings.')
+        words = keys_help('Complete settings.', cls._PARAMETERS)
+        spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
         spec.output('results', valid_type=orm.Dict, help='Numbers, versions and settings that the program reports.')
         spec.default_output_node = 'results'
         define_exit_codes(spec, *JOB_FAILURES, 'ELEMENT_UNKNOWN')

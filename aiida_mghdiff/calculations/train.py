@@ -68,11 +68,7 @@ def _are_energies(value: Any) -> bool:
 
 def section_message(parameters: Mapping[str, Any], section: str, keys: Mapping[str, Check]) -> str | None:
     """Return what is wrong with a section, a dictionary within the parameters."""
-    values = parameters[section]
-    if not isinstance(values, Mapping):
-        return f'parameters: {section} = {values!r} is not a dictionary.'
-    message = complete_message(values, keys)
-    return message and message.replace('parameters', f'parameters.{section}', 1)
+    return complete_message(parameters[section], keys, f'parameters.{section}')
 
 
 def data_message(inputs: Mapping[str, Any], uses_stress: bool) -> str | None:

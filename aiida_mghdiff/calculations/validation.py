@@ -19,6 +19,10 @@ class Check:
     advice: Callable[[Any], str] = lambda _: ''  # what to do about a value that does not hold
 
 
+#: What a dictionary of settings must hold: the check of each key, or the schema of a dictionary within it.
+Schema = Mapping[str, 'Check | Schema']
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -67,23 +71,45 @@ def list_of(check: Check) -> Check:
 
 
 def complete_message(
-    values: Mapping[str, Any],
-    keys: Mapping[str, Check],
+    values: Any,
+    keys: Schema,
+    place: str = 'parameters',
     remedy: str = 'a protocol (get_builder_from_protocol) fills in every key',
 ) -> str | None:
-    """Return what is wrong with the values: a missing, unknown or invalid key; None where nothing is.
+    """Return what is wrong with the values: an unknown, missing or invalid key; None where nothing is.
 
+    :param keys: the check of each key; a dictionary of them where the value has keys itself.
+    :param place: where the values are, as the user writes it.
     :param remedy: what to do about a missing key.
     """
-    missing, unknown = sorted(set(keys) - set(values)), sorted(set(values) - set(keys))
-    if missing:
-        return f'parameters lack {", ".join(missing)}: {remedy}.'
-    if unknown:
-        return f'parameters have unknown keys {", ".join(unknown)}: known are {", ".join(sorted(keys))}.'
+    if not isinstance(values, Mapping):
+        return f'{place} = {values!r} is not a dictionary.'
+    if message := unknown_message(values, keys, place):
+        return message
+    if missing := sorted(set(keys) - set(values)):
+        return f'{place} lack {", ".join(missing)}: {remedy}.'
     for key, check in keys.items():
-        if not check.holds(values[key]):
-            return f'parameters: {key} = {values[key]!r} is not {check.words}{check.advice(values[key])}.'
+        if isinstance(check, Mapping):
+            if message := complete_message(values[key], check, f'{place}.{key}', remedy):
+                return message
+        elif not check.holds(values[key]):
+            return f'{place}: {key} = {values[key]!r} is not {check.words}{check.advice(values[key])}.'
     return None
+
+
+def without(keys: Schema, *names: str) -> Schema:
+    """Return a schema without some of its keys."""
+    return {key: check for key, check in keys.items() if key not in names}
+
+
+def keys_help(words: str, keys: Schema) -> str:
+    """Return the help of a port: some words, and its keys with what each must be."""
+    return f'{words} Keys: {_listed(keys)}.'
+
+
+def _listed(keys: Schema) -> str:
+    checks = {key: _listed(check) if isinstance(check, Mapping) else check.words for key, check in keys.items()}
+    return ', '.join(f'``{key}`` ({words})' for key, words in checks.items())
 
 
 def unknown_message(given: Iterable[str], known: Iterable[str], place: str) -> str | None:

@@ -12,7 +12,7 @@ from aiida_vasp.data.potcar import PotcarData
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes, has_ended_with
 from aiida_mghdiff.calculations.functions.arrhenius import arrhenius_fit
 from aiida_mghdiff.calculations.functions.rates import EXTRAPOLATION_SETTINGS, jump_diffusion
-from aiida_mghdiff.calculations.validation import IS_TEMPERATURE, complete_message, joined
+from aiida_mghdiff.calculations.validation import IS_TEMPERATURE, complete_message, joined, keys_help
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.diffusion import (
     DiffusionWorkChain,
@@ -72,7 +72,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
             serializer=orm.to_aiida_type,
             required=False,
             validator=validate_extrapolation,
-            help='``temperatures_k``, at which the rates of jumps give D; without it they give none.',
+            help=keys_help('Where the rates of jumps give D; without it they give none.', EXTRAPOLATION_SETTINGS),
         )
         spec.inputs.validator = validate_arrhenius
         spec.outline(

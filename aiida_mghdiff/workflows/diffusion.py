@@ -12,9 +12,13 @@ from aiida_vasp.data.potcar import PotcarData
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.functions.density import tracer_density
 from aiida_mghdiff.calculations.functions.diffusion import diffusion_coefficient
-from aiida_mghdiff.calculations.functions.lattice_runs import STRUCTURE_SETTINGS
 from aiida_mghdiff.calculations.functions.pairs import tracer_pairs
-from aiida_mghdiff.calculations.functions.parameters import plan_diffusion, replicas_message
+from aiida_mghdiff.calculations.functions.parameters import (
+    DIFFUSION_SETTINGS,
+    plan_diffusion,
+    replicas_message,
+    settings_message,
+)
 from aiida_mghdiff.calculations.functions.rdf import radial_distributions
 from aiida_mghdiff.calculations.functions.sites import site_statistics
 from aiida_mghdiff.calculations.functions.starts import select_starts
@@ -24,10 +28,9 @@ from aiida_mghdiff.calculations.hosts import axis_message, host_message, mass_me
 from aiida_mghdiff.calculations.md import elements_message
 from aiida_mghdiff.calculations.validation import (
     IS_COUNT,
-    IS_SYMBOL,
     IS_TEMPERATURE,
-    complete_message,
     joined,
+    keys_help,
     self_diffusion_message,
 )
 from aiida_mghdiff.data.potential import PotentialData
@@ -57,7 +60,8 @@ def define_diffusion_inputs(spec: ProcessSpec) -> None:
     spec.input('potential', valid_type=PotentialData, help='The potential that gives the forces.')
     spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCAR of each element, for VASP.')
     spec.input('host', valid_type=orm.StructureData, help='Supercell of the host, without tracers.')
-    spec.input('settings', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete settings, see protocols.')
+    words = keys_help('Complete settings, see protocols.', DIFFUSION_SETTINGS)
+    spec.input('settings', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
     spec.input('segment_steps', valid_type=orm.Int, serializer=orm.to_aiida_type, help='Most steps of one MD job.')
     spec.input('options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.')
     spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
@@ -82,6 +86,8 @@ def validate_diffusion(inputs: dict[str, Any], _: Any = None) -> str | None:
     """
     if not {'host', 'settings'} <= set(inputs):
         return None
+    if message := settings_message(inputs['settings'].get_dict()):
+        return message
     return joined([*settings_messages(inputs), *host_messages(inputs), *potential_messages(inputs)])
 
 
@@ -92,16 +98,12 @@ def settings_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
     if not IS_COUNT.holds(count):
         yield f'settings: tracer_count = {count} is not {IS_COUNT.words}: at least one tracer must diffuse.'
     tracer = settings['supercell']['tracer_element']
-    if not IS_SYMBOL.holds(tracer):
-        yield f'settings: tracer_element = {tracer!r} is not {IS_SYMBOL.words}{IS_SYMBOL.advice(tracer)}.'
     if 'host' in inputs:
         yield self_diffusion_message(tracer, inputs['host'].get_symbols_set())
         yield mass_message(inputs['host'])
     if 'temperature' in inputs and not IS_TEMPERATURE.holds(inputs['temperature'].value):
         yield f'temperature = {inputs["temperature"].value} K is not {IS_TEMPERATURE.words}.'
     yield replicas_message(settings)
-    if message := complete_message(settings.get('structure', {}) | {'seed': 1}, STRUCTURE_SETTINGS):
-        yield message.replace('parameters', 'settings: structure', 1)
 
 
 def host_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
@@ -123,7 +125,7 @@ def room_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
 def potential_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
     """Yield why the potential cannot run with these elements and codes."""
     tracer = inputs['settings']['supercell']['tracer_element']
-    if 'potential' not in inputs or not IS_SYMBOL.holds(tracer):
+    if 'potential' not in inputs:
         return
     symbols = [*inputs['host'].get_ase().get_chemical_symbols(), tracer]
     yield elements_message(inputs['potential'], symbols, tracer)

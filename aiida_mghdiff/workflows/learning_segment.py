@@ -17,7 +17,9 @@ from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.exit_codes import JOB_REFUSALS, define_exit_codes, exit_codes, has_ended_with
 from aiida_mghdiff.calculations.functions.learning import change_tags, forget_unconverged, piece_of_segment
+from aiida_mghdiff.calculations.validation import keys_help
 from aiida_mghdiff.calculations.vasp.job import potcars_message, start_atoms
+from aiida_mghdiff.calculations.vasp.mlff import SETTINGS as JOB_SETTINGS
 from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation, known_content
 from aiida_mghdiff.calculations.vasp.mlff import validate_inputs as validate_job
 from aiida_mghdiff.data.dataset import DatasetData
@@ -128,7 +130,9 @@ class LearningSegmentWorkChain(RestartWorkChain):
         super().define(spec)
         define_learning(spec)
         spec.input('parameters', valid_type=orm.Dict, help='INCAR tags of the segment.')
-        spec.input('settings', valid_type=orm.Dict, help='Stage, first step, what is recorded.')
+        spec.input(
+            'settings', valid_type=orm.Dict, help=keys_help('Stage, first step, what is recorded.', JOB_SETTINGS)
+        )
         spec.input('kpoints', valid_type=orm.KpointsData, help='Mesh of the labels.')
         spec.input('iconst', valid_type=orm.SinglefileData, required=False, help='What of the cell stays.')
         spec.inputs['max_iterations'].default = lambda: orm.Int(MOST_JOBS)

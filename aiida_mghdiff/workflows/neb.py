@@ -9,7 +9,9 @@ from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain, if_, while_
 from aiida_vasp.data.potcar import PotcarData
 
+from aiida_mghdiff.calculations.ase.neb import KEYS as NEB_KEYS
 from aiida_mghdiff.calculations.ase.neb import AseNebCalculation
+from aiida_mghdiff.calculations.ase.vibrations import KEYS as VIBRATION_KEYS
 from aiida_mghdiff.calculations.ase.vibrations import AseVibrationsCalculation
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes, has_ended_with
 from aiida_mghdiff.calculations.functions.parameters import vibration_parameters
@@ -22,7 +24,7 @@ from aiida_mghdiff.calculations.functions.paths import (
 from aiida_mghdiff.calculations.functions.rates import hop
 from aiida_mghdiff.calculations.hosts import host_message
 from aiida_mghdiff.calculations.md import elements_message
-from aiida_mghdiff.calculations.validation import complete_message, joined, self_diffusion_message
+from aiida_mghdiff.calculations.validation import complete_message, joined, keys_help, self_diffusion_message
 from aiida_mghdiff.calculations.vasp.job import potcars_message, symbols_message
 from aiida_mghdiff.calculations.vasp.neb import VaspNebCalculation
 from aiida_mghdiff.calculations.vasp.relax import VaspRelaxCalculation
@@ -50,8 +52,7 @@ def validate_barrier(inputs: dict[str, Any], _: Any = None) -> str | None:
 
 def path_message(path: orm.Dict) -> str | None:
     """Return what is wrong with a named path."""
-    message = complete_message(path.get_dict(), PATH_SETTINGS)
-    return message and message.replace('parameters', 'path', 1)
+    return complete_message(path.get_dict(), PATH_SETTINGS, 'path')
 
 
 def _engine_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
@@ -102,14 +103,18 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         spec.input_namespace('codes', valid_type=orm.AbstractCode, dynamic=True, help='``python`` (ASE) or ``vasp``.')
         spec.input('potential', valid_type=PotentialData, required=False, help='What gives the forces; DFT without.')
         spec.input('host', valid_type=orm.StructureData, help='Supercell of the host, without tracers.')
-        spec.input('path', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``tracer_element`` and ``path``.')
-        spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete ciNEB parameters.')
+        words = keys_help('Tracer and named path.', PATH_SETTINGS)
+        spec.input('path', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
+        words = keys_help('ciNEB in ASE; INCAR tags in VASP.', NEB_KEYS)
+        spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
         spec.input('relaxation', valid_type=orm.Dict, required=False, help='VASP: INCAR tags for the end points.')
-        spec.input('interpolation', valid_type=orm.Dict, required=False, help='VASP: settings of interpolate_path.')
+        words = keys_help('VASP: images between the end points.', INTERPOLATION_SETTINGS)
+        spec.input('interpolation', valid_type=orm.Dict, required=False, help=words)
         spec.input('displacement_angstrom', valid_type=orm.Float, required=False, help='VASP: shift of the ends.')
         spec.input('kpoints', valid_type=orm.KpointsData, required=False, help='VASP: the mesh.')
         spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='VASP: POTCARs by element.')
-        spec.input('vibrations', valid_type=orm.Dict, required=False, help='Parameters of vibrations, where asked.')
+        words = keys_help('Vibrations, where asked.', VIBRATION_KEYS)
+        spec.input('vibrations', valid_type=orm.Dict, required=False, help=words)
         spec.input(
             'options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.'
         )

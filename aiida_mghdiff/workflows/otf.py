@@ -11,6 +11,7 @@ from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.functions.learning import (
+    SETTINGS,
     carry_on,
     learning_history,
     merge_datasets,
@@ -19,6 +20,7 @@ from aiida_mghdiff.calculations.functions.learning import (
     settings_message,
     start_of,
 )
+from aiida_mghdiff.calculations.validation import keys_help
 from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
@@ -74,7 +76,8 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         super().define(spec)
         define_learning(spec)
         define_restarts(spec, learn=LearningSegmentWorkChain)
-        spec.input('settings', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete settings.')
+        words = keys_help('Complete settings.', SETTINGS)
+        spec.input('settings', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
         spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
         spec.inputs.validator = validate_schedule
         spec.outline(

@@ -13,7 +13,8 @@ from aiida.engine import (
 )
 
 from aiida_mghdiff.calculations.exit_codes import JOB_REFUSALS, define_exit_codes, exit_codes, has_ended_with
-from aiida_mghdiff.calculations.md import define_md_inputs, start_symbols, validate_md_inputs
+from aiida_mghdiff.calculations.md import MD_KEYS, define_md_inputs, start_symbols, validate_md_inputs
+from aiida_mghdiff.calculations.validation import keys_help
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.workflows.cleaning import RestartWorkChain
@@ -40,7 +41,8 @@ def define_md_run(spec: ProcessSpec) -> None:
         help='``lammps``, ``python``, ``vasp``: the engines; ``convert``: ``mace_create_lammps_model``, for an ``lmp`` '
         'built with MACE; ``distil``: a Python on the machine of VASP.',
     )
-    spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete MD parameters.')
+    words = keys_help('Complete MD parameters.', MD_KEYS)
+    spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
     spec.input('options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.')
     for name, node_class in PARTS.items():
         spec.output_namespace(name, valid_type=node_class, dynamic=True, help=f'``{name}`` of each part of the run.')

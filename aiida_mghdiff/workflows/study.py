@@ -12,6 +12,7 @@ from aiida_vasp.data.potcar import PotcarData
 from aiida_mghdiff.calculations.exit_codes import SettingsError, define_exit_codes
 from aiida_mghdiff.calculations.functions.dataset import parts_of_settings, split, split_dataset
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
+from aiida_mghdiff.calculations.functions.parameters import settings_message
 from aiida_mghdiff.calculations.functions.rates import barrier_diffusion
 from aiida_mghdiff.calculations.functions.select import select_best
 from aiida_mghdiff.calculations.hosts import host_message, subject_of
@@ -77,7 +78,7 @@ def validate_study(inputs: dict[str, Any], _: Any = None) -> str | None:
     """Return all that is wrong with the inputs: labels, codes, hosts, elements, trainings, runs."""
     if ('dataset' in inputs) == ('otf' in inputs):
         return 'give either a dataset or otf, the inputs of the on-the-fly learning that makes one.'
-    if message := joined(label_messages(inputs)):
+    if message := joined([*label_messages(inputs), *run_settings_messages(inputs)]):
         return message
     if 'otf' in inputs and not {'structure', 'state'} & set(inputs['otf']):
         return learning_message(inputs)
@@ -263,6 +264,13 @@ def training_messages(inputs: Mapping[str, Any], parts: Mapping[str, DatasetData
         for label, training in inputs.get('training', {}).items()
     }
     return [f'training.{label}: {message}' for label, message in messages.items() if message]
+
+
+def run_settings_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the settings of each diffusion run, for itself."""
+    for key, run in inputs.get('diffusion', {}).items():
+        if message := settings_message(run['settings'].get_dict()):
+            yield f'diffusion.{key}: {message}'
 
 
 def run_messages(inputs: Mapping[str, Any]) -> Iterator[str]:

@@ -10,10 +10,11 @@ from aiida.common.links import LinkType
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain, if_
 from aiida_vasp.data.potcar import PotcarData
 
+from aiida_mghdiff.calculations.evaluate import KEYS as EVALUATION_KEYS
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
 from aiida_mghdiff.calculations.functions.sampling import SAMPLING_SETTINGS, sample_frames
-from aiida_mghdiff.calculations.validation import complete_message, joined
+from aiida_mghdiff.calculations.validation import complete_message, joined, keys_help
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.engines import evaluation, evaluation_in_vasp_message
@@ -107,9 +108,10 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
             valid_type=orm.Dict,
             serializer=orm.to_aiida_type,
             validator=validate_sampling,
-            help='``count`` of each run, and ``seed``.',
+            help=keys_help('How frames of each run are sampled.', SAMPLING_SETTINGS),
         )
-        spec.input_namespace('evaluation', valid_type=orm.Dict, dynamic=True, help='Parameters by architecture.')
+        words = keys_help('By architecture.', EVALUATION_KEYS)
+        spec.input_namespace('evaluation', valid_type=orm.Dict, dynamic=True, help=words)
         spec.input(
             'options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of evaluations.'
         )

@@ -277,7 +277,7 @@ def test_settings_of_the_structure_are_checked_before_anything_runs(generate_wor
         codes, tiny_potential, host, temperature_k=600.0, protocol='smoke',
         overrides={'settings': {'structure': {'pair_cutoff': -1.0}}},
     )  # fmt: skip
-    with pytest.raises(ValueError, match='settings: structure: pair_cutoff = -1'):
+    with pytest.raises(ValueError, match=r'settings\.structure: pair_cutoff = -1'):
         generate_workchain(DiffusionWorkChain, builder._inputs(prune=True))
 
 

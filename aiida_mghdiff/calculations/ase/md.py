@@ -7,7 +7,7 @@ from typing import Any
 
 from aiida.engine import CalcJobProcessSpec
 
-from aiida_mghdiff.calculations.md import define_md, has_own_restart, start_content, validate_md_inputs
+from aiida_mghdiff.calculations.md import MD_KEYS, define_md, has_own_restart, start_content, validate_md_inputs
 from aiida_mghdiff.calculations.program import ProgramCalculation
 from aiida_mghdiff.data.md_state import RESTART_FILE
 from aiida_mghdiff.data.potential import PotentialData
@@ -48,6 +48,7 @@ class AseMdCalculation(ProgramCalculation):
     CACHE_VERSION = 2
     CONTINUED_FROM = 'state'
     _PROGRAM = 'ase.md'
+    _PARAMETERS = MD_KEYS
     _TEMPORARY_FILES = (*job_files.MD_FILES.values(), job_files.MD_RESTART_FILE)
 
     @classmethod

@@ -75,6 +75,7 @@ class AseNebCalculation(ProgramCalculation):
     CACHE_VERSION = 2
     CONTINUED_FROM = 'path'
     _PROGRAM = 'ase.neb'
+    _PARAMETERS = KEYS
     _TEMPORARY_FILES = (PATH_FILE,)
 
     @classmethod

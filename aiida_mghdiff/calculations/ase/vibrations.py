@@ -58,6 +58,7 @@ class AseVibrationsCalculation(ProgramCalculation):
 
     CACHE_VERSION = 2
     _PROGRAM = 'ase.vibrations'
+    _PARAMETERS = KEYS
     _TEMPORARY_FILES = (VIBRATIONS_FILE,)
 
     @classmethod

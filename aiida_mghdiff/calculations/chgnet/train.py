@@ -68,6 +68,7 @@ class ChgnetTrainCalculation(TrainCalculation):
 
     CACHE_VERSION = 3
     _PROGRAM = 'chgnet.train'
+    _PARAMETERS = KEYS
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:

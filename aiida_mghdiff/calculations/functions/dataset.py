@@ -118,7 +118,7 @@ def parts_of_settings(values: Mapping[str, Any]) -> set[str]:
     if 'indices' in values:
         return set(_chosen_parts(values))
     words = f'a fraction for each of {", ".join(PARTS)}, which sum to one'
-    _require(complete_message(values, {'fractions': Check(words, _are_fractions), 'seed': IS_SEED}))
+    _require(complete_message(values, {'fractions': Check(words, _are_fractions), 'seed': IS_SEED}, 'settings'))
     return {part for part, share in values['fractions'].items() if share > 0}
 
 
@@ -151,13 +151,13 @@ class _NamedFile:
 
 def _with_defaults(settings: orm.Dict, known: Mapping[str, tuple[Any, Check]]) -> dict[str, Any]:
     values = {key: default for key, (default, _) in known.items()} | settings.get_dict()
-    _require(complete_message(values, {key: check for key, (_, check) in known.items()}))
+    _require(complete_message(values, {key: check for key, (_, check) in known.items()}, 'settings'))
     return values
 
 
 def _require(problem: str | None) -> None:
     if problem is not None:
-        raise SettingsError(problem.replace('parameters', 'settings', 1))
+        raise SettingsError(problem)
 
 
 def _are_fractions(value: Any) -> bool:
@@ -169,7 +169,8 @@ def _are_fractions(value: Any) -> bool:
 
 
 def _chosen_parts(values: Mapping[str, Any]) -> dict[str, list[int]]:
-    _require(complete_message(values, {'indices': Check(f'a list of indices for {", ".join(PARTS)}', _are_indices)}))
+    are_indices = Check(f'a list of indices for {", ".join(PARTS)}', _are_indices)
+    _require(complete_message(values, {'indices': are_indices}, 'settings'))
     return {part: values['indices'][part] for part in PARTS if part in values['indices']}
 
 

@@ -118,11 +118,11 @@ NOT_OF_REFIT = ('ml_mconf', 'ml_mb', 'ml_lfast', 'ml_ialgo_linreg', 'ml_sigw0', 
 
 def settings_message(values: Mapping[str, Any]) -> str | None:
     """Return what is wrong with the settings of a schedule."""
-    if message := complete_message(values, SETTINGS):
-        return message.replace('parameters', 'settings', 1)
+    if message := complete_message(values, SETTINGS, 'settings'):
+        return message
     for index, stage in enumerate(values['stages']):
-        if message := complete_message(stage, STAGE_KEYS):
-            return message.replace('parameters', f'settings: stage {index}', 1)
+        if message := complete_message(stage, STAGE_KEYS, f'settings.stages[{index}]'):
+            return message
     names = [stage['name'] for stage in values['stages']]
     if len(set(names)) < len(names):
         return f'settings: the stages {", ".join(names)} share a name: give each its own.'

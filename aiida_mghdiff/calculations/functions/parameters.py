@@ -11,10 +11,41 @@ from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_mghdiff.calculations.exit_codes import refusing
-from aiida_mghdiff.calculations.validation import IS_POSITIVE
+from aiida_mghdiff.calculations.functions.diffusion import FIT_SETTINGS
+from aiida_mghdiff.calculations.functions.lattice_runs import STRUCTURE_SETTINGS
+from aiida_mghdiff.calculations.functions.starts import STARTS_SETTINGS
+from aiida_mghdiff.calculations.functions.supercell import TRACER_SETTINGS
+from aiida_mghdiff.calculations.functions.volume import VOLUME_SETTINGS
+from aiida_mghdiff.calculations.md import ENSEMBLE_KEYS, INCAR
+from aiida_mghdiff.calculations.validation import (
+    IS_BOOL,
+    IS_COUNT,
+    IS_NUMBER,
+    IS_POSITIVE,
+    IS_STEP,
+    Schema,
+    complete_message,
+    optional,
+    without,
+)
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.science.precision import count_looks, growth
 from aiida_mghdiff.science.units import PS_IN_FS
+
+#: Settings of the runs behind one diffusion coefficient.
+DIFFUSION_SETTINGS: Schema = {
+    'seed': IS_STEP,
+    'n_replicas': IS_COUNT,
+    'independent_replicas': IS_BOOL,
+    'target_relative_interval': optional(IS_NUMBER),
+    'max_time_ps': optional(IS_NUMBER),
+    'supercell': without(TRACER_SETTINGS, 'seed'),
+    **{stage: without(keys, 'temperature_k', 'first_step', 'seed') for stage, keys in ENSEMBLE_KEYS.items()},
+    'volume': VOLUME_SETTINGS,
+    'starts': STARTS_SETTINGS,
+    'fit': without(FIT_SETTINGS, 'start_spacing_ps', 'target_relative_interval', 'looks'),
+    'structure': without(STRUCTURE_SETTINGS, 'seed'),
+}
 
 
 @refusing()
@@ -111,6 +142,14 @@ def plan_diffusion(settings: orm.Dict, temperature: orm.Float) -> dict[str, orm.
     )
     plan['looks'] = orm.Dict({'runs': looks})
     return plan | {name: orm.Dict(values[name]) for name in ('volume', 'starts')}
+
+
+def settings_message(settings: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the settings; INCAR tags of the user's own are checked where the engine is known."""
+    own = {
+        stage: without(settings[stage], INCAR) for stage in ENSEMBLE_KEYS if isinstance(settings.get(stage), Mapping)
+    }
+    return complete_message(dict(settings) | own, DIFFUSION_SETTINGS, 'settings')
 
 
 def replicas_message(settings: dict[str, Any]) -> str | None:

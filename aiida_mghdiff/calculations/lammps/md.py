@@ -14,8 +14,9 @@ from aiida_lammps.calculations.raw import LammpsRawCalculation
 
 from aiida_mghdiff.calculations.exit_codes import JOB_FAILURES, define_exit_codes
 from aiida_mghdiff.calculations.lammps import script
-from aiida_mghdiff.calculations.md import define_md, has_own_restart, start_symbols, validate_md_inputs
+from aiida_mghdiff.calculations.md import MD_KEYS, define_md, has_own_restart, start_symbols, validate_md_inputs
 from aiida_mghdiff.calculations.program import CachedIfContinued, set_options
+from aiida_mghdiff.calculations.validation import keys_help
 from aiida_mghdiff.data.md_state import RESTART_FILE
 from aiida_mghdiff.formats import job_files
 from aiida_mghdiff.formats.lammps import write_data
@@ -69,7 +70,8 @@ class LammpsMdCalculation(CachedIfContinued, LammpsRawCalculation):
         for name in ('script', 'files', 'filenames'):
             del spec.inputs[name]
         set_options(spec, with_mpi=False, parser_name='mghdiff.lammps.md')
-        spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete settings.')
+        words = keys_help('Complete settings.', MD_KEYS)
+        spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
         spec.input(
             'convert_code',
             valid_type=orm.AbstractCode,

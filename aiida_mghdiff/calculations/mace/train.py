@@ -167,6 +167,7 @@ class MaceTrainCalculation(TrainCalculation):
 
     CACHE_VERSION = 3
     _PROGRAM = 'mace.train'
+    _PARAMETERS = KEYS
     _DATASETS: ClassVar[tuple[str, ...]] = ('training', 'validation', 'replay')
 
     @classmethod

@@ -11,8 +11,15 @@ from aiida.engine import CalcJobProcessSpec
 from ase import Atoms
 from ase.data import atomic_masses
 
-from aiida_mghdiff.calculations.md import INCAR, define_md, has_own_restart, thermostat_seed, validate_md_inputs
-from aiida_mghdiff.calculations.validation import IS_COUNT
+from aiida_mghdiff.calculations.md import (
+    INCAR,
+    MD_KEYS,
+    define_md,
+    has_own_restart,
+    thermostat_seed,
+    validate_md_inputs,
+)
+from aiida_mghdiff.calculations.validation import IS_COUNT, keys_help
 from aiida_mghdiff.calculations.vasp.force_field import fast_message, force_field_message
 from aiida_mghdiff.calculations.vasp.job import (
     ENGINE,
@@ -201,7 +208,9 @@ class VaspMdCalculation(VaspJob):
         super().define(spec)
         for name in ('kpoints', 'vdw_kernel'):
             del spec.inputs[name]
-        spec.inputs['parameters'].help = f'Complete settings; ``{INCAR}`` may have INCAR tags of your own.'
+        spec.inputs['parameters'].help = keys_help(
+            f'Complete settings; ``{INCAR}`` may have INCAR tags of your own.', MD_KEYS
+        )
         define_md(spec)
         spec.outputs['results'].help = 'Means, drift, versions.'
         spec.inputs.validator = validate_inputs

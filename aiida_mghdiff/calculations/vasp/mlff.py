@@ -23,6 +23,7 @@ from aiida_mghdiff.calculations.validation import (
     IS_TEXT,
     Check,
     complete_message,
+    keys_help,
     one_of,
     optional,
     self_diffusion_message,
@@ -138,8 +139,8 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
     if not {'parameters', 'settings'} <= set(inputs):
         return None
     tags, settings = inputs['parameters'].get_dict(), inputs['settings'].get_dict()
-    if message := complete_message(settings, SETTINGS):
-        return message.replace('parameters', 'settings', 1)
+    if message := complete_message(settings, SETTINGS, 'settings'):
+        return message
     if ('structure' in inputs) == ('state' in inputs):
         return 'give either a structure (velocities are drawn at TEBEG) or a state (velocities are carried over).'
     atoms = start_atoms(inputs)
@@ -344,9 +345,8 @@ class VaspMlffCalculation(VaspJob):
 
     @classmethod
     def _define_inputs(cls, spec: CalcJobProcessSpec) -> None:
-        spec.input(
-            'settings', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Stage, first step, what is recorded.'
-        )
+        words = keys_help('Stage, first step, what is recorded.', SETTINGS)
+        spec.input('settings', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
         spec.input('structure', valid_type=orm.StructureData, required=False, help='Start; velocities are drawn.')
         spec.input('state', valid_type=MdStateData, required=False, help='Start, with its velocities.')
         spec.input('ml_ab', valid_type=orm.SinglefileData, required=False, help='Known configurations, as ML_AB.')

@@ -56,7 +56,7 @@ def continuation(inputs, state, **changes):
         ({'evaluator': 'symmetrix'}, 'evaluator'),
         ({'temperature_k': 0.5}, 'at least 1 K'),
         ({'ensemble': 'nph'}, 'ensemble'),
-        ({'friction_per_ps': 3.0}, 'unknown keys friction_per_ps'),
+        ({'friction_per_ps': 3.0}, 'parameters.friction_per_ps: no such key'),
         ({'tracer_element': 'He'}, 'no He atom'),
         ({'dtype': 'float16'}, 'dtype'),
     ],

@@ -46,7 +46,7 @@ def test_refuses(inputs, host):
     larger.cell *= 1.01
     assert 'same cell' in validate_inputs(inputs | {'final': orm.StructureData(ase=larger)})
     assert 'n_images' in validate_inputs(inputs | {'parameters': parameters(n_images=0)})
-    assert 'unknown keys images' in validate_inputs(inputs | {'parameters': parameters(images=3)})
+    assert 'parameters.images: no such key' in validate_inputs(inputs | {'parameters': parameters(images=3)})
     assert 'float32' in validate_inputs(inputs | {'potential': make_chgnet()})
     restart = orm.TrajectoryData([host])
     assert 'restart has 1 images' in validate_inputs(inputs | {'restart': restart})

@@ -16,7 +16,7 @@ def code(codes):
     ('changes', 'words'),
     [
         ({'learning_rate': -1}, 'learning_rate'),
-        ({'epochs': 3}, 'unknown keys epochs'),
+        ({'epochs': 3}, 'parameters.epochs: no such key'),
         ({'targets': 'efsm'}, 'targets'),
         ({'frozen_layers': ['bias']}, 'frozen_layers'),
         ({'E0s': 'average'}, 'E0s'),

@@ -145,7 +145,7 @@ def test_bad_mlab_ends_in_an_exit_code():
     [
         ({}, 'labels = None is not a text'),
         ({'labels': 'gpaw', 'energy_kind': 'total'}, "energy_kind = 'total' is not one of free, sigma0"),
-        ({'labels': 'gpaw', 'forces': 'forces'}, 'unknown keys forces: known are allow_implausible, energy_key,'),
+        ({'labels': 'gpaw', 'forces': 'forces'}, 'settings.forces: no such key; did you mean forces_key?'),
         ({'labels': 'gpaw', 'forces_key': None}, 'forces_key = None is not a key of the file'),
     ],
 )
@@ -212,7 +212,7 @@ def test_split_by_indices(frames):
         ({'fractions': {'training': 0.5, 'test': 0.4}, 'seed': 1}, 220, 'which sum to one'),
         ({'fractions': {'training': 0.5, 'tests': 0.5}, 'seed': 1}, 220, 'a fraction for each of training, valid'),
         ({'fractions': {'test': 1.0}, 'seed': 1}, 220, 'fractions'),
-        ({'fractions': FRACTIONS, 'seed': 1, 'indices': {'training': [0]}}, 220, 'unknown keys fractions, seed'),
+        ({'fractions': FRACTIONS, 'seed': 1, 'indices': {'training': [0]}}, 220, 'settings.fractions: no such key'),
         ({'indices': {'training': [0.5]}}, 220, 'a list of indices'),
         ({'indices': {'training': [0, 7]}}, 231, 'training asks for frame 7, the dataset has frames 0 to 1'),
         ({'fractions': FRACTIONS, 'seed': 1}, 231, '3 parts need as many groups of frames, the dataset has 2'),

@@ -153,7 +153,7 @@ def potential_with(model, **changes):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda _: {'parameters': orm.Dict(parameters(colour='red'))}, 'unknown keys colour'),
+        (lambda _: {'parameters': orm.Dict(parameters(colour='red'))}, 'parameters.colour: no such key'),
         (lambda _: {'parameters': orm.Dict(parameters(temperature_k=0.5))}, 'at least 1 K'),
         (lambda _: {'parameters': orm.Dict(parameters(tracer_element='Li'))}, 'no Li atom'),
         (lambda _: {'state': state_of(hydride())}, 'either a structure'),

@@ -40,7 +40,7 @@ def test_protocol_parameters_are_valid(code, tiny_potential, kind):
     ('changes', 'words'),
     [
         ({'lr': 0}, 'lr = 0 is not a positive number'),
-        ({'epochs': 3}, 'unknown keys epochs'),
+        ({'epochs': 3}, 'parameters.epochs: no such key'),
         ({'loss': 'forces_only'}, "loss = 'forces_only'"),
         ({'E0s': 'estimated'}, 'needs a potential'),
         ({'E0s': {'H': 'much'}}, 'E0s'),

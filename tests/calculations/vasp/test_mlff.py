@@ -261,7 +261,7 @@ def test_wrong_tags_are_refused(inputs, tags, message):
     [
         ({'tracer_element': 'Li'}, 'tracer_element = Li, but the start has H, Mg'),
         ({'tracer_stride': 0}, 'settings: tracer_stride = 0'),
-        ({'colour': 'red'}, 'settings have unknown keys colour'),
+        ({'colour': 'red'}, 'settings.colour: no such key'),
     ],
 )
 def test_wrong_settings_are_refused(inputs, settings, message):
