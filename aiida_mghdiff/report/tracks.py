@@ -10,6 +10,7 @@ from aiida import orm
 from ase.data import atomic_masses, atomic_numbers
 from scipy.spatial import cKDTree
 
+from aiida_mghdiff.calculations.functions.replicas import Replica
 from aiida_mghdiff.report.study import Diffusion, NveRun, Study
 from aiida_mghdiff.science.msd import remove_drift
 
@@ -43,25 +44,16 @@ def read_track(study: Study) -> Track | None:
     runs = [run for run in study.runs_of(study.showcase) if run.outputs('tracers') and run.outputs('trajectory')]
     if not runs:
         return None
-    times, positions, cell = read_tracers(runs[0])
+    replica = Replica(runs[0].outputs('tracers'), runs[0].outputs('trajectory'))
+    times, positions = replica.times_ps, replica.drift_free_positions
     frames = np.flatnonzero(times - times[0] <= LONGEST_PS)
     times, positions = times[frames] - times[0], positions[frames]
     tracer = typical_tracer(positions)
     every = -(-len(times) // MOST_POINTS)
     path = positions[::every, tracer]
-    host = nearby(mean_host(runs[0]), cell, path)
-    nodes = [*runs[0].outputs('tracers'), *runs[0].outputs('trajectory')]
+    host = nearby(mean_host(replica), replica.cell, path)
+    nodes = [*replica.segments, *replica.trajectories]
     return Track(study.showcase, runs[0], tracer, times[::every], path, host, nodes)
-
-
-def read_tracers(run: NveRun) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return times [f] in ps, positions [f,n,3] against the host in Å and the cell [3,3] in Å of a run."""
-    parts = run.outputs('tracers')
-    positions, centre = (
-        np.concatenate([part.get_array(name) for part in parts]) for name in ('tracer_positions', 'host_centre')
-    )
-    times = np.concatenate([part.times_ps for part in parts])
-    return times, remove_drift(positions, centre), parts[0].get_array('cell').astype(float)
 
 
 def typical_tracer(positions: np.ndarray) -> int:
@@ -73,13 +65,11 @@ def typical_tracer(positions: np.ndarray) -> int:
     return int(np.argmin(abs(distances - np.median(distances))))
 
 
-def mean_host(run: NveRun) -> np.ndarray:
+def mean_host(replica: Replica) -> np.ndarray:
     """Return the mean positions [m,3] in Å of the host atoms against their mass-weighted centre."""
-    tracer = run.outputs('tracers')[0].base.attributes.get('tracer_element')
-    symbols = run.outputs('trajectory')[0].symbols
-    host = [index for index, symbol in enumerate(symbols) if symbol != tracer]
-    positions = np.concatenate([part.get_positions()[:, host] for part in run.outputs('trajectory')])
-    masses = atomic_masses[[atomic_numbers[symbols[index]] for index in host]]
+    host = np.flatnonzero(replica.symbols != replica.tracer_element)
+    masses = atomic_masses[[atomic_numbers[symbol] for symbol in replica.symbols[host]]]
+    positions = replica.frames[:, host]
     return remove_drift(positions, np.average(positions, axis=1, weights=masses)).mean(axis=0)
 
 

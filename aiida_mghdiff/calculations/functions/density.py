@@ -7,7 +7,8 @@ from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_mghdiff.calculations.exit_codes import MismatchError, SegmentsError, SettingsError, read_settings, refusing
-from aiida_mghdiff.calculations.functions.lattice_runs import STRUCTURE_SETTINGS, LatticeRuns, read_runs
+from aiida_mghdiff.calculations.functions.lattice import STRUCTURE_SETTINGS, LatticeReplicas
+from aiida_mghdiff.calculations.functions.replicas import read_replicas
 from aiida_mghdiff.science.density import unit_cell_density
 from aiida_mghdiff.science.lattice.geometry import LatticeError, SitesError
 from aiida_mghdiff.science.lattice.hcp import HcpSites
@@ -29,7 +30,7 @@ def tracer_density(settings: orm.Dict, host: orm.StructureData, **runs: orm.Arra
     :param runs: segments of tracers by keys ``r<replica>_s<index>``, full frames by ``r<replica>_f<index>``.
     """
     values = read_settings(settings, STRUCTURE_SETTINGS)
-    lattice = LatticeRuns(host, read_runs(runs), values['core_radius'])
+    lattice = LatticeReplicas(host, read_replicas(runs), values['core_radius'])
     density = unit_cell_density(lattice.positions, lattice.sites, values['density_spacing'])
     return orm.ArrayData({'density': density, 'cell': lattice.sites.unit_cell, **places(lattice.sites)})
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +13,7 @@ from aiida.engine import calcfunction
 from scipy import stats
 
 from aiida_mghdiff.calculations.exit_codes import SegmentsError, SettingsError, read_settings, refusing
+from aiida_mghdiff.calculations.functions.replicas import Replica, group_segments
 from aiida_mghdiff.calculations.validation import IS_COUNT, IS_NOT_NEGATIVE, IS_POSITIVE, one_of, optional
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.science.cages import count_jumps
@@ -26,11 +25,10 @@ from aiida_mghdiff.science.msd import (
     collective_mean_squared_displacement,
     haven_ratio,
     mean_squared_displacement,
-    remove_drift,
 )
 from aiida_mghdiff.science.positions import PositionsError, TooShortError
 from aiida_mghdiff.science.precision import confidence_of_look
-from aiida_mghdiff.science.units import ANGSTROM2_PER_PS_IN_M2_PER_S, PS_IN_FS
+from aiida_mghdiff.science.units import ANGSTROM2_PER_PS_IN_M2_PER_S
 
 FIT_SETTINGS = {
     'method': one_of(*METHODS),
@@ -49,12 +47,11 @@ STORED_LAGS = 2000
 #: A fractional coordinate that was wrapped changes by one, less what the tracer moved from frame to frame.
 LEAP = 2 / 3
 WINDOWS = 20
-_KEY = re.compile(r'r(\d+)_s(\d+)')
 
 
 @dataclass(frozen=True)
-class Replica:
-    """One run of n tracers, f frames."""
+class FittedReplica:
+    """The displacements of the n tracers of a replica, f frames, with the window in which they are fitted."""
 
     positions: np.ndarray  # [f,n,3] Å, without drift of the host, z along the c axis where that is known
     frame_time_ps: float
@@ -116,7 +113,7 @@ def diffusion_coefficient(settings: orm.Dict, **segments: TracerTrajectoryData) 
     """
     values = read_fit_settings(settings)
     axis_warnings = leave_out_axis(values, segments)
-    replicas = read_replicas(segments, values)
+    replicas = fit_replicas(segments, values)
     estimates = estimate_all(replicas, values)
     results = {
         **describe(estimates[values['method']]),
@@ -155,18 +152,19 @@ def leave_out_axis(settings: dict[str, Any], segments: Mapping[str, TracerTrajec
     return ['the cell is of a cubic host, which has no c axis: D along a and along c is left out (set c_axis to null).']
 
 
-def read_replicas(segments: Mapping[str, TracerTrajectoryData], settings: dict[str, Any]) -> list[Replica]:
+def fit_replicas(segments: Mapping[str, TracerTrajectoryData], settings: dict[str, Any]) -> list[FittedReplica]:
     """Return the runs, each joined of its segments.
 
     :raises SegmentsError: for segments that do not make up runs recorded alike.
     """
-    replicas = [read_replica(index, run, settings) for index, run in group_segments(segments).items()]
+    runs = group_segments(segments)
+    replicas = [fit_replica(number, Replica(run), settings) for number, run in runs.items()]
     if len({replica.frame_time_ps for replica in replicas}) > 1:
         raise SegmentsError('the replicas differ in the time between frames: record all at the same interval.')
     return replicas
 
 
-def estimate_all(replicas: list[Replica], settings: dict[str, Any]) -> dict[str, DiffusionEstimate]:
+def estimate_all(replicas: list[FittedReplica], settings: dict[str, Any]) -> dict[str, DiffusionEstimate]:
     """Return the estimates by method; those left out that the runs are too short for, unless it is the one asked.
 
     Runs that are too short for the automatic estimate have the one by least squares in its place.
@@ -210,56 +208,20 @@ def shared_start_warnings(spacing_ps: float | None, residence: float | None, rep
     ]
 
 
-def group_segments(segments: Mapping[str, TracerTrajectoryData]) -> dict[int, list[TracerTrajectoryData]]:
-    """Return the segments of each replica in order, by its number.
-
-    :raises SegmentsError: for no segment, a key of another form, or segments that do not follow each other.
-    """
-    runs: dict[int, list[TracerTrajectoryData]] = defaultdict(list)
-    if unknown := [key for key in segments if not _KEY.fullmatch(key)]:
-        raise SegmentsError(f'{", ".join(unknown)}: keys of segments must have the form r<replica>_s<index>.')
-    if not segments:
-        raise SegmentsError('there are none: give at least one, by the key r0_s0.')
-    for key in sorted(segments, key=lambda key: tuple(map(int, _KEY.fullmatch(key).groups()))):
-        runs[int(_KEY.fullmatch(key)[1])].append(segments[key])
-    for replica, run in runs.items():
-        check_run(replica, run)
-    return runs
-
-
-def check_run(replica: int, run: list[TracerTrajectoryData]) -> None:
-    """Refuse segments that are not one run at constant volume without gaps.
-
-    :raises SegmentsError: naming the replica.
-    """
-    names = ('stride', 'time_step_fs', 'n_tracers', 'tracer_element', 'ensemble')
-    if any(len({node.base.attributes.get(name) for node in run}) > 1 for name in names):
-        raise SegmentsError(f'the segments of replica {replica} differ in one of {", ".join(names)}.')
-    if run[0].base.attributes.get('ensemble') == 'npt':
-        raise SegmentsError(f'replica {replica} is an npt run, its cell changes: measure diffusion at constant volume.')
-    steps = np.concatenate([node.steps for node in run])
-    if np.any(np.diff(steps) != run[0].base.attributes.get('stride')):
-        raise SegmentsError(f'the segments of replica {replica} leave a gap or overlap: give all of them, in order.')
-
-
-def read_replica(index: int, run: list[TracerTrajectoryData], settings: dict[str, Any]) -> Replica:
-    """Return the joined segments of one replica.
+def fit_replica(number: int, run: Replica, settings: dict[str, Any]) -> FittedReplica:
+    """Return the displacements of one replica, along the c axis where there is one.
 
     :raises SegmentsError: where the positions were wrapped.
     """
-    attributes = run[0].base.attributes
-    centre = np.concatenate([node.get_array('host_centre') for node in run])
-    positions = remove_drift(np.concatenate([node.get_array('tracer_positions') for node in run]), centre)
-    cell = run[0].get_array('cell')
-    check_steps(index, positions, cell)
-    frame_time = attributes.get('stride') * attributes.get('time_step_fs') / PS_IN_FS
-    block = max(1, round(settings['jump_averaging_ps'] / frame_time))
-    return Replica(
+    positions, cell = run.drift_free_positions, run.segments[0].get_array('cell')
+    check_steps(number, positions, cell)
+    block = max(1, round(settings['jump_averaging_ps'] / run.frame_interval_ps))
+    return FittedReplica(
         positions=positions if settings['c_axis'] is None else positions @ frame_along(cell, settings['c_axis']),
-        frame_time_ps=frame_time,
+        frame_time_ps=run.frame_interval_ps,
         window=(settings['fit_start_ps'], settings['fit_end_ps']),
         jumps=int(count_jumps(positions, settings['jump_threshold'], block).sum()),
-        temperature_k=run_temperature(run),
+        temperature_k=run.temperature_k,
     )
 
 
@@ -284,12 +246,6 @@ def frame_along(cell: np.ndarray, name: str) -> np.ndarray:
     """
     order = np.roll(cell, -'abc'.index(name), axis=0)
     return np.linalg.qr(order.T)[0][:, [1, 2, 0]]
-
-
-def run_temperature(run: list[TracerTrajectoryData]) -> float:
-    """Return the mean temperature of all frames of a run in K."""
-    temperatures = [node.base.attributes.get('mean_temperature_k') for node in run]
-    return float(np.average(temperatures, weights=[node.base.attributes.get('n_frames') for node in run]))
 
 
 def describe(estimate: DiffusionEstimate) -> dict[str, Any]:
@@ -343,7 +299,7 @@ def describe_axes(estimate: DiffusionEstimate, c_axis: str | None) -> dict[str, 
     return {f'd_{name}_{key}': value for name in axes for key, value in along_axes(estimate, *axes[name]).items()}
 
 
-def describe_runs(replicas: list[Replica], estimate: DiffusionEstimate, jump_length: float) -> dict[str, Any]:
+def describe_runs(replicas: list[FittedReplica], estimate: DiffusionEstimate, jump_length: float) -> dict[str, Any]:
     """Return what the runs are, their jumps, and D of each.
 
     :param jump_length: Å, of the upper bound.
@@ -367,7 +323,7 @@ def describe_runs(replicas: list[Replica], estimate: DiffusionEstimate, jump_len
     }
 
 
-def describe_motion(replicas: list[Replica], diffusing: bool) -> dict[str, Any]:
+def describe_motion(replicas: list[FittedReplica], diffusing: bool) -> dict[str, Any]:
     """Return how the displacement grows, and how tracers move together; the latter is None where nothing diffuses."""
     slopes = [
         log_log_slope(replica.msd.mean(axis=1).sum(axis=-1), replica.frame_time_ps, replica.window)
@@ -380,7 +336,7 @@ def describe_motion(replicas: list[Replica], diffusing: bool) -> dict[str, Any]:
     }
 
 
-def describe_collective(replicas: list[Replica], diffusing: bool) -> dict[str, Any]:
+def describe_collective(replicas: list[FittedReplica], diffusing: bool) -> dict[str, Any]:
     """Return D of all tracers together and the Haven ratio with their intervals; null where D is not positive.
 
     The samples are the axes of the replicas: displacements along them are uncorrelated.
@@ -412,7 +368,7 @@ def interval_in_si(limits: tuple[float, float] | None) -> list[float] | None:
     return None if limits is None else [in_si(limit) for limit in limits]
 
 
-def msd_arrays(replicas: list[Replica]) -> dict[str, np.ndarray]:
+def msd_arrays(replicas: list[FittedReplica]) -> dict[str, np.ndarray]:
     """Return the displacements of all replicas on common, thinned lags, their fits, and D against the window."""
     frame_time, (start, end) = replicas[0].frame_time_ps, replicas[0].window
     frames = min(len(replica.positions) for replica in replicas)

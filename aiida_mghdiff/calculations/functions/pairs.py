@@ -9,7 +9,8 @@ from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_mghdiff.calculations.exit_codes import MismatchError, SegmentsError, SettingsError, read_settings, refusing
-from aiida_mghdiff.calculations.functions.lattice_runs import STRUCTURE_SETTINGS, LatticeRuns, read_runs
+from aiida_mghdiff.calculations.functions.lattice import STRUCTURE_SETTINGS, LatticeReplicas
+from aiida_mghdiff.calculations.functions.replicas import read_replicas
 from aiida_mghdiff.science.lattice.geometry import LatticeError, SitesError
 from aiida_mghdiff.science.pairs import (
     LEAST_SAMPLES,
@@ -40,14 +41,14 @@ def tracer_pairs(settings: orm.Dict, host: orm.StructureData | None = None, **ru
     :param host: ideal hcp supercell without tracers; left out, there is no chance on sites.
     :param runs: segments of tracers by keys ``r<replica>_s<index>``, full frames by ``r<replica>_f<index>``.
     """
-    values, replicas = read_settings(settings, STRUCTURE_SETTINGS), read_runs(runs)
+    values, replicas = read_settings(settings, STRUCTURE_SETTINGS), read_replicas(runs)
     if replicas[0].tracer_positions.shape[1] < 2:
         raise MismatchError('the runs have a single tracer, which makes no pair.')
     cutoff = values['pair_cutoff']
     counts = [count_close_pairs(run.tracer_positions, run.cell, cutoff) for run in replicas]
     random = None
     if host is not None:
-        lattice = LatticeRuns(host, replicas, values['core_radius'])
+        lattice = LatticeReplicas(host, replicas, values['core_radius'])
         arrangements = lattice.random_tracers(values['random_arrangements'], values['seed'])
         random = count_close_pairs(arrangements, lattice.sites.cell, cutoff)
     return orm.Dict(

@@ -12,7 +12,7 @@ from aiida.engine import calcfunction
 
 from aiida_mghdiff.calculations.exit_codes import refusing
 from aiida_mghdiff.calculations.functions.diffusion import FIT_SETTINGS
-from aiida_mghdiff.calculations.functions.lattice_runs import STRUCTURE_SETTINGS
+from aiida_mghdiff.calculations.functions.lattice import STRUCTURE_SETTINGS
 from aiida_mghdiff.calculations.functions.starts import STARTS_SETTINGS
 from aiida_mghdiff.calculations.functions.supercell import TRACER_SETTINGS
 from aiida_mghdiff.calculations.functions.volume import VOLUME_SETTINGS

@@ -9,7 +9,8 @@ from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_mghdiff.calculations.exit_codes import MismatchError, SegmentsError, SettingsError, read_settings, refusing
-from aiida_mghdiff.calculations.functions.lattice_runs import STRUCTURE_SETTINGS, LatticeRuns, Run, read_runs
+from aiida_mghdiff.calculations.functions.lattice import STRUCTURE_SETTINGS, LatticeReplicas
+from aiida_mghdiff.calculations.functions.replicas import Replica, read_replicas
 from aiida_mghdiff.science.lattice.geometry import LatticeError, SitesError
 from aiida_mghdiff.science.positions import PositionsError
 from aiida_mghdiff.science.rdf import bin_centres, coordination_numbers, pair_histogram
@@ -58,18 +59,18 @@ def radial_distributions(
     :param host: ideal hcp supercell without tracers; left out, nothing is resolved by sites.
     :param runs: segments of tracers by keys ``r<replica>_s<index>``, full frames by ``r<replica>_f<index>``.
     """
-    values, replicas = read_settings(settings, STRUCTURE_SETTINGS), read_runs(runs)
+    values, replicas = read_settings(settings, STRUCTURE_SETTINGS), read_replicas(runs)
     n_bins = max(1, round(values['maximum_distance'] / values['bin_width']))
     histograms = Histograms(values['maximum_distance'], n_bins)
     for run in replicas:
         count_elements(histograms, run)
-    lattice = None if host is None else LatticeRuns(host, replicas, values['core_radius'])
+    lattice = None if host is None else LatticeReplicas(host, replicas, values['core_radius'])
     if lattice is not None:
         count_by_site(histograms, lattice, values)
     return orm.ArrayData(describe(histograms, replicas[0], with_sites=lattice is not None))
 
 
-def count_elements(histograms: Histograms, run: Run) -> None:
+def count_elements(histograms: Histograms, run: Replica) -> None:
     """Count the pairs of all elements of a replica."""
     groups = element_groups(run)
     for first, second in combinations_with_replacement(groups, 2):
@@ -80,15 +81,15 @@ def count_elements(histograms: Histograms, run: Run) -> None:
             histograms.add(f'{first}_{second}', run.frames, run.frame_cells, groups[first], groups[second])
 
 
-def element_groups(run: Run) -> dict[str, np.ndarray]:
+def element_groups(run: Replica) -> dict[str, np.ndarray]:
     """Return the indices of the atoms of each element, the tracers last."""
     elements = [*sorted(set(run.symbols) - {run.tracer_element}), run.tracer_element]
     return {element: np.flatnonzero(run.symbols == element) for element in elements}
 
 
-def count_by_site(histograms: Histograms, lattice: LatticeRuns, values: dict[str, float]) -> None:
+def count_by_site(histograms: Histograms, lattice: LatticeReplicas, values: dict[str, float]) -> None:
     """Count the pairs of host atoms with tracers on either kind of site, and those of tracers on random sites."""
-    for run, jumps in zip(lattice.runs, lattice.jumps, strict=True):
+    for run, jumps in zip(lattice.replicas, lattice.jumps, strict=True):
         groups = element_groups(run)
         tracers = groups.pop(run.tracer_element)
         is_octahedral = lattice.sites.is_octahedral[jumps.occupied[run.tracer_rows]]
@@ -97,12 +98,12 @@ def count_by_site(histograms: Histograms, lattice: LatticeRuns, values: dict[str
                 for element, atoms in groups.items():
                     name = f'{element}_{run.tracer_element}_{kind}'
                     histograms.add(name, run.frames[rows], run.frame_cells[rows], atoms, np.array([tracer]))
-    tracer, everyone = lattice.runs[0].tracer_element, np.arange(lattice.positions[0].shape[1])
+    tracer, everyone = lattice.replicas[0].tracer_element, np.arange(lattice.positions[0].shape[1])
     random = lattice.random_tracers(values['random_arrangements'], values['seed'])
     histograms.add(f'{tracer}_{tracer}_random_sites', random, lattice.sites.cell, everyone, everyone)
 
 
-def describe(histograms: Histograms, run: Run, with_sites: bool) -> dict[str, np.ndarray]:
+def describe(histograms: Histograms, run: Replica, with_sites: bool) -> dict[str, np.ndarray]:
     """Return the arrays of the result."""
     arrays = {'distances': bin_centres(histograms.r_max, histograms.n_bins)}
     volume = abs(np.linalg.det(run.cell))

@@ -10,7 +10,8 @@ from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_mghdiff.calculations.exit_codes import MismatchError, SegmentsError, SettingsError, read_settings, refusing
-from aiida_mghdiff.calculations.functions.lattice_runs import STRUCTURE_SETTINGS, LatticeRuns, read_runs
+from aiida_mghdiff.calculations.functions.lattice import STRUCTURE_SETTINGS, LatticeReplicas
+from aiida_mghdiff.calculations.functions.replicas import read_replicas
 from aiida_mghdiff.science.lattice.geometry import LatticeError, SitesError
 from aiida_mghdiff.science.lattice.hcp import CLASSES
 from aiida_mghdiff.science.lattice.occupancy import (
@@ -47,8 +48,8 @@ def site_statistics(settings: orm.Dict, host: orm.StructureData, **runs: orm.Arr
     :param host: ideal hcp supercell without tracers.
     :param runs: segments of tracers by keys ``r<replica>_s<index>``, full frames by ``r<replica>_f<index>``.
     """
-    values, replicas = read_settings(settings, STRUCTURE_SETTINGS), read_runs(runs)
-    lattice = LatticeRuns(host, replicas, values['core_radius'])
+    values, replicas = read_settings(settings, STRUCTURE_SETTINGS), read_replicas(runs)
+    lattice = LatticeReplicas(host, replicas, values['core_radius'])
     interval = replicas[0].frame_interval_ps
     tallies = Tallies.of(lattice.jumps, lattice.sites, interval)
     temperature = float(np.mean([run.temperature_k for run in replicas]))
