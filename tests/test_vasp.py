@@ -49,7 +49,7 @@ def code(aiida_profile, tmp_path_factory):
     computer.set_minimum_job_poll_interval(0.5)
     return {
         'vasp': orm.InstalledCode(computer=computer, filepath_executable=str(STANDIN), label='vasp').store(),
-        'distil': orm.InstalledCode(computer=computer, filepath_executable=sys.executable, label='distil').store(),
+        'reduce': orm.InstalledCode(computer=computer, filepath_executable=sys.executable, label='reduce').store(),
     }
 
 
@@ -240,11 +240,11 @@ def test_ensembles_with_a_thermostat(code, force_field, ensemble):
         assert np.allclose(lengths[:, 2] / lengths[:, 0], lengths[0, 2] / lengths[0, 0], atol=1e-5)
 
 
-def test_distilled_in_the_job_is_the_same(code, force_field):
+def test_reduced_in_the_job_is_the_same(code, force_field):
     parameters = orm.Dict(md_parameters('nvt', steps=20))
     inputs = md_inputs(code, force_field, parameters=parameters)
     _, directly = run(VaspMdCalculation, **inputs)
-    node, outputs = run(VaspMdCalculation, **inputs, distil_code=code['distil'])
+    node, outputs = run(VaspMdCalculation, **inputs, reduce_code=code['reduce'])
     assert node.is_finished_ok, node.exit_message
     for name in ('tracers', 'trajectory', 'thermo'):
         for array in directly[name].get_arraynames():
@@ -334,7 +334,7 @@ def test_segment_makes_room_and_goes_on_after_its_wall_time(code):
 def test_diffusion(code, force_field):
     """NPT, NVT, starts with the velocities of its frames, NVE: all in VASP, all the way to D."""
     builder = DiffusionWorkChain.get_builder_from_protocol(
-        {'vasp': code['vasp'], 'distil': code['distil']},
+        {'vasp': code['vasp'], 'reduce': code['reduce']},
         force_field,
         orm.StructureData(ase=START[:16]),
         temperature_k=300.0,

@@ -334,7 +334,7 @@ def study_builder(
     engines = {name: codes[name] for name in ('python', 'lammps')}
     start, potcars = dataset, None
     if dataset is None:
-        engines |= {'vasp': codes['vasp'], 'distil': codes['python']}
+        engines |= {'vasp': codes['vasp'], 'reduce': codes['python']}
         start, potcars = (
             make_start(repeats['neb_host'], store=store),
             placeholder_potcars([subject.host, subject.tracer]),

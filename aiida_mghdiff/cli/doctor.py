@@ -281,7 +281,7 @@ def _records(code: InstalledCode) -> list[dict[str, Any]]:
 
     query = QueryBuilder()
     query.append(type(code), filters={'uuid': code.uuid}, tag='code')
-    # not as another code of the job, such as the one that distils a trajectory of VASP
+    # not as another code of the job, such as the one that reduces a trajectory of VASP
     query.append(CalcJobNode, with_incoming='code', edge_filters={'label': 'code'}, tag='job')
     query.append(Dict, with_incoming='job', edge_filters={'label': 'results'}, project='attributes.versions')
     query.order_by({'job': 'ctime'})

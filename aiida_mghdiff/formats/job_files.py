@@ -50,7 +50,7 @@ LAUNCHER_OPTIONS = {
 
 #: Runs of VASP: what the reducing program reads, and what it writes and prints.
 OUTCAR, TRAJECTORY, HDF5 = 'OUTCAR', 'XDATCAR', 'vaspout.h5'
-DISTILLED, DISTIL_STDOUT = 'distilled.npz', 'distil.txt'
+REDUCED, REDUCE_STDOUT = 'reduced.npz', 'reduce.txt'
 
 #: Exit status of a process for each known failure. The parsers turn the name into the exit code ``ERROR_<NAME>``.
 #: If a job of VASP has no such exit code, they turn the name into ``ERROR_PROGRAM_CRASHED``.

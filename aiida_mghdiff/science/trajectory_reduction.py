@@ -27,7 +27,7 @@ class Frame(Protocol):
 
 
 @dataclass(frozen=True)
-class DistilPlan:
+class ReductionPlan:
     """The start of a run and what of its trajectory is kept.
 
     ``cell`` [3,3] Å and ``positions`` [n,3] Å are the start; ``tracers`` are indices of atoms, ``host_weights`` [n] sum
@@ -81,7 +81,7 @@ class _Collector:
         return {name: np.array(self.rows[name]) if name in self.rows else np.empty((0, *empty[name])) for name in empty}
 
 
-def distil(frames: Iterable[Frame], plan: DistilPlan) -> dict[str, np.ndarray]:
+def reduce_trajectory(frames: Iterable[Frame], plan: ReductionPlan) -> dict[str, np.ndarray]:
     """Return what is kept of a trajectory with n atoms, t tracers.
 
     ``shift``: 1 where frame i of VASP holds the positions before its step i, 0 where those after it, -1 where a file
@@ -151,7 +151,7 @@ def _numbered(frames: Iterable[Frame], block: int) -> Iterator[tuple[int, Frame]
         yield factor * frame.configuration, frame
 
 
-def _keep_frame(kept: _Collector, frame: _Kept, after: np.ndarray | None, plan: DistilPlan) -> None:
+def _keep_frame(kept: _Collector, frame: _Kept, after: np.ndarray | None, plan: ReductionPlan) -> None:
     velocities = np.full_like(frame.unwrapped, np.nan)
     if plan.block == 1 and frame.before is not None and after is not None:
         velocities = (after - frame.before) @ frame.cell / (2 * plan.time_step_fs)

@@ -109,14 +109,14 @@ def runs_in_lammps(engine: type[CalcJob]) -> bool:
 def engine_inputs(engine: type[CalcJob], inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the inputs that an MD job of one engine has and others have not.
 
-    These are the converter of a LAMMPS built with MACE, or VASP's POTCARs and distilling code.
+    These are the converter of a LAMMPS built with MACE, or VASP's POTCARs and reducing code.
     """
     codes = inputs['codes']
     if runs_in_lammps(engine) and needs_converter(codes['lammps']):
         return {'convert_code': codes['convert']}
     if not takes_potcars(engine):
         return {}
-    return {'potcars': dict(inputs['potcars'])} | ({'distil_code': codes['distil']} if 'distil' in codes else {})
+    return {'potcars': dict(inputs['potcars'])} | ({'reduce_code': codes['reduce']} if 'reduce' in codes else {})
 
 
 def evaluation(potential: PotentialData, inputs: Mapping[str, Any]) -> tuple[type[CalcJob], dict[str, Any]]:

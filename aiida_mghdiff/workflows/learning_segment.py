@@ -61,7 +61,7 @@ def define_learning(spec: ProcessSpec) -> None:
         'codes',
         valid_type=orm.AbstractCode,
         dynamic=True,
-        help='``vasp``; ``distil``: a Python interpreter on its machine that distils trajectories there.',
+        help='``vasp``; ``reduce``: a Python interpreter on its machine that reduces trajectories there.',
     )
     spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCARs by element.')
     spec.input('structure', valid_type=orm.StructureData, required=False, help='Start; velocities are drawn.')
@@ -155,8 +155,8 @@ class LearningSegmentWorkChain(RestartWorkChain):
             'code': self.inputs.codes['vasp'],
             'metadata': {'options': self.inputs.options.get_dict()},
         }
-        if 'distil' in self.inputs.codes:
-            self.ctx.inputs['distil_code'] = self.inputs.codes['distil']
+        if 'reduce' in self.inputs.codes:
+            self.ctx.inputs['reduce_code'] = self.inputs.codes['reduce']
         self.ctx.parameters = self.inputs.parameters
         self.ctx.most_steps = self.inputs.parameters['nsw']
         self.ctx.parts, self.ctx.last, self.ctx.broken, self.ctx.unconverged = [], None, 0, 0

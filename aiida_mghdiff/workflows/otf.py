@@ -230,7 +230,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
     ) -> ProcessBuilder:
         """Return a builder.
 
-        :param codes: ``vasp``; ``distil``: a Python interpreter on its machine, to distil trajectories there.
+        :param codes: ``vasp``; ``reduce``: a Python interpreter on its machine, to reduce trajectories there.
         :param potcars: by element.
         :param start: a structure with its tracers, whose atoms are grouped by element, or a state to go on from.
         :param overrides: of the protocol file: ``settings``, ``options``, ``clean_workdir``.

@@ -39,7 +39,7 @@ def define_md_run(spec: ProcessSpec) -> None:
         valid_type=orm.AbstractCode,
         dynamic=True,
         help='``lammps``, ``python``, ``vasp``: the engines; ``convert``: ``mace_create_lammps_model``, for an ``lmp`` '
-        'built with MACE; ``distil``: a Python on the machine of VASP.',
+        'built with MACE; ``reduce``: a Python on the machine of VASP.',
     )
     words = keys_help('Complete MD parameters.', MD_KEYS)
     spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)

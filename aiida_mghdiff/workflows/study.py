@@ -107,7 +107,7 @@ def learning_message(inputs: dict[str, Any]) -> str | None:
 
 def learning_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
     """Return the inputs of the on-the-fly learning: its own, codes and POTCARs of the study."""
-    codes = {name: code for name, code in inputs.get('codes', {}).items() if name in ('vasp', 'distil')}
+    codes = {name: code for name, code in inputs.get('codes', {}).items() if name in ('vasp', 'reduce')}
     own = {'codes': codes, 'potcars': dict(inputs.get('potcars', {}))}
     return dict(inputs['otf']) | own | restarts_inputs(inputs, 'learn')
 
@@ -615,7 +615,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         potential that is not given is left out. Where not all configurations have a stress, none is trained.
 
         :param codes: ``python``; ``lammps`` for MD with MACE in LAMMPS, with ``convert`` where that is an ``lmp`` of
-            your own; ``vasp`` and ``distil`` for VASP.
+            your own; ``vasp`` and ``reduce`` for VASP.
         :param dataset: labelled configurations, or a structure with tracers that on-the-fly learning starts from.
         :param host: supercell of the host for diffusion, see ``build_host``; ``neb_host``: that for the barriers.
         :param tracer_element: what diffuses; by default the one element that is interstitial in the host.

@@ -162,10 +162,10 @@ def test_lammps_and_its_converter(run, removed, role):
 
 
 @pytest.mark.parametrize('entry_point', ['mghdiff.vasp.md', 'mghdiff.vasp.mlff'])
-def test_vasp_does_not_begin_without_the_program_that_distils(run, removed, entry_point):
+def test_vasp_does_not_begin_without_the_program_that_reduces(run, removed, entry_point):
     """A day of VASP is not spent before the second code turns out to be missing."""
     echo = orm.InstalledCode(label='echo', computer=removed.computer, filepath_executable='/bin/echo').store()
-    node = run(entry_point, code=echo, distil_code=removed)
+    node = run(entry_point, code=echo, reduce_code=removed)
     assert is_missing(node, removed)
     assert 'vasp_output' not in node.outputs.remote_folder.listdir()
 

@@ -90,9 +90,9 @@ def test_jobs_of_other_codes_do_not_count(computer, light, tmp_path):
 
 
 def test_a_second_code_of_a_job_does_not_count(computer, light):
-    """The interpreter that distils a trajectory of VASP has not made what that job recorded."""
+    """The interpreter that reduces a trajectory of VASP has not made what that job recorded."""
     code = python_code(computer)
-    add_job(code, {'vasp': 'vasp.6.4.2'}, label='distil_code')
+    add_job(code, {'vasp': 'vasp.6.4.2'}, label='reduce_code')
     assert doctor.recorded_versions(code) == {}
 
 

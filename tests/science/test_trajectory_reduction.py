@@ -1,4 +1,4 @@
-"""Trajectories distilled: unwrapping, velocities, numbering, memory."""
+"""Trajectories reduced: unwrapping, velocities, numbering, memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from aiida_mghdiff.formats.xdatcar import XdatcarFrame, XdatcarReader, xdatcar_frame, xdatcar_header
-from aiida_mghdiff.science.trajectory_reduction import DistilPlan, distil
+from aiida_mghdiff.science.trajectory_reduction import ReductionPlan, reduce_trajectory
 
 CELL = np.array([[6.0, 0.0, 0.0], [-3.0, 5.0, 0.0], [0.0, 0.0, 8.0]])
 START = np.array([[0.0, 0.0, 0.0], [2.0, 1.0, 4.0], [1.0, 1.0, 1.0]])
@@ -19,7 +19,7 @@ STEP_FS = 2.0
 
 def make_plan(**changes):
     """Return the plan of a run of two host atoms and a tracer."""
-    plan = DistilPlan(
+    plan = ReductionPlan(
         cell=CELL.tolist(),
         positions=START.tolist(),
         tracers=[2],
@@ -47,7 +47,7 @@ def frames(steps, *, wrapped=False, numbers=None):
 
 @pytest.mark.parametrize('wrapped', [False, True])
 def test_paths_leave_the_cell(wrapped):
-    arrays = distil(frames(range(400), wrapped=wrapped), make_plan())
+    arrays = reduce_trajectory(frames(range(400), wrapped=wrapped), make_plan())
     assert arrays['shift'] == 1
     steps = arrays['tracer_steps'] - 1
     assert steps.tolist() == list(range(0, 400, 2))
@@ -60,7 +60,7 @@ def test_paths_leave_the_cell(wrapped):
 
 
 def test_frames_after_their_step_are_known_by_the_start():
-    arrays = distil(frames(range(1, 21)), make_plan())
+    arrays = reduce_trajectory(frames(range(1, 21)), make_plan())
     assert arrays['shift'] == 0
     assert arrays['tracer_steps'].tolist() == list(range(2, 21, 2))
     assert np.allclose(arrays['tracer_positions'][:, 0], [positions(step)[2] for step in range(2, 21, 2)])
@@ -79,7 +79,7 @@ def test_velocities_are_those_of_the_neighbours(tmp_path):
         x = x + step * half
         v = half - 0.5 * step * omega2 * x
     path.write_text(''.join(text))
-    plan = DistilPlan(
+    plan = ReductionPlan(
         cell=(np.eye(3) * 10.0).tolist(),
         positions=[[0.3, -0.2, 0.1]],
         tracers=[],
@@ -91,7 +91,7 @@ def test_velocities_are_those_of_the_neighbours(tmp_path):
         time_step_fs=step,
         moving_cell=False,
     )
-    arrays = distil(XdatcarReader(path), plan)
+    arrays = reduce_trajectory(XdatcarReader(path), plan)
     assert arrays['tracer_positions'].shape == (0, 0, 3)
     wanted = np.array([known[number - 1] for number in arrays['frame_steps']])
     first, *others, last = arrays['frame_velocities']
@@ -104,7 +104,7 @@ def test_velocities_are_those_of_the_neighbours(tmp_path):
 @pytest.mark.parametrize('numbers', [[10, 20, 30, 40], [1, 2, 3, 4]])
 def test_sparse_files_count_steps_or_frames(numbers):
     plan = make_plan(block=10, tracer_stride=20, frame_stride=20, first_step=100)
-    arrays = distil(frames([9, 19, 29, 39], numbers=numbers), plan)
+    arrays = reduce_trajectory(frames([9, 19, 29, 39], numbers=numbers), plan)
     assert arrays['shift'] == -1
     assert arrays['tracer_steps'].tolist() == [20, 40]
     assert np.isnan(arrays['frame_velocities']).all()
@@ -115,14 +115,14 @@ def test_moving_cell_is_that_of_each_frame():
     grown = [
         XdatcarFrame(number, CELL * (1 + 0.01 * number), np.linalg.solve(CELL.T, START.T).T) for number in range(1, 5)
     ]
-    arrays = distil(grown, make_plan(moving_cell=True, tracer_stride=1))
+    arrays = reduce_trajectory(grown, make_plan(moving_cell=True, tracer_stride=1))
     assert np.allclose(arrays['volumes'], [240 * (1 + 0.01 * number) ** 3 for number in range(1, 5)])
     assert np.allclose(arrays['tracer_positions'][-1, 0], START[2] * 1.04)
     assert np.allclose(arrays['tracer_cells'][-1], CELL * 1.04)
 
 
 def test_run_without_a_frame():
-    arrays = distil([], make_plan())
+    arrays = reduce_trajectory([], make_plan())
     assert arrays['last_step'] == 0
     assert arrays['frame_positions'].shape == (0, 3, 3)
     assert np.allclose(arrays['last_fractional'] @ CELL, START)
@@ -141,7 +141,7 @@ def test_memory_is_that_of_what_is_kept(tmp_path):
             for number in range(1, count + 1):
                 handle.write(xdatcar_frame(number * block, fractional))
 
-    plan = DistilPlan(
+    plan = ReductionPlan(
         cell=(np.eye(3) * 14.0).tolist(),
         positions=(fractional * 14.0).tolist(),
         tracers=list(range(128, 136)),
@@ -157,7 +157,7 @@ def test_memory_is_that_of_what_is_kept(tmp_path):
     for count in (200, 1000):
         write(count)
         tracemalloc.start()
-        arrays = distil(XdatcarReader(tmp_path / 'XDATCAR'), plan)
+        arrays = reduce_trajectory(XdatcarReader(tmp_path / 'XDATCAR'), plan)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert len(arrays['tracer_steps']) == count

@@ -27,7 +27,7 @@ def study_from_nothing(codes, tiny_potential, host):
     atoms.append('H')
     atoms.positions[-1] = (1.6, 0.92, 1.3)
     return StudyWorkChain.get_builder_from_protocol(
-        codes | {'distil': codes['python']},
+        codes | {'reduce': codes['python']},
         orm.StructureData(ase=atoms),
         host,
         host,

@@ -49,7 +49,7 @@ def vasp(codes):
 def builder(codes, vasp):
     """Inputs of a schedule of a few steps."""
     return OnTheFlyWorkChain.get_builder_from_protocol(
-        {'vasp': vasp, 'distil': codes['python']},
+        {'vasp': vasp, 'reduce': codes['python']},
         placeholder_potcars(['Mg', 'H']),
         orm.StructureData(ase=START),
         protocol='smoke',

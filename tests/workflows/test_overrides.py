@@ -67,7 +67,7 @@ def builders(codes, tiny_potential, host):
     atoms.append('H')
     atoms.positions[-1] = (1.6, 0.92, 1.3)
     start, dataset, potcars = orm.StructureData(ase=atoms), make_dataset(12), placeholder_potcars(['Mg', 'H'])
-    codes = codes | {'vasp': codes['python'], 'distil': codes['python'], 'gpaw': codes['python']}
+    codes = codes | {'vasp': codes['python'], 'reduce': codes['python'], 'gpaw': codes['python']}
     study = partial(StudyWorkChain.get_builder_from_protocol, codes)
     options = {'potentials': {'mace_mp': tiny_potential}, 'potcars': potcars, 'protocol': 'smoke'}
     on_host = (codes, tiny_potential, host)

@@ -175,7 +175,7 @@ def vasp_inputs(inputs, atoms, tmp_path, aiida_code_installed):
     parameters = MolecularDynamicsWorkChain.get_md_parameters('vasp-mlff', 'nvt', 'smoke')
     return inputs | {
         'codes': {
-            name: aiida_code_installed(label=name, filepath_executable='/bin/true') for name in ('vasp', 'distil')
+            name: aiida_code_installed(label=name, filepath_executable='/bin/true') for name in ('vasp', 'reduce')
         },
         'potential': make_force_field(tmp_path),
         'potcars': placeholder_potcars(['Mg', 'H']),
@@ -183,12 +183,12 @@ def vasp_inputs(inputs, atoms, tmp_path, aiida_code_installed):
     }
 
 
-def test_force_field_of_vasp_brings_potcars_and_distilling_code(generate_workchain, vasp_inputs):
+def test_force_field_of_vasp_brings_potcars_and_reducing_code(generate_workchain, vasp_inputs):
     process = generate_workchain(MdSegmentWorkChain, vasp_inputs)
     process.setup()
     assert process.process_class is VaspMdCalculation
     assert set(process.ctx.inputs['potcars']) == {'Mg', 'H'}
-    assert process.ctx.inputs['distil_code'].label == 'distil'
+    assert process.ctx.inputs['reduce_code'].label == 'reduce'
 
 
 def test_force_field_of_vasp_needs_code_and_potcars(generate_workchain, vasp_inputs):

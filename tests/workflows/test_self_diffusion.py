@@ -106,7 +106,7 @@ def test_barrier_in_vasp(generate_workchain, codes, host):
 
 def test_learning(generate_workchain, codes, host):
     builder = OnTheFlyWorkChain.get_builder_from_protocol(
-        {'vasp': codes['python'], 'distil': codes['python']},
+        {'vasp': codes['python'], 'reduce': codes['python']},
         placeholder_potcars(['Mg']),
         host,
         protocol='smoke',
@@ -132,7 +132,7 @@ def test_molecular_dynamics(generate_workchain, codes, tiny_potential, host):
 
 
 def test_study_from_nothing(generate_workchain, codes, tiny_potential, host):
-    engines = codes | {'vasp': codes['python'], 'distil': codes['python']}
+    engines = codes | {'vasp': codes['python'], 'reduce': codes['python']}
     builder = StudyWorkChain.get_builder_from_protocol(
         engines,
         host,

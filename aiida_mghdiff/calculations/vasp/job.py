@@ -33,9 +33,9 @@ from aiida_mghdiff.calculations.program import CachedIfContinued, set_options, z
 from aiida_mghdiff.calculations.validation import IS_COUNT
 from aiida_mghdiff.calculations.vasp.force_field import FORCE_FIELD
 from aiida_mghdiff.data.md_state import RESTART_FILE
-from aiida_mghdiff.formats.job_files import DISTIL_STDOUT, DISTILLED, INPUT_FILE, OUTCAR, TRAJECTORY, ZIPAPP
+from aiida_mghdiff.formats.job_files import INPUT_FILE, OUTCAR, REDUCE_STDOUT, REDUCED, TRAJECTORY, ZIPAPP
 from aiida_mghdiff.formats.poscar import Poscar, require_grouped, write_poscar
-from aiida_mghdiff.science.trajectory_reduction import DistilPlan
+from aiida_mghdiff.science.trajectory_reduction import ReductionPlan
 
 ENGINE = 'vasp'
 STDOUT = 'vasp_output'
@@ -200,11 +200,11 @@ class VaspJob(CachedIfContinued, VaspCalculation):
         spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCAR of each element.')
         if cls._REDUCES:
             spec.input(
-                'distil_code',
+                'reduce_code',
                 valid_type=orm.AbstractCode,
                 required=False,
-                help='Python interpreter (with numpy, h5py and ase) on the machine of VASP: distils the trajectory '
-                'where it lies. Without it XDATCAR and OUTCAR are retrieved, gigabytes a ns, and distilled by the '
+                help='Python interpreter (with numpy, h5py and ase) on the machine of VASP: reduces the trajectory '
+                'where it lies. Without it XDATCAR and OUTCAR are retrieved, gigabytes a ns, and reduced by the '
                 'parser.',
             )
         spec.output('results', valid_type=orm.Dict, help='Energies, forces, versions and what was converged.')
@@ -236,7 +236,7 @@ class VaspJob(CachedIfContinued, VaspCalculation):
         """Return the ICONST of a job that has none among its inputs."""
         return None
 
-    def plan(self) -> DistilPlan | None:
+    def plan(self) -> ReductionPlan | None:
         """Return what is kept of the trajectory; None for a job without one."""
         return None
 
@@ -301,7 +301,7 @@ class VaspJob(CachedIfContinued, VaspCalculation):
         calcinfo.retrieve_list = [self._KEPT_OUTPUT]
         calcinfo.retrieve_temporary_list = [STDOUT, *self.temporary_files()]
         self._stop_in_time(calcinfo)
-        if self.plan() is not None and 'distil_code' in self.inputs:
+        if self.plan() is not None and 'reduce_code' in self.inputs:
             self._reduce(folder, calcinfo)
         return calcinfo
 
@@ -316,11 +316,11 @@ class VaspJob(CachedIfContinued, VaspCalculation):
 
         It renames OUTCAR and XDATCAR: these come back only where it failed, or a killed job never reached it.
         """
-        code, info = self.inputs.distil_code, CodeInfo()
+        code, info = self.inputs.reduce_code, CodeInfo()
         info.code_uuid, info.cmdline_params = code.uuid, [ZIPAPP]
-        info.stdout_name, info.withmpi = DISTIL_STDOUT, False
+        info.stdout_name, info.withmpi = REDUCE_STDOUT, False
         calcinfo.codes_info.append(info)
-        calcinfo.retrieve_temporary_list += [DISTILLED, DISTIL_STDOUT]
+        calcinfo.retrieve_temporary_list += [REDUCED, REDUCE_STDOUT]
         calcinfo.prepend_text = f'{_require(code)}{calcinfo.prepend_text}'
         Path(folder.get_abs_path(ZIPAPP)).write_bytes(zipapp_bytes('vasp.reduce'))
         with folder.open(INPUT_FILE, 'w') as handle:

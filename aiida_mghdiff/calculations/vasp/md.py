@@ -33,7 +33,7 @@ from aiida_mghdiff.calculations.vasp.job import (
     symbols_message,
 )
 from aiida_mghdiff.formats.iconst import iconst_text
-from aiida_mghdiff.science.trajectory_reduction import DistilPlan
+from aiida_mghdiff.science.trajectory_reduction import ReductionPlan
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K, EV_FS2_PER_ANGSTROM2_IN_AMU, PS_IN_FS
 
 KBAR_PER_GPA = 10.0
@@ -168,16 +168,16 @@ def _ensemble_tags(parameters: dict[str, Any], atoms: Atoms) -> dict[str, Any]:
     return tags
 
 
-def md_plan(parameters: dict[str, Any], atoms: Atoms) -> DistilPlan:
+def md_plan(parameters: dict[str, Any], atoms: Atoms) -> ReductionPlan:
     """Return what is kept of the trajectory of a run: of all jobs of a long one every so many steps the same."""
-    return distil_plan(parameters, atoms, output_block(parameters), as_written=parameters['ensemble'] != 'nvt')
+    return reduction_plan(parameters, atoms, output_block(parameters), as_written=parameters['ensemble'] != 'nvt')
 
 
-def distil_plan(parameters: dict[str, Any], atoms: Atoms, block: int, *, as_written: bool = False) -> DistilPlan:
-    """Return what is kept of the trajectory of a job that writes every ``block`` steps; see ``DistilPlan``."""
+def reduction_plan(parameters: dict[str, Any], atoms: Atoms, block: int, *, as_written: bool = False) -> ReductionPlan:
+    """Return what is kept of the trajectory of a job that writes every ``block`` steps; see ``ReductionPlan``."""
     is_tracer = np.array([symbol == parameters['tracer_element'] for symbol in atoms.symbols])
     masses = np.where(is_tracer, 0.0, atomic_masses[atoms.numbers])
-    return DistilPlan(
+    return ReductionPlan(
         cell=atoms.cell.array.tolist(),
         positions=atoms.positions.tolist(),
         tracers=np.flatnonzero(is_tracer).tolist(),
@@ -232,6 +232,6 @@ class VaspMdCalculation(VaspJob):
         is_moving = self.inputs.parameters['ensemble'] == 'npt'
         return iconst_text(self.start_atoms().cell.array, 'fixed') if is_moving else None
 
-    def plan(self) -> DistilPlan:
+    def plan(self) -> ReductionPlan:
         """Return what is kept of the trajectory."""
         return md_plan(self.inputs.parameters.get_dict(), self.start_atoms())

@@ -42,7 +42,7 @@ from aiida_mghdiff.calculations.vasp.job import (
     start_atoms,
     symbols_message,
 )
-from aiida_mghdiff.calculations.vasp.md import distil_plan
+from aiida_mghdiff.calculations.vasp.md import reduction_plan
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
@@ -50,7 +50,7 @@ from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.frames import concatenate_frames, frames_from_arrays, select_frames
 from aiida_mghdiff.formats.iconst import check_iconst, read_iconst
 from aiida_mghdiff.formats.mlab import labels_of, read_mlab, read_mlab_header, standin_name, write_mlab
-from aiida_mghdiff.science.trajectory_reduction import DistilPlan
+from aiida_mghdiff.science.trajectory_reduction import ReductionPlan
 
 MODES = ('train', 'select', 'refit', 'run')
 MOVING_MODES = ('train', 'run')
@@ -372,13 +372,13 @@ class VaspMlffCalculation(VaspJob):
         """Return ML_MODE."""
         return mode_of(self.own_tags())
 
-    def plan(self) -> DistilPlan | None:
+    def plan(self) -> ReductionPlan | None:
         """Return what is kept of the trajectory; None where nothing moves."""
         if self.mode not in MOVING_MODES:
             return None
         tags = self.own_tags()
         parameters = md_parameters(tags, self.inputs.settings.get_dict())
-        return distil_plan(parameters, self.start_atoms(), output_block_of(tags))
+        return reduction_plan(parameters, self.start_atoms(), output_block_of(tags))
 
     def reserve(self) -> float:
         """Return the part of the wall time that is kept for a single point and a regression, where it learns."""

@@ -21,7 +21,7 @@ class VaspMdParser(VaspMdRunParser):
 
     def parse_job(self) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""
-        self.tell_of_distilling()
+        self.report_failed_reduction()
         try:
             recorded, labels = self._read()
         except FileNotFoundError as error:

@@ -19,14 +19,14 @@ from aiida_mghdiff.calculations.md import runaway_limit
 from aiida_mghdiff.calculations.vasp.job import ENGINE
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.errors import FormatError
-from aiida_mghdiff.formats.job_files import DISTIL_STDOUT, DISTILLED, OUTCAR, TRAJECTORY, read_failure
+from aiida_mghdiff.formats.job_files import OUTCAR, REDUCE_STDOUT, REDUCED, TRAJECTORY, read_failure
 from aiida_mghdiff.formats.oszicar import read_oszicar
 from aiida_mghdiff.formats.outcar import OutcarSummary, summarise_outcar
 from aiida_mghdiff.formats.poscar import Poscar, read_poscar
 from aiida_mghdiff.formats.xdatcar import XdatcarReader
 from aiida_mghdiff.parsers.md import MdRun
 from aiida_mghdiff.parsers.vasp.base import VaspJobParser
-from aiida_mghdiff.science.trajectory_reduction import DistilPlan, distil
+from aiida_mghdiff.science.trajectory_reduction import ReductionPlan, reduce_trajectory
 from aiida_mghdiff.science.units import EV_FS2_PER_ANGSTROM2_IN_AMU, EV_PER_ANGSTROM3_IN_GPA
 
 #: CONTCAR and the last frame of XDATCAR, which has 8 decimals, are of one step where they differ by less.
@@ -59,7 +59,7 @@ class Motion:
 
 
 def read_run(
-    files: Path, start: Atoms, parameters: dict[str, Any], plan: DistilPlan, outcar: OutcarSummary, motion: Motion
+    files: Path, start: Atoms, parameters: dict[str, Any], plan: ReductionPlan, outcar: OutcarSummary, motion: Motion
 ) -> RecordedRun:
     """Return the run whose files are in a folder.
 
@@ -108,32 +108,32 @@ def _read_energies(path: Path, block: int) -> dict[str, Any]:
 
 
 def read_outcar(files: Path) -> OutcarSummary:
-    """Return what OUTCAR tells, or what the job distilled of it.
+    """Return what OUTCAR tells, or what the job reduced of it.
 
     :raises FormatError: for a damaged file; FileNotFoundError: where there is none.
     """
-    if (files / DISTILLED).is_file():
-        with np.load(files / DISTILLED) as arrays:
+    if (files / REDUCED).is_file():
+        with np.load(files / REDUCED) as arrays:
             return OutcarSummary.from_arrays(arrays)
     return summarise_outcar(files / OUTCAR)
 
 
-def _read_trajectory(files: Path, plan: DistilPlan) -> tuple[dict[str, np.ndarray], str | None]:
-    """Return what was distilled of the trajectory, by the job or here, and what is missing at its end."""
-    if (files / DISTILLED).is_file():
-        with np.load(files / DISTILLED) as arrays:
+def _read_trajectory(files: Path, plan: ReductionPlan) -> tuple[dict[str, np.ndarray], str | None]:
+    """Return what was reduced of the trajectory, by the job or here, and what is missing at its end."""
+    if (files / REDUCED).is_file():
+        with np.load(files / REDUCED) as arrays:
             kept = dict(arrays)
         return kept, str(kept.pop('truncated')) or None
     if not (files / TRAJECTORY).is_file():
-        return distil([], plan), _distil_message(files / DISTIL_STDOUT) or f'{TRAJECTORY} is missing'
+        return reduce_trajectory([], plan), _reduction_failure(files / REDUCE_STDOUT) or f'{TRAJECTORY} is missing'
     frames = XdatcarReader(files / TRAJECTORY)
-    return distil(frames, plan), frames.truncated
+    return reduce_trajectory(frames, plan), frames.truncated
 
 
-def _distil_message(stdout: Path) -> str | None:
-    """Return why the distilling program failed, if it did."""
+def _reduction_failure(stdout: Path) -> str | None:
+    """Return why the reducing program failed, if it did."""
     named = read_failure(stdout.read_text()) if stdout.is_file() else None
-    return f'distilling failed: {named[1]}' if named else None
+    return f'reducing failed: {named[1]}' if named else None
 
 
 def _unwrap(contcar: Poscar, reference: np.ndarray) -> np.ndarray:
@@ -147,7 +147,7 @@ def _fractional(contcar: Poscar) -> np.ndarray:
 
 
 def _final_step(kept: dict[str, np.ndarray], contcar: Poscar, last: int, finished: bool) -> tuple[int, int]:
-    """Return the shift (see ``distil``) and the step of CONTCAR.
+    """Return the shift (see ``reduce_trajectory``) and the step of CONTCAR.
 
     CONTCAR may have the very positions of the last frame: where frames hold those after their step, or in a run that
     was killed, between two steps, whose last step is then made again.
@@ -163,7 +163,7 @@ def _final_step(kept: dict[str, np.ndarray], contcar: Poscar, last: int, finishe
 
 
 def _tracers(
-    kept: dict[str, np.ndarray], plan: DistilPlan, shift: int, final: np.ndarray, cell: np.ndarray, final_step: int
+    kept: dict[str, np.ndarray], plan: ReductionPlan, shift: int, final: np.ndarray, cell: np.ndarray, final_step: int
 ) -> dict[str, np.ndarray]:
     """Return the tracer fields of a run.
 
@@ -223,7 +223,7 @@ def _thermo(
     outcar: OutcarSummary,
     start: Atoms,
     parameters: dict[str, Any],
-    plan: DistilPlan,
+    plan: ReductionPlan,
     final_step: int,
 ) -> dict[str, np.ndarray]:
     """Return the thermodynamic series before the final step; the pressure has its kinetic part, as elsewhere.
@@ -301,9 +301,9 @@ class VaspMdRunParser(VaspJobParser):
         is_left = path.is_file() and path.stat().st_size
         return force_field.base.attributes.get('labels') if is_left else None
 
-    def tell_of_distilling(self) -> None:
-        """Say in the report of the job that its files were retrieved whole, since distilling them failed."""
-        if not (self.files / DISTILLED).is_file() and (message := _distil_message(self.files / DISTIL_STDOUT)):
+    def report_failed_reduction(self) -> None:
+        """Say in the report of the job that its files were retrieved whole, since reducing them failed."""
+        if not (self.files / REDUCED).is_file() and (message := _reduction_failure(self.files / REDUCE_STDOUT)):
             self.logger.warning(f'{message}; what is there was retrieved as it is')
 
     def unreadable(self, error: Exception) -> ExitCode:

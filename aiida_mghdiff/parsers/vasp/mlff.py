@@ -17,7 +17,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from aiida_mghdiff.calculations.vasp.force_field import evaluator_of
 from aiida_mghdiff.calculations.vasp.job import integrator_of, start_atoms
-from aiida_mghdiff.calculations.vasp.md import distil_plan
+from aiida_mghdiff.calculations.vasp.md import reduction_plan
 from aiida_mghdiff.calculations.vasp.mlff import (
     MOVING_MODES,
     known_arrays,
@@ -238,7 +238,7 @@ class VaspMlffParser(VaspMdRunParser):
         self.settings = self.inputs['settings'].get_dict()
         self.start = start_atoms(self.inputs)
         self.missing: list[str] = []
-        self.tell_of_distilling()
+        self.report_failed_reduction()
         try:
             outcar = self.read_outcar(self._labels())
         except (FileNotFoundError, FormatError) as error:
@@ -399,7 +399,7 @@ class VaspMlffParser(VaspMdRunParser):
 
     def _read_run(self, outcar: OutcarSummary) -> RecordedRun:
         parameters = md_parameters(self.tags, self.settings)
-        plan = distil_plan(parameters, self.start, output_block_of(self.tags))
+        plan = reduction_plan(parameters, self.start, output_block_of(self.tags))
         evaluator = evaluator_of(self.inputs['potential']) if self.mode == 'run' else ON_THE_FLY
         ensemble = parameters['ensemble']
         integrator = integrator_of(self.tags['mdalgo'])

@@ -1,6 +1,6 @@
-"""Distil a VASP run where it lies: XDATCAR, or vaspout.h5 where there is no other, and OUTCAR.
+"""Reduce a VASP run where it lies: XDATCAR, or vaspout.h5 where there is no other, and OUTCAR.
 
-What was distilled is renamed, so that the job retrieves it only where this program failed or was never reached.
+What was reduced is renamed, so that the job retrieves it only where this program failed or was never reached.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from aiida_mghdiff.formats.outcar import summarise_outcar
 from aiida_mghdiff.formats.vaspout import read_vaspout
 from aiida_mghdiff.formats.xdatcar import XdatcarReader
 from aiida_mghdiff.programs import job
-from aiida_mghdiff.science.trajectory_reduction import DistilPlan, distil
+from aiida_mghdiff.science.trajectory_reduction import ReductionPlan, reduce_trajectory
 
 TRAJECTORY, HDF5, OUTCAR = Path(job_files.TRAJECTORY), Path(job_files.HDF5), Path(job_files.OUTCAR)
-UNFINISHED = 'distilling.npz'
+UNFINISHED = 'reducing.npz'
 
 
 def main() -> None:
@@ -26,19 +26,19 @@ def main() -> None:
 
     :raises ProgramError: INPUT_REFUSED where there is no trajectory or OUTCAR, or a damaged file.
     """
-    plan = DistilPlan(**job.read_input())
+    plan = ReductionPlan(**job.read_input())
     if not (TRAJECTORY.is_file() or HDF5.is_file()):
-        raise job.ProgramError('INPUT_REFUSED', f'no {TRAJECTORY} and no {HDF5} to distil: VASP did not run.')
+        raise job.ProgramError('INPUT_REFUSED', f'no {TRAJECTORY} and no {HDF5} to reduce: VASP did not run.')
     if not OUTCAR.is_file():
-        raise job.ProgramError('INPUT_REFUSED', f'no {OUTCAR} to distil.')
+        raise job.ProgramError('INPUT_REFUSED', f'no {OUTCAR} to reduce.')
     try:
         frames = XdatcarReader(TRAJECTORY) if TRAJECTORY.is_file() else read_vaspout(HDF5)
-        arrays = distil(frames, plan)
+        arrays = reduce_trajectory(frames, plan)
         outcar = summarise_outcar(OUTCAR).to_arrays()
     except FormatError as error:
         raise job.ProgramError('INPUT_REFUSED', str(error)) from error
     job.write_arrays(UNFINISHED, **arrays, **outcar, truncated=np.array(frames.truncated or ''))
-    Path(UNFINISHED).rename(job_files.DISTILLED)
+    Path(UNFINISHED).rename(job_files.REDUCED)
     for path in filter(Path.is_file, (TRAJECTORY, OUTCAR)):
-        path.rename(f'{path}.distilled')
+        path.rename(f'{path}.reduced')
     print(f'{int(arrays["last_step"])} steps, {len(arrays["tracer_steps"])} tracer frames')

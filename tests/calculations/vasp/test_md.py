@@ -23,7 +23,7 @@ from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.iconst import check_iconst, read_iconst
 from aiida_mghdiff.formats.ml_ff import MlFfHeader, write_ml_ff
 from aiida_mghdiff.formats.poscar import read_poscar
-from aiida_mghdiff.science.trajectory_reduction import DistilPlan
+from aiida_mghdiff.science.trajectory_reduction import ReductionPlan
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
 
 
@@ -149,15 +149,15 @@ def test_vasp_is_stopped_before_its_wall_time(inputs, folder):
     ]
 
 
-def test_distilling_code_keeps_the_trajectory_where_it_is(inputs, folder, aiida_code_installed):
-    inputs['distil_code'] = aiida_code_installed(label='distil', filepath_executable='/bin/true')
+def test_reducing_code_keeps_the_trajectory_where_it_is(inputs, folder, aiida_code_installed):
+    inputs['reduce_code'] = aiida_code_installed(label='reduce', filepath_executable='/bin/true')
     calcinfo = prepare(inputs, folder)
     # of OUTCAR and XDATCAR what the program renames is not retrieved
-    wanted = ['CONTCAR', 'OSZICAR', 'OUTCAR', 'XDATCAR', 'distil.txt', 'distilled.npz', 'vasp_output']
+    wanted = ['CONTCAR', 'OSZICAR', 'OUTCAR', 'XDATCAR', 'reduce.txt', 'reduced.npz', 'vasp_output']
     assert sorted(calcinfo.retrieve_temporary_list) == wanted
     assert calcinfo.codes_run_mode == CodeRunMode.SERIAL
     assert [code.cmdline_params for code in calcinfo.codes_info] == [None, ['mghdiff.pyz']]
-    plan = DistilPlan(**json.loads(text_of(folder, 'input.json')))
+    plan = ReductionPlan(**json.loads(text_of(folder, 'input.json')))
     assert (plan.tracers, plan.block) == ([16], 2)
     assert sum(plan.host_weights) == pytest.approx(1)
 

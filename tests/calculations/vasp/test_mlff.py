@@ -196,11 +196,11 @@ def test_run_reads_a_force_field(inputs, folder, tmp_path):
     assert read_incar(folder.get_abs_path('INCAR'))['ML_MODE'] == 'run'
 
 
-def test_job_that_is_killed_before_distilling_keeps_what_dft_computed(inputs, folder, aiida_code_installed):
+def test_job_that_is_killed_before_reducing_keeps_what_dft_computed(inputs, folder, aiida_code_installed):
     """OUTCAR alone has the configurations that DFT computed and nobody learned."""
-    inputs['distil_code'] = aiida_code_installed(label='distil', filepath_executable='/bin/true')
+    inputs['reduce_code'] = aiida_code_installed(label='reduce', filepath_executable='/bin/true')
     calcinfo = prepare(inputs, folder)
-    assert {'OUTCAR', 'XDATCAR', 'ML_ABN', 'distilled.npz'} <= set(calcinfo.retrieve_temporary_list)
+    assert {'OUTCAR', 'XDATCAR', 'ML_ABN', 'reduced.npz'} <= set(calcinfo.retrieve_temporary_list)
 
 
 def test_dry_run_has_no_potcar(inputs, tmp_path, monkeypatch):

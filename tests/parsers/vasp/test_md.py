@@ -13,11 +13,11 @@ from vasp_md_runs import START, EinsteinCrystal, md_parameters, state_of
 from vasp_runs import make_force_field, parse_job
 
 from aiida_mghdiff.calculations.functions.starts import select_starts
-from aiida_mghdiff.calculations.vasp.md import distil_plan, output_block
+from aiida_mghdiff.calculations.vasp.md import output_block, reduction_plan
 from aiida_mghdiff.formats.outcar import summarise_outcar
 from aiida_mghdiff.formats.poscar import Poscar, write_poscar
 from aiida_mghdiff.formats.xdatcar import XdatcarReader, xdatcar_frame, xdatcar_header
-from aiida_mghdiff.science.trajectory_reduction import distil
+from aiida_mghdiff.science.trajectory_reduction import reduce_trajectory
 
 
 @pytest.fixture
@@ -154,12 +154,12 @@ def test_frames_without_velocities_are_no_starts(finish, folder):
     assert 'no velocities' in node.exit_message
 
 
-def test_distilled_where_it_was(finish, folder):
+def test_reduced_where_it_was(finish, folder):
     parameters, run = md_parameters('nvt'), EinsteinCrystal().run(40)
     _, directly = finish(write(folder, run, parameters), parameters, run.state)
-    arrays = distil(XdatcarReader(folder / 'XDATCAR'), distil_plan(parameters, START, 1))
+    arrays = reduce_trajectory(XdatcarReader(folder / 'XDATCAR'), reduction_plan(parameters, START, 1))
     outcar = summarise_outcar(folder / 'OUTCAR').to_arrays()
-    np.savez(folder / 'distilled.npz', **arrays, **outcar, truncated=np.array(''))
+    np.savez(folder / 'reduced.npz', **arrays, **outcar, truncated=np.array(''))
     (folder / 'XDATCAR').unlink()
     (folder / 'OUTCAR').unlink()
     code, outputs = finish(folder, parameters, run.state)
@@ -172,16 +172,16 @@ def test_distilled_where_it_was(finish, folder):
 
 @pytest.mark.parametrize(
     ('said', 'words'),
-    [('ERROR: [ENGINE_MISSING] no numpy\n', 'distilling failed: no numpy'), (None, 'XDATCAR is missing')],
+    [('ERROR: [ENGINE_MISSING] no numpy\n', 'reducing failed: no numpy'), (None, 'XDATCAR is missing')],
 )
-def test_neither_distilled_nor_retrieved(finish, folder, said, words):
+def test_neither_reduced_nor_retrieved(finish, folder, said, words):
     """CONTCAR and OSZICAR are there: the run goes on from its state, and the exit code says what is missing."""
     parameters, run = md_parameters('nve'), EinsteinCrystal().run(40)
     write(folder, run, parameters)
     for name in ('XDATCAR', 'OUTCAR'):
         (folder / name).unlink()
     if said:
-        (folder / 'distil.txt').write_text(said)
+        (folder / 'reduce.txt').write_text(said)
     code, outputs = finish(folder, parameters, run.state)
     assert code.status == 310
     assert words in code.message
@@ -207,14 +207,14 @@ def test_outcar_that_tells_nothing_costs_the_pressure_alone(finish, folder, text
     assert np.isnan(outputs['thermo'].get_array('pressure_gpa')).all()
 
 
-def test_files_of_a_distilling_that_failed_are_retrieved(finish, folder, caplog):
+def test_files_of_a_reducing_that_failed_are_retrieved(finish, folder, caplog):
     parameters, run = md_parameters('nve'), EinsteinCrystal().run(40)
     write(folder, run, parameters)
-    (folder / 'distil.txt').write_text('ERROR: [ENGINE_MISSING] no numpy\n')
+    (folder / 'reduce.txt').write_text('ERROR: [ENGINE_MISSING] no numpy\n')
     code, outputs = finish(folder, parameters, run.state)
     assert code is None
     assert 'tracers' in outputs
-    assert 'distilling failed: no numpy' in caplog.text
+    assert 'reducing failed: no numpy' in caplog.text
 
 
 def test_stopped_before_its_wall_time(finish, folder):

@@ -23,14 +23,14 @@ from vasp_md_runs import (
 from vasp_runs import make_force_field, parse_job
 
 from aiida_mghdiff.calculations.functions.learning import merge_datasets
-from aiida_mghdiff.calculations.vasp.md import distil_plan
+from aiida_mghdiff.calculations.vasp.md import reduction_plan
 from aiida_mghdiff.calculations.vasp.mlff import md_parameters
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.formats.mlab import read_mlab, write_mlab
 from aiida_mghdiff.formats.outcar import OutcarStep, summarise_outcar
 from aiida_mghdiff.formats.xdatcar import XdatcarReader
 from aiida_mghdiff.parsers.vasp.mlff import labelled
-from aiida_mghdiff.science.trajectory_reduction import distil
+from aiida_mghdiff.science.trajectory_reduction import reduce_trajectory
 
 TAGS = mlff_tags(isif=2, mdalgo=1, andersen_prob=0.0)
 DFT_STEPS = (1, 3, 12, 30)
@@ -520,12 +520,14 @@ def test_run_without_outcar(finish, folder, run, tmp_path):
     assert {'tracers', 'state'} <= set(outputs)
 
 
-def test_learning_that_was_distilled_where_it_was(finish, folder, run):
+def test_learning_that_was_reduced_where_it_was(finish, folder, run):
     """The steps of DFT come with the tracers: those that nobody learned, too."""
     whole = finish(folder)[1]
-    plan = distil_plan(md_parameters(TAGS, mlff_settings()), START, 1)
-    arrays = distil(XdatcarReader(folder / 'XDATCAR'), plan) | summarise_outcar(folder / 'OUTCAR').to_arrays()
-    np.savez(folder / 'distilled.npz', **arrays, truncated=np.array(''))
+    plan = reduction_plan(md_parameters(TAGS, mlff_settings()), START, 1)
+    arrays = (
+        reduce_trajectory(XdatcarReader(folder / 'XDATCAR'), plan) | summarise_outcar(folder / 'OUTCAR').to_arrays()
+    )
+    np.savez(folder / 'reduced.npz', **arrays, truncated=np.array(''))
     for name in ('XDATCAR', 'OUTCAR'):
         (folder / name).unlink()
     code, outputs = finish(folder)

@@ -1,4 +1,4 @@
-"""The distilling program: in the folder of a run, as a zipapp in a Python of its own."""
+"""The reducing program: in the folder of a run, as a zipapp in a Python of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vasp_files import dft_step, ml_step, outcar_end, outcar_head
 from aiida_mghdiff.calculations.program import zipapp_bytes
 from aiida_mghdiff.formats.outcar import OutcarSummary, summarise_outcar
 from aiida_mghdiff.formats.xdatcar import XdatcarReader, xdatcar_frame, xdatcar_header
-from aiida_mghdiff.science.trajectory_reduction import DistilPlan, distil
+from aiida_mghdiff.science.trajectory_reduction import ReductionPlan, reduce_trajectory
 
 CELL = np.eye(3) * 8.0
 START = np.array([[0.5, 0.5, 0.5], [4.0, 4.0, 4.0], [6.0, 1.0, 2.0]])
@@ -27,7 +27,7 @@ STEP = {
     'energy': -3.0,
     'sigma0': -3.0,
 }
-PLAN = DistilPlan(
+PLAN = ReductionPlan(
     cell=CELL.tolist(),
     positions=START.tolist(),
     tracers=[2],
@@ -80,7 +80,7 @@ def test_trajectory(folder, write):
     done = run(folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout == '20 steps, 10 tracer frames\n'
-    with np.load(folder / 'distilled.npz') as arrays:
+    with np.load(folder / 'reduced.npz') as arrays:
         assert str(arrays['truncated']) == ''
         assert arrays['tracer_steps'].tolist() == list(range(1, 21, 2))
         expected = [fractional(i)[2] * 8.0 for i in range(0, 20, 2)]
@@ -90,15 +90,15 @@ def test_trajectory(folder, write):
         assert outcar.steps.tolist() == [1, 2]
         assert np.allclose(outcar.pressures, 2.0)
         assert np.abs(arrays['frame_velocities'][1:-1, 2] - 0.3).max() < 1e-6
-    assert b'licensed' not in (folder / 'distilled.npz').read_bytes()
+    assert b'licensed' not in (folder / 'reduced.npz').read_bytes()
 
 
 def test_same_as_where_it_is_retrieved(folder):
     write_xdatcar(folder)
     run(folder)
-    directly = distil(XdatcarReader(folder / 'XDATCAR.distilled'), PLAN)
-    of_outcar = summarise_outcar(folder / 'OUTCAR.distilled').to_arrays()
-    with np.load(folder / 'distilled.npz') as arrays:
+    directly = reduce_trajectory(XdatcarReader(folder / 'XDATCAR.reduced'), PLAN)
+    of_outcar = summarise_outcar(folder / 'OUTCAR.reduced').to_arrays()
+    with np.load(folder / 'reduced.npz') as arrays:
         assert set(arrays) == {*directly, *of_outcar, 'truncated'}
         for name, values in directly.items():
             assert np.array_equal(arrays[name], values, equal_nan=True)
@@ -109,7 +109,7 @@ def test_cut_trajectory_keeps_what_is_whole(folder):
     text = (folder / 'XDATCAR').read_text()
     (folder / 'XDATCAR').write_text(text[:-20])
     assert run(folder).stdout == '19 steps, 10 tracer frames\n'
-    with np.load(folder / 'distilled.npz') as arrays:
+    with np.load(folder / 'reduced.npz') as arrays:
         assert 'the file ends within' in str(arrays['truncated'])
 
 
@@ -120,24 +120,24 @@ def test_steps_of_dft_are_kept_to_the_digit(folder):
     steps = ml_step(STEP) + dft_step(2, STEP, converged=False) + dft_step(3, other)
     (folder / 'OUTCAR').write_text(outcar_head(['Mg', 'H'], [2, 1]) + steps + outcar_end())
     assert run(folder).returncode == 0
-    directly = summarise_outcar(folder / 'OUTCAR.distilled')
-    with np.load(folder / 'distilled.npz') as arrays:
-        distilled = OutcarSummary.from_arrays(arrays)
-    assert [step.index for step in distilled.dft_steps] == [2, 3]
-    assert [step.scf_converged for step in distilled.dft_steps] == [False, True]
-    for one, two in zip(distilled.dft_steps, directly.dft_steps, strict=True):
+    directly = summarise_outcar(folder / 'OUTCAR.reduced')
+    with np.load(folder / 'reduced.npz') as arrays:
+        reduced = OutcarSummary.from_arrays(arrays)
+    assert [step.index for step in reduced.dft_steps] == [2, 3]
+    assert [step.scf_converged for step in reduced.dft_steps] == [False, True]
+    for one, two in zip(reduced.dft_steps, directly.dft_steps, strict=True):
         assert all(np.array_equal(value, vars(two)[name]) for name, value in vars(one).items())
 
 
-def test_what_was_not_distilled_is_retrieved(folder):
-    """The job asks for OUTCAR and XDATCAR: they are not there once they are distilled, and whole where they are not."""
+def test_what_was_not_reduced_is_retrieved(folder):
+    """The job asks for OUTCAR and XDATCAR: they are not there once they are reduced, and whole where they are not."""
     write_xdatcar(folder)
     (folder / 'OUTCAR').write_text('torn')
     done = run(folder)
     assert done.returncode == 13
     assert 'OUTCAR, line 1' in done.stdout.splitlines()[-1]
     assert (folder / 'XDATCAR').is_file()
-    assert not (folder / 'distilled.npz').exists()
+    assert not (folder / 'reduced.npz').exists()
     (folder / 'OUTCAR').unlink()
     assert 'no OUTCAR' in run(folder).stdout.splitlines()[-1]
     (folder / 'OUTCAR').write_text(outcar_head(['Mg', 'H'], [2, 1]) + ml_step(STEP) + outcar_end())
@@ -163,7 +163,7 @@ def test_size_of_a_nanosecond(folder):
     )
     (folder / 'input.json').write_text(json.dumps(plan.to_json()))
     assert run(folder).returncode == 0
-    with np.load(folder / 'distilled.npz') as arrays:
+    with np.load(folder / 'reduced.npz') as arrays:
         grown = [name for name, values in arrays.items() if len(np.shape(values)) and len(values) == frames]
         per_frame = sum(arrays[name].nbytes for name in grown) / frames
         full_frame = sum(arrays[name].nbytes for name in arrays if name.startswith('frame_'))
@@ -171,7 +171,7 @@ def test_size_of_a_nanosecond(folder):
     assert per_frame * 100_000 + full_frame * 1000 < 30e6
 
 
-def test_nothing_to_distil(folder):
+def test_nothing_to_reduce(folder):
     done = run(folder)
     assert done.returncode == 13
     assert done.stdout.splitlines()[-1].startswith('ERROR: [INPUT_REFUSED] no XDATCAR and no vaspout.h5')
