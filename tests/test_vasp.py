@@ -13,7 +13,7 @@ from aiida.engine import run_get_node
 from ase.calculators.singlepoint import SinglePointCalculator
 from vasp_md_runs import START, md_parameters, mlff_inputs, mlff_settings, mlff_tags
 
-from aiida_mghdiff.calculations.functions.learning import merge_datasets
+from aiida_mghdiff.calculations.functions.merge import merge_datasets
 from aiida_mghdiff.calculations.vasp.evaluate import VaspEvaluateCalculation
 from aiida_mghdiff.calculations.vasp.md import VaspMdCalculation
 from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation

@@ -12,7 +12,9 @@ from vasp_files import dft_step, ml_step, outcar_end, outcar_head
 from vasp_runs import hydride, make_force_field
 
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
+from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
+from aiida_mghdiff.formats.frames import arrays_from_frames
 from aiida_mghdiff.formats.ml_ff import MlFfHeader, write_ml_ff
 from aiida_mghdiff.formats.mlab import write_mlab
 from aiida_mghdiff.formats.poscar import Poscar, write_poscar
@@ -234,6 +236,18 @@ def labelled_frames(count: int, seed: int = 1) -> list[Atoms]:
         atoms.calc = SinglePointCalculator(atoms, **labels, stress=-KBAR_IN_EV_PER_ANGSTROM3 * rng.normal(size=6))
         frames.append(atoms)
     return frames
+
+
+def learned_dataset(stage='heating', count=1, labels='vasp', symbol='H', converged=1):
+    """Return a dataset of one stretch of one stage with the origin of its configurations."""
+    frames = labelled_frames(count)
+    for frame in frames:
+        frame.symbols[-1] = symbol
+    origin = {'steps': np.arange(count), 'temperatures_k': np.full(count, 300.0), 'learned': np.ones(count, dtype=int)}
+    origin |= {'converged': np.broadcast_to(converged, count)}
+    origin |= {name: np.zeros(count, dtype=int) for name in ('groups', 'stages')}
+    names = {'group_names': [f'{stage}, stretch 0'], 'stage_names': [stage]}
+    return DatasetData.from_arrays(arrays_from_frames(frames) | origin, energy_kind='free', labels=labels, **names)
 
 
 def learning_state(order: list[int]) -> orm.ArrayData:

@@ -14,12 +14,12 @@ from aiida_mghdiff.calculations.functions.learning import (
     SETTINGS,
     carry_on,
     learning_history,
-    merge_datasets,
     plan_learning,
     segment_inputs,
     settings_message,
     start_of,
 )
+from aiida_mghdiff.calculations.functions.merge import merge_datasets
 from aiida_mghdiff.calculations.validation import keys_help
 from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation
 from aiida_mghdiff.data.dataset import DatasetData

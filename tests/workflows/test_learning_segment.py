@@ -20,7 +20,7 @@ from vasp_md_runs import (
     write_learned,
 )
 
-from aiida_mghdiff.calculations.functions.learning import merge_datasets
+from aiida_mghdiff.calculations.functions.merge import merge_datasets
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.formats.incar import read_incar

@@ -12,21 +12,20 @@ import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from plumpy import ProcessState
-from vasp_md_runs import START, labelled_frames, learning_state, state_of
+from vasp_md_runs import START, learned_dataset, learning_state, state_of
 from vasp_runs import make_force_field
 
 from aiida_mghdiff.calculations.functions.dataset import split_dataset
 from aiida_mghdiff.calculations.functions.learning import (
     carry_on,
     learning_history,
-    merge_datasets,
     piece_of_segment,
     plan_learning,
 )
+from aiida_mghdiff.calculations.functions.merge import merge_datasets
 from aiida_mghdiff.calculations.vasp.job import incar_text, kpoints_text, poscar_text
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.dataset import DatasetData
-from aiida_mghdiff.formats.frames import arrays_from_frames
 from aiida_mghdiff.formats.iconst import iconst_text
 from aiida_mghdiff.workflows.learning_segment import LearningSegmentWorkChain
 from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain
@@ -136,7 +135,7 @@ def with_settings(builder, **changes):
 def known(symbol='H', count=1):
     """Return configurations and the learning state that orders them."""
     return {
-        'configurations': {'part0000': part(count=count, symbol=symbol)},
+        'configurations': {'part0000': learned_dataset(count=count, symbol=symbol)},
         'learning_state': orm.ArrayData({'order': np.arange(count)}),
     }
 
@@ -158,7 +157,7 @@ def known(symbol='H', count=1):
         (lambda _: known('Li'), 'the known configurations have Li, which the start has not'),
         (lambda builder: with_settings(builder, electrons={'encut': None}), 'parameters lack encut'),
         (lambda builder: with_settings(builder, learning={'langevin_gamma': [1.0]}), 'follow from the schedule'),
-        (lambda _: {'configurations': {'part0001': part()}}, 'must be named part0000, part0001'),
+        (lambda _: {'configurations': {'part0001': learned_dataset()}}, 'must be named part0000, part0001'),
     ],
 )
 def test_bad_inputs_are_refused_before_anything_runs(generate_workchain, builder, change, message):
@@ -252,7 +251,7 @@ def learned_outputs(step, **more):
     """Return what a segment gives that learned one configuration."""
     history = {'n_dft_steps': 1, 'labels': 'vasp'}
     history |= {f'n_{kind}_configurations': 0 for kind in ('unlearned', 'unconverged', 'unjudged', 'implausible')}
-    dataset = part()
+    dataset = learned_dataset()
     outputs = {
         'datasets__part0000': dataset,
         'configurations__part0000': dataset,
@@ -291,7 +290,7 @@ def test_failed_refit_leaves_what_was_learned(schedule, generate_workchain_node,
 def test_no_label_that_is_good(schedule, generate_workchain_node, converged, message):
     outputs = {'state': state_of(START, 30)}
     if converged is not None:
-        outputs['datasets__part0000'] = part(converged=converged)
+        outputs['datasets__part0000'] = learned_dataset(converged=converged)
     schedule.ctx.segments = [generate_workchain_node('mghdiff.learning_segment', 0, outputs)]
     assert schedule.inspect_segment() is None
     code = schedule.results()
@@ -331,20 +330,8 @@ def results(last_step, change=0.01, **more):
     return orm.Dict(values | more)
 
 
-def part(stage='heating', count=1, labels='vasp', symbol='H', converged=1):
-    """Return a dataset of one stretch of one stage with the origin of its configurations."""
-    frames = labelled_frames(count)
-    for frame in frames:
-        frame.symbols[-1] = symbol
-    origin = {'steps': np.arange(count), 'temperatures_k': np.full(count, 300.0), 'learned': np.ones(count, dtype=int)}
-    origin |= {'converged': np.broadcast_to(converged, count)}
-    origin |= {name: np.zeros(count, dtype=int) for name in ('groups', 'stages')}
-    names = {'group_names': [f'{stage}, stretch 0'], 'stage_names': [stage]}
-    return DatasetData.from_arrays(arrays_from_frames(frames) | origin, energy_kind='free', labels=labels, **names)
-
-
 def test_goes_on_after_the_wall_time(segment, generate_job_node):
-    state, dataset, learning = state_of(START, 12), part(), orm.ArrayData({'order': np.array([0])})
+    state, dataset, learning = state_of(START, 12), learned_dataset(), orm.ArrayData({'order': np.array([0])})
     outputs = {'state': state, 'dataset': dataset, 'learning_state': learning, 'results': results(12)}
     assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 400, outputs)).status == 0
     inputs = segment.ctx.inputs
@@ -368,7 +355,7 @@ def test_stops_where_the_first_step_takes_longer_than_the_wall_time(segment, gen
 def test_what_was_learned_before_a_failure_is_given(segment, generate_job_node):
     outputs = {
         'state': state_of(START, 12),
-        'dataset': part(),
+        'dataset': learned_dataset(),
         'learning_state': orm.ArrayData({'order': np.array([0])}),
     }
     outputs['results'] = results(12)
@@ -383,7 +370,7 @@ def test_what_was_learned_before_a_failure_is_given(segment, generate_job_node):
 @pytest.mark.parametrize(('status', 'code'), [(520, 611), (420, 611), (303, 613), (440, 613), (400, 610), (214, 214)])
 def test_what_the_last_job_labelled_is_given(segment, generate_job_node, status, code):
     """Without its state: nothing goes on from there, and what was learned before is not touched."""
-    dataset = part()
+    dataset = learned_dataset()
     segment.ctx.broken = 1
     outputs = {'dataset': dataset, 'learning_state': orm.ArrayData({'order': np.array([0])}), 'results': results(0)}
     assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', status, outputs)).status == code
@@ -400,7 +387,7 @@ def test_labels_of_a_part_are_given_once(segment, generate_job_node):
 
 
 def test_labels_of_a_cell_that_changed_too_much_stay_with_their_job(segment, generate_job_node):
-    outputs = {'state': state_of(START, 20), 'dataset': part(), 'results': results(20, change=0.2)}
+    outputs = {'state': state_of(START, 20), 'dataset': learned_dataset(), 'results': results(20, change=0.2)}
     assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 0, outputs)).status == 612
     assert not segment.outputs['datasets']
 
@@ -416,7 +403,7 @@ def test_makes_room(segment, generate_job_node, status, tag):
 
 def test_makes_room_where_the_last_job_filled_it(segment, generate_job_node):
     room = segment.ctx.inputs['parameters']['ml_mconf']
-    outputs = {'state': state_of(START, 12), 'dataset': part(count=room), 'results': results(12)}
+    outputs = {'state': state_of(START, 12), 'dataset': learned_dataset(count=room), 'results': results(12)}
     outputs['learning_state'] = orm.ArrayData({'order': np.arange(room)})
     assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 400, outputs)).status == 0
     assert segment.ctx.inputs['parameters']['ml_mconf'] == int(1.5 * room) + 1
@@ -446,7 +433,7 @@ def test_electrons_that_gave_no_label_get_more_steps(segment, generate_job_node)
 
 def unconverged_job(generate_job_node, status, step):
     outputs = {'results': results(step, unconverged_steps=[step - 1]), 'state': state_of(START, step)}
-    return generate_job_node('mghdiff.vasp.mlff', status, outputs | {'dataset': part()})
+    return generate_job_node('mghdiff.vasp.mlff', status, outputs | {'dataset': learned_dataset()})
 
 
 def test_one_job_that_converged_gives_the_electrons_new_attempts(segment, generate_job_node):
@@ -459,7 +446,7 @@ def test_one_job_that_converged_gives_the_electrons_new_attempts(segment, genera
 @pytest.mark.parametrize(('converged', 'kind'), [(0, 'unconverged'), (-1, 'unjudged')])
 def test_labels_that_did_not_converge_are_forgotten(segment, generate_job_node, converged, kind):
     """The next job learns from the others; the dataset marks the label, and what trains others leaves it out."""
-    dataset = part(count=3, converged=[converged, 1, 1])
+    dataset = learned_dataset(count=3, converged=[converged, 1, 1])
     outputs = {'dataset': dataset, 'learning_state': learning_state([0, 1, 2]), 'state': state_of(START, 12)}
     steps = [0] if kind == 'unconverged' else []
     outputs['results'] = results(12, unconverged_steps=steps, **{f'n_{kind}_configurations': 1})
@@ -473,7 +460,7 @@ def test_labels_that_did_not_converge_are_forgotten(segment, generate_job_node, 
 
 
 def test_begins_anew_where_no_label_converged(segment, generate_job_node):
-    outputs = {'dataset': part(count=3, converged=0), 'learning_state': learning_state([0, 1, 2])}
+    outputs = {'dataset': learned_dataset(count=3, converged=0), 'learning_state': learning_state([0, 1, 2])}
     outputs |= {
         'state': state_of(START, 12),
         'results': results(12, unconverged_steps=[1], n_unconverged_configurations=3),
@@ -565,40 +552,8 @@ def test_refused_input_is_not_tried_again(segment, generate_job_node):
     assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 215)).status == 215
 
 
-# ---- one dataset ---------------------------------------------------------------------------------------------------
-
-
-def test_groups_and_stages_of_one_name_become_one(aiida_profile):
-    merged = merge_datasets(seg000=part('heating', 2), seg001=part('hold', 1), seg002=part('heating', 1))
-    assert merged.base.attributes.get('group_names') == ['heating, stretch 0', 'hold, stretch 0']
-    assert merged.base.attributes.get('stage_names') == ['heating', 'hold']
-    assert merged.get_array('groups').tolist() == merged.get_array('stages').tolist() == [0, 0, 1, 0]
-    assert merged.get_array('steps').tolist() == [0, 1, 0, 0]
-
-
-def test_no_dataset_without_a_label_that_converged(aiida_profile):
-    _, node = merge_datasets.run_get_node(a=part(converged=[0, -1], count=2))
-    assert node.exit_status == 228
-    assert 'no configuration has electrons that are known to have converged' in node.exit_message
-
-
-def with_isolated_atoms(**energies):
-    """Return a part with isolated atoms."""
-    node = part()
-    names = {name: node.base.attributes.get(name) for name in ('energy_kind', 'labels', 'group_names', 'stage_names')}
-    return DatasetData.from_arrays(node.get_arrays(), isolated_atoms=energies, **names)
-
-
-def test_isolated_atoms_of_all_parts_are_kept(aiida_profile):
-    parts = {'a': with_isolated_atoms(H=-1.0), 'b': part(), 'c': with_isolated_atoms(H=-1.0, Mg=-0.25)}
-    assert merge_datasets(**parts).isolated_atoms == {'H': -1.0, 'Mg': -0.25}
-    _, node = merge_datasets.run_get_node(**parts, d=with_isolated_atoms(H=-2.0))
-    assert node.exit_status == 228
-    assert 'd: an isolated H has -2.0 eV, but -1.0 eV before: keep one of both.' in node.exit_message
-
-
 def test_schedule_tells_what_its_dataset_leaves_out(schedule, generate_workchain_node):
-    node = part(count=3, converged=[1, 0, 1])
+    node = learned_dataset(count=3, converged=[1, 0, 1])
     names = {name: node.base.attributes.get(name) for name in ('energy_kind', 'labels', 'group_names', 'stage_names')}
     arrays = node.get_arrays()
     arrays['forces'][-1, 0] = -150.0
@@ -609,11 +564,6 @@ def test_schedule_tells_what_its_dataset_leaves_out(schedule, generate_workchain
     schedule.give_learned()
     assert schedule.outputs['dataset'].get_array('steps').tolist() == [0]
     assert '2 of 3 configurations are left out of the dataset' in reports[0]
-
-
-def test_labels_do_not_mix(aiida_profile):
-    _, node = merge_datasets.run_get_node(a=part(labels='vasp'), b=part(labels='standin:chgnet-r2scan'))
-    assert node.exit_status == 228
 
 
 # ---- the real thing ------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""On-the-fly learning: the parameters of its segments, and what they learned as one dataset and one history."""
+"""On-the-fly learning: the parameters of its segments, and their history."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from aiida.engine import calcfunction
 from ase import Atoms
 
 from aiida_mghdiff.calculations.exit_codes import MismatchError, SettingsError, refusing
+from aiida_mghdiff.calculations.functions.merge import are_good
 from aiida_mghdiff.calculations.functions.parameters import derive_seed
 from aiida_mghdiff.calculations.validation import (
     IS_COUNT,
@@ -26,12 +27,9 @@ from aiida_mghdiff.calculations.validation import (
     one_of,
     optional,
 )
-from aiida_mghdiff.data.dataset import NAMED, DatasetData
+from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
-from aiida_mghdiff.formats.frames import concatenate_frames, select_frames
 from aiida_mghdiff.formats.iconst import SHAPES, iconst_text
-from aiida_mghdiff.formats.isolated_atoms import join_energies
-from aiida_mghdiff.formats.plausibility import within_bounds
 
 
 def _are_stages(value: Any) -> bool:
@@ -301,8 +299,8 @@ def forget_unconverged(learning_state: orm.ArrayData, **configurations: DatasetD
 
     :param configurations: what the state orders, part after part in the order of the keys.
     """
-    are_good = np.concatenate([_are_good(configurations[key]) for key in sorted(configurations)])
-    kept = are_good[learning_state.get_array('order')]
+    converged = np.concatenate([are_good(configurations[key]) for key in sorted(configurations)])
+    kept = converged[learning_state.get_array('order')]
     place = np.cumsum(kept)  # of a configuration that is kept, from 1 as ML_AB counts
     arrays = {name: learning_state.get_array(name) for name in learning_state.get_arraynames()}
     for name, rows in arrays.items():
@@ -316,70 +314,6 @@ def forget_unconverged(learning_state: orm.ArrayData, **configurations: DatasetD
     state, names = orm.ArrayData(arrays), ('types', 'reference_energies', 'masses', 'version')
     state.base.attributes.set_many({name: learning_state.base.attributes.get(name) for name in names})
     return state
-
-
-def _are_good(dataset: DatasetData) -> np.ndarray:
-    """Return for each configuration [n] whether its electrons are known to have converged.
-
-    See ``data.dataset.ORIGIN``. A dataset that tells of none, such as a user's file, is taken as it is.
-    """
-    if 'converged' in dataset.get_arraynames():
-        return dataset.get_array('converged') == 1
-    return np.full(dataset.base.attributes.get('n_configurations'), True)
-
-
-@refusing(MismatchError)
-@calcfunction
-def merge_datasets(**parts: DatasetData) -> DatasetData:
-    """Return configurations as one dataset, part after part in the order of the keys.
-
-    Labels are left out if their electrons are not known to have converged, or if they are larger than any that can be
-    right. Groups and stages of the same name become one, and so do isolated atoms of one element. Refused: parts
-    without groups, origins that not all parts tell, isolated atoms of one element with two energies.
-    """
-    nodes = [parts[key] for key in sorted(parts)]
-    labels = {node.base.attributes.get('labels') for node in nodes}
-    kinds = {node.base.attributes.get('energy_kind') for node in nodes}
-    if len(labels) > 1 or len(kinds) > 1:
-        raise MismatchError(f'labels of {", ".join(sorted(labels))} ({", ".join(sorted(kinds))}) do not mix.')
-    arrays = [node.get_arrays() for node in nodes]
-    if len({tuple(sorted(part)) for part in arrays}) > 1 or 'groups' not in arrays[0]:
-        raise MismatchError('all parts must have groups, and tell the origin of their configurations or none must.')
-    names = {attribute: _join_names(nodes, arrays, array, attribute) for array, attribute in NAMED.items()}
-    merged = concatenate_frames(arrays)
-    are_good = np.concatenate([_are_good(node) for node in nodes])
-    good = np.flatnonzero(are_good & within_bounds(merged))
-    if not len(good):
-        raise MismatchError(
-            'no configuration has electrons that are known to have converged and labels that can be right.'
-        )
-    return DatasetData.from_arrays(
-        select_frames(merged, good.tolist()),
-        energy_kind=kinds.pop(),
-        labels=labels.pop(),
-        isolated_atoms=_join_isolated_atoms(parts),
-        **names,
-    )
-
-
-def _join_isolated_atoms(parts: Mapping[str, DatasetData]) -> dict[str, float]:
-    try:
-        return join_energies((key, node.isolated_atoms) for key, node in sorted(parts.items()))
-    except ValueError as error:
-        raise MismatchError(f'{error}.') from error
-
-
-def _join_names(
-    nodes: list[DatasetData], arrays: list[dict[str, np.ndarray]], array: str, attribute: str
-) -> list[str] | None:
-    """Let the indices of all parts be ones into the same names; return these, None where there are none."""
-    if array not in arrays[0]:
-        return None
-    names = list(dict.fromkeys(name for node in nodes for name in node.base.attributes.get(attribute)))
-    for part, node in zip(arrays, nodes, strict=True):
-        own = [names.index(name) for name in node.base.attributes.get(attribute)]
-        part[array] = np.array(own)[part[array]]
-    return names
 
 
 @calcfunction

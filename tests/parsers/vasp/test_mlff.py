@@ -22,7 +22,7 @@ from vasp_md_runs import (
 )
 from vasp_runs import make_force_field, parse_job
 
-from aiida_mghdiff.calculations.functions.learning import merge_datasets
+from aiida_mghdiff.calculations.functions.merge import merge_datasets
 from aiida_mghdiff.calculations.vasp.md import reduction_plan
 from aiida_mghdiff.calculations.vasp.mlff import md_parameters
 from aiida_mghdiff.data.dataset import DatasetData

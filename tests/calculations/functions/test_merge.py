@@ -1,0 +1,44 @@
+"""Datasets of several jobs become one; what does not fit together is refused."""
+
+from __future__ import annotations
+
+from vasp_md_runs import learned_dataset
+
+from aiida_mghdiff.calculations.functions.merge import merge_datasets
+from aiida_mghdiff.data.dataset import DatasetData
+
+
+def test_groups_and_stages_of_one_name_become_one(aiida_profile):
+    stages = {'seg000': ('heating', 2), 'seg001': ('hold', 1), 'seg002': ('heating', 1)}
+    merged = merge_datasets(**{key: learned_dataset(*values) for key, values in stages.items()})
+    assert merged.base.attributes.get('group_names') == ['heating, stretch 0', 'hold, stretch 0']
+    assert merged.base.attributes.get('stage_names') == ['heating', 'hold']
+    assert merged.get_array('groups').tolist() == merged.get_array('stages').tolist() == [0, 0, 1, 0]
+    assert merged.get_array('steps').tolist() == [0, 1, 0, 0]
+
+
+def test_no_dataset_without_a_label_that_converged(aiida_profile):
+    _, node = merge_datasets.run_get_node(a=learned_dataset(converged=[0, -1], count=2))
+    assert node.exit_status == 228
+    assert 'no configuration has electrons that are known to have converged' in node.exit_message
+
+
+def with_isolated_atoms(**energies):
+    """Return a part with isolated atoms."""
+    node = learned_dataset()
+    names = {name: node.base.attributes.get(name) for name in ('energy_kind', 'labels', 'group_names', 'stage_names')}
+    return DatasetData.from_arrays(node.get_arrays(), isolated_atoms=energies, **names)
+
+
+def test_isolated_atoms_of_all_parts_are_kept(aiida_profile):
+    parts = {'a': with_isolated_atoms(H=-1.0), 'b': learned_dataset(), 'c': with_isolated_atoms(H=-1.0, Mg=-0.25)}
+    assert merge_datasets(**parts).isolated_atoms == {'H': -1.0, 'Mg': -0.25}
+    _, node = merge_datasets.run_get_node(**parts, d=with_isolated_atoms(H=-2.0))
+    assert node.exit_status == 228
+    assert 'd: an isolated H has -2.0 eV, but -1.0 eV before: keep one of both.' in node.exit_message
+
+
+def test_labels_do_not_mix(aiida_profile):
+    parts = {'a': learned_dataset(labels='vasp'), 'b': learned_dataset(labels='standin:chgnet-r2scan')}
+    _, node = merge_datasets.run_get_node(**parts)
+    assert node.exit_status == 228
