@@ -1,4 +1,4 @@
-"""Reader of INCAR, VASP's file of settings: ``TAG = value`` statements, raw values by tag.
+"""INCAR, VASP's file of settings: ``TAG = value`` statements, raw values by tag.
 
 Statements end with the line or a ``;``. A ``!`` or ``#`` begins a comment, a ``\\`` at the end of a line goes on in the
 next one, and a value in double quotes may hold all of these and line breaks.
@@ -7,8 +7,9 @@ next one, and a value in double quotes may hold all of these and line breaks.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from aiida_mghdiff.formats.errors import FormatError
 
@@ -40,6 +41,20 @@ def read_incar(path: str | Path) -> dict[str, str]:
             raise FormatError(path, place, f'{tag.upper()} is there twice: keep one')
         values[tag.upper()] = value[1:-1] if value[0] == value[-1] == '"' else value
     return values
+
+
+def write_incar(tags: Mapping[str, Any]) -> str:
+    """Return an INCAR: one tag a line, sorted, upper case; null leaves a tag out, a list is separated by blanks."""
+    rows = {str(tag).upper(): value for tag, value in tags.items() if value is not None}
+    return ''.join(f'{tag} = {_incar_value(rows[tag])}\n' for tag in sorted(rows))
+
+
+def _incar_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return '.TRUE.' if value else '.FALSE.'
+    if isinstance(value, list | tuple):
+        return ' '.join(map(_incar_value, value))
+    return repr(value) if isinstance(value, float) else str(value)
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aiida_mghdiff.formats.errors import FormatError
-from aiida_mghdiff.formats.incar import read_incar
+from aiida_mghdiff.formats.incar import read_incar, write_incar
 
 TEXT = """# production
 SYSTEM = Mg128H8, a = b   ! a comment; NSW = 1
@@ -71,3 +71,10 @@ def test_real_file(shared_data):
     assert values['IMAGES'] == '3'
     assert values['EDIFFG'] == '-0.03'
     assert len(values) == 9
+
+
+def test_what_is_written_is_read(read):
+    tags = {'encut': 600.0, 'ml_lmlff': True, 'lreal': False, 'langevin_gamma': [10.0, 0.5], 'isif': 3, 'nelm': None}
+    text = write_incar(tags)
+    assert text == 'ENCUT = 600.0\nISIF = 3\nLANGEVIN_GAMMA = 10.0 0.5\nLREAL = .FALSE.\nML_LMLFF = .TRUE.\n'
+    assert list(read(text)) == ['ENCUT', 'ISIF', 'LANGEVIN_GAMMA', 'LREAL', 'ML_LMLFF']

@@ -23,10 +23,12 @@ from aiida_mghdiff.calculations.functions.learning import (
     plan_learning,
 )
 from aiida_mghdiff.calculations.functions.merge import merge_datasets
-from aiida_mghdiff.calculations.vasp.job import incar_text, kpoints_text, poscar_text
+from aiida_mghdiff.calculations.vasp.job import poscar_text
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.formats.iconst import iconst_text
+from aiida_mghdiff.formats.incar import write_incar
+from aiida_mghdiff.formats.kpoints import write_kpoints
 from aiida_mghdiff.workflows.learning_segment import LearningSegmentWorkChain
 from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain
 from aiida_mghdiff.workflows.protocol import merge
@@ -97,9 +99,9 @@ def test_files_of_the_paper(paper, stage, file_regression):
     tags = paper[own[0].replace('settings', 'parameters')].get_dict()
     mesh, _ = paper['kpoints'].get_kpoints_mesh()
     files = {
-        'INCAR': incar_text(tags),
+        'INCAR': write_incar(tags),
         'ICONST': paper['iconst'].get_content(),
-        'KPOINTS': kpoints_text(mesh),
+        'KPOINTS': write_kpoints(mesh),
         'POSCAR': poscar_text(START, None),
     }
     file_regression.check(''.join(f'# {name}\n{text}' for name, text in files.items()))

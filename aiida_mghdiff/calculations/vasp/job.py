@@ -33,7 +33,9 @@ from aiida_mghdiff.calculations.program import CachedIfContinued, set_options, z
 from aiida_mghdiff.calculations.validation import IS_COUNT
 from aiida_mghdiff.calculations.vasp.force_field import FORCE_FIELD
 from aiida_mghdiff.data.md_state import RESTART_FILE
+from aiida_mghdiff.formats.incar import write_incar
 from aiida_mghdiff.formats.job_files import INPUT_FILE, OUTCAR, REDUCE_STDOUT, REDUCED, TRAJECTORY, ZIPAPP
+from aiida_mghdiff.formats.kpoints import write_kpoints
 from aiida_mghdiff.formats.poscar import Poscar, require_grouped, write_poscar
 from aiida_mghdiff.science.trajectory_reduction import ReductionPlan
 
@@ -66,25 +68,6 @@ _FOREIGN_INPUTS = (
 _FIRST_OWN_STATUS = 200
 #: Tags with which VASP reads WAVECAR or CHGCAR.
 _RESTART_TAGS = {'istart': (1, 2, 3), 'icharg': (1, 11)}
-
-
-def incar_text(tags: Mapping[str, Any]) -> str:
-    """Return an INCAR: one tag a line, sorted, upper case; null leaves a tag out, a list is separated by blanks."""
-    rows = {str(tag).upper(): value for tag, value in tags.items() if value is not None}
-    return ''.join(f'{tag} = {_incar_value(rows[tag])}\n' for tag in sorted(rows))
-
-
-def _incar_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return '.TRUE.' if value else '.FALSE.'
-    if isinstance(value, list | tuple):
-        return ' '.join(map(_incar_value, value))
-    return repr(value) if isinstance(value, float) else str(value)
-
-
-def kpoints_text(mesh: Sequence[int]) -> str:
-    """Return a KPOINTS with a mesh that is centred at Γ."""
-    return f'mesh centred at Gamma\n0\nGamma\n{" ".join(map(str, mesh))}\n0 0 0\n'
 
 
 def own_tags_message(tags: Mapping[str, Any], set_by_job: Iterable[str] = (), where: str = 'parameters') -> str | None:
@@ -249,14 +232,14 @@ class VaspJob(CachedIfContinued, VaspCalculation):
 
     def write_incar(self, dst: str) -> None:
         """Write INCAR; the table of aiida-vasp knows none of the tags ML_*."""
-        Path(dst).write_text(incar_text(self._parameters))
+        Path(dst).write_text(write_incar(self._parameters))
 
     def write_kpoints(self, dst: str) -> None:
         """Write KPOINTS; a force field needs none, but VASP does."""
         if 'kpoints' in self.inputs:
             super().write_kpoints(dst)
         else:
-            Path(dst).write_text(kpoints_text((1, 1, 1)))
+            Path(dst).write_text(write_kpoints((1, 1, 1)))
 
     def write_poscar(self, dst: str) -> None:
         """Write POSCAR with all digits, and the velocities of a state."""

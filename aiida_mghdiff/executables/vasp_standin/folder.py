@@ -13,6 +13,7 @@ from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
 from aiida_mghdiff.executables.vasp_standin.incar_tags import Settings, read_settings, refusal
 from aiida_mghdiff.formats.incar import read_incar
+from aiida_mghdiff.formats.kpoints import read_kpoints
 from aiida_mghdiff.formats.poscar import Poscar, read_poscar, require_grouped
 from aiida_mghdiff.programs.job import ProgramError
 
@@ -61,7 +62,7 @@ def read_inputs(labels: str) -> Inputs:
     titles = _read(_read_potcar, Path('POTCAR'), poscar.symbols)
     mesh, is_centred = (1, 1, 1), True
     if labels == 'gpaw' or Path('KPOINTS').exists():
-        mesh, is_centred = _read(_read_kpoints, Path('KPOINTS'))
+        mesh, is_centred = _read(read_kpoints, Path('KPOINTS'))
     electronic = settings.electronic | {'k_points': mesh, 'gamma_centred': is_centred or None}
     inputs = Inputs(raw, replace(settings, electronic=electronic), poscar, titles, mesh)
     _check(inputs)
@@ -98,18 +99,6 @@ def _read_potcar(path: Path, symbols: list[str]) -> list[str]:
     if elements != symbols:
         raise ValueError(f'its potentials are of {" ".join(elements) or "nothing"}, POSCAR has {" ".join(symbols)}')
     return titles if len(titles) == len(symbols) else symbols
-
-
-def _read_kpoints(path: Path) -> tuple[tuple[int, int, int], bool]:
-    """Return the divisions of a regular mesh, and whether it is centred at Γ (or Monkhorst and Pack's)."""
-    lines = [line.split('!')[0].split() for line in path.read_text().splitlines()]
-    try:
-        automatic, mode, divisions = int(lines[1][0]) == 0, lines[2][0][0].upper(), tuple(map(int, lines[3][:3]))
-    except (IndexError, ValueError):
-        raise ValueError('a mesh should stand here: a comment, 0, Gamma and three numbers of divisions') from None
-    if not automatic or mode not in 'GM' or len(divisions) != 3 or min(divisions) < 1:
-        raise ValueError('the stand-in knows meshes alone: 0, Gamma or Monkhorst, and three numbers of divisions')
-    return divisions, mode == 'G'
 
 
 def _check(inputs: Inputs) -> None:
