@@ -19,14 +19,21 @@ KEYS = {'dtype': one_of('float64', 'float32'), 'device': one_of('cpu', 'cuda', '
 
 def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
     """Return what is wrong with the inputs, if anything."""
-    potential, parameters = inputs['potential'], inputs['parameters'].get_dict()
+    potential = inputs['potential']
+    return parameters_message(inputs['parameters'].get_dict(), potential.architecture) or unknown_elements_message(
+        potential, inputs['dataset']
+    )
+
+
+def parameters_message(parameters: Mapping[str, Any], architecture: str) -> str | None:
+    """Return what is wrong with the parameters, for potentials of an architecture."""
     if message := complete_message(parameters, KEYS):
         return message
-    if potential.architecture == 'vasp-mlff':
+    if architecture == 'vasp-mlff':
         return 'a vasp-mlff potential is evaluated by VASP (mghdiff.vasp.evaluate), not by this job.'
-    if potential.architecture == 'chgnet' and parameters['dtype'] != 'float32':
+    if architecture == 'chgnet' and parameters['dtype'] != 'float32':
         return 'parameters: dtype must be float32 for a chgnet potential: CHGNet computes in nothing else.'
-    return unknown_elements_message(potential, inputs['dataset'])
+    return None
 
 
 def unknown_elements_message(potential: PotentialData, dataset: DatasetData) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -116,6 +116,20 @@ def offsets_message(
                 check_determined(counts, left, symbols, known)
     except OffsetError as error:
         return f'training: {error}; to train all the same, set allow_implausible.'
+    return None
+
+
+def missing_offsets_message(inputs: Mapping[str, Any], known: Iterable[str] = ()) -> str | None:
+    """Return of which elements the parameters give no E0, where they give energies.
+
+    :param known: symbols whose E0s are known without the parameters.
+    """
+    kind = inputs['parameters']['E0s']
+    if not isinstance(kind, Mapping):
+        return None
+    elements = {symbol for name in ('training', 'validation') if name in inputs for symbol in _elements(inputs[name])}
+    if missing := sorted(elements - set(kind) - set(known)):
+        return f'parameters: E0s has no energy of {", ".join(missing)}: add it.'
     return None
 
 

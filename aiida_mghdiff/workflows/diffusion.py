@@ -8,6 +8,7 @@ from typing import Any
 from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain, while_
 from aiida_vasp.data.potcar import PotcarData
+from ase import Atom
 
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.functions.density import tracer_density
@@ -35,13 +36,13 @@ from aiida_mghdiff.calculations.validation import (
 )
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.cleaning import define_restarts
-from aiida_mghdiff.workflows.engines import incar_message, validate_md_codes
+from aiida_mghdiff.workflows.diffusion_settings import PLANNED_RUN, STAGES, length_messages
+from aiida_mghdiff.workflows.engines import incar_message, md_message, validate_md_codes
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
 from aiida_mghdiff.workflows.segment import MdSegmentWorkChain
 from aiida_mghdiff.workflows.survival import SurvivalMixin
 
-STAGES = ('npt', 'nvt', 'nve')
 #: Outputs at one temperature: type, whether each run has it, help. Series of temperatures and studies give them on.
 OUTPUTS: dict[str, tuple[type[orm.Data], bool, str]] = {
     'diffusion': (orm.Dict, True, 'Diffusion coefficient and its interval.'),
@@ -92,7 +93,7 @@ def validate_diffusion(inputs: dict[str, Any], _: Any = None) -> str | None:
 
 
 def settings_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
-    """Yield what is wrong with the settings and the temperature."""
+    """Yield what is wrong with settings of the right shape, and with the temperature."""
     settings = inputs['settings'].get_dict()
     count = settings['supercell']['tracer_count']
     if not IS_COUNT.holds(count):
@@ -104,6 +105,7 @@ def settings_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
     if 'temperature' in inputs and not IS_TEMPERATURE.holds(inputs['temperature'].value):
         yield f'temperature = {inputs["temperature"].value} K is not {IS_TEMPERATURE.words}.'
     yield replicas_message(settings)
+    yield from length_messages(settings)
 
 
 def host_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
@@ -132,8 +134,10 @@ def potential_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
     if message := validate_md_codes(inputs, symbols):
         yield message
         return
+    start = orm.StructureData(ase=inputs['host'].get_ase() + Atom(tracer))
     for stage in STAGES:
-        message = incar_message(inputs, inputs['settings'][stage])
+        parameters = inputs['settings'][stage] | PLANNED_RUN | {'ensemble': stage}
+        message = incar_message(inputs, parameters) or md_message(inputs, start, parameters)
         yield message and message.replace('parameters', f'settings: {stage}', 1)
 
 

@@ -81,6 +81,17 @@ def incar_message(inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> s
     return f'parameters: {INCAR} has tags for VASP, which does not run this potential: leave {INCAR} out.'
 
 
+def md_message(inputs: Mapping[str, Any], structure: orm.StructureData, parameters: Mapping[str, Any]) -> str | None:
+    """Return what the job of an MD run would be refused for.
+
+    :param inputs: of a process that runs MD with one potential, whose codes are valid.
+    """
+    engine, code = md_engine(inputs['potential'], inputs['codes'])
+    job = {'code': code, 'potential': inputs['potential'], 'structure': structure, 'parameters': orm.Dict(parameters)}
+    ports = engine.spec().inputs
+    return ports.validator(job | engine_inputs(engine, inputs), ports)
+
+
 def evaluation_in_vasp(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the POTCARs, and the INCAR tags of the user's own."""
     tags = inputs.get('evaluation', {}).get(VASP_TAGS)

@@ -9,6 +9,7 @@ from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain, if_, while_
 from aiida_vasp.data.potcar import PotcarData
 
+from aiida_mghdiff.calculations.ase import neb, vibrations
 from aiida_mghdiff.calculations.ase.neb import KEYS as NEB_KEYS
 from aiida_mghdiff.calculations.ase.neb import AseNebCalculation
 from aiida_mghdiff.calculations.ase.vibrations import KEYS as VIBRATION_KEYS
@@ -25,9 +26,10 @@ from aiida_mghdiff.calculations.functions.rates import hop
 from aiida_mghdiff.calculations.hosts import host_message
 from aiida_mghdiff.calculations.md import elements_message
 from aiida_mghdiff.calculations.validation import complete_message, joined, keys_help, self_diffusion_message
+from aiida_mghdiff.calculations.vasp.ionic import tags_message
 from aiida_mghdiff.calculations.vasp.job import potcars_message, symbols_message
-from aiida_mghdiff.calculations.vasp.neb import VaspNebCalculation
-from aiida_mghdiff.calculations.vasp.relax import VaspRelaxCalculation
+from aiida_mghdiff.calculations.vasp.neb import BAND_TAGS, VaspNebCalculation
+from aiida_mghdiff.calculations.vasp.relax import RELAXATION_TAGS, VaspRelaxCalculation
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.cleaning import CleaningMixin
 from aiida_mghdiff.workflows.engines import neb_engine
@@ -64,8 +66,8 @@ def _engine_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
     yield message
     if 'potential' in inputs:
         yield elements_message(inputs['potential'], symbols, tracer)
-    if engine == 'vasp' and message is None:
-        yield _vasp_message(symbols, inputs)
+    if message is None:
+        yield _vasp_message(symbols, inputs) if engine == 'vasp' else _ase_message(inputs)
 
 
 def _code_message(engine: str, inputs: Mapping[str, Any]) -> str | None:
@@ -80,11 +82,28 @@ def _code_message(engine: str, inputs: Mapping[str, Any]) -> str | None:
     )
 
 
+def _ase_message(inputs: Mapping[str, Any]) -> str | None:
+    architecture = inputs['potential'].architecture
+    if message := neb.parameters_message(inputs['parameters'].get_dict(), architecture):
+        return message
+    message = vibrations_message(inputs['vibrations'].get_dict(), architecture) if 'vibrations' in inputs else None
+    return message and f'vibrations: {message}'
+
+
+def vibrations_message(settings: Mapping[str, Any], architecture: str) -> str | None:
+    """Return what is wrong with the parameters that the vibrations of a path share, whatever its tracer."""
+    tracer = {'tracer_element': 'H', 'expected_imaginary_modes': 0}
+    return vibrations.parameters_message(settings | tracer, architecture)
+
+
 def _vasp_message(symbols: list[str], inputs: Mapping[str, Any]) -> str | None:
     if missing := [name for name in OF_VASP if name not in inputs]:
         return f'inputs lack {", ".join(missing)}, which VASP needs: get_builder_from_protocol fills them in.'
     if 'vibrations' in inputs:
         return 'vibrations run in ASE: leave them out of a barrier in VASP.'
+    for name, checks in {'relaxation': RELAXATION_TAGS, 'parameters': BAND_TAGS}.items():
+        if message := tags_message({**inputs, 'parameters': inputs[name]}, checks):
+            return message.replace('parameters', name, 1)
     return symbols_message(symbols) or potcars_message(symbols, inputs.get('potcars', {}))
 
 

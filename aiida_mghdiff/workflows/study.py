@@ -9,6 +9,8 @@ from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, if_, while_
 from aiida_vasp.data.potcar import PotcarData
 
+from aiida_mghdiff.calculations import evaluate
+from aiida_mghdiff.calculations.ase import neb
 from aiida_mghdiff.calculations.exit_codes import SettingsError, define_exit_codes
 from aiida_mghdiff.calculations.functions.dataset import parts_of_settings, split, split_dataset
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
@@ -32,10 +34,11 @@ from aiida_mghdiff.workflows.diffusion import (
     room_messages,
     settings_messages,
 )
-from aiida_mghdiff.workflows.engines import evaluation, evaluation_in_vasp_message
+from aiida_mghdiff.workflows.diffusion_settings import dtype_messages
+from aiida_mghdiff.workflows.engines import VASP_TAGS, evaluation, evaluation_in_vasp_message
 from aiida_mghdiff.workflows.learning_segment import LearningSegmentWorkChain
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
-from aiida_mghdiff.workflows.neb import BarrierWorkChain, path_message
+from aiida_mghdiff.workflows.neb import BarrierWorkChain, path_message, vibrations_message
 from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain, start_node, validate_schedule
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, merge, protocol_inputs
 from aiida_mghdiff.workflows.segment import MdSegmentWorkChain
@@ -85,6 +88,7 @@ def validate_study(inputs: dict[str, Any], _: Any = None) -> str | None:
     parts, refusal = try_split(inputs)
     messages = [learning_message(inputs), vasp_message(inputs), *dataset_messages(inputs), *host_messages(inputs)]
     messages += [refusal, *split_messages(inputs), *elements_messages(inputs), *barrier_messages(inputs)]
+    messages += parameters_messages(inputs)
     return joined([*messages, *learned_messages(inputs, parts), *run_messages(inputs)])
 
 
@@ -97,6 +101,19 @@ def label_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
         yield 'there is no potential: give pre-trained ones (potentials) or train some (training).'
     if 'python' not in inputs.get('codes', {}):
         yield 'codes.python is missing: `aiida-mghdiff setup` makes it.'
+
+
+def parameters_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the parameters of evaluations, barriers and vibrations by architecture."""
+    checks = {
+        'evaluation': evaluate.parameters_message,
+        'neb': neb.parameters_message,
+        'vibrations': vibrations_message,
+    }
+    for namespace, check in checks.items():
+        for architecture, node in inputs.get(namespace, {}).items():
+            if architecture != VASP_TAGS and (message := check(node.get_dict(), architecture)):
+                yield f'{namespace}.{architecture}: {message}'
 
 
 def learning_message(inputs: dict[str, Any]) -> str | None:
@@ -293,6 +310,7 @@ def inputs_messages(inputs: Mapping[str, Any], run: Mapping[str, Any]) -> Iterat
     if 'host' in inputs:
         yield from room_messages(shared) if host_message(inputs['host']) is None else ()
         yield from potential_messages(shared)
+    yield from dtype_messages(run['settings'].get_dict(), architecture_of(inputs, choice))
 
 
 def choice_message(inputs: Mapping[str, Any], key: str, choice: str) -> str | None:

@@ -11,12 +11,13 @@ from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkC
 from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.evaluate import KEYS as EVALUATION_KEYS
-from aiida_mghdiff.calculations.exit_codes import define_exit_codes
+from aiida_mghdiff.calculations.exit_codes import MismatchError, define_exit_codes
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
-from aiida_mghdiff.calculations.functions.sampling import SAMPLING_SETTINGS, sample_frames
+from aiida_mghdiff.calculations.functions.sampling import SAMPLING_SETTINGS, check_runs, sample_frames
 from aiida_mghdiff.calculations.validation import complete_message, joined, keys_help
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.science.sampling import TooFewFramesError, sample_evenly
 from aiida_mghdiff.workflows.engines import evaluation, evaluation_in_vasp_message
 from aiida_mghdiff.workflows.label import LabelWorkChain, validate_label
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
@@ -32,7 +33,20 @@ def validate_validation(inputs: Mapping[str, Any], _: Any = None) -> str | None:
     if not inputs.get('trajectories') or not all(inputs['trajectories'].values()):
         return 'there are no frames: give trajectories of runs, {run: {any key: TrajectoryData}}.'
     messages = [message for item in inputs['potentials'].items() for message in _potential_messages(inputs, *item)]
-    return joined([*messages, _label_message(inputs)])
+    return joined([*messages, *_sampling_messages(inputs), _label_message(inputs)])
+
+
+def _sampling_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which run has too few frames to sample, or frames that do not go together."""
+    if 'sampling' not in inputs or validate_sampling(inputs['sampling']):
+        return
+    for run, parts in inputs['trajectories'].items():
+        nodes = list(parts.values())
+        try:
+            check_runs(nodes)
+            sample_evenly(sum(node.numsteps for node in nodes), **inputs['sampling'].get_dict())
+        except (MismatchError, TooFewFramesError) as error:
+            yield f'trajectories.{run}: {error}'
 
 
 def _potential_messages(inputs: Mapping[str, Any], label: str, potential: PotentialData) -> Iterator[str | None]:

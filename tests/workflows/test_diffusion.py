@@ -281,6 +281,72 @@ def test_settings_of_the_structure_are_checked_before_anything_runs(generate_wor
         generate_workchain(DiffusionWorkChain, builder._inputs(prune=True))
 
 
+@pytest.fixture
+def change(generate_workchain, codes, tiny_potential, host):
+    """Return a function that makes a diffusion run whose complete settings a user changed by hand."""
+
+    def make(*path, value=None):
+        builder = DiffusionWorkChain.get_builder_from_protocol(
+            codes, tiny_potential, host, temperature_k=600.0, protocol='smoke'
+        )
+        settings = builder.settings.get_dict()
+        section = settings
+        for key in path[:-1]:
+            section = section[key]
+        section.pop(path[-1], None)
+        if value is not None:
+            section[path[-1]] = value
+        return generate_workchain(DiffusionWorkChain, builder._inputs(prune=True) | {'settings': orm.Dict(settings)})
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ('path', 'value', 'message'),
+    [
+        (['fit'], None, r'settings lack fit: a protocol'),
+        (['fit'], 1.0, r'settings\.fit = 1\.0 is not a dictionary'),
+        (['fits'], {}, r'settings\.fits: no such key; did you mean fit\?'),
+        (['supercell', 'tracer_count'], None, r'settings\.supercell lack tracer_count'),
+        (['volume', 'discard_fraction'], 1.5, r'settings\.volume: discard_fraction = 1\.5 is not a number between'),
+        (['starts', 'count'], None, r'settings\.starts lack count'),
+        (['npt', 'barostat_time_ps'], None, r'settings\.npt lack barostat_time_ps'),
+        (['nvt', 'friction_per_ps'], -1.0, r'settings\.nvt: friction_per_ps = -1\.0 is not a positive number'),
+        (['nve', 'evaluator'], 'as-learned', r'settings: nve: evaluator = as-learned is for VASP'),
+        (['nvt', 'steps'], 2, r'settings: nvt: 1 starts at least .* ps apart do not exist among 0 frames'),
+        (['nve', 'steps'], 20, r'settings: nve: the fit window ends at .* ps, but the run has 0\.0. ps'),
+        (['nve', 'tracer_stride'], 2000, r'settings: nve: the fit window ends at'),
+        (['fit', 'fit_start_ps'], 50.0, r'settings: fit: fit_start_ps must be less than fit_end_ps'),
+        (['fit', 'method'], 'gls', r'settings: fit: lag_ps is null, the method gls needs one'),
+    ],
+)
+def test_refuses_settings_that_would_end_the_run_later(change, path, value, message):
+    """A key, a value, or a run too short for what is taken from it."""
+    with pytest.raises(ValueError, match=message):
+        change(*path, value=value)
+
+
+@pytest.mark.parametrize(
+    ('namespace', 'key', 'value', 'message'),
+    [
+        ('parameters', 'optimizer', 'newton', r"parameters: optimizer = 'newton' is not one of bfgs"),
+        ('parameters', 'n_images', None, r'parameters lack n_images'),
+        ('vibrations', 'displacement_angstrom', 0.0, r'vibrations: parameters: displacement_angstrom = 0\.0 is not'),
+    ],
+)
+def test_barrier_refuses_parameters_of_its_jobs(
+    generate_workchain, codes, tiny_potential, host, namespace, key, value, message
+):
+    builder = BarrierWorkChain.get_builder_from_protocol(
+        codes, tiny_potential, host, path='O-T', protocol='smoke', vibrations=True
+    )
+    values = builder[namespace].get_dict()
+    values.pop(key)
+    values |= {} if value is None else {key: value}
+    with pytest.raises(ValueError, match=message):
+        generate_workchain(BarrierWorkChain, builder._inputs(prune=True) | {namespace: orm.Dict(values)})
+
+
 def test_series_needs_two_temperatures(generate_workchain, codes, tiny_potential, host):
     builder = ArrheniusWorkChain.get_builder_from_protocol(
         codes, tiny_potential, host, temperatures_k=[600.0], protocol='smoke'

@@ -27,7 +27,7 @@ def vasp(aiida_profile, aiida_code_installed):
 def build(generate_workchain, vasp, host):
     """Return a function that makes a search in VASP with changed inputs."""
 
-    def make(potential=None, codes=None, elements=('Mg', 'H'), drop=(), **options):
+    def make(potential=None, codes=None, elements=('Mg', 'H'), drop=(), changes=None, **options):
         builder = BarrierWorkChain.get_builder_from_protocol(
             {'vasp': vasp} if codes is None else codes,
             potential,
@@ -38,7 +38,7 @@ def build(generate_workchain, vasp, host):
             **options,
         )
         inputs = {name: value for name, value in builder._inputs(prune=True).items() if name not in drop}
-        return generate_workchain(BarrierWorkChain, inputs)
+        return generate_workchain(BarrierWorkChain, inputs | (changes or {}))
 
     return make
 
@@ -68,6 +68,13 @@ def test_refusals_of_dft(build, codes):
         build(vibrations=True)
     with pytest.raises(ValueError, match='inputs lack kpoints'):
         build(drop=('kpoints',))
+
+
+@pytest.mark.parametrize('name', ['relaxation', 'parameters'])
+def test_refuses_tags_of_either_job(build, name):
+    tags = build().inputs[name].get_dict()
+    with pytest.raises(ValueError, match=rf'{name}: nsw = 0 is not a positive whole number'):
+        build(changes={name: orm.Dict(tags | {'nsw': 0})})
 
 
 def test_refusals_of_potentials(build, codes, tiny_potential, tmp_path):

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import pytest
 
-from aiida_mghdiff.calculations.functions.parameters import derive_seed
+from aiida_mghdiff.calculations.functions.parameters import derive_seed, settings_message
 from aiida_mghdiff.calculations.md import parameters_message
 from aiida_mghdiff.cli.inputs import make_host
 from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain, temperature_label
 from aiida_mghdiff.workflows.diffusion import STAGES, DiffusionWorkChain
+from aiida_mghdiff.workflows.diffusion_settings import length_messages
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.neb import BarrierWorkChain
 from aiida_mghdiff.workflows.protocol import merge, protocol_inputs
-from aiida_mghdiff.workflows.study import StudyWorkChain
+from aiida_mghdiff.workflows.study import StudyWorkChain, diffusion_inputs
 
 PROTOCOLS = ('paper', 'balanced', 'demo', 'smoke')
+ARCHITECTURES = {
+    'mace_mp': 'mace',
+    'mace_tr': 'mace',
+    'mace_ft': 'mace',
+    'chgnet_mp': 'chgnet',
+    'chgnet_ft': 'chgnet',
+    'vasp_mlff': 'vasp-mlff',
+}
 PROCESSES = (ArrheniusWorkChain, BarrierWorkChain, DiffusionWorkChain, MolecularDynamicsWorkChain, StudyWorkChain)
 
 
@@ -122,3 +131,15 @@ def test_each_run_has_its_own_seed_and_always_the_same():
     assert len(seeds) == 18
     assert derive_seed(1, 300.0, 'npt', 0) == derive_seed(1, 300.0, 'npt', 0)
     assert derive_seed(2, 300.0, 'npt', 0) not in seeds
+
+
+@pytest.mark.parametrize('from_nothing', [True, False])
+@pytest.mark.parametrize('protocol', PROTOCOLS)
+def test_runs_of_studies_are_as_long_as_their_analyses_need(aiida_profile, protocol, from_nothing):
+    inputs = StudyWorkChain.get_protocol_inputs(protocol)
+    inputs = merge(inputs, inputs['from_nothing']) if from_nothing else inputs
+    shared = {'settings': {'supercell': {'tracer_element': 'H'}}}
+    runs = diffusion_inputs(inputs['diffusion'], ARCHITECTURES, shared, protocol)
+    for settings in (run['settings'].get_dict() for run in runs.values()):
+        assert settings_message(settings) is None
+        assert list(length_messages(settings)) == []

@@ -239,6 +239,30 @@ def test_refuses_a_training_before_anything_runs(generate_workchain, build_witho
         make(generate_workchain, builder)
 
 
+@pytest.mark.parametrize(
+    ('namespace', 'architecture', 'values', 'message'),
+    [
+        ('evaluation', 'mace', {'dtype': 'float16', 'device': 'cpu'}, r'evaluation\.mace: parameters: dtype ='),
+        ('evaluation', 'chgnet', {'dtype': 'float64', 'device': 'cpu'}, r'evaluation\.chgnet: .* must be float32'),
+        ('neb', 'mace', {'n_images': 3}, r'neb\.mace: parameters lack climb, '),
+        ('vibrations', 'mace', {'dtype': 'float64'}, r'vibrations\.mace: parameters lack displacement_angstrom'),
+    ],
+)
+def test_refuses_parameters_of_later_jobs(generate_workchain, builder, namespace, architecture, values, message):
+    """Else they would end the study in an exception, after its trainings."""
+    changes = {namespace: dict(builder[namespace]) | {architecture: orm.Dict(values)}}
+    with pytest.raises(ValueError, match=message):
+        make(generate_workchain, builder, **changes)
+
+
+def test_refuses_settings_that_lack_a_section(generate_workchain, builder):
+    run = dict(builder.diffusion['best_mace_h1'])
+    settings = run['settings'].get_dict()
+    del settings['supercell']
+    with pytest.raises(ValueError, match=r'diffusion\.x: settings lack supercell'):
+        make(generate_workchain, builder, diffusion={'x': run | {'settings': orm.Dict(settings)}})
+
+
 SHARES = {'training': 0.8, 'validation': 0.1, 'test': 0.1}
 
 
@@ -332,7 +356,7 @@ def test_learned_dataset_that_cannot_be_split_stops_the_study(generate_workchain
             r'diffusion\.x: temperature = 0\.5 K is not a temperature of at least',
         ),
         ({'settings': {'tracer_count': 0}}, r'diffusion\.x: settings: tracer_count = 0 is not a positive whole number'),
-        ({'settings': {'tracer_count': 1.5}}, r'diffusion\.x: settings: tracer_count = 1\.5'),
+        ({'settings': {'tracer_count': 1.5}}, r'diffusion\.x: settings\.supercell: tracer_count = 1\.5'),
     ],
 )
 def test_refuses_a_run_before_anything_is_trained(generate_workchain, builder, changes, message):

@@ -14,6 +14,7 @@ from vasp_runs import make_force_field, standin_code
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.workflows import validate
 from aiida_mghdiff.workflows.engines import evaluation
 from aiida_mghdiff.workflows.validate import ValidationWorkChain, run_trajectories
 
@@ -77,12 +78,23 @@ def chain(generate_workchain, build):
         ({'trajectories': {'t300k': {}}}, 'there are no frames'),
         ({'codes': {}}, r'codes\.python is missing: it evaluates mace_tr'),
         ({'evaluation': {}}, 'no parameters for mace potentials'),
+        (
+            {'sampling': {'count': COUNT + 1, 'seed': 1}},
+            rf'trajectories\.t300k: {COUNT + 1} frames are asked, there are {COUNT}',
+        ),
         ({'sampling': {'count': 0, 'seed': 1}}, 'count = 0 is not a positive whole number'),
     ],
 )
 def test_refuses(generate_workchain, build, changes, message):
     with pytest.raises(ValueError, match=message):
         generate_workchain(ValidationWorkChain, build(**changes))
+
+
+def test_refuses_runs_of_different_atoms(generate_workchain, build):
+    with pytest.raises(ValueError, match=r'trajectories\.t300k: the trajectories are of different atoms'):
+        generate_workchain(
+            ValidationWorkChain, build(trajectories={'t300k': {'a': make_run(1), 'b': make_run(2, hydrogen=2)}})
+        )
 
 
 def test_refuses_what_labelling_would_refuse(generate_workchain, build):
@@ -122,7 +134,9 @@ def test_samples_each_run_by_itself(chain):
     assert {run: node.numsteps for run, node in chain.ctx.frames.items()} == {'t300k': 2, 't600k': 2}
 
 
-def test_run_of_too_few_frames(generate_workchain, build):
+def test_run_of_too_few_frames(generate_workchain, build, monkeypatch):
+    """That is refused before the start; where it is not seen then, it has an exit code."""
+    monkeypatch.setattr(validate, '_sampling_messages', lambda _: [])
     process = generate_workchain(ValidationWorkChain, build(sampling={'count': 9, 'seed': 1}))
     code = process.sample()
     assert code.status == 670

@@ -10,7 +10,6 @@ from aiida.engine import CalcJobProcessSpec
 from aiida_mghdiff.calculations.md import MD_KEYS, define_md, has_own_restart, start_content, validate_md_inputs
 from aiida_mghdiff.calculations.program import ProgramCalculation
 from aiida_mghdiff.data.md_state import RESTART_FILE
-from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats import job_files
 
 ENGINE = 'ase'
@@ -30,14 +29,14 @@ def _engine_message(inputs: dict[str, Any]) -> str | None:
     parameters = inputs['parameters']
     if parameters['evaluator'] not in ('auto', 'torch'):
         return f'parameters: evaluator = {parameters["evaluator"]!r}, but ASE has torch alone (or auto).'
-    return architecture_message(inputs['potential'], parameters['dtype'])
+    return architecture_message(inputs['potential'].architecture, parameters['dtype'])
 
 
-def architecture_message(potential: PotentialData, dtype: str) -> str | None:
-    """Return why ASE cannot run a potential in a floating-point type."""
-    if potential.architecture not in ARCHITECTURES:
-        return f'ASE runs {" and ".join(ARCHITECTURES)} potentials, not {potential.architecture}.'
-    if potential.architecture == 'chgnet' and dtype != 'float32':
+def architecture_message(architecture: str, dtype: str) -> str | None:
+    """Return why ASE cannot run potentials of an architecture in a floating-point type."""
+    if architecture not in ARCHITECTURES:
+        return f'ASE runs {" and ".join(ARCHITECTURES)} potentials, not {architecture}.'
+    if architecture == 'chgnet' and dtype != 'float32':
         return 'parameters: CHGNet computes in float32 only: set dtype to float32.'
     return None
 

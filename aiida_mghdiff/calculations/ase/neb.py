@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiida import orm
@@ -47,12 +48,16 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
         return None
     parameters = inputs['parameters'].get_dict()
     return (
-        complete_message(parameters, KEYS)
-        or architecture_message(inputs['potential'], parameters['dtype'])
+        parameters_message(parameters, inputs['potential'].architecture)
         or ends_message(inputs['initial'].get_ase(), inputs['final'].get_ase())
         or symbols_message(inputs['potential'], inputs['initial'])
         or _restart_message(inputs.get('restart'), parameters['n_images'])
     )
+
+
+def parameters_message(parameters: Mapping[str, Any], architecture: str) -> str | None:
+    """Return what is wrong with the parameters, for potentials of an architecture."""
+    return complete_message(parameters, KEYS) or architecture_message(architecture, parameters['dtype'])
 
 
 def symbols_message(potential: PotentialData, structure: orm.StructureData) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiida import orm
@@ -38,12 +39,16 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
         return None
     parameters = inputs['parameters'].get_dict()
     return (
-        complete_message(parameters, KEYS)
-        or architecture_message(inputs['potential'], parameters['dtype'])
+        parameters_message(parameters, inputs['potential'].architecture)
         or symbols_message(inputs['potential'], inputs['structure'])
         or mass_message(inputs['structure'])
         or _tracer_message(inputs['structure'], parameters['tracer_element'])
     )
+
+
+def parameters_message(parameters: Mapping[str, Any], architecture: str) -> str | None:
+    """Return what is wrong with the parameters, for potentials of an architecture."""
+    return complete_message(parameters, KEYS) or architecture_message(architecture, parameters['dtype'])
 
 
 def _tracer_message(structure: orm.StructureData, tracer: str) -> str | None:

@@ -13,6 +13,7 @@ from aiida_mghdiff.calculations.train import (
     TrainCalculation,
     data_message,
     e0s_check,
+    missing_offsets_message,
     offsets_message,
     potential_message,
 )
@@ -59,6 +60,7 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
         complete_message(parameters, KEYS)
         or potential_message(inputs, 'chgnet')
         or data_message(inputs, 's' in parameters['targets'])
+        or missing_offsets_message(inputs)
         or offsets_message(parameters, inputs['training'])
     )
 

@@ -16,6 +16,7 @@ from aiida_mghdiff.calculations.train import (
     data_message,
     e0s_check,
     isolated_atoms_message,
+    missing_offsets_message,
     offsets_message,
     potential_message,
     section_message,
@@ -105,6 +106,7 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
         or _mode_message(parameters, inputs)
         or _stage_two_message(parameters)
         or data_message(inputs, _uses_stress(parameters))
+        or missing_offsets_message(inputs, inputs['training'].isolated_atoms)
         or e0s_message(parameters, inputs['training'])
     )
 

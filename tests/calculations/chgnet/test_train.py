@@ -20,6 +20,7 @@ def code(codes):
         ({'targets': 'efsm'}, 'targets'),
         ({'frozen_layers': ['bias']}, 'frozen_layers'),
         ({'E0s': 'average'}, 'E0s'),
+        ({'E0s': {'Mg': -1.5}}, 'E0s has no energy of H: add it'),
         ({'batch_size': 5}, 'larger than the training set'),
     ],
 )

@@ -44,6 +44,7 @@ def test_protocol_parameters_are_valid(code, tiny_potential, kind):
         ({'loss': 'forces_only'}, "loss = 'forces_only'"),
         ({'E0s': 'estimated'}, 'needs a potential'),
         ({'E0s': {'H': 'much'}}, 'E0s'),
+        ({'E0s': {'H': -1.0}}, 'E0s has no energy of Mg: add it'),
         ({'architecture': None}, 'architecture is null'),
         ({'architecture': {'max_L': 0}}, 'parameters.architecture lack'),
         ({'multihead': {}}, 'needs a potential'),
