@@ -90,7 +90,7 @@ bench: venv
 	status=0; for file in benchmarks/*.py; do OMP_NUM_THREADS=1 $(BIN)/python "$$file" || status=1; done; exit $$status
 
 intervals: venv
-	OMP_NUM_THREADS=1 $(BIN)/python tests/intervals.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/helpers/intervals.py
 
 clean:
 	rm -rf build dist docs/_build *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -32,7 +32,7 @@ from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.science.lattice.geometry import hcp_supercell
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
 
-sys.path.append(str(Path(__file__).parents[1] / 'tests'))
+sys.path.append(str(Path(__file__).parents[1] / 'tests' / 'helpers'))
 import hops
 
 REPEATS, INTERVAL_PS, STRIDE, TEMPERATURE_K = (4, 4, 4), 0.005, 5, 600.0

@@ -17,7 +17,7 @@ from side_by_side import compare, installed, report
 
 from aiida_mghdiff.science.lattice.sites import find_jumps
 
-sys.path.append(str(Path(__file__).parents[1] / 'tests'))
+sys.path.append(str(Path(__file__).parents[1] / 'tests' / 'helpers'))
 import hops
 
 RATES = {hops.T_O: 0.02, hops.O_T: 0.01, hops.O_O: 0.02}

@@ -92,6 +92,7 @@ def generate_job_node():
     """Return a function that makes the node of a job that ended, with an exit status and outputs."""
     from aiida import orm
     from aiida.common.links import LinkType
+    from ended_nodes import ended_node
 
     def generate(entry_point, exit_status=0, outputs=None, exit_message='as made'):
         node = ended_node(orm.CalcJobNode, f'aiida.calculations:{entry_point}', exit_status, exit_message)
@@ -108,6 +109,7 @@ def generate_workchain_node(aiida_profile):
     """Return a function that makes the node of a WorkChain that ended, with an exit status and outputs."""
     from aiida import orm
     from aiida.common.links import LinkType
+    from ended_nodes import ended_node
 
     def generate(entry_point, exit_status=0, outputs=None, exit_message='as made'):
         node = ended_node(orm.WorkChainNode, f'aiida.workflows:{entry_point}', exit_status, exit_message)
@@ -116,17 +118,6 @@ def generate_workchain_node(aiida_profile):
         return node
 
     return generate
-
-
-def ended_node(node_class, process_type, exit_status, exit_message):
-    """Return the stored node of a process that ended."""
-    from plumpy import ProcessState
-
-    node = node_class(process_type=process_type)
-    node.set_process_state(ProcessState.FINISHED)
-    node.set_exit_status(exit_status)
-    node.set_exit_message(exit_message)
-    return node.store()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from ase.calculators.singlepoint import SinglePointCalculator
-from vasp_md_runs import START, md_parameters, mlff_inputs, mlff_settings, mlff_tags
+from vasp_md_runs import START, mlff_inputs, mlff_settings, mlff_tags, vasp_md_parameters
 
 from aiida_mghdiff.calculations.functions.merge import merge_datasets
 from aiida_mghdiff.calculations.vasp.evaluate import VaspEvaluateCalculation
@@ -181,7 +181,7 @@ def md_inputs(code, force_field, **changes):
         'potential': force_field,
         'potcars': placeholder_potcars(['Mg', 'H']),
         'structure': orm.StructureData(ase=START),
-        'parameters': orm.Dict(md_parameters()),
+        'parameters': orm.Dict(vasp_md_parameters()),
         'metadata': {'options': OPTIONS},
     } | changes
 
@@ -192,17 +192,18 @@ def test_two_segments_are_one_run(code, force_field):
     strides = {'tracer_stride': 20, 'thermo_stride': 10, 'frame_stride': 100}
     node, whole = run(
         VaspMdCalculation,
-        **md_inputs(code, force_field, parameters=orm.Dict(md_parameters(steps=2 * half, **strides))),
+        **md_inputs(code, force_field, parameters=orm.Dict(vasp_md_parameters(steps=2 * half, **strides))),
     )
     assert node.is_finished_ok, node.exit_message
     _, first = run(
-        VaspMdCalculation, **md_inputs(code, force_field, parameters=orm.Dict(md_parameters(steps=half, **strides)))
+        VaspMdCalculation,
+        **md_inputs(code, force_field, parameters=orm.Dict(vasp_md_parameters(steps=half, **strides))),
     )
     inputs = md_inputs(
         code,
         force_field,
         state=first['state'],
-        parameters=orm.Dict(md_parameters(steps=half, first_step=half, **strides)),
+        parameters=orm.Dict(vasp_md_parameters(steps=half, first_step=half, **strides)),
     )
     del inputs['structure']
     node, second = run(VaspMdCalculation, **inputs)
@@ -218,7 +219,7 @@ def test_two_segments_are_one_run(code, force_field):
 
 @pytest.mark.parametrize('ensemble', ['nvt', 'npt'])
 def test_ensembles_with_a_thermostat(code, force_field, ensemble):
-    parameters = orm.Dict(md_parameters(ensemble, steps=40))
+    parameters = orm.Dict(vasp_md_parameters(ensemble, steps=40))
     node, outputs = run(VaspMdCalculation, **md_inputs(code, force_field, parameters=parameters))
     assert node.is_finished_ok, node.exit_message
     tracers = outputs['tracers']
@@ -241,7 +242,7 @@ def test_ensembles_with_a_thermostat(code, force_field, ensemble):
 
 
 def test_reduced_in_the_job_is_the_same(code, force_field):
-    parameters = orm.Dict(md_parameters('nvt', steps=20))
+    parameters = orm.Dict(vasp_md_parameters('nvt', steps=20))
     inputs = md_inputs(code, force_field, parameters=parameters)
     _, directly = run(VaspMdCalculation, **inputs)
     node, outputs = run(VaspMdCalculation, **inputs, reduce_code=code['reduce'])
@@ -253,7 +254,7 @@ def test_reduced_in_the_job_is_the_same(code, force_field):
 
 
 def test_stopped_before_its_wall_time_and_gone_on(code, force_field):
-    parameters = md_parameters(steps=200000, tracer_stride=20, thermo_stride=20, frame_stride=1000)
+    parameters = vasp_md_parameters(steps=200000, tracer_stride=20, thermo_stride=20, frame_stride=1000)
     options = OPTIONS | {'max_wallclock_seconds': 15}
     node, outputs = run(
         VaspMdCalculation,
@@ -296,7 +297,7 @@ def test_killed_job_loses_no_labelled_configuration(code):
 def test_force_field_runs_as_it_was_learned(code, learned):
     """Without a refit: it has no fast mode, and runs where that is said."""
     assert learned['force_field'].base.attributes.get('fast') is False
-    parameters = orm.Dict(md_parameters(steps=10, evaluator='as-learned'))
+    parameters = orm.Dict(vasp_md_parameters(steps=10, evaluator='as-learned'))
     node, outputs = run(VaspMdCalculation, **md_inputs(code, learned['force_field'], parameters=parameters))
     assert node.is_finished_ok, node.exit_message
     assert outputs['state'].step == 10

@@ -15,7 +15,7 @@ from host_datasets import MAGNESIUM, make_frame, write_labels
 from aiida_mghdiff.cli import environment
 
 SCRIPTS = Path(sys.executable).parent
-TESTS = Path(__file__).parents[1]
+HELPERS = Path(__file__).parents[1] / 'helpers'
 
 PRELUDE = """
 import json, os, signal, sys, time
@@ -90,7 +90,7 @@ def installation(tmp_path_factory):
     """Environment of the processes of a profile of its own, with a running daemon."""
     folder = tmp_path_factory.mktemp('installation')
     clean = {key: value for key, value in os.environ.items() if key not in ('AIIDA_PATH', 'VIRTUAL_ENV')}
-    clean |= {'PYTHONPATH': str(TESTS), 'OMP_NUM_THREADS': '1'}
+    clean |= {'PYTHONPATH': str(HELPERS), 'OMP_NUM_THREADS': '1'}
     command = str(SCRIPTS / 'aiida-mghdiff')
     subprocess.run([command, 'profile', str(folder)], env=clean, check=True)
     variables = clean | {'AIIDA_PATH': str(folder)}

@@ -95,7 +95,7 @@ def test_other_files_tell_nothing(tmp_path, content):
 
 
 def test_a_checkpoint_of_chgnet_has_no_heads():
-    from programs.runs import chgnet_file
+    from program_runs import chgnet_file
 
     assert read_heads(chgnet_file()) is None
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from models import make_tiny_mace
-from programs.runs import chgnet_file, example_arrays, mixed_indices, run_program
+from program_runs import chgnet_file, example_arrays, mixed_indices, run_program
 
 from aiida_mghdiff.formats.frames import frames_from_arrays
 from aiida_mghdiff.programs import evaluate, job

@@ -1,7 +1,7 @@
 """Tracers that see each other: D of one, D of all together, and errors over tracers that are not independent.
 
 24 H on the 48 sites of 16 Mg exclude each other and interact; the way back is free more often than the way on, so that
-a tracer is slower than the crowd. A run of 100 ns is the reference. See ``tests/hops.py``.
+a tracer is slower than the crowd. A run of 100 ns is the reference. See ``tests/helpers/hops.py``.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.common.links import LinkType
-from conftest import ended_node
+from ended_nodes import ended_node
 from training_inputs import make_chgnet, make_dataset
 from vasp_runs import make_force_field
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
-from programs.ase.test_md import parameters as program_parameters
+from md_parameters import md_parameters
 from training_inputs import make_chgnet
 
 from aiida_mghdiff.calculations.ase.md import AseMdCalculation, validate_inputs
@@ -19,8 +19,8 @@ from aiida_mghdiff.data.potential import PotentialData
 
 
 def parameters(ensemble='nve', **changes):
-    values = {'tracer_element': 'H', 'time_step_fs': 0.5, 'steps': 10, 'tracer_stride': 2, 'frame_stride': 5}
-    values = program_parameters(ensemble, **(values | {'thermo_stride': 1} | changes))
+    values = {'steps': 10, 'seed': 3, 'tracer_stride': 2, 'thermo_stride': 1, 'frame_stride': 5}
+    values = md_parameters(ensemble, **values | changes)
     assert set(values) == set(ENSEMBLE_KEYS[ensemble])
     return values
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
+from host_datasets import path_ends
 from training_inputs import make_chgnet
 
 from aiida_mghdiff.calculations.ase.neb import AseNebCalculation, validate_inputs
-from aiida_mghdiff.science.lattice.geometry import hcp_paths
 from aiida_mghdiff.workflows.protocol import protocol_inputs
 
 
@@ -17,19 +17,9 @@ def parameters(**changes):
     return orm.Dict(protocol_inputs('neb', 'smoke')['parameters'] | changes)
 
 
-def ends(host, path='T-T'):
-    nodes = []
-    for site in hcp_paths(np.array(host.cell), host.get_ase().positions)[path]:
-        atoms = host.get_ase()
-        atoms.append('H')
-        atoms.positions[-1] = site
-        nodes.append(orm.StructureData(ase=atoms))
-    return nodes
-
-
 @pytest.fixture
 def inputs(codes, tiny_potential, host):
-    initial, final = ends(host)
+    initial, final = path_ends(host)
     return {
         'code': codes['python'],
         'potential': tiny_potential,

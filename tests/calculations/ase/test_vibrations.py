@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
-from calculations.ase.test_neb import ends
+from host_datasets import path_ends
 
 from aiida_mghdiff.calculations.ase.vibrations import AseVibrationsCalculation, validate_inputs
 from aiida_mghdiff.workflows.protocol import protocol_inputs
@@ -20,7 +20,7 @@ def inputs(codes, tiny_potential, host):
     return {
         'code': codes['python'],
         'potential': tiny_potential,
-        'structure': ends(host)[0],
+        'structure': path_ends(host)[0],
         'parameters': parameters(),
     }
 

@@ -14,7 +14,8 @@ from aiida.common.folders import SandboxFolder
 from aiida.engine import run_get_node
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
-from lammps_runs import TYPES, Bench, hydride, parameters
+from lammps_runs import TYPES, Bench, hydride
+from md_parameters import md_parameters
 from models import make_multihead_mace
 from scipy.constants import Boltzmann, atomic_mass
 
@@ -43,7 +44,7 @@ def inputs(aiida_profile, aiida_code_installed, tiny_mace):
             tiny_mace, architecture='mace', origin='scratch', elements=TYPES, dtype='float64'
         ),
         'structure': orm.StructureData(ase=hydride()),
-        'parameters': orm.Dict(parameters()),
+        'parameters': orm.Dict(md_parameters()),
         'metadata': {'options': options},
     }
 
@@ -70,18 +71,20 @@ def prepare(inputs, folder):
 
 @pytest.mark.parametrize('ensemble', ['nve', 'nvt', 'npt'])
 def test_script(ensemble, file_regression):
-    text = script.md_script(parameters(ensemble), TYPES, draws_velocities=True, reads_restart=False, wall_seconds=3420)
+    text = script.md_script(
+        md_parameters(ensemble), TYPES, draws_velocities=True, reads_restart=False, wall_seconds=3420
+    )
     file_regression.check(text, extension='.in')
 
 
 def test_script_of_a_continued_run(file_regression):
-    values = parameters('npt', first_step=400, evaluator='auto', dtype='float32')
+    values = md_parameters('npt', first_step=400, evaluator='auto', dtype='float32')
     text = script.md_script(values, TYPES, draws_velocities=False, reads_restart=True, head='pbe')
     file_regression.check(text, extension='.in')
 
 
 def test_segments_have_noise_of_their_own():
-    seeds = {script.thermostat_seed(parameters('nvt', first_step=step)) for step in range(0, 5000, 100)}
+    seeds = {script.thermostat_seed(md_parameters('nvt', first_step=step)) for step in range(0, 5000, 100)}
     assert len(seeds) == 50
     assert all(0 < seed <= 900_000_000 for seed in seeds)
 
@@ -100,7 +103,7 @@ def test_submission_from_a_structure(inputs, fixture_sandbox):
 
 def test_submission_from_a_state_with_its_own_restart(inputs, fixture_sandbox):
     del inputs['structure']
-    inputs['parameters'] = orm.Dict(parameters('npt', first_step=40))
+    inputs['parameters'] = orm.Dict(md_parameters('npt', first_step=40))
     inputs['state'] = state_of(hydride(), 40, restart=b'binary', engine='lammps', ensemble='npt').store()
     calcinfo = prepare(inputs, fixture_sandbox)
     assert fixture_sandbox.get_content_list() == ['input.in']
@@ -112,7 +115,7 @@ def test_submission_from_a_state_with_its_own_restart(inputs, fixture_sandbox):
 )
 def test_restart_of_another_run_is_not_read(inputs, fixture_sandbox, ensemble, first_step, engine):
     del inputs['structure']
-    inputs['parameters'] = orm.Dict(parameters(ensemble, first_step=first_step))
+    inputs['parameters'] = orm.Dict(md_parameters(ensemble, first_step=first_step))
     inputs['state'] = state_of(hydride(), 40, restart=b'binary', engine=engine, ensemble='npt').store()
     calcinfo = prepare(inputs, fixture_sandbox)
     assert 'start.data' in fixture_sandbox.get_content_list()
@@ -121,7 +124,7 @@ def test_restart_of_another_run_is_not_read(inputs, fixture_sandbox, ensemble, f
 
 def test_a_build_with_mace_gets_its_model_converted(inputs, fixture_sandbox, aiida_code_installed):
     inputs['convert_code'] = aiida_code_installed(label='convert', filepath_executable='/bin/true')
-    inputs['parameters'] = orm.Dict(parameters(dtype='float32'))
+    inputs['parameters'] = orm.Dict(md_parameters(dtype='float32'))
     calcinfo = prepare(inputs, fixture_sandbox)
     convert, run = calcinfo.codes_info
     assert calcinfo.codes_run_mode == CodeRunMode.SERIAL
@@ -153,9 +156,9 @@ def potential_with(model, **changes):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda _: {'parameters': orm.Dict(parameters(colour='red'))}, 'parameters.colour: no such key'),
-        (lambda _: {'parameters': orm.Dict(parameters(temperature_k=0.5))}, 'at least 1 K'),
-        (lambda _: {'parameters': orm.Dict(parameters(tracer_element='Li'))}, 'no Li atom'),
+        (lambda _: {'parameters': orm.Dict(md_parameters(colour='red'))}, 'parameters.colour: no such key'),
+        (lambda _: {'parameters': orm.Dict(md_parameters(temperature_k=0.5))}, 'at least 1 K'),
+        (lambda _: {'parameters': orm.Dict(md_parameters(tracer_element='Li'))}, 'no Li atom'),
         (lambda _: {'state': state_of(hydride())}, 'either a structure'),
         (lambda model: potential_with(model, architecture='chgnet'), 'LAMMPS runs mace potentials'),
         (lambda model: potential_with(model, elements=['Mg']), 'not H'),
@@ -169,7 +172,7 @@ def test_invalid_inputs_are_refused(inputs, change, message, tiny_mace):
 
 def test_state_of_another_step_is_refused(inputs):
     del inputs['structure']
-    inputs |= {'state': state_of(hydride(), 30), 'parameters': orm.Dict(parameters(first_step=40))}
+    inputs |= {'state': state_of(hydride(), 30), 'parameters': orm.Dict(md_parameters(first_step=40))}
     with pytest.raises(ValueError, match='the state is that of step 30'):
         run_get_node(LammpsMdCalculation, **inputs)
 
@@ -211,17 +214,17 @@ def total_energy(run):
 
 
 def test_velocities_are_drawn_with_no_momentum(bench):
-    run = bench.md(parameters(steps=1, frame_stride=1, thermo_stride=1), hydride())
+    run = bench.md(md_parameters(steps=1, frame_stride=1, thermo_stride=1), hydride())
     masses = np.where(run.numbers == 1, 1.008, 24.305)
     assert np.abs(masses @ run.frame_velocities[0]).max() < 1e-12
     assert run.thermo['temperature_k'][0] == pytest.approx(300.0, abs=1e-6)
-    again = bench.md(parameters(steps=1, frame_stride=1, thermo_stride=1, seed=6), hydride())
+    again = bench.md(md_parameters(steps=1, frame_stride=1, thermo_stride=1, seed=6), hydride())
     assert np.abs(again.frame_velocities[0] - run.frame_velocities[0]).max() > 1e-4
 
 
 @pytest.mark.parametrize('evaluator', ['torch', 'symmetrix'])
 def test_nve_conserves_energy(bench, evaluator):
-    run = bench.md(parameters(steps=200, evaluator=evaluator), hydride())
+    run = bench.md(md_parameters(steps=200, evaluator=evaluator), hydride())
     energy = total_energy(run)
     assert np.ptp(run.thermo['potential_energy_ev']) > 0.05
     assert np.abs(energy - energy[0]).max() < 5e-4
@@ -230,7 +233,7 @@ def test_nve_conserves_energy(bench, evaluator):
 
 @pytest.mark.parametrize('half', [40, pytest.param(200, marks=pytest.mark.slow)])
 def test_two_segments_are_one_run(bench, half):
-    values = parameters(steps=2 * half, frame_stride=half // 2, tracer_stride=half // 4)
+    values = md_parameters(steps=2 * half, frame_stride=half // 2, tracer_stride=half // 4)
     whole = bench.md(values, hydride())
     first = bench.md(values | {'steps': half}, hydride())
     second = bench.md(values | {'steps': half, 'first_step': half}, start=first)
@@ -243,7 +246,7 @@ def test_two_segments_are_one_run(bench, half):
 
 
 def test_host_centre_is_that_of_the_frames(bench):
-    run = bench.md(parameters(steps=20, frame_stride=4), hydride())
+    run = bench.md(md_parameters(steps=20, frame_stride=4), hydride())
     host = run.numbers == 12
     assert np.allclose(run.frame_positions[:, host].mean(axis=1), run.host_centre, atol=1e-9)
     assert np.allclose(run.frame_positions[:, ~host], run.tracer_positions, atol=1e-7)
@@ -252,17 +255,17 @@ def test_host_centre_is_that_of_the_frames(bench):
 def test_positions_stay_unwrapped(bench):
     """An atom thrown across several cells keeps its path."""
     atoms = hydride()
-    run = bench.md(parameters(steps=1), atoms)
+    run = bench.md(md_parameters(steps=1), atoms)
     velocities = np.tile([0.5, 0.0, 0.0], (len(atoms), 1))
     start = dataclasses.replace(run, final_positions=atoms.positions, final_velocities=velocities)
-    thrown = bench.md(parameters(steps=60, tracer_stride=1, temperature_k=1e6), start=start)
+    thrown = bench.md(md_parameters(steps=60, tracer_stride=1, temperature_k=1e6), start=start)
     centre_path = np.diff(thrown.host_centre, axis=0)
     assert np.allclose(centre_path, [0.25, 0.0, 0.0], atol=0.01)
     assert thrown.final_positions[:, 0].mean() - atoms.positions[:, 0].mean() == pytest.approx(15.0, abs=0.01)
 
 
 def test_nvt_keeps_the_temperature(bench):
-    values = parameters('nvt', steps=5000, time_step_fs=1.0, friction_per_ps=50.0, evaluator='auto', thermo_stride=5)
+    values = md_parameters('nvt', steps=5000, time_step_fs=1.0, friction_per_ps=50.0, evaluator='auto', thermo_stride=5)
     run = bench.md(values | {'frame_stride': 5}, hydride())
     kinetic = run.thermo['kinetic_energy_ev'][100:]
     freedom = 3 * len(run.numbers) - 3
@@ -281,7 +284,7 @@ def test_nvt_keeps_the_temperature(bench):
 def test_npt_follows_the_pressure_at_fixed_shape(bench):
     atoms = hydride()
     atoms.set_cell(atoms.cell * 1.02, scale_atoms=True)
-    values = parameters('npt', steps=600, time_step_fs=1.0, pressure_gpa=2.0, barostat_time_ps=0.1, evaluator='auto')
+    values = md_parameters('npt', steps=600, time_step_fs=1.0, pressure_gpa=2.0, barostat_time_ps=0.1, evaluator='auto')
     run = bench.md(values, atoms)
     volume = run.thermo['volume_a3']
     assert volume[-50:].mean() < 0.97 * volume[0]
@@ -294,7 +297,7 @@ def test_npt_follows_the_pressure_at_fixed_shape(bench):
 
 def test_npt_continues_with_its_barostat(bench):
     """Without noise (friction next to nothing) two segments are one, which takes the momentum of the barostat."""
-    values = parameters('npt', steps=60, friction_per_ps=1e-12, barostat_time_ps=0.1, thermo_stride=1)
+    values = md_parameters('npt', steps=60, friction_per_ps=1e-12, barostat_time_ps=0.1, thermo_stride=1)
     whole = bench.md(values, hydride())
     first = bench.md(values | {'steps': 30}, hydride())
     options = values | {'steps': 30, 'first_step': 30}
@@ -306,7 +309,7 @@ def test_npt_continues_with_its_barostat(bench):
 
 
 def test_run_stops_before_its_wall_time_with_its_state(bench):
-    run = bench.md(parameters(steps=10**6, tracer_stride=1, frame_stride=1), hydride(), wall_seconds=2)
+    run = bench.md(md_parameters(steps=10**6, tracer_stride=1, frame_stride=1), hydride(), wall_seconds=2)
     assert 0 < run.final_step < 10**6
     assert run.tracer_steps[-1] == run.final_step
     assert np.allclose(run.frame_positions[-1], run.final_positions, atol=1e-12)
@@ -315,9 +318,9 @@ def test_run_stops_before_its_wall_time_with_its_state(bench):
 def test_run_that_heats_up_stops_with_its_state(bench):
     atoms = hydride()
     hot = dataclasses.replace(
-        bench.md(parameters(steps=1), atoms),
+        bench.md(md_parameters(steps=1), atoms),
         final_velocities=np.random.default_rng(0).normal(scale=0.05, size=atoms.positions.shape),
     )
-    run = bench.md(parameters(steps=5000), start=hot)
+    run = bench.md(md_parameters(steps=5000), start=hot)
     assert run.final_step < 5000
     assert 'condition for fix-id runaway met' in bench.output

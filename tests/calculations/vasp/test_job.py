@@ -12,8 +12,8 @@ from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 from aiida.plugins import CalculationFactory, ParserFactory
 from aiida_vasp.data.potcar import PotcarData
-from calculations.test_missing_executable import JOBS as INPUTS
-from vasp_md_runs import START, md_parameters
+from job_inputs import JOBS as INPUTS
+from vasp_md_runs import START, vasp_md_parameters
 from vasp_runs import make_force_field
 
 from aiida_mghdiff.calculations.vasp import md
@@ -169,9 +169,9 @@ def test_tags_of_a_force_field_that_the_job_sets(make_inputs, tmp_path, job):
 
 @pytest.mark.parametrize('ensemble', ['nve', 'nvt', 'npt'])
 def test_every_tag_that_a_run_sets_is_refused(ensemble):
-    tags = md.incar(md_parameters(ensemble), START)
+    tags = md.incar(vasp_md_parameters(ensemble), START)
     for tag in set(tags) - {md.OUTBLOCK}:
-        parameters = md_parameters(ensemble, incar={tag: 1})
+        parameters = vasp_md_parameters(ensemble, incar={tag: 1})
         assert f'{tag} cannot be given' in md.incar_message(parameters)
 
 
@@ -180,11 +180,11 @@ def test_a_run_can_write_more_often_than_it_must(make_inputs, prepare):
     assert {'ML_OUTBLOCK = 1', 'NBLOCK = 1'} <= set(incar.splitlines())
     _, _, incar = prepare('md', make_inputs('md'))
     assert {'ML_OUTBLOCK = 2', 'NBLOCK = 2'} <= set(incar.splitlines())
-    assert md.output_block(md_parameters('nve', steps=39, incar={'ml_outblock': 2})) == 1
+    assert md.output_block(vasp_md_parameters('nve', steps=39, incar={'ml_outblock': 2})) == 1
 
 
 def test_incar_is_a_dictionary_and_for_vasp_alone():
-    assert 'is no dictionary' in md.incar_message(md_parameters(incar='NCORE = 8'))
+    assert 'is no dictionary' in md.incar_message(vasp_md_parameters(incar='NCORE = 8'))
 
 
 @pytest.mark.parametrize('job', JOBS)

@@ -14,7 +14,7 @@ from aiida.common.folders import SandboxFolder
 from aiida.engine import run_get_node
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
-from vasp_md_runs import START, contcar_text, md_inputs, md_parameters, state_of
+from vasp_md_runs import START, contcar_text, md_inputs, state_of, vasp_md_parameters
 
 from aiida_mghdiff.calculations.functions.parameters import plan_diffusion
 from aiida_mghdiff.calculations.vasp import job
@@ -50,7 +50,7 @@ def text_of(folder, name):
 
 @pytest.mark.parametrize('ensemble', ['nve', 'nvt', 'npt'])
 def test_incar(inputs, folder, ensemble, file_regression):
-    inputs['parameters'] = orm.Dict(md_parameters(ensemble))
+    inputs['parameters'] = orm.Dict(vasp_md_parameters(ensemble))
     prepare(inputs, folder)
     file_regression.check(text_of(folder, 'INCAR'), extension='.INCAR')
 
@@ -84,7 +84,7 @@ def test_files_of_a_run_from_a_structure(inputs, folder):
 
 
 def test_constant_shape(inputs, folder, tmp_path):
-    inputs['parameters'] = orm.Dict(md_parameters('npt'))
+    inputs['parameters'] = orm.Dict(vasp_md_parameters('npt'))
     prepare(inputs, folder)
     check_iconst(read_iconst(folder.get_abs_path('ICONST')), START.cell.array, len(START))
     assert 'S 0 0 0 ' in text_of(folder, 'ICONST')
@@ -93,7 +93,7 @@ def test_constant_shape(inputs, folder, tmp_path):
 def test_state_of_another_engine_brings_its_velocities(inputs, folder):
     del inputs['structure']
     inputs['state'] = state_of(START, 40, engine='lammps', ensemble='nvt', restart=b'binary').store()
-    inputs['parameters'] = orm.Dict(md_parameters('nvt', first_step=40))
+    inputs['parameters'] = orm.Dict(vasp_md_parameters('nvt', first_step=40))
     calcinfo = prepare(inputs, folder)
     poscar = read_poscar(text_of(folder, 'POSCAR'))
     assert np.array_equal(poscar.velocities, inputs['state'].get_array('velocities'))
@@ -106,7 +106,7 @@ def test_own_contcar_goes_on_within_its_ensemble(inputs, folder):
     contcar = contcar_text(START, predictor_corrector=True)
     owner = {'engine': 'vasp', 'ensemble': 'nvt', 'integrator': 'MDALGO = 3'}
     inputs['state'] = state_of(START, 40, **owner, restart=contcar.encode()).store()
-    inputs['parameters'] = orm.Dict(md_parameters('nvt', first_step=40))
+    inputs['parameters'] = orm.Dict(vasp_md_parameters('nvt', first_step=40))
     calcinfo = prepare(inputs, folder)
     assert 'POSCAR' not in folder.get_content_list()
     assert (inputs['state'].uuid, 'restart.bin', 'POSCAR') in calcinfo.local_copy_list
@@ -121,7 +121,7 @@ def test_predictor_corrector_is_dropped_where_another_run_begins(inputs, folder,
     contcar = contcar_text(START, predictor_corrector=True)
     owner = {'engine': 'vasp', 'ensemble': 'nvt', 'integrator': integrator}
     inputs['state'] = state_of(START, 40, **owner, restart=contcar.encode()).store()
-    inputs['parameters'] = orm.Dict(md_parameters(ensemble, first_step=first_step))
+    inputs['parameters'] = orm.Dict(vasp_md_parameters(ensemble, first_step=first_step))
     prepare(inputs, folder)
     poscar = read_poscar(text_of(folder, 'POSCAR'))
     assert poscar.predictor_corrector is None
@@ -133,7 +133,7 @@ def test_segments_have_noise_of_their_own(inputs, folder):
     seeds = set()
     for step in (0, 40, 80):
         inputs['state'] = state_of(START, step)
-        inputs['parameters'] = orm.Dict(md_parameters('nvt', first_step=step))
+        inputs['parameters'] = orm.Dict(vasp_md_parameters('nvt', first_step=step))
         prepare(inputs, folder)
         seeds |= {line for line in text_of(folder, 'INCAR').splitlines() if line.startswith('RANDOM_SEED')}
     assert len(seeds) == 3
@@ -191,11 +191,11 @@ def test_barostat_mass_is_that_of_the_strain():
     ],
 )
 def test_output_block_meets_strides_and_both_ends(changes, block):
-    assert output_block(md_parameters('nve', **changes)) == block
+    assert output_block(vasp_md_parameters('nve', **changes)) == block
 
 
 def test_starts_of_other_runs_need_every_step():
-    assert output_block(md_parameters('nvt')) == 1
+    assert output_block(vasp_md_parameters('nvt')) == 1
 
 
 def force_field_with(folder, **changes):
@@ -219,9 +219,9 @@ def interleaved():
         (lambda folder: force_field_with(folder, version='0.1.0'), 'of an older VASP'),
         (lambda folder: force_field_with(folder, elements=['Mg']), 'not H'),
         (lambda _: interleaved(), 'species are not grouped: Mg comes back'),
-        (lambda _: {'parameters': orm.Dict(md_parameters(dtype='float32'))}, 'set evaluator to auto'),
-        (lambda _: {'parameters': orm.Dict(md_parameters(evaluator='torch'))}, 'set evaluator to auto'),
-        (lambda _: {'parameters': orm.Dict(md_parameters(temperature_k=0.0))}, 'at least 1 K'),
+        (lambda _: {'parameters': orm.Dict(vasp_md_parameters(dtype='float32'))}, 'set evaluator to auto'),
+        (lambda _: {'parameters': orm.Dict(vasp_md_parameters(evaluator='torch'))}, 'set evaluator to auto'),
+        (lambda _: {'parameters': orm.Dict(vasp_md_parameters(temperature_k=0.0))}, 'at least 1 K'),
     ],
 )
 def test_invalid_inputs_are_refused(inputs, change, message, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from lammps_runs import parameters
+from md_parameters import md_parameters
 
 from aiida_mghdiff.calculations.lammps.script import md_script
 from aiida_mghdiff.executables.lmp.script import plan_script, read_options, shorten_timeouts
@@ -79,7 +79,7 @@ def test_options():
 
 
 def test_name_of_a_head_may_have_blanks():
-    text = md_script(parameters(), ['Mg', 'H'], draws_velocities=True, reads_restart=False, head='my own head')
+    text = md_script(md_parameters(), ['Mg', 'H'], draws_velocities=True, reads_restart=False, head='my own head')
     assert read_options(text)['head'] == 'my own head'
 
 

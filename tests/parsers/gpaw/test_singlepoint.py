@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 from aiida import orm
-from aiida.common.links import LinkType
-from aiida.plugins import CalculationFactory, ParserFactory
+from aiida.plugins import CalculationFactory
 from ase.build import bulk
+from parsing import parse_job
 
 ENTRY_POINT = 'mghdiff.gpaw.singlepoint'
 EXIT_CODES = CalculationFactory(ENTRY_POINT).exit_codes
@@ -29,22 +29,11 @@ def parse(aiida_profile, aiida_localhost, tmp_path):
     """Return a function that parses what a job left."""
 
     def run(results=None, stderr='', scheduler_status=None):
-        node = orm.CalcJobNode(computer=aiida_localhost, process_type=f'aiida.calculations:{ENTRY_POINT}')
-        node.set_options({'resources': {'num_machines': 1}})
-        node.base.attributes.set('scheduler_stderr', 'stderr.txt')
-        structure = orm.StructureData(ase=bulk('Mg', 'hcp', a=3.2, c=5.19)).store()
-        node.base.links.add_incoming(structure, LinkType.INPUT_CALC, 'structure')
-        if scheduler_status is not None:
-            node.set_exit_status(scheduler_status)
-        node.store()
-        retrieved = orm.FolderData()
-        retrieved.base.repository.put_object_from_bytes(stderr.encode(), 'stderr.txt')
-        retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
-        retrieved.store()
         if results is not None:
             (tmp_path / 'results.json').write_text(results)
-        parser = ParserFactory(ENTRY_POINT)(node)
-        return parser.parse(retrieved_temporary_folder=str(tmp_path)), parser.outputs
+        inputs = {'structure': orm.StructureData(ase=bulk('Mg', 'hcp', a=3.2, c=5.19))}
+        kept = {'stderr.txt': stderr}
+        return parse_job(ENTRY_POINT, aiida_localhost, tmp_path, inputs, scheduler_status, kept=kept)
 
     return run
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from aiida import orm
-from aiida.common.links import LinkType
-from aiida.plugins import ParserFactory
 from exit_codes import MD, forgotten
-from lammps_runs import hydride, parameters
+from lammps_runs import hydride
+from md_parameters import md_parameters
+from parsing import parse_job
 
 from aiida_mghdiff.data.md_state import MdStateData
 
@@ -25,28 +24,15 @@ def finish(aiida_profile, aiida_localhost, tmp_path):
     (tmp_path / 'files').mkdir()
 
     def parse(stdout, values=None, stderr='', converts=False):
-        node = orm.CalcJobNode(computer=aiida_localhost, process_type='aiida.calculations:mghdiff.lammps.md')
-        node.set_options({'output_filename': 'lammps.out', 'resources': {'num_machines': 1}})
-        node.base.attributes.set('scheduler_stderr', 'stderr.txt')
         atoms = hydride()
-        state = MdStateData.from_arrays(
-            atoms.numbers, atoms.cell.array, atoms.positions, np.zeros(atoms.positions.shape), 0
-        )
-        inputs = {'parameters': orm.Dict(values or parameters()), 'state': state}
+        velocities = np.zeros(atoms.positions.shape)
+        state = MdStateData.from_arrays(atoms.numbers, atoms.cell.array, atoms.positions, velocities, 0)
+        inputs = {'parameters': orm.Dict(values or md_parameters()), 'state': state}
         if converts:
             inputs['convert_code'] = orm.InstalledCode(computer=aiida_localhost, filepath_executable='/bin/true')
-        for name, data in inputs.items():
-            node.base.links.add_incoming(data.store(), LinkType.INPUT_CALC, name)
-        node.store()
-        retrieved = orm.FolderData()
-        retrieved.base.repository.put_object_from_filelike(io.BytesIO(stderr.encode()), 'stderr.txt')
-        if stdout is not None:
-            retrieved.base.repository.put_object_from_filelike(io.BytesIO(stdout.encode()), 'lammps.out')
-        retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
-        retrieved.store()
-        parser = ParserFactory('mghdiff.lammps.md')(node)
-        code = parser.parse(retrieved_temporary_folder=str(tmp_path / 'files'))
-        return code, parser.outputs
+        kept = {'stderr.txt': stderr} | ({} if stdout is None else {'lammps.out': stdout})
+        options = {'kept': kept, 'output_filename': 'lammps.out'}
+        return parse_job('mghdiff.lammps.md', aiida_localhost, tmp_path / 'files', inputs, **options)
 
     return parse
 
@@ -75,14 +61,14 @@ def test_recorded_run(finish, recorded, data_regression):
 
 def test_first_frame_belongs_to_the_segment_before(finish, recorded):
     """The same files, as if of a segment that began at step 0 of an earlier count, keep all but the first rows."""
-    code, outputs = finish(recorded, parameters(first_step=20, steps=20))
+    code, outputs = finish(recorded, md_parameters(first_step=20, steps=20))
     assert code is None
     assert outputs['thermo'].get_array('steps').tolist() == [0, *range(22, 42, 2)]
     assert outputs['trajectory'].get_stepids().tolist() == [0, 30, 40]
 
 
 def test_out_of_walltime_has_outputs(finish, recorded):
-    code, outputs = finish(recorded, parameters(steps=1000))
+    code, outputs = finish(recorded, md_parameters(steps=1000))
     assert code.status == 400
     assert outputs['results'].get_dict()['completed'] is False
     assert outputs['state'].step == 40
@@ -97,7 +83,7 @@ def test_a_real_lmp_has_no_line_of_the_launcher(finish, recorded):
 
 def test_runaway_that_was_halted_has_outputs(finish, recorded):
     line = 'Fix halt condition for fix-id runaway met on step 40 with value 3912.2 (src/fix_halt.cpp:306)'
-    code, outputs = finish(f'{recorded}\n{line}\n', parameters(steps=1000))
+    code, outputs = finish(f'{recorded}\n{line}\n', md_parameters(steps=1000))
     assert (code.status, code.message) == (520, f'The temperature ran away: {line}')
     assert 'state' in outputs
 

@@ -8,8 +8,9 @@ from aiida.plugins import CalculationFactory
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.units import GPa
+from parsing import parse_job
 from vasp_files import ml_step, outcar_end, outcar_head
-from vasp_runs import make_force_field, parse_job
+from vasp_runs import make_force_field
 
 from aiida_mghdiff.calculations.vasp.evaluate import frames_of, outcar_of
 from aiida_mghdiff.data.dataset import DatasetData

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from aiida import orm
 from exit_codes import MD, forgotten
+from parsing import parse_job
 from vasp_files import ml_step, outcar_end, outcar_head
-from vasp_md_runs import START, EinsteinCrystal, md_parameters, state_of
-from vasp_runs import make_force_field, parse_job
+from vasp_md_runs import START, EinsteinCrystal, state_of, vasp_md_parameters
+from vasp_runs import make_force_field
 
 from aiida_mghdiff.calculations.functions.starts import select_starts
 from aiida_mghdiff.calculations.vasp.md import output_block, reduction_plan
@@ -46,7 +47,7 @@ def write(folder, run, parameters, **options):
 
 
 def test_every_step_written(finish, folder):
-    parameters = md_parameters('nvt')
+    parameters = vasp_md_parameters('nvt')
     state = state_of(START, 0)
     run = EinsteinCrystal(state).run(40)
     code, outputs = finish(write(folder, run, parameters), parameters, state)
@@ -73,7 +74,7 @@ def test_every_step_written(finish, folder):
 
 
 def test_final_state(finish, folder):
-    parameters, run = md_parameters('nve'), EinsteinCrystal().run(40)
+    parameters, run = vasp_md_parameters('nve'), EinsteinCrystal().run(40)
     _, outputs = finish(write(folder, run, parameters), parameters, run.state)
     state = outputs['state']
     assert (state.step, state.has_restart_of('vasp', 'nve', 'MDALGO = 1')) == (40, True)
@@ -90,15 +91,15 @@ def test_final_state(finish, folder):
 @pytest.mark.parametrize('ensemble', ['nve', 'nvt'])
 def test_two_segments_are_one_run(finish, tmp_path, ensemble):
     """Paths go on across the border, without a frame that is there twice or missing."""
-    whole = md_parameters(ensemble, steps=80)
+    whole = vasp_md_parameters(ensemble, steps=80)
     folders = [tmp_path / name for name in ('whole', 'first', 'second')]
     for path in folders:
         path.mkdir()
     start = state_of(START, 0)
     _, one = finish(write(folders[0], EinsteinCrystal(start).run(80), whole), whole, start)
-    first = md_parameters(ensemble)
+    first = vasp_md_parameters(ensemble)
     _, left = finish(write(folders[1], EinsteinCrystal(start).run(40), first), first, start)
-    second = md_parameters(ensemble, first_step=40)
+    second = vasp_md_parameters(ensemble, first_step=40)
     _, right = finish(write(folders[2], EinsteinCrystal(left['state']).run(40), second), second, left['state'])
     for name in ('tracer_positions', 'host_centre'):
         joined = np.concatenate([left['tracers'].get_array(name), right['tracers'].get_array(name)])
@@ -115,7 +116,7 @@ def test_jobs_that_begin_anywhere_are_one_run(finish, tmp_path):
     strides = {'tracer_stride': 10, 'thermo_stride': 10, 'frame_stride': 100}
     state, parts = state_of(START, 0), []
     for first, steps in ((0, 37), (37, 3), (40, 40)):
-        parameters = md_parameters('nve', first_step=first, steps=steps, temperature_k=400.0, **strides)
+        parameters = vasp_md_parameters('nve', first_step=first, steps=steps, temperature_k=400.0, **strides)
         folder = tmp_path / str(first)
         folder.mkdir()
         code, outputs = finish(write(folder, EinsteinCrystal(state).run(steps), parameters), parameters, state)
@@ -133,7 +134,7 @@ def test_jobs_that_begin_anywhere_are_one_run(finish, tmp_path):
 
 
 def test_starts_of_nve_runs_come_from_nvt_frames(finish, folder):
-    parameters = md_parameters('nvt', steps=100, frame_stride=5)
+    parameters = vasp_md_parameters('nvt', steps=100, frame_stride=5)
     run = EinsteinCrystal().run(100)
     _, outputs = finish(write(folder, run, parameters), parameters, run.state)
     settings = orm.Dict({'count': 2, 'minimum_spacing_ps': 0.01, 'discard_fraction': 0.2})
@@ -145,7 +146,7 @@ def test_starts_of_nve_runs_come_from_nvt_frames(finish, folder):
 
 
 def test_frames_without_velocities_are_no_starts(finish, folder):
-    parameters, run = md_parameters('nve'), EinsteinCrystal().run(40)
+    parameters, run = vasp_md_parameters('nve'), EinsteinCrystal().run(40)
     _, outputs = finish(write(folder, run, parameters), parameters, run.state)
     assert 'velocities' not in outputs['trajectory'].get_arraynames()
     settings = orm.Dict({'count': 1, 'minimum_spacing_ps': 0.0, 'discard_fraction': 0.0})
@@ -155,7 +156,7 @@ def test_frames_without_velocities_are_no_starts(finish, folder):
 
 
 def test_reduced_where_it_was(finish, folder):
-    parameters, run = md_parameters('nvt'), EinsteinCrystal().run(40)
+    parameters, run = vasp_md_parameters('nvt'), EinsteinCrystal().run(40)
     _, directly = finish(write(folder, run, parameters), parameters, run.state)
     arrays = reduce_trajectory(XdatcarReader(folder / 'XDATCAR'), reduction_plan(parameters, START, 1))
     outcar = summarise_outcar(folder / 'OUTCAR').to_arrays()
@@ -176,7 +177,7 @@ def test_reduced_where_it_was(finish, folder):
 )
 def test_neither_reduced_nor_retrieved(finish, folder, said, words):
     """CONTCAR and OSZICAR are there: the run goes on from its state, and the exit code says what is missing."""
-    parameters, run = md_parameters('nve'), EinsteinCrystal().run(40)
+    parameters, run = vasp_md_parameters('nve'), EinsteinCrystal().run(40)
     write(folder, run, parameters)
     for name in ('XDATCAR', 'OUTCAR'):
         (folder / name).unlink()
@@ -196,7 +197,7 @@ def test_neither_reduced_nor_retrieved(finish, folder, said, words):
 
 @pytest.mark.parametrize('text', ['', ' vasp.6.4.2 20J'])
 def test_outcar_that_tells_nothing_costs_the_pressure_alone(finish, folder, text):
-    parameters, run = md_parameters('nvt'), EinsteinCrystal().run(40)
+    parameters, run = vasp_md_parameters('nvt'), EinsteinCrystal().run(40)
     _, whole = finish(write(folder, run, parameters), parameters, run.state)
     (folder / 'OUTCAR').write_text(text)
     code, outputs = finish(folder, parameters, run.state)
@@ -208,7 +209,7 @@ def test_outcar_that_tells_nothing_costs_the_pressure_alone(finish, folder, text
 
 
 def test_files_of_a_reducing_that_failed_are_retrieved(finish, folder, caplog):
-    parameters, run = md_parameters('nve'), EinsteinCrystal().run(40)
+    parameters, run = vasp_md_parameters('nve'), EinsteinCrystal().run(40)
     write(folder, run, parameters)
     (folder / 'reduce.txt').write_text('ERROR: [ENGINE_MISSING] no numpy\n')
     code, outputs = finish(folder, parameters, run.state)
@@ -218,7 +219,7 @@ def test_files_of_a_reducing_that_failed_are_retrieved(finish, folder, caplog):
 
 
 def test_stopped_before_its_wall_time(finish, folder):
-    parameters, run = md_parameters('nve', steps=80), EinsteinCrystal().run(40)
+    parameters, run = vasp_md_parameters('nve', steps=80), EinsteinCrystal().run(40)
     code, outputs = finish(write(folder, run, parameters), parameters, run.state)
     assert code.status == 400
     assert outputs['state'].step == 40
@@ -227,7 +228,7 @@ def test_stopped_before_its_wall_time(finish, folder):
 
 def test_killed(finish, folder):
     """What is whole is kept, and the exit code says where the files end."""
-    parameters, run = md_parameters('nvt', steps=80), EinsteinCrystal().run(40)
+    parameters, run = vasp_md_parameters('nvt', steps=80), EinsteinCrystal().run(40)
     write(folder, run, parameters, finished=False)
     text = (folder / 'XDATCAR').read_text()
     (folder / 'XDATCAR').write_text(text[: len(text) - 30])
@@ -240,7 +241,7 @@ def test_killed(finish, folder):
 
 
 def test_ended_by_the_scheduler_at_its_wall_time(finish, folder):
-    parameters, run = md_parameters('nvt', steps=80), EinsteinCrystal().run(40)
+    parameters, run = vasp_md_parameters('nvt', steps=80), EinsteinCrystal().run(40)
     write(folder, run, parameters, finished=False)
     code, outputs = finish(folder, parameters, run.state, scheduler_status=120)
     assert code.status == 400
@@ -252,7 +253,7 @@ def test_ended_by_the_scheduler_at_its_wall_time(finish, folder):
 
 @pytest.mark.parametrize(('scheduler', 'status'), [(120, 400), (None, 304)])
 def test_killed_before_its_first_step(finish, folder, scheduler, status):
-    parameters, run = md_parameters('nve'), EinsteinCrystal().run(40)
+    parameters, run = vasp_md_parameters('nve'), EinsteinCrystal().run(40)
     write(folder, run, parameters, finished=False)
     for name in ('OSZICAR', 'CONTCAR', 'XDATCAR'):
         (folder / name).write_text('')
@@ -262,7 +263,7 @@ def test_killed_before_its_first_step(finish, folder, scheduler, status):
 
 
 def test_out_of_memory_that_the_scheduler_tells(finish, folder):
-    parameters, run = md_parameters('nve', steps=80), EinsteinCrystal().run(40)
+    parameters, run = vasp_md_parameters('nve', steps=80), EinsteinCrystal().run(40)
     write(folder, run, parameters, finished=False)
     code, outputs = finish(folder, parameters, run.state, scheduler_status=110)
     assert code.status == 410
@@ -276,7 +277,7 @@ def test_memory_of_a_nanosecond(finish, folder):
     strides = {'tracer_stride': 10, 'thermo_stride': 100, 'frame_stride': 1000}
     state, peaks = state_of(atoms, 0), []
     for steps in (5_000, 10_000):
-        parameters = md_parameters('nve', steps=steps, **strides)
+        parameters = vasp_md_parameters('nve', steps=steps, **strides)
         assert output_block(parameters) == 10
         write_still(folder, atoms, state.get_array('velocities'), range(10, steps + 1, 10))
         tracemalloc.start()
@@ -307,7 +308,7 @@ def write_still(folder, atoms, velocities, steps):
 
 
 def test_runaway(finish, folder):
-    parameters, run = md_parameters('nve'), EinsteinCrystal().run(40)
+    parameters, run = vasp_md_parameters('nve'), EinsteinCrystal().run(40)
     run.temperature = lambda index: 300.0 if index < 30 else 4000.0
     code, outputs = finish(write(folder, run, parameters), parameters, run.state)
     assert (code.status, code.message) == (
@@ -318,7 +319,7 @@ def test_runaway(finish, folder):
 
 
 def test_damaged_output(finish, folder):
-    parameters, run = md_parameters('nve'), EinsteinCrystal().run(40)
+    parameters, run = vasp_md_parameters('nve'), EinsteinCrystal().run(40)
     write(folder, run, parameters)
     text = (folder / 'XDATCAR').read_text()
     (folder / 'XDATCAR').write_text(text.replace('Direct configuration=     4\n  ', 'Direct configuration=     4\n  x'))
@@ -360,7 +361,7 @@ SLURM_OUT_OF_MEMORY = (
     ],
 )
 def test_failures(finish, folder, stdout, scheduler, status, message):
-    code, outputs = finish(folder, md_parameters(), stdout=stdout, scheduler_status=scheduler)
+    code, outputs = finish(folder, vasp_md_parameters(), stdout=stdout, scheduler_status=scheduler)
     assert code.status == status
     assert message in code.message
     assert not outputs

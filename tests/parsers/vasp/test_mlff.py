@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from aiida import orm
 from exit_codes import MD, forgotten
+from parsing import parse_job
 from vasp_files import FAR, NEAR, fortran, scf_settings
 from vasp_md_runs import (
     START,
@@ -20,7 +21,7 @@ from vasp_md_runs import (
     mlff_tags,
     write_learned,
 )
-from vasp_runs import make_force_field, parse_job
+from vasp_runs import make_force_field
 
 from aiida_mghdiff.calculations.functions.merge import merge_datasets
 from aiida_mghdiff.calculations.vasp.md import reduction_plan

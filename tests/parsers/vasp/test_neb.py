@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from aiida import orm
 from ase import Atoms
-from vasp_runs import end_results, hydride, make_force_field, outcar_text, parse_job, straight_path, vasp_inputs
+from parsing import parse_job
+from vasp_runs import end_results, hydride, make_force_field, outcar_text, straight_path, vasp_inputs
 
 from aiida_mghdiff.calculations.vasp.job import poscar_text
 from aiida_mghdiff.formats.poscar import Poscar, read_poscar

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aiida import orm
-from vasp_runs import hydride, outcar_text, parse_job, vasp_inputs
+from parsing import parse_job
+from vasp_runs import hydride, outcar_text, vasp_inputs
 
 from aiida_mghdiff.calculations.vasp.job import poscar_text
 

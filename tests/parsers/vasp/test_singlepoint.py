@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aiida import orm
-from aiida.common.links import LinkType
-from aiida.plugins import CalculationFactory, ParserFactory
+from aiida.plugins import CalculationFactory
 from ase import Atoms
 from ase.units import GPa
+from parsing import parse_job
 from vasp_files import FAR, NEAR, REACHED, dft_step, loop_step, outcar_end, outcar_head, scf_settings
 
 ENTRY_POINT = 'mghdiff.vasp.singlepoint'
@@ -31,21 +31,10 @@ def parse(aiida_profile, aiida_localhost, tmp_path):
     """Return a function that parses what a job left."""
 
     def run(outcar=None, stdout='', scheduler_status=None):
-        node = orm.CalcJobNode(computer=aiida_localhost, process_type=f'aiida.calculations:{ENTRY_POINT}')
-        node.set_option('resources', {'num_machines': 1})
-        atoms = Atoms('Mg2H', cell=CELL, positions=POSITIONS, pbc=True)
-        node.base.links.add_incoming(orm.StructureData(ase=atoms).store(), LinkType.INPUT_CALC, 'structure')
-        if scheduler_status is not None:
-            node.set_exit_status(scheduler_status)
-        node.store()
-        retrieved = orm.FolderData()
-        retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
-        retrieved.store()
-        (tmp_path / 'vasp_output').write_text(stdout)
         if outcar is not None:
             (tmp_path / 'OUTCAR').write_text(outcar)
-        parser = ParserFactory(ENTRY_POINT)(node)
-        return parser.parse(retrieved_temporary_folder=str(tmp_path)), parser.outputs
+        structure = orm.StructureData(ase=Atoms('Mg2H', cell=CELL, positions=POSITIONS, pbc=True))
+        return parse_job(ENTRY_POINT, aiida_localhost, tmp_path, {'structure': structure}, scheduler_status, stdout)
 
     return run
 

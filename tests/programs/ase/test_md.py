@@ -10,7 +10,8 @@ from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
-from programs.runs import chgnet_file, run_program
+from md_parameters import md_parameters
+from program_runs import chgnet_file, run_program
 
 from aiida_mghdiff.programs.ase import md as ase_md
 from aiida_mghdiff.programs.ase.md import MdProgram, Series, make_atoms, temperature
@@ -55,25 +56,8 @@ class Nothing(Calculator):
 
 
 def parameters(ensemble='nve', **changes):
-    values = {
-        'ensemble': ensemble,
-        'temperature_k': 300.0,
-        'time_step_fs': 2.0,
-        'steps': 100,
-        'first_step': 0,
-        'seed': 3,
-        'tracer_element': 'Au',
-        'tracer_stride': 10,
-        'thermo_stride': 1,
-        'frame_stride': 50,
-        'dtype': 'float64',
-        'evaluator': 'torch',
-    }
-    if ensemble != 'nve':
-        values['friction_per_ps'] = 10.0
-    if ensemble == 'npt':
-        values |= {'pressure_gpa': 0.0, 'barostat_time_ps': 0.2}
-    return values | changes
+    values = {'time_step_fs': 2.0, 'steps': 100, 'seed': 3, 'tracer_element': 'Au'}
+    return md_parameters(ensemble, **values | {'tracer_stride': 10, 'thermo_stride': 1, 'frame_stride': 50} | changes)
 
 
 def alloy():

@@ -12,7 +12,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.mep import NEB
 from ase.optimize import BFGS
-from programs.runs import chgnet_file, run_program
+from program_runs import chgnet_file, run_program
 
 from aiida_mghdiff.programs.ase.neb import ImageCalculator, PathSearch
 from aiida_mghdiff.programs.job import ProgramError, WallClock

@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 from ase.vibrations import Vibrations
-from programs.runs import chgnet_file, run_program
+from program_runs import chgnet_file, run_program
 
 from aiida_mghdiff.programs.ase.vibrations import analyse, check_imaginary_modes
 from aiida_mghdiff.programs.job import ProgramError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase.io import read
 from models import make_tiny_mace
-from programs.runs import example_arrays, mixed_indices, reset_torch, run_program
+from program_runs import example_arrays, mixed_indices, reset_torch, run_program
 
 from aiida_mghdiff.formats.frames import frames_from_arrays
 from aiida_mghdiff.programs import job, training

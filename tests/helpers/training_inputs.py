@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aiida import orm
-from programs.runs import chgnet_file, example_arrays, mixed_indices
+from program_runs import chgnet_file, example_arrays, mixed_indices
 
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData

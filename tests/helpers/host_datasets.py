@@ -1,4 +1,4 @@
-"""Configurations of tracers in metals, for what a dataset is about: hcp, fcc, bcc, alloys; labels of no worth."""
+"""Metals with tracers, for datasets and paths: hcp, fcc, bcc, alloys; labels of no worth."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.science.lattice.geometry import hcp_paths
 
 #: Host supercells of 16 atoms or more, and fractional coordinates of an octahedral site of their primitive cell.
 TITANIUM = {'crystalstructure': 'hcp', 'a': 2.94, 'c': 4.65}
@@ -49,6 +50,17 @@ def make_dataset(symbol='Mg', lattice=MAGNESIUM, tracers=('', 'H', 'H', 'HH'), *
 def make_host(symbol='Mg', lattice=MAGNESIUM, repeat=2):
     """Return the ideal host as an unstored node."""
     return orm.StructureData(ase=bulk(symbol, **lattice).repeat(repeat))
+
+
+def path_ends(host, path='T-T'):
+    """Return the hcp host with an H at the beginning and at the end of a path, as unstored nodes."""
+    nodes = []
+    for site in hcp_paths(np.array(host.cell), host.get_ase().positions)[path]:
+        atoms = host.get_ase()
+        atoms.append('H')
+        atoms.positions[-1] = site
+        nodes.append(orm.StructureData(ase=atoms))
+    return nodes
 
 
 def write_labels(path, frames, calculator=None, name='none'):

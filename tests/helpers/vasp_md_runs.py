@@ -8,6 +8,7 @@ import numpy as np
 from aiida import orm
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from md_parameters import md_parameters
 from vasp_files import dft_step, ml_step, outcar_end, outcar_head
 from vasp_runs import hydride, make_force_field
 
@@ -25,27 +26,9 @@ from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3
 START = hydride()[0]
 
 
-def md_parameters(ensemble: str = 'nve', **changes: object) -> dict[str, object]:
-    """Return complete MD parameters."""
-    parameters = {
-        'ensemble': ensemble,
-        'temperature_k': 300.0,
-        'time_step_fs': 1.0,
-        'steps': 40,
-        'first_step': 0,
-        'seed': 5,
-        'tracer_element': 'H',
-        'tracer_stride': 4,
-        'thermo_stride': 2,
-        'frame_stride': 10,
-        'dtype': 'float64',
-        'evaluator': 'auto',
-    }
-    if ensemble != 'nve':
-        parameters['friction_per_ps'] = 10.0
-    if ensemble == 'npt':
-        parameters |= {'pressure_gpa': 0.1, 'barostat_time_ps': 0.2}
-    return parameters | changes
+def vasp_md_parameters(ensemble: str = 'nve', **changes: object) -> dict[str, object]:
+    """Return complete MD parameters, as VASP takes them."""
+    return md_parameters(ensemble, 0.1, **{'time_step_fs': 1.0, 'evaluator': 'auto'} | changes)
 
 
 def md_inputs(code: orm.AbstractCode, folder) -> dict[str, object]:
@@ -55,7 +38,7 @@ def md_inputs(code: orm.AbstractCode, folder) -> dict[str, object]:
         'potential': make_force_field(folder),
         'potcars': placeholder_potcars(['Mg', 'H']),
         'structure': orm.StructureData(ase=START),
-        'parameters': orm.Dict(md_parameters()),
+        'parameters': orm.Dict(vasp_md_parameters()),
         'metadata': {'options': {'withmpi': False}},
     }
 

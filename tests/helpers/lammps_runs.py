@@ -42,29 +42,6 @@ def write_start(folder: Path, atoms: Atoms, velocities=None) -> None:
         write_data(handle, TYPES, atoms.get_chemical_symbols(), atoms.cell.array, atoms.positions, velocities)
 
 
-def parameters(ensemble='nve', **changes) -> dict:
-    """Return complete MD parameters."""
-    values = {
-        'ensemble': ensemble,
-        'temperature_k': 300.0,
-        'time_step_fs': 0.5,
-        'steps': 40,
-        'first_step': 0,
-        'seed': 5,
-        'tracer_element': 'H',
-        'tracer_stride': 4,
-        'thermo_stride': 2,
-        'frame_stride': 10,
-        'dtype': 'float64',
-        'evaluator': 'torch',
-    }
-    if ensemble in ('nvt', 'npt'):
-        values['friction_per_ps'] = 10.0
-    if ensemble == 'npt':
-        values |= {'pressure_gpa': 0.0, 'barostat_time_ps': 0.2}
-    return values | changes
-
-
 class Bench:
     """Runs scripts with one model, each in a folder of its own."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-EXAMPLE_DATA = Path(__file__).parents[1] / 'examples' / 'data' / 'mgh_pbe.extxyz'
+EXAMPLE_DATA = Path(__file__).parents[2] / 'examples' / 'data' / 'mgh_pbe.extxyz'
 
 
 def make_tiny_mace(path, elements=('Mg', 'H'), dtype='float64', channels=16, r_max=5.0, max_ell=3, fit=True) -> Path:

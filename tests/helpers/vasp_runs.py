@@ -8,9 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from aiida import orm
-from aiida.common.links import LinkType
-from aiida.engine import ExitCode
-from aiida.plugins import ParserFactory
 from ase import Atoms
 from ase.build import bulk
 from vasp_files import FAR, REACHED, dft_step, loop_step, ml_step, outcar_end, outcar_head, scf_settings
@@ -101,34 +98,6 @@ def learn_path(folder: Path, model: Path, n_frames: int = 40) -> PotentialData:
     write_ml_ff(folder / 'ML_FF', header, learner.force_field.to_bytes())
     options = {'architecture': 'vasp-mlff', 'origin': 'on-the-fly', 'dtype': 'float64'}
     return PotentialData.from_file(folder / 'ML_FF', elements=['Mg', 'H'], **options)
-
-
-def parse_job(
-    entry_point: str,
-    computer: orm.Computer,
-    files: Path,
-    inputs: dict[str, orm.Data],
-    scheduler_status: int | None = None,
-    stdout: str = '',
-) -> tuple[ExitCode | None, dict[str, orm.Data]]:
-    """Parse the files of a job that ended; return the exit code and the outputs.
-
-    :param scheduler_status: exit status that the scheduler gave the job.
-    """
-    node = orm.CalcJobNode(computer=computer, process_type=f'aiida.calculations:{entry_point}')
-    node.set_options({'output_filename': 'vasp_output', 'resources': {'num_machines': 1}})
-    if scheduler_status is not None:
-        node.set_exit_status(scheduler_status)
-    for name, data in inputs.items():
-        node.base.links.add_incoming(data.store(), LinkType.INPUT_CALC, name)
-    node.store()
-    retrieved = orm.FolderData()
-    if stdout:
-        (files / 'vasp_output').write_text(stdout)
-    retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
-    retrieved.store()
-    parser = ParserFactory(entry_point)(node)
-    return parser.parse(retrieved_temporary_folder=str(files)), parser.outputs
 
 
 def outcar_text(

@@ -27,7 +27,7 @@ REGIMES, GROUPS, ENSEMBLES = (0.5, 0.05, 0.005), (3, 5, 10), 2000
 FRAMES, INTERVAL, TRACERS, LAG, WINDOW = 2001, 0.5, 8, 20.0, (0, 200)
 #: Replicas in a batch: whole groups of each size.
 BATCH = 30
-FOLDER = Path(__file__).parents[1] / 'build' / 'intervals'
+FOLDER = Path(__file__).parents[2] / 'build' / 'intervals'
 #: Of a D that no interval needs: jumps and time count for runs without diffusion alone.
 MANY_JUMPS, TRACER_TIME, CONFIDENCE = 10**6, 1.0, 0.95
 

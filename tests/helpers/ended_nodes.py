@@ -1,0 +1,14 @@
+"""Nodes of processes that ended, without a run."""
+
+from __future__ import annotations
+
+from plumpy import ProcessState
+
+
+def ended_node(node_class, process_type, exit_status, exit_message):
+    """Return the stored node of a process that ended."""
+    node = node_class(process_type=process_type)
+    node.set_process_state(ProcessState.FINISHED)
+    node.set_exit_status(exit_status)
+    node.set_exit_message(exit_message)
+    return node.store()
