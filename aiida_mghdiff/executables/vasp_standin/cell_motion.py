@@ -1,8 +1,8 @@
-"""Which motions of the cell ICONST leaves: a linear space of matrices that may be added to the lattice vectors.
+"""Motions of the cell that ICONST allows: a linear space of matrices that may be added to the lattice vectors.
 
-Known are the constraints that keep a cell's shape in whole or in part: all three angles (``LA``) fixed, and lengths
-(``LR``) fixed or bound to each other by linear combinations (``S``). Without ICONST the cell is free but for rotations.
-Where the cell does not move, whatever constrains it holds; a constraint of atoms is refused in every run.
+Supported constraints fix all three angles (``LA``), and fix lengths (``LR``) or linear combinations of them (``S``).
+Without ICONST the cell moves freely, without rotations. If the cell does not move, every constraint of the cell is
+accepted. Constraints of atoms are refused in every run.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ _MONITORED = 7
 
 
 def read_constraints(cell: np.ndarray, n_atoms: int, path: Path = Path('ICONST')) -> list[Coordinate] | None:
-    """Return what ICONST constrains of a cell [3,3]; None where there is no such file.
+    """Return the coordinates in ICONST; None without this file.
 
-    :raises ProgramError: INPUT_REFUSED where it contradicts the cell or constrains something else.
+    :param cell: [3,3].
+    :raises ProgramError: INPUT_REFUSED if ICONST contradicts the cell or constrains anything but the cell.
     """
     if not path.exists():
         return None
@@ -37,15 +38,16 @@ def read_constraints(cell: np.ndarray, n_atoms: int, path: Path = Path('ICONST')
 
 
 def motion_basis(cell: np.ndarray, coordinates: list[Coordinate] | None) -> np.ndarray:
-    """Return an orthonormal basis [k,3,3] of the motions of a cell [3,3] under constraints; None for none.
+    """Return an orthonormal basis [k,3,3] of the motions of a cell [3,3].
 
-    :raises ProgramError: INPUT_REFUSED for a combination of constraints that is not known.
+    :param coordinates: constraints; None for a free cell.
+    :raises ProgramError: INPUT_REFUSED for an unsupported combination of constraints.
     """
     return _free(cell) if coordinates is None else _constrained(cell, _conditions(coordinates))
 
 
 def _free(cell: np.ndarray) -> np.ndarray:
-    """Return the symmetric strains of a cell, made orthonormal."""
+    """Return orthonormal symmetric strains of a cell."""
     strains = np.zeros((6, 3, 3))
     for index, (row, column) in enumerate(zip(*np.triu_indices(3), strict=True)):
         strains[index, row, column] = strains[index, column, row] = 1
@@ -53,14 +55,14 @@ def _free(cell: np.ndarray) -> np.ndarray:
 
 
 def _constrained(cell: np.ndarray, conditions: np.ndarray) -> np.ndarray:
-    """Return the motions along the lattice vectors whose changes of length [3] meet linear conditions [c,3]."""
+    """Return the changes of the lattice vectors' lengths that meet linear conditions [c,3], as motions [k,3,3]."""
     changes = null_space(conditions).T if len(conditions) else np.eye(3)
     directions = cell / np.linalg.norm(cell, axis=1)[:, None]
     return changes[:, :, None] * directions
 
 
 def _conditions(coordinates: list[Coordinate]) -> np.ndarray:
-    """Return the conditions [c,3] on the changes of the three lengths, after a check that the angles are fixed."""
+    """Check that the angles are fixed; return the conditions [c,3] on the changes of the three lengths."""
     primitives = [coordinate for coordinate in coordinates if not coordinate.is_complex]
     combinations = [coordinate for coordinate in coordinates if coordinate.is_complex]
     rows = [
@@ -73,7 +75,7 @@ def _conditions(coordinates: list[Coordinate]) -> np.ndarray:
     rows = np.array(rows).reshape(-1, len(primitives))
     fixed = rows[~rows[:, lengths].any(axis=1)][:, angles]
     if len({frozenset(primitives[index].items) for index in angles}) < 3 or np.linalg.matrix_rank(fixed) < 3:
-        raise _unknown('cell angles that are not all three constrained')
+        raise _unknown('cell angles of which not all three are constrained')
     mixed = rows[rows[:, lengths].any(axis=1)]
     if mixed[:, angles].any():
         raise _unknown('a combination of lengths and angles')
@@ -86,6 +88,6 @@ def _conditions(coordinates: list[Coordinate]) -> np.ndarray:
 def _unknown(what: str) -> ProgramError:
     return ProgramError(
         'INPUT_REFUSED',
-        f'ICONST: the stand-in does not know {what}: constrain the angles LA 1 2, LA 1 3 and LA 2 3, and lengths LR '
-        'or combinations S of them.',
+        f'ICONST: the stand-in does not support {what}: constrain the angles LA 1 2, LA 1 3 and LA 2 3, and lengths '
+        'LR or linear combinations S of lengths.',
     )

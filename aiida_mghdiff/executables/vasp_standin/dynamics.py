@@ -1,8 +1,8 @@
 """Molecular dynamics (IBRION = 0): the loop over steps.
 
-A step is: forces at the positions, velocities at the same time, everything written, then the move to the positions of
-the next step. CONTCAR has positions and velocities of one time: while the run goes on those of the step that is
-written, at its end those of the step that comes next, so that a run that goes on repeats none.
+A step computes the forces, brings the velocities to the time of the positions, writes all files, and moves the atoms to
+the positions of the next step. CONTCAR has positions and velocities of one time: during the run, the written step; at
+the end, the next step, so that a restart repeats no step.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PER_PS = 1 / (PS_IN_FS * units.fs)
 
 
 class MolecularDynamics:
-    """One run."""
+    """One run of molecular dynamics."""
 
     def __init__(self, inputs: Inputs, outputs: Outputs, potential: Potential, seed: tuple[int, int, int]) -> None:
         """:param seed: the three numbers of RANDOM_SEED."""
@@ -44,7 +44,7 @@ class MolecularDynamics:
         self.motion = self.integrator.motion
 
     def run(self) -> None:
-        """Make the steps; STOPCAR or a signal ends the run between two of them."""
+        """Make the steps; STOPCAR or a signal ends the run between two steps."""
         settings, integrator = self.settings, self.integrator
         for number in range(1, settings.nsw + 1):
             learned, first = self.potential.evaluate(number, self.motion.atoms, integrator.needs_stress)
@@ -52,7 +52,7 @@ class MolecularDynamics:
             if number > 1:
                 integrator.finish(labels, self._temperature(number))
             self._write(number, learned, first)
-            # files do not tell the step of a CONTCAR that nothing else is written with
+            # end only at a written step: otherwise no file tells the step of CONTCAR
             if number == settings.nsw or (self.outputs.is_due(number) and stopping.is_asked()):
                 break
             integrator.begin(labels, self._temperature(number))
@@ -61,7 +61,7 @@ class MolecularDynamics:
         self.outputs.finish()
 
     def _temperature(self, number: int) -> float:
-        """Return the temperature of the bath in a step: linear from TEBEG to TEEND."""
+        """Return the temperature of the bath in a step, linear from TEBEG to TEEND."""
         settings = self.settings
         return settings.tebeg + (settings.teend - settings.tebeg) * (number - 1) / max(settings.nsw - 1, 1)
 
@@ -88,10 +88,10 @@ class MolecularDynamics:
         )
 
     def _check(self, number: int, labels: Labels) -> None:
-        """End a run whose numbers have no meaning any more, before they are written."""
+        """End a run with numbers that are not finite, before they are written."""
         numbers = (labels.energy, labels.forces, self.motion.atoms.positions, self.motion.kinetic_energy)
         if not all(np.isfinite(value).all() for value in numbers):
-            raise ProgramError('NON_FINITE', f'step {number}; look at the start, the time step and the labels.')
+            raise ProgramError('NON_FINITE', f'step {number}; check the start, the time step and the labels.')
 
     def _write_contcar(self) -> None:
         moving = isinstance(self.integrator, LangevinCell)
@@ -99,7 +99,7 @@ class MolecularDynamics:
         self.outputs.write_contcar(self.motion.atoms, velocity, thermostat_block(self.integrator))
 
     def _move_on(self, number: int, labels: Labels) -> None:
-        """Go to the next step's positions and velocities, which CONTCAR hands on."""
+        """Write the next step's positions and velocities to CONTCAR."""
         self.integrator.begin(labels, self._temperature(number))
         ahead = self.potential.look_ahead(self.motion.atoms)
         self.integrator.finish(ahead, self._temperature(number))
@@ -108,7 +108,7 @@ class MolecularDynamics:
 
 
 def make_integrator(inputs: Inputs, random: RandomNumbers) -> Integrator:
-    """Return the equations of motion of the structure in POSCAR.
+    """Return the integrator for the settings in INCAR and the structure in POSCAR.
 
     :raises ProgramError: INPUT_REFUSED.
     """
@@ -138,10 +138,10 @@ def make_integrator(inputs: Inputs, random: RandomNumbers) -> Integrator:
 
 
 def thermostat_block(integrator: Integrator) -> str | None:
-    """Return the predictor-corrector block that hands the state of a Nosé thermostat on.
+    """Return the predictor-corrector block with the state of a Nosé thermostat; None for other integrators.
 
-    Its shape is VASP's: a state, the time step, four numbers of the thermostat, and three blocks of vectors, which are
-    zero here since positions and velocities say all.
+    The layout is VASP's: a state, the time step, four numbers of the thermostat, and three blocks of vectors. The
+    vectors are zero, since the stand-in needs positions and velocities only.
     """
     if not isinstance(integrator, NoseHoover):
         return None
@@ -160,6 +160,7 @@ def _continue_thermostat(integrator: NoseHoover, block: str) -> None:
         position, velocity = (float(word) for word in block.splitlines()[2].split()[:2])
     except (IndexError, ValueError):
         raise ProgramError(
-            'INPUT_REFUSED', 'POSCAR: the third line of its predictor-corrector block has no four numbers: delete it.'
+            'INPUT_REFUSED',
+            'POSCAR: the third line of the predictor-corrector block has not four numbers: delete the block.',
         ) from None
     integrator.position, integrator.velocity = position, velocity / units.fs

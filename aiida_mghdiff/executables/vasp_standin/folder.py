@@ -1,4 +1,4 @@
-"""What the stand-in reads: the files of its folder, checked against each other before anything is computed."""
+"""Input files of the stand-in, checked against each other before anything is computed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiida_mghdiff.formats.kpoints import read_kpoints
 from aiida_mghdiff.formats.poscar import Poscar, read_poscar, require_grouped
 from aiida_mghdiff.programs.job import ProgramError
 
-#: VASP takes a start below this temperature for a relaxation.
+#: Below this temperature VASP relaxes the structure instead of running MD.
 COLDEST_K = 0.1
 
 _ELEMENT = re.compile(r'VRHFIN\s*=\s*([A-Z][a-z]?)\s*:')
@@ -26,7 +26,7 @@ _TITLE = re.compile(r'TITEL\s*=\s*(.*?)\s*$', re.MULTILINE)
 
 @dataclass(frozen=True)
 class Inputs:
-    """INCAR, raw and understood, POSCAR, titles of the potentials and divisions of the k-point mesh."""
+    """INCAR (raw and parsed), POSCAR, titles of the potentials, and divisions of the k-point mesh."""
 
     raw: dict[str, str]
     settings: Settings
@@ -36,11 +36,11 @@ class Inputs:
 
     @property
     def numbers(self) -> list[int]:
-        """Return the atomic numbers of the species, in their order."""
+        """Return the atomic numbers of the species, in the order of POSCAR."""
         return [atomic_numbers[symbol] for symbol in self.poscar.symbols]
 
     def atoms(self, poscar: Poscar | None = None) -> Atoms:
-        """Return the atoms of POSCAR, or of another one, with masses and velocities."""
+        """Return the atoms of this or another POSCAR, with masses and velocities."""
         poscar = poscar or self.poscar
         masses = self.settings.masses or [atomic_masses[number] for number in self.numbers]
         atoms = Atoms(poscar.numbers, poscar.positions, cell=poscar.cell, pbc=True)
@@ -53,7 +53,7 @@ class Inputs:
 def read_inputs(labels: str) -> Inputs:
     """Read and check the files of the folder.
 
-    :param labels: who labels: GPAW makes use of more than others.
+    :param labels: source of the labels; GPAW uses more tags than other sources.
     :raises ProgramError: INPUT_REFUSED with the file and the reason.
     """
     raw = _read(read_incar, Path('INCAR'))
@@ -70,19 +70,19 @@ def read_inputs(labels: str) -> Inputs:
 
 
 def read_structure(path: Path) -> Poscar:
-    """Return a POSCAR whose species are grouped.
+    """Return a POSCAR with grouped species.
 
     :raises ProgramError: INPUT_REFUSED.
     """
     poscar = _read(read_poscar, path)
     _read(lambda _: require_grouped(poscar.symbols), path)
     if poscar.movable is not None:
-        raise ProgramError('INPUT_REFUSED', f'{path}: the stand-in knows no selective dynamics: leave the flags out.')
+        raise ProgramError('INPUT_REFUSED', f'{path}: the stand-in has no selective dynamics: remove the flags.')
     return poscar
 
 
 def _read(reader: Any, path: Path, *arguments: Any) -> Any:
-    """Return what a reader makes of a file; its refusal becomes that of the program."""
+    """Call a reader; turn its error into INPUT_REFUSED."""
     try:
         return reader(path, *arguments)
     except FileNotFoundError:
@@ -93,23 +93,25 @@ def _read(reader: Any, path: Path, *arguments: Any) -> Any:
 
 
 def _read_potcar(path: Path, symbols: list[str]) -> list[str]:
-    """Return the titles of the potentials, after a check that they are those of the species."""
+    """Return the titles of the potentials; check that their elements are the species of POSCAR."""
     text = path.read_text(errors='replace')
     elements, titles = _ELEMENT.findall(text), _TITLE.findall(text)
     if elements != symbols:
-        raise ValueError(f'its potentials are of {" ".join(elements) or "nothing"}, POSCAR has {" ".join(symbols)}')
+        raise ValueError(
+            f'the potentials are of {" ".join(elements) or "no element"}, but POSCAR has {" ".join(symbols)}'
+        )
     return titles if len(titles) == len(symbols) else symbols
 
 
 def _check(inputs: Inputs) -> None:
-    """Refuse what contradicts the structure or itself."""
+    """Refuse settings that contradict the structure or each other."""
     settings, n_species = inputs.settings, len(inputs.poscar.symbols)
     if settings.masses and len(settings.masses) != n_species:
-        raise refusal('POMASS', inputs.raw['POMASS'], f'{n_species} species need as many masses')
+        raise refusal('POMASS', inputs.raw['POMASS'], f'give {n_species} masses, one for each species')
     if settings.is_md and not settings.images:
         _check_dynamics(inputs)
     if settings.is_relaxation and settings.isif == 3 and settings.images:
-        raise refusal('ISIF', '3', 'an elastic band has a fixed cell here: set 2')
+        raise refusal('ISIF', '3', 'the cell of an elastic band is fixed: set ISIF = 2')
 
 
 def _check_dynamics(inputs: Inputs) -> None:
@@ -117,19 +119,19 @@ def _check_dynamics(inputs: Inputs) -> None:
     if settings.tebeg < COLDEST_K or settings.teend < COLDEST_K:
         tag = 'TEBEG' if settings.tebeg < COLDEST_K else 'TEEND'
         value = inputs.raw.get(tag, '0 (its default)')
-        raise refusal(tag, value, f'below {COLDEST_K} K VASP relaxes instead of moving: start at 1 K')
+        raise refusal(tag, value, f'below {COLDEST_K} K VASP relaxes the structure instead of running MD: start at 1 K')
     if settings.potim <= 0:
         raise refusal('POTIM', inputs.raw['POTIM'], 'a time step must be above 0')
     if settings.isif == 3 and settings.mdalgo != 3:
-        raise refusal('ISIF', '3', 'VASP moves the cell in Langevin dynamics alone: set MDALGO = 3, or ISIF = 2')
+        raise refusal('ISIF', '3', 'VASP moves the cell only in Langevin dynamics: set MDALGO = 3, or ISIF = 2')
     if settings.mdalgo == 3 and len(settings.friction) != n_species:
         value = inputs.raw.get('LANGEVIN_GAMMA', 'nothing')
         symbols = ' '.join(inputs.poscar.symbols)
-        raise refusal('LANGEVIN_GAMMA', value, f'one friction for each species ({symbols}), that is {n_species}')
+        raise refusal('LANGEVIN_GAMMA', value, f'give {n_species} frictions, one for each species ({symbols})')
     if settings.mdalgo == 3 and min(*settings.friction, settings.lattice_friction) < 0:
-        raise refusal('LANGEVIN_GAMMA', inputs.raw['LANGEVIN_GAMMA'], 'a friction below 0')
+        raise refusal('LANGEVIN_GAMMA', inputs.raw['LANGEVIN_GAMMA'], 'a friction must not be below 0')
     if settings.mdalgo in (0, 2) and settings.smass < 0 and settings.smass != -3:
-        raise refusal('SMASS', inputs.raw['SMASS'], 'the stand-in knows -3 (no thermostat), 0 and above')
+        raise refusal('SMASS', inputs.raw['SMASS'], 'the stand-in accepts -3 (no thermostat), 0 and above')
     if settings.isif == 3 and settings.piston_mass <= 0:
         raise refusal('PMASS', inputs.raw['PMASS'], 'a mass must be above 0')
     if inputs.poscar.predictor_corrector is not None and not has_nose_thermostat(settings):

@@ -1,7 +1,7 @@
-"""A force field that has been learnt: local reference configurations, weights and the energies of the elements.
+"""A learned force field: local reference configurations, weights and the energies of the elements.
 
-It evaluates with one contraction of the derivatives of the spectra, without the design matrix: what molecular dynamics
-needs. Payload of an ML_FF file of the stand-in, as numpy's ``npz``.
+It contracts the derivatives of the spectra once and needs no design matrix, so that molecular dynamics is fast. Its
+numpy ``npz`` is the payload of the stand-in's ML_FF file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from aiida_mghdiff.executables.vasp_standin.soap import (
     kernel,
 )
 
-#: Added to the kernel of the references, whose smallest eigenvalues are of the order of rounding errors.
+#: Added to the kernel matrix of the references, whose smallest eigenvalues are as small as rounding errors.
 JITTER = 1e-10
 
 
@@ -53,11 +53,11 @@ class ForceField:
         self.soap = Soap(list(references))
 
     def evaluate(self, atoms: Atoms, stress: bool = True) -> Labels:
-        """Return what the force field gives; the stress is NaN where it is not asked for."""
+        """Return the labels of a configuration; without ``stress``, the stress is NaN."""
         return self.evaluate_descriptor(self.soap.compute(atoms, stress=stress), atoms.numbers)
 
     def evaluate_descriptor(self, descriptor: Descriptor, numbers: np.ndarray) -> Labels:
-        """Return the same of a descriptor with derivatives."""
+        """Return the labels of a configuration from its descriptor with derivatives."""
         energy = sum(self.energies[int(number)] for number in numbers)
         forces, virial = np.zeros((descriptor.n_atoms, 3)), np.zeros(9)
         for number, part in descriptor.environments.items():
@@ -72,7 +72,7 @@ class ForceField:
         return Labels(energy, energy, forces, stress)
 
     def _spectral_gradient(self, part: Environments, overlaps: np.ndarray, number: int) -> np.ndarray:
-        """Return the derivative [n,F] of the energy by the spectra before they were normalised."""
+        """Return the derivative [n,F] of the energy by the unnormalised spectra."""
         slopes = KERNEL_POWER * overlaps ** (KERNEL_POWER - 1) * self.weights[number]
         by_spectrum = slopes @ self.references[number]
         along = (by_spectrum * part.spectra).sum(axis=1)
@@ -97,7 +97,7 @@ class ForceField:
         }
 
     def to_bytes(self) -> bytes:
-        """Return the content as that of an ``npz`` file; the same force field gives the same bytes."""
+        """Return the bytes of an ``npz`` file; equal force fields give equal bytes."""
         arrays = {'n_configurations': np.array(self.n_configurations)}
         for number in sorted(self.references):
             arrays[f'references_{number}'] = self.references[number]
@@ -109,9 +109,9 @@ class ForceField:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> ForceField:
-        """Return the force field whose :meth:`to_bytes` gave the content.
+        """Return the force field from the bytes of :meth:`to_bytes`.
 
-        :raises ValueError, KeyError, OSError: where it is damaged.
+        :raises ValueError, KeyError, OSError: for damaged content.
         """
         with np.load(io.BytesIO(content)) as arrays:
             numbers = [int(name.split('_')[1]) for name in arrays.files if name.startswith('weights_')]

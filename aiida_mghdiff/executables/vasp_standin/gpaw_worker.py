@@ -1,6 +1,6 @@
-"""Labels configurations with GPAW: one JSON line in, one JSON line out. Runs under the interpreter that has GPAW.
+"""Labels configurations with GPAW: one JSON line in, one JSON line out.
 
-This file is run as it is by another interpreter than that of the package, so it imports nothing from it.
+The Python interpreter that has GPAW runs this file alone, so it imports nothing from the package.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Answer requests until the input ends."""
     answers = os.fdopen(os.dup(1), 'w', 1)
-    os.dup2(2, 1)  # what GPAW prints must not stand between the answers
+    os.dup2(2, 1)  # GPAW's own output must not mix with the answers
     calculator = None
     for line in sys.stdin:
         request = json.loads(line)
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def make_calculator(settings: dict[str, Any]) -> GPAW:
-    """Return the calculator: plane waves, smearing and k-points as INCAR and KPOINTS have them."""
+    """Return the calculator, with the plane waves, smearing and k-points of INCAR and KPOINTS."""
     from gpaw import GPAW, PW
 
     return GPAW(

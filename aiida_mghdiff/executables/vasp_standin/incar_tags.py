@@ -1,4 +1,4 @@
-"""What the stand-in does with each tag of INCAR: obeys, accepts without effect, or refuses by name."""
+"""Tags of INCAR: the stand-in follows a tag, accepts it without effect, or refuses it by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from aiida_mghdiff.programs.job import ProgramError
 
-#: Tags that steer the electronic structure or its parallel run alone; labels from elsewhere do not feel them.
+#: Tags for VASP's electronic structure or parallelisation only; they do not change the stand-in's labels.
 WITHOUT_EFFECT = frozenset(
     [
         'ADDGRID',
@@ -82,9 +82,9 @@ WITHOUT_EFFECT = frozenset(
         'VOSKOWN',
     ]
 )
-#: Those of them that GPAW has an equivalent for.
+#: Tags without effect, but for labels of GPAW, which has an equivalent.
 USED_BY_GPAW = frozenset({'ENCUT', 'GGA', 'ISMEAR', 'SIGMA', 'EDIFF', 'NELM', 'ISYM'})
-#: Tags of another optimiser or of a layout that make no difference here.
+#: Tags of VTST's optimisers and of output layout, without effect here.
 _OTHER = frozenset({'ML_LFAST', 'ML_IALGO_LINREG', 'ML_SIGW0', 'ML_SIGV0', 'ML_EPS_LOW', 'ML_ISCALE_TOTEN', 'KBLOCK'})
 _FUNCTIONALS = {'PE': 'PBE', 'PS': 'PBEsol', 'RP': 'RPBE', '91': 'PW91', 'CA': 'LDA'}
 _STARTED_BY = {0: 'train', 1: 'train', 2: 'run', 3: 'select', 4: 'refit'}
@@ -92,7 +92,7 @@ _STARTED_BY = {0: 'train', 1: 'train', 2: 'run', 3: 'select', 4: 'refit'}
 
 @dataclass(frozen=True)
 class Learning:
-    """What the tags ML_* ask for; None for limits that follow from NSW and ML_AB."""
+    """Values of the tags ML_*; None for limits that follow from NSW and ML_AB."""
 
     mode: str
     ctifor: float
@@ -113,7 +113,7 @@ class Learning:
 
 @dataclass(frozen=True)
 class Settings:
-    """What INCAR asks for. Units of VASP: fs, K, kbar, amu, ps⁻¹, eV/Å."""
+    """Settings of INCAR in VASP's units: fs, K, kbar, amu, ps⁻¹, eV/Å."""
 
     system: str
     ibrion: int
@@ -144,17 +144,17 @@ class Settings:
 
     @property
     def is_md(self) -> bool:
-        """Return whether atoms move by the equations of motion."""
+        """Return whether INCAR asks for molecular dynamics."""
         return self.ibrion == 0 and self.nsw > 0
 
     @property
     def is_relaxation(self) -> bool:
-        """Return whether atoms move downhill."""
+        """Return whether INCAR asks for a relaxation."""
         return self.ibrion in (1, 2, 3) and self.nsw > 0
 
 
 class _Tags:
-    """The tags of an INCAR; those that were asked for are known."""
+    """Tags of an INCAR; tags that nothing has read are unknown."""
 
     def __init__(self, raw: dict[str, str]) -> None:
         self.raw, self.known = raw, set()
@@ -191,7 +191,7 @@ class _Tags:
     def choice(self, tag: str, default: int, allowed: tuple[int, ...], what: str) -> int:
         value = self.integer(tag, default)
         if value not in allowed:
-            raise refusal(tag, str(value), f'must be one of {", ".join(map(str, allowed))} here: {what}')
+            raise refusal(tag, str(value), f'must be one of {", ".join(map(str, allowed))}: {what}')
         return value
 
     def _number(self, tag: str, default: Any, convert: Any, what: str) -> Any:
@@ -219,7 +219,7 @@ class _Tags:
 
 
 def refusal(tag: str, value: str, reason: str) -> ProgramError:
-    """Return the failure that names a tag."""
+    """Return INPUT_REFUSED with the name of a tag."""
     return ProgramError('INPUT_REFUSED', f'INCAR, {tag} = {value.strip()}: {reason}.')
 
 
@@ -234,10 +234,10 @@ def _repeated(word: str, convert: Any) -> list[Any]:
 
 
 def read_settings(raw: dict[str, str], labels: str = 'chgnet-r2scan') -> Settings:
-    """Return what an INCAR asks for.
+    """Return the settings of an INCAR.
 
-    :param labels: who labels: some tags have an effect with GPAW only.
-    :raises ProgramError: INPUT_REFUSED for a value that is none, and for a tag that the stand-in does not know.
+    :param labels: source of the labels; some tags have an effect with GPAW only.
+    :raises ProgramError: INPUT_REFUSED for a wrong value or an unknown tag.
     """
     tags = _Tags(raw)
     nsw = tags.integer('NSW', 0)
@@ -276,11 +276,11 @@ def read_settings(raw: dict[str, str], labels: str = 'chgnet-r2scan') -> Setting
 
 
 def _refuse_other_labels(tags: _Tags) -> None:
-    """Refuse tags of the electrons that change VASP's labels, and that GPAW has no equivalent for here.
+    """Refuse tags that change VASP's labels but have no equivalent in GPAW.
 
     :raises ProgramError: INPUT_REFUSED.
     """
-    without = 'the stand-in has no equivalent of it in GPAW, and labels without it would be others:'
+    without = 'GPAW has no equivalent in the stand-in, and labels without it would differ:'
     if tags.integer('ISMEAR', 1) < -1:
         raise refusal('ISMEAR', tags.raw['ISMEAR'], f'{without} set -1 (Fermi), 0 (Gauss) or above (Methfessel-Paxton)')
     if tags.integer('ISPIN', 1) != 1:
@@ -300,7 +300,7 @@ def _refuse_unknown(settings: Settings, tags: _Tags, labels: str) -> Settings:
     if unknown:
         raise ProgramError(
             'INPUT_REFUSED',
-            f'INCAR: the stand-in does not know {", ".join(unknown)} and does not ignore what it does not know: '
+            f'INCAR: the stand-in does not know {", ".join(unknown)} and ignores no unknown tag: '
             'leave it out, or use VASP.',
         )
     for value, tag in ((settings.nsw, 'NSW'), (settings.block - 1, 'NBLOCK'), (settings.images, 'IMAGES')):
@@ -354,7 +354,7 @@ def _read_learning(tags: _Tags) -> Learning | None:
 
 
 def _read_electronic(tags: _Tags) -> dict[str, Any]:
-    """Return what GPAW's settings follow from, but for KPOINTS."""
+    """Return all settings for GPAW but the k-points."""
     order = tags.integer('ISMEAR', 1)
     functional = tags.text('GGA', 'PE').upper()
     return {
@@ -368,9 +368,9 @@ def _read_electronic(tags: _Tags) -> dict[str, Any]:
 
 
 def _occupations(order: int, width: float) -> dict[str, Any]:
-    """Return GPAW's smearing; of Methfessel and Paxton's, order 0 is the Gaussian one.
+    """Return GPAW's smearing; Methfessel-Paxton of order 0 is Gaussian smearing.
 
-    Of what is below -1 there is none, see :func:`_refuse_other_labels`.
+    GPAW labels are refused for an order below -1, see :func:`_refuse_other_labels`.
     """
     if order == -1:
         return {'name': 'fermi-dirac', 'width': width}

@@ -1,19 +1,19 @@
 """Equations of motion: velocity Verlet with Andersen's, Nosé and Hoover's or Langevin's thermostat, and a moving cell.
 
-A step is split in two parts by the evaluation of the forces: ``begin`` (half a kick, the drift) leads to new positions,
-``finish`` (half a kick) to the velocities there. In between, thermostats act so that each step is time-reversible.
+The evaluation of the forces splits a step in two: ``begin`` (half a kick, the drift) leads to new positions, ``finish``
+(half a kick) to the velocities at these positions. Thermostats act so that each step is time-reversible.
 
 Langevin dynamics is BAOAB (Leimkuhler and Matthews, J. Chem. Phys. 138, 174102 (2013), doi:10.1063/1.4802990), with a
-friction for each species. The moving cell is Parrinello and Rahman's (J. Appl. Phys. 52, 7182 (1981),
-doi:10.1063/1.328693), as their Hamiltonian of scaled coordinates s, conjugate momenta, lattice h and its momentum,
+friction for each species. The moving cell follows the Hamiltonian of Parrinello and Rahman (J. Appl. Phys. 52, 7182
+(1981), doi:10.1063/1.328693) in scaled coordinates s, conjugate momenta p, lattice h and its momentum π,
 
-    H = Σ p²/2m + U(s h) + P V + Σ π²/2W,
+    H = Σ p²/2m + U(s h) + P V + Σ π²/2W.
 
-split into parts that are each solved exactly; friction and noise act on the lattice too (Quigley and Probert, J. Chem.
-Phys. 120, 11432 (2004), doi:10.1063/1.1755657). The lattice moves in a linear space of matrices (``cell_motion``).
+Each part of H is solved exactly. Friction and noise act on the lattice, too (Quigley and Probert, J. Chem. Phys. 120,
+11432 (2004), doi:10.1063/1.1755657). The lattice moves in a linear space of matrices (``cell_motion``).
 
-Velocities are always those at the time of the positions. Random numbers are a function of the seed and of a counter of
-the draws: a run that starts with the numbers that another one ended with goes on with its noise.
+Velocities belong to the same time as the positions. Random numbers depend on the seed and the number of draws, so that
+a restart with the last RANDOM_SEED continues the same noise.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from aiida_mghdiff.executables.vasp_standin.force_field import Labels
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 FS = units.fs
-#: SMASS = 0 lets the temperature oscillate with a period of as many steps.
+#: With SMASS = 0 the temperature oscillates with this period.
 _NOSE_PERIOD_STEPS = 40
 
 
 class RandomNumbers:
-    """Draws that depend on a seed and on how many were made before: RANDOM_SEED = seed, draws, 0."""
+    """Random numbers that depend on a seed and the number of earlier draws: RANDOM_SEED = seed, draws, 0."""
 
     def __init__(self, state: tuple[int, int, int]) -> None:
         """:param state: the three numbers of RANDOM_SEED."""
@@ -40,7 +40,7 @@ class RandomNumbers:
 
     @property
     def state(self) -> tuple[int, int, int]:
-        """Return the three numbers that go on from here."""
+        """Return the three numbers that continue from here."""
         return self.seed, self.draws, self._last
 
     def next(self) -> np.random.Generator:
@@ -51,14 +51,14 @@ class RandomNumbers:
 
 @dataclass
 class Motion:
-    """What moves: atoms with momenta, and the velocity of the lattice [3,3] in ASE's units."""
+    """Moving atoms with momenta, and the velocity of the lattice [3,3] in ASE's units."""
 
     atoms: Atoms
     lattice_velocity: np.ndarray
 
     @property
     def kinetic_energy(self) -> float:
-        """Return that of the atoms, eV."""
+        """Return the kinetic energy of the atoms in eV."""
         return float(self.atoms.get_kinetic_energy())
 
 
@@ -74,7 +74,7 @@ class Integrator:
 
     @property
     def degrees_of_freedom(self) -> int:
-        """Return how many share the kinetic energy: the centre of mass does not where it stays at rest."""
+        """Return the number of degrees of freedom: 3n, or 3n - 3 if the centre of mass stays at rest."""
         n = len(self.motion.atoms)
         return 3 * n - 3 if self.removes_centre and n > 1 else 3 * n
 
@@ -99,7 +99,7 @@ class Integrator:
         return 0.0, 0.0
 
     def begin(self, labels: Labels, temperature_k: float) -> None:
-        """Go from positions with known forces to the next positions."""
+        """Move from positions with known forces to the next positions."""
         self.kick(labels)
         self.drift(self.time_step)
 
@@ -118,12 +118,12 @@ class Integrator:
 
 
 class Andersen(Integrator):
-    """Collisions with a bath: each atom gets a new thermal velocity with a probability per step."""
+    """Collisions with a bath: in each step, each atom gets a new thermal velocity with a given probability."""
 
     removes_centre = False
 
     def __init__(self, motion: Motion, time_step: float, probability: float, random: RandomNumbers) -> None:
-        """:param probability: of a collision, per atom and step."""
+        """:param probability: probability of a collision per atom and step."""
         super().__init__(motion, time_step)
         self.probability, self.random = probability, random
 
@@ -206,7 +206,7 @@ class Langevin(Integrator):
 
 
 class LangevinCell(Langevin):
-    """The same with a lattice that moves in a linear space of matrices."""
+    """Langevin dynamics of atoms and a lattice that moves in a linear space of matrices."""
 
     def __init__(
         self,
@@ -236,7 +236,7 @@ class LangevinCell(Langevin):
         return float(self.mass * (self.rates**2).sum() / 2)
 
     def begin(self, labels: Labels, temperature_k: float) -> None:
-        """Kick, move lattice and atoms for half a step, friction and noise, and the same backwards."""
+        """Half a kick; lattice and atoms for half a step, friction and noise, atoms and lattice for half a step."""
         self.kick(labels)
         self._move_lattice(self.time_step / 2)
         self._drift_scaled(self.time_step / 2)
@@ -261,13 +261,13 @@ class LangevinCell(Langevin):
         self.rates = kept * self.rates + noise * self._draw.standard_normal(len(self.rates))
 
     def _drift_scaled(self, time: float) -> None:
-        """Move the atoms in the cell; what they carry through it pushes the lattice."""
+        """Move the atoms in the cell; their momentum flux pushes the lattice."""
         momenta = self.motion.atoms.get_momenta()
         self._push((momenta / self.masses).T @ momenta, time)
         self.drift(time)
 
     def _push(self, virial: np.ndarray, time: float) -> None:
-        """Change the velocity of the lattice: the force on it is (h^-1)^T virial."""
+        """Change the velocity of the lattice by the force (h^-1)^T virial."""
         force = np.linalg.solve(self.motion.atoms.cell.array.T, virial)
         self.rates = self.rates + time / self.mass * np.einsum('kij,ij->k', self.basis, force)
 
@@ -287,7 +287,7 @@ class LangevinCell(Langevin):
 
 
 def draw_momenta(atoms: Atoms, temperature_k: float, random: RandomNumbers) -> None:
-    """Give the atoms Maxwell-Boltzmann momenta at rest as a whole, scaled to exactly the temperature."""
+    """Draw Maxwell-Boltzmann momenta with zero total momentum, scaled to exactly the temperature."""
     masses = atoms.get_masses()[:, None]
     momenta = np.sqrt(masses * BOLTZMANN_EV_PER_K * temperature_k) * random.next().standard_normal((len(atoms), 3))
     if len(atoms) > 1:

@@ -1,7 +1,7 @@
-"""Labels in the place of first principles: ``chgnet-r2scan``, ``mace:FILE`` or ``gpaw``.
+"""Sources of labels in place of VASP's first principles: ``chgnet-r2scan``, ``mace:FILE`` or ``gpaw``.
 
-Whoever made a label is named in every output. GPAW runs in a process of its own, under the interpreter that has it, and
-is asked for one configuration after the other.
+Every output names the source of its labels. GPAW runs in a separate process, under the interpreter that has GPAW, and
+labels one configuration after the other.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
 GPAW_PYTHON = '/usr/bin/python3'
-#: GPAW's exception of electrons that did not converge.
+#: GPAW's exception for an SCF that did not converge.
 _UNCONVERGED = 'KohnShamConvergenceError'
 CHOICES = 'chgnet-r2scan, mace:FILE or gpaw'
 
 
 class Labeller(Protocol):
-    """Gives labels and says who made them."""
+    """Source of labels."""
 
     name: str
 
@@ -45,10 +45,10 @@ class Labeller(Protocol):
 
 
 def make_labeller(choice: str, numbers: list[int], electronic: dict[str, Any]) -> Labeller:
-    """Return the labeller of a command line.
+    """Return the labeller that a user chose.
 
-    :param numbers: elements that it must know, :param electronic: what of INCAR and KPOINTS GPAW makes use of.
-    :raises ProgramError: for a choice that does not exist, a missing engine, a model that cannot be read.
+    :param numbers: elements that the labeller must know, :param electronic: settings of INCAR and KPOINTS for GPAW.
+    :raises ProgramError: for an unknown choice, a missing engine, or a model that cannot be read.
     """
     if choice == 'chgnet-r2scan':
         return CalculatorLabeller(choice, _chgnet)
@@ -57,11 +57,11 @@ def make_labeller(choice: str, numbers: list[int], electronic: dict[str, Any]) -
     kind, _, path = choice.partition(':')
     if kind == 'mace' and path:
         return _mace(Path(path).expanduser(), numbers)
-    raise ProgramError('INPUT_REFUSED', f'labels must come from {CHOICES}, not from {choice!r}.')
+    raise ProgramError('INPUT_REFUSED', f'labels come from {CHOICES}, not from {choice!r}.')
 
 
 def labeller_name(choice: str) -> str:
-    """Return the name of the labeller in outputs: the choice, and of a file the first digits of its SHA-256."""
+    """Return the name of the labeller in outputs: the choice, with 12 digits of its SHA-256 in place of a file."""
     kind, _, path = choice.partition(':')
     if kind != 'mace' or not Path(path).expanduser().is_file():
         return choice
@@ -72,7 +72,7 @@ class CalculatorLabeller:
     """Labels from an ASE calculator."""
 
     def __init__(self, name: str, load: Callable[[], Calculator]) -> None:
-        """:param load: returns what gives energy, forces and stress; called for the first label."""
+        """:param load: returns an ASE calculator; called before the first label."""
         self.name, self._load = name, load
 
     @cached_property
@@ -88,7 +88,9 @@ class CalculatorLabeller:
         results = self._calculator.results
         values = [np.array(results[name], dtype=float) for name in ('energy', 'forces', 'stress')]
         if not all(np.isfinite(value).all() for value in values):
-            raise ProgramError('NON_FINITE', f'a label from {self.name}; look at the structure and the time step.')
+            raise ProgramError(
+                'NON_FINITE', f'a label from {self.name} is not finite: check the structure and the time step.'
+            )
         energy, forces, stress = values
         return Labels(float(energy), float(energy), forces, stress)
 
@@ -104,7 +106,7 @@ def _chgnet() -> Calculator:
 
 def _mace(path: Path, numbers: list[int]) -> CalculatorLabeller:
     if not path.is_file():
-        raise ProgramError('POTENTIAL_UNREADABLE', f'the labels are to come from {path}, which is no file.')
+        raise ProgramError('POTENTIAL_UNREADABLE', f'--labels mace:{path}: there is no such file.')
     calculator = load_calculator({'architecture': 'mace', 'head': None}, str(path), 'float64')
     known = [chemical_symbols[int(number)] for number in calculator.models[0].atomic_numbers]
     check_elements({'elements': known}, numbers)
@@ -114,7 +116,7 @@ def _mace(path: Path, numbers: list[int]) -> CalculatorLabeller:
 
 
 class GpawLabeller:
-    """Labels from GPAW's plane waves, at the settings of INCAR and KPOINTS that have an equivalent there."""
+    """Labels from GPAW's plane waves, with all settings of INCAR and KPOINTS that GPAW has, too."""
 
     name = 'gpaw'
 
@@ -129,15 +131,15 @@ class GpawLabeller:
     def label(self, atoms: Atoms) -> Labels:
         """Return energy, forces and stress.
 
-        :raises ProgramError: SCF_NOT_CONVERGED in the words of VASP 6, which goes on without; or LABEL_FAILED with the
-            last line that GPAW wrote.
+        :raises ProgramError: SCF_NOT_CONVERGED with VASP 6's own words (VASP itself would continue); or LABEL_FAILED
+            with the last line that GPAW wrote.
         """
         process = self._process = self._process or self._start()
         request = {'numbers': atoms.numbers, 'positions': atoms.positions, 'cell': atoms.cell.array}
         request = {name: value.tolist() for name, value in request.items()} | {'settings': self._electronic}
         process.stdin.write(json.dumps(request) + '\n')
         process.stdin.flush()
-        answer = json.loads(process.stdout.readline() or '{"error": "its process ended, see gpaw.log"}')
+        answer = json.loads(process.stdout.readline() or '{"error": "its process ended: see gpaw.log"}')
         if answer.get('kind') == _UNCONVERGED:
             steps = f'the given number of steps (NELM = {self._electronic["max_iterations"]})'
             message = f'The electronic self-consistency was not achieved in {steps}, and GPAW gave no label.'

@@ -1,10 +1,10 @@
-"""What learns: labelled configurations, local reference configurations and the regression over them.
+"""Learning of a force field from labelled configurations, by local reference configurations and regression.
 
-The rows of the design matrix are kept. A configuration that is added brings its own rows and leaves the others as they
-are; references that are added bring columns, for which alone the old configurations are looked at again.
+The rows of the design matrix are kept. A new configuration adds rows; a new reference adds columns, so that old
+configurations are evaluated only for new references.
 
-A force field depends on nothing but the configurations, their order and the references: what an ML_AB file holds.
-Whoever continues from the file has the force field that wrote it.
+A force field depends only on the configurations, their order and the references. An ML_AB file holds all of these, so
+that a run that continues from ML_AB starts with the same force field.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from aiida_mghdiff.executables.vasp_standin.references import References
 from aiida_mghdiff.executables.vasp_standin.soap import Descriptor, Soap, design_rows
 from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3
 
-#: Noise of the labels that counts as one: eV/atom, eV/Å, eV/Å³ (the tags ML_WTOTEN, ML_WTIFOR, ML_WTSIF divide it).
+#: Unit of the labels' noise in eV/atom, eV/Å and eV/Å³; the tags ML_WTOTEN, ML_WTIFOR and ML_WTSIF divide it.
 NOISE = (0.005, 0.5, 0.01)
-#: Descriptors of configurations are kept up to this size, and computed again where they are more.
+#: Descriptors are kept in memory up to this total size; the others are computed again.
 _KEPT_BYTES = 400_000_000
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """A labelled configuration as ML_AB has it: atoms wrapped into the cell, threshold in eV/Å when it was taken."""
+    """A labelled configuration of ML_AB: atoms wrapped into the cell, and the threshold in eV/Å at its sampling."""
 
     atoms: Atoms
     labels: Labels
@@ -47,7 +47,7 @@ class Errors:
 
 @dataclass(frozen=True)
 class BayesianErrors:
-    """Standard deviations that the force field expects: energy (eV/atom), force (eV/Å), stress (kbar)."""
+    """Predicted standard deviations of energy (eV/atom), force (eV/Å) and stress (kbar)."""
 
     energy: float
     max_force: float
@@ -57,7 +57,7 @@ class BayesianErrors:
 
 
 class Learner:
-    """Configurations, references and the force field that follows from them."""
+    """Configurations, references and the force field fitted to them."""
 
     def __init__(
         self, numbers: list[int], max_references: int, weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -75,7 +75,7 @@ class Learner:
         self._descriptors: dict[int, Descriptor] = {}
 
     def add(self, configurations: list[Configuration]) -> None:
-        """Take in labelled configurations, choose references among their atoms, and fit."""
+        """Add labelled configurations, choose references among their atoms, and fit."""
         for configuration in configurations:
             self._append(configuration)
             descriptor = self._descriptor(len(self.configurations) - 1)
@@ -85,10 +85,10 @@ class Learner:
         self.fit()
 
     def load(self, configurations: list[Configuration], basis: dict[int, list[tuple[int, int]]]) -> int:
-        """Take in the content of an ML_AB file with its references, in their order, and fit.
+        """Add the content of an ML_AB file with its references, in the order of the file, and fit.
 
-        :param basis: configuration and atom, from 0, of the references of each element.
-        :returns: how many references repeat others and are left out.
+        :param basis: for each element, configuration and atom (from 0) of its references.
+        :returns: number of references that repeat others and are left out.
         """
         for configuration in configurations:
             self._append(configuration)
@@ -139,7 +139,7 @@ class Learner:
         )
 
     def _complete_rows(self) -> None:
-        """Compute the columns of references that the rows do not have yet."""
+        """Compute the missing columns of the rows."""
         for index, rows in enumerate(self._rows):
             missing = {
                 number: references.spectra[rows[number].shape[1] :]
@@ -156,7 +156,7 @@ class Learner:
         return np.r_[energy, np.full(3 * n_atoms, force), np.full(6, stress)]
 
     def _element_energies(self) -> dict[int, float]:
-        """Return energies of the elements, eV per atom, whose sums are nearest to the labels; the shortest ones."""
+        """Return energies of the elements in eV per atom: the least-squares fit of smallest norm to the labels."""
         counts = np.array(
             [[(item.atoms.numbers == number).sum() for number in self.numbers] for item in self.configurations]
         )
@@ -166,7 +166,7 @@ class Learner:
         return dict(zip(self.numbers, solution.tolist(), strict=True))
 
     def predict(self, atoms: Atoms) -> tuple[Labels, BayesianErrors]:
-        """Return what the force field gives for a configuration, and the errors that it expects of itself."""
+        """Return the labels that the force field gives for a configuration, and their Bayesian errors."""
         descriptor = self.soap.compute(atoms)
         rows = np.hstack([design_rows(descriptor, number, self.references[number].spectra) for number in self.numbers])
         values = rows @ self.posterior.mean
@@ -176,7 +176,7 @@ class Learner:
         return labels, _bayesian_errors(self.posterior.deviations(rows))
 
     def basis(self) -> dict[int, np.ndarray]:
-        """Return the references of each element as ML_AB lists them: configuration and atom from 1, [m,2]."""
+        """Return the references of each element as in ML_AB: configuration and atom, counted from 1, [m,2]."""
         return {
             number: np.array(references.origins, dtype=np.int64).reshape(-1, 2) + 1
             for number, references in self.references.items()
@@ -184,7 +184,7 @@ class Learner:
 
 
 def wrapped(atoms: Atoms, labels: Labels, ctifor: float) -> Configuration:
-    """Return a configuration for the learner from atoms that may have left the cell."""
+    """Return a configuration with atoms wrapped into the cell."""
     inside = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
     inside.wrap(eps=0)
     return Configuration(inside, replace(labels, forces=labels.forces.copy(), stress=labels.stress.copy()), ctifor)

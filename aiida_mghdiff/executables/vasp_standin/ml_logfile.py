@@ -1,4 +1,4 @@
-"""Text of ML_LOGFILE: what was decided in each step and what the force field expects of its own errors."""
+"""Text of ML_LOGFILE: for each step, the decision and the Bayesian errors."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _COLUMNS = {
 }
 
 
-def head(labeller: str, learning: Learning, limits: tuple[int, int], n_stored: int, memory_mb: float) -> str:
-    """Return the sections above the main loop.
+def head(labelled_by: str, learning: Learning, limits: tuple[int, int], n_stored: int, memory_mb: float) -> str:
+    """Return the sections before the main loop.
 
-    :param limits: most configurations and most references of an element.
+    :param limits: largest numbers of configurations, and of references of an element.
     """
     settings = {
         'Operation mode': (learning.mode, 'ML_MODE'),
@@ -39,7 +39,7 @@ def head(labeller: str, learning: Learning, limits: tuple[int, int], n_stored: i
         'Maximum number of configurations': (limits[0], 'ML_MCONF'),
         'Maximum number of local reference configurations': (limits[1], 'ML_MB'),
     }
-    lines = [_title('MEMORY INFORMATION'), standin_mark(labeller), '']
+    lines = [_title('MEMORY INFORMATION'), standin_mark(labelled_by), '']
     lines += [f'Total memory consumption : {memory_mb:12.1f}', '', _title('MACHINE LEARNING SETTINGS'), '']
     lines += [f'{name:50} : {value!s:>12} (I) {tag}' for name, (value, tag) in settings.items()]
     if n_stored:
@@ -57,19 +57,19 @@ def _title(name: str) -> str:
 
 
 def status(step: int, state: State, is_dft: bool, has_force_field: bool, n_waiting: int, n_steps: int) -> str:
-    """Return the line of a step; ``n_waiting`` configurations are sampled and not learned."""
+    """Return the line of a step; ``n_waiting`` configurations are sampled but not learned yet."""
     flags = ' '.join('T' if flag else 'F' for flag in (is_dft, has_force_field))
     return f'STATUS {step:12d} {state.name.lower():9} {int(state):3d} {flags} {n_waiting:6d} {n_steps:6d}'
 
 
 def bayesian_errors(step: int, errors: BayesianErrors, threshold: float) -> str:
-    """Return the line of the errors that the force field expects."""
+    """Return the line of the Bayesian errors."""
     values = (errors.energy, errors.max_force, errors.mean_force, threshold)
     return _numbers('BEEF', step, (*values, errors.max_stress_kbar, errors.mean_stress_kbar))
 
 
 def learned(step: int, errors: Errors, sizes: dict[str, tuple[int, int]], configurations: tuple[int, int]) -> list[str]:
-    """Return the lines of a step that learned: sizes before and after, errors on all configurations."""
+    """Return the lines of a learning step: sizes before and after, errors on all configurations."""
     words = ' '.join(f'{symbol:2} {old:6d} {new:6d}' for symbol, (old, new) in sizes.items())
     return [
         f'LCONF {step:12d} {words}',
@@ -79,7 +79,7 @@ def learned(step: int, errors: Errors, sizes: dict[str, tuple[int, int]], config
 
 
 def threshold_update(step: int, before: float, after: float, history: list[float]) -> list[str]:
-    """Return the lines of a threshold that changed."""
+    """Return the lines of a change of the threshold."""
     lines = [f'THRHIST {step:12d} {index:4d} {value:16.8E}' for index, value in enumerate(history, 1)]
     return [*lines, _numbers('THRUPD', step, (before, after))]
 

@@ -1,8 +1,8 @@
 """Elastic bands in VASP's folders 00, 01, ..., N+1 (IMAGES = N): with LCLIMB the highest image climbs.
 
 The band is ASE's, with the improved tangent (Henkelman and Jónsson, J. Chem. Phys. 113, 9978 (2000),
-doi:10.1063/1.1323224) and springs of |SPRING| in eV/Å²; all images move together by BFGS, or by FIRE where IOPT asks
-for damped dynamics (IOPT = 3 or 7). The end points stay: their energies are computed and, as by VASP, not written.
+doi:10.1063/1.1323224) and springs of |SPRING| in eV/Å². All images move together by BFGS, or by FIRE if IOPT asks for
+damped dynamics (IOPT = 3 or 7). The end points do not move. Their energies are computed but, as in VASP, not written.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Band:
     def __init__(
         self, inputs: Inputs, outputs: list[Outputs], potentials: list[Potential], images: list[Atoms]
     ) -> None:
-        """:param outputs, potentials: of the images between the end points, :param images: end points included."""
+        """:param outputs, potentials: for the images between the end points, :param images: with the end points."""
         self.settings, self.outputs, self.images = inputs.settings, outputs, images
         for image in (images[0], images[-1]):
             labels = potentials[0].look_ahead(image)
@@ -66,18 +66,18 @@ class Band:
 
 
 def read_images(inputs: Inputs) -> list[Atoms]:
-    """Return the images of all folders, end points included.
+    """Return the images of all folders, with the end points.
 
-    :raises ProgramError: INPUT_REFUSED for a missing folder, and images of other atoms or another cell.
+    :raises ProgramError: INPUT_REFUSED for a missing folder, and for images with other atoms or another cell.
     """
     folders = [Path(f'{index:02d}') for index in range(inputs.settings.images + 2)]
     images = []
     for folder in folders:
         poscar = read_structure(folder / 'POSCAR')
         if (poscar.symbols, poscar.counts) != (inputs.poscar.symbols, inputs.poscar.counts):
-            raise ProgramError('INPUT_REFUSED', f'{folder}/POSCAR: other atoms than 00/POSCAR has.')
+            raise ProgramError('INPUT_REFUSED', f'{folder}/POSCAR has other atoms than 00/POSCAR.')
         if not np.allclose(poscar.cell, inputs.poscar.cell, atol=1e-6):
-            raise ProgramError('INPUT_REFUSED', f'{folder}/POSCAR: another cell than that of 00/POSCAR.')
+            raise ProgramError('INPUT_REFUSED', f'{folder}/POSCAR has another cell than 00/POSCAR.')
         image = inputs.atoms(poscar)
         image.set_momenta(None)
         images.append(image)

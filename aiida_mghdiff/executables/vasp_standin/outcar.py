@@ -1,8 +1,8 @@
-"""Text of OUTCAR: the head with who made the labels, and what a step adds.
+"""Text of OUTCAR: the head, which names the source of the labels, and the blocks of each step.
 
-A force-field step and a first-principles step have VASP's own blocks, in VASP's order: what the force field says of a
-geometry stands before what first principles say of it. There is one electronic iteration, whose energy changes no more:
-labels from elsewhere know none.
+Force-field and first-principles steps have VASP's own blocks, in VASP's order: for the same geometry, the force field's
+block comes first. A first-principles step shows one electronic iteration with an energy change of zero, because labels
+of the stand-in have no SCF iterations of VASP.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ _RULE = '-' * 104
 _LINE = ' ' + '-' * 83
 
 
-def mark(banner: str, labeller: str) -> str:
-    """Return the first lines, which say what this is not."""
+def mark(banner: str, labelled_by: str) -> str:
+    """Return the first lines, which say that this is not VASP."""
     date = time.strftime('date %Y.%m.%d  %H:%M:%S')
-    return f' {banner}\n {standin_mark(labeller)}\n {date}\n\n{_RULE}\n\n'
+    return f' {banner}\n {standin_mark(labelled_by)}\n {date}\n\n{_RULE}\n\n'
 
 
-def head(banner: str, labeller: str, inputs: Inputs, is_band: bool) -> str:
-    """Return what stands before the settings.
+def head(banner: str, labelled_by: str, inputs: Inputs, is_band: bool) -> str:
+    """Return the text before the settings.
 
     :param banner: the version line.
     """
     lines = [' INCAR:', *(f'   {tag} = {value}' for tag, value in inputs.raw.items()), '']
-    # twice, as by VASP: readers count on it
+    # twice, as in VASP: readers rely on this
     lines += [f' POTCAR:   {title}' for title in inputs.titles] * 2
     for symbol, title in zip(inputs.poscar.symbols, inputs.titles, strict=True):
         lines += [f'   VRHFIN ={symbol}: title of a potential, which labels from elsewhere do not use']
         lines += [f'   TITEL  = {title}']
     if is_band:
         lines += ['', ' VTST: version stand-in (no VTST, bands of ASE)', '', ' CHAIN: Running the NEB']
-    return mark(banner, labeller) + '\n'.join(lines) + '\n\n'
+    return mark(banner, labelled_by) + '\n'.join(lines) + '\n\n'
 
 
 def refusal(sentence: str) -> str:
-    """Return the box of an error."""
+    """Return an error in a box."""
     words, rows = f'ERROR: {sentence}'.split(), ['']
     for word in words:
         if len(rows[-1]) + len(word) > 72:
@@ -60,7 +60,7 @@ def refusal(sentence: str) -> str:
 
 
 def parameters(settings: Settings, raw: dict[str, str], atoms: Atoms, counts: list[int]) -> str:
-    """Return the table of settings and of what has no effect."""
+    """Return the table of settings, and the tags without effect."""
     masses = _by_species(atoms.get_masses(), counts)
     pressure = settings.pressure
     lines = [
@@ -94,7 +94,7 @@ def parameters(settings: Settings, raw: dict[str, str], atoms: Atoms, counts: li
         '',
     ]
     if settings.without_effect:
-        lines.append(' Tags of INCAR without effect: the labels are not of VASP, and their settings are fixed')
+        lines.append(' Tags of INCAR without effect: the labels are not from VASP, and their settings are fixed')
         lines += [f'   {tag} = {raw[tag]}' for tag in settings.without_effect] + ['']
     return '\n'.join([*lines, _cell(atoms), *_positions(atoms), '', _RULE]) + '\n\n'
 
@@ -120,7 +120,7 @@ def _positions(atoms: Atoms) -> list[str]:
 
 
 def step(step: Step, settings: Settings) -> str:
-    """Return what a step adds."""
+    """Return the text of a step."""
     parts = []
     if step.learned is not None:
         parts.append(_learned(step.atoms, step.learned, settings))
@@ -216,7 +216,7 @@ def _dynamics(step: Step, state: Dynamics) -> str:
 
 
 def end(started: float, converged: bool) -> str:
-    """Return the last lines of a run that came to its end; ``started``: of the monotonic clock, s."""
+    """Return the last lines of a completed run; ``started``: start on the monotonic clock in s."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     lines = ['', ' reached required accuracy - stopping structural energy minimisation', ''] if converged else ['']
     lines += [' General timing and accounting informations for this job:', ' ' + '=' * 56, '  ']
@@ -234,9 +234,9 @@ def end(started: float, converged: bool) -> str:
 
 
 def band(images: list[Atoms], energies: list[float], forces: np.ndarray, converged: bool) -> str:
-    """Return what VTST adds to a step of an image.
+    """Return the lines that VTST adds to a step of an image.
 
-    :param images, energies: of the image before, this one and the next, :param forces: [n,3] of the band, eV/Å.
+    :param images, energies: previous, present and next image, :param forces: [n,3] of the band, eV/Å.
     """
     (before, after), tangent = _distances(images), _tangent(images, energies)
     real = images[1].get_forces()
@@ -258,7 +258,7 @@ def band(images: list[Atoms], energies: list[float], forces: np.ndarray, converg
 
 
 def _shifts(images: list[Atoms]) -> list[np.ndarray]:
-    """Return how the atoms move from image to image, the shortest way."""
+    """Return the displacements of the atoms from image to image, by the minimum image convention."""
     cell = images[1].cell
     return [find_mic(b.positions - a.positions, cell, pbc=True)[0] for a, b in pairwise(images)]
 
@@ -268,7 +268,7 @@ def _distances(images: list[Atoms]) -> list[float]:
 
 
 def _tangent(images: list[Atoms], energies: list[float]) -> np.ndarray:
-    """Return the unit vector along the band: uphill on a slope, between both neighbours on top of it."""
+    """Return the unit vector along the band: towards the higher neighbour on a slope, mixed from both at a maximum."""
     before, after = _shifts(images)
     if energies[0] < energies[1] < energies[2]:
         direction = after

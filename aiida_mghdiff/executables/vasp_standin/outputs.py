@@ -1,4 +1,4 @@
-"""What the stand-in writes while it runs. Every step is on disk before the next one begins."""
+"""Output files of the stand-in. Every step is on disk before the next step begins."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ VERSION = '6.4.2-standin'
 class Outputs:
     """The files of one run, or of one image of a band."""
 
-    def __init__(self, folder: Path, banner: str, labeller: str, inputs: Inputs, atoms: Atoms) -> None:
-        """:param banner: the version line, :param atoms: at the start."""
+    def __init__(self, folder: Path, banner: str, labelled_by: str, inputs: Inputs, atoms: Atoms) -> None:
+        """:param banner: the version line, :param atoms: atoms at the start."""
         self.folder, self.inputs, self.settings = folder, inputs, inputs.settings
-        self.labeller, self.started, self.banner = labeller, time.monotonic(), banner
+        self.labelled_by, self.started, self.banner = labelled_by, time.monotonic(), banner
         learning = self.settings.learning
         self._is_run = learning is not None and learning.mode == 'run'
         self._block = learning.out_block if self._is_run else 1
@@ -41,12 +41,12 @@ class Outputs:
     def _write_heads(self, atoms: Atoms) -> None:
         poscar, settings = self.inputs.poscar, self.settings
         climbing = settings.images > 0
-        self.write('OUTCAR', outcar.head(self.banner, self.labeller, self.inputs, climbing))
+        self.write('OUTCAR', outcar.head(self.banner, self.labelled_by, self.inputs, climbing))
         self.write('OUTCAR', outcar.parameters(settings, self.inputs.raw, atoms, poscar.counts))
         self.write('OSZICAR', '')
         masses = [float(atoms.get_masses()[first]) for first in np.cumsum([0, *poscar.counts[:-1]])]
         species = list(zip(poscar.symbols, poscar.counts, masses, self.inputs.titles, strict=True))
-        head = vasprun_xml.head(VERSION, self.labeller, self.inputs.raw, settings, species, self.inputs.mesh)
+        head = vasprun_xml.head(VERSION, self.labelled_by, self.inputs.raw, settings, species, self.inputs.mesh)
         self.write('vasprun.xml', head + vasprun_xml.structure(atoms, 'initialpos', _velocities(atoms)))
         self.write('XDATCAR', '' if self._moving_cell else self._xdatcar_head(atoms))
         if settings.is_md:
@@ -57,7 +57,7 @@ class Outputs:
         return xdatcar_header(poscar.comment, atoms.cell.array, poscar.symbols, poscar.counts)
 
     def write(self, name: str, text: str) -> None:
-        """Append to a file and let go of what was written."""
+        """Append to a file and flush it."""
         if name not in self._files:
             self._files[name] = (self.folder / name).open('w', encoding='utf-8')
         self._files[name].write(text)
@@ -68,7 +68,7 @@ class Outputs:
         return number % self._block == 0
 
     def write_step(self, step: Step) -> None:
-        """Write a step that is due; frames of the trajectory have their own interval."""
+        """Write a step if it is due. Frames of XDATCAR have their own interval."""
         if not self.is_due(step.number):
             return
         if step.learned is None or not self._is_brief:
@@ -98,9 +98,9 @@ class Outputs:
         )
 
     def write_contcar(self, atoms: Atoms, lattice_velocity: np.ndarray | None = None, block: str | None = None) -> None:
-        """Write CONTCAR, whole or not at all.
+        """Write CONTCAR atomically.
 
-        :param lattice_velocity: [3,3] in ASE's units, of a moving cell, :param block: predictor-corrector text.
+        :param lattice_velocity: [3,3] of a moving cell in ASE's units, :param block: predictor-corrector text.
         """
         poscar = self.inputs.poscar
         lattice = None
@@ -120,13 +120,13 @@ class Outputs:
         self._last = atoms
 
     def finish(self, converged: bool = False) -> None:
-        """Write what stands at the end of a run that came to its end."""
+        """Write the last lines of a completed run."""
         self.write('vasprun.xml', vasprun_xml.end(self._last, _velocities(self._last)))
         self.write('OUTCAR', outcar.end(self.started, converged))
 
 
 def replace(path: Path, text: str) -> None:
-    """Write a file beside the old one and put it in its place, so that a kill leaves one of the two whole."""
+    """Replace a file atomically: after a kill, either the old or the new file is whole."""
     beside = path.with_name(f'{path.name}.new')
     beside.write_text(text, encoding='utf-8')
     os.replace(beside, path)
@@ -155,5 +155,5 @@ def _report(step: Step, state: Dynamics) -> str:
 
 
 def report_seed(state: tuple[int, int, int]) -> str:
-    """Return the lines of REPORT with the numbers that RANDOM_SEED must have to go on with the same noise."""
+    """Return the lines of REPORT with the RANDOM_SEED that continues the same noise."""
     return '           RANDOM_SEED = ' + ''.join(f'{number:18d}' for number in state) + '\n\n'

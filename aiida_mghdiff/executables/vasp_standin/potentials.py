@@ -1,6 +1,6 @@
-"""What gives energies and forces to the atoms that move: first principles, a force field, or one that learns.
+"""Sources of energies and forces for moving atoms: first principles, a learned force field, or learning on the fly.
 
-Each answers for a step of the run, which it may record, or for a look ahead that nobody records.
+Each evaluates a step of the run, which it may record, or looks ahead without a record.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class Potential(Protocol):
     """Energies, forces and stresses."""
 
     def evaluate(self, step: int, atoms: Atoms, stress: bool) -> tuple[Labels | None, Labels | None]:
-        """Return what the force field and what first principles say of a step, either or both."""
+        """Return the labels of the force field and of first principles for a step, either or both."""
 
     def look_ahead(self, atoms: Atoms) -> Labels:
         """Return labels that belong to no step."""
 
     def finish(self) -> None:
-        """End a run: nothing is left that was computed and not written."""
+        """End a run: write all results that are not written yet."""
 
 
 class FirstPrinciples:
@@ -55,7 +55,7 @@ class FirstPrinciples:
         self.labeller = labeller
 
     def evaluate(self, step: int, atoms: Atoms, stress: bool) -> tuple[Labels | None, Labels | None]:
-        """Return no force field's and the first-principles labels."""
+        """Return None for the force field, and the first-principles labels."""
         return None, self.labeller.label(atoms)
 
     def look_ahead(self, atoms: Atoms) -> Labels:
@@ -66,15 +66,15 @@ class FirstPrinciples:
         """Do nothing."""
 
 
-class Learned:
-    """A force field that was learned (ML_MODE = run), with its spilling factor from time to time."""
+class LearnedForceField:
+    """A learned force field (ML_MODE = run); writes its spilling factors at intervals."""
 
-    def __init__(self, force_field: ForceField, outputs: Outputs, inputs: Inputs, labeller: str) -> None:
-        """:param labeller: name of who made the labels that the force field learned."""
+    def __init__(self, force_field: ForceField, outputs: Outputs, inputs: Inputs, labelled_by: str) -> None:
+        """:param labelled_by: origin of the labels that the force field learned."""
         self.force_field, self.outputs, self.learning = force_field, outputs, inputs.settings.learning
         self._started = time.monotonic()
         limits = (force_field.n_configurations, max(map(len, force_field.references.values())))
-        text = ml_logfile.head(labeller, self.learning, limits, 0, _memory_mb())
+        text = ml_logfile.head(labelled_by, self.learning, limits, 0, _memory_mb())
         outputs.write('ML_LOGFILE', text)
 
     def evaluate(self, step: int, atoms: Atoms, stress: bool) -> tuple[Labels | None, Labels | None]:
@@ -101,9 +101,9 @@ class OnTheFly:
     """A force field that learns while it runs (ML_MODE = train)."""
 
     def __init__(self, inputs: Inputs, outputs: Outputs, labeller: Labeller) -> None:
-        """Start from nothing, or from ML_AB where it is there.
+        """Start from ML_AB if it exists, else from nothing.
 
-        :raises ProgramError: INPUT_REFUSED for an ML_AB that does not go with the structure or the limits.
+        :raises ProgramError: INPUT_REFUSED for an ML_AB that does not match the structure or the limits.
         """
         self.inputs, self.outputs, self.labeller = inputs, outputs, labeller
         self.waiting: list[Configuration] = []
@@ -112,11 +112,11 @@ class OnTheFly:
 
     @property
     def learner(self) -> Learner:
-        """Return what learns."""
+        """Return the learner."""
         return self.memory.learner
 
     def evaluate(self, step: int, atoms: Atoms, stress: bool) -> tuple[Labels | None, Labels | None]:
-        """Return what the force field says, and first principles where it does not trust itself."""
+        """Return the force field's labels, and first-principles labels if the Bayesian error is too large."""
         learned, errors = self._predict(atoms)
         error = None if errors is None else errors.max_force
         threshold = self.sampler.threshold
@@ -133,7 +133,7 @@ class OnTheFly:
         return learned, labels
 
     def after_step(self) -> None:
-        """Learn, once the labels of the step are on disk, and adapt the threshold."""
+        """Learn and adapt the threshold, after the labels of the step are on disk."""
         lines, before = self._pending, self.sampler.threshold
         if self._learns:
             lines += self._learn(self._step)
@@ -150,7 +150,7 @@ class OnTheFly:
         return self.memory.learn(step, waiting)
 
     def _check_room(self, step: int) -> None:
-        """Refuse a configuration for which there is no room; those that wait are learned first."""
+        """Refuse a configuration beyond the limit, after learning the waiting configurations."""
         limit = self.memory.max_configurations
         if len(self.learner.configurations) + len(self.waiting) < limit:
             return
@@ -161,32 +161,32 @@ class OnTheFly:
         )
 
     def look_ahead(self, atoms: Atoms) -> Labels:
-        """Return the labels of the force field, of first principles where there is none."""
+        """Return the labels of the force field or, without a force field, of first principles."""
         return self._predict(atoms)[0] or self.labeller.label(atoms)
 
     def finish(self) -> None:
-        """Learn what waits, so that ML_ABN has all configurations, and end ML_LOGFILE."""
+        """Learn the waiting configurations, so that ML_ABN is complete, and end ML_LOGFILE."""
         if self.waiting:
             self.outputs.write('ML_LOGFILE', ml_logfile.block(self._learn(self._step)))
         self.memory.finish()
 
 
 class Memory:
-    """What was learned and its files: ML_AB at the start, ML_ABN, ML_FFN and ML_LOGFILE as it goes."""
+    """The learner and its files: reads ML_AB at the start, writes ML_ABN, ML_FFN and ML_LOGFILE."""
 
-    def __init__(self, inputs: Inputs, outputs: Outputs, labeller: str, loads: bool = True) -> None:
-        """:param loads: whether the content of ML_AB is learned at once.
+    def __init__(self, inputs: Inputs, outputs: Outputs, labelled_by: str, loads: bool = True) -> None:
+        """:param loads: learn the content of ML_AB at once.
 
         :raises ProgramError: INPUT_REFUSED.
         """
-        self.inputs, self.outputs, self.labeller = inputs, outputs, labeller
+        self.inputs, self.outputs, self.labelled_by = inputs, outputs, labelled_by
         learning, numbers = inputs.settings.learning, inputs.numbers
-        self.stored = read_stored(numbers, labeller) if Path('ML_AB').exists() else None
+        self.stored = read_stored(numbers, labelled_by) if Path('ML_AB').exists() else None
         self.max_configurations, max_references = _limits(inputs, self.stored)
         self.learner = Learner(numbers, max_references, learning.weights)
         self._started = time.monotonic()
         n_stored = 0 if self.stored is None else len(self.stored.frames)
-        text = ml_logfile.head(labeller, learning, (self.max_configurations, max_references), n_stored, _memory_mb())
+        text = ml_logfile.head(labelled_by, learning, (self.max_configurations, max_references), n_stored, _memory_mb())
         outputs.write('ML_LOGFILE', text)
         if loads and self.stored is not None:
             basis = {
@@ -200,7 +200,7 @@ class Memory:
             self.write_learned()
 
     def learn(self, step: int, configurations: list[Configuration]) -> list[str]:
-        """Learn configurations and write the files; return the lines of ML_LOGFILE."""
+        """Learn configurations, write the files, and return the lines for ML_LOGFILE."""
         before, n_before = self.sizes(), len(self.learner.configurations)
         self.learner.add(configurations)
         self.write_learned()
@@ -211,7 +211,7 @@ class Memory:
         return ml_logfile.learned(step, self.learner.training_errors, sizes, (n_before, n_after))
 
     def sizes(self) -> dict[str, int]:
-        """Return how many references each element has."""
+        """Return the number of references of each element."""
         references = self.learner.references
         return {chemical_symbols[number]: len(references[number]) for number in self.learner.numbers}
 
@@ -224,18 +224,18 @@ class Memory:
             )
 
     def write_learned(self) -> None:
-        """Write ML_ABN and ML_FFN, each whole or not at all."""
+        """Write ML_ABN and ML_FFN atomically."""
         learner, folder = self.learner, self.outputs.folder
         symbols = symbols_of(learner.numbers)
         basis = {symbol: learner.basis()[number] for symbol, number in zip(symbols, learner.numbers, strict=True)}
         masses = dict(zip(symbols, self._masses(), strict=True))
-        name = standin_name(self.labeller, self.inputs.poscar.comment)
+        name = standin_name(self.labelled_by, self.inputs.poscar.comment)
         frames = [_frame(item, name) for item in learner.configurations]
         ctifor = [item.ctifor for item in learner.configurations]
         write_mlab(folder / 'ML_ABN.new', frames, ctifor, basis, masses=masses)
         (folder / 'ML_ABN.new').replace(folder / 'ML_ABN')
-        is_fast = self.inputs.settings.learning.mode == 'refit'  # as VASP marks its own; here all are equally fast
-        header = MlFfHeader(ML_FF_VERSION, symbols, is_fast, len(frames), self.sizes(), self.labeller)
+        is_fast = self.inputs.settings.learning.mode == 'refit'  # VASP's mark; here all force fields are equally fast
+        header = MlFfHeader(ML_FF_VERSION, symbols, is_fast, len(frames), self.sizes(), self.labelled_by)
         write_ml_ff(folder / 'ML_FFN.new', header, learner.force_field.to_bytes())
         (folder / 'ML_FFN.new').replace(folder / 'ML_FFN')
 
@@ -249,11 +249,11 @@ class Memory:
         self.outputs.write('ML_LOGFILE', ml_logfile.end(time.monotonic() - self._started))
 
 
-def read_stored(numbers: list[int], labeller: str) -> MlAb:
+def read_stored(numbers: list[int], labelled_by: str) -> MlAb:
     """Return ML_AB.
 
-    :raises ProgramError: INPUT_REFUSED for a damaged file, one of other elements than the structure, and one with
-        labels of a stand-in that labels otherwise.
+    :raises ProgramError: INPUT_REFUSED for a damaged file, for elements that the structure lacks, and for labels of
+        another source.
     """
     try:
         stored = read_mlab('ML_AB', allow_implausible=True)
@@ -264,21 +264,21 @@ def read_stored(numbers: list[int], labeller: str) -> MlAb:
     if others:
         raise ProgramError(
             'INPUT_REFUSED',
-            f'ML_AB has configurations of {", ".join(others)}, POSCAR has {", ".join(symbols)} alone: '
-            'give the ML_AB of these elements.',
+            f'ML_AB has configurations of {", ".join(others)}, but POSCAR has only {", ".join(symbols)}: '
+            'give an ML_AB of these elements.',
         )
-    labels = {labels_of(frame) for frame in stored.frames} - {'vasp', f'standin:{labeller}'}
-    if labels:
+    sources = {labels_of(frame) for frame in stored.frames} - {'vasp', f'standin:{labelled_by}'}
+    if sources:
         raise ProgramError(
             'INPUT_REFUSED',
-            f'ML_AB has labels of {", ".join(sorted(labels))}, and those of this run are standin:{labeller}: labels of '
-            'two kinds make no force field.',
+            f'ML_AB is labelled by {", ".join(sorted(sources))}, this run by standin:{labelled_by}: '
+            'use one source of labels for a force field.',
         )
     return stored
 
 
 def stored_configurations(stored: MlAb) -> list[Configuration]:
-    """Return the content of ML_AB; a file without thresholds has 0."""
+    """Return the content of ML_AB; without thresholds in the file, they are 0."""
     configurations = []
     for frame in stored.frames:
         results = frame.calc.results
@@ -289,7 +289,7 @@ def stored_configurations(stored: MlAb) -> list[Configuration]:
 
 
 def read_force_field(numbers: list[int]) -> tuple[ForceField, str]:
-    """Return the force field of ML_FF and the name of who made its labels.
+    """Return the force field of ML_FF and the origin of its labels.
 
     :raises ProgramError: INPUT_REFUSED.
     """
@@ -307,16 +307,16 @@ def read_force_field(numbers: list[int]) -> tuple[ForceField, str]:
 
 def _force_field_problem(header: MlFfHeader, symbols: list[str]) -> str | None:
     if header.standin is None:
-        return 'it is of VASP itself, whose force fields the stand-in cannot read: use VASP'
+        return 'VASP itself wrote it, and the stand-in cannot read force fields of VASP: use VASP'
     if header.version != ML_FF_VERSION:
-        return f'its generation is {header.version}, this program reads {ML_FF_VERSION}: refit ML_AB (ML_MODE = refit)'
+        return f'its version is {header.version}, but the stand-in reads {ML_FF_VERSION}: refit ML_AB (ML_MODE = refit)'
     if missing := [symbol for symbol in symbols if symbol not in header.elements]:
         return f'it has learned nothing about {", ".join(missing)}, only about {", ".join(header.elements)}'
     return None
 
 
 def _limits(inputs: Inputs, stored: MlAb | None) -> tuple[int, int]:
-    """Return the most configurations and the most references of an element."""
+    """Return the largest numbers of configurations, and of references of an element."""
     learning = inputs.settings.learning
     n_stored = 0 if stored is None else len(stored.frames)
     n_references = 0 if stored is None else max(map(len, stored.basis.values()), default=0)
@@ -330,7 +330,7 @@ def _limits(inputs: Inputs, stored: MlAb | None) -> tuple[int, int]:
 
 
 def _frame(item: Configuration, name: str) -> Atoms:
-    """Return a configuration as ML_AB has it, with the name that it came with, or else a given one."""
+    """Return a configuration in the form of ML_AB, with its own system name or, without one, a given name."""
     frame = item.atoms.copy()
     frame.info = {'system_name': item.atoms.info.get('system_name', name)}
     labels = item.labels

@@ -1,7 +1,6 @@
-"""Which atoms become local reference configurations: those whose kernel the ones before them do not span.
+"""Choice of local reference configurations by a pivoted Cholesky decomposition of the kernel matrix.
 
-A pivoted Cholesky decomposition of the kernel matrix: the atom with the largest residual (the spilling factor) is
-taken until none exceeds the tolerance.
+The atom with the largest residual (spilling factor) becomes the next reference, until none exceeds the tolerance.
 """
 
 from __future__ import annotations
@@ -13,17 +12,17 @@ from scipy.linalg import solve_triangular
 
 from aiida_mghdiff.executables.vasp_standin.soap import kernel
 
-#: Residual, of a kernel that is 1 with itself, above which an environment is new.
+#: Residual above which an environment is new; the kernel of an environment with itself is 1.
 TOLERANCE = 3e-4
-#: Residual below which a reference of an ML_AB file repeats the ones before it.
+#: Residual below which a reference of an ML_AB file repeats earlier references.
 REPEATED = 1e-9
 
 
 @dataclass
 class References:
-    """Local reference configurations of one element: spectra [m,F] and where each is from.
+    """Local reference configurations of one element: spectra [m,F] and origins.
 
-    ``origins`` are pairs of configuration and atom, counted from 0.
+    Each of ``origins`` is a configuration and an atom, counted from 0.
     """
 
     size: int
@@ -41,7 +40,7 @@ class References:
         return 1 - (self._span(spectra) ** 2).sum(axis=0)
 
     def select(self, spectra: np.ndarray, origins: list[tuple[int, int]], limit: int) -> None:
-        """Take in environments, the most different one first, as long as one is new and there are less than limit."""
+        """Add new environments, the most different one first, up to ``limit`` references."""
         spanned = self._span(spectra)
         residuals = 1 - (spanned**2).sum(axis=0)
         while len(self) < limit and len(residuals) and residuals.max() > TOLERANCE:
@@ -50,7 +49,7 @@ class References:
             residuals = residuals - spanned[-1] ** 2
 
     def load(self, spectra: np.ndarray, origin: tuple[int, int]) -> bool:
-        """Take in one environment [1,F] of an earlier run; return whether it was not a repetition."""
+        """Add one environment [1,F] of an earlier run; return False if it repeats another."""
         spanned = self._span(spectra)
         if 1 - (spanned**2).sum() < REPEATED:
             return False

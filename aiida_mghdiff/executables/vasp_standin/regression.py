@@ -1,8 +1,8 @@
 """Bayesian linear regression (MacKay, Neural Computation 4, 415 (1992), doi:10.1162/neco.1992.4.3.415).
 
-Weights w have a Gaussian prior of variance sw², labels Gaussian noise of variance sv²; both maximise the evidence.
-Everything is computed from the singular values of the design matrix A: of its triangular factor, which has the same
-ones. The normal equations AᵀA are never formed: they square the condition number, and the solution is lost.
+Weights w have a Gaussian prior of variance sw², labels have Gaussian noise of variance sv²; both variances maximise the
+evidence. The solution uses the singular values of the design matrix A (equal to the singular values of its triangular
+factor). The normal equations AᵀA are never formed, since they square the condition number.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Posterior:
     noise_variance: float
 
     def deviations(self, rows: np.ndarray) -> np.ndarray:
-        """Return the standard deviation of what rows [k,m] of the design matrix predict."""
+        """Return the standard deviations of the predictions of rows [k,m] of the design matrix."""
         return np.sqrt(((rows @ self.factor) ** 2).sum(axis=1))
 
 
@@ -52,9 +52,9 @@ def fit(design: np.ndarray, labels: np.ndarray) -> Posterior:
 
 
 def _maximise_evidence(singular: np.ndarray, target: np.ndarray, unreached: float, n_rows: int) -> tuple[float, float]:
-    """Return the variances of weights and noise: MacKay's fixed-point iteration, from the same start every time.
+    """Return the variances of weights and noise by MacKay's fixed-point iteration, always from the same start.
 
-    :param target: labels in the basis of the left singular vectors; ``unreached``: what of their square is outside.
+    :param target: labels in the basis of the left singular vectors; ``unreached``: the rest of their square.
     """
     weight_variance, noise_variance = 1.0, 1e-3
     for _ in range(_ITERATIONS):

@@ -1,7 +1,7 @@
-"""Single points (no step asked for) and relaxations (IBRION = 1, 2, 3; ISIF = 2, 3) at the pressure PSTRESS.
+"""Single points (NSW = 0) and relaxations (IBRION = 1, 2, 3; ISIF = 2, 3) at the pressure PSTRESS.
 
-All of VASP's minimisers are ASE's BFGS here, on the atoms or on atoms and cell: the minimum is what matters. EDIFFG
-below 0 is the force (and stress times volume per atom) at which it ends, above 0 the change of the energy.
+ASE's BFGS, on the atoms or on atoms and cell, replaces all minimisers of VASP. The relaxation ends when forces (and
+stress times volume per atom) are below -EDIFFG or, if EDIFFG is positive, when the energy changes by less than EDIFFG.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3
 
 
 class RecordedCalculator(AllAtOnce):
-    """Asks a potential for each new geometry and writes it as a step."""
+    """Evaluates each new geometry and writes it as a step."""
 
     implemented_properties = ('energy', 'free_energy', 'forces', 'stress')
 
     def __init__(self, potential: Potential, outputs: Outputs) -> None:
-        """:param potential: what gives energies and forces."""
+        """:param potential: source of energies and forces."""
         super().__init__()
         self.potential, self.outputs, self.n_steps = potential, outputs, 0
 
     def compute(self, atoms: Atoms) -> dict[str, Any]:
-        """Return and record energy (eV), forces (eV/Å) and stress (eV/Å³)."""
+        """Compute and write energy (eV), forces (eV/Å) and stress (eV/Å³)."""
         self.n_steps += 1
         geometry = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
         learned, first = self.potential.evaluate(self.n_steps, geometry, True)
@@ -56,7 +56,7 @@ def as_results(labels: Labels) -> dict[str, Any]:
 
 
 def run(inputs: Inputs, outputs: Outputs, potential: Potential) -> None:
-    """Compute the structure of POSCAR, and relax it where that is asked for."""
+    """Compute the structure of POSCAR, or relax it if NSW > 0."""
     settings, atoms = inputs.settings, inputs.atoms()
     atoms.set_momenta(None)
     atoms.calc = RecordedCalculator(potential, outputs)
@@ -67,7 +67,7 @@ def run(inputs: Inputs, outputs: Outputs, potential: Potential) -> None:
 
 
 def _relax(inputs: Inputs, atoms: Atoms) -> bool:
-    """Move downhill and return whether the minimum was reached within NSW steps."""
+    """Minimise; return whether the minimum was reached within NSW steps."""
     settings, calculator = inputs.settings, atoms.calc
     pressure = settings.pressure * KBAR_IN_EV_PER_ANGSTROM3
     movable = FrechetCellFilter(atoms, scalar_pressure=pressure) if settings.isif == 3 else atoms
@@ -76,7 +76,7 @@ def _relax(inputs: Inputs, atoms: Atoms) -> bool:
     while True:
         forces = movable.get_forces()
         before, energy = energy, atoms.get_potential_energy()
-        # those on the atoms themselves, and on the cell, of which the rows behind the atoms tell
+        # forces on the atoms; the rows after the atoms are forces on the cell
         largest = float(np.linalg.norm([*atoms.get_forces(), *forces[len(atoms) :]], axis=1).max())
         reached = largest < -settings.ediffg if settings.ediffg < 0 else abs(energy - before) < settings.ediffg
         if reached or calculator.n_steps >= settings.nsw or stopping.is_asked():

@@ -1,4 +1,4 @@
-"""When to ask first principles: the Bayesian error against a threshold that follows its history, as VASP does it.
+"""When to call first principles: if the Bayesian error exceeds a threshold that follows its history, as in VASP.
 
 Jinnouchi, Karsai and Kresse, Phys. Rev. B 100, 014105 (2019), doi:10.1103/PhysRevB.100.014105, and the VASP wiki
 (ML_CTIFOR, ML_ICRITERIA, ML_CX, ML_MHIS, ML_CDOUB, ML_NMDINT, ML_MCONF_NEW). Above the threshold a configuration is
@@ -28,10 +28,10 @@ class State(IntEnum):
 
 
 class Sampler:
-    """Decides step by step, and adapts the threshold."""
+    """Decides for each step whether to sample it, and adapts the threshold."""
 
     def __init__(self, settings: Learning) -> None:
-        """:param settings: the tags of INCAR."""
+        """:param settings: the ML_* tags of INCAR."""
         self.settings = settings
         self.threshold = settings.ctifor
         self.history: deque[float] = deque(maxlen=settings.history)
@@ -41,8 +41,8 @@ class Sampler:
     def decide(self, step: int, error: float | None, waiting: int) -> State:
         """Return the state of a step.
 
-        :param error: largest Bayesian error of a force, eV/Å; None where there is no force field yet.
-        :param waiting: labelled configurations that are not learned yet.
+        :param error: largest Bayesian error of a force, eV/Å; None without a force field.
+        :param waiting: number of labelled configurations that are not learned yet.
         """
         if error is None:
             state = State.LEARNING
@@ -60,7 +60,7 @@ class Sampler:
         return self._last_sample is None or step - self._last_sample >= self.settings.least_interval
 
     def observe(self, error: float | None, learned: bool) -> bool:
-        """Take note of the error of a step, and of whether the force field learned in it.
+        """Record the error of a step, and whether the force field learned in this step.
 
         :returns: whether the threshold changed.
         """

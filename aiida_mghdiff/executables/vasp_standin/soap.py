@@ -1,12 +1,12 @@
-"""SOAP power spectra of atomic environments (featomic) and what a kernel on them needs.
+"""SOAP power spectra of atomic environments (by featomic), their kernels, and the rows of the design matrix.
 
-A force field is a sum over atoms of kernels between the atom's normalised power spectrum x and those of local reference
-configurations of its element, k = (x·x_b)^4 (Bartók et al., Phys. Rev. B 87, 184115 (2013),
-doi:10.1103/PhysRevB.87.184115). Energies, forces and stresses are linear in the weights: their coefficients are the
-rows of the design matrix, one column a local reference configuration.
+A force field sums, over atoms, the kernels k = (x·x_b)^4 between the atom's normalised power spectrum x and the spectra
+x_b of local reference configurations of its element (Bartók et al., Phys. Rev. B 87, 184115 (2013),
+doi:10.1103/PhysRevB.87.184115). Energies, forces and stresses are linear in the weights. Their coefficients are the
+rows of the design matrix, with one column for each local reference configuration.
 
-Of the radial channels n, n' of two neighbours of one element only n ≤ n' is kept, times √2 where they differ: the rest
-repeats it and leaves all scalar products as they are.
+For two neighbours of the same element, radial channels (n, n') and (n', n) are equal. Only n ≤ n' is kept, times √2 for
+n < n', so that scalar products do not change.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _VOIGT = [0, 4, 8, 5, 2, 1]
 class GradientBlock:
     """Derivatives of the features of one pair of neighbour elements, for the centres of one element.
 
-    Only pairs of centre and moved atom that are within reach are stored: ``centres`` and ``atoms`` [k] (``centres``
-    counts the atoms of the element), ``positions`` [k,3,f] by the position of ``atoms`` in 1/Å; ``strained`` [m] are
-    centres, ``strain`` [m,3,3,f] derivatives by the strain.
+    Only pairs of centre and moved atom within the cutoff are stored: ``centres`` [k] (index among the atoms of the
+    element), ``atoms`` [k], and ``positions`` [k,3,f], the derivatives by the position of ``atoms`` in 1/Å. ``strain``
+    [m,3,3,f] has the derivatives by the strain for the centres ``strained`` [m].
     """
 
     columns: slice
@@ -53,7 +53,7 @@ class GradientBlock:
 
 @dataclass(frozen=True)
 class Environments:
-    """The atoms of one element in one configuration: their indices, spectra of length one [n,F] and what they lost."""
+    """Atoms of one element in one configuration: indices [n], normalised spectra [n,F], and norms [n] before."""
 
     atoms: np.ndarray
     spectra: np.ndarray
@@ -71,12 +71,12 @@ class Descriptor:
 
     @property
     def has_stress(self) -> bool:
-        """Return whether derivatives by the strain are there."""
+        """Return whether all blocks have derivatives by the strain."""
         return all(block.strain is not None for part in self.environments.values() for block in part.blocks)
 
     @property
     def n_bytes(self) -> int:
-        """Return the size of the derivatives, which take nearly all memory."""
+        """Return the size of the derivatives, which use nearly all of the memory."""
         blocks = [block for part in self.environments.values() for block in part.blocks]
         return sum(block.positions.nbytes + (0 if block.strain is None else block.strain.nbytes) for block in blocks)
 
@@ -112,7 +112,7 @@ class Soap:
         )
 
     def compute(self, atoms: Atoms, forces: bool = True, stress: bool = True) -> Descriptor:
-        """Return the descriptor of a periodic configuration, with the derivatives that are asked for."""
+        """Return the descriptor of a periodic configuration, with derivatives for forces and stress if asked for."""
         gradients = ['positions'] * forces + ['strain'] * (forces and stress)
         spectrum = self._calculator.compute(atoms, gradients=gradients, use_native_system=True)
         parts = {number: _Part(atoms, number, self.size) for number in self.numbers}
@@ -163,7 +163,7 @@ class _Part:
 
 
 def _kept_columns(same: bool, radial: int, angular: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which columns (l, n, n') of a block are kept and their factors."""
+    """Return the kept columns (l, n, n') of a block, and their factors."""
     _, first, second = np.unravel_index(np.arange(angular * radial**2), (angular, radial, radial))
     kept = np.flatnonzero(first <= second) if same else np.arange(angular * radial**2)
     factors = np.where(same & (first != second), np.sqrt(2), 1.0)[kept]
@@ -176,10 +176,10 @@ def kernel(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def design_rows(descriptor: Descriptor, number: int, references: np.ndarray) -> np.ndarray:
-    """Return what each reference of an element adds to energy per atom, forces and stress, for a weight of one.
+    """Return the contribution of each reference of an element to energy per atom, forces and stress at weight one.
 
     :param references: spectra [m,F].
-    :returns: [1+3n+6, m]: energy per atom, forces atom by atom, stress (ASE's sign and order).
+    :returns: [1+3n+6, m]: energy per atom, forces of all atoms, stress (ASE's sign and order).
     """
     n, m = descriptor.n_atoms, len(references)
     rows = np.zeros((7 + 3 * n, m))
@@ -206,7 +206,7 @@ def design_rows(descriptor: Descriptor, number: int, references: np.ndarray) -> 
 def _projected(
     gradient: np.ndarray, centres: np.ndarray, references: np.ndarray, spectra: np.ndarray, overlaps: np.ndarray
 ) -> np.ndarray:
-    """Return the derivatives [k,d,m] of the overlaps, times the norm: only what turns a spectrum counts."""
+    """Return the derivatives [k,d,m] of the overlaps, times the norm; changes of a spectrum's length cancel."""
     k, d, f = gradient.shape
     lengthening = np.einsum('kdf,kf->kd', gradient, spectra[centres])
     turned = (gradient.reshape(k * d, f) @ references).reshape(k, d, -1)

@@ -1,4 +1,4 @@
-"""``mghdiff-vasp-standin``: called as VASP is, in the folder of its files, without arguments."""
+"""``mghdiff-vasp-standin``: called like VASP, in the folder of its files, without arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from aiida_mghdiff.executables.vasp_standin import neb, outcar, relax, sift, stopping
+from aiida_mghdiff.executables.vasp_standin import neb, outcar, refit_and_select, relax, stopping
 from aiida_mghdiff.executables.vasp_standin.dynamics import MolecularDynamics
 from aiida_mghdiff.executables.vasp_standin.folder import Inputs, read_inputs
 from aiida_mghdiff.executables.vasp_standin.force_field import ForceField
@@ -18,7 +18,7 @@ from aiida_mghdiff.executables.vasp_standin.labels import CHOICES, Labeller, lab
 from aiida_mghdiff.executables.vasp_standin.outputs import VERSION, Outputs
 from aiida_mghdiff.executables.vasp_standin.potentials import (
     FirstPrinciples,
-    Learned,
+    LearnedForceField,
     OnTheFly,
     Potential,
     read_force_field,
@@ -29,18 +29,18 @@ from aiida_mghdiff.programs.job import ProgramError, missing_engine
 
 LABELS_VARIABLE = 'MGHDIFF_STANDIN_LABELS'
 DEFAULT_LABELS = 'chgnet-r2scan'
-#: Distributions that decide what labels and force fields are.
+#: Python packages that determine labels and force fields.
 ENGINES = ('chgnet', 'featomic', 'mace-torch', 'torch')
-#: Variables in which launchers of MPI tell their number of ranks.
+#: Environment variables in which MPI launchers give the number of ranks.
 RANKS = ('PMI_SIZE', 'OMPI_COMM_WORLD_SIZE')
 
 _DESCRIPTION = f"""\
-Stands in for VASP where there is no licence: reads INCAR, POSCAR, KPOINTS, POTCAR (titles), ICONST, ML_AB and ML_FF,
-and writes OUTCAR, OSZICAR, vasprun.xml, XDATCAR, CONTCAR, REPORT, ML_ABN, ML_FFN and ML_LOGFILE. It is not VASP, and
-its outputs say so: labels come from a machine-learning potential or from GPAW, the force field is a Bayesian regression
-on SOAP that learns on the fly. Tags of the electronic structure have no effect; a tag it does not know is refused.
-Without --labels, the environment variable {LABELS_VARIABLE} decides, or else {DEFAULT_LABELS}.
-Known failures end with a last line "ERROR: [NAME] message" and an exit status of their own.
+Stands in for VASP without a licence: reads INCAR, POSCAR, KPOINTS, POTCAR (titles), ICONST, ML_AB and ML_FF, and writes
+OUTCAR, OSZICAR, vasprun.xml, XDATCAR, CONTCAR, REPORT, ML_ABN, ML_FFN and ML_LOGFILE. It is not VASP, and its outputs
+say so. Labels come from a machine-learning potential or from GPAW. The force field is a Bayesian regression on SOAP
+descriptors that learns on the fly. Tags of the electronic structure have no effect; unknown tags are refused.
+Without --labels, the environment variable {LABELS_VARIABLE} chooses the labels; the default is {DEFAULT_LABELS}.
+Known failures end with a last line "ERROR: [NAME] message" and their own exit status.
 """
 
 
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f' {version()}', flush=True)
     if options.version:
         sys.exit(0)
-    # one thread unless asked: threads of several jobs on the same cores slow each other down tenfold
+    # one thread by default: threads of several jobs on the same cores slow each other down tenfold
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     sys.exit(run(options.labels))
 
@@ -60,13 +60,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         STANDIN, description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     default = os.environ.get(LABELS_VARIABLE) or DEFAULT_LABELS
-    parser.add_argument('--labels', default=default, help=f'where labels come from: {CHOICES}')
-    parser.add_argument('--version', '-v', action='store_true', help='say which stand-in this is and end')
+    parser.add_argument('--labels', default=default, help=f'source of the labels: {CHOICES}')
+    parser.add_argument('--version', '-v', action='store_true', help='print the version of the stand-in and end')
     return parser.parse_args(arguments)
 
 
 def version() -> str:
-    """Return the line that says which stand-in this is, and which engines it has."""
+    """Return the version line: the stand-in and its engines."""
     number, engines = metadata.version('aiida-mghdiff'), ' '.join(_engines())
     digest = sources_digest('aiida_mghdiff.executables.vasp_standin.standin')
     return f'vasp.{VERSION} {STANDIN} {with_sources(number, digest)} {engines}'.rstrip()
@@ -82,7 +82,7 @@ def _engines() -> Iterator[str]:
 
 
 def run(labels: str) -> int:
-    """Run what INCAR asks for; return the exit status."""
+    """Run the calculation in INCAR; return the exit status."""
     stopping.listen()
     try:
         _run(labels)
@@ -91,12 +91,12 @@ def run(labels: str) -> int:
     except ModuleNotFoundError as error:
         return _fail(missing_engine(str(error.name)), labels)
     except MemoryError:
-        return _fail(ProgramError('OUT_OF_MEMORY', 'The process found no memory: ask for more.'), labels)
+        return _fail(ProgramError('OUT_OF_MEMORY', 'The process ran out of memory: ask for more.'), labels)
     return 0
 
 
 def _fail(error: ProgramError, labels: str) -> int:
-    """Say why on stdout and in OUTCAR."""
+    """Write the failure to stdout and OUTCAR."""
     path = Path('OUTCAR')
     with path.open('a', encoding='utf-8') as handle:
         if not handle.tell():
@@ -117,7 +117,7 @@ def _run(labels: str) -> None:
         _run_band(inputs, labels)
     elif learning is not None and learning.mode in ('refit', 'select'):
         name = labeller_name(labels)
-        sift.run(inputs, _outputs(inputs, name, Path()), name)
+        refit_and_select.run(inputs, _outputs(inputs, name, Path()), name)
     else:
         _run_one(inputs, labels)
 
@@ -137,7 +137,7 @@ def _run_one(inputs: Inputs, labels: str) -> None:
 
 
 def _force_field(inputs: Inputs) -> tuple[ForceField, str] | None:
-    """Return the force field of ML_MODE = run, and who made its labels; None in other modes."""
+    """Return the force field for ML_MODE = run and the origin of its labels; None in other modes."""
     learning = inputs.settings.learning
     return read_force_field(inputs.numbers) if learning is not None and learning.mode == 'run' else None
 
@@ -146,20 +146,23 @@ def _potential(
     inputs: Inputs, outputs: Outputs, labeller: Labeller | None, force_field: tuple[ForceField, str] | None
 ) -> Potential:
     if force_field is not None:
-        return Learned(force_field[0], outputs, inputs, force_field[1])
+        return LearnedForceField(force_field[0], outputs, inputs, force_field[1])
     if inputs.settings.learning is not None:
         return OnTheFly(inputs, outputs, labeller)
     return FirstPrinciples(labeller)
 
 
-def _outputs(inputs: Inputs, labeller: str, folder: Path) -> Outputs:
-    return Outputs(folder, version(), labeller, inputs, inputs.atoms())
+def _outputs(inputs: Inputs, labelled_by: str, folder: Path) -> Outputs:
+    return Outputs(folder, version(), labelled_by, inputs, inputs.atoms())
 
 
 def _run_band(inputs: Inputs, labels: str) -> None:
-    """Search a path between two structures."""
+    """Relax an elastic band between two structures."""
     if inputs.settings.learning is not None and inputs.settings.learning.mode != 'run':
-        raise ProgramError('INPUT_REFUSED', 'INCAR: a band learns nothing here: ML_MODE = run, or no ML_LMLFF.')
+        raise ProgramError(
+            'INPUT_REFUSED',
+            'INCAR: an elastic band cannot learn: set ML_MODE = run, or leave out ML_LMLFF.',
+        )
     images = neb.read_images(inputs)
     force_field = _force_field(inputs)
     labeller = None if force_field else make_labeller(labels, inputs.numbers, inputs.settings.electronic)

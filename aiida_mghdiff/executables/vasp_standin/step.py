@@ -1,4 +1,4 @@
-"""What is known of one ionic step, for those who write it."""
+"""Data of one ionic step, for the writers of the output files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Dynamics:
 
 @dataclass(frozen=True)
 class Step:
-    """One ionic step, counted from 1: what the force field gave and what first principles gave, either or both."""
+    """One ionic step, counted from 1, with labels of the force field, of first principles, or both."""
 
     number: int
     atoms: Atoms
@@ -36,12 +36,12 @@ class Step:
 
     @property
     def labels(self) -> Labels:
-        """Return those that moved the atoms: first principles where there are any."""
+        """Return the labels that moved the atoms: first principles if present, else the force field."""
         return self.first_principles or self.learned
 
     @property
     def total_energy(self) -> float:
-        """Return the conserved energy, eV: that of atoms, lattice and thermostat."""
+        """Return the conserved energy of atoms, lattice and thermostat, in eV."""
         energy = self.labels.energy
         if self.dynamics is not None:
             part = self.dynamics
@@ -50,10 +50,10 @@ class Step:
 
 
 def stress_kbar(stress: np.ndarray) -> np.ndarray:
-    """Return a stress (ASE's order and sign, eV/Å³) in VASP's: kbar, XX YY ZZ XY YZ ZX, compression positive."""
+    """Return ASE's stress (eV/Å³) in VASP's order and sign: kbar, XX YY ZZ XY YZ ZX, compression positive."""
     return -stress[[0, 1, 2, 5, 3, 4]] / KBAR_IN_EV_PER_ANGSTROM3
 
 
 def scaled_positions(atoms: Atoms) -> np.ndarray:
-    """Return the direct coordinates [n,3], outside of the cell too."""
+    """Return the fractional coordinates [n,3], not wrapped into the cell."""
     return np.linalg.solve(atoms.cell.array.T, atoms.positions.T).T

@@ -1,4 +1,4 @@
-"""How a run is asked to end after the step that it is in: by STOPCAR (LSTOP), as VASP is, or by SIGTERM."""
+"""Requests to end a run after the present step: a STOPCAR with LSTOP, as in VASP, or SIGTERM."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _signalled: list[int] = []
 
 
 def listen() -> None:
-    """Take SIGTERM for a wish to end, and a STOPCAR that is there already for one of an earlier run."""
+    """Take SIGTERM as a request to end, and delete a STOPCAR of an earlier run."""
     _signalled.clear()
     STOP_FILE.unlink(missing_ok=True)
     signal.signal(signal.SIGTERM, lambda number, _: _signalled.append(number))
 
 
 def is_asked() -> bool:
-    """Return whether the run is to end."""
+    """Return whether the run shall end."""
     return bool(_signalled) or (STOP_FILE.exists() and bool(_STOPS.search(STOP_FILE.read_text(errors='replace'))))

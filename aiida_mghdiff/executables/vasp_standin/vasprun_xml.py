@@ -1,4 +1,4 @@
-"""Text of vasprun.xml. First-principles steps are ``calculation`` elements; force-field steps stand bare."""
+"""Text of vasprun.xml. First-principles steps are in ``calculation`` elements, force-field steps are not."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from aiida_mghdiff.formats.outcar import standin_mark
 
 def head(
     version: str,
-    labeller: str,
+    labelled_by: str,
     raw: dict[str, str],
     settings: Settings,
     species: list[tuple[str, int, float, str]],
     mesh: tuple[int, int, int],
 ) -> str:
-    """Return everything before the first structure.
+    """Return the text before the first structure.
 
-    :param species: symbol, number of atoms, mass in amu and title of the potential of each.
+    :param species: for each species, symbol, number of atoms, mass in amu and title of the potential.
     """
     lines = ['<?xml version="1.0" encoding="ISO-8859-1"?>', '<modeling>', ' <generator>']
     lines += [
         '  <i name="program" type="string">vasp </i>',
         f'  <i name="version" type="string">{version}  </i>',
-        f'  <i name="subversion" type="string">{escape(standin_mark(labeller))} </i>',
+        f'  <i name="subversion" type="string">{escape(standin_mark(labelled_by))} </i>',
         '  <i name="platform" type="string">stand-in </i>',
         f'  <i name="date" type="string">{time.strftime("%Y %m %d")} </i>',
         f'  <i name="time" type="string">{time.strftime("%H:%M:%S")} </i>',
@@ -44,7 +44,7 @@ def head(
 
 
 def _tag(tag: str, value: str) -> str:
-    """Return a tag with the type that its value has."""
+    """Return a tag with the type of its value."""
     name = quoteattr(tag)
     if re.fullmatch(r'\.?(TRUE|FALSE|T|F)\.?', value.strip(), re.IGNORECASE):
         return f'  <i type="logical" name={name}> {value.strip().lstrip(".")[0].upper()}  </i>'
@@ -121,7 +121,7 @@ def structure(atoms: Atoms, name: str | None = None, velocities: np.ndarray | No
 
 
 def step(step: Step, brief: bool = False) -> str:
-    """Return a step; ``brief``: of a force-field step the energies alone."""
+    """Return a step; with ``brief``, a force-field step has energies only."""
     labels, indent = step.labels, ' ' if step.first_principles is None else '  '
     lines = []
     if not (brief and step.first_principles is None):

@@ -44,12 +44,12 @@ def test_missing_file(tmp_path, capsys, tag):
     [
         ({'TEBEG': 0}, 'TEBEG = 0: below 0.1 K'),
         ({'TEEND': 0.05}, 'TEEND = 0.05: below 0.1 K'),
-        ({'LANGEVIN_GAMMA': '10'}, 'LANGEVIN_GAMMA = 10: one friction for each species (Mg H), that is 2'),
-        ({'LANGEVIN_GAMMA': '10 -1'}, 'a friction below 0'),
-        ({'MDALGO': 1, 'ISIF': 3}, 'ISIF = 3: VASP moves the cell in Langevin dynamics alone'),
+        ({'LANGEVIN_GAMMA': '10'}, 'LANGEVIN_GAMMA = 10: give 2 frictions, one for each species (Mg H)'),
+        ({'LANGEVIN_GAMMA': '10 -1'}, 'a friction must not be below 0'),
+        ({'MDALGO': 1, 'ISIF': 3}, 'ISIF = 3: VASP moves the cell only in Langevin dynamics'),
         ({'MDALGO': 2, 'SMASS': -1}, 'SMASS = -1'),
         ({'POTIM': 0}, 'POTIM = 0: a time step must be above 0'),
-        ({'POMASS': '24'}, 'POMASS = 24: 2 species need as many masses'),
+        ({'POMASS': '24'}, 'POMASS = 24: give 2 masses, one for each species'),
         ({'TYPO': 1}, 'the stand-in does not know TYPO'),
         (RUN, 'ML_FF is missing: ML_MODE = run needs a force field'),
         (RUN | {'ML_MODE': 'refit'}, 'ML_AB is missing: ML_MODE = refit works on its configurations'),
@@ -76,7 +76,7 @@ def replaced(folder, name, old, new):
     ('name', 'old', 'new', 'words'),
     [
         ('POSCAR', '   Mg    H\n    16     1', '   Mg    H   Mg\n    8     1     8', 'species are not grouped'),
-        ('POSCAR', '   Mg    H', '    H   Mg', 'its potentials are of Mg H, POSCAR has H Mg'),
+        ('POSCAR', '   Mg    H', '    H   Mg', 'the potentials are of Mg H, but POSCAR has H Mg'),
         ('POSCAR', 'Direct', 'Direct\n  x y z', 'POSCAR, line 9: three numbers must stand here'),
         ('KPOINTS', '0\nGamma', '5\nGamma', 'KPOINTS: '),
         ('KPOINTS', '1 1 1', '1 1', 'KPOINTS: '),
@@ -120,7 +120,7 @@ def test_atoms_are_not_held_where_the_cell_is_fixed(tmp_path, capsys, tags, text
 
 def test_labels_of_another_standin(tmp_path, capsys, learned):
     stored = (learned / 'ML_ABN').read_bytes().replace(b'stand-in chgnet-r2scan', b'stand-in gpaw         ')
-    words = 'ML_AB has labels of standin:gpaw, and those of this run are standin:chgnet-r2scan'
+    words = 'ML_AB is labelled by standin:gpaw, this run by standin:chgnet-r2scan'
     for mode in ('train', 'refit', 'select'):
         assert words in refuse(tmp_path, capsys, SHORT | TRAIN | {'ML_MODE': mode}, ML_AB=stored)
 
@@ -136,12 +136,12 @@ def test_learned_files(tmp_path, capsys, learned):
             (tmp_path / 'job' / name).unlink(missing_ok=True)
         return refuse(tmp_path, capsys, tags, atoms, **files)
 
-    assert 'ML_AB has configurations of H, POSCAR has Mg alone' in said(train | one, mg, ML_AB=stored)
+    assert 'ML_AB has configurations of H, but POSCAR has only Mg' in said(train | one, mg, ML_AB=stored)
     assert 'ML_MCONF = 3: ML_AB holds' in said(train | {'ML_MCONF': 3}, ML_AB=stored)
     assert 'ML_MB = 3: ML_AB holds' in said(train | {'ML_MB': 3}, ML_AB=stored)
     assert 'ML_AB, line' in said(train, ML_AB=stored[:-400])
-    assert 'its generation is 0.9.0' in said(run, ML_FF=field.replace(b'ML_FF 0.2.1', b'ML_FF 0.9.0', 1))
-    assert 'it is of VASP itself' in said(run, ML_FF=field.replace(b' standin {', b' binary  {', 1))
+    assert 'its version is 0.9.0' in said(run, ML_FF=field.replace(b'ML_FF 0.2.1', b'ML_FF 0.9.0', 1))
+    assert 'VASP itself wrote it' in said(run, ML_FF=field.replace(b' standin {', b' binary  {', 1))
     assert 'the file is truncated' in said(run, ML_FF=field[:-100])
     assert 'ML_FF' in said(run, ML_FF=field[:5000])
     other = hydride()

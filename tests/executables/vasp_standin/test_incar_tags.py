@@ -1,4 +1,4 @@
-"""Every tag is obeyed, accepted without effect, or refused by name."""
+"""Every tag is followed, accepted without effect, or refused by name."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def test_tags_of_the_electrons_have_no_effect_and_are_listed():
     ],
 )
 def test_what_changes_labels_is_refused_where_gpaw_makes_them(tag, value):
-    """Without an equivalent the labels would be of something else; labels of a model feel no tag of the electrons."""
-    with pytest.raises(ProgramError, match=f'{tag} = {value}: the stand-in has no equivalent') as caught:
+    """GPAW's labels would be of another kind without the tag; labels of a model do not depend on it."""
+    with pytest.raises(ProgramError, match=f'{tag} = {value}: GPAW has no equivalent') as caught:
         read_settings({tag: value}, labels='gpaw')
     assert caught.value.name == 'INPUT_REFUSED'
     assert read_settings({tag: value}).without_effect == (tag,)

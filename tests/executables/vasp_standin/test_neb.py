@@ -102,4 +102,4 @@ def test_band_of_a_learned_force_field(tmp_path, learned):
 
 def test_band_does_not_learn(tmp_path, capsys):
     assert standin_here(write_band(tmp_path / 'job', BAND | TRAIN, n_images=1)) == EXIT_STATUS['INPUT_REFUSED']
-    assert 'a band learns nothing here' in capsys.readouterr().out
+    assert 'an elastic band cannot learn' in capsys.readouterr().out

@@ -1,7 +1,7 @@
-"""Modes of learning without motion: ``refit`` fits ML_AB again, ``select`` takes from it what is new.
+"""Learning modes without motion: ``refit`` fits all of ML_AB again, ``select`` learns its new configurations only.
 
-Select shows the configurations to the force field one after the other, as on the fly; references are chosen anew. The
-labels are those of ML_AB: nobody is asked for new ones, and no step has energies of its own.
+Select shows the configurations to the force field one by one, as on the fly, and chooses the references anew. Labels
+come from ML_AB only; no first-principles calculation runs, and steps have no energies.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from aiida_mghdiff.executables.vasp_standin.step import Step
 from aiida_mghdiff.programs.job import ProgramError
 
 
-def run(inputs: Inputs, outputs: Outputs, labeller: str) -> None:
-    """Refit or select, as ML_MODE says.
+def run(inputs: Inputs, outputs: Outputs, labelled_by: str) -> None:
+    """Refit or select, depending on ML_MODE.
 
-    :param labeller: name of who made the labels of ML_AB.
-    :raises ProgramError: INPUT_REFUSED where there is no ML_AB.
+    :param labelled_by: origin of the labels of ML_AB.
+    :raises ProgramError: INPUT_REFUSED without an ML_AB.
     """
     mode = inputs.settings.learning.mode
-    memory = Memory(inputs, outputs, labeller, loads=mode == 'refit')
+    memory = Memory(inputs, outputs, labelled_by, loads=mode == 'refit')
     if memory.stored is None:
         raise ProgramError('INPUT_REFUSED', f'ML_AB is missing: ML_MODE = {mode} works on its configurations.')
     if mode == 'select':
@@ -52,7 +52,7 @@ def _select(memory: Memory, outputs: Outputs, sampler: Sampler) -> None:
         learner = memory.learner
         errors = None if learner.force_field is None else learner.predict(item.atoms)[1]
         threshold, error = sampler.threshold, None if errors is None else errors.max_force
-        # each is of another time: the least interval between samples of one run does not hold
+        # the configurations are not successive steps of one run, so the least interval between samples does not apply
         state = sampler.decide(number * interval, error, len(waiting))
         waiting += [item] * (state is not State.ACCURATE)
         lines = [ml_logfile.status(number, state, False, errors is not None, len(waiting), number)]
