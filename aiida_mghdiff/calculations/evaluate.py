@@ -8,7 +8,8 @@ from typing import Any
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 
-from aiida_mghdiff.calculations.program import ProgramCalculation, array_files
+from aiida_mghdiff.calculations.calculator import CalculatorCalculation, architecture_message
+from aiida_mghdiff.calculations.program import array_files
 from aiida_mghdiff.calculations.validation import complete_message, one_of
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
@@ -27,13 +28,7 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
 
 def parameters_message(parameters: Mapping[str, Any], architecture: str) -> str | None:
     """Return what is wrong with the parameters, for potentials of an architecture."""
-    if message := complete_message(parameters, KEYS):
-        return message
-    if architecture == 'vasp-mlff':
-        return 'a vasp-mlff potential is evaluated by VASP (mghdiff.vasp.evaluate), not by this job.'
-    if architecture == 'chgnet' and parameters['dtype'] != 'float32':
-        return 'parameters: dtype must be float32 for a chgnet potential: CHGNet computes in nothing else.'
-    return None
+    return complete_message(parameters, KEYS) or architecture_message(architecture, parameters['dtype'])
 
 
 def unknown_elements_message(potential: PotentialData, dataset: DatasetData) -> str | None:
@@ -55,7 +50,7 @@ def define_predictions(spec: CalcJobProcessSpec) -> None:
     )
 
 
-class EvaluateCalculation(ProgramCalculation):
+class EvaluateCalculation(CalculatorCalculation):
     """Predicts energies, forces and stresses of a dataset."""
 
     CACHE_VERSION = 2
@@ -71,10 +66,6 @@ class EvaluateCalculation(ProgramCalculation):
         define_predictions(spec)
         spec.inputs.validator = validate_inputs
 
-    def program_inputs(self) -> dict[str, Any]:
-        """Return the description of the potential."""
-        return {'potential': self.inputs.potential.description_for_program}
-
     def input_files(self) -> list[tuple[str, str, str]]:
         """Return the dataset and the potential."""
-        return [*array_files(self.inputs.dataset, DATASET_FOLDER), self.inputs.potential.copy_entry()]
+        return [*array_files(self.inputs.dataset, DATASET_FOLDER), *super().input_files()]

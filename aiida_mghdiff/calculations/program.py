@@ -28,14 +28,18 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 @functools.cache
-def zipapp_bytes(program: str) -> bytes:
+def zipapp_bytes(program: str, calculator: tuple[str, bytes] | None = None) -> bytes:
     """Return the zipapp of a program: the same source gives the same bytes.
 
     :param program: its module below ``programs``, such as ``ase.md``.
+    :param calculator: architecture and source of the calculator that joins the program.
     """
+    name, source = calculator or ('', b'')
     content = {'__main__.py': f'from aiida_mghdiff.programs.job import run\n\nrun({program!r})\n'.encode()}
-    for path in [PACKAGE / '__init__.py', *sources(f'aiida_mghdiff.programs.{program}')]:
+    for path in [PACKAGE / '__init__.py', *sources(f'aiida_mghdiff.programs.{program}', source=source)]:
         content[archive_name(path)] = path.read_bytes()
+    if calculator:
+        content[f'aiida_mghdiff/programs/calculators/{name}.py'] = source
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, 'w') as archive:
         for name in sorted(content):
@@ -113,7 +117,7 @@ class ProgramCalculation(CachedIfContinued, CalcJob):
         with folder.open(options.input_filename, 'w') as handle:
             json.dump(content, handle, indent=2, sort_keys=True)
         with folder.open(ZIPAPP, 'wb') as handle:
-            handle.write(zipapp_bytes(self._PROGRAM))
+            handle.write(self.zipapp())
         return self._calcinfo()
 
     def _calcinfo(self) -> CalcInfo:
@@ -127,6 +131,10 @@ class ProgramCalculation(CachedIfContinued, CalcJob):
         calcinfo.retrieve_list = [self.inputs.metadata.options.output_filename]
         calcinfo.retrieve_temporary_list = [RESULTS_FILE, *self._TEMPORARY_FILES]
         return calcinfo
+
+    def zipapp(self) -> bytes:
+        """Return the zipapp."""
+        return zipapp_bytes(self._PROGRAM)
 
     def program_inputs(self) -> dict[str, Any]:
         """Return what ``input.json`` holds beside the parameters."""

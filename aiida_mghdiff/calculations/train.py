@@ -209,6 +209,16 @@ class TrainCalculation(ProgramCalculation):
         spec.output('checkpoint', valid_type=orm.SinglefileData, required=False, help='Where a restart goes on.')
         define_exit_codes(spec, 'E0S_IGNORED', 'STRUCTURES_REPLACED', 'TRAINING_DIVERGED')
 
+    @classmethod
+    def training_kind(cls, has_potential: bool, has_replay: bool) -> str:
+        """Return the kind of a training, as the protocols call it."""
+        raise NotImplementedError
+
+    @classmethod
+    def without_stress(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Return the hyper-parameters with energies and forces alone as targets."""
+        raise NotImplementedError
+
     def program_inputs(self) -> dict[str, Any]:
         """Return the description of the potential, and the energies of isolated atoms."""
         has_potential = 'potential' in self.inputs

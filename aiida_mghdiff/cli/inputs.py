@@ -13,6 +13,7 @@ from aiida_mghdiff.calculations.functions.dataset import dataset_from_extxyz
 from aiida_mghdiff.calculations.functions.supercell import build_hcp, build_host, build_supercell
 from aiida_mghdiff.calculations.hosts import Subject
 from aiida_mghdiff.cli.potentials import find_chgnet, import_potential
+from aiida_mghdiff.data.architectures import CHGNET, MACE
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 
@@ -94,7 +95,7 @@ def settings_of(path: Path, allow_implausible: bool) -> dict[str, str | bool]:
 
 def load_potential(path: Path | None) -> PotentialData:
     """Return a MACE model file as a node, or the weights that CHGNet brings where none is given."""
-    return import_potential(path, 'mace') if path else import_potential(find_chgnet(), 'chgnet')
+    return import_potential(path, MACE.name) if path else import_potential(find_chgnet(), CHGNET.name)
 
 
 def make_start(repeats: list[int], *, store: bool = True) -> orm.StructureData:

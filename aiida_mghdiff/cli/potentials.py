@@ -7,12 +7,16 @@ import importlib.util
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiida import orm
 
+from aiida_mghdiff.calculations.program import ZIPAPP, zipapp_bytes
+from aiida_mghdiff.data.architectures import MACE, architecture_of
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.formats.job_files import read_failure
 from aiida_mghdiff.formats.mace_heads import choose_head, read_heads
 
 if TYPE_CHECKING:
@@ -49,7 +53,9 @@ def read_potential(path: Path, architecture: str) -> PotentialData:
     except ValueError as error:
         raise PotentialError(f'{path}: {error}') from None
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    query = orm.QueryBuilder().append(PotentialData, filters={'attributes.sha256': digest})
+    query = orm.QueryBuilder().append(
+        PotentialData, filters={'attributes.sha256': digest, 'attributes.architecture': architecture}
+    )
     if known := [node for node in query.all(flat=True) if node.head in (None, head)]:
         return known[0]
     node = PotentialData.from_file(path, origin='pretrained', **_describe(path, architecture))
@@ -58,12 +64,19 @@ def read_potential(path: Path, architecture: str) -> PotentialData:
 
 
 def _describe(path: Path, architecture: str) -> dict:
-    command = [sys.executable, '-m', 'aiida_mghdiff.programs.describe', str(path), architecture]
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    kind = architecture_of(architecture)
+    if kind.calculator is None:
+        raise PotentialError(f'nothing here loads {path} as a {architecture} potential: use PotentialData.from_file.')
+    with tempfile.NamedTemporaryFile(suffix=ZIPAPP) as file:
+        file.write(zipapp_bytes('describe', (architecture, kind.calculator_source)))
+        file.flush()
+        command = [sys.executable, file.name, str(path), architecture]
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = process.stdout.strip().splitlines() or process.stderr.strip().splitlines() or ['no output']
     if process.returncode:
-        raise PotentialError(lines[-1])
-    return json.loads(lines[-1])
+        failure = read_failure(process.stdout)
+        raise PotentialError(failure[1] if failure else lines[-1])
+    return {'architecture': architecture} | json.loads(lines[-1])
 
 
 def find_chgnet() -> Path:
@@ -87,7 +100,7 @@ def find_mace(folders: list[Path], elements: set[str], tell: Callable[[str], Non
     """
     for path in (path for folder in [*folders, MACE_CACHE] for path in sorted(folder.glob('*model'))):
         try:
-            node = read_potential(path, 'mace')
+            node = read_potential(path, MACE.name)
         except PotentialError as error:
             tell(f'{path} was found and is not used: {error}')
             continue

@@ -10,11 +10,9 @@ from aiida import orm
 from aiida.orm.pydantic import OrmMetadataField
 from ase.data import atomic_numbers
 
+from aiida_mghdiff.data.architectures import ModelFile, architecture_of
 from aiida_mghdiff.formats.job_files import POTENTIAL_FILE
-from aiida_mghdiff.formats.mace_heads import choose_head, read_heads
-from aiida_mghdiff.formats.ml_ff import read_ml_ff_header
 
-ARCHITECTURES = ('mace', 'chgnet', 'vasp-mlff')
 ORIGINS = ('pretrained', 'fine-tuned', 'scratch', 'on-the-fly')
 DTYPES = ('float32', 'float64')
 #: Label of the force field that a study learns, where it begins from nothing.
@@ -22,7 +20,7 @@ LEARNED = 'vasp_mlff'
 
 
 class PotentialData(orm.SinglefileData):
-    """A potential as one file: a MACE ``.model``, a CHGNet checkpoint or VASP's ML_FF.
+    """A potential as one file: a MACE ``.model``, a CHGNet checkpoint, VASP's ML_FF, or a file of another architecture.
 
     MACE and CHGNet files are pickles: loading one runs code, so load only files that you trust.
     """
@@ -30,7 +28,7 @@ class PotentialData(orm.SinglefileData):
     class AttributesModel(orm.SinglefileData.AttributesModel):
         """What can be asked of a potential."""
 
-        architecture: str = OrmMetadataField(description=f'one of {", ".join(ARCHITECTURES)}')
+        architecture: str = OrmMetadataField(description='mace, chgnet, vasp-mlff, or one of another package')
         origin: str = OrmMetadataField(description=f'one of {", ".join(ORIGINS)}')
         elements: list = OrmMetadataField(description='symbols of the elements that the potential knows')
         dtype: str = OrmMetadataField(description='floating-point type of the parameters')
@@ -48,7 +46,7 @@ class PotentialData(orm.SinglefileData):
         *,
         architecture: str,
         origin: str,
-        elements: Sequence[str],
+        elements: Sequence[str] | None = None,
         dtype: str,
         head: str | None = None,
         heads: Sequence[str] | None = None,
@@ -56,6 +54,7 @@ class PotentialData(orm.SinglefileData):
         """Return an unstored potential.
 
         :param path: the model file; its name does not matter for the node.
+        :param elements: symbols; may be left out where every potential of the architecture knows the same elements.
         :param head: of a MACE model with several; without it the rule of
             :func:`~aiida_mghdiff.formats.mace_heads.choose_head` chooses.
         :param heads: of a MACE model; without it they are read from the file. No code of the file runs for that.
@@ -64,17 +63,17 @@ class PotentialData(orm.SinglefileData):
             6.4, or with other elements in it.
         """
         path = Path(path)
+        kind = architecture_of(architecture)
+        elements = list(kind.elements or []) if elements is None else elements
         node = cls(path.absolute(), filename=POTENTIAL_FILE)
         attributes = {
             'architecture': architecture,
             'origin': origin,
             'elements': sorted(elements, key=lambda symbol: atomic_numbers.get(symbol, 0)),
             'dtype': dtype,
-            **_head_attributes(path, architecture, head, heads),
+            **kind.attributes_of(ModelFile(path, elements, head, heads)),
             'sha256': hashlib.sha256(path.read_bytes()).hexdigest(),
         }
-        if architecture == 'vasp-mlff':
-            attributes |= _header_attributes(path, elements)
         node.base.attributes.set_many(attributes)
         node._validate()
         return node
@@ -82,7 +81,8 @@ class PotentialData(orm.SinglefileData):
     def _validate(self) -> bool:
         super()._validate()
         attributes = self.base.attributes.all
-        for key, known in (('architecture', ARCHITECTURES), ('origin', ORIGINS), ('dtype', DTYPES)):
+        architecture_of(attributes.get('architecture'))
+        for key, known in (('origin', ORIGINS), ('dtype', DTYPES)):
             if attributes.get(key) not in known:
                 raise ValueError(
                     f'{key} of a potential is {attributes.get(key)!r}: it must be one of {", ".join(known)}.'
@@ -96,7 +96,7 @@ class PotentialData(orm.SinglefileData):
 
     @property
     def architecture(self) -> str:
-        """Return the architecture, one of ``mace``, ``chgnet``, ``vasp-mlff``."""
+        """Return the name of the architecture, such as ``mace``."""
         return self.base.attributes.get('architecture')
 
     @property
@@ -129,22 +129,3 @@ class PotentialData(orm.SinglefileData):
     def copy_entry(self, name: str = POTENTIAL_FILE) -> tuple[str, str, str]:
         """Return the entry of a ``local_copy_list`` that lays the model file into a job's folder."""
         return (self.uuid, POTENTIAL_FILE, name)
-
-
-def _head_attributes(
-    path: Path, architecture: str, head: str | None, heads: Sequence[str] | None
-) -> dict[str, str | list[str] | None]:
-    if architecture != 'mace':
-        if head is not None:
-            raise ValueError(f'head is {head!r}, but only a mace potential has heads: leave head out.')
-        return {'head': None}
-    heads = read_heads(path) if heads is None else list(heads)
-    return {'head': head if heads is None else choose_head(heads, head), 'heads': heads}
-
-
-def _header_attributes(path: Path, elements: Sequence[str]) -> dict[str, object]:
-    header = read_ml_ff_header(path)
-    if set(header.elements) != set(elements):
-        raise ValueError(f'the ML_FF is of {", ".join(header.elements)}, not of {", ".join(elements)}.')
-    labels = 'vasp' if header.standin is None else f'standin:{header.standin}'
-    return {'version': header.version, 'fast': header.fast, 'labels': labels}

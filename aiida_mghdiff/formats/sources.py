@@ -15,15 +15,16 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1]
 
 
-def sources(*modules: str) -> list[Path]:
+def sources(*modules: str, source: bytes = b'') -> list[Path]:
     """Return the files of modules of this package and of all that they import from it, sorted.
 
     Imports inside functions count, imports for type checkers do not. The package's own ``__init__.py`` is left out: it
     has the version, which changes nothing that is computed.
 
     :param modules: full names, such as ``aiida_mghdiff.programs.ase.md``.
+    :param source: of a module from elsewhere, whose imports from this package count too.
     """
-    todo, seen = [file for module in modules for file in _files(module)], set()
+    todo, seen = [*(file for module in modules for file in _files(module)), *_imported_by(source)], set()
     while todo:
         if (path := todo.pop()) not in seen:
             seen.add(path)
@@ -55,9 +56,13 @@ def _files(name: str) -> Iterator[Path]:
 
 @functools.cache
 def _imported(path: Path) -> frozenset[Path]:
+    return _imported_by(path.read_bytes())
+
+
+def _imported_by(source: bytes) -> frozenset[Path]:
     """Return the modules of this package that a module imports; it imports by absolute names only."""
     names = []
-    for node in _nodes(ast.parse(path.read_bytes())):
+    for node in _nodes(ast.parse(source)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -13,9 +13,9 @@ from aiida_mghdiff.formats.frames import frames_from_arrays
 from aiida_mghdiff.formats.job_files import DATASET_FOLDER, POTENTIAL_FILE, PREDICTIONS_FILE
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.calculators.loading import (
-    DISTRIBUTIONS,
     check_elements,
     chosen_head,
+    distributions,
     load_calculator,
 )
 
@@ -27,7 +27,7 @@ def main() -> None:
     inputs = job.read_input()
     parameters, potential = inputs['parameters'], inputs['potential']
     clock = job.WallClock(inputs['max_wallclock_seconds'])
-    versions = job.engine_versions(*DISTRIBUTIONS[potential['architecture']])
+    versions = job.engine_versions(*distributions(potential))
     arrays = read_folder(DATASET_FOLDER)
     check_elements(potential, np.unique(arrays['numbers']))
     calculator = load_calculator(potential, POTENTIAL_FILE, parameters['dtype'], parameters['device'])

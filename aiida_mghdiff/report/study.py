@@ -17,7 +17,7 @@ from aiida.common.links import LinkType
 
 from aiida_mghdiff.queries import LEARNED, DatasetData, PotentialData
 from aiida_mghdiff.report.references import Reference, load_references
-from aiida_mghdiff.report.style import COLOURS, DFT_STYLE, ORIGINS, Style, styles_of, styles_of_series
+from aiida_mghdiff.report.style import DFT_STYLE, ORIGINS, Style, place_of, styles_of, styles_of_series
 from aiida_mghdiff.science.bands import Band, read_band
 
 #: Where errors come from: the configurations that a study kept from training.
@@ -495,7 +495,7 @@ def by_series(items: Iterable[Diffusion]) -> dict[str, list[Diffusion]]:
 
 def rank(label: str, potential: PotentialData) -> tuple[int, int, str]:
     """Return the place of a potential: by architecture, origin, label."""
-    return list(COLOURS).index(potential.architecture), list(ORIGINS).index(potential.origin), label
+    return place_of(potential.architecture), list(ORIGINS).index(potential.origin), label
 
 
 def output(call: Call, name: str) -> Any:

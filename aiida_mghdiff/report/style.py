@@ -13,11 +13,13 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import ListedColormap, to_hex, to_rgb
 
+from aiida_mghdiff.data.architectures import architectures
 from aiida_mghdiff.queries import PotentialData
 
 INK, GUIDE, SHADE = '#222222', '#767676', '#ececec'
-#: By architecture and origin, in the order of tables and figures; of an origin: lightness, hatch, line.
-COLOURS = {'mace': '#0072B2', 'chgnet': '#D55E00', 'vasp-mlff': '#009E73'}
+#: Of the architectures, in their order.
+COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#56B4E9', '#E69F00')
+#: Lightness, hatch and line by origin, in the order of tables and figures.
 ORIGINS = {
     'pretrained': (0.65, '////', (0, (1, 1.2))),
     'fine-tuned': (0.0, '', '-'),
@@ -89,11 +91,17 @@ class Style:
 DFT_STYLE = Style(INK, '#ffffff', '', 'H', (0, (8, 1.5)))
 
 
+def place_of(architecture: str) -> int:
+    """Return the place of an architecture in tables and figures: of an unknown one behind all that are known."""
+    known = list(architectures())
+    return known.index(architecture) if architecture in known else len(known)
+
+
 def styles_of(potentials: dict[str, PotentialData]) -> dict[str, Style]:
     """Return the style of each potential: hue by architecture, lightness, hatch and line by origin, marker its own."""
     styles = {}
     for index, (label, node) in enumerate(potentials.items()):
-        colour = COLOURS[node.architecture]
+        colour = COLOURS[place_of(node.architecture) % len(COLOURS)]
         lightness, hatch, line = ORIGINS[node.origin]
         marker = MARKERS[index % len(MARKERS)]
         styles[label] = Style(lightened(colour, lightness / 2), lightened(colour, lightness), hatch, marker, line)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from aiida import orm
 
-from aiida_mghdiff.calculations.ase.md import architecture_message
 from aiida_mghdiff.calculations.exit_codes import SettingsError
 from aiida_mghdiff.calculations.functions.diffusion import read_fit_settings
+from aiida_mghdiff.data.architectures import architectures
 from aiida_mghdiff.science.least_squares import lags_inside
 from aiida_mghdiff.science.positions import TooShortError
 from aiida_mghdiff.science.sampling import TooFewFramesError, select_starts
@@ -39,10 +39,11 @@ def length_messages(settings: Mapping[str, Any]) -> Iterator[str]:
         yield f'settings: nve: {error}'
 
 
-def dtype_messages(settings: Mapping[str, Any], architecture: str) -> Iterator[str]:
+def dtype_messages(settings: Mapping[str, Any], architecture: str | None) -> Iterator[str]:
     """Yield which run asks for numbers that no potential of an architecture computes in."""
-    for stage in STAGES if architecture == 'chgnet' else ():
-        if message := architecture_message(architecture, settings[stage]['dtype']):
+    known = architectures().get(architecture)
+    for stage in STAGES if known else ():
+        if message := known.dtype_message(settings[stage]['dtype']):
             yield message.replace('parameters', f'settings: {stage}', 1)
 
 

@@ -1,8 +1,12 @@
-"""Which engine runs a potential: the one place that decides it."""
+"""What runs a potential: one record for each architecture, and the choice of code and job from it.
+
+Records of other packages join by the entry point group ``aiida_mghdiff.architectures``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aiida import orm
@@ -12,60 +16,176 @@ from aiida.plugins import CalculationFactory
 from aiida_mghdiff.calculations.functions.parameters import block_parameters, segment_parameters, steps_of_block
 from aiida_mghdiff.calculations.lammps.md import converter_message, needs_converter
 from aiida_mghdiff.calculations.md import INCAR
+from aiida_mghdiff.calculations.train import TrainCalculation
 from aiida_mghdiff.calculations.vasp import evaluate, md
 from aiida_mghdiff.calculations.vasp.job import potcars_message
+from aiida_mghdiff.data.architectures import CHGNET, MACE, VASP_MLFF, Architecture, plugin_records
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 
-LAMMPS_MD = 'mghdiff.lammps.md'
-VASP_MD = 'mghdiff.vasp.md'
-VASP_EVALUATE = 'mghdiff.vasp.evaluate'
+Codes = Mapping[str, orm.AbstractCode]
+PYTHON = 'python'
 #: Key of INCAR tags among the parameters of evaluations, which are by architecture: a name of a port has no hyphen.
 VASP_TAGS = 'vasp_mlff'
 
-#: For each architecture the engines that run its MD, the preferred first: name of the code, entry point of the job.
-MD_ENGINES = {
-    'mace': (('lammps', LAMMPS_MD), ('python', 'mghdiff.ase.md')),
-    'chgnet': (('python', 'mghdiff.ase.md'),),
-    'vasp-mlff': (('vasp', VASP_MD),),
+
+def nothing(*_: Any) -> dict[str, Any]:
+    """Return no inputs beside those that all jobs of a kind take."""
+    return {}
+
+
+def no_message(*_: Any) -> str | None:
+    """Return that nothing is wrong."""
+    return None
+
+
+def foreign_tags(_: Mapping[str, Any]) -> str:
+    """Return that an engine has no INCAR."""
+    return f'parameters: {INCAR} has tags for VASP, which does not run this potential: leave {INCAR} out.'
+
+
+@dataclass(frozen=True)
+class Job:
+    """A kind of job that runs a potential."""
+
+    role: str  # key of its code in ``codes``
+    entry_point: str
+    extra: Callable[[Mapping[str, Any]], dict[str, Any]] = nothing  # inputs that other jobs of this kind have not
+    message: Callable[[Mapping[str, Any], Sequence[str]], str | None] = no_message  # what these lack, with the symbols
+    tags_message: Callable[[Mapping[str, Any]], str | None] = foreign_tags  # what is wrong with INCAR tags of a run
+    in_blocks: bool = False  # whether a run must be cut where the engine writes a restart
+
+    @property
+    def process(self) -> type[CalcJob]:
+        """Return the job's class."""
+        return CalculationFactory(self.entry_point)
+
+    def key(self, architecture: str, codes: Codes) -> str:
+        """Return the key of the job's code: an environment of the architecture's own wins over ``python``."""
+        return architecture if self.role == PYTHON and architecture in codes else self.role
+
+    def code(self, architecture: str, codes: Codes) -> orm.AbstractCode:
+        """Return the job's code."""
+        return codes[self.key(architecture, codes)]
+
+
+def converter(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the code that converts models for a LAMMPS that was built with MACE."""
+    codes = inputs['codes']
+    return {'convert_code': codes['convert']} if needs_converter(codes['lammps']) else {}
+
+
+def missing_converter_message(inputs: Mapping[str, Any], _: Sequence[str]) -> str | None:
+    """Return that such a LAMMPS has no converter."""
+    code = inputs['codes']['lammps']
+    if not needs_converter(code) or 'convert' in inputs['codes']:
+        return None
+    return f'codes.convert is missing: {converter_message(code)}'
+
+
+def potcars(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the POTCARs, which VASP needs with a force field too."""
+    return {'potcars': dict(inputs['potcars'])}
+
+
+def missing_potcars_message(inputs: Mapping[str, Any], symbols: Sequence[str]) -> str | None:
+    """Return which elements have no POTCAR."""
+    return potcars_message(symbols, inputs.get('potcars', {}))
+
+
+def md_in_vasp(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the POTCARs, and the code that reduces trajectories on VASP's machine."""
+    codes = inputs['codes']
+    return potcars(inputs) | ({'reduce_code': codes['reduce']} if 'reduce' in codes else {})
+
+
+def evaluation_in_vasp(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the POTCARs, and the INCAR tags of the user's own."""
+    tags = inputs.get('evaluation', {}).get(VASP_TAGS)
+    return potcars(inputs) | ({} if tags is None else {'parameters': tags})
+
+
+def evaluation_in_vasp_message(inputs: Mapping[str, Any], symbols: Sequence[str]) -> str | None:
+    """Return which elements have no POTCAR, or what is wrong with the INCAR tags."""
+    if message := missing_potcars_message(inputs, symbols):
+        return message
+    tags = inputs.get('evaluation', {}).get(VASP_TAGS)
+    message = None if tags is None else evaluate.tags_message(tags)
+    return message and message.replace('parameters', f'evaluation.{VASP_TAGS}', 1)
+
+
+ASE_MD = Job(PYTHON, 'mghdiff.ase.md')
+ASE_NEB = Job(PYTHON, 'mghdiff.ase.neb')
+EVALUATE = Job(PYTHON, 'mghdiff.evaluate')
+LAMMPS_MD = Job('lammps', 'mghdiff.lammps.md', converter, missing_converter_message)
+VASP_MD = Job('vasp', 'mghdiff.vasp.md', md_in_vasp, missing_potcars_message, md.incar_message, in_blocks=True)
+VASP_NEB = Job('vasp', 'mghdiff.vasp.neb', potcars, missing_potcars_message)
+VASP_EVALUATE = Job('vasp', 'mghdiff.vasp.evaluate', evaluation_in_vasp, evaluation_in_vasp_message)
+
+
+@dataclass(frozen=True)
+class Engines:
+    """What runs the potentials of an architecture; the defaults are what any ASE calculator can do."""
+
+    architecture: Architecture
+    md: tuple[Job, ...] = (ASE_MD,)  # the preferred first
+    barrier: Job = ASE_NEB
+    evaluation: Job = EVALUATE
+    training: Job | None = None  # a TrainCalculation; None where nothing here trains it
+    device: str = 'cpu'  # that potentials are evaluated on, where the user names none
+
+
+_OURS = {
+    record.architecture.name: record
+    for record in (
+        Engines(MACE, md=(LAMMPS_MD, ASE_MD), training=Job(PYTHON, 'mghdiff.mace.train')),
+        Engines(CHGNET, training=Job(PYTHON, 'mghdiff.chgnet.train')),
+        Engines(VASP_MLFF, md=(VASP_MD,), barrier=VASP_NEB, evaluation=VASP_EVALUATE),
+    )
 }
-#: For each architecture the engine that finds its barriers: name of the code.
-NEB_ENGINES = {'mace': 'python', 'chgnet': 'python', 'vasp-mlff': 'vasp'}
-TRAINERS = {'mace': 'mghdiff.mace.train', 'chgnet': 'mghdiff.chgnet.train'}
 
 
-def md_engine(
-    potential: PotentialData, codes: Mapping[str, orm.AbstractCode]
-) -> tuple[type[CalcJob], orm.AbstractCode]:
-    """Return the MD job that runs a potential, and its code: the preferred engine that there is a code for.
+def table() -> dict[str, Engines]:
+    """Return all records by architecture, ours first."""
+    return _OURS | plugin_records()
+
+
+def engines_of(architecture: str) -> Engines:
+    """Return the record of an architecture.
+
+    :raises ValueError: where there is none.
+    """
+    if architecture not in table():
+        raise ValueError(f'nothing here runs {architecture} potentials: install the package that brings them.')
+    return table()[architecture]
+
+
+def md_engine(potential: PotentialData, codes: Codes) -> tuple[Job, orm.AbstractCode]:
+    """Return the MD job that runs a potential, and its code: the preferred job that there is a code for.
 
     :raises ValueError: where no code fits.
     """
-    engines = MD_ENGINES.get(potential.architecture, ())
-    for name, entry_point in engines:
-        if name in codes:
-            return CalculationFactory(entry_point), codes[name]
-    wanted = ' or '.join(f'codes.{name}' for name, _ in engines) or 'an engine that this version does not have'
-    raise ValueError(
-        f'a {potential.architecture} potential needs {wanted} for MD: `aiida-mghdiff setup` makes the codes.'
-    )
+    name = potential.architecture
+    jobs = table()[name].md if name in table() else ()
+    for job in jobs:
+        if (key := job.key(name, codes)) in codes:
+            return job, codes[key]
+    wanted = ' or '.join(f'codes.{job.role}' for job in jobs) or 'an engine that this version does not have'
+    raise ValueError(f'a {name} potential needs {wanted} for MD: `aiida-mghdiff setup` makes the codes.')
 
 
 def validate_md_codes(inputs: Mapping[str, Any], symbols: Sequence[str]) -> str | None:
-    """Return what is wrong with the codes, or for VASP with the POTCARs, of a process that runs MD with one potential.
+    """Return what is wrong with the codes and the extra inputs of a process that runs MD with one potential.
 
     :param symbols: of the atoms that will move.
     """
-    if 'potential' in inputs:
-        try:
-            engine, code = md_engine(inputs['potential'], inputs.get('codes', {}))
-        except ValueError as error:
-            return str(error)
-        if runs_in_lammps(engine) and needs_converter(code) and 'convert' not in inputs['codes']:
-            return f'codes.convert is missing: {converter_message(code)}'
-        if takes_potcars(engine):
-            return potcars_message(symbols, inputs.get('potcars', {}))
-    return None
+    if 'potential' not in inputs:
+        return None
+    try:
+        job, _ = md_engine(inputs['potential'], inputs.get('codes', {}))
+    except ValueError as error:
+        return str(error)
+    return job.message(inputs, symbols)
 
 
 def incar_message(inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> str | None:
@@ -75,10 +195,8 @@ def incar_message(inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> s
     """
     if INCAR not in parameters:
         return None
-    engine, _ = md_engine(inputs['potential'], inputs['codes'])
-    if takes_potcars(engine):
-        return md.incar_message(parameters)
-    return f'parameters: {INCAR} has tags for VASP, which does not run this potential: leave {INCAR} out.'
+    job, _ = md_engine(inputs['potential'], inputs['codes'])
+    return job.tags_message(parameters)
 
 
 def md_message(inputs: Mapping[str, Any], structure: orm.StructureData, parameters: Mapping[str, Any]) -> str | None:
@@ -86,48 +204,35 @@ def md_message(inputs: Mapping[str, Any], structure: orm.StructureData, paramete
 
     :param inputs: of a process that runs MD with one potential, whose codes are valid.
     """
-    engine, code = md_engine(inputs['potential'], inputs['codes'])
-    job = {'code': code, 'potential': inputs['potential'], 'structure': structure, 'parameters': orm.Dict(parameters)}
-    ports = engine.spec().inputs
-    return ports.validator(job | engine_inputs(engine, inputs), ports)
+    job, code = md_engine(inputs['potential'], inputs['codes'])
+    given = {'code': code, 'potential': inputs['potential'], 'structure': structure, 'parameters': orm.Dict(parameters)}
+    ports = job.process.spec().inputs
+    return ports.validator(given | job.extra(inputs), ports)
 
 
-def evaluation_in_vasp(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the POTCARs, and the INCAR tags of the user's own."""
-    tags = inputs.get('evaluation', {}).get(VASP_TAGS)
-    return {'potcars': dict(inputs['potcars'])} | ({} if tags is None else {'parameters': tags})
+def job_parameters(job: Job, parameters: orm.Dict, state: MdStateData | None, label: str) -> orm.Dict:
+    """Return the parameters of the next job of a run: those of the run where it is the only one.
 
-
-def evaluation_in_vasp_message(inputs: Mapping[str, Any], symbols: Sequence[str]) -> str | None:
-    """Return which elements have no POTCAR, or what is wrong with the INCAR tags."""
-    tags = inputs.get('evaluation', {}).get(VASP_TAGS)
-    if message := potcars_message(symbols, inputs.get('potcars', {})):
-        return message
-    message = None if tags is None else evaluate.tags_message(tags)
-    return message and message.replace('parameters', f'evaluation.{VASP_TAGS}', 1)
-
-
-def takes_potcars(engine: type[CalcJob]) -> bool:
-    """Return whether an MD job is one of VASP, which needs POTCARs with a learned force field too."""
-    return engine is CalculationFactory(VASP_MD)
-
-
-def runs_in_lammps(engine: type[CalcJob]) -> bool:
-    """Return whether an MD job is one of LAMMPS, which may need a converter of its model."""
-    return engine is CalculationFactory(LAMMPS_MD)
-
-
-def engine_inputs(engine: type[CalcJob], inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the inputs that an MD job of one engine has and others have not.
-
-    These are the converter of a LAMMPS built with MACE, or VASP's POTCARs and reducing code.
+    :param state: where the last job ended, None for the first.
+    :param label: call link label of what derives them.
     """
-    codes = inputs['codes']
-    if runs_in_lammps(engine) and needs_converter(codes['lammps']):
-        return {'convert_code': codes['convert']}
-    if not takes_potcars(engine):
-        return {}
-    return {'potcars': dict(inputs['potcars'])} | ({'reduce_code': codes['reduce']} if 'reduce' in codes else {})
+    steps = steps_of_block(parameters) if job.in_blocks else parameters['steps']
+    if state is None and steps == parameters['steps']:
+        return parameters
+    derive = block_parameters if job.in_blocks else segment_parameters
+    start = {} if state is None else {'state': state}
+    return derive(parameters, **start, metadata={'call_link_label': label})
+
+
+def is_evaluated(architecture: str | None, inputs: Mapping[str, Any]) -> bool:
+    """Return whether a process evaluates an architecture: Python needs settings for it, VASP needs its code alone.
+
+    :param inputs: ``codes``, and ``evaluation``: parameters by architecture.
+    """
+    if architecture not in table():
+        return False
+    job = engines_of(architecture).evaluation
+    return architecture in inputs.get('evaluation', {}) if job.role == PYTHON else job.role in inputs.get('codes', {})
 
 
 def evaluation(potential: PotentialData, inputs: Mapping[str, Any]) -> tuple[type[CalcJob], dict[str, Any]]:
@@ -135,32 +240,55 @@ def evaluation(potential: PotentialData, inputs: Mapping[str, Any]) -> tuple[typ
 
     :param inputs: ``codes``, ``potcars``, and ``evaluation``: parameters by architecture.
     """
-    if potential.architecture == 'vasp-mlff':
-        return CalculationFactory(VASP_EVALUATE), {'code': inputs['codes']['vasp'], **evaluation_in_vasp(inputs)}
-    parameters = inputs['evaluation'][potential.architecture]
-    return CalculationFactory('mghdiff.evaluate'), {'code': inputs['codes']['python'], 'parameters': parameters}
+    name = potential.architecture
+    job = engines_of(name).evaluation
+    parameters = {'parameters': inputs['evaluation'][name]} if job.role == PYTHON else {}
+    code = job.code(name, inputs['codes'])
+    return job.process, {'code': code, **parameters, **job.extra(inputs)}
 
 
-def job_parameters(engine: type[CalcJob], parameters: orm.Dict, state: MdStateData | None, label: str) -> orm.Dict:
-    """Return the parameters of the next job of a run: those of the run where it is the only one.
+def evaluation_parameters(overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the parameters of evaluations in Python, by architecture.
 
-    :param state: where the last job ended, None for the first.
-    :param label: call link label of what derives them.
+    :param overrides: what the user sets, by architecture.
     """
-    in_blocks = takes_potcars(engine)
-    steps = steps_of_block(parameters) if in_blocks else parameters['steps']
-    if state is None and steps == parameters['steps']:
-        return parameters
-    derive = block_parameters if in_blocks else segment_parameters
-    start = {} if state is None else {'state': state}
-    return derive(parameters, **start, metadata={'call_link_label': label})
+    records = {name: record for name, record in table().items() if record.evaluation.role == PYTHON}
+    defaults = {
+        name: {'dtype': record.architecture.dtypes[0], 'device': record.device} for name, record in records.items()
+    }
+    return {name: defaults.get(name, {}) | overrides.get(name, {}) for name in {**defaults, **overrides}}
 
 
-def neb_engine(potential: PotentialData | None) -> str:
-    """Return the name of the code that finds barriers with a potential, or with DFT where there is none."""
-    return 'vasp' if potential is None else NEB_ENGINES[potential.architecture]
+def with_dtype(architecture: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters with a ``dtype`` that the architecture computes in: its usual one where theirs is none."""
+    dtypes = engines_of(architecture).architecture.dtypes
+    return dict(parameters) | ({} if parameters['dtype'] in dtypes else {'dtype': dtypes[0]})
 
 
-def trainer(architecture: str) -> type[CalcJob]:
-    """Return the job that trains an architecture."""
-    return CalculationFactory(TRAINERS[architecture])
+def barrier_job(potential: PotentialData | None) -> Job:
+    """Return the job that finds barriers with a potential, or with DFT where there is none.
+
+    :raises ValueError: where nothing runs the potential.
+    """
+    return VASP_NEB if potential is None else engines_of(potential.architecture).barrier
+
+
+def barrier_architectures() -> list[str]:
+    """Return the architectures whose barriers are found in Python."""
+    return [name for name, record in table().items() if record.barrier.role == PYTHON]
+
+
+def trained_architectures() -> list[str]:
+    """Return the architectures that can be trained here."""
+    return [name for name, record in table().items() if record.training]
+
+
+def trainer(architecture: str) -> type[TrainCalculation]:
+    """Return the job that trains an architecture.
+
+    :raises ValueError: where there is none.
+    """
+    if architecture not in trained_architectures():
+        known = ', '.join(trained_architectures())
+        raise ValueError(f'architecture {architecture!r} cannot be trained here: choose one of {known}.')
+    return engines_of(architecture).training.process

@@ -13,6 +13,7 @@ from aiida_mghdiff.calculations.functions.parameters import segment_parameters
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.cleaning import define_restarts, loop_inputs
+from aiida_mghdiff.workflows.engines import with_dtype
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, merge
 from aiida_mghdiff.workflows.segment import PARTS, MdSegmentWorkChain, define_md_run
 from aiida_mghdiff.workflows.survival import SurvivalMixin
@@ -125,7 +126,7 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         """
         inputs, own = cls.get_protocol_inputs(protocol), checked('md', overrides or {})
         values = inputs['parameters'] | inputs['ensembles'][ensemble] | (stage or {})
-        values |= inputs['architectures'].get(architecture, {})
+        values = with_dtype(architecture, values | inputs['architectures'].get(architecture, {}))
         of_ensemble, of_architecture = own.get('ensembles', {}), own.get('architectures', {})
         for changes in (own.get('parameters'), of_ensemble.get(ensemble), of_architecture.get(architecture)):
             values = merge(values, changes or {})

@@ -11,7 +11,6 @@ from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.ase import neb, vibrations
 from aiida_mghdiff.calculations.ase.neb import KEYS as NEB_KEYS
-from aiida_mghdiff.calculations.ase.neb import AseNebCalculation
 from aiida_mghdiff.calculations.ase.vibrations import KEYS as VIBRATION_KEYS
 from aiida_mghdiff.calculations.ase.vibrations import AseVibrationsCalculation
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes, has_ended_with
@@ -32,7 +31,7 @@ from aiida_mghdiff.calculations.vasp.neb import BAND_TAGS, VaspNebCalculation
 from aiida_mghdiff.calculations.vasp.relax import RELAXATION_TAGS, VaspRelaxCalculation
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.cleaning import CleaningMixin
-from aiida_mghdiff.workflows.engines import neb_engine
+from aiida_mghdiff.workflows.engines import PYTHON, Job, barrier_job, with_dtype
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge, protocol_inputs
 from aiida_mghdiff.workflows.survival import SurvivalMixin
 
@@ -61,24 +60,31 @@ def _engine_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
     """Yield why the potential, or DFT, cannot run with these elements and codes."""
     tracer = inputs['path']['tracer_element']
     symbols = [*inputs['host'].get_ase().get_chemical_symbols(), tracer]
-    engine = neb_engine(inputs.get('potential'))
-    message = _code_message(engine, inputs)
+    try:
+        job = barrier_job(inputs.get('potential'))
+    except ValueError as error:
+        yield str(error)
+        return
+    message = _code_message(job, inputs)
     yield message
     if 'potential' in inputs:
         yield elements_message(inputs['potential'], symbols, tracer)
     if message is None:
-        yield _vasp_message(symbols, inputs) if engine == 'vasp' else _ase_message(inputs)
+        yield _ase_message(inputs) if job.role == PYTHON else _vasp_message(symbols, inputs)
 
 
-def _code_message(engine: str, inputs: Mapping[str, Any]) -> str | None:
-    if engine in inputs.get('codes', {}):
-        return None
+def _code_message(job: Job, inputs: Mapping[str, Any]) -> str | None:
+    codes = inputs.get('codes', {})
     if 'potential' not in inputs:
-        return 'give a potential, or for DFT potcars and codes.vasp: without a potential barriers run in VASP.'
-    name = 'ASE' if engine == 'python' else 'VASP'
+        needs = 'give a potential, or for DFT potcars and codes.vasp: without a potential barriers run in VASP.'
+        return None if job.role in codes else needs
+    architecture = inputs['potential'].architecture
+    if job.key(architecture, codes) in codes:
+        return None
+    name = 'ASE' if job.role == PYTHON else 'VASP'
     return (
-        f'codes.{engine} is missing: barriers of {inputs["potential"].architecture} potentials run in {name}; '
-        '`aiida-mghdiff setup` makes the code.'
+        f'codes.{job.role} is missing: barriers of {architecture} potentials run in {name}; `aiida-mghdiff setup` '
+        'makes the code.'
     )
 
 
@@ -110,7 +116,7 @@ def _vasp_message(symbols: list[str], inputs: Mapping[str, Any]) -> str | None:
 class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
     """Places the tracer on the two sites of a path, relaxes both, and finds the saddle point between them by ciNEB.
 
-    A mace or chgnet potential runs in ASE, a vasp-mlff one in VASP; without a potential VASP runs DFT.
+    VASP runs its own force fields, ASE runs all other potentials; without a potential VASP runs DFT.
     """
 
     _PROTOCOL_FILE = 'neb'
@@ -119,7 +125,12 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
     def define(cls, spec: ProcessSpec) -> None:
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
-        spec.input_namespace('codes', valid_type=orm.AbstractCode, dynamic=True, help='``python`` (ASE) or ``vasp``.')
+        spec.input_namespace(
+            'codes',
+            valid_type=orm.AbstractCode,
+            dynamic=True,
+            help='``python`` (or ``mace``, say: a Python of its own), ``vasp``.',
+        )
         spec.input('potential', valid_type=PotentialData, required=False, help='What gives the forces; DFT without.')
         spec.input('host', valid_type=orm.StructureData, help='Supercell of the host, without tracers.')
         words = keys_help('Tracer and named path.', PATH_SETTINGS)
@@ -172,9 +183,14 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         self.ctx.neb = None
         return None
 
+    @property
+    def job(self) -> Job:
+        """Return the job that finds the path."""
+        return barrier_job(self.inputs.get('potential'))
+
     def runs_in_vasp(self) -> bool:
         """Return whether VASP finds the path; ASE relaxes and interpolates by itself."""
-        return neb_engine(self.inputs.get('potential')) == 'vasp'
+        return self.job.role != PYTHON
 
     def should_relax_ends(self) -> bool:
         """Return whether an end point is still to be relaxed, or to be continued after a stop before the wall time."""
@@ -220,12 +236,12 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         if self.runs_in_vasp():
             inputs = self.vasp_inputs('neb') | {'parameters': self.inputs.parameters}
             return ToContext(neb=self.submit(VaspNebCalculation, **inputs, **self.ctx.inputs))
-        return ToContext(neb=self.submit(AseNebCalculation, **self.job_inputs('neb'), **self.ctx.inputs))
+        return ToContext(neb=self.submit(self.job.process, **self.job_inputs('neb'), **self.ctx.inputs))
 
     def job_inputs(self, label: str) -> dict[str, Any]:
         """Return the inputs that all jobs of ASE on this path share."""
         return {
-            'code': self.inputs.codes['python'],
+            'code': self.job.code(self.inputs.potential.architecture, self.inputs.codes),
             'potential': self.inputs.potential,
             'parameters': self.inputs.parameters,
             'metadata': {'call_link_label': label, 'options': self.inputs.options.get_dict()},
@@ -334,24 +350,28 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)
-        dtype = {'dtype': 'float32'} if potential is not None and potential.architecture == 'chgnet' else {}
         builder = cls.get_builder()
         builder.codes = codes
         builder.host = host
         builder.path = orm.Dict({'tracer_element': tracer_element, 'path': path})
-        builder.parameters = orm.Dict(inputs['parameters'] | dtype)
+        builder.parameters = orm.Dict(parameters_for(potential, inputs['parameters']))
         builder.options = orm.Dict(merge(inputs['options'], options or {}))
         builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
         if potential is not None:
             builder.potential = potential
-        if neb_engine(potential) == 'vasp':
+        if barrier_job(potential).role != PYTHON:
             builder.potcars = potcars or {}
             for name, node in vasp_inputs_of_protocol(inputs, potential).items():
                 setattr(builder, name, node)
         if vibrations:
             own = protocol_inputs('vibrations', protocol, inputs['vibrations'])
-            builder.vibrations = orm.Dict(own['parameters'] | dtype)
+            builder.vibrations = orm.Dict(parameters_for(potential, own['parameters']))
         return builder
+
+
+def parameters_for(potential: PotentialData | None, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters with a ``dtype`` that the potential computes in; as they are for DFT."""
+    return parameters if potential is None else with_dtype(potential.architecture, parameters)
 
 
 def vasp_inputs_of_protocol(inputs: dict[str, Any], potential: PotentialData | None) -> dict[str, orm.Data]:

@@ -17,7 +17,7 @@ from ase.data import chemical_symbols
 from aiida_mghdiff.calculations import evaluate
 from aiida_mghdiff.calculations.functions.learning import STAGE_KEYS
 from aiida_mghdiff.calculations.validation import IS_SYMBOL, Check
-from aiida_mghdiff.data.potential import ARCHITECTURES
+from aiida_mghdiff.data.architectures import architectures
 
 #: What stands at a place without keys, and at one whose content another program checks.
 VALUE, ANYTHING = 'a value', 'anything'
@@ -58,7 +58,7 @@ class Open:
     known: Mapping[str, Any] = field(default_factory=dict)
 
 
-IS_ARCHITECTURE = Check('an architecture', lambda key: key in ARCHITECTURES)
+IS_ARCHITECTURE = Check('an architecture', lambda key: key in architectures())
 IS_LABEL = Check(
     'a label of letters, digits and single underscores',
     lambda key: re.fullmatch(r'[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*', key) is not None,
@@ -72,7 +72,7 @@ IS_TAG = Check(
 
 def of_architectures(content: Any, **known: Any) -> Open:
     """Return what stands at a place with keys for each architecture."""
-    return Open(IS_ARCHITECTURE, '<architecture>', content, near=lambda: ARCHITECTURES, known=known)
+    return Open(IS_ARCHITECTURE, '<architecture>', content, near=architectures, known=known)
 
 
 OPTIONS = dict.fromkeys(CalcJob.spec().inputs['metadata']['options'], ANYTHING)

@@ -18,7 +18,7 @@ from aiida_mghdiff.calculations.validation import keys_help
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.workflows.cleaning import RestartWorkChain
-from aiida_mghdiff.workflows.engines import engine_inputs, incar_message, job_parameters, md_engine, validate_md_codes
+from aiida_mghdiff.workflows.engines import Job, incar_message, job_parameters, md_engine, validate_md_codes
 
 #: Outputs of an MD job that a segment gives one a part; a part is what one job ran.
 PARTS = {
@@ -38,8 +38,8 @@ def define_md_run(spec: ProcessSpec) -> None:
         'codes',
         valid_type=orm.AbstractCode,
         dynamic=True,
-        help='``lammps``, ``python``, ``vasp``: the engines; ``convert``: ``mace_create_lammps_model``, for an ``lmp`` '
-        'built with MACE; ``reduce``: a Python on the machine of VASP.',
+        help='``lammps``, ``python`` (or ``mace``, say: a Python of its own), ``vasp``: the engines; ``convert``: '
+        '``mace_create_lammps_model``, for an ``lmp`` built with MACE; ``reduce``: a Python on the machine of VASP.',
     )
     words = keys_help('Complete MD parameters.', MD_KEYS)
     spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
@@ -86,6 +86,11 @@ class MdSegmentWorkChain(RestartWorkChain):
         """Return the MD job of the engine that runs the potential."""
         if not self.inputs:
             return CalcJob
+        return self.job.process
+
+    @property
+    def job(self) -> Job:
+        """Return the MD job that runs the potential."""
         return md_engine(self.inputs.potential, self.inputs.codes)[0]
 
     def setup(self) -> None:
@@ -93,8 +98,8 @@ class MdSegmentWorkChain(RestartWorkChain):
         super().setup()
         names = ('potential', 'structure', 'state', 'parameters')
         self.ctx.inputs = {name: self.inputs[name] for name in names if name in self.inputs}
-        engine, code = md_engine(self.inputs.potential, self.inputs.codes)
-        self.ctx.inputs |= {'code': code, **engine_inputs(engine, self.inputs)}
+        job, code = md_engine(self.inputs.potential, self.inputs.codes)
+        self.ctx.inputs |= {'code': code, **job.extra(self.inputs)}
         self.ctx.inputs['metadata'] = {'options': self.inputs.options.get_dict()}
         self.prepare_job()
 
@@ -109,7 +114,7 @@ class MdSegmentWorkChain(RestartWorkChain):
         :param state: where the last job ended, None for the first.
         """
         label = f'iteration_{self.ctx.iteration + 1:02d}_parameters'
-        self.ctx.inputs['parameters'] = job_parameters(self.process_class, self.inputs.parameters, state, label)
+        self.ctx.inputs['parameters'] = job_parameters(self.job, self.inputs.parameters, state, label)
 
     @process_handler(priority=500)
     def handle_steps_left(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:

@@ -19,6 +19,7 @@ from aiida_mghdiff.calculations.functions.rates import barrier_diffusion
 from aiida_mghdiff.calculations.functions.select import select_best
 from aiida_mghdiff.calculations.hosts import host_message, subject_of
 from aiida_mghdiff.calculations.validation import joined, nearest, self_diffusion_message
+from aiida_mghdiff.data.architectures import VASP_MLFF
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import LEARNED, PotentialData
@@ -35,7 +36,17 @@ from aiida_mghdiff.workflows.diffusion import (
     settings_messages,
 )
 from aiida_mghdiff.workflows.diffusion_settings import dtype_messages
-from aiida_mghdiff.workflows.engines import VASP_TAGS, evaluation, evaluation_in_vasp_message
+from aiida_mghdiff.workflows.engines import (
+    VASP_TAGS,
+    barrier_architectures,
+    barrier_job,
+    engines_of,
+    evaluation,
+    evaluation_parameters,
+    is_evaluated,
+    trainer,
+    with_dtype,
+)
 from aiida_mghdiff.workflows.learning_segment import LearningSegmentWorkChain
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.neb import BarrierWorkChain, path_message, vibrations_message
@@ -48,7 +59,6 @@ from aiida_mghdiff.workflows.train import (
     TrainWorkChain,
     has_stresses,
     keeps_elements,
-    training_kind,
     validate_architecture,
     validate_training,
 )
@@ -72,7 +82,7 @@ def architecture_of(inputs: dict[str, Any], choice: str) -> str | None:
     if choice in inputs.get('potentials', {}):
         return inputs['potentials'][choice].architecture
     if choice == LEARNED and 'otf' in inputs:
-        return 'vasp-mlff'
+        return VASP_MLFF.name
     training = inputs.get('training', {}).get(choice)
     return training['architecture'].value if training else None
 
@@ -99,7 +109,8 @@ def label_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
         yield f'labels {", ".join(twice)} name a given and a trained potential: give each its own.'
     if not given and not trained:
         yield 'there is no potential: give pre-trained ones (potentials) or train some (training).'
-    if 'python' not in inputs.get('codes', {}):
+    codes = inputs.get('codes', {})
+    if not all({'python', architecture_of(inputs, label)} & set(codes) for label in [*given, *trained]):
         yield 'codes.python is missing: `aiida-mghdiff setup` makes it.'
 
 
@@ -131,11 +142,12 @@ def learning_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
 
 def vasp_message(inputs: dict[str, Any]) -> str | None:
     """Return which elements lack a POTCAR, where VASP runs a given force field."""
-    if 'vasp' not in inputs['codes']:
-        return None
-    given = [node for node in inputs.get('potentials', {}).values() if node.architecture == 'vasp-mlff']
-    symbols = {symbol for node in given for symbol in node.elements}
-    return evaluation_in_vasp_message(inputs, sorted(symbols))
+    messages = [
+        engines_of(node.architecture).evaluation.message(inputs, sorted(node.elements))
+        for node in inputs.get('potentials', {}).values()
+        if is_evaluated(node.architecture, inputs)
+    ]
+    return joined(messages)
 
 
 def known_elements(inputs: Mapping[str, Any]) -> list[str]:
@@ -347,8 +359,7 @@ def with_settings(inputs: Mapping[str, Any], namespace: str) -> list[str]:
 
 def evaluated(inputs: Mapping[str, Any]) -> list[str]:
     """Return the labels of potentials that can be evaluated: VASP's force fields need no settings, but VASP."""
-    learned = [label for label in labels_of(inputs) if architecture_of(inputs, label) == 'vasp-mlff']
-    return with_settings(inputs, 'evaluation') + (learned if 'vasp' in inputs['codes'] else [])
+    return [label for label in labels_of(inputs) if is_evaluated(architecture_of(inputs, label), inputs)]
 
 
 class StudyWorkChain(ProtocolMixin, TaskWorkChain):
@@ -369,7 +380,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
         spec.input_namespace(
-            'codes', valid_type=orm.AbstractCode, dynamic=True, help='``python``, and those of ``mghdiff.md``.'
+            'codes', valid_type=orm.AbstractCode, dynamic=True, help='``python``, and the codes of ``mghdiff.md``.'
         )
         spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCAR of each element, for VASP.')
         spec.input('dataset', valid_type=DatasetData, required=False, help='Labelled configurations.')
@@ -500,9 +511,10 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
 
     def launch_train(self, label: str, metadata: dict[str, Any]) -> orm.ProcessNode:
         """Launch a training."""
+        architecture = self.inputs.training[label]['architecture'].value
         inputs = dict(self.inputs.training[label]) | loop_inputs(self.inputs, 'train')
         inputs |= {
-            'code': self.inputs.codes['python'],
+            'code': engines_of(architecture).training.code(architecture, self.inputs.codes),
             'training': self.ctx.datasets['training'],
             'validation': self.ctx.datasets['validation'],
             'options': self.inputs.options,
@@ -519,17 +531,18 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
 
     def launch_barrier(self, name: str, metadata: dict[str, Any]) -> orm.ProcessNode:
         """Launch a barrier."""
-        label, key = self.ctx.barriers[f'barrier_{name}']
+        label, path = self.ctx.barriers[f'barrier_{name}']
         potential = self.potential(label)
+        key = barrier_job(potential).key(potential.architecture, self.inputs.codes)
         known = self.inputs.get('vibrations', {})
         vibrations = {'vibrations': known[potential.architecture]} if potential.architecture in known else {}
         return self.submit(
             BarrierWorkChain,
             **vibrations,
-            codes={'python': self.inputs.codes['python']},
+            codes={key: self.inputs.codes[key]},
             potential=potential,
             host=self.inputs.neb_host,
-            path=self.inputs.paths[key],
+            path=self.inputs.paths[path],
             parameters=self.inputs.neb[potential.architecture],
             options=self.inputs.options,
             clean_workdir=self.inputs.clean_workdir,
@@ -632,8 +645,8 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         The protocol says what is trained, which paths and diffusion runs are made; a training that would fine-tune a
         potential that is not given is left out. Where not all configurations have a stress, none is trained.
 
-        :param codes: ``python``; ``lammps`` for MD with MACE in LAMMPS, with ``convert`` where that is an ``lmp`` of
-            your own; ``vasp`` and ``reduce`` for VASP.
+        :param codes: ``python``, or by the name of an architecture a Python of its own; ``lammps`` for MD with MACE in
+            LAMMPS, with ``convert`` where that is an ``lmp`` of your own; ``vasp`` and ``reduce`` for VASP.
         :param dataset: labelled configurations, or a structure with tracers that on-the-fly learning starts from.
         :param host: supercell of the host for diffusion, see ``build_host``; ``neb_host``: that for the barriers.
         :param tracer_element: what diffuses; by default the one element that is interstitial in the host.
@@ -667,16 +680,18 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         builder.potcars = potcars or {}
         has_stress = not isinstance(dataset, DatasetData) or has_stresses(dataset)
         builder.training = training_inputs(inputs['training'], potentials, protocol, has_stress)
-        builder.evaluation = {name: orm.Dict(values) for name, values in inputs['evaluation'].items()}
+        parameters = evaluation_parameters(inputs['evaluation'])
+        builder.evaluation = {name: orm.Dict(values) for name, values in parameters.items()}
         builder.neb_host, builder.host = neb_host, host
         paths = {key: path for key, path in inputs['paths'].items() if path}
         builder.paths = {key: orm.Dict({'tracer_element': tracer} | path) for key, path in paths.items()}
         neb = protocol_inputs('neb', protocol, inputs['neb'])['parameters']
-        builder.neb = {'mace': orm.Dict(neb), 'chgnet': orm.Dict(neb | {'dtype': 'float32'})}
+        builder.neb = {name: orm.Dict(with_dtype(name, neb)) for name in barrier_architectures()}
         builder.vibrations = vibration_inputs(inputs['vibrations'], protocol, inputs['neb'].get('vibrations'))
         series = ArrheniusWorkChain.get_protocol_inputs(protocol, inputs['arrhenius'])
         builder.extrapolation = orm.Dict(series['extrapolation'])
-        known = architectures(potentials, builder.training) | ({} if 'dataset' in builder else {LEARNED: 'vasp-mlff'})
+        learned = {} if 'dataset' in builder else {LEARNED: VASP_MLFF.name}
+        known = architectures(potentials, builder.training) | learned
         shared = {'settings': {'supercell': {'tracer_element': tracer}}, 'md': inputs['md']}
         builder.diffusion = diffusion_inputs(inputs['diffusion'], known, shared, protocol)
         builder.segment_steps = orm.Int(md['segment_steps'])
@@ -753,7 +768,7 @@ def training_inputs(
         if values is None or (foundation is not None and foundation not in potentials):
             continue
         architecture = values['architecture']
-        kind = training_kind(architecture, foundation is not None, False)
+        kind = trainer(architecture).training_kind(foundation is not None, False)
         own = {'parameters': values.get('parameters', {})}
         parameters = TrainWorkChain.get_parameters(architecture, kind, protocol, own, has_stress=has_stress)
         inputs[label] = {'architecture': orm.Str(architecture), 'parameters': orm.Dict(parameters)}
@@ -767,7 +782,7 @@ def vibration_inputs(
 ) -> dict[str, orm.Dict]:
     """Return the namespace ``vibrations`` of a builder: the parameters of each architecture named."""
     parameters = protocol_inputs('vibrations', protocol, overrides)['parameters']
-    return {name: orm.Dict(parameters | ({'dtype': 'float32'} if name == 'chgnet' else {})) for name in names}
+    return {name: orm.Dict(with_dtype(name, parameters)) for name in names}
 
 
 def diffusion_inputs(

@@ -20,7 +20,7 @@ from aiida_mghdiff.calculations.exit_codes import JOB_REFUSALS, define_exit_code
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.cleaning import RestartWorkChain
-from aiida_mghdiff.workflows.engines import TRAINERS, trainer
+from aiida_mghdiff.workflows.engines import trainer
 from aiida_mghdiff.workflows.protocol import checked, merge, protocol_inputs
 
 DATASETS = ('training', 'validation', 'replay')
@@ -31,9 +31,11 @@ JOB_INPUTS = ('code', *DATASETS, 'potential', 'parameters')
 
 def validate_architecture(node: orm.Str, _: Any = None) -> str | None:
     """Return what is wrong with the architecture."""
-    if node.value in TRAINERS:
-        return None
-    return f'architecture {node.value!r} cannot be trained here: choose one of {", ".join(TRAINERS)}.'
+    try:
+        trainer(node.value)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def validate_training(inputs: Mapping[str, Any], _: Any = None) -> str | None:
@@ -50,14 +52,6 @@ def validate_training(inputs: Mapping[str, Any], _: Any = None) -> str | None:
 def has_stresses(*datasets: DatasetData) -> bool:
     """Return whether all configurations of the datasets have a stress."""
     return all(dataset.base.attributes.get('has_stress') for dataset in datasets)
-
-
-def without_stress(architecture: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return the hyper-parameters with energies and forces alone as targets."""
-    if architecture == 'chgnet':
-        return parameters | {'targets': 'ef'}
-    stage_two = parameters['stage_two'] and parameters['stage_two'] | {'stage_two_stress_weight': 0.0}
-    return parameters | {'stress_weight': 0.0, 'stage_two': stage_two}
 
 
 class TrainWorkChain(RestartWorkChain):
@@ -142,12 +136,10 @@ class TrainWorkChain(RestartWorkChain):
         :param overrides: of the protocol file: ``parameters``, and what differs for that kind.
         :param has_stress: whether all configurations have a stress; without, energies and forces are trained alone.
         """
-        if message := validate_architecture(orm.Str(architecture)):
-            raise ValueError(message)
-        name = f'{architecture}/train'
+        job, name = trainer(architecture), f'{architecture}/train'
         inputs, own = protocol_inputs(name, protocol), checked(name, overrides or {})
         parameters = merge(inputs['parameters'], inputs.get(kind, {}))
-        parameters = parameters if has_stress else without_stress(architecture, parameters)
+        parameters = parameters if has_stress else job.without_stress(parameters)
         return merge(merge(parameters, own.get('parameters', {})), own.get(kind, {}))
 
     @classmethod
@@ -175,7 +167,7 @@ class TrainWorkChain(RestartWorkChain):
         :param options: ``metadata.options`` of the jobs.
         :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
-        kind = training_kind(architecture, potential is not None, replay is not None)
+        kind = trainer(architecture).training_kind(potential is not None, replay is not None)
         builder = cls.get_builder()
         builder.architecture = orm.Str(architecture)
         builder.code = code
@@ -193,12 +185,3 @@ class TrainWorkChain(RestartWorkChain):
 def keeps_elements(parameters: Mapping[str, Any]) -> bool:
     """Return whether a fine-tuned potential knows all elements of its foundation, not only those of its dataset."""
     return bool(parameters.get('foundation_model_elements', True) or parameters.get('multihead'))
-
-
-def training_kind(architecture: str, has_potential: bool, has_replay: bool) -> str:
-    """Return the kind of a training, as the protocols call it."""
-    if architecture == 'chgnet':
-        return 'fine-tune'
-    if not has_potential:
-        return 'scratch'
-    return 'multihead' if has_replay else 'naive'

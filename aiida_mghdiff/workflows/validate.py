@@ -18,7 +18,7 @@ from aiida_mghdiff.calculations.validation import complete_message, joined, keys
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.science.sampling import TooFewFramesError, sample_evenly
-from aiida_mghdiff.workflows.engines import evaluation, evaluation_in_vasp_message
+from aiida_mghdiff.workflows.engines import PYTHON, engines_of, evaluation, evaluation_parameters
 from aiida_mghdiff.workflows.label import LabelWorkChain, validate_label
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
 from aiida_mghdiff.workflows.survival import SurvivalMixin
@@ -54,13 +54,17 @@ def _potential_messages(inputs: Mapping[str, Any], label: str, potential: Potent
     symbols = {symbol for node in _frames(inputs).values() for symbol in node.symbols}
     if unknown := sorted(symbols - set(potential.elements)):
         yield f'potentials.{label} knows no {", ".join(unknown)}, which the frames hold: leave it out.'
-    name = 'vasp' if potential.architecture == 'vasp-mlff' else 'python'
-    if name not in inputs.get('codes', {}):
-        yield f'codes.{name} is missing: it evaluates {label}; `aiida-mghdiff setup` makes the code.'
-    if name == 'python' and potential.architecture not in inputs.get('evaluation', {}):
-        yield f'evaluation has no parameters for {potential.architecture} potentials, such as {label}.'
-    if name == 'vasp':
-        yield evaluation_in_vasp_message(inputs, sorted(potential.elements))
+    name, codes = potential.architecture, inputs.get('codes', {})
+    try:
+        job = engines_of(name).evaluation
+    except ValueError as error:
+        yield f'potentials.{label}: {error}'
+        return
+    if job.key(name, codes) not in codes:
+        yield f'codes.{job.role} is missing: it evaluates {label}; `aiida-mghdiff setup` makes the code.'
+    if job.role == PYTHON and name not in inputs.get('evaluation', {}):
+        yield f'evaluation has no parameters for {name} potentials, such as {label}.'
+    yield job.message(inputs, sorted(potential.elements))
 
 
 def _frames(inputs: Mapping[str, Any]) -> dict[str, orm.TrajectoryData]:
@@ -112,10 +116,13 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
         spec.input_namespace(
-            'codes', valid_type=orm.AbstractCode, dynamic=True, help='``python``, ``vasp``: what evaluates.'
+            'codes',
+            valid_type=orm.AbstractCode,
+            dynamic=True,
+            help='``python`` (or ``mace``, say: a Python of its own), ``vasp``: what evaluates.',
         )
         spec.input_namespace('potentials', valid_type=PotentialData, dynamic=True, help='By label.')
-        spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='To evaluate vasp-mlff potentials.')
+        spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='For potentials that VASP evaluates.')
         spec.input_namespace('trajectories', dynamic=True, help='By run: full frames of its segments by any keys.')
         spec.input(
             'sampling',
@@ -221,7 +228,7 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
     ) -> ProcessBuilder:
         """Return a builder.
 
-        :param codes: that of the engine; ``python`` or ``vasp``: what evaluates the potentials.
+        :param codes: the code of the engine; ``python`` (or an architecture's own), ``vasp``: what evaluates.
         :param potentials: by label.
         :param runs: by any keys (they become the groups of the dataset): processes of ``mghdiff.diffusion``, whose NVE
             runs are sampled, or the full frames of a run by any keys.
@@ -248,7 +255,8 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         builder.potcars = potcars or {}
         builder.trajectories = trajectories
         builder.sampling = orm.Dict(inputs['sampling'])
-        builder.evaluation = {name: orm.Dict(values) for name, values in inputs['evaluation'].items()}
+        parameters = evaluation_parameters(inputs['evaluation'])
+        builder.evaluation = {name: orm.Dict(values) for name, values in parameters.items()}
         builder.options = orm.Dict(merge(inputs['options'], options or {}))
         builder.label = {key: node for key, node in label._inputs(prune=True).items() if key != 'structures'}
         return builder

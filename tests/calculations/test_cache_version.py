@@ -27,7 +27,9 @@ import yaml
 from aiida.engine import CalcJob
 from aiida.plugins import ParserFactory
 
+from aiida_mghdiff.calculations.calculator import CalculatorCalculation
 from aiida_mghdiff.calculations.program import ProgramCalculation
+from aiida_mghdiff.data.architectures import CHGNET, MACE
 from aiida_mghdiff.formats.sources import PACKAGE, archive_name, sources
 
 DIGESTS = Path(__file__).with_name('digests.yaml')
@@ -38,6 +40,9 @@ PROGRAMS = {
     'vasp': ['aiida_mghdiff.executables.vasp_standin.standin', 'aiida_mghdiff.programs.vasp.reduce'],
     'gpaw': [],
 }
+#: What a job brings beside its program.
+CALCULATORS = [architecture.calculator for architecture in (MACE, CHGNET)]
+CALCULATOR_FILES = {'programs/calculators/mace.py', 'programs/calculators/chgnet.py'}
 
 
 def calcjobs():
@@ -55,6 +60,7 @@ def parts(entry_point):
     job, parser = JOBS[entry_point], ParserFactory(entry_point)
     is_program = issubclass(job, ProgramCalculation)
     programs = [f'aiida_mghdiff.programs.{job._PROGRAM}'] if is_program else PROGRAMS[entry_point.split('.')[1]]
+    programs = [*programs, *CALCULATORS] if issubclass(job, CalculatorCalculation) else programs
     calculation = sources(job.__module__)
     known = {path for path in calculation if path.is_relative_to(PACKAGE / 'calculations')}
     return {
@@ -110,10 +116,11 @@ def test_job_is_as_its_cache_versions_say(entry_point):
 @pytest.mark.parametrize(
     ('entry_point', 'part', 'names'),
     [
-        ('mghdiff.evaluate', 'program', {'programs/evaluate.py', 'programs/calculators/chgnet.py', 'programs/job.py'}),
+        ('mghdiff.evaluate', 'program', {'programs/evaluate.py', 'programs/job.py', *CALCULATOR_FILES}),
         ('mghdiff.lammps.md', 'calculation', {'calculations/lammps/script.py', 'formats/lammps.py'}),
         ('mghdiff.lammps.md', 'parser', {'parsers/lammps/md.py', 'parsers/md.py', 'formats/lammps.py'}),
-        ('mghdiff.lammps.md', 'program', {'executables/lmp/evaluators.py', 'programs/calculators/loading.py'}),
+        ('mghdiff.ase.neb', 'program', {'programs/ase/neb.py', 'programs/calculators/loading.py', *CALCULATOR_FILES}),
+        ('mghdiff.lammps.md', 'program', {'executables/lmp/evaluators.py', 'programs/calculators/mace.py'}),
         ('mghdiff.vasp.md', 'calculation', {'calculations/vasp/job.py', 'formats/poscar.py'}),
         ('mghdiff.vasp.mlff', 'parser', {'parsers/vasp/mlff.py', 'formats/mlab.py', 'formats/outcar.py'}),
         ('mghdiff.vasp.mlff', 'program', {'executables/vasp_standin/gpaw_worker.py', 'programs/vasp/reduce.py'}),

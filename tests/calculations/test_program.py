@@ -6,13 +6,16 @@ import json
 import subprocess
 import sys
 import zipfile
+from pathlib import PurePath
 
 import pytest
 
 from aiida_mghdiff.calculations.program import zipapp_bytes
+from aiida_mghdiff.data.architectures import MACE
 from aiida_mghdiff.formats.job_files import EXIT_STATUS
 
-PROGRAMS = ['ase.md', 'ase.neb', 'ase.vibrations', 'chgnet.train', 'evaluate', 'mace.train', 'vasp.reduce']
+PROGRAMS = ['ase.md', 'ase.neb', 'ase.vibrations', 'chgnet.train', 'evaluate', 'mace.train', 'vasp.reduce', 'describe']
+WITH_CALCULATOR = {'ase.md', 'ase.neb', 'ase.vibrations', 'evaluate', 'describe'}
 IMPORT_ALL = """
 import importlib, json, sys
 sys.path.insert(0, sys.argv[1])
@@ -23,8 +26,13 @@ print(json.dumps([importlib.import_module(name).__file__ for name in sys.argv[2:
 @pytest.fixture(params=PROGRAMS)
 def program(request, tmp_path):
     """The name of each program, whose zipapp lies in ``tmp_path``."""
-    (tmp_path / 'mghdiff.pyz').write_bytes(zipapp_bytes(request.param))
+    (tmp_path / 'mghdiff.pyz').write_bytes(zipapp_bytes(request.param, calculator(request.param)))
     return request.param
+
+
+def calculator(program):
+    """The calculator that joins a program, which needs one if it can run every architecture."""
+    return (MACE.name, MACE.calculator_source) if program in WITH_CALCULATOR else None
 
 
 def contents(path):
@@ -37,7 +45,8 @@ def test_an_interpreter_without_any_package_is_told(program, tmp_path):
     command = [sys.executable, '-I', '-S', 'mghdiff.pyz']
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert process.returncode == EXIT_STATUS['ENGINE_MISSING'], process.stderr
-    assert process.stdout.startswith(f"ERROR: [ENGINE_MISSING] {sys.executable} has no package 'numpy': install")
+    first = 'ase' if program == 'describe' else 'numpy'
+    assert process.stdout.startswith(f"ERROR: [ENGINE_MISSING] {sys.executable} has no package '{first}': install")
 
 
 def test_zipapp_is_complete(program, tmp_path):
@@ -60,4 +69,10 @@ def test_zipapp_has_no_other_program(program, tmp_path):
 
 def test_same_source_gives_the_same_bytes(program, tmp_path):
     zipapp_bytes.cache_clear()
-    assert zipapp_bytes(program) == (tmp_path / 'mghdiff.pyz').read_bytes()
+    assert zipapp_bytes(program, calculator(program)) == (tmp_path / 'mghdiff.pyz').read_bytes()
+
+
+def test_zipapp_has_the_calculator_that_joins_it_alone(program, tmp_path):
+    names = {PurePath(name).stem for name in contents(tmp_path / 'mghdiff.pyz') if '/calculators/' in name}
+    others = {'chgnet.train': {'chgnet'}, 'mace.train': {'mace'}} | {key: {MACE.name} for key in WITH_CALCULATOR}
+    assert names & {'mace', 'chgnet'} == others.get(program, set())

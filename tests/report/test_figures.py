@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from study_graph import Process
 
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
-from aiida_mghdiff.data.potential import ARCHITECTURES, ORIGINS
+from aiida_mghdiff.data.architectures import architectures
+from aiida_mghdiff.data.potential import ORIGINS
 from aiida_mghdiff.report.figures import draw_figures
 from aiida_mghdiff.report.figures.arrhenius import RATE_STYLES, draw_arrhenius, fitted, spaced
 from aiida_mghdiff.report.figures.barriers import barrier_groups, draw_barriers
@@ -181,12 +182,12 @@ def test_potentials_differ_in_marker_and_in_grey():
         def __init__(self, architecture, origin):
             self.architecture, self.origin = architecture, origin
 
-    styles = styles_of({f'{a}_{o}': Potential(a, o) for a in ARCHITECTURES for o in ORIGINS})
+    styles = styles_of({f'{a}_{o}': Potential(a, o) for a in architectures() for o in ORIGINS})
     assert len({style.marker for style in styles.values()}) == len(styles)
     assert len({style.fill for style in styles.values()}) == len(styles)
     luminance = {label: np.dot(to_rgb(style.fill), (0.299, 0.587, 0.114)) for label, style in styles.items()}
     for a, b in combinations(ORIGINS, 2):
-        for architecture in ARCHITECTURES:
+        for architecture in architectures():
             first, second = f'{architecture}_{a}', f'{architecture}_{b}'
             assert abs(luminance[first] - luminance[second]) > 0.04
             assert styles[first].hatch != styles[second].hatch

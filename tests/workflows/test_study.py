@@ -243,7 +243,12 @@ def test_refuses_a_training_before_anything_runs(generate_workchain, build_witho
     ('namespace', 'architecture', 'values', 'message'),
     [
         ('evaluation', 'mace', {'dtype': 'float16', 'device': 'cpu'}, r'evaluation\.mace: parameters: dtype ='),
-        ('evaluation', 'chgnet', {'dtype': 'float64', 'device': 'cpu'}, r'evaluation\.chgnet: .* must be float32'),
+        (
+            'evaluation',
+            'chgnet',
+            {'dtype': 'float64', 'device': 'cpu'},
+            r'evaluation\.chgnet: .* CHGNet computes in float32 only',
+        ),
         ('neb', 'mace', {'n_images': 3}, r'neb\.mace: parameters lack climb, '),
         ('vibrations', 'mace', {'dtype': 'float64'}, r'vibrations\.mace: parameters lack displacement_angstrom'),
     ],

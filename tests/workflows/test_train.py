@@ -12,7 +12,8 @@ from training_inputs import make_chgnet, make_dataset
 
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.formats.extxyz import read_extxyz
-from aiida_mghdiff.workflows.train import TrainWorkChain, training_kind
+from aiida_mghdiff.workflows.engines import trainer
+from aiida_mghdiff.workflows.train import TrainWorkChain
 
 BATCHES_OF_FIVE = {'parameters': {'batch_size': 5}}
 
@@ -145,8 +146,8 @@ def test_trains_without_stresses(build, architecture):
 
 
 def test_kinds():
-    assert training_kind('chgnet', True, False) == 'fine-tune'
-    assert [training_kind('mace', *has) for has in [(False, False), (True, False), (True, True)]] == [
+    assert trainer('chgnet').training_kind(True, False) == 'fine-tune'
+    assert [trainer('mace').training_kind(*has) for has in [(False, False), (True, False), (True, True)]] == [
         'scratch',
         'naive',
         'multihead',

@@ -7,13 +7,12 @@ from typing import Any
 
 from aiida.engine import CalcJobProcessSpec
 
+from aiida_mghdiff.calculations.calculator import CalculatorCalculation, architecture_message
 from aiida_mghdiff.calculations.md import MD_KEYS, define_md, has_own_restart, start_content, validate_md_inputs
-from aiida_mghdiff.calculations.program import ProgramCalculation
 from aiida_mghdiff.data.md_state import RESTART_FILE
 from aiida_mghdiff.formats import job_files
 
 ENGINE = 'ase'
-ARCHITECTURES = ('chgnet', 'mace')
 
 
 def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
@@ -32,16 +31,7 @@ def _engine_message(inputs: dict[str, Any]) -> str | None:
     return architecture_message(inputs['potential'].architecture, parameters['dtype'])
 
 
-def architecture_message(architecture: str, dtype: str) -> str | None:
-    """Return why ASE cannot run potentials of an architecture in a floating-point type."""
-    if architecture not in ARCHITECTURES:
-        return f'ASE runs {" and ".join(ARCHITECTURES)} potentials, not {architecture}.'
-    if architecture == 'chgnet' and dtype != 'float32':
-        return 'parameters: CHGNet computes in float32 only: set dtype to float32.'
-    return None
-
-
-class AseMdCalculation(ProgramCalculation):
+class AseMdCalculation(CalculatorCalculation):
     """One run of molecular dynamics in ASE: velocity Verlet, BAOAB Langevin, or this with a Langevin piston."""
 
     CACHE_VERSION = 2
@@ -60,18 +50,10 @@ class AseMdCalculation(ProgramCalculation):
 
     def program_inputs(self) -> dict[str, Any]:
         """Return potential, start and, where the state continues this very kind of run, the restart."""
-        return {
-            'potential': self.inputs.potential.description_for_program,
-            **start_content(self.inputs),
-            'restart': self._restart(),
-        }
+        return super().program_inputs() | start_content(self.inputs) | {'restart': self._restart()}
 
     def _restart(self) -> dict[str, Any] | None:
         """Return the random state and cell momentum of the run that this one continues."""
         if not has_own_restart(self.inputs, ENGINE):
             return None
         return json.loads(self.inputs.state.base.repository.get_object_content(RESTART_FILE))
-
-    def input_files(self) -> list[tuple[str, str, str]]:
-        """Return the model file."""
-        return [self.inputs.potential.copy_entry()]

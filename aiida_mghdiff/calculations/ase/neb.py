@@ -8,10 +8,10 @@ from typing import Any
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 
-from aiida_mghdiff.calculations.ase.md import architecture_message
+from aiida_mghdiff.calculations.calculator import CalculatorCalculation, architecture_message
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.functions.paths import ends_message
-from aiida_mghdiff.calculations.program import ProgramCalculation, structure_content
+from aiida_mghdiff.calculations.program import structure_content
 from aiida_mghdiff.calculations.validation import (
     IS_BOOL,
     IS_COUNT,
@@ -74,7 +74,7 @@ def _restart_message(restart: orm.TrajectoryData | None, n_images: int) -> str |
     return None
 
 
-class AseNebCalculation(ProgramCalculation):
+class AseNebCalculation(CalculatorCalculation):
     """Relaxes two end points at a fixed cell and finds the minimum-energy path between them."""
 
     CACHE_VERSION = 2
@@ -102,13 +102,8 @@ class AseNebCalculation(ProgramCalculation):
     def program_inputs(self) -> dict[str, Any]:
         """Return potential, end points and the images to continue from."""
         restart = self.inputs.get('restart')
-        return {
-            'potential': self.inputs.potential.description_for_program,
+        return super().program_inputs() | {
             'initial': structure_content(self.inputs.initial),
             'final': structure_content(self.inputs.final),
             'restart': None if restart is None else restart.get_array('positions').tolist(),
         }
-
-    def input_files(self) -> list[tuple[str, str, str]]:
-        """Return the model file."""
-        return [self.inputs.potential.copy_entry()]

@@ -8,11 +8,11 @@ from typing import Any
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 
-from aiida_mghdiff.calculations.ase.md import architecture_message
 from aiida_mghdiff.calculations.ase.neb import symbols_message
+from aiida_mghdiff.calculations.calculator import CalculatorCalculation, architecture_message
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.hosts import mass_message
-from aiida_mghdiff.calculations.program import ProgramCalculation, structure_content
+from aiida_mghdiff.calculations.program import structure_content
 from aiida_mghdiff.calculations.validation import (
     IS_NOT_NEGATIVE,
     IS_POSITIVE,
@@ -58,7 +58,7 @@ def _tracer_message(structure: orm.StructureData, tracer: str) -> str | None:
     return self_diffusion_message(tracer, symbols) if symbols == {tracer} else None
 
 
-class AseVibrationsCalculation(ProgramCalculation):
+class AseVibrationsCalculation(CalculatorCalculation):
     """Frequencies of the tracers at a minimum or a saddle point, by finite differences."""
 
     CACHE_VERSION = 2
@@ -79,11 +79,4 @@ class AseVibrationsCalculation(ProgramCalculation):
 
     def program_inputs(self) -> dict[str, Any]:
         """Return potential and structure."""
-        return {
-            'potential': self.inputs.potential.description_for_program,
-            'structure': structure_content(self.inputs.structure),
-        }
-
-    def input_files(self) -> list[tuple[str, str, str]]:
-        """Return the model file."""
-        return [self.inputs.potential.copy_entry()]
+        return super().program_inputs() | {'structure': structure_content(self.inputs.structure)}

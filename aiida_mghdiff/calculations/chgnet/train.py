@@ -18,6 +18,7 @@ from aiida_mghdiff.calculations.train import (
     potential_message,
 )
 from aiida_mghdiff.calculations.validation import IS_NOT_NEGATIVE, IS_POSITIVE, Check, complete_message, one_of
+from aiida_mghdiff.data.architectures import CHGNET
 
 #: Layers that can be frozen, by their names in CHGNet; the documentation of CHGNet recommends all of these.
 LAYERS = (
@@ -58,7 +59,7 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
     parameters = inputs['parameters'].get_dict()
     return (
         complete_message(parameters, KEYS)
-        or potential_message(inputs, 'chgnet')
+        or potential_message(inputs, CHGNET.name)
         or data_message(inputs, 's' in parameters['targets'])
         or missing_offsets_message(inputs)
         or offsets_message(parameters, inputs['training'])
@@ -71,6 +72,16 @@ class ChgnetTrainCalculation(TrainCalculation):
     CACHE_VERSION = 3
     _PROGRAM = 'chgnet.train'
     _PARAMETERS = KEYS
+
+    @classmethod
+    def training_kind(cls, has_potential: bool, has_replay: bool) -> str:
+        """Return the one kind that there is."""
+        return 'fine-tune'
+
+    @classmethod
+    def without_stress(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Return the hyper-parameters with energies and forces alone as targets."""
+        return parameters | {'targets': 'ef'}
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:

@@ -17,6 +17,7 @@ from aiida_mghdiff.calculations.lammps import script
 from aiida_mghdiff.calculations.md import MD_KEYS, define_md, has_own_restart, start_symbols, validate_md_inputs
 from aiida_mghdiff.calculations.program import CachedIfContinued, set_options
 from aiida_mghdiff.calculations.validation import keys_help
+from aiida_mghdiff.data.architectures import MACE
 from aiida_mghdiff.data.md_state import RESTART_FILE
 from aiida_mghdiff.formats import job_files
 from aiida_mghdiff.formats.lammps import write_data
@@ -31,8 +32,8 @@ def validate_inputs(inputs: dict[str, Any], context: Any = None) -> str | None:
         return message
     if not {'potential', 'parameters'} <= set(inputs):
         return None
-    if inputs['potential'].architecture != 'mace':
-        return f'LAMMPS runs mace potentials here, not {inputs["potential"].architecture}.'
+    if inputs['potential'].architecture != MACE.name:
+        return f'LAMMPS runs {MACE.name} potentials here, not {inputs["potential"].architecture}.'
     if inputs['parameters']['evaluator'] == 'as-learned':
         return 'parameters: evaluator = as-learned is for VASP: set auto, symmetrix or torch.'
     if 'code' in inputs and 'convert_code' not in inputs and needs_converter(inputs['code']):

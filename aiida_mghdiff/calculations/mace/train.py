@@ -33,6 +33,7 @@ from aiida_mghdiff.calculations.validation import (
     complete_message,
     one_of,
 )
+from aiida_mghdiff.data.architectures import MACE
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.science.splits import SplitError
 
@@ -123,7 +124,7 @@ def _uses_stress(parameters: Mapping[str, Any]) -> bool:
 
 def _mode_message(parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> str | None:
     if 'potential' in inputs:
-        return _fine_tune_message(parameters, inputs) or potential_message(inputs, 'mace')
+        return _fine_tune_message(parameters, inputs) or potential_message(inputs, MACE.name)
     if 'replay' in inputs or parameters['multihead'] is not None:
         return 'multihead training needs a potential: give one, or neither replay nor parameters.multihead.'
     if parameters['E0s'] in ('estimated', 'foundation'):
@@ -171,6 +172,19 @@ class MaceTrainCalculation(TrainCalculation):
     _PROGRAM = 'mace.train'
     _PARAMETERS = KEYS
     _DATASETS: ClassVar[tuple[str, ...]] = ('training', 'validation', 'replay')
+
+    @classmethod
+    def training_kind(cls, has_potential: bool, has_replay: bool) -> str:
+        """Return ``scratch``, or the kind of the fine-tuning."""
+        if not has_potential:
+            return 'scratch'
+        return 'multihead' if has_replay else 'naive'
+
+    @classmethod
+    def without_stress(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Return the hyper-parameters with energies and forces alone as targets."""
+        stage_two = parameters['stage_two'] and parameters['stage_two'] | {'stage_two_stress_weight': 0.0}
+        return parameters | {'stress_weight': 0.0, 'stage_two': stage_two}
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:

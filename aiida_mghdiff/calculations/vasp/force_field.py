@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from aiida_mghdiff.data.architectures import VASP_MLFF
 from aiida_mghdiff.data.potential import PotentialData
 
-ARCHITECTURE = 'vasp-mlff'
+ARCHITECTURE = VASP_MLFF.name
 FORCE_FIELD = 'ML_FF'
 
 #: Oldest format of ML_FF that a VASP with the fast mode writes (6.4). A newer one VASP itself accepts or refuses.

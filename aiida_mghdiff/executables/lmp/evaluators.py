@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.data import atomic_numbers
 
-from aiida_mghdiff.programs.calculators.loading import check_elements, chosen_head, load_calculator
+from aiida_mghdiff.programs.calculators import mace
+from aiida_mghdiff.programs.calculators.loading import check_elements, chosen_head
 from aiida_mghdiff.programs.job import ProgramError, missing_engine
 
 if TYPE_CHECKING:
@@ -96,18 +97,14 @@ def _first_line(error: Exception) -> str:
 
 
 def _check_elements(torch: Evaluator, atoms: Atoms) -> None:
-    from ase.data import chemical_symbols
-
-    known = [chemical_symbols[int(z)] for z in torch.calculator.models[0].atomic_numbers]
-    check_elements({'elements': known}, atoms.numbers)
+    check_elements({'elements': mace.elements_of(torch.calculator)}, atoms.numbers)
 
 
 def load_torch(model: str, options: dict[str, str]) -> Evaluator:
     """Return the evaluator of mace-torch."""
     # e3nn and mace load pickles, which torch >= 2.6 refuses by default
     os.environ.setdefault('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
-    potential = {'architecture': 'mace', 'head': options.get('head')}
-    calculator = load_calculator(potential, model, options['dtype'], options['device'])
+    calculator = mace.load({'head': options.get('head')}, model, options['dtype'], options['device'])
     version, details = metadata.version('mace-torch'), f'device {options["device"]}'
     return Evaluator(calculator, float(calculator.r_max), 'torch', version, details, chosen_head(calculator))
 

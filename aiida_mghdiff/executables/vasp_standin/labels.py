@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols
 
 from aiida_mghdiff.executables.vasp_standin import gpaw_worker
 from aiida_mghdiff.executables.vasp_standin.force_field import Labels
+from aiida_mghdiff.programs.calculators import mace
+from aiida_mghdiff.programs.calculators.base import import_engine, set_threads
 from aiida_mghdiff.programs.calculators.chgnet import ChgnetCalculator
-from aiida_mghdiff.programs.calculators.loading import check_elements, chosen_head, load_calculator, set_threads
-from aiida_mghdiff.programs.job import ProgramError, missing_engine
+from aiida_mghdiff.programs.calculators.loading import check_elements, chosen_head
+from aiida_mghdiff.programs.job import ProgramError
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -33,6 +34,8 @@ GPAW_PYTHON = '/usr/bin/python3'
 #: GPAW's exception for an SCF that did not converge.
 _UNCONVERGED = 'KohnShamConvergenceError'
 CHOICES = 'chgnet-r2scan, mace:FILE or gpaw'
+#: What stands before the file of a choice.
+_MODEL = 'mace:'
 
 
 class Labeller(Protocol):
@@ -54,18 +57,22 @@ def make_labeller(choice: str, numbers: list[int], electronic: dict[str, Any]) -
         return CalculatorLabeller(choice, _chgnet)
     if choice == 'gpaw':
         return GpawLabeller(electronic)
-    kind, _, path = choice.partition(':')
-    if kind == 'mace' and path:
-        return _mace(Path(path).expanduser(), numbers)
+    if (path := _model_file(choice)) is not None:
+        return _mace(path, numbers)
     raise ProgramError('INPUT_REFUSED', f'labels come from {CHOICES}, not from {choice!r}.')
 
 
 def labeller_name(choice: str) -> str:
     """Return the name of the labeller in outputs: the choice, with 12 digits of its SHA-256 in place of a file."""
-    kind, _, path = choice.partition(':')
-    if kind != 'mace' or not Path(path).expanduser().is_file():
+    path = _model_file(choice)
+    if path is None or not path.is_file():
         return choice
-    return f'mace:{hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()[:12]}'
+    return f'{_MODEL}{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}'
+
+
+def _model_file(choice: str) -> Path | None:
+    path = choice.removeprefix(_MODEL)
+    return Path(path).expanduser() if path and path != choice else None
 
 
 class CalculatorLabeller:
@@ -96,21 +103,17 @@ class CalculatorLabeller:
 
 
 def _chgnet() -> Calculator:
-    try:
-        from chgnet.model.model import CHGNet
-    except ModuleNotFoundError:
-        raise missing_engine('chgnet') from None
+    model = import_engine('chgnet.model.model', 'chgnet')
     set_threads()
-    return ChgnetCalculator(CHGNet.load(model_name='r2scan', use_device='cpu', verbose=False))
+    return ChgnetCalculator(model.CHGNet.load(model_name='r2scan', use_device='cpu', verbose=False))
 
 
 def _mace(path: Path, numbers: list[int]) -> CalculatorLabeller:
     if not path.is_file():
-        raise ProgramError('POTENTIAL_UNREADABLE', f'--labels mace:{path}: there is no such file.')
-    calculator = load_calculator({'architecture': 'mace', 'head': None}, str(path), 'float64')
-    known = [chemical_symbols[int(number)] for number in calculator.models[0].atomic_numbers]
-    check_elements({'elements': known}, numbers)
-    name = labeller_name(f'mace:{path}')
+        raise ProgramError('POTENTIAL_UNREADABLE', f'--labels {_MODEL}{path}: there is no such file.')
+    calculator = mace.load({}, str(path), 'float64')
+    check_elements({'elements': mace.elements_of(calculator)}, numbers)
+    name = labeller_name(f'{_MODEL}{path}')
     print(f'labels of {name} come from its head {chosen_head(calculator)}', flush=True)
     return CalculatorLabeller(name, lambda: calculator)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aiida_mghdiff.data.architectures import CHGNET
 from aiida_mghdiff.parsers.train import TrainParser
 
 
@@ -9,4 +10,4 @@ class ChgnetTrainParser(TrainParser):
     """Stores what a CHGNet training left."""
 
     CACHE_VERSION = 2
-    _ARCHITECTURE = 'chgnet'
+    _ARCHITECTURE = CHGNET.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aiida_mghdiff.data.architectures import MACE
 from aiida_mghdiff.parsers.train import TrainParser
 
 
@@ -9,4 +10,4 @@ class MaceTrainParser(TrainParser):
     """Stores what a MACE training left."""
 
     CACHE_VERSION = 2
-    _ARCHITECTURE = 'mace'
+    _ARCHITECTURE = MACE.name

@@ -26,6 +26,7 @@ from aiida_mghdiff.calculations.vasp.mlff import (
     mode_of,
     output_block_of,
 )
+from aiida_mghdiff.data.architectures import VASP_MLFF
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.errors import FormatError
@@ -370,7 +371,7 @@ class VaspMlffParser(VaspMdRunParser):
             return None
         node = PotentialData.from_file(
             self.files / 'ML_FFN',
-            architecture='vasp-mlff',
+            architecture=VASP_MLFF.name,
             origin='on-the-fly',
             elements=header.elements,
             dtype='float64',

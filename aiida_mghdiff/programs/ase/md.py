@@ -28,9 +28,9 @@ from ase.md.verlet import VelocityVerlet
 from aiida_mghdiff.formats import job_files
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.calculators.loading import (
-    DISTRIBUTIONS,
     check_elements,
     chosen_head,
+    distributions,
     load_calculator,
 )
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K, EV_PER_ANGSTROM3_IN_GPA, PS_IN_FS
@@ -52,7 +52,7 @@ def main() -> None:
     inputs = job.read_input()
     clock = job.WallClock(inputs['max_wallclock_seconds'])
     parameters, potential = inputs['parameters'], inputs['potential']
-    versions = job.engine_versions(*DISTRIBUTIONS[potential['architecture']])
+    versions = job.engine_versions(*distributions(potential))
     start = inputs.get('state') or inputs['structure']
     check_elements(potential, start['numbers'])
     calculator = load_calculator(potential, job_files.POTENTIAL_FILE, parameters['dtype'])

@@ -27,9 +27,9 @@ from aiida_mghdiff.formats.job_files import PATH_FILE, POTENTIAL_FILE
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.calculators.base import AllAtOnce
 from aiida_mghdiff.programs.calculators.loading import (
-    DISTRIBUTIONS,
     check_elements,
     chosen_head,
+    distributions,
     load_calculator,
 )
 from aiida_mghdiff.science.bands import describe_band
@@ -72,7 +72,7 @@ def main() -> None:
     inputs = job.read_input()
     clock = job.WallClock(inputs['max_wallclock_seconds'])
     parameters, potential = inputs['parameters'], inputs['potential']
-    versions = job.engine_versions(*DISTRIBUTIONS[potential['architecture']])
+    versions = job.engine_versions(*distributions(potential))
     initial, final = (_make_atoms(inputs[name]) for name in ('initial', 'final'))
     check_elements(potential, initial.numbers)
     calculator = load_calculator(potential, POTENTIAL_FILE, parameters['dtype'])

@@ -15,9 +15,9 @@ from ase import Atoms, units
 from aiida_mghdiff.formats.job_files import POTENTIAL_FILE, VIBRATIONS_FILE
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.calculators.loading import (
-    DISTRIBUTIONS,
     check_elements,
     chosen_head,
+    distributions,
     load_calculator,
 )
 
@@ -30,7 +30,7 @@ def main() -> None:
     """Run the program in the working directory."""
     inputs = job.read_input()
     parameters, potential = inputs['parameters'], inputs['potential']
-    versions = job.engine_versions(*DISTRIBUTIONS[potential['architecture']])
+    versions = job.engine_versions(*distributions(potential))
     structure = inputs['structure']
     atoms = Atoms(structure['numbers'], structure['positions'], cell=structure['cell'], pbc=True)
     check_elements(potential, atoms.numbers)

@@ -1,12 +1,18 @@
-"""Base of the ASE calculators of this package."""
+"""What the calculators of all architectures share."""
 
 from __future__ import annotations
 
+import importlib
+import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
+
+from aiida_mghdiff.programs.job import ProgramError, missing_engine
 
 
 class AllAtOnce(Calculator, ABC):
@@ -25,3 +31,33 @@ class AllAtOnce(Calculator, ABC):
     @abstractmethod
     def compute(self, atoms: Atoms) -> dict[str, Any]:
         """Return the properties in ASE's units: eV, eV/Å, eV/Å³."""
+
+
+def set_threads() -> None:
+    """Let torch use one core, or as many as ``OMP_NUM_THREADS`` grants: by default it takes the cores of other jobs."""
+    import torch
+
+    torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', '1')))
+
+
+def import_engine(module: str, distribution: str) -> Any:
+    """Return a module of an engine.
+
+    :raises ProgramError: ENGINE_MISSING with the name of the distribution.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        raise missing_engine(distribution) from None
+
+
+@contextmanager
+def readable(path: str) -> Iterator[None]:
+    """Turn whatever a damaged model file raises while it is loaded into one named failure."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ProgramError(
+            'POTENTIAL_UNREADABLE', f'{path} cannot be loaded as a model ({reason}): export it again.'
+        ) from error

@@ -7,13 +7,39 @@ to be trained on, and builds the neighbour graph edge by edge. This one evaluate
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from aiida_mghdiff.programs.calculators.base import AllAtOnce
+from aiida_mghdiff.programs.calculators.base import AllAtOnce, import_engine, readable, set_threads
+from aiida_mghdiff.programs.job import ProgramError
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
+
+DISTRIBUTIONS = ('ase', 'numpy', 'torch', 'chgnet', 'pymatgen', 'vesin')
+
+
+def load(potential: dict[str, Any], path: str, dtype: str, device: str = 'cpu') -> Calculator:
+    """Return the calculator of a model.
+
+    :param dtype: ``float32``: CHGNet computes in nothing else.
+    :raises ProgramError: ENGINE_MISSING, POTENTIAL_UNREADABLE, or INPUT_REFUSED for the dtype.
+    """
+    if dtype != 'float32':
+        raise ProgramError('INPUT_REFUSED', f'CHGNet computes in float32, not in {dtype}: set dtype to float32.')
+    model = import_engine('chgnet.model.model', 'chgnet')
+    set_threads()
+    with readable(path):
+        return ChgnetCalculator(model.CHGNet.from_file(path), device)
+
+
+def describe(path: str) -> dict[str, Any]:
+    """Return the ``dtype`` of the parameters of a model file; all models know the same elements."""
+    load({}, path, 'float32')
+    return {'dtype': 'float32'}
 
 
 class ChgnetCalculator(AllAtOnce):

@@ -20,7 +20,8 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from aiida_mghdiff.formats.frames import frames_from_arrays
 from aiida_mghdiff.formats.job_files import MODEL_FILE, POTENTIAL_FILE
 from aiida_mghdiff.programs import job, training
-from aiida_mghdiff.programs.calculators.loading import DISTRIBUTIONS, check_elements, load_calculator
+from aiida_mghdiff.programs.calculators import chgnet
+from aiida_mghdiff.programs.calculators.loading import check_elements
 from aiida_mghdiff.programs.training import Arrays
 
 #: eV/Å³ of ASE to kbar in VASP's sign, which CHGNet's dataset expects.
@@ -35,12 +36,12 @@ def main() -> None:
     """Run the program in the working directory."""
     inputs = job.read_input()
     clock = job.WallClock(inputs['max_wallclock_seconds'])
-    versions = job.engine_versions(*DISTRIBUTIONS['chgnet'])
+    versions = job.engine_versions(*chgnet.DISTRIBUTIONS)
     parameters = inputs['parameters']
     datasets = training.read_datasets(parameters)
     numbers = training.elements_of(*datasets)
     check_elements(inputs['potential'], numbers)
-    calculator = load_calculator(inputs['potential'], POTENTIAL_FILE, 'float32', parameters['device'])
+    calculator = chgnet.load(inputs['potential'], POTENTIAL_FILE, 'float32', parameters['device'])
     e0s, rank = choose_e0s(parameters, calculator, datasets[0], numbers)
     training.check_offsets(parameters, datasets[0], numbers, e0s)
     trainer = ChgnetTrainer(parameters, datasets, clock)

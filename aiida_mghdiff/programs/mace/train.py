@@ -30,13 +30,9 @@ from aiida_mghdiff.formats.frames import frames_from_arrays
 from aiida_mghdiff.formats.job_files import MODEL_FILE, POTENTIAL_FILE, REPLAY_FOLDER
 from aiida_mghdiff.formats.mace_heads import REPLAY_HEAD, TRAINED_HEAD
 from aiida_mghdiff.programs import job, training
-from aiida_mghdiff.programs.calculators.loading import (
-    DISTRIBUTIONS,
-    check_elements,
-    chosen_head,
-    load_calculator,
-    set_threads,
-)
+from aiida_mghdiff.programs.calculators import mace
+from aiida_mghdiff.programs.calculators.base import set_threads
+from aiida_mghdiff.programs.calculators.loading import check_elements, chosen_head
 from aiida_mghdiff.programs.training import Arrays
 
 if TYPE_CHECKING:
@@ -69,7 +65,7 @@ def main() -> None:
     """Run the program in the working directory."""
     inputs = job.read_input()
     clock = job.WallClock(inputs['max_wallclock_seconds'])
-    versions = job.engine_versions(*DISTRIBUTIONS['mace'])
+    versions = job.engine_versions(*mace.DISTRIBUTIONS)
     parameters = inputs['parameters']
     datasets, replay = training.read_datasets(parameters), _read_replay(parameters)
     numbers = training.elements_of(*datasets)
@@ -140,7 +136,7 @@ def _load_foundation(
     if potential is None:
         return None, None
     check_elements(potential, numbers)
-    calculator = load_calculator(potential, POTENTIAL_FILE, 'float64', device)
+    calculator = mace.load(potential, POTENTIAL_FILE, 'float64', device)
     return potential | {'head': chosen_head(calculator)}, calculator
 
 

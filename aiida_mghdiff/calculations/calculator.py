@@ -1,0 +1,56 @@
+"""Base of the calculation jobs that compute with a potential by its ASE calculator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida.common.exceptions import InputValidationError
+
+from aiida_mghdiff.calculations.program import ProgramCalculation, zipapp_bytes
+from aiida_mghdiff.data.architectures import Architecture, architecture_of, architectures
+
+
+def architecture_message(name: str, dtype: str) -> str | None:
+    """Return why ASE cannot run potentials of an architecture in a floating-point type."""
+    known = {known: architecture for known, architecture in sorted(architectures().items()) if architecture.calculator}
+    if name not in known:
+        return f'ASE runs {" and ".join(known)} potentials, not {name}.'
+    return known[name].dtype_message(dtype)
+
+
+class CalculatorCalculation(ProgramCalculation):
+    """Runs a program that computes with the input ``potential``, and brings the calculator of its architecture.
+
+    The cache does not see what a job brings. ``CACHE_VERSION`` tells it what changed in our own calculators; the digest
+    of another package's calculator is kept beside it, and so in the hash of the job's node.
+    """
+
+    @property
+    def architecture(self) -> Architecture:
+        """Return the architecture of the potential."""
+        return architecture_of(self.inputs.potential.architecture)
+
+    def _setup_version_info(self) -> dict[str, Any]:
+        version_info = super()._setup_version_info()
+        if digest := self.architecture.calculator_digest:
+            attributes = self.node.base.attributes
+            attributes.set(self.KEY_CACHE_VERSION, attributes.get(self.KEY_CACHE_VERSION) | {'calculator': digest})
+        return version_info
+
+    def zipapp(self) -> bytes:
+        """Return the program with the calculator of the potential.
+
+        :raises InputValidationError: where the calculator changed since the job was made.
+        """
+        name, recorded = self.architecture.name, self.node.base.attributes.get(self.KEY_CACHE_VERSION).get('calculator')
+        if self.architecture.calculator_digest != recorded:
+            raise InputValidationError(f'the calculator of {name} changed since this job was made: submit it again.')
+        return zipapp_bytes(self._PROGRAM, (name, self.architecture.calculator_source))
+
+    def program_inputs(self) -> dict[str, Any]:
+        """Return what the program needs to load the potential."""
+        return {'potential': self.inputs.potential.description_for_program}
+
+    def input_files(self) -> list[tuple[str, str, str]]:
+        """Return the model file."""
+        return [self.inputs.potential.copy_entry()]

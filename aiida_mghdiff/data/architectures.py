@@ -1,0 +1,153 @@
+"""The architectures of potentials: their names, floating-point types, elements, files and calculators.
+
+What runs each of them is in ``workflows/engines.py``. Other packages add architectures by the entry point group
+:data:`GROUP`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ase.data import chemical_symbols
+
+from aiida_mghdiff.formats.mace_heads import choose_head, read_heads
+from aiida_mghdiff.formats.ml_ff import read_ml_ff_header
+
+GROUP = 'aiida_mghdiff.architectures'
+#: Names that no architecture may have: codes of other engines, and modules beside the calculators.
+RESERVED = ('python', 'lammps', 'convert', 'vasp', 'vasp_neb', 'reduce', 'gpaw', 'base', 'loading')
+
+_CALCULATORS = 'aiida_mghdiff.programs.calculators'
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file, and what the user says about it."""
+
+    path: Path
+    elements: Sequence[str]
+    head: str | None
+    heads: Sequence[str] | None
+
+
+def no_attributes(file: ModelFile) -> dict[str, Any]:
+    """Return the attributes of a potential whose file tells nothing.
+
+    :raises ValueError: for a head, which it cannot have.
+    """
+    if file.head is not None:
+        raise ValueError(f'head is {file.head!r}, but only a mace potential has heads: leave head out.')
+    return {'head': None}
+
+
+def mace_attributes(file: ModelFile) -> dict[str, Any]:
+    """Return the head that every program evaluates, and all heads of a MACE model.
+
+    :raises ValueError: for a head that the model does not have, or several heads of which none is meant.
+    """
+    heads = read_heads(file.path) if file.heads is None else list(file.heads)
+    return {'head': file.head if heads is None else choose_head(heads, file.head), 'heads': heads}
+
+
+def ml_ff_attributes(file: ModelFile) -> dict[str, Any]:
+    """Return what the header of an ML_FF says.
+
+    :raises ValueError: for a file without the header that VASP writes since 6.4, or with other elements in it.
+    """
+    header = read_ml_ff_header(file.path)
+    if set(header.elements) != set(file.elements):
+        raise ValueError(f'the ML_FF is of {", ".join(header.elements)}, not of {", ".join(file.elements)}.')
+    labels = 'vasp' if header.standin is None else f'standin:{header.standin}'
+    return no_attributes(file) | {'version': header.version, 'fast': header.fast, 'labels': labels}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """What is true of every potential of one architecture."""
+
+    name: str
+    title: str  # in messages and figures
+    dtypes: tuple[str, ...] = ('float64', 'float32')  # that its engines compute in, the usual one first
+    elements: tuple[str, ...] | None = None  # that every potential knows; None where each file has its own
+    attributes_of: Callable[[ModelFile], dict[str, Any]] = no_attributes  # further attributes of a potential
+    calculator: str | None = None  # module with the ASE calculator, by its full name; None where ASE has none
+
+    def dtype_message(self, dtype: str) -> str | None:
+        """Return why its engines cannot compute in a floating-point type."""
+        if dtype in self.dtypes:
+            return None
+        types = ' or '.join(self.dtypes)
+        return f'parameters: {self.title} computes in {types} only: set dtype to {types}.'
+
+    @property
+    def calculator_source(self) -> bytes:
+        """Return the source of the calculator's module, which is found without importing it."""
+        return Path(find_spec(self.calculator).origin).read_bytes()
+
+    @property
+    def calculator_digest(self) -> str | None:
+        """Return the SHA-256 of a calculator of another package; None for ours, of which ``CACHE_VERSION`` tells."""
+        if self.calculator is None or self.calculator.startswith(f'{_CALCULATORS}.'):
+            return None
+        return hashlib.sha256(self.calculator_source).hexdigest()
+
+
+MACE = Architecture(name='mace', title='MACE', attributes_of=mace_attributes, calculator=f'{_CALCULATORS}.mace')
+CHGNET = Architecture(
+    name='chgnet',
+    title='CHGNet',
+    dtypes=('float32',),
+    elements=tuple(chemical_symbols[1:95]),  # up to Pu
+    calculator=f'{_CALCULATORS}.chgnet',
+)
+VASP_MLFF = Architecture(name='vasp-mlff', title='VASP MLFF', dtypes=('float64',), attributes_of=ml_ff_attributes)
+
+_OURS = {architecture.name: architecture for architecture in (MACE, CHGNET, VASP_MLFF)}
+
+
+def architectures() -> dict[str, Architecture]:
+    """Return all architectures by name, ours first."""
+    return _OURS | {name: record.architecture for name, record in plugin_records().items()}
+
+
+def architecture_of(name: str) -> Architecture:
+    """Return the architecture of a name.
+
+    :raises ValueError: for a name that none has.
+    """
+    if name not in architectures():
+        raise ValueError(f'there is no architecture {name!r}: it must be one of {", ".join(architectures())}.')
+    return architectures()[name]
+
+
+@functools.cache
+def plugin_records() -> dict[str, Any]:
+    """Return the records that other packages register, by name: ``workflows.engines.Engines``.
+
+    :raises ValueError: where one cannot be loaded, or its name cannot be used.
+    """
+    return {point.name: _load(point) for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+
+
+def _load(point: EntryPoint) -> Any:
+    try:
+        record = point.load()
+        name = record.architecture.name
+    except Exception as error:
+        raise ValueError(
+            f'the entry point {point.name} of {GROUP} cannot be loaded ({error}): mend {point.value}, or uninstall its '
+            'package.'
+        ) from error
+    if name != point.name or not name.isidentifier() or name in (*_OURS, *RESERVED):
+        raise ValueError(
+            f'the entry point {point.name} of {GROUP} gives the architecture {name!r}: both need the same name, of '
+            f'letters, digits and underscores, and none of {", ".join((*_OURS, *RESERVED))}.'
+        )
+    return record
