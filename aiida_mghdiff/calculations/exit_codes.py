@@ -233,7 +233,9 @@ def exit_codes(*names: str) -> list[ExitCode]:
 def define_exit_codes(spec: ProcessSpec, *names: str) -> None:
     """Define in a specification the exit codes of these rows of the table."""
     for name, code in zip(names, exit_codes(*names), strict=True):
-        spec.exit_code(code.status, f'ERROR_{name}', message=code.message, invalidates_cache=code.invalidates_cache)
+        spec.exit_code(
+            code.status, f'ERROR_{name}', message=str(code.message), invalidates_cache=code.invalidates_cache
+        )
 
 
 def has_ended_with(node: orm.ProcessNode, *names: str) -> bool:

@@ -63,7 +63,7 @@ def structure_content(structure: orm.StructureData) -> dict[str, Any]:
     }
 
 
-class CachedIfContinued:
+class CachedIfContinued(CalcJob):
     """Part of a job that may stop at its wall time: the cache keeps such a job if the next one can go on from it.
 
     Wall times are not in AiiDA's hash: a job that got nowhere would be taken for the same one with more time.
@@ -72,13 +72,13 @@ class CachedIfContinued:
     CONTINUED_FROM: ClassVar[str | None] = None  #: the output that the next job begins with
 
     @classmethod
-    def is_valid_cache(cls, node: orm.CalcJobNode) -> bool:
+    def is_valid_cache(cls, node: orm.ProcessNode) -> bool:
         """Return whether AiiDA's cache may take a job."""
         is_lost = has_ended_with(node, 'OUT_OF_WALLTIME') and not cls._has_advanced(node)
         return super().is_valid_cache(node) and not is_lost
 
     @classmethod
-    def _has_advanced(cls, node: orm.CalcJobNode) -> bool:
+    def _has_advanced(cls, node: orm.ProcessNode) -> bool:
         outputs = {link.link_label: link.node for link in node.base.links.get_outgoing(link_type=LinkType.CREATE)}
         if cls.CONTINUED_FROM not in outputs:
             return False
@@ -86,7 +86,7 @@ class CachedIfContinued:
         return 'last_step' not in results or results['last_step'] != results['first_step']
 
 
-class ProgramCalculation(CachedIfContinued, CalcJob):
+class ProgramCalculation(CachedIfContinued):
     """Runs one program: ``_PROGRAM`` is its module below ``programs``."""
 
     CACHE_VERSION = 1

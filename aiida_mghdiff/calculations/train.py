@@ -99,7 +99,7 @@ def offsets_message(
     """
     kind, known = parameters['E0s'], dict(isolated or {})
     if isinstance(kind, Mapping):
-        known = kind | known
+        known = {**kind, **known}
     if parameters['allow_implausible'] or not (known or kind == 'average'):
         return None
     arrays = dataset.get_arrays()

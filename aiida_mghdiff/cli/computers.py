@@ -31,7 +31,7 @@ def _configuration_message(computer: Computer) -> str | None:
         computer.get_transport_class()
     except ConfigurationError as error:
         return f'a plugin of computer `{label}` is not installed: {error}.'
-    if not computer.is_user_configured(user):
+    if user is None or not computer.is_user_configured(user):
         return (
             f'computer `{label}` is not configured here, as after the import of an archive: run '
             f'`verdi computer configure {computer.transport_type} {label}` if it is yours.'

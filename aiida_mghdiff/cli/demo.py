@@ -101,7 +101,7 @@ def check_elements(origin: str, host: str | None, tracer: str | None) -> None:
         if not IS_SYMBOL.holds(value):
             advice = IS_SYMBOL.advice(value) or ': name an element, such as Ti'
             raise click.ClickException(f'{option} {value} is not {IS_SYMBOL.words}{advice}.')
-    if host is not None and (message := self_diffusion_message(tracer, [host])):
+    if host and tracer and (message := self_diffusion_message(tracer, [host])):
         raise click.ClickException(message)
 
 
@@ -194,7 +194,7 @@ def find_or_submit(
     host: str | None = None,
     tracer: str | None = None,
     allow_implausible: bool = False,
-) -> orm.ProcessNode:
+) -> orm.WorkChainNode:
     """Return the study of these choices that runs or is finished, or submit it; without a file, one from nothing.
 
     A failed one is submitted again: what finished of it comes from the cache. What cannot be studied is refused before
@@ -220,8 +220,8 @@ def find_or_submit(
         click.echo(f'{"Report of" if known.is_terminated else "Going on with"} study {known.uuid}.')
         return known
     builder = study_builder(codes, dataset, dataset_file, *choices, True)
-    builder.metadata.description = description_of(key)
-    study = submit(builder)
+    builder['metadata'].description = description_of(key)
+    study: Any = submit(builder)
     watch(study=study)
     about = f'{subject.tracer} in {subject.host}'
     click.echo(f'Submitted study {study.uuid}: {about}; {", ".join(potentials)}; protocol {protocol}.')
@@ -257,7 +257,7 @@ def find_subject(
     from aiida_mghdiff.calculations.hosts import Subject, SubjectError, subject_of
     from aiida_mghdiff.cli.inputs import FROM_NOTHING, InputsError
 
-    if dataset is None:
+    if dataset is None or dataset_file is None:
         return Subject(**FROM_NOTHING)
     try:
         return subject_of(dataset, host, tracer, name=dataset_file.name, choices=('--host', '--tracer'))
@@ -331,17 +331,14 @@ def study_builder(
     inputs = StudyWorkChain.get_protocol_inputs(protocol)
     repeats = inputs['repeats']
     hosts = make_hosts(repeats, dataset, dataset_file, subject, potentials, store)
-    engines = {name: codes[name] for name in ('python', 'lammps')}
-    start, potcars = dataset, None
+    engines: dict[str, orm.AbstractCode] = {name: codes[name] for name in ('python', 'lammps')}
+    potcars = None
     if dataset is None:
         engines |= {'vasp': codes['vasp'], 'reduce': codes['python']}
-        start, potcars = (
-            make_start(repeats['neb_host'], store=store),
-            placeholder_potcars([subject.host, subject.tracer]),
-        )
+        potcars = placeholder_potcars([subject.host, subject.tracer])
     builder = StudyWorkChain.get_builder_from_protocol(
         engines,
-        start,
+        make_start(repeats['neb_host'], store=store) if dataset is None else dataset,
         hosts['host'],
         hosts['neb_host'],
         tracer_element=subject.tracer,
@@ -350,7 +347,7 @@ def study_builder(
         protocol=protocol,
         overrides=permissive(inputs['training']) if allow_implausible else None,
     )
-    builder.metadata.label = f'Diffusion of {subject.tracer} in {subject.host}, {protocol}'
+    builder['metadata'].label = f'Diffusion of {subject.tracer} in {subject.host}, {protocol}'
     if message := validate_study(builder._inputs(prune=True)):
         raise InputsError(message)
     return builder
@@ -377,7 +374,7 @@ def make_hosts(
     from aiida_mghdiff.cli.inputs import InputsError, make_host, make_host_of
     from aiida_mghdiff.workflows.study import elements_messages
 
-    if dataset is None:
+    if dataset is None or dataset_file is None:
         return {name: make_host(cells, store=store) for name, cells in repeats.items()}
     try:
         return {
@@ -388,7 +385,7 @@ def make_hosts(
         raise InputsError(joined([str(error), *others])) from None
 
 
-def follow_study(study: orm.ProcessNode, directory: Path) -> None:
+def follow_study(study: orm.WorkChainNode, directory: Path) -> None:
     """Show the study until it ends."""
     from aiida_mghdiff.cli.environment import DaemonKeeper
     from aiida_mghdiff.cli.progress import follow
@@ -397,14 +394,14 @@ def follow_study(study: orm.ProcessNode, directory: Path) -> None:
     follow(study, SLOTS, DaemonKeeper().keep)
 
 
-def verdi(directory: Path, command: str, study: orm.ProcessNode) -> str:
+def verdi(directory: Path, command: str, study: orm.WorkChainNode) -> str:
     """Return the line that asks the profile in a directory about a study, as it works in the folder of this process."""
     program, here = Path(sys.executable).with_name('verdi'), Path.cwd()
     program = program.relative_to(here) if program.is_relative_to(here) else program
     return f'AIIDA_PATH={shlex.quote(str(directory))} {shlex.quote(str(program))} process {command} {study.pk}'
 
 
-def finish(study: orm.ProcessNode, directory: Path) -> None:
+def finish(study: orm.WorkChainNode, directory: Path) -> None:
     """Write report and archive, print the results and their places."""
     from aiida_mghdiff.cli.unexpected import state_of
     from aiida_mghdiff.report import result_table, write_report
@@ -418,7 +415,7 @@ def finish(study: orm.ProcessNode, directory: Path) -> None:
         raise click.ClickException(f'the study {state_of(study).rstrip(".")}. See: {verdi(directory, "report", study)}')
 
 
-def write_archive(study: orm.ProcessNode, archive: Path) -> bool:
+def write_archive(study: orm.WorkChainNode, archive: Path) -> bool:
     """Write the archive of a study; return whether that was possible.
 
     It is not while jobs go on that a study had launched before it ended in an exception.

@@ -18,7 +18,7 @@ import click
 
 from aiida_mghdiff.cli import environment
 from aiida_mghdiff.cli.computers import computer_message
-from aiida_mghdiff.formats.job_files import without_sources
+from aiida_mghdiff.formats.job_files import LAUNCHER, STANDIN, without_sources
 
 if TYPE_CHECKING:
     from aiida.orm import AbstractCode, InstalledCode
@@ -170,14 +170,21 @@ def codes_of_setup() -> list[InstalledCode]:
 
 def diagnose(code: AbstractCode) -> Diagnosis:
     """Run the code's executable once and compare with its earlier jobs."""
-    if message := _code_message(code) or computer_message(code.computer):
+    from aiida.orm import InstalledCode
+
+    if not isinstance(code, InstalledCode):
+        kind = type(code).__name__
+        return Diagnosis(
+            errors=[f'it is a {kind}: codes with an executable of a computer (InstalledCode) can be checked.']
+        )
+    if message := _plugin_message(code) or computer_message(code.computer):  # type: ignore[arg-type]  # it has one
         return Diagnosis(errors=[message])
     path, role = Path(code.filepath_executable), _role(code)
     if role == 'gpaw':
         return _diagnose_python(code, path, GPAW_ENGINES, INSTALL_GPAW, _GPAW_PROBE)
-    if path.name == environment.STANDIN:
+    if path.name == STANDIN:
         return _diagnose_standin(code, path)
-    if path.name in (environment.LAUNCHER, environment.CONVERTER):
+    if path.name in (LAUNCHER, environment.CONVERTER):
         path = path.with_name('python')
     elif role == 'lammps':
         return _diagnose_lammps(code)
@@ -186,12 +193,8 @@ def diagnose(code: AbstractCode) -> Diagnosis:
     return _diagnose_python(code, path, ENGINES, INSTALL_ENGINES)
 
 
-def _code_message(code: AbstractCode) -> str | None:
+def _plugin_message(code: InstalledCode) -> str | None:
     """Return why a code is none of this package's; None where it may be."""
-    from aiida.orm import InstalledCode
-
-    if not isinstance(code, InstalledCode):
-        return f'it is a {type(code).__name__}: codes with an executable of a computer (InstalledCode) can be checked.'
     plugin = code.default_calc_job_plugin
     if plugin and not plugin.startswith('mghdiff.') and environment.ROLE not in code.base.extras.all:
         return f'it is a code of another plugin (`{plugin}`): name a code that `aiida-mghdiff setup` made.'
@@ -226,7 +229,7 @@ def _diagnose_standin(code: InstalledCode, path: Path) -> Diagnosis:
     output, error = _run(code, shlex.join([str(path), '--version']))
     version = output.strip()
     if not version.startswith('vasp.'):
-        diagnosis.errors.append(f'it does not run as {environment.STANDIN}: {_last_line(error, output)}')
+        diagnosis.errors.append(f'it does not run as {STANDIN}: {_last_line(error, output)}')
         return diagnosis
     recorded = {name: without_sources(text) for name, text in recorded_versions(code).items() if name == 'vasp'}
     diagnosis.warnings += changes(recorded, {'vasp': without_sources(version)})

@@ -365,7 +365,9 @@ def _lives(daemon: DaemonClient) -> bool:
     pid = daemon.get_daemon_pid()
     try:
         process = psutil.Process(pid) if pid else None
-        return bool(process and _is_part(process, daemon.profile.name)) and process.status() != psutil.STATUS_ZOMBIE
+        if process is None or not _is_part(process, daemon.profile.name):
+            return False
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
@@ -516,10 +518,18 @@ def local_computer(label: str = COMPUTER, workdir: Path | None = None) -> Comput
     return computer
 
 
-def _default_workdir() -> Path:
-    from aiida.manage.configuration import get_config, get_profile
+def _loaded_profile() -> Profile:
+    from aiida.manage.configuration import get_profile
 
-    return Path(get_config().dirpath) / 'scratch' / get_profile().name
+    profile = get_profile()
+    assert profile is not None  # each command loads one first
+    return profile
+
+
+def _default_workdir() -> Path:
+    from aiida.manage.configuration import get_config
+
+    return Path(get_config().dirpath) / 'scratch' / _loaded_profile().name
 
 
 def _make_computer(label: str, workdir: Path) -> Computer:
@@ -614,7 +624,7 @@ def _code(computer: Computer, label: str, executable: str, role: str, prepend_te
             f'(prepend text {code.prepend_text!r}): give the new one a name of its own (setup --suffix).'
         )
     code.base.extras.set(ROLE, role)
-    return code
+    return code  # type: ignore[return-value]  # it has an executable
 
 
 def _absolute(computer: Computer, executable: str) -> str:
@@ -634,9 +644,9 @@ def _is_here(computer: Computer) -> bool:
 
 def enable_caching() -> None:
     """Let the loaded profile re-use finished jobs of this plugin that have equal inputs."""
-    from aiida.manage.configuration import get_config, get_profile
+    from aiida.manage.configuration import get_config
 
-    config, profile = get_config(), get_profile()
+    config, profile = get_config(), _loaded_profile()
     patterns = config.get_option('caching.enabled_for', scope=profile.name)
     if CACHING_PATTERN not in patterns:
         config.set_option('caching.enabled_for', [*patterns, CACHING_PATTERN], scope=profile.name)

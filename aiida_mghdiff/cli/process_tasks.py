@@ -92,4 +92,4 @@ def forget_broker() -> None:
 def _broker() -> ZeromqBroker:
     from aiida.manage import get_manager
 
-    return get_manager().get_broker()
+    return get_manager().get_broker()  # type: ignore[return-value]  # the one of profiles of this package

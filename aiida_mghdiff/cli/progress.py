@@ -6,6 +6,7 @@ import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +53,10 @@ class Watch:
 
     process: orm.ProcessNode
     slots: int
-    first_seen: dict[int, tuple[float, float]] = field(default_factory=dict)
+    first_seen: dict[int | None, tuple[float, float]] = field(default_factory=dict)
     step_seconds: dict[str, float] = field(default_factory=dict)
-    durations: dict[str, dict[int, float]] = field(default_factory=dict)  # s, by kind and job: those seen to run
-    over: dict[int, list[Job]] = field(default_factory=dict)  # jobs below the processes that are over
+    durations: dict[str, dict[int | None, float]] = field(default_factory=dict)  # s, by kind and job: those seen to run
+    over: dict[int | None, list[Job]] = field(default_factory=dict)  # jobs below the processes that are over
 
     def __post_init__(self) -> None:
         """Read the plan of the study once."""
@@ -146,7 +147,7 @@ class Watch:
 def children(node: orm.ProcessNode) -> Iterator[tuple[str, orm.CalcJobNode | orm.WorkChainNode]]:
     """Yield the jobs and WorkChains that a process called, each with the label of the call."""
     links = node.base.links.get_outgoing(link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK)).all()
-    for link in sorted(links, key=lambda link: link.node.pk):
+    for link in sorted(links, key=attrgetter('node.pk')):
         if isinstance(link.node, orm.CalcJobNode | orm.WorkChainNode):
             yield link.link_label, link.node
 
@@ -164,7 +165,7 @@ def last_progress(node: orm.CalcJobNode) -> tuple[int, int, str]:
     """Return done, total and text of the last line of progress that a job on this machine printed."""
     folder = Path(node.get_remote_workdir() or '/nowhere')
     found = read_progress(tail(folder / (node.get_option('output_filename') or '')))
-    if found is None and ':mghdiff.vasp.' in node.process_type:
+    if found is None and ':mghdiff.vasp.' in (node.process_type or ''):
         parameters = node.inputs.parameters.get_dict() if 'parameters' in node.inputs else {}
         total = parameters.get('steps', parameters.get('nsw', 0))
         steps = _VASP_STEP.findall(tail(folder / STDOUT))
@@ -186,12 +187,12 @@ def tail(path: Path) -> str:
 
 def kind(node: orm.CalcJobNode) -> str:
     """Return the entry point of a job."""
-    return node.process_type.partition(':')[2]
+    return (node.process_type or '').partition(':')[2]
 
 
 def is_md(node: orm.CalcJobNode) -> bool:
     """Return whether a job runs MD."""
-    return node.process_type.endswith('.md')
+    return kind(node).endswith('.md')
 
 
 def architecture(node: orm.CalcJobNode) -> str:
@@ -207,7 +208,7 @@ def planned_steps(inputs: dict[str, Any]) -> Counter[str]:
         placements = settings['n_replicas'] if settings['independent_replicas'] else 1
         counts = {'npt': 1, 'nvt': placements, 'nve': settings['n_replicas']}
         one = sum(count * settings[stage]['steps'] for stage, count in counts.items())
-        steps[architecture_of(inputs, run['potential'].value)] += one * len(run['temperatures'])
+        steps[str(architecture_of(inputs, run['potential'].value))] += one * len(run['temperatures'])
     return steps
 
 
@@ -267,7 +268,7 @@ def follow(
     :param keep_daemon: starts the daemon again where it is not sound, and returns what was done, if anything.
     """
     console = console or Console()
-    watch, told = Watch(process, slots), set()
+    watch, told = Watch(process, slots), set[tuple[int | None, str]]()
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             ended = process.is_terminated
@@ -283,7 +284,7 @@ def follow(
             time.sleep(interval)
 
 
-def news(jobs: list[Job], told: set[tuple[int, str]]) -> Iterator[Text | str]:
+def news(jobs: list[Job], told: set[tuple[int | None, str]]) -> Iterator[Text | str]:
     """Yield a line for each job that ended or was paused; what was told before is in ``told``, and added to it."""
     for job in jobs:
         what = 'paused' if job.node.paused and not job.node.is_terminated else job.state

@@ -83,7 +83,7 @@ def load_study(identifier: str) -> WorkChainNode:
     node = load(identifier)
     if getattr(node, 'process_type', None) != STUDY:
         raise SetupError(f'{identifier} is no study but a {type(node).__name__}: name a process of mghdiff.study.')
-    return node
+    return node  # type: ignore[return-value]  # by its entry point
 
 
 def load(identifier: str) -> Node:

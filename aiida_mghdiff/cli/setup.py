@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option('--suffix', default='', help='Appended to the labels of the codes, for a second environment.')
 @click.option('--prepend-text', default='', help='Shell lines before each job with these codes (modules).')
 @click.option('--enable-caching', 'caching', is_flag=True, help='Re-use finished jobs that have equal inputs.')
-def setup(profile: str | None, computer: str | None, caching: bool, **options: str | int | Path | None) -> None:
+def setup(profile: str | None, computer: str | None, caching: bool, **options: Any) -> None:
     """Make the computer and the codes that the workflows use. It can be called again, to change slots and threads.
 
     Without --computer: this machine, with a queue of --slots jobs at a time and enforced wall times.
@@ -47,7 +47,7 @@ def setup(profile: str | None, computer: str | None, caching: bool, **options: s
     click.echo('Check them with: aiida-mghdiff doctor' + (f' --profile {profile}' if profile else ''))
 
 
-def _local_codes(suffix: str, prepend_text: str, **options: str | int | Path | None) -> dict[str, InstalledCode]:
+def _local_codes(suffix: str, prepend_text: str, **options: Any) -> dict[str, InstalledCode]:
     from aiida_mghdiff.cli import environment
 
     return environment.setup_codes(suffix=suffix, prepend_text=prepend_text, **options)
@@ -82,7 +82,7 @@ def _remote_codes(
 
 def _report_potcars(codes: dict[str, InstalledCode]) -> None:
     from aiida_mghdiff.calculations.vasp.placeholders import FAMILY, placeholder_potcars
-    from aiida_mghdiff.cli.environment import STANDIN
+    from aiida_mghdiff.formats.job_files import STANDIN
 
     if 'vasp' not in codes:
         return

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from aiida import orm
 
 
-def set_array(node: orm.ArrayData, name: str, values: np.ndarray, dtype: str, shape: tuple[int | None, ...]) -> None:
+def set_array(node: orm.ArrayData, name: str, values: npt.ArrayLike, dtype: str, shape: tuple[int | None, ...]) -> None:
     """Store an array in C order and little-endian, so that equal content hashes equal.
 
     :param dtype: ``f4``, ``f8`` or ``i8``.

@@ -37,14 +37,14 @@ class DatasetData(orm.ArrayData):
         """What can be asked of a dataset."""
 
         n_configurations: int = OrmMetadataField(description='number of configurations')
-        elements: list = OrmMetadataField(description='symbols of all elements')
-        formulas: dict = OrmMetadataField(description='number of configurations of each formula')
+        elements: list[str] = OrmMetadataField(description='symbols of all elements')
+        formulas: dict[str, int] = OrmMetadataField(description='number of configurations of each formula')
         energy_kind: str = OrmMetadataField(description='free (force consistent) or sigma0 (zero smearing)')
         labels: str = OrmMetadataField(description='what computed the labels: vasp, gpaw, standin:<labeller>, ...')
         has_stress: bool = OrmMetadataField(description='whether every configuration has a stress')
-        group_names: list | None = OrmMetadataField(None, description='names of the groups of correlated frames')
-        stage_names: list | None = OrmMetadataField(None, description='names of the stages of the run that made them')
-        isolated_atoms: dict | None = OrmMetadataField(None, description='energies in eV of isolated atoms by symbol')
+        group_names: list[str] | None = OrmMetadataField(None, description='names of the groups of correlated frames')
+        stage_names: list[str] | None = OrmMetadataField(None, description='names of the stages of their run')
+        isolated_atoms: dict[str, float] | None = OrmMetadataField(None, description='eV of an isolated atom by symbol')
 
     @classmethod
     def from_frames(
@@ -69,8 +69,9 @@ class DatasetData(orm.ArrayData):
         arrays = arrays_from_frames(frames, energy_kind, groups)
         if not allow_implausible and (finding := implausible(frames)) is not None:
             raise ValueError(f'frame {finding.index}: {finding.reason}.')
-        names = {'group_names': group_names, 'isolated_atoms': isolated_atoms}
-        return cls.from_arrays(arrays, energy_kind=energy_kind, labels=labels, **names)
+        return cls.from_arrays(
+            arrays, energy_kind=energy_kind, labels=labels, group_names=group_names, isolated_atoms=isolated_atoms
+        )
 
     @classmethod
     def from_arrays(

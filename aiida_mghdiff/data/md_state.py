@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
@@ -64,7 +63,7 @@ class MdStateData(orm.ArrayData):
         owner = {'engine': engine, 'ensemble': ensemble, 'integrator': integrator}
         node.base.attributes.set_many({'step': int(step)} | owner)
         if restart is not None:
-            node.base.repository.put_object_from_filelike(io.BytesIO(restart), RESTART_FILE)
+            node.base.repository.put_object_from_bytes(restart, RESTART_FILE)
         return node
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from aiida import orm
 from aiida.orm.pydantic import OrmMetadataField
@@ -30,10 +31,10 @@ class PotentialData(orm.SinglefileData):
 
         architecture: str = OrmMetadataField(description='mace, chgnet, vasp-mlff, or one of another package')
         origin: str = OrmMetadataField(description=f'one of {", ".join(ORIGINS)}')
-        elements: list = OrmMetadataField(description='symbols of the elements that the potential knows')
+        elements: list[str] = OrmMetadataField(description='symbols of the elements that the potential knows')
         dtype: str = OrmMetadataField(description='floating-point type of the parameters')
         head: str | None = OrmMetadataField(None, description='head of a MACE model that every program evaluates')
-        heads: list | None = OrmMetadataField(None, description='all heads of a MACE model; null where it is unknown')
+        heads: list[str] | None = OrmMetadataField(None, description='all heads of a MACE model; null if unknown')
         sha256: str = OrmMetadataField(description='digest of the file')
         version: str | None = OrmMetadataField(None, description='version of the file format of an ML_FF')
         fast: bool | None = OrmMetadataField(None, description='whether an ML_FF has the fast prediction mode')
@@ -66,7 +67,7 @@ class PotentialData(orm.SinglefileData):
         kind = architecture_of(architecture)
         elements = list(kind.elements or []) if elements is None else elements
         node = cls(path.absolute(), filename=POTENTIAL_FILE)
-        attributes = {
+        attributes: dict[str, Any] = {
             'architecture': architecture,
             'origin': origin,
             'elements': sorted(elements, key=lambda symbol: atomic_numbers.get(symbol, 0)),

@@ -24,7 +24,7 @@ class TracerTrajectoryData(orm.ArrayData):
         stride: int = OrmMetadataField(description='steps between frames')
         time_step_fs: float = OrmMetadataField(description='time step in fs')
         tracer_element: str = OrmMetadataField(description='symbol of the tracers')
-        host_elements: list = OrmMetadataField(description='symbols of the other atoms')
+        host_elements: list[str] = OrmMetadataField(description='symbols of the other atoms')
         ensemble: str = OrmMetadataField(description='nve, nvt or npt')
         mean_temperature_k: float = OrmMetadataField(description='mean temperature of the run in K')
         n_frames: int = OrmMetadataField(description='number of frames')
@@ -59,9 +59,9 @@ class TracerTrajectoryData(orm.ArrayData):
         node = cls()
         set_array(node, 'tracer_positions', tracer_positions, 'f4', (None, None, 3))
         set_array(node, 'host_centre', host_centre, 'f4', (frames, 3))
-        if cells is None:
+        if cell is not None:
             set_array(node, 'cell', cell, 'f4', (3, 3))
-        else:
+        if cells is not None:
             set_array(node, 'cells', cells, 'f4', (frames, 3, 3))
         node.base.attributes.set_many(
             {

@@ -105,7 +105,7 @@ def _split_frames(path: str | Path) -> Iterator[tuple[int, str]]:
 
 def _parse(path: str | Path, place: str, text: str) -> Atoms:
     try:
-        return read(io.StringIO(text), index=0, format='extxyz')
+        return read(io.StringIO(text), index=0, format='extxyz')  # type: ignore[return-value]  # one index, one frame
     except (ValueError, KeyError, IndexError, OSError, AssertionError, AttributeError, TypeError) as error:
         if error.args in (('D',), ('T',)):
             raise FormatError(path, place, f'{error.args[0]} is an isotope of H: write H for its atoms') from error
@@ -133,7 +133,7 @@ def _label(path: str | Path, place: str, atoms: Atoms, keys: Sequence[str | None
     return frame
 
 
-def _find(atoms: Atoms, key: str) -> Any:
+def _find(atoms: Atoms, key: str | None) -> Any:
     return next((source[key] for source in _sources(atoms) if key in source), None)
 
 
@@ -147,7 +147,7 @@ def _stress(atoms: Atoms, key: str) -> np.ndarray | None:
     found = next((name for name in (key, *VIRIAL_KEYS) if _find(atoms, name) is not None), None)
     if found is None:
         return None
-    values = _voigt(_floats(_find(atoms, found)))
+    values = _voigt(np.asarray(_find(atoms, found), dtype=float))
     if 'virial' not in found.lower():
         return values
     return -values / atoms.get_volume() if atoms.cell.rank == 3 else None

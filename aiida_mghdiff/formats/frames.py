@@ -17,8 +17,10 @@ A list of ``ase.Atoms`` with labels becomes a few arrays over all n frames and a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
@@ -126,11 +128,11 @@ def _cell_problem(atoms: Atoms) -> str | None:
     )
 
 
-def _is_finite(value: object) -> bool:
+def _is_finite(value: npt.ArrayLike | None) -> bool:
     return value is None or bool(np.isfinite(value).all())
 
 
-def _energy(results: Mapping[str, object], keys: Sequence[str]) -> object:
+def _energy(results: Mapping[str, Any], keys: Sequence[str]) -> Any:
     return next((results[key] for key in keys if results.get(key) is not None), None)
 
 

@@ -140,7 +140,7 @@ def _ratio_problem(coordinate: Coordinate, primitives: Sequence[Coordinate], cel
     lengths_alone = all(other.kind == 'LR' for other, _ in terms)
     if coordinate.kind != 'S' or coordinate.status != CONSTRAINED or not lengths_alone:
         return None
-    values = [factor * np.linalg.norm(cell[int(other.items[0]) - 1]) for other, factor in terms]
+    values = [factor * float(np.linalg.norm(cell[int(other.items[0]) - 1])) for other, factor in terms]
     size = sum(map(abs, values)) / 2
     if not values or min(values) > 0 or max(values) < 0 or abs(sum(values)) <= _RATIO_TOLERANCE * size:
         return None

@@ -59,7 +59,8 @@ def _incar_value(value: Any) -> str:
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:
     """Yield the line on which a statement begins, from 1, and the statement without comments."""
-    line, start, parts = 1, 1, []
+    parts: list[str] = []
+    line, start = 1, 1
     for match in _TOKENS.finditer(text + '\n'):
         kind, token = match.lastgroup, match[0]
         if kind == 'end':

@@ -83,7 +83,7 @@ def _unpickle(path: Path) -> Any:
                 return _Unpickler(content).load()
 
 
-class _Inert(dict):
+class _Inert(dict[Any, Any]):
     """Stands for every object of a pickle, and keeps its attributes."""
 
     state: Any = None
@@ -97,7 +97,7 @@ class _Inert(dict):
     def __call__(self, *_: Any, **__: Any) -> _Inert:
         return _Inert()
 
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]  # pickles have such objects as keys
         return id(self)
 
     def __setstate__(self, state: Any) -> None:

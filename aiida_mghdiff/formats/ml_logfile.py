@@ -86,7 +86,7 @@ def read_ml_logfile(path: str | Path) -> MlLog:
 class _Rows:
     """Columns that grow."""
 
-    columns: dict[str, array] = field(default_factory=dict)
+    columns: dict[str, array[float]] = field(default_factory=dict)
 
     def add(self, step: int, values: dict[str, float]) -> None:
         for name, value in {'steps': step, **values}.items():

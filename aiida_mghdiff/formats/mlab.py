@@ -14,7 +14,7 @@ A file is either read completely or refused with its line and the reason.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -266,16 +266,14 @@ class _Reader:
         """Return whether nothing but blanks and ledgers is left."""
         return _BLANK.match(self.data, self.offset) is not None
 
-    def take(self, section: _Section) -> re.Match[bytes] | None:
-        """Pass a section that must come next and return its match, None for an optional one that is not there."""
+    def take(self, section: _Section) -> re.Match[bytes]:
+        """Pass a section that must come next and return its match."""
         match = section.pattern.match(self.data, self.offset)
         if match is None:
             label = section.label_pattern.match(self.data, self.offset)
             if label is not None:
                 raise self.error(f'{section.what} must follow {section.label!r}', label.end() + 1)
-            if not section.optional:
-                raise self._misplaced(section.label)
-            return None
+            raise self._misplaced(section.label)
         self.offset = match.end()
         return match
 
@@ -284,7 +282,8 @@ class _Reader:
         match = group.pattern.match(self.data, self.offset)
         if match is None:
             for section in group.sections:
-                self.take(section)
+                if not section.optional or section.label_pattern.match(self.data, self.offset):
+                    self.take(section)
             raise self.error('sections that do not fit together')
         self.offset = match.end()
         return match
@@ -396,6 +395,11 @@ def _read_types(reader: _Reader, match: re.Match[bytes], count: int) -> list[str
     return types
 
 
+def _number_of(name: str) -> int:
+    """Return the atomic number of a type whose name was checked: ``H`` and ``H_1`` are hydrogen."""
+    return atomic_numbers[_SYMBOL.sub(r'\1', name)]
+
+
 def _numbers_per_type(reader: _Reader, match: re.Match[bytes], types: list[str]) -> np.ndarray:
     joined = b' '.join(match[1].split()) + b'\n'
     return reader.numbers(joined, match.start(1), 1, len(types))[0]
@@ -486,7 +490,7 @@ def _read_composition(reader: _Reader, header: _Header, match: re.Match[bytes]) 
         if present:
             raise reader.error(problem, match.start(5))
     plain = all(name in atomic_numbers for name in names)
-    numbers = np.repeat([atomic_numbers[_SYMBOL.fullmatch(name)[1]] for name in names], counts)
+    numbers = np.repeat([_number_of(name) for name in names], counts)
     return _Composition(numbers, {} if plain else {'atom_types': list(zip(names, counts, strict=True))})
 
 
@@ -584,7 +588,7 @@ def _header_lines(
 ) -> list[str]:
     most_atoms = max(sum(count for _, count in frame_blocks) for frame_blocks in blocks)
     most_of_type = max(count for frame_blocks in blocks for _, count in frame_blocks)
-    masses = {name: atomic_masses[atomic_numbers[_SYMBOL.fullmatch(name)[1]]] for name in basis} | dict(masses)
+    masses = {name: atomic_masses[_number_of(name)] for name in basis} | dict(masses)
     lines = [f' {version} Version']
     lines += _section(_STARS, 'The number of configurations', f'{len(blocks):11d}')
     lines += _section(_STARS, 'The maximum number of atom type', f'{len(basis):8d}')
@@ -653,9 +657,9 @@ def _rows(array: np.ndarray) -> list[str]:
     return [''.join(map(_number, row)) for row in array]
 
 
-def _by_three(words: Iterator[str]) -> list[str]:
-    words = list(words)
-    return [''.join(words[start : start + 3]) for start in range(0, len(words), 3)]
+def _by_three(words: Iterable[str]) -> list[str]:
+    row = list(words)
+    return [''.join(row[start : start + 3]) for start in range(0, len(row), 3)]
 
 
 def _number(value: float) -> str:

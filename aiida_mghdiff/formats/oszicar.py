@@ -52,7 +52,7 @@ def read_oszicar(path: str | Path) -> dict[str, Any]:
     return {'steps': np.array(steps, dtype=np.int64), **arrays, 'truncated': truncated}
 
 
-def _last(steps: array) -> int:
+def _last(steps: array[int]) -> int:
     return steps[-1] if steps else 0
 
 

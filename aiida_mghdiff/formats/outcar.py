@@ -201,7 +201,7 @@ def _finite(number: float | None) -> float | None:
 
 
 def _whole(number: float | None) -> int | None:
-    return None if _finite(number) is None else int(number)
+    return int(number) if number is not None and math.isfinite(number) else None
 
 
 @dataclass
@@ -370,7 +370,7 @@ class _Steps:
         self.index = max(self.iteration, 1) if is_dft else self.index + 1
         if is_dft:
             self.last_dft = self.iteration
-        if step.damaged:
+        if step.damaged or step.energy is None:
             return None
         if self.cell is None:
             raise self._error('no lattice vectors above this step')

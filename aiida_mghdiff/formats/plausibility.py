@@ -186,8 +186,9 @@ def _stress_reason(largest: float, median: float, scale: StressScale | None, vol
     :param largest: eV/Å³, and the ``median`` over frames of each one's largest component.
     :param volume: median of the frames in Å³.
     """
-    words, off_scale = _stress_words(largest), scale is not None and scale.ratio > LARGEST_RATIO
-    if off_scale:
+    words = _stress_words(largest)
+    off_scale = scale is not None and scale.ratio > LARGEST_RATIO
+    if scale is not None and off_scale:
         words += f', and stresses are about {scale.ratio:.2g} times what the forces imply'
     if units := _units(median, scale, volume):
         return f'{words}: it looks like {" or ".join(units)}. Convert stresses to eV/Å³'
@@ -226,7 +227,7 @@ def units_of_ratio(scale: StressScale, volume: float) -> list[str]:
     least = min(distances.values())
     if least > np.log(_FARTHEST):
         return []
-    return [unit for unit in sorted(distances, key=distances.get) if distances[unit] < least + np.log(_SIMILAR)]
+    return [unit for unit in sorted(distances, key=distances.__getitem__) if distances[unit] < least + np.log(_SIMILAR)]
 
 
 def units_of_magnitude(stress: float, volume: float) -> list[str]:

@@ -74,9 +74,10 @@ def read_poscar(path_or_text: str | Path) -> Poscar:
     :raises FormatError: with line and reason, for a file that is truncated, names no species, or has velocities in
         direct coordinates, whose unit is a time step that the file does not tell.
     """
-    is_text = isinstance(path_or_text, str) and '\n' in path_or_text
-    text = path_or_text if is_text else Path(path_or_text).read_text(encoding='utf-8', errors='replace')
-    lines = _Lines('POSCAR' if is_text else path_or_text, text)
+    if isinstance(path_or_text, str) and '\n' in path_or_text:
+        lines = _Lines('POSCAR', path_or_text)
+    else:
+        lines = _Lines(path_or_text, Path(path_or_text).read_text(encoding='utf-8', errors='replace'))
     comment = lines.take('the comment').strip()
     factors, cell = _read_lattice(lines)
     symbols, counts = _read_species(lines)
@@ -220,14 +221,16 @@ def _read_species(lines: _Lines) -> tuple[list[str], list[int]]:
     words = lines.take('the species').split()
     if words and all(word.isdigit() for word in words):
         raise lines.error('no species in this file: add a line with their symbols above the numbers of atoms')
-    matches = [_ELEMENT.match(word) for word in words]
-    for word, match in zip(words, matches, strict=True):
+    symbols = []
+    for word in words:
+        match = _ELEMENT.match(word)
         if match is None or match[0] not in atomic_numbers:
             raise lines.error(f'{word!r} is not an element')
+        symbols.append(match[0])
     counts = lines.take('the numbers of atoms').split()
     if not counts or len(counts) != len(words) or not all(count.isdigit() and int(count) for count in counts):
         raise lines.error(f'{len(words)} species, but not as many numbers of atoms: {" ".join(counts)!r}')
-    return [match[0] for match in matches], [int(count) for count in counts]
+    return symbols, [int(count) for count in counts]
 
 
 def _flags(lines: _Lines, rows: list[list[str]]) -> np.ndarray:

@@ -72,9 +72,11 @@ def _imported_by(source: bytes) -> frozenset[Path]:
 
 def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes of a module, without the blocks ``if TYPE_CHECKING``."""
-    todo = [tree]
+    todo: list[ast.AST] = [tree]
     while todo:
         node = todo.pop()
         yield node
-        is_for_checkers = isinstance(node, ast.If) and getattr(node.test, 'id', None) == 'TYPE_CHECKING'
-        todo += node.orelse if is_for_checkers else ast.iter_child_nodes(node)
+        if isinstance(node, ast.If) and getattr(node.test, 'id', None) == 'TYPE_CHECKING':
+            todo += node.orelse
+        else:
+            todo += ast.iter_child_nodes(node)

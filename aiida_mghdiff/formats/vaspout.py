@@ -15,7 +15,7 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from aiida_mghdiff.formats.errors import FormatError
-from aiida_mghdiff.formats.xdatcar import XdatcarFrame
+from aiida_mghdiff.science.trajectory_reduction import Frame
 
 _IONS = 'intermediate/ion_dynamics'
 _POSITIONS, _LATTICES, _SCALE = f'{_IONS}/position_ions', f'{_IONS}/lattice_vectors', f'{_IONS}/scale'
@@ -38,7 +38,7 @@ class VaspoutReader:
         self.path = path
         self.truncated: str | None = None
         with self._open() as file:
-            words = [re.match('[A-Z]?[a-z]?', _text(word))[0] for word in self._dataset(file, _SPECIES)[()]]
+            words = [re.findall('[A-Z]?[a-z]?', _text(word))[0] for word in self._dataset(file, _SPECIES)[()]]
             self.counts = [int(count) for count in self._dataset(file, _COUNTS)[()]]
             self.energies = self._read_energies(file)
             shape = self._dataset(file, _POSITIONS).shape
@@ -48,7 +48,7 @@ class VaspoutReader:
             raise FormatError(path, _POSITIONS, f'of the shape {shape}, but there are {sum(self.counts)} atoms')
         self.symbols: list[str] = words
 
-    def __iter__(self) -> Iterator[XdatcarFrame]:
+    def __iter__(self) -> Iterator[Frame]:
         self.truncated = None
         with self._open() as file:
             positions, lattices = self._dataset(file, _POSITIONS), self._dataset(file, _LATTICES)
@@ -62,7 +62,7 @@ class VaspoutReader:
                 ):
                     if not self._is_written(number, cell, fractional):
                         return
-                    yield XdatcarFrame(number, cell, fractional)
+                    yield Frame(number, cell, fractional)
             if len(positions) != len(lattices) or not whole:
                 counts = f'{len(positions)} frames of positions and {len(lattices)} of lattice vectors'
                 self.truncated = f'{self.path}: the file ends within a frame, it has {counts}'

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,19 +15,11 @@ import numpy as np
 
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.poscar import HEAD_LINES, read_structure_head
+from aiida_mghdiff.science.trajectory_reduction import Frame
 
 _FRAME = re.compile(rb'\s*Direct configuration=\s*(\d+|\*+)\s*')
 # Columns of 12 characters touch where a coordinate is -10 or less, or 100 or more.
 _TOUCHING = re.compile(rb'(\.\d{8})(?=[-\d])')
-
-
-@dataclass(frozen=True)
-class XdatcarFrame:
-    """A frame of n atoms."""
-
-    configuration: int  # as numbered in the file
-    cell: np.ndarray  # [3,3] Å
-    fractional: np.ndarray  # [n,3]
 
 
 class XdatcarReader:
@@ -49,7 +40,7 @@ class XdatcarReader:
             raise FormatError(path, f'line {sum(map(bool, head)) + 1}', 'the file ends within its head: no frame in it')
         self.cell, self.symbols, self.counts = read_structure_head(path, b''.join(head).decode(errors='replace'), 1)
 
-    def __iter__(self) -> Iterator[XdatcarFrame]:
+    def __iter__(self) -> Iterator[Frame]:
         self.truncated = None
         with Path(self.path).open('rb') as handle:
             yield from _Frames(self, handle)
@@ -65,7 +56,7 @@ class _Frames:
         self.unfinished = b''  # what was read of a frame or a head that is not whole yet
         self.numbers = [-1, 0]  # of the last two frames
 
-    def __iter__(self) -> Iterator[XdatcarFrame]:
+    def __iter__(self) -> Iterator[Frame]:
         self._take(HEAD_LINES)
         head_alone = True
         while title := self._take(1):
@@ -77,7 +68,7 @@ class _Frames:
             self.unfinished = b''
             head_alone = not is_frame
             if is_frame:
-                yield XdatcarFrame(self._number(is_frame[1]), self.cell, self._coordinates(lines))
+                yield Frame(self._number(is_frame[1]), self.cell, self._coordinates(lines))
             else:
                 self._read_head(title + lines)
         if head_alone or self.unfinished.strip():

@@ -55,5 +55,6 @@ def _executables(node: orm.CalcJobNode) -> Iterator[tuple[str, str]]:
     for code in node.base.links.get_incoming(link_type=LinkType.INPUT_CALC).all_nodes():
         if isinstance(code, orm.AbstractCode):
             yield str(code.get_executable()), f'code `{code.full_label}`'
-    if node.get_option('withmpi') and (launcher := node.computer.get_mpirun_command()):
-        yield launcher[0], f'computer `{node.computer.label}`'
+    computer = node.computer
+    if computer and node.get_option('withmpi') and (launcher := computer.get_mpirun_command()):
+        yield launcher[0], f'computer `{computer.label}`'

@@ -44,7 +44,7 @@ class ProgramParser(Parser):
         """Return the standard output of the program, empty where there is none."""
         name = self.node.get_option('output_filename')
         repository = self.retrieved.base.repository
-        return repository.get_object_content(name) if name in repository.list_object_names() else ''
+        return repository.get_object_content(name, 'r') if name in repository.list_object_names() else ''
 
     def failure(self) -> ExitCode | None:
         """Return the exit code of the failure that the program named, if any."""

@@ -80,7 +80,7 @@ def write_arrays(file: str, **arrays: np.ndarray) -> None:
     """Write the arrays to a ``.npz`` file."""
     import numpy as np
 
-    np.savez(file, **arrays)
+    np.savez(file, allow_pickle=False, **arrays)
 
 
 def report_progress(done: int, total: int, **values: float | str) -> None:

@@ -122,7 +122,8 @@ def split(arrays: Arrays, fraction: float, seed: int) -> tuple[Arrays, Arrays]:
         mask = hold_out(arrays.get('groups', np.arange(len(arrays['natoms']))), fraction, seed)
     except SplitError as error:
         raise job.ProgramError('INPUT_REFUSED', str(error)) from None
-    return select_frames(arrays, np.flatnonzero(~mask)), select_frames(arrays, np.flatnonzero(mask))
+    kept, held_out = (np.flatnonzero(part).tolist() for part in (~mask, mask))
+    return select_frames(arrays, kept), select_frames(arrays, held_out)
 
 
 def seen_per_epoch(loader: Any) -> int:

@@ -172,7 +172,7 @@ def arrhenius_tables(study: Study) -> Iterable[Table]:
     ]
     yield Table(columns, cells, 'Arrhenius fits')
     columns = [NAME, Column('T (K)'), Column('D (m²/s)'), Column('95 % band (m²/s)'), Column('beyond MD', 'text'), NODE]
-    cells = [
+    predicted = [
         (
             fit.series,
             f'{point["temperature_k"]:.0f}',
@@ -184,7 +184,7 @@ def arrhenius_tables(study: Study) -> Iterable[Table]:
         for fit in study.arrhenius
         for point in fit.results['predictions']
     ]
-    yield Table(columns, cells, 'D on the lines of the fits', folded=True)
+    yield Table(columns, predicted, 'D on the lines of the fits', folded=True)
 
 
 def prefactor_interval(fit: Arrhenius) -> tuple[float, float]:

@@ -69,15 +69,15 @@ def read_flow(study: Study) -> Flow:
 
     Steps without a title are passed through. An arrow that others imply is left out.
     """
-    calls = {call.node.pk: call for call in study.calls if isinstance(call.node, orm.CalculationNode)}
+    calls = {pk_of(call.node): call for call in study.calls if isinstance(call.node, orm.CalculationNode)}
     origins = [Call((), node) for dataset in datasets_of(study) for node in queries.lineage(dataset).processes]
-    calls |= {call.node.pk: call for call in origins}
-    given = {node.pk: node for name, node in study.inputs.items() if name.startswith('potentials__')}
+    calls |= {pk_of(call.node): call for call in origins}
+    given = {pk_of(node): node for name, node in study.inputs.items() if name.startswith('potentials__')}
     titles = {pk: title_of(call) for pk, call in calls.items()} | dict.fromkeys(given, GIVEN)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for pk in sorted(titles):
-        if titles[pk] is not None:
-            counts[titles[pk]][calls[pk].kind if pk in calls else given[pk].architecture] += 1
+    for pk, title in sorted(titles.items()):
+        if title is not None:
+            counts[title][calls[pk].kind if pk in calls else given[pk].architecture] += 1
     known = [*calls, -1]  # of no node: AiiDA refuses to look for one of none
     arrows = through(links_of(known) | inputs_of([*given, -1], known), titles)
     order, forward = ordered(arrows, counts)
@@ -94,6 +94,12 @@ def title_of(call: Call) -> str | None:
     if call.kind.endswith('.md'):
         return ENSEMBLES[call.node.inputs.parameters['ensemble']]
     return TITLES.get(call.kind)
+
+
+def pk_of(node: orm.Node) -> int:
+    """Return the number of a stored node."""
+    assert node.pk is not None
+    return node.pk
 
 
 def links_of(pks: list[int]) -> set[tuple[int, int]]:
@@ -120,7 +126,8 @@ def through(links: set[tuple[int, int]], titles: Mapping[int, str | None]) -> se
     for pk in sorted(titles, reverse=True):  # what follows was made later
         ahead = [(titles[other], reached.get(other, set())) for other in following[pk]]
         reached[pk] = {name for title, beyond in ahead for name in (beyond if title is None else {title})}
-    return {(titles[pk], name) for pk, names in reached.items() for name in names if titles[pk] not in (None, name)}
+    links_between = {(titles[pk], name) for pk, names in reached.items() for name in names}
+    return {(first, second) for first, second in links_between if first is not None and first != second}
 
 
 def ordered(arrows: set[tuple[str, str]], titles: Iterable[str]) -> tuple[list[str], set[tuple[str, str]]]:

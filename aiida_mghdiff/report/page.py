@@ -56,7 +56,11 @@ def state_of(study: Study) -> str:
         return 'finished'
     if node.is_excepted:
         return f'ended in an exception: {node.exception}'
-    return f'ended with failures [{node.exit_status}]' if node.exit_status else f'{node.process_state.value}'
+    return (
+        f'ended with failures [{node.exit_status}]'
+        if node.exit_status
+        else f'{node.process_state and node.process_state.value}'
+    )
 
 
 def turnable(study: Study) -> dict[str, dict[str, str]]:

@@ -44,9 +44,10 @@ class Reference:
     system: str | None = None  # what diffuses in what; None for every study
 
     @property
-    def is_at_one_temperature(self) -> bool:
-        """Return whether the value belongs to one temperature, not to a range."""
-        return self.temperatures_k is not None and self.temperatures_k[0] == self.temperatures_k[1]
+    def temperature_k(self) -> float | None:
+        """Return the temperature in K of a value that belongs to one, not to a range."""
+        limits = self.temperatures_k
+        return limits[0] if limits is not None and limits[0] == limits[1] else None
 
     @property
     def short(self) -> str:

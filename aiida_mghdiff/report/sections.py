@@ -85,7 +85,7 @@ def ended(node: orm.ProcessNode) -> str:
     return (
         f'{node.process_label} [{node.exit_status}]'
         if node.is_finished
-        else f'{node.process_label}, {node.process_state.value}'
+        else f'{node.process_label}, {node.process_state and node.process_state.value}'
     )
 
 
@@ -179,7 +179,9 @@ def barriers_section(study: Study) -> Section:
     """Say how high the barriers are."""
     rows = [row for barrier in study.barriers for row in barrier_rows(barrier)]
     columns = [NAME, Column('path', 'word'), Column('barrier (eV)'), NODE]
-    cells = [(row['potential'], row['path'].replace('->', ' → '), barrier_text(row), row['uuid']) for row in rows]
+    cells: list[tuple[Any, ...]] = [
+        (row['potential'], row['path'].replace('->', ' → '), barrier_text(row), row['uuid']) for row in rows
+    ]
     if any(row['reason'] for row in rows):
         columns.append(Column('remark', 'long'))
         cells = [(*cell, row['reason'] or '') for cell, row in zip(cells, rows, strict=True)]
@@ -309,7 +311,7 @@ def seed_table(study: Study) -> Table:
 
 def queries_section(study: Study) -> Section:
     """Say how to go on from here in the graph, with the nodes of this study."""
-    first = study.diffusion or study.barriers or study.errors
+    first: Any = study.diffusion or study.barriers or study.errors
     result = getattr(first[0], 'results', None) or first[0].metrics if first else study.node
     script = f"""\
 from aiida import load_profile, orm

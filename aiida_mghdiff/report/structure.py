@@ -41,9 +41,7 @@ def site_table(study: Study) -> Table:
             f'{item.target_temperature_k:g}',
             with_error(sites['occupancy']['O'], sites['occupancy_errors']['O'], '.2f'),
             *(number(sites['residence_times_ps'][kind], '.2g') for kind in ('O', 'T', 'T pair')),
-            with_error(
-                *(in_mev(sites[key]) for key in ('free_energy_difference_ev', 'free_energy_difference_error_ev'))
-            ),
+            with_error(in_mev(sites['free_energy_difference_ev']), in_mev(sites['free_energy_difference_error_ev'])),
             sites.uuid,
         )
         for item, sites in having(study, 'sites')

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from aiida import orm
 from aiida.common.links import LinkType
 
-from aiida_mghdiff.queries import LEARNED, DatasetData, PotentialData
+from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.queries import LEARNED
 from aiida_mghdiff.report.references import Reference, load_references
 from aiida_mghdiff.report.style import DFT_STYLE, ORIGINS, Style, place_of, styles_of, styles_of_series
 from aiida_mghdiff.science.bands import Band, read_band
@@ -170,8 +173,8 @@ class NveRun:
         """Return the time step."""
         return self.jobs[0].parameters['time_step_fs']
 
-    def outputs(self, name: str) -> list[orm.ArrayData]:
-        """Return an output of all jobs that have it."""
+    def outputs(self, name: str) -> list[Any]:
+        """Return an output of all jobs that have it, nodes of the class that the name has."""
         found = [output(job.call, name) for job in self.jobs]
         return [node for node in found if node is not None]
 
@@ -229,7 +232,8 @@ class Study:
     @cached_property
     def inputs(self) -> dict[str, orm.Data]:
         """Return the inputs by link label, such as ``potentials__mace_mp``."""
-        return {link.link_label: link.node for link in self.node.base.links.get_incoming(link_type=LinkType.INPUT_WORK)}
+        links = self.node.base.links.get_incoming(link_type=LinkType.INPUT_WORK)
+        return {link.link_label: link.node for link in links if isinstance(link.node, orm.Data)}
 
     @cached_property
     def potentials(self) -> dict[str, PotentialData]:
@@ -261,24 +265,24 @@ class Study:
 
     def read_validation(self, node: orm.Node) -> list[Errors]:
         """Return the errors on the frames of a validation, those of each potential that was evaluated."""
-        require_finished(node, 'validate', 'metrics')
+        process = finished_process(node, 'validate', 'metrics')
         source = node.label or f'validation {node.pk}'
         return [
             Errors(
-                self.label_in(node, node.inputs.potentials[key]),
-                node.outputs.metrics[key],
-                node.outputs.dataset,
-                node.outputs.predictions[key],
+                self.label_in(process, process.inputs.potentials[key]),
+                process.outputs.metrics[key],
+                process.outputs.dataset,
+                process.outputs.predictions[key],
                 source,
             )
-            for key in node.outputs.metrics
+            for key in process.outputs.metrics
         ]
 
     def read_barrier(self, node: orm.Node) -> Barrier:
         """Return a barrier that was found beside the study."""
-        require_finished(node, 'neb', 'barrier')
-        label = self.label_in(node, node.inputs.potential) if 'potential' in node.inputs else DFT
-        return Barrier(label, Call((name_of(node),), node), node.inputs.path['path'], node.outputs.barrier)
+        process = finished_process(node, 'neb', 'barrier')
+        label = self.label_in(process, process.inputs.potential) if 'potential' in process.inputs else DFT
+        return Barrier(label, Call((name_of(node),), process), process.inputs.path['path'], process.outputs.barrier)
 
     @cached_property
     def errors(self) -> list[Errors]:
@@ -479,10 +483,11 @@ class Study:
 def descend(node: orm.ProcessNode, path: tuple[str, ...] = ()) -> Iterator[Call]:
     """Yield all processes that a process called, parents before their children, in the order of their calls."""
     links = node.base.links.get_outgoing(link_type=CALLS).all()
-    for link in sorted(links, key=lambda link: link.node.pk):
-        call = Call((*path, link.link_label), link.node)
-        yield call
-        yield from descend(call.node, call.path)
+    for link in sorted(links, key=attrgetter('node.pk')):
+        if isinstance(link.node, orm.ProcessNode):
+            call = Call((*path, link.link_label), link.node)
+            yield call
+            yield from descend(call.node, call.path)
 
 
 def by_series(items: Iterable[Diffusion]) -> dict[str, list[Diffusion]]:
@@ -508,16 +513,17 @@ def name_of(node: orm.Node) -> str:
     return f'{getattr(node, "process_label", None) or type(node).__name__}<{node.pk}>'
 
 
-def require_finished(node: orm.Node, kind: str, result: str) -> None:
-    """Check that a node is a finished process of a kind with a result.
+def finished_process(node: orm.Node, kind: str, result: str) -> orm.ProcessNode:
+    """Return a node that is a finished process of a kind with a result.
 
-    :raises ForeignNodeError: where it is not.
+    :raises ForeignNodeError: for any other node.
     """
-    if getattr(node, 'process_type', None) != f'aiida.workflows:mghdiff.{kind}':
+    if not isinstance(node, orm.ProcessNode) or node.process_type != f'aiida.workflows:mghdiff.{kind}':
         raise ForeignNodeError(f'{name_of(node)} is no process of mghdiff.{kind}.')
     if not node.is_finished or result not in node.outputs:
         message = node.exit_message or getattr(node.process_state, 'value', 'not begun')
         raise ForeignNodeError(f'{name_of(node)} has no {result}: {message}.')
+    return node
 
 
 def is_done(call: Call) -> bool:

@@ -14,7 +14,7 @@ from matplotlib import colormaps
 from matplotlib.colors import ListedColormap, to_hex, to_rgb
 
 from aiida_mghdiff.data.architectures import architectures
-from aiida_mghdiff.queries import PotentialData
+from aiida_mghdiff.data.potential import PotentialData
 
 INK, GUIDE, SHADE = '#222222', '#767676', '#ececec'
 #: Of the architectures, in their order.

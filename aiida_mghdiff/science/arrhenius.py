@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 from scipy.special import logsumexp
 
@@ -86,9 +87,9 @@ class ArrheniusFit:
 
 
 def fit_arrhenius(
-    temperatures_k: np.ndarray,
-    diffusion: np.ndarray,
-    standard_errors: np.ndarray,
+    temperatures_k: npt.ArrayLike,
+    diffusion: npt.ArrayLike,
+    standard_errors: npt.ArrayLike,
     degrees_of_freedom: int | None = None,
 ) -> ArrheniusFit:
     """Return the weighted fit of D [m] at mean temperatures [m] in K.
@@ -110,7 +111,8 @@ def fit_arrhenius(
     covariance = np.linalg.inv(design.T @ (weights[:, None] * design))
     solution = covariance @ design.T @ (weights * ln_d)
     chi_squared = float(weights @ np.square(ln_d - design @ solution))
-    return ArrheniusFit(*map(float, solution), covariance, chi_squared, temperatures, degrees_of_freedom)
+    ln_prefactor, energy = map(float, solution)
+    return ArrheniusFit(ln_prefactor, energy, covariance, chi_squared, temperatures, degrees_of_freedom)
 
 
 def effective_temperature(temperatures_k: Sequence[float], activation_energy_ev: float) -> float:

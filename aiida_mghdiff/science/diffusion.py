@@ -94,7 +94,9 @@ class DiffusionEstimate:
 
         With w half the width of the interval of ln D this is sinh(w): w for a narrow interval, and more for a wide one.
         """
-        return (self.interval[1] - self.interval[0]) / (2 * self.value) if self.diffusing else None
+        if self.interval is None or self.value is None:
+            return None
+        return (self.interval[1] - self.interval[0]) / (2 * self.value)
 
     @property
     def interval_from(self) -> str:

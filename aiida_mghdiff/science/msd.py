@@ -82,7 +82,9 @@ def _centred_coordinates(positions: np.ndarray) -> np.ndarray:
 
 def _axis_msd(coordinates: np.ndarray) -> np.ndarray:
     """Return the mean over tracers [f] of one axis of centred positions [n,f]."""
-    squares, power, length = 0.0, 0.0, _padded_length(coordinates.shape[1])
+    frames = coordinates.shape[1]
+    length = _padded_length(frames)
+    squares, power = np.zeros(frames), np.zeros(length // 2 + 1)
     for coordinate in coordinates:
         squares += np.square(coordinate)
         power += _power(coordinate, length)

@@ -13,17 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 
-class Frame(Protocol):
-    """What a reader of a trajectory yields."""
+@dataclass(frozen=True)
+class Frame:
+    """A frame of n atoms, as a reader of a trajectory yields it."""
 
-    configuration: int
-    cell: np.ndarray
-    fractional: np.ndarray
+    configuration: int  # as numbered in the file
+    cell: np.ndarray  # [3,3] Å
+    fractional: np.ndarray  # [n,3]
 
 
 @dataclass(frozen=True)

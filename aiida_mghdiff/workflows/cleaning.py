@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from aiida import orm
-from aiida.engine import BaseRestartWorkChain, ProcessSpec
+from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, ProcessSpec
 from aiida.engine.processes.workchains.restart import validate_handler_overrides
 
 from aiida_mghdiff.calculations.validation import unknown_message
@@ -17,7 +17,7 @@ from aiida_mghdiff.workflows.survival import SurvivalMixin
 RESTART = ('max_iterations', 'handler_overrides', 'on_unhandled_failure')
 
 
-class CleaningMixin:
+class CleaningMixin(SurvivalMixin):
     """Empties the scratch folders of all jobs below a WorkChain when it ends, where its ``clean_workdir`` asks it."""
 
     def on_terminated(self) -> None:
@@ -52,6 +52,12 @@ class RestartWorkChain(SurvivalMixin, BaseRestartWorkChain):
             super().on_terminated()
         else:
             super(BaseRestartWorkChain, self).on_terminated()
+
+
+def report_of_refused(node: orm.CalcJobNode) -> ProcessHandlerReport:
+    """Return the report that stops at a refused input, with the exit code of the job."""
+    assert node.exit_status is not None  # which called the handler
+    return ProcessHandlerReport(True, ExitCode(node.exit_status, node.exit_message))
 
 
 def handlers_message(loop: type[RestartWorkChain], node: orm.Dict | None, port: Any = None) -> str | None:

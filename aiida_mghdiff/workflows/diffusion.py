@@ -41,7 +41,7 @@ from aiida_mghdiff.workflows.engines import incar_message, md_message, validate_
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
 from aiida_mghdiff.workflows.segment import MdSegmentWorkChain
-from aiida_mghdiff.workflows.survival import SurvivalMixin
+from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
 #: Outputs at one temperature: type, whether each run has it, help. Series of temperatures and studies give them on.
 OUTPUTS: dict[str, tuple[type[orm.Data], bool, str]] = {
@@ -302,7 +302,7 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
 
     def full_frames(self) -> dict[str, orm.TrajectoryData]:
         """Return the full frames of the replicas by key."""
-        frames = {}
+        frames: dict[str, orm.TrajectoryData] = {}
         for index in range(len(self.ctx.starts)):
             outputs = [run.outputs for run in self.runs_of(index)]
             parts = [part for one in outputs if 'trajectory' in one for part in one.trajectory.values()]
@@ -344,7 +344,7 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         """Return the exit code that names a failed run; None for one that finished."""
         if node.is_finished_ok:
             return None
-        return self.exit_codes.ERROR_RUN_FAILED.format(name=name, message=node.exit_message or node.process_state.value)
+        return self.exit_codes.ERROR_RUN_FAILED.format(name=name, message=ending(node))
 
     @classmethod
     def get_settings(

@@ -41,8 +41,10 @@ def length_messages(settings: Mapping[str, Any]) -> Iterator[str]:
 
 def dtype_messages(settings: Mapping[str, Any], architecture: str | None) -> Iterator[str]:
     """Yield which run asks for numbers that no potential of an architecture computes in."""
-    known = architectures().get(architecture)
-    for stage in STAGES if known else ():
+    known = architectures().get(architecture or '')
+    if known is None:
+        return
+    for stage in STAGES:
         if message := known.dtype_message(settings[stage]['dtype']):
             yield message.replace('parameters', f'settings: {stage}', 1)
 

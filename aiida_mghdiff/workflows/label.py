@@ -64,10 +64,9 @@ def structures_message(structures: Mapping[str, orm.StructureData | orm.Trajecto
     if not structures:
         return 'there are no frames: give a dataset, or structures and trajectories by any keys.'
     for key, node in structures.items():
-        is_trajectory = isinstance(node, orm.TrajectoryData)
-        if (is_trajectory and 'cells' not in node.get_arraynames()) or (not is_trajectory and not all(node.pbc)):
+        if not ('cells' in node.get_arraynames() if isinstance(node, orm.TrajectoryData) else all(node.pbc)):
             return f'structures.{key} is not periodic in three dimensions: give it a cell.'
-        if not is_trajectory and (node.is_alloy or node.has_vacancies):
+        if isinstance(node, orm.StructureData) and (node.is_alloy or node.has_vacancies):
             return f'structures.{key} has sites that are no single atom: a single point needs atoms.'
     return None
 
@@ -329,8 +328,9 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         builder.engine, builder.code = orm.Str(engine), code
         builder['dataset' if isinstance(frames, DatasetData) else 'structures'] = frames
         builder.parameters, builder.retry_parameters = orm.Dict(parameters), orm.Dict(retry_parameters)
-        builder.kpoints = orm.KpointsData()
-        builder.kpoints.set_kpoints_mesh(choose_mesh(inputs[engine]['kpoints'], cells_of(frames)))
+        kpoints = orm.KpointsData()
+        kpoints.set_kpoints_mesh(choose_mesh(inputs[engine]['kpoints'], cells_of(frames)))
+        builder.kpoints = kpoints
         builder.potcars = dict(potcars or {})
         builder.retries, builder.max_in_flight = orm.Int(inputs['retries']), orm.Int(inputs['max_in_flight'])
         builder.options = orm.Dict(merge(inputs['options'], options or {}))
@@ -342,8 +342,9 @@ def cells_of(frames: DatasetData | Mapping[str, orm.StructureData | orm.Trajecto
     """Return the cells [n,3,3] of all frames, in Å."""
     if isinstance(frames, DatasetData):
         return frames.get_array('cells')
-    cells = [node.get_cells() if isinstance(node, orm.TrajectoryData) else [node.cell] for node in frames.values()]
-    return np.concatenate(cells)
+    return np.concatenate(
+        [node.get_array('cells') if isinstance(node, orm.TrajectoryData) else [node.cell] for node in frames.values()]
+    )
 
 
 def choose_mesh(settings: Mapping[str, Any], cells: np.ndarray) -> list[int]:

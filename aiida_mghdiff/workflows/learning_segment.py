@@ -26,8 +26,7 @@ from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
-from aiida_mghdiff.workflows.cleaning import RestartWorkChain
-from aiida_mghdiff.workflows.segment import report_of_refused
+from aiida_mghdiff.workflows.cleaning import RestartWorkChain, report_of_refused
 
 #: Outputs of a job that a segment gives one a part; a part is what one job ran.
 PARTS = {
@@ -315,7 +314,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
         results = [node.outputs.results for node in self.ctx.parts if 'results' in node.outputs]
         before = {'results': results[-1]} if results else {}
         label = {'call_link_label': f'iteration_{self.ctx.iteration + 1:02d}_piece'}
-        piece = piece_of_segment(
+        piece = piece_of_segment(  # type: ignore[call-arg]  # AiiDA takes the label of the call, too
             self.ctx.parameters, self.inputs.settings, orm.Int(first_step), orm.Int(steps), **before, metadata=label
         )
         self.ctx.inputs |= {'parameters': piece['parameters'], 'settings': piece['settings']}
@@ -324,7 +323,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
         """Change INCAR tags of the jobs to come."""
         self.report('continuing with ' + ', '.join(f'{tag.upper()} = {value}' for tag, value in tags.items()))
         label = {'call_link_label': f'iteration_{self.ctx.iteration + 1:02d}_changed'}
-        self.ctx.parameters = change_tags(self.ctx.parameters, orm.Dict(tags), metadata=label)
+        self.ctx.parameters = change_tags(self.ctx.parameters, orm.Dict(tags), metadata=label)  # type: ignore[call-arg]
 
     def inspect_process(self) -> ExitCode | None:
         """Cure what stopped the job; where nothing can, give what was learned before, and what the job labelled."""

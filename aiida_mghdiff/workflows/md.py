@@ -55,7 +55,8 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         """Return whether steps of the run are left."""
         parameters = self.inputs.parameters
         end = parameters['first_step'] + parameters['steps']
-        return not self.ctx.segments or self.last_state().step < end
+        state = self.last_state()
+        return state is None or state.step < end
 
     def last_state(self) -> MdStateData | None:
         """Return the state that the last segment ended in."""

@@ -33,7 +33,7 @@ from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.cleaning import CleaningMixin
 from aiida_mghdiff.workflows.engines import PYTHON, Job, barrier_job, with_dtype
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge, protocol_inputs
-from aiida_mghdiff.workflows.survival import SurvivalMixin
+from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
 #: Structures of a path whose vibrations are asked: outputs of the search, which has no saddle point on some paths.
 STATIONARY = {'initial': 'initial_relaxed', 'saddle': 'saddle', 'final': 'final_relaxed'}
@@ -99,7 +99,7 @@ def _ase_message(inputs: Mapping[str, Any]) -> str | None:
 def vibrations_message(settings: Mapping[str, Any], architecture: str) -> str | None:
     """Return what is wrong with the parameters that the vibrations of a path share, whatever its tracer."""
     tracer = {'tracer_element': 'H', 'expected_imaginary_modes': 0}
-    return vibrations.parameters_message(settings | tracer, architecture)
+    return vibrations.parameters_message({**settings, **tracer}, architecture)
 
 
 def _vasp_message(symbols: list[str], inputs: Mapping[str, Any]) -> str | None:
@@ -209,7 +209,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         for name in self.ctx.unrelaxed:
             node = self.ctx[name]
             if not node.is_finished_ok and not self.can_continue(node, 'structure'):
-                message = f'{name}: {node.exit_message or node.process_state.value}'
+                message = f'{name}: {ending(node)}'
                 return self.exit_codes.ERROR_ENDS_NOT_RELAXED.format(message=message)
             self.ctx.inputs[name] = node.outputs.structure
         self.ctx.unrelaxed = [name for name in self.ctx.unrelaxed if not self.ctx[name].is_finished_ok]
@@ -265,7 +265,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         if self.can_continue(node, 'path'):
             self.ctx.inputs['images' if self.runs_in_vasp() else 'restart'] = node.outputs.path
             return None
-        return self.exit_codes.ERROR_NEB_FAILED.format(message=node.exit_message or node.process_state.value)
+        return self.exit_codes.ERROR_NEB_FAILED.format(message=ending(node))
 
     def can_continue(self, node: orm.CalcJobNode, output: str) -> bool:
         """Return whether a job stopped before its wall time and left where it stands."""

@@ -33,7 +33,7 @@ from aiida_mghdiff.workflows.learning_segment import (
     validate_segment,
 )
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
-from aiida_mghdiff.workflows.survival import SurvivalMixin
+from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
 #: Why the dataset lacks what a job labelled: see `merge_datasets`.
 LEFT_OUT = (
@@ -116,7 +116,9 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
             before = self.ctx.segments[-1].outputs
             label_of_call = {'call_link_label': f'{label}_carried'}
             last = max(before.results.items())[1]
-            inputs['parameters'] = carry_on(inputs['parameters'], before.last_parameters, last, metadata=label_of_call)
+            inputs['parameters'] = carry_on(  # type: ignore[call-arg]  # AiiDA takes the label of the call, too
+                inputs['parameters'], before.last_parameters, last, metadata=label_of_call
+            )
         node = self.submit(LearningSegmentWorkChain, **inputs, metadata={'call_link_label': label})
         return ToContext(segments=append_(node))
 
@@ -128,8 +130,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
             return None
         label = self.ctx.labels[len(self.ctx.segments) - 1]
         self.give_learned()
-        message = node.exit_message or node.process_state.value
-        return self.exit_codes.ERROR_SEGMENT_FAILED.format(name=label, message=message)
+        return self.exit_codes.ERROR_SEGMENT_FAILED.format(name=label, message=ending(node))
 
     def take_over(self, segment: orm.WorkChainNode) -> None:
         """Let the next segment begin with what this one learned, and where it ended."""
@@ -167,8 +168,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         if self.ctx.refit.is_finished_ok:
             return None
         self.give_learned()
-        message = self.ctx.refit.exit_message or self.ctx.refit.process_state.value
-        return self.exit_codes.ERROR_REFIT_FAILED.format(message=message)
+        return self.exit_codes.ERROR_REFIT_FAILED.format(message=ending(self.ctx.refit))
 
     def results(self) -> ExitCode | None:
         """Give the dataset, the force field and the history."""
@@ -182,7 +182,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         """Return what each job of the schedule labelled."""
         return self.of_segments('datasets')
 
-    def of_segments(self, name: str) -> dict[str, orm.Data]:
+    def of_segments(self, name: str) -> dict[str, Any]:
         """Return an output of each part of each segment that has one, by a label that sorts."""
         return {
             f'seg{index:03d}_{label}': node
@@ -205,7 +205,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
                 self.out('dataset', merged)
                 self.report_left_out(datasets.values(), merged)
         if results := self.of_segments('results'):
-            self.out('history', learning_history(**results, metadata={'call_link_label': 'history'}))
+            self.out('history', learning_history(**results, metadata={'call_link_label': 'history'}))  # type: ignore[arg-type]
         learned = [node for node in (*self.ctx.segments, self.ctx.refit) if node and 'force_field' in node.outputs]
         if learned:
             self.out('force_field', learned[-1].outputs.force_field)

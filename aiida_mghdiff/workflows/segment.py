@@ -5,7 +5,6 @@ from __future__ import annotations
 from aiida import orm
 from aiida.engine import (
     CalcJob,
-    ExitCode,
     ProcessHandlerReport,
     ProcessSpec,
     process_handler,
@@ -17,7 +16,7 @@ from aiida_mghdiff.calculations.md import MD_KEYS, define_md_inputs, start_symbo
 from aiida_mghdiff.calculations.validation import keys_help
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
-from aiida_mghdiff.workflows.cleaning import RestartWorkChain
+from aiida_mghdiff.workflows.cleaning import RestartWorkChain, report_of_refused
 from aiida_mghdiff.workflows.engines import Job, incar_message, job_parameters, md_engine, validate_md_codes
 
 #: Outputs of an MD job that a segment gives one a part; a part is what one job ran.
@@ -55,11 +54,6 @@ def validate_md_run(inputs: dict, _: object = None) -> str | None:
     if message := validate_md_inputs(inputs, takes_incar=True):
         return message
     return validate_md_codes(inputs, start_symbols(inputs)) or incar_message(inputs, inputs['parameters'])
-
-
-def report_of_refused(node: orm.CalcJobNode) -> ProcessHandlerReport:
-    """Return the report that stops at a refused input, with the exit code of the job."""
-    return ProcessHandlerReport(True, ExitCode(node.exit_status, node.exit_message))
 
 
 class MdSegmentWorkChain(RestartWorkChain):

@@ -53,7 +53,7 @@ from aiida_mghdiff.workflows.neb import BarrierWorkChain, path_message, vibratio
 from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain, start_node, validate_schedule
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, merge, protocol_inputs
 from aiida_mghdiff.workflows.segment import MdSegmentWorkChain
-from aiida_mghdiff.workflows.survival import is_repeatable
+from aiida_mghdiff.workflows.survival import ending, is_repeatable
 from aiida_mghdiff.workflows.tasks import TaskWorkChain
 from aiida_mghdiff.workflows.train import (
     TrainWorkChain,
@@ -75,7 +75,7 @@ BARRIER_OUTPUTS: dict[str, tuple[str, type[orm.Data], str]] = {
 }
 
 
-def architecture_of(inputs: dict[str, Any], choice: str) -> str | None:
+def architecture_of(inputs: Mapping[str, Any], choice: str) -> str | None:
     """Return the architecture of a choice: a label, or ``best:<architecture>``; None for an unknown label."""
     if choice.startswith(BEST):
         return choice.removeprefix(BEST)
@@ -133,7 +133,7 @@ def learning_message(inputs: dict[str, Any]) -> str | None:
     return message and f'otf: {message}'
 
 
-def learning_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
+def learning_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the inputs of the on-the-fly learning: its own, codes and POTCARs of the study."""
     codes = {name: code for name, code in inputs.get('codes', {}).items() if name in ('vasp', 'reduce')}
     own = {'codes': codes, 'potcars': dict(inputs.get('potcars', {}))}
@@ -337,7 +337,7 @@ def choice_message(inputs: Mapping[str, Any], key: str, choice: str) -> str | No
     return None
 
 
-def candidates_of(inputs: dict[str, Any], choice: str) -> list[str]:
+def candidates_of(inputs: Mapping[str, Any], choice: str) -> list[str]:
     """Return the labels that a choice picks from: trained ones of the architecture, given ones where there is none."""
     if not choice.startswith(BEST):
         return [choice]
@@ -464,7 +464,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
             if name in node.outputs:
                 self.out(f'learned_{name}', node.outputs[name])
         if not node.is_finished_ok:
-            return self.exit_codes.ERROR_LEARNING_FAILED.format(message=node.exit_message or node.process_state.value)
+            return self.exit_codes.ERROR_LEARNING_FAILED.format(message=ending(node))
         return None
 
     def setup(self) -> ExitCode | None:
@@ -559,8 +559,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         if len(run['temperatures']) == 1:
             (temperature,) = run['temperatures'].values()
             return self.submit(DiffusionWorkChain, **inputs, temperature=temperature)
-        names = ('extrapolation', 'max_in_flight')
-        inputs |= {name: self.inputs[name] for name in names if name in self.inputs}
+        inputs |= {name: self.inputs[name] for name in ('extrapolation', 'max_in_flight') if name in self.inputs}
         return self.submit(ArrheniusWorkChain, **inputs, temperatures=dict(run['temperatures']))
 
     def potential(self, label: str) -> PotentialData:
@@ -691,7 +690,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         series = ArrheniusWorkChain.get_protocol_inputs(protocol, inputs['arrhenius'])
         builder.extrapolation = orm.Dict(series['extrapolation'])
         learned = {} if 'dataset' in builder else {LEARNED: VASP_MLFF.name}
-        known = architectures(potentials, builder.training) | learned
+        known = architectures(potentials, builder['training']) | learned
         shared = {'settings': {'supercell': {'tracer_element': tracer}}, 'md': inputs['md']}
         builder.diffusion = diffusion_inputs(inputs['diffusion'], known, shared, protocol)
         builder.segment_steps = orm.Int(md['segment_steps'])
@@ -736,7 +735,7 @@ def order(tasks: dict[str, list[str]]) -> dict[str, list[str]]:
     return dict(sorted(tasks.items(), key=lambda item: kinds.index(item[0].partition('_')[0])))
 
 
-def child_outputs(kind: str, node: orm.ProcessNode) -> dict[str, Any]:
+def child_outputs(kind: str, node: Any) -> dict[str, Any]:
     """Return the outputs of a child that the study gives on, by namespace; what a failed one has, too."""
     if kind == 'train' and node.is_finished_ok:
         return {'potentials': node.outputs.potential}

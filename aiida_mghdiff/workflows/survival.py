@@ -6,11 +6,12 @@ step again, and would launch again what the first one had launched.
 
 from __future__ import annotations
 
-from typing import Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from aiida import orm
 from aiida.common.links import LinkType
-from aiida.engine import CalcJob, ProcessState, ToContext
+from aiida.engine import CalcJob, ProcessState, ToContext, WorkChain
 from aiida.engine.utils import prepare_inputs
 
 from aiida_mghdiff.calculations.exit_codes import exit_codes
@@ -27,7 +28,13 @@ CRASHED = (
 REPEATED = '_repeated'
 
 
-class SurvivalMixin:
+if TYPE_CHECKING:
+    Base = WorkChain  # AiiDA lets no subclass of it change how it is loaded; a class before it in the order may
+else:
+    Base = object
+
+
+class SurvivalMixin(Base):
     """Base of all WorkChains; before `WorkChain` in the order of bases."""
 
     def load_instance_state(self, saved_state: Any, load_context: Any) -> None:
@@ -35,8 +42,8 @@ class SurvivalMixin:
         super().load_instance_state(saved_state, load_context)
         close_half_made(self.node)
 
-    def submit(self, process: Any, inputs: dict[str, Any] | None = None, **kwargs: Any) -> orm.ProcessNode:
-        """Submit a child; if a killed worker submitted it in this very step, return that one."""
+    def submit(self, process: Any, inputs: dict[str, Any] | None = None, **kwargs: Any) -> Any:
+        """Submit a child and return its node; if a killed worker submitted it in this very step, return that one."""
         given = prepare_inputs(inputs, **kwargs)
         launched = self.ctx.setdefault('launched', [])
         node = self._launched_before(given.get('metadata', {}).get('call_link_label'))
@@ -48,9 +55,9 @@ class SurvivalMixin:
     def _launched_before(self, label: str | None) -> orm.ProcessNode | None:
         """Return the child of a label that this process launched, but that its saved state does not know."""
         calls = self.node.base.links.get_outgoing(link_type=CALLS, link_label_filter=label).all()
-        nodes = [call.node for call in calls if call.link_label == label]
+        nodes = [call.node for call in calls if call.link_label == label and isinstance(call.node, orm.ProcessNode)]
         unknown = [node for node in nodes if node.pk not in self.ctx.launched and not node.is_excepted]
-        return min(unknown, key=lambda node: node.pk, default=None)
+        return min(unknown, key=attrgetter('pk'), default=None)
 
     def has_crashed(self) -> bool:
         """Return whether jobs of the last step crashed that are to be run once more."""
@@ -91,6 +98,11 @@ def is_repeatable(node: Any) -> bool:
     if not isinstance(node, orm.CalcJobNode) or node.exit_status not in {code.status for code in CRASHED}:
         return False
     return not call_label(node).endswith(REPEATED)
+
+
+def ending(node: orm.ProcessNode) -> str:
+    """Return the exit message of a process that failed, or the state that it ended in."""
+    return node.exit_message or str(node.process_state and node.process_state.value)
 
 
 def call_label(node: orm.ProcessNode) -> str:

@@ -52,15 +52,15 @@ class TaskWorkChain(SurvivalMixin, WorkChain):
         self.ctx.tasks = tasks
         self.ctx.children = AttributeDict()
 
-    def child(self, key: str) -> orm.ProcessNode | None:
-        """Return the node of a child that has ended, None for one that has not."""
+    def child(self, key: str) -> Any:
+        """Return the node of a child that has ended, of whatever process; None for one that has not."""
         node = self.ctx.children.get(key)
         return None if isinstance(node, Awaitable) else node
 
     def is_done(self, key: str) -> bool:
         """Return whether the child of the key finished with exit code 0."""
         node = self.child(key)
-        return node is not None and node.is_finished_ok
+        return node is not None and bool(node.is_finished_ok)
 
     def running(self) -> list[str]:
         """Return the keys of the children in flight."""

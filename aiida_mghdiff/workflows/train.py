@@ -8,7 +8,6 @@ from typing import Any
 from aiida import orm
 from aiida.engine import (
     CalcJob,
-    ExitCode,
     ProcessBuilder,
     ProcessHandlerReport,
     ProcessSpec,
@@ -19,7 +18,7 @@ from aiida.engine import (
 from aiida_mghdiff.calculations.exit_codes import JOB_REFUSALS, define_exit_codes, exit_codes
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
-from aiida_mghdiff.workflows.cleaning import RestartWorkChain
+from aiida_mghdiff.workflows.cleaning import RestartWorkChain, report_of_refused
 from aiida_mghdiff.workflows.engines import trainer
 from aiida_mghdiff.workflows.protocol import checked, merge, protocol_inputs
 
@@ -111,7 +110,7 @@ class TrainWorkChain(RestartWorkChain):
     @process_handler(priority=400, exit_codes=exit_codes(*JOB_REFUSALS, *TRAINING_FAILURES))
     def handle_refused(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
         """Stop where a repetition would end the same way: refused input, or not what was asked for."""
-        return ProcessHandlerReport(True, ExitCode(node.exit_status, node.exit_message))
+        return report_of_refused(node)
 
     def results(self) -> None:
         """Give the outputs of the last job, and report its warnings."""

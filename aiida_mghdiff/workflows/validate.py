@@ -21,7 +21,7 @@ from aiida_mghdiff.science.sampling import TooFewFramesError, sample_evenly
 from aiida_mghdiff.workflows.engines import PYTHON, engines_of, evaluation, evaluation_parameters
 from aiida_mghdiff.workflows.label import LabelWorkChain, validate_label
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
-from aiida_mghdiff.workflows.survival import SurvivalMixin
+from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
 DIFFUSION = 'aiida.workflows:mghdiff.diffusion'
 
@@ -179,8 +179,7 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         """Go on with the frames that have a label; stop where none has."""
         node = self.ctx.label
         if 'dataset' not in node.outputs:
-            message = node.exit_message or node.process_state.value
-            return self.exit_codes.ERROR_LABELS_FAILED.format(message=message)
+            return self.exit_codes.ERROR_LABELS_FAILED.format(message=ending(node))
         self.out('dataset', node.outputs.dataset)
         return None
 

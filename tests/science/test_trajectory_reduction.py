@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aiida_mghdiff.formats.xdatcar import XdatcarFrame, XdatcarReader, xdatcar_frame, xdatcar_header
-from aiida_mghdiff.science.trajectory_reduction import ReductionPlan, reduce_trajectory
+from aiida_mghdiff.formats.xdatcar import XdatcarReader, xdatcar_frame, xdatcar_header
+from aiida_mghdiff.science.trajectory_reduction import Frame, ReductionPlan, reduce_trajectory
 
 CELL = np.array([[6.0, 0.0, 0.0], [-3.0, 5.0, 0.0], [0.0, 0.0, 8.0]])
 START = np.array([[0.0, 0.0, 0.0], [2.0, 1.0, 4.0], [1.0, 1.0, 1.0]])
@@ -42,7 +42,7 @@ def frames(steps, *, wrapped=False, numbers=None):
     """Return frames of the free flight after some steps."""
     for number, step in zip(numbers or range(1, len(steps) + 1), steps, strict=True):
         fractional = np.linalg.solve(CELL.T, positions(step).T).T
-        yield XdatcarFrame(number, CELL, fractional % 1.0 if wrapped else fractional)
+        yield Frame(number, CELL, fractional % 1.0 if wrapped else fractional)
 
 
 @pytest.mark.parametrize('wrapped', [False, True])
@@ -112,9 +112,7 @@ def test_sparse_files_count_steps_or_frames(numbers):
 
 
 def test_moving_cell_is_that_of_each_frame():
-    grown = [
-        XdatcarFrame(number, CELL * (1 + 0.01 * number), np.linalg.solve(CELL.T, START.T).T) for number in range(1, 5)
-    ]
+    grown = [Frame(number, CELL * (1 + 0.01 * number), np.linalg.solve(CELL.T, START.T).T) for number in range(1, 5)]
     arrays = reduce_trajectory(grown, make_plan(moving_cell=True, tracer_stride=1))
     assert np.allclose(arrays['volumes'], [240 * (1 + 0.01 * number) ** 3 for number in range(1, 5)])
     assert np.allclose(arrays['tracer_positions'][-1, 0], START[2] * 1.04)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,7 @@ def dataset_from_extxyz(file: orm.SinglefileData, settings: orm.Dict) -> Dataset
         content.frames,
         energy_kind=values['energy_kind'],
         labels=values['labels'],
-        groups=groups,
+        groups=None if groups is None else groups.tolist(),
         group_names=names,
         isolated_atoms=content.isolated_atoms,
         allow_implausible=True,  # the reader has checked
@@ -103,8 +103,9 @@ def split(dataset: DatasetData, values: Mapping[str, Any]) -> dict[str, DatasetD
     arrays = dataset.get_arrays()
     groups = arrays.get('groups', np.arange(len(arrays['natoms']))).tolist()
     if 'indices' in values:
-        parts = _chosen_parts(values)
-        check_indices(parts, groups)
+        chosen = _chosen_parts(values)
+        check_indices(chosen, groups)
+        parts: Mapping[str, Iterable[int]] = chosen
     else:
         parts = split_by_group(groups, _strata(arrays), **values)
     return {part: dataset.select([int(index) for index in indices]) for part, indices in parts.items()}

@@ -341,8 +341,8 @@ def describe_collective(replicas: list[FittedReplica], diffusing: bool) -> dict[
 
     The samples are the axes of the replicas: displacements along them are uncorrelated.
     """
-    names = ('collective_diffusion_coefficient_m2_s', 'collective_ci95_m2_s')
-    names += ('haven_ratio', 'haven_ratio_ci95', 'haven_ratio_error')
+    names = ['collective_diffusion_coefficient_m2_s', 'collective_ci95_m2_s']
+    names += ['haven_ratio', 'haven_ratio_ci95', 'haven_ratio_error']
     tracer = np.stack([replica.line[0] for replica in replicas]) / 2
     collective = np.stack([replica.fit(replica.collective_msd)[0] for replica in replicas]) / 2
     mean = mean_of_replicas([collective.ravel()], 0.0)
@@ -351,8 +351,8 @@ def describe_collective(replicas: list[FittedReplica], diffusing: bool) -> dict[
     ratio = error = limits = None
     if replicas[0].positions.shape[1] > 1 and tracer.mean() > 0:
         ratio, error = haven_ratio(tracer, collective)
-        limits = list(Mean(ratio, error, collective.size - 1, 'replicas').interval())
-    values = (in_si(mean.value), interval_in_si(mean.interval()), ratio, limits, error)
+        limits = Mean(ratio, error, collective.size - 1, 'replicas').interval()
+    values = (in_si(mean.value), interval_in_si(mean.interval()), ratio, limits and list(limits), error)
     return dict(zip(names, values, strict=True))
 
 

@@ -96,7 +96,7 @@ def frames_of(node: orm.StructureData | orm.TrajectoryData, name: str) -> list[A
         frames = [node.get_ase()]
     else:
         numbers = [atomic_numbers[symbol] for symbol in node.symbols]
-        pairs = zip(node.get_cells(), node.get_positions(), strict=True)
+        pairs = zip(node.get_array('cells'), node.get_positions(), strict=True)
         frames = [Atoms(numbers=numbers, positions=positions, cell=cell, pbc=True) for cell, positions in pairs]
     for index, atoms in enumerate(frames):
         if not np.isfinite(atoms.positions).all():

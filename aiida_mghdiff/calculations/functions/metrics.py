@@ -40,7 +40,7 @@ def error_metrics(dataset: DatasetData, predictions: orm.ArrayData) -> orm.Dict:
                 'potential on this very dataset.'
             )
     require_finite(**predicted)
-    results = {'n_configurations': len(labels['natoms'])}
+    results: dict[str, Any] = {'n_configurations': len(labels['natoms'])}
     results |= energy_metrics(labels, predicted) | force_metrics(labels, predicted)
     results['by_composition'] = composition_metrics(labels, predicted)
     return orm.Dict(results | stress_metrics(labels, predicted) if 'stresses' in predicted else results)
@@ -61,7 +61,8 @@ def energy_metrics(labels: Arrays, predicted: Arrays) -> dict[str, Any]:
 
 def energies_per_atom(labels: Arrays, predicted: Arrays) -> tuple[np.ndarray, np.ndarray]:
     """Return the energies [n] of the labels and the predicted ones in meV/atom."""
-    return tuple(EV_IN_MEV * arrays['energies'] / labels['natoms'] for arrays in (labels, predicted))
+    energies, found = (EV_IN_MEV * arrays['energies'] / labels['natoms'] for arrays in (labels, predicted))
+    return energies, found
 
 
 def composition_metrics(labels: Arrays, predicted: Arrays) -> dict[str, dict[str, Any]]:
@@ -69,7 +70,7 @@ def composition_metrics(labels: Arrays, predicted: Arrays) -> dict[str, dict[str
     reference, found = energies_per_atom(labels, predicted)
     compositions = np.array(formulas_of(labels))
     of_atoms = np.repeat(compositions, labels['natoms'])
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
     for name in np.unique(compositions):
         frames, atoms = compositions == name, of_atoms == name
         forces = (EV_IN_MEV * arrays['forces'][atoms] for arrays in (predicted, labels))

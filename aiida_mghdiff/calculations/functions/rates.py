@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,9 +108,7 @@ def barrier_diffusion(
     }
     error_at = None if error is None else lambda weights, value: barriers.relative_error(weights, error, value)
     results = {
-        name: describe(
-            a, c, temperatures, lambda value, rate=rate: barriers.network_rates(found, value, rate), error_at
-        )
+        name: describe(a, c, temperatures, partial(barriers.network_rates, found, rate=rate), error_at)
         for name, rate in _RATES.items()
     }
     return {name: orm.Dict({'source': f'barriers, {name}'} | each | shared) for name, each in results.items()}
@@ -172,10 +171,10 @@ def describe(
     slopes = [activation_energy(lambda value: diffusivity(a, c, rates_at(value)).mean, value) for value in temperatures]
     errors = intervals = None
     if error_at is not None:
-        pairs = zip(rates, temperatures, strict=True)
-        errors = [error_at(sensitivities(a, c, each), value) for each, value in pairs]
-        pairs = zip(in_m2_per_s(each.mean for each in found), errors, strict=True)
-        intervals = [list(log_normal_interval(*pair)) for pair in pairs]
+        at = zip(rates, temperatures, strict=True)
+        errors = [error_at(sensitivities(a, c, each), value) for each, value in at]
+        means = in_m2_per_s(each.mean for each in found)
+        intervals = [list(log_normal_interval(*pair)) for pair in zip(means, errors, strict=True)]
     return {
         'temperatures_k': list(temperatures),
         'diffusion_coefficients_m2_s': in_m2_per_s(each.mean for each in found),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations_with_replacement
+from typing import Any
 
 import numpy as np
 from aiida import orm
@@ -21,7 +22,8 @@ class Histograms:
 
     def __init__(self, r_max: float, n_bins: int) -> None:
         """Start with none."""
-        self.r_max, self.n_bins, self.sums = r_max, n_bins, {}
+        self.r_max, self.n_bins = r_max, n_bins
+        self.sums: dict[str, Any] = {}
 
     def add(self, name: str, frames: np.ndarray, cells: np.ndarray, first: np.ndarray, second: np.ndarray) -> None:
         """Count the pairs of two groups of atoms in frames; with no frame or no pair there is nothing to count."""
@@ -87,7 +89,7 @@ def element_groups(run: Replica) -> dict[str, np.ndarray]:
     return {element: np.flatnonzero(run.symbols == element) for element in elements}
 
 
-def count_by_site(histograms: Histograms, lattice: LatticeReplicas, values: dict[str, float]) -> None:
+def count_by_site(histograms: Histograms, lattice: LatticeReplicas, values: dict[str, Any]) -> None:
     """Count the pairs of host atoms with tracers on either kind of site, and those of tracers on random sites."""
     for run, jumps in zip(lattice.replicas, lattice.jumps, strict=True):
         groups = element_groups(run)

@@ -104,7 +104,7 @@ def read_replicas(nodes: Mapping[str, orm.Data]) -> list[Replica]:
     for key in sorted(set(nodes) - set(segments)):
         if not (match := _FULL_FRAMES.fullmatch(key)):
             raise SegmentsError(f'{key}: keys of full frames must have the form r<replica>_f<index>.')
-        trajectories[int(match[1])].append(nodes[key])
+        trajectories[int(match[1])].append(nodes[key])  # type: ignore[arg-type]  # by its key
     grouped = group_segments(segments)
     if lacking := set(grouped) - set(trajectories):
         raise SegmentsError(f'replica {min(lacking)} has no full frames: record them (frame_interval_fs).')
@@ -134,8 +134,9 @@ def group_segments(segments: Mapping[str, TracerTrajectoryData]) -> dict[int, li
         raise SegmentsError(f'{", ".join(unknown)}: keys of segments must have the form r<replica>_s<index>.')
     if not segments:
         raise SegmentsError('there are none: give at least one, by the key r0_s0.')
-    for key in sorted(segments, key=lambda key: tuple(map(int, _SEGMENT.fullmatch(key).groups()))):
-        runs[int(_SEGMENT.fullmatch(key)[1])].append(segments[key])
+    numbers = {key: tuple(map(int, _SEGMENT.findall(key)[0])) for key in segments}
+    for key in sorted(numbers, key=numbers.__getitem__):
+        runs[numbers[key][0]].append(segments[key])
     for replica, run in runs.items():
         check_run(replica, run)
     return runs

@@ -48,7 +48,7 @@ def check_runs(nodes: Sequence[orm.TrajectoryData]) -> None:
         raise MismatchError(
             'the trajectories are of different atoms: sample the runs of each composition by themselves.'
         )
-    intervals = np.concatenate([[], *(np.diff(node.get_times()) for node in nodes)])
+    intervals = np.concatenate([[], *(np.diff(node.get_array('times')) for node in nodes)])
     if len(intervals) and np.ptp(intervals) > _UNEVEN * intervals.max():
         raise MismatchError(
             f'the frames are {intervals.min():g} to {intervals.max():g} ps apart: sample runs that were recorded at '

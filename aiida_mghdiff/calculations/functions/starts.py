@@ -28,7 +28,7 @@ def select_starts(settings: orm.Dict, **trajectories: orm.TrajectoryData) -> dic
     """
     values = read_settings(settings, STARTS_SETTINGS)
     nodes = list(trajectories.values())
-    frames = [(node, index) for node in nodes for index in range(len(node.get_times()))]
+    frames = [(node, index) for node in nodes for index in range(len(node.get_array('times')))]
     times = np.concatenate([[], *(node.get_times() for node in nodes)])
     energies = np.concatenate([[], *(node.get_array('total_energies_ev') for node in nodes)])
     require_finite(total_energies_ev=energies)
@@ -43,8 +43,8 @@ def make_start(trajectory: orm.TrajectoryData, index: int) -> MdStateData:
     """Return a frame as a state at step 0."""
     return MdStateData.from_arrays(
         np.array([atomic_numbers[symbol] for symbol in trajectory.symbols]),
-        trajectory.get_cells()[index],
+        trajectory.get_array('cells')[index],
         trajectory.get_positions()[index],
-        trajectory.get_velocities()[index],
+        trajectory.get_array('velocities')[index],
         step=0,
     )

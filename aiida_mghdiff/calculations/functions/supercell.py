@@ -72,7 +72,7 @@ def build_host(dataset: DatasetData, settings: orm.Dict) -> orm.StructureData:
 
 
 def _hcp(element: str, a: float, c: float, repeats: Sequence[int]) -> orm.StructureData:
-    cell, positions = hcp_supercell(a, c, tuple(repeats))
+    cell, positions = hcp_supercell(a, c, repeats)
     return orm.StructureData(ase=Atoms([element] * len(positions), positions, cell=cell, pbc=True))
 
 

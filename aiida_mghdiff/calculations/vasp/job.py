@@ -284,8 +284,9 @@ class VaspJob(CachedIfContinued, VaspCalculation):
         calcinfo.retrieve_list = [self._KEPT_OUTPUT]
         calcinfo.retrieve_temporary_list = [STDOUT, *self.temporary_files()]
         self._stop_in_time(calcinfo)
-        if self.plan() is not None and 'reduce_code' in self.inputs:
-            self._reduce(folder, calcinfo)
+        plan = self.plan()
+        if plan is not None and 'reduce_code' in self.inputs:
+            self._reduce(folder, calcinfo, plan)
         return calcinfo
 
     def _stop_in_time(self, calcinfo: CalcInfo) -> None:
@@ -294,7 +295,7 @@ class VaspJob(CachedIfContinued, VaspCalculation):
         keep = f'tail -n {KEPT_LINES} {STDOUT} > {LAST_LINES}' if self._KEPT_OUTPUT == LAST_LINES else ''
         calcinfo.append_text = '\n'.join(filter(None, (keep, stop)))
 
-    def _reduce(self, folder: Folder, calcinfo: CalcInfo) -> None:
+    def _reduce(self, folder: Folder, calcinfo: CalcInfo, plan: ReductionPlan) -> None:
         """Add the second program.
 
         It renames OUTCAR and XDATCAR: these come back only where it failed, or a killed job never reached it.
@@ -307,7 +308,7 @@ class VaspJob(CachedIfContinued, VaspCalculation):
         calcinfo.prepend_text = f'{_require(code)}{calcinfo.prepend_text}'
         Path(folder.get_abs_path(ZIPAPP)).write_bytes(zipapp_bytes('vasp.reduce'))
         with folder.open(INPUT_FILE, 'w') as handle:
-            json.dump(self.plan().to_json(), handle, sort_keys=True)
+            json.dump(plan.to_json(), handle, sort_keys=True)
 
 
 def _drop_foreign(spec: CalcJobProcessSpec) -> None:

@@ -401,7 +401,7 @@ class VaspMlffCalculation(VaspJob):
         if 'ml_ab' in inputs:
             calcinfo.local_copy_list.append((inputs.ml_ab.uuid, inputs.ml_ab.filename, 'ML_AB'))
         if inputs.get('configurations'):
-            write_known(folder.get_abs_path('ML_AB'), inputs)
+            write_known(str(folder.get_abs_path('ML_AB')), inputs)
 
     def goes_on(self) -> bool:
         """Return whether to restart from VASP's CONTCAR.

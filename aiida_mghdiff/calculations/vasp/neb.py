@@ -90,7 +90,7 @@ def _end_message(name: str, inputs: Mapping[str, Any], parameters: Mapping[str, 
 
 def image_atoms(images: orm.TrajectoryData, index: int) -> Atoms:
     """Return one image of a path."""
-    return Atoms(images.symbols, images.get_positions()[index], cell=images.get_cells()[index], pbc=True)
+    return Atoms(images.symbols, images.get_positions()[index], cell=images.get_array('cells')[index], pbc=True)
 
 
 def image_folder(index: int) -> str:

@@ -129,7 +129,7 @@ class ExternalForces:
         """:param type_numbers: atomic number of each LAMMPS type."""
         self.instance = instance
         self.type_numbers = type_numbers
-        self.evaluator: Evaluator | None = None
+        self.evaluator: Evaluator  # from `attach` on, before LAMMPS calls
         self.calls = 0
         self.seconds = 0.0
         self._check()
@@ -184,8 +184,8 @@ class ExternalForces:
         except ProgramError as error:
             end_process(str(error), error.status)
         except MemoryError:
-            error = ProgramError('OUT_OF_MEMORY', 'the evaluator ran out of memory: ask for more.')
-            end_process(str(error), error.status)
+            refusal = ProgramError('OUT_OF_MEMORY', 'the evaluator ran out of memory: ask for more.')
+            end_process(str(refusal), refusal.status)
         except BaseException:
             traceback.print_exc()
             end_process(f'ERROR: the evaluator failed at step {step}: {sys.exc_info()[1]}', CRASHED)

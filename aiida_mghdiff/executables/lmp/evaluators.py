@@ -19,7 +19,7 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from aiida_mghdiff.programs.calculators import mace
-from aiida_mghdiff.programs.calculators.loading import check_elements, chosen_head
+from aiida_mghdiff.programs.calculators.loading import check_elements
 from aiida_mghdiff.programs.job import ProgramError, missing_engine
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _ENVIRONMENT = {
 class Evaluator:
     """An ASE calculator, and its description in the log."""
 
-    calculator: Calculator
+    calculator: Any  # of ASE, with what its architecture adds
     cutoff: float  # Å
     name: str
     version: str
@@ -104,9 +104,9 @@ def load_torch(model: str, options: dict[str, str]) -> Evaluator:
     """Return the evaluator of mace-torch."""
     # e3nn and mace load pickles, which torch >= 2.6 refuses by default
     os.environ.setdefault('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
-    calculator = mace.load({'head': options.get('head')}, model, options['dtype'], options['device'])
+    calculator: Any = mace.load({'head': options.get('head')}, model, options['dtype'], options['device'])
     version, details = metadata.version('mace-torch'), f'device {options["device"]}'
-    return Evaluator(calculator, float(calculator.r_max), 'torch', version, details, chosen_head(calculator))
+    return Evaluator(calculator, float(calculator.r_max), 'torch', version, details, calculator.head)
 
 
 def load_symmetrix(model: str, options: dict[str, str], numbers: list[int], cutoff: float) -> Evaluator:

@@ -65,14 +65,14 @@ def _conditions(coordinates: list[Coordinate]) -> np.ndarray:
     """Check that the angles are fixed; return the conditions [c,3] on the changes of the three lengths."""
     primitives = [coordinate for coordinate in coordinates if not coordinate.is_complex]
     combinations = [coordinate for coordinate in coordinates if coordinate.is_complex]
-    rows = [
+    constrained = [
         np.array(coordinate.items) if coordinate.is_complex else np.eye(len(primitives))[primitives.index(coordinate)]
         for coordinate in (combinations or primitives)
         if coordinate.status == CONSTRAINED
     ]
     angles = [index for index, primitive in enumerate(primitives) if primitive.kind == 'LA']
     lengths = [index for index, primitive in enumerate(primitives) if primitive.kind == 'LR']
-    rows = np.array(rows).reshape(-1, len(primitives))
+    rows = np.array(constrained).reshape(-1, len(primitives))
     fixed = rows[~rows[:, lengths].any(axis=1)][:, angles]
     if len({frozenset(primitives[index].items) for index in angles}) < 3 or np.linalg.matrix_rank(fixed) < 3:
         raise _unknown('cell angles of which not all three are constrained')

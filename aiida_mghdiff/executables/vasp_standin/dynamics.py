@@ -13,7 +13,7 @@ from ase import units
 from aiida_mghdiff.executables.vasp_standin import stopping
 from aiida_mghdiff.executables.vasp_standin.cell_motion import motion_basis, read_constraints
 from aiida_mghdiff.executables.vasp_standin.folder import Inputs, has_nose_thermostat
-from aiida_mghdiff.executables.vasp_standin.force_field import Labels
+from aiida_mghdiff.executables.vasp_standin.force_field import Labels, deciding_labels
 from aiida_mghdiff.executables.vasp_standin.integrators import (
     Andersen,
     Integrator,
@@ -48,7 +48,7 @@ class MolecularDynamics:
         settings, integrator = self.settings, self.integrator
         for number in range(1, settings.nsw + 1):
             learned, first = self.potential.evaluate(number, self.motion.atoms, integrator.needs_stress)
-            labels = first or learned
+            labels = deciding_labels(learned, first)
             if number > 1:
                 integrator.finish(labels, self._temperature(number))
             self._write(number, learned, first)
@@ -66,7 +66,7 @@ class MolecularDynamics:
         return settings.tebeg + (settings.teend - settings.tebeg) * (number - 1) / max(settings.nsw - 1, 1)
 
     def _write(self, number: int, learned: Labels | None, first: Labels | None) -> None:
-        self._check(number, first or learned)
+        self._check(number, deciding_labels(learned, first))
         if self.outputs.is_due(number):
             state = self._state(number)
             self._write_contcar()

@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
-from aiida_mghdiff.executables.vasp_standin.incar_tags import Settings, read_settings, refusal
+from aiida_mghdiff.executables.vasp_standin.incar_tags import Learning, Settings, read_settings, refusal
 from aiida_mghdiff.formats.incar import read_incar
 from aiida_mghdiff.formats.kpoints import read_kpoints
 from aiida_mghdiff.formats.poscar import Poscar, read_poscar, require_grouped
@@ -33,6 +33,12 @@ class Inputs:
     poscar: Poscar
     titles: list[str]
     mesh: tuple[int, int, int]
+
+    @property
+    def learning(self) -> Learning:
+        """Return the tags of the force field, for those who work only with ML_LMLFF."""
+        assert self.settings.learning is not None
+        return self.settings.learning
 
     @property
     def numbers(self) -> list[int]:

@@ -157,7 +157,8 @@ class _Tags:
     """Tags of an INCAR; tags that nothing has read are unknown."""
 
     def __init__(self, raw: dict[str, str]) -> None:
-        self.raw, self.known = raw, set()
+        self.raw = raw
+        self.known: set[str] = set()
 
     def _value(self, tag: str) -> str | None:
         self.known.add(tag)

@@ -140,6 +140,8 @@ class GpawLabeller:
         process = self._process = self._process or self._start()
         request = {'numbers': atoms.numbers, 'positions': atoms.positions, 'cell': atoms.cell.array}
         request = {name: value.tolist() for name, value in request.items()} | {'settings': self._electronic}
+        assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.write(json.dumps(request) + '\n')
         process.stdin.flush()
         answer = json.loads(process.stdout.readline() or '{"error": "its process ended: see gpaw.log"}')

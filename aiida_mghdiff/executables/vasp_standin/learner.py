@@ -68,8 +68,8 @@ class Learner:
         self.configurations: list[Configuration] = []
         self.references = {number: References(self.soap.size) for number in numbers}
         self.force_field: ForceField | None = None
-        self.posterior: regression.Posterior | None = None
-        self.training_errors: Errors | None = None
+        self.posterior: regression.Posterior  # from the first fit on, as the errors are
+        self.training_errors: Errors
         self._scales = tuple(weight / noise for weight, noise in zip(weights, NOISE, strict=True))
         self._rows: list[dict[int, np.ndarray]] = []
         self._descriptors: dict[int, Descriptor] = {}
@@ -170,6 +170,7 @@ class Learner:
         descriptor = self.soap.compute(atoms)
         rows = np.hstack([design_rows(descriptor, number, self.references[number].spectra) for number in self.numbers])
         values = rows @ self.posterior.mean
+        assert self.force_field is not None  # whoever asks has seen that there is one
         reference = sum(self.force_field.energies[int(number)] for number in atoms.numbers)
         energy = float(values[0] * len(atoms) + reference)
         labels = Labels(energy, energy, values[1:-6].reshape(-1, 3), values[-6:])

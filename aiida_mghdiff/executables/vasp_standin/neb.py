@@ -7,7 +7,9 @@ damped dynamics (IOPT = 3 or 7). The end points do not move. Their energies are 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -43,7 +45,7 @@ class Band:
 
     def run(self) -> None:
         """Move the images until the largest force of the band is below -EDIFFG."""
-        kind = FIRE if self.settings.optimizer in _DAMPED else BFGS
+        kind: Callable[..., Any] = FIRE if self.settings.optimizer in _DAMPED else BFGS  # takes a band as atoms
         optimizer, step = kind(self.neb, logfile=None, maxstep=0.1), 0
         while True:
             forces, step = self.neb.get_forces(), step + 1

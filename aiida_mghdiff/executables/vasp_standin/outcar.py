@@ -125,7 +125,7 @@ def step(step: Step, settings: Settings) -> str:
     if step.learned is not None:
         parts.append(_learned(step.atoms, step.learned, settings))
     if step.first_principles is not None:
-        parts.append(_first_principles(step, settings))
+        parts.append(_first_principles(step, step.first_principles, settings))
     if step.dynamics is not None:
         parts.append(_dynamics(step, step.dynamics))
     return '\n'.join(parts)
@@ -178,8 +178,8 @@ def _learned(atoms: Atoms, labels: Labels, settings: Settings) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def _first_principles(step: Step, settings: Settings) -> str:
-    atoms, labels = step.atoms, step.first_principles
+def _first_principles(step: Step, labels: Labels, settings: Settings) -> str:
+    atoms = step.atoms
     free, sigma0 = labels.energy, labels.energy_sigma0
     lines = ['', f'{"-" * 39} Iteration {step.number:6d}(   1)  {"-" * 39}', '', '']
     lines += [' total energy-change (2. order) : 0.0000000E+00  ( 0.0000000E+00)', '']

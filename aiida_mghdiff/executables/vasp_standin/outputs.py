@@ -28,10 +28,11 @@ class Outputs:
         self.folder, self.inputs, self.settings = folder, inputs, inputs.settings
         self.labelled_by, self.started, self.banner = labelled_by, time.monotonic(), banner
         learning = self.settings.learning
-        self._is_run = learning is not None and learning.mode == 'run'
-        self._block = learning.out_block if self._is_run else 1
+        run = learning if learning is not None and learning.mode == 'run' else None
+        self._is_run = run is not None
+        self._block = 1 if run is None else run.out_block
         self._frame_block = max(self._block, self.settings.block)
-        self._is_brief = self._is_run and learning.output_mode == 0
+        self._is_brief = run is not None and run.output_mode == 0
         self._files: dict[str, TextIO] = {}
         self._last: Atoms = atoms
         self._energy: float | None = None
@@ -137,15 +138,15 @@ def _velocities(atoms: Atoms) -> np.ndarray | None:
 
 
 def _report_head(settings: Settings) -> str:
-    names = ('mdalgo', 'isif', 'potim', 'tebeg', 'teend', 'andersen_probability', 'friction', 'lattice_friction')
-    names = (*names, 'piston_mass', 'pressure', 'smass')
+    names = ['mdalgo', 'isif', 'potim', 'tebeg', 'teend', 'andersen_probability', 'friction', 'lattice_friction']
+    names += ['piston_mass', 'pressure', 'smass']
     rows = [f'{name.upper():>24} = {getattr(settings, name)}' for name in names]
     return '\n'.join([' ' + '=' * 40, ' Parameters of molecular dynamics', ' ' + '=' * 40, *rows, '']) + '\n'
 
 
 def _report(step: Step, state: Dynamics) -> str:
-    energies = (step.total_energy, step.labels.energy, state.kinetic)
-    energies = (*energies, state.thermostat_kinetic, state.thermostat_potential)
+    energies = [step.total_energy, step.labels.energy, state.kinetic]
+    energies += [state.thermostat_kinetic, state.thermostat_potential]
     lines = ['=' * 40, f'         MD step No. {step.number:7d}', '=' * 40, '', '     >Temperature']
     lines += ['                 T_sim       T_inst']
     lines += [f'     tmprt> {state.target_temperature:10.3f} {state.temperature:10.3f}', '', '     >Energies']

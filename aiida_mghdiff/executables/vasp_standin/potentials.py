@@ -71,7 +71,7 @@ class LearnedForceField:
 
     def __init__(self, force_field: ForceField, outputs: Outputs, inputs: Inputs, labelled_by: str) -> None:
         """:param labelled_by: origin of the labels that the force field learned."""
-        self.force_field, self.outputs, self.learning = force_field, outputs, inputs.settings.learning
+        self.force_field, self.outputs, self.learning = force_field, outputs, inputs.learning
         self._started = time.monotonic()
         limits = (force_field.n_configurations, max(map(len, force_field.references.values())))
         text = ml_logfile.head(labelled_by, self.learning, limits, 0, _memory_mb())
@@ -108,7 +108,7 @@ class OnTheFly:
         self.inputs, self.outputs, self.labeller = inputs, outputs, labeller
         self.waiting: list[Configuration] = []
         self.memory = Memory(inputs, outputs, labeller.name)
-        self.sampler = Sampler(inputs.settings.learning)
+        self.sampler = Sampler(inputs.learning)
 
     @property
     def learner(self) -> Learner:
@@ -180,7 +180,7 @@ class Memory:
         :raises ProgramError: INPUT_REFUSED.
         """
         self.inputs, self.outputs, self.labelled_by = inputs, outputs, labelled_by
-        learning, numbers = inputs.settings.learning, inputs.numbers
+        learning, numbers = inputs.learning, inputs.numbers
         self.stored = read_stored(numbers, labelled_by) if Path('ML_AB').exists() else None
         self.max_configurations, max_references = _limits(inputs, self.stored)
         self.learner = Learner(numbers, max_references, learning.weights)
@@ -190,7 +190,7 @@ class Memory:
         outputs.write('ML_LOGFILE', text)
         if loads and self.stored is not None:
             basis = {
-                number: [tuple(row) for row in (self.stored.basis.get(symbol, [])) - 1]
+                number: [(int(index), int(atom)) for index, atom in self.stored.basis[symbol] - 1]
                 for number, symbol in zip(numbers, symbols_of(numbers), strict=True)
                 if symbol in self.stored.basis
             }
@@ -217,7 +217,7 @@ class Memory:
 
     def _check_references(self) -> None:
         sizes = self.sizes()
-        if not self.inputs.settings.learning.discard_references and max(sizes.values()) >= self.learner.max_references:
+        if not self.inputs.learning.discard_references and max(sizes.values()) >= self.learner.max_references:
             raise ProgramError(
                 'MB_REACHED',
                 f'ML_MB = {self.learner.max_references} is reached: increase ML_MB and go on from ML_ABN and CONTCAR.',
@@ -234,7 +234,8 @@ class Memory:
         ctifor = [item.ctifor for item in learner.configurations]
         write_mlab(folder / 'ML_ABN.new', frames, ctifor, basis, masses=masses)
         (folder / 'ML_ABN.new').replace(folder / 'ML_ABN')
-        is_fast = self.inputs.settings.learning.mode == 'refit'  # VASP's mark; here all force fields are equally fast
+        assert learner.force_field is not None  # it is that of the last fit
+        is_fast = self.inputs.learning.mode == 'refit'  # VASP's mark; here all force fields are equally fast
         header = MlFfHeader(ML_FF_VERSION, symbols, is_fast, len(frames), self.sizes(), self.labelled_by)
         write_ml_ff(folder / 'ML_FFN.new', header, learner.force_field.to_bytes())
         (folder / 'ML_FFN.new').replace(folder / 'ML_FFN')
@@ -299,7 +300,7 @@ def read_force_field(numbers: list[int]) -> tuple[ForceField, str]:
         header = read_ml_ff_header('ML_FF')
         problem = _force_field_problem(header, symbols_of(numbers))
         if problem is None:
-            return ForceField.from_bytes(read_ml_ff_payload('ML_FF')), header.standin
+            return ForceField.from_bytes(read_ml_ff_payload('ML_FF')), str(header.standin)
     except (ValueError, KeyError, OSError) as error:
         problem = str(error).removeprefix('ML_FF').lstrip(', :')
     raise ProgramError('INPUT_REFUSED', f'ML_FF: {problem}.')
@@ -317,7 +318,7 @@ def _force_field_problem(header: MlFfHeader, symbols: list[str]) -> str | None:
 
 def _limits(inputs: Inputs, stored: MlAb | None) -> tuple[int, int]:
     """Return the largest numbers of configurations, and of references of an element."""
-    learning = inputs.settings.learning
+    learning = inputs.learning
     n_stored = 0 if stored is None else len(stored.frames)
     n_references = 0 if stored is None else max(map(len, stored.basis.values()), default=0)
     if learning.max_configurations is not None and learning.max_configurations < max(n_stored, 1):

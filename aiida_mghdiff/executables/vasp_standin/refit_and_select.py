@@ -25,12 +25,12 @@ def run(inputs: Inputs, outputs: Outputs, labelled_by: str) -> None:
     :param labelled_by: origin of the labels of ML_AB.
     :raises ProgramError: INPUT_REFUSED without an ML_AB.
     """
-    mode = inputs.settings.learning.mode
+    mode = inputs.learning.mode
     memory = Memory(inputs, outputs, labelled_by, loads=mode == 'refit')
     if memory.stored is None:
         raise ProgramError('INPUT_REFUSED', f'ML_AB is missing: ML_MODE = {mode} works on its configurations.')
     if mode == 'select':
-        _select(memory, outputs, Sampler(inputs.settings.learning))
+        _select(memory, stored_configurations(memory.stored), outputs, Sampler(inputs.learning))
     else:
         sizes = {symbol: (0, size) for symbol, size in memory.sizes().items()}
         n = len(memory.learner.configurations)
@@ -45,10 +45,10 @@ def run(inputs: Inputs, outputs: Outputs, labelled_by: str) -> None:
     outputs.finish()
 
 
-def _select(memory: Memory, outputs: Outputs, sampler: Sampler) -> None:
+def _select(memory: Memory, stored: list[Configuration], outputs: Outputs, sampler: Sampler) -> None:
     waiting: list[Configuration] = []
     interval = sampler.settings.least_interval
-    for number, item in enumerate(stored_configurations(memory.stored), 1):
+    for number, item in enumerate(stored, 1):
         learner = memory.learner
         errors = None if learner.force_field is None else learner.predict(item.atoms)[1]
         threshold, error = sampler.threshold, None if errors is None else errors.max_force

@@ -15,7 +15,7 @@ from ase.optimize import BFGS
 
 from aiida_mghdiff.executables.vasp_standin import stopping
 from aiida_mghdiff.executables.vasp_standin.folder import Inputs
-from aiida_mghdiff.executables.vasp_standin.force_field import Labels
+from aiida_mghdiff.executables.vasp_standin.force_field import Labels, deciding_labels
 from aiida_mghdiff.executables.vasp_standin.outputs import Outputs
 from aiida_mghdiff.executables.vasp_standin.potentials import OnTheFly, Potential
 from aiida_mghdiff.executables.vasp_standin.step import Step
@@ -26,7 +26,7 @@ from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3
 class RecordedCalculator(AllAtOnce):
     """Evaluates each new geometry and writes it as a step."""
 
-    implemented_properties = ('energy', 'free_energy', 'forces', 'stress')
+    implemented_properties = ['energy', 'free_energy', 'forces', 'stress']
 
     def __init__(self, potential: Potential, outputs: Outputs) -> None:
         """:param potential: source of energies and forces."""
@@ -42,7 +42,7 @@ class RecordedCalculator(AllAtOnce):
         self.outputs.write_step(Step(self.n_steps, geometry, learned, first))
         if isinstance(self.potential, OnTheFly):
             self.potential.after_step()
-        return as_results(first or learned)
+        return as_results(deciding_labels(learned, first))
 
 
 def as_results(labels: Labels) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _relax(inputs: Inputs, atoms: Atoms) -> bool:
     """Minimise; return whether the minimum was reached within NSW steps."""
     settings, calculator = inputs.settings, atoms.calc
     pressure = settings.pressure * KBAR_IN_EV_PER_ANGSTROM3
-    movable = FrechetCellFilter(atoms, scalar_pressure=pressure) if settings.isif == 3 else atoms
+    movable: Any = FrechetCellFilter(atoms, scalar_pressure=pressure) if settings.isif == 3 else atoms
     optimizer = BFGS(movable, logfile=None, maxstep=0.1)
     energy = np.inf
     while True:

@@ -195,6 +195,7 @@ def design_rows(descriptor: Descriptor, number: int, references: np.ndarray) -> 
         spectra = part.spectra[:, block.columns]
         change = _projected(block.positions, block.centres, own, spectra, overlaps) * slopes[block.centres][:, None]
         forces -= (block.scatter(n) @ change.reshape(len(change), -1)).reshape(n, 3, m)
+        assert block.strain is not None  # labels have stresses, and descriptors to learn them
         flat = block.strain.reshape(len(block.strained), 9, -1)
         by_strain = _projected(flat, block.strained, own, spectra, overlaps)
         virial += (by_strain * slopes[block.strained][:, None]).sum(axis=0)

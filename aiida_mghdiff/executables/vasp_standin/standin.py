@@ -6,15 +6,14 @@ import argparse
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
 from aiida_mghdiff.executables.vasp_standin import neb, outcar, refit_and_select, relax, stopping
 from aiida_mghdiff.executables.vasp_standin.dynamics import MolecularDynamics
 from aiida_mghdiff.executables.vasp_standin.folder import Inputs, read_inputs
-from aiida_mghdiff.executables.vasp_standin.force_field import ForceField
-from aiida_mghdiff.executables.vasp_standin.labels import CHOICES, Labeller, labeller_name, make_labeller
+from aiida_mghdiff.executables.vasp_standin.labels import CHOICES, labeller_name, make_labeller
 from aiida_mghdiff.executables.vasp_standin.outputs import VERSION, Outputs
 from aiida_mghdiff.executables.vasp_standin.potentials import (
     FirstPrinciples,
@@ -124,11 +123,9 @@ def _run(labels: str) -> None:
 
 def _run_one(inputs: Inputs, labels: str) -> None:
     """Run dynamics, a relaxation or a single point."""
-    force_field = _force_field(inputs)
-    labeller = None if force_field else make_labeller(labels, inputs.numbers, inputs.settings.electronic)
-    name = force_field[1] if force_field else labeller.name
+    name, make_potential = _source_of_labels(inputs, labels)
     outputs = _outputs(inputs, name, Path())
-    potential = _potential(inputs, outputs, labeller, force_field)
+    potential = make_potential(outputs)
     if inputs.settings.is_md:
         seed = inputs.settings.seed or (secrets.randbelow(900_000_000), 0, 0)
         MolecularDynamics(inputs, outputs, potential, seed).run()
@@ -136,20 +133,16 @@ def _run_one(inputs: Inputs, labels: str) -> None:
         relax.run(inputs, outputs, potential)
 
 
-def _force_field(inputs: Inputs) -> tuple[ForceField, str] | None:
-    """Return the force field for ML_MODE = run and the origin of its labels; None in other modes."""
+def _source_of_labels(inputs: Inputs, labels: str) -> tuple[str, Callable[[Outputs], Potential]]:
+    """Return the origin of the labels, and what makes the potential that writes to some outputs."""
     learning = inputs.settings.learning
-    return read_force_field(inputs.numbers) if learning is not None and learning.mode == 'run' else None
-
-
-def _potential(
-    inputs: Inputs, outputs: Outputs, labeller: Labeller | None, force_field: tuple[ForceField, str] | None
-) -> Potential:
-    if force_field is not None:
-        return LearnedForceField(force_field[0], outputs, inputs, force_field[1])
-    if inputs.settings.learning is not None:
-        return OnTheFly(inputs, outputs, labeller)
-    return FirstPrinciples(labeller)
+    if learning is not None and learning.mode == 'run':
+        force_field, name = read_force_field(inputs.numbers)
+        return name, lambda outputs: LearnedForceField(force_field, outputs, inputs, name)
+    labeller = make_labeller(labels, inputs.numbers, inputs.settings.electronic)
+    if learning is not None:
+        return labeller.name, lambda outputs: OnTheFly(inputs, outputs, labeller)
+    return labeller.name, lambda _: FirstPrinciples(labeller)
 
 
 def _outputs(inputs: Inputs, labelled_by: str, folder: Path) -> Outputs:
@@ -164,14 +157,12 @@ def _run_band(inputs: Inputs, labels: str) -> None:
             'INCAR: an elastic band cannot learn: set ML_MODE = run, or leave out ML_LMLFF.',
         )
     images = neb.read_images(inputs)
-    force_field = _force_field(inputs)
-    labeller = None if force_field else make_labeller(labels, inputs.numbers, inputs.settings.electronic)
-    name = force_field[1] if force_field else labeller.name
+    name, make_potential = _source_of_labels(inputs, labels)
     folders = [Path(f'{index:02d}') for index in range(1, len(images) - 1)]
     outputs = [
         Outputs(folder, version(), name, inputs, image) for folder, image in zip(folders, images[1:-1], strict=True)
     ]
-    potentials = [_potential(inputs, output, labeller, force_field) for output in outputs]
+    potentials = [make_potential(output) for output in outputs]
     neb.Band(inputs, outputs, potentials, images).run()
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 
-from aiida_mghdiff.executables.vasp_standin.force_field import Labels
+from aiida_mghdiff.executables.vasp_standin.force_field import Labels, deciding_labels
 from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3
 
 
@@ -37,7 +37,7 @@ class Step:
     @property
     def labels(self) -> Labels:
         """Return the labels that moved the atoms: first principles if present, else the force field."""
-        return self.first_principles or self.learned
+        return deciding_labels(self.learned, self.first_principles)
 
     @property
     def total_energy(self) -> float:

@@ -36,7 +36,7 @@ def read_run(results: dict[str, Any], parameters: dict[str, Any], files: Path) -
         tracer_positions=tracers['positions'],
         host_centre=tracers['host_centre'],
         tracer_steps=tracers['steps'],
-        tracer_cells=tracers.get('cells', final['cell']),
+        tracer_cells=tracers['cells'] if 'cells' in tracers else final['cell'],
         frame_steps=frames['steps'],
         frame_positions=frames['positions'],
         frame_velocities=frames['velocities'],

@@ -49,7 +49,7 @@ class LammpsMdParser(Parser):
     def _stdout(self) -> str:
         name = self.node.get_option('output_filename')
         repository = self.retrieved.base.repository
-        return repository.get_object_content(name) if name in repository.list_object_names() else ''
+        return repository.get_object_content(name, 'r') if name in repository.list_object_names() else ''
 
     def failure(self, stdout: str) -> ExitCode:
         """Return the exit code of a run without a final state."""

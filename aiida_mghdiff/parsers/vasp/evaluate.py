@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from aiida import orm
 from aiida.engine import ExitCode
 from ase import Atoms
@@ -57,10 +58,10 @@ class VaspEvaluateParser(VaspJobParser):
         forces = [np.empty_like(step.forces) for step in steps]
         for index, atoms in enumerate(dataset.get_frames()):
             forces[index][grouped_order(atoms.numbers)] = steps[index].forces
-        values = {
+        values: dict[str, npt.ArrayLike] = {
             'energies': [step.energy for step in steps],
             'forces': np.concatenate(forces),
-            'stresses': [step.stress for step in steps],
+            'stresses': [step.stress for step in steps if step.stress is not None],
         }
         node = orm.ArrayData()
         for name, shape in SHAPES.items():

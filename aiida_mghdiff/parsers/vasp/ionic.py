@@ -81,7 +81,8 @@ def read_ionic_run(folder: Path, is_dft: bool, is_image: bool = False) -> IonicR
     :raises FileNotFoundError: for a folder without one.
     """
     path = folder / OUTCAR
-    reader, last, n_read, unconverged = OutcarReader(path), deque(maxlen=_KEPT_STEPS), 0, []
+    reader, n_read, unconverged = OutcarReader(path), 0, []
+    last: deque[OutcarStep] = deque(maxlen=_KEPT_STEPS)
     for step in reader:
         if step.is_dft == is_dft:
             last.append(step)

@@ -21,11 +21,11 @@ class Configurations:
 
     def __init__(self, arrays: Mapping[str, np.ndarray] | None) -> None:
         """:param arrays: flat arrays of ``formats.frames``; None where there is no configuration."""
-        self._arrays = arrays
-        energies = np.empty(0) if arrays is None else arrays['energies']
+        self._arrays = arrays or {'energies': np.empty(0), 'natoms': np.empty(0, int)}
+        energies = self._arrays['energies']
         self._order = np.argsort(energies, kind='stable')
         self._energies = energies[self._order]
-        self._ends = np.cumsum(np.empty(0, int) if arrays is None else arrays['natoms'])
+        self._ends = np.cumsum(self._arrays['natoms'])
         self._is_found = np.zeros(len(energies), dtype=bool)
 
     def __len__(self) -> int:

@@ -164,7 +164,7 @@ def _final_step(kept: dict[str, np.ndarray], contcar: Poscar, last: int, finishe
 
 def _tracers(
     kept: dict[str, np.ndarray], plan: ReductionPlan, shift: int, final: np.ndarray, cell: np.ndarray, final_step: int
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """Return the tracer fields of a run.
 
     Frames are those that VASP numbers from the first step to the final one; or else those after the first step (or of
@@ -192,7 +192,7 @@ def _tracers(
 
 def _frames(
     kept: dict[str, np.ndarray], energies: dict[str, Any], masses: np.ndarray, first: int, shift: int, final_step: int
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """Return the full frames before the final one whose energy is known, and velocities where there is every step.
 
     Between two steps a thermostat kicks the atoms, which differences of positions average: 0.5 % of the kinetic energy

@@ -94,8 +94,8 @@ def sort_out(
         found.add(row)
         if index is None:
             index = len(known) + len(learned.new)
-            step = None if row is None else computed[row]
-            learned.new.append(NewConfiguration(frame, step and step.index, True, step and step.scf_converged))
+            origin = (None, None) if row is None else (computed[row].index, computed[row].scf_converged)
+            learned.new.append(NewConfiguration(frame, origin[0], True, origin[1]))
         learned.order.append(index)
     for row, (step, frame) in enumerate(zip(computed, frames, strict=True)):
         if step.scf_converged and row not in found and known.find(frame, step.energy) is None:
@@ -144,7 +144,9 @@ def make_dataset(
     origin = {
         'stages': np.zeros(len(new), dtype=int),
         'steps': steps,
-        'temperatures_k': np.array([temperatures.get(each.step, np.nan) for each in new]),
+        'temperatures_k': np.array(
+            [np.nan if each.step is None else temperatures.get(each.step, np.nan) for each in new]
+        ),
         'learned': np.array([each.is_learned for each in new]),
         'converged': np.array([CONVERGED[each.converged] for each in new]),
         'groups': groups,
@@ -169,10 +171,9 @@ def stretches(steps: np.ndarray, settings: Mapping[str, Any]) -> list[str]:
     return [f'{stage}, stretch {step // length}' for step in steps.tolist()]
 
 
-def make_learning_state(learned: LearnedConfigurations) -> orm.ArrayData:
+def make_learning_state(mlab: MlAb, order: list[int]) -> orm.ArrayData:
     """Return what ML_ABN has besides the configurations themselves: their order, thresholds and basis."""
-    mlab = learned.mlab
-    arrays = {'order': np.array(learned.order, dtype='<i8')}
+    arrays = {'order': np.array(order, dtype='<i8')}
     if mlab.ctifor is not None:
         arrays['ctifor'] = np.array(mlab.ctifor, dtype='<f8')
     arrays |= {f'basis_{element}': np.ascontiguousarray(rows, dtype='<i8') for element, rows in mlab.basis.items()}
@@ -199,7 +200,7 @@ def make_learning(log: MlLog, first_step: int) -> orm.ArrayData | None:
         'configurations': log.n_configurations,
         **{f'basis_{element}': table for element, table in log.n_basis.items()},
     }
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for name, table in tables.items():
         if len(table['steps']):
             arrays |= {f'{name}_{column}': values for column, values in table.items()}
@@ -211,7 +212,7 @@ def log_results(log: MlLog | None) -> dict[str, Any]:
     """Return the numbers that ML_LOGFILE ends with."""
 
     def last(table: str, column: str) -> float | None:
-        values = getattr(log, table)[column] if log else ()
+        values = getattr(log, table)[column] if log else []
         return float(values[-1]) if len(values) else None
 
     spilling = log.sff['sfmax'] if log else ()
@@ -310,7 +311,7 @@ class VaspMlffParser(VaspMdRunParser):
         if learned.new:
             self.out('dataset', make_dataset(learned.new, self.settings, self._temperatures(), outcar.labels))
         if mlab is not None and not self.mixed:
-            self.out('learning_state', make_learning_state(learned))
+            self.out('learning_state', make_learning_state(mlab, learned.order))
         unconverged = [step.index for step in steps if step.scf_converged is False]
         return {
             'mode': self.mode,

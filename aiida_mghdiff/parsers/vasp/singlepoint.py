@@ -38,7 +38,7 @@ class VaspSinglePointParser(SinglePointParser, VaspJobParser):
             }
         )
         if not reader.finished:
-            return self.no_results(reader.truncated)
+            return self.no_results(str(reader.truncated))
         if not step.scf_converged:
             return self.exit_codes.ERROR_SCF_NOT_CONVERGED.format(message=_electrons_message(reader))
         check_structure(step, self.node.inputs.structure.get_ase())

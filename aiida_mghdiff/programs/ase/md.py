@@ -144,7 +144,7 @@ class ZeroMomentumLangevin(LangevinBAOAB):
 class Series:
     """Arrays with a row for every recorded step, allocated for the whole run."""
 
-    def __init__(self, stride: int, first_step: int, last_step: int, **fields: tuple[tuple[int, ...], str]) -> None:
+    def __init__(self, stride: int, first_step: int, last_step: int, /, **fields: tuple[tuple[int, ...], str]) -> None:
         """:param fields: shape and dtype of a row of each array."""
         self.stride, self.first_step, self.count = stride, first_step, 0
         rows = last_step // stride - first_step // stride + (first_step == 0)

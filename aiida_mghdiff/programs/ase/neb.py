@@ -35,9 +35,11 @@ from aiida_mghdiff.programs.calculators.loading import (
 from aiida_mghdiff.science.bands import describe_band
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ase.optimize.optimize import Optimizer
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {'bfgs': BFGS, 'fire': FIRE, 'lbfgs': LBFGS, 'mdmin': MDMin}
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {'bfgs': BFGS, 'fire': FIRE, 'lbfgs': LBFGS, 'mdmin': MDMin}
 _OFF_AXIS = np.array([1.0, np.sqrt(2), np.sqrt(3)]) / np.sqrt(6)
 #: Atoms that differ by more than this between the end points are what moves along the path.
 _MOVES_ANGSTROM = 0.5
@@ -96,7 +98,7 @@ class ImageCalculator(AllAtOnce):
     ASE's optimisers ask for the forces of a band three times a step.
     """
 
-    implemented_properties = ('energy', 'forces')
+    implemented_properties = ['energy', 'forces']
 
     def __init__(self, shared: Calculator) -> None:
         """:param shared: the calculator that does the work."""

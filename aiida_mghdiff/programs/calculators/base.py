@@ -18,6 +18,8 @@ from aiida_mghdiff.programs.job import ProgramError, missing_engine
 class AllAtOnce(Calculator, ABC):
     """A calculator that computes all of its properties whenever the atoms change, whichever are asked for."""
 
+    atoms: Atoms  # from the first call on
+
     def calculate(
         self,
         atoms: Atoms | None = None,

@@ -45,7 +45,7 @@ def describe(path: str) -> dict[str, Any]:
 class ChgnetCalculator(AllAtOnce):
     """Energy, forces and stress of a CHGNet model, in float32."""
 
-    implemented_properties = ('energy', 'free_energy', 'forces', 'stress')
+    implemented_properties = ['energy', 'free_energy', 'forces', 'stress']
 
     def __init__(self, model: Any, device: str = 'cpu') -> None:
         """:param model: a ``chgnet.model.CHGNet``."""

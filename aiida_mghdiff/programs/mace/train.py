@@ -38,8 +38,6 @@ from aiida_mghdiff.programs.training import Arrays
 if TYPE_CHECKING:
     import argparse
 
-    from ase.calculators.calculator import Calculator
-
 #: Parameters that go to ``mace_run_train`` under the same name.
 PLAIN = (
     *('loss', 'energy_weight', 'forces_weight', 'stress_weight', 'huber_delta'),
@@ -131,7 +129,7 @@ def training_mode(potential: dict[str, Any] | None, replay: Any) -> str:
 
 def _load_foundation(
     potential: dict[str, Any] | None, device: str, numbers: list[int]
-) -> tuple[dict[str, Any] | None, Calculator | None]:
+) -> tuple[dict[str, Any] | None, Any]:
     """Return the potential to fine-tune, if any, with the head that gives weights and E0s alike, and its calculator."""
     if potential is None:
         return None, None
@@ -155,7 +153,7 @@ def _stage_starts(parameters: dict[str, Any]) -> tuple[int, ...]:
 def choose_e0s(
     parameters: dict[str, Any],
     isolated: dict[str, float],
-    foundation: Calculator | None,
+    foundation: Any,
     arrays: Arrays,
     numbers: list[int],
 ) -> tuple[np.ndarray, int | None]:

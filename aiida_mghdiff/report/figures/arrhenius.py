@@ -45,7 +45,7 @@ def draw_arrhenius(study: Study) -> Figure:
     for fit in study.arrhenius:
         draw_fit(axis, fit.results, styles[fit.series], limits)
     draw_published(axis, study, limits)
-    set_coefficient_limits(axis, study.diffusion, [point.value for point in published_points(study, limits)])
+    set_coefficient_limits(axis, study.diffusion, [point.value for _, point in published_points(study, limits)])
     draw_experiment(axis, study, limits)
     finish_axis(axis, limits)
     figure.legend(*axis.get_legend_handles_labels(), loc='outside lower center', ncols=2)
@@ -189,20 +189,20 @@ def draw_experiment(axis: Axes, study: Study, limits: tuple[float, float]) -> No
     axis.plot(x, values, color=GUIDE, linestyle=(0, (6, 2, 1, 2)), linewidth=1.4, label=label, zorder=2)
 
 
-def published_points(study: Study, limits: tuple[float, float]) -> list[Reference]:
-    """Return the published D at one temperature within an axis of 1000/T."""
-    found = [value for value in study.published('diffusion_coefficient_m2_s') if value.is_at_one_temperature]
-    return [value for value in found if limits[0] <= 1000 / value.temperatures_k[0] <= limits[1]]
+def published_points(study: Study, limits: tuple[float, float]) -> list[tuple[float, Reference]]:
+    """Return 1000/T and the published D at one temperature, of those within an axis of 1000/T."""
+    values = study.published('diffusion_coefficient_m2_s')
+    found = [(1000 / value.temperature_k, value) for value in values if value.temperature_k is not None]
+    return [(inverse, value) for inverse, value in found if limits[0] <= inverse <= limits[1]]
 
 
 def draw_published(axis: Axes, study: Study, limits: tuple[float, float]) -> None:
     """Draw published D as stars, those of one source with one name."""
-    groups: dict[str, list[Reference]] = {}
-    for point in published_points(study, limits):
-        groups.setdefault(f'{point.label}, {point.short}', []).append(point)
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for inverse, point in published_points(study, limits):
+        groups.setdefault(f'{point.label}, {point.short}', []).append((inverse, point.value))
     for (name, points), marker in zip(groups.items(), '*+x1234', strict=False):
-        x, values = [1000 / point.temperatures_k[0] for point in points], [point.value for point in points]
-        axis.plot(x, values, marker, color=INK, markersize=8, linestyle='none', label=name, zorder=5)
+        axis.plot(*zip(*points, strict=True), marker, color=INK, markersize=8, linestyle='none', label=name, zorder=5)
 
 
 def set_coefficient_limits(axis: Axes, items: Sequence[Diffusion], others: Sequence[float]) -> None:

@@ -38,13 +38,15 @@ def published_baseline(study: Study) -> Baseline | None:
     come from files of a user.
     """
     values = [value for value in study.published('diffusion_coefficient_m2_s') if value.label == EXPERIMENT]
-    points = {value.temperatures_k[0]: value for value in values if value.is_at_one_temperature}
+    points = {value.temperature_k: value for value in values if value.temperature_k is not None}
     energy = experiment(study)
-    if not points or (len(points) == 1 and energy is None):
+    if not points:
         return None
     x = np.array([-1 / (BOLTZMANN_EV_PER_K * temperature) for temperature in points])
     ln_d = np.log([point.value for point in points.values()])
-    slope = np.polyfit(x, ln_d, 1)[0] if len(points) > 1 else energy.value
+    slope = np.polyfit(x, ln_d, 1)[0] if len(points) > 1 else energy and energy.value
+    if slope is None:
+        return None
     line = lambda kelvin: math.exp(np.mean(ln_d - slope * x) - slope / (BOLTZMANN_EV_PER_K * kelvin))  # noqa: E731
     name = f'{EXPERIMENT}, {next(iter(points.values())).short}'
     return Baseline(name, lambda item: line(item.results['temperature_k']))

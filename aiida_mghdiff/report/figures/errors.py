@@ -152,13 +152,13 @@ def composition_marks(count: int) -> list[tuple[str, Any]]:
 
 def draw_energy_parity(axis: Axes, errors: Errors, marks: dict[str, tuple[str, Any]]) -> None:
     """Draw the energies of one potential, each about the mean of its composition; one alone has nothing to be about."""
-    compositions, natoms = np.array(errors.dataset.get_formulas()), errors.dataset.get_array('natoms')
-    kept = metrics.have_company(compositions)
+    formulas, natoms = errors.dataset.get_formulas(), errors.dataset.get_array('natoms')
+    compositions, kept = np.array(formulas), metrics.have_company(formulas)
     reference, found = (
         EV_IN_MEV * node.get_array('energies') / natoms for node in (errors.dataset, errors.predictions)
     )
     reference, found = (
-        metrics.remove_shifts(values, compositions, metrics.composition_shifts(values, compositions))
+        metrics.remove_shifts(values, formulas, metrics.composition_shifts(values, formulas))
         for values in (reference, found)
     )
     for formula, (marker, colour) in marks.items():

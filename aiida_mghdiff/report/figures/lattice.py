@@ -51,7 +51,7 @@ def gathered(paths: Paths, tetrahedral: np.ndarray, cell: np.ndarray) -> tuple[n
     """Return the path ``T-T`` from an equal site [3] as near as can be to where ``O-T`` ends."""
     start, end = paths['T-T']
     target, step = paths['O-T'][1], end - start
-    sites = near(target[None], tetrahedral, cell, 2 * np.linalg.norm(paths['O-T'][1] - paths['O-T'][0]))
+    sites = near(target[None], tetrahedral, cell, 2 * float(np.linalg.norm(paths['O-T'][1] - paths['O-T'][0])))
     equal = sites[cKDTree(sites).query(sites + step)[0] < 0.1]
     nearest = equal[np.argmin(np.linalg.norm(equal - target, axis=1))]
     return nearest, nearest + step

@@ -23,21 +23,22 @@ MOST_POINTS = 1000
 
 def draw_frame(study: Study) -> Figure | None:
     """Return the last full frame of the first run of the showcase, in perspective; None without full frames."""
-    runs = [run for run in study.runs_of(study.showcase) if run.outputs('trajectory')]
-    if not runs:
+    item = study.showcase
+    runs = [run for run in study.runs_of(item) if run.outputs('trajectory')] if item else []
+    if item is None or not runs:
         return None
     trajectory = runs[0].outputs('trajectory')[-1]
     figure, axes = new_figure(3.1, width=COLUMN)
     draw_atoms(axes[0, 0], trajectory)
     temperature, time = runs[0].target_temperature_k, trajectory.get_array('times')[-1]
-    axes[0, 0].set_title(f'{study.showcase.series}, {temperature:g} K, {time:.3g} ps')
+    axes[0, 0].set_title(f'{item.series}, {temperature:g} K, {time:.3g} ps')
     figure.legend(handles=element_handles(trajectory.symbols), loc='outside lower center', ncols=4)
     return figure
 
 
 def draw_atoms(axis: Axes, trajectory: orm.TrajectoryData) -> None:
     """Draw the last frame, its atoms wrapped into the cell."""
-    cell = trajectory.get_cells()[-1]
+    cell = trajectory.get_array('cells')[-1]
     positions = wrap_positions(trajectory.get_positions()[-1], cell, eps=1e-3)
     corners = np.concatenate([positions, [[0, 0, 0], cell.sum(axis=0)]])
     view = view_of(corners, azimuth=-68, elevation=14)
@@ -75,7 +76,7 @@ def draw_path(axis: Axes, track: Track) -> object:
     """Draw a path and its surroundings; return what has the colours of time."""
     view = view_of(track.host, azimuth=-68, elevation=14)
     symbols = track.run.outputs('tracers')[0].base.attributes.get('host_elements')
-    radii = np.full(len(track.host), 0.35 * radius_of(symbols[0]))
+    radii = [0.35 * radius_of(symbols[0])] * len(track.host)
     draw_spheres(axis, view, track.host, radii, [ELEMENT_COLOURS.get(symbols[0], GUIDE)] * len(track.host), zorder=1)
     segments = np.stack([track.positions[:-1], track.positions[1:]], axis=1)
     line = draw_segments(axis, view, segments, cmap=TIME_COLOURS, linewidths=0.8, zorder=3)
@@ -93,8 +94,8 @@ def draw_conservation(study: Study) -> Figure | None:
 
     Of a potential and time step it shows the runs at the highest temperature.
     """
-    rows = [(runs, [(run, *read_thermo(run)) for run in runs if run.outputs('thermo')]) for runs in hottest(study.runs)]
-    rows = [drawn for _, drawn in rows if drawn]
+    found = [[(run, *read_thermo(run)) for run in runs if run.outputs('thermo')] for runs in hottest(study.runs)]
+    rows = [drawn for drawn in found if drawn]
     if not rows:
         return None
     figure, axes = new_figure(0.4 + min(1.25 * len(rows), HEIGHT), len(rows), 2, sharey='col')

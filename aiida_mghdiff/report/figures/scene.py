@@ -75,7 +75,9 @@ def draw_spheres(
 
 def draw_segments(axis: Axes, view: View, segments: np.ndarray, **options: object) -> LineCollection:
     """Draw straight lines [n,2,3] in Å; return the collection."""
-    return axis.add_collection(LineCollection(view.project(segments)[0], **options))
+    lines = LineCollection(view.project(segments)[0], **options)
+    axis.add_collection(lines)
+    return lines
 
 
 def draw_cell(axis: Axes, view: View, cell: np.ndarray) -> None:

@@ -90,7 +90,7 @@ def with_placeholders(
 
     Arrows from one step share their placeholders.
     """
-    chains = []
+    chains: list[list[Hashable]] = []
     for first, last in sorted(arrows):
         passed = [(first, layer) for layer in range(layers[first] + 1, layers[last])]
         layers.update({node: node[1] for node in passed})
@@ -106,7 +106,7 @@ def placed(layers: dict[Hashable, int], arrows: set[Arrow]) -> dict[Hashable, fl
     for sweep in range(SWEEPS):
         for row in rows if sweep % 2 else reversed(rows):
             wanted = {node: np.mean([places[other] for other in neighbours[node]] or [places[node]]) for node in row}
-            ordered = sorted(row, key=wanted.get)
+            ordered = sorted(row, key=wanted.__getitem__)
             places.update(zip(ordered, spread(ordered, np.array([wanted[node] for node in ordered])), strict=True))
     return places
 

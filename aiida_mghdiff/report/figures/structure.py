@@ -71,10 +71,11 @@ def draw_distributions(axis: Axes, items: Sequence[Diffusion], pair: str, styles
 
 def draw_site_distributions(study: Study) -> Figure | None:
     """Return g(r) of the showcase by the site that the tracer sits on, and of pairs of tracers against random sites."""
-    rdf = output(study.showcase.call, 'rdf')
-    if rdf is None:
+    item = study.showcase
+    rdf = output(item.call, 'rdf') if item else None
+    if item is None or rdf is None:
         return None
-    tracer, host = study.showcase.tracer_element, study.showcase.host
+    tracer, host = item.tracer_element, item.host
     near, pair = f'{host}_{tracer}', f'{tracer}_{tracer}'
     panels = [
         (near, {near: 'all', f'{near}_octahedral': 'octahedral', f'{near}_tetrahedral': 'tetrahedral'}),
@@ -104,7 +105,7 @@ def draw_pairs(study: Study) -> Figure | None:
     rows = len(by_series(items))
     height = min(1.5, (HEIGHT - MEANS_HEIGHT) / rows)
     figure = Figure(figsize=(PAGE, height * rows + MEANS_HEIGHT + 0.3), layout='constrained')
-    above, below = figure.subfigures(2, 1, height_ratios=[height * rows, MEANS_HEIGHT])
+    above, below = figure.subfigures(2, 1, height_ratios=[height * rows, MEANS_HEIGHT], squeeze=False)[:, 0]
     draw_pair_grid(above, items, study.series_styles)
     draw_mean_pairs(below.subplots(), items, study.series_styles)
     below.legend(*below.axes[0].get_legend_handles_labels(), loc='outside right center')
@@ -173,7 +174,8 @@ def draw_mean_pairs(axis: Axes, items: Sequence[Diffusion], styles: dict[str, St
 
 def draw_density(study: Study) -> Figure | None:
     """Return the density of the tracer in the plane that holds c and all sites, a panel for each temperature."""
-    items = [item for item in study.series[study.showcase.series] if output(item.call, 'density') is not None]
+    series = study.series[study.showcase.series] if study.showcase else []
+    items = [item for item in series if output(item.call, 'density') is not None]
     if not items:
         return None
     maps = [output(item.call, 'density') for item in items]
@@ -185,7 +187,7 @@ def draw_density(study: Study) -> Figure | None:
         axis.set_title(f'{item.target_temperature_k:g} K', pad=9)
         axis.set_xlabel('along [120] (Å)')
     axes[0, 0].set_ylabel('along c (Å)')
-    name = f'density of {study.showcase.tracer_element} (1/Å³)'
+    name = f'density of {items[0].tracer_element} (1/Å³)'
     figure.colorbar(image, ax=axes[0].tolist(), label=name, aspect=30, extend='min')
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside lower center', ncols=3)
@@ -200,7 +202,7 @@ def draw_section(axis: Axes, node: orm.ArrayData, norm: LogNorm) -> object:
     x, y = np.linspace(0, 1, RESOLUTION), np.linspace(0, 1, RESOLUTION)
     points = origin + x[:, None, None] * along + y[None, :, None] * cell[2]
     indices = np.moveaxis(points @ np.linalg.inv(cell) * density.shape - 0.5, -1, 0)
-    values = np.maximum(map_coordinates(density, indices, order=1, mode='grid-wrap'), norm.vmin)
+    values = np.maximum(map_coordinates(density, indices, order=1, mode='grid-wrap'), norm.vmin or 0.0)
     image = axis.pcolormesh(
         x * length, y * height, values.T, norm=norm, cmap='Blues', rasterized=True, shading='gouraud'
     )

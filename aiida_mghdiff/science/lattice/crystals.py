@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import permutations
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -36,6 +36,8 @@ _NEAREST = 4
 _INTERSTITIAL = 0.85
 #: Configurations that are looked at, at most: more of one dataset say the same.
 _ENOUGH = 200
+
+Item = TypeVar('Item')
 
 
 #: Repeats of a cubic cell along two of its vectors, at most; hcp cells have no such ratio (sqrt(3) to 0.1 %).
@@ -87,7 +89,7 @@ def _is_interstitial(configurations: Sequence[Configuration], host: int, tracer:
     hosts, tracers = counts[both].sum(axis=0)
     if not len(both) or tracers >= hosts:
         return False
-    ratios = [_distance_ratio(configurations[index], host, tracer) for index in thinned(both)]
+    ratios = [_distance_ratio(configurations[index], host, tracer) for index in thinned(both.tolist())]
     return bool(np.median(ratios) < _INTERSTITIAL)
 
 
@@ -105,7 +107,7 @@ def _lattice_vectors(cell: np.ndarray) -> np.ndarray:
     return np.stack(np.meshgrid(*[(0, -1, 1)] * 3), axis=-1).reshape(-1, 3) @ cell
 
 
-def thinned(items: Sequence) -> Sequence:
+def thinned(items: Sequence[Item]) -> Sequence[Item]:
     """Return all items, or some hundred evenly over them where there are more."""
     return items[:: -(-len(items) // _ENOUGH)] if len(items) else items
 

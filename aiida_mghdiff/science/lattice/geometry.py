@@ -15,6 +15,7 @@ off.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations, product
 
 import numpy as np
@@ -40,7 +41,7 @@ class SitesError(ValueError):
     """Sites that do not fit the tracers."""
 
 
-def hcp_supercell(a: float, c: float, repeats: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+def hcp_supercell(a: float, c: float, repeats: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Return cell [3,3] and positions [n,3] in Å of an hcp supercell (P6_3/mmc, Wyckoff position 2c).
 
     The angle between the first two cell vectors is 120 degrees, the third is the c axis; an octahedral site is at the
@@ -208,7 +209,8 @@ def _pairs(points: np.ndarray, images: np.ndarray, reach: float) -> tuple[np.nda
     """Return the indices of points and of the images within reach of them, themselves left out."""
     found = cKDTree(points).query_ball_tree(cKDTree(images), reach)
     pairs = [(i, j) for i, near in enumerate(found) for j in near if i != j]
-    return tuple(np.array(pairs, int).reshape(-1, 2).T)
+    first, second = np.array(pairs, int).reshape(-1, 2).T
+    return first, second
 
 
 def _merge(cell: np.ndarray, points: np.ndarray, radius: float, least: int = 1) -> np.ndarray:

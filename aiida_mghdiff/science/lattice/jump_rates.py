@@ -75,7 +75,7 @@ def fit_rates(
     expected = times * np.exp(design @ solution)
     covariance = dispersion * np.linalg.inv(design.T @ (expected[:, None] * design))
     chi_squared = float(np.sum(np.square(numbers - expected) / expected))
-    return RateFit(*map(float, solution), covariance, chi_squared, len(numbers) - 2)
+    return RateFit(float(solution[0]), float(solution[1]), covariance, chi_squared, len(numbers) - 2)
 
 
 def fit_classes(

@@ -115,8 +115,8 @@ def occupancy(tallies: Tallies) -> dict[str, Estimate]:
 def free_energy_difference(tallies: Tallies, temperature_k: float) -> Estimate:
     """Return the free energy of a tetrahedral less that of an octahedral site in eV."""
     ratio, kt = _log_ratio(tallies), BOLTZMANN_EV_PER_K * temperature_k
-    if ratio.value is None:
-        return ratio
+    if ratio.value is None or ratio.error is None:
+        return Estimate(None, None)
     return Estimate(-kt * (ratio.value - float(np.log(2))), kt * ratio.error)
 
 
@@ -129,6 +129,8 @@ def _log_ratio(tallies: Tallies) -> Estimate:
     if not changes or not tallies.times_ps.sum(axis=0).all():
         return Estimate(None, None)
     ratio = _ratio(tallies.time('T'), tallies.time('O'), changes / 4)
+    if ratio.value is None or ratio.error is None:
+        return Estimate(None, None)
     return Estimate(float(np.log(ratio.value)), ratio.error / ratio.value)
 
 
