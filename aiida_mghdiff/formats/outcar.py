@@ -8,6 +8,8 @@ does not grow with the file. Positions have 5 decimals and forces 6: VASP prints
 ``Loop`` decides whether the electrons of a DFT step converged. VASP 5 ends every loop with the words "aborting loop
 because EDIFF is reached", VASP 6 with NELM = 1 too. Both leave the loop when abs(dE) and abs(d eps) are below EDIFF, or
 at iteration NELM.
+
+Several runs of one kind of atoms, one after the other in one file, are read as one; each is judged by its own settings.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ _STANDIN_LINES = 20
 _NAMED = 3
 #: Arrays that a summary has for its DFT steps; the stress is one more, with gaps.
 _DFT_FIELDS = ('index', 'energy', 'energy_sigma0', 'cell', 'positions', 'forces', 'scf_converged')
+#: In the place of an unknown ``scf_converged``.
+_UNKNOWN = -1
 #: From this NWRITE on VASP writes the table of forces of every step.
 _NWRITE = 2
 
@@ -52,6 +56,8 @@ _FREE_ENERGY = re.compile(rb'\s*free  energy (ML)?\s*TOTEN\s*=\s*(\S+)\s+eV')
 _SIGMA_ENERGY = re.compile(rb'\s*(ML)?\s*energy  without entropy\s*=.*?\benergy\(sigma->0\)\s*=\s*(\S+)')
 _MEMORY = re.compile(rb'\s*Maximum memory used \(kb\):\s*([\d.]+)\s*')
 _END = b'General timing and accounting'
+#: Files that were saved in Windows may begin with a byte order mark.
+_BOM_AND_BLANKS = b'\xef\xbb\xbf \t'
 
 
 def standin_mark(labeller: str) -> str:
@@ -75,7 +81,7 @@ class OutcarStep:
     positions: np.ndarray  # [n,3] Å
     forces: np.ndarray  # [n,3] eV/Å
     stress: np.ndarray | None  # [6] eV/Å³, ASE's sign and order
-    scf_converged: bool | None  # None for a force-field step
+    scf_converged: bool | None  # None for a force-field step, and where the file does not tell
 
 
 @dataclass
@@ -86,8 +92,8 @@ class Loop:
     changes: tuple[float, ...] = ()  # abs(dE) and abs(d eps) of the last iteration, eV
     is_reached: bool | None = None  # what VASP says; None without a word
 
-    def converged(self, nelm: int | None, ediff: float | None) -> bool:
-        """Return whether the loop met EDIFF.
+    def converged(self, nelm: int | None, ediff: float | None) -> bool | None:
+        """Return whether the loop met EDIFF; None without ``Iteration`` lines, since nothing supports VASP's words.
 
         VASP 6, and a hard stop, say that EDIFF was not reached. If the file does not echo NELM (an old or trimmed
         file), or the loop ended before NELM, VASP's words decide. A loop of NELM iterations converged only if its last
@@ -95,18 +101,84 @@ class Loop:
         """
         if self.is_reached is False:
             return False
+        if not self.iteration:
+            return None
         if nelm is None or self.iteration < nelm:
             return bool(self.is_reached)
         return ediff is not None and bool(self.changes) and all(change <= ediff for change in self.changes)
 
 
+@dataclass
+class _Head:
+    """What stands above the first step of a run."""
+
+    version: str
+    vtst: str | None = None
+    standin: str | None = None
+    symbols: list[str] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    settings: dict[bytes, float] = field(default_factory=dict)
+    lines: int = 1
+    ions: int = 0
+    is_counting: bool = False
+
+    @classmethod
+    def of(cls, line: bytes) -> _Head | None:
+        """Return the head that begins with the line; None where it is not VASP's version."""
+        text = line.lstrip(_BOM_AND_BLANKS)
+        return cls(text.decode(errors='replace').strip()) if text.startswith(b'vasp.') else None
+
+    def take(self, line: bytes) -> bool:
+        """Take the next line; return whether it is the first behind the head."""
+        if _ITERATION.match(line) or b'TOTAL-FORCE' in line:
+            return True
+        self.lines += 1
+        self.is_counting = b'ions per type =' in line or (self.is_counting and bool(_WHOLE_NUMBERS.fullmatch(line)))
+        if self.is_counting:
+            # stars are counts too large for their column
+            self.counts += [int(word) for word in line.rpartition(b'=')[2].split() if word.isdigit()]
+        elif match := _SETTING.match(line):
+            # INCAR, which VASP 6 copies first, has all digits of EDIFF; the table of settings has one
+            self.settings.setdefault(match[1], _fortran_number(match[2]))
+        elif (match := _ATOMS.search(line)) and not self.ions:
+            self.ions = int(match[1])  # a later NIONS counts something else
+        else:
+            self._take_origin(line)
+        return False
+
+    def _take_origin(self, line: bytes) -> None:
+        """Take an element of POTCAR, or what tells which VASP this is."""
+        if match := _ELEMENT.search(line):
+            self.symbols.append(match[1].decode())
+        elif match := _VTST.fullmatch(line):
+            self.vtst = match[1].decode(errors='replace')
+        elif self.lines <= _STANDIN_LINES and (match := _STANDIN.fullmatch(line)):
+            self.standin = match[1].decode(errors='replace')
+
+    @property
+    def n_atoms(self) -> int:
+        return self.ions or sum(self.counts)
+
+    @property
+    def ediff(self) -> float | None:
+        return _finite(self.settings.get(b'EDIFF'))
+
+    @property
+    def nelm(self) -> int | None:
+        return _whole(self.settings.get(b'NELM'))
+
+    @property
+    def nwrite(self) -> int | None:
+        return _whole(self.settings.get(b'NWRITE'))
+
+
 class OutcarReader:
     """Iterates over the steps of an OUTCAR; may be iterated over again.
 
-    Known at once: ``version`` (the first line), ``vtst`` (the version of the transition-state tools, None for a VASP
-    without them), ``standin`` (whose labels the stand-in gave, None for VASP itself), ``n_atoms``, ``symbols`` and
-    ``counts`` of the blocks of atoms (VASP up to 6.3 prints the first ten counts only), and the settings ``nelm``,
-    ``ediff`` (eV) and ``nwrite`` (None where the file does not echo them).
+    Known at once, of the first run in the file: ``version`` (the first line), ``vtst`` (the version of the
+    transition-state tools, None for a VASP without them), ``standin`` (whose labels the stand-in gave, None for VASP
+    itself), ``n_atoms``, ``symbols`` and ``counts`` of the blocks of atoms (VASP up to 6.3 prints the first ten counts
+    only), and the settings ``nelm``, ``ediff`` (eV) and ``nwrite`` (None where the file does not echo them).
     Known after an iteration: ``finished`` (whether the run came to its regular end), ``max_memory_mb``, ``truncated``
     (where a file without such an end stops, in a sentence), ``damaged`` (a sentence for each step that was left out),
     ``reached_ediffg`` (whether a relaxation or a band reached the accuracy of EDIFFG), and ``band_forces``: the largest
@@ -121,20 +193,18 @@ class OutcarReader:
         self.path = path
         self.skips_damaged = skips_damaged
         self._forget()
-        self.vtst: str | None = None
-        self.standin: str | None = None
-        self.symbols: list[str] = []
-        self.counts: list[int] = []
-        self.n_atoms = 0
-        self.nelm: int | None = None
-        self.ediff: float | None = None
-        self.nwrite: int | None = None
         with Path(path).open('rb') as handle:
             first = handle.readline()
-            if not first.lstrip().startswith(b'vasp.') or not first.endswith(b'\n'):
+            head = _Head.of(first) if first.endswith(b'\n') else None
+            if head is None:
                 raise FormatError(path, 'line 1', 'no OUTCAR: it must begin with the version, vasp.<number>')
-            self.version = first.decode(errors='replace').strip()
-            self._read_head(handle)
+            for line in handle:
+                if not line.endswith(b'\n') or head.take(line):
+                    break
+        self.head = head
+        self.version, self.vtst, self.standin = head.version, head.vtst, head.standin
+        self.n_atoms, self.symbols, self.counts = head.n_atoms, head.symbols, head.counts
+        self.nelm, self.ediff, self.nwrite = head.nelm, head.ediff, head.nwrite
 
     @property
     def labels(self) -> str:
@@ -153,39 +223,6 @@ class OutcarReader:
         self.max_memory_mb: float | None = None
         self.truncated: str | None = None
         self.band_forces: list[float] = []
-
-    def _read_head(self, handle: BinaryIO) -> None:
-        settings: dict[bytes, float] = {}
-        is_counting = False
-        for number, line in enumerate(handle, start=2):
-            if _ITERATION.match(line) or b'TOTAL-FORCE' in line or not line.endswith(b'\n'):
-                break
-            is_counting = b'ions per type =' in line or (is_counting and bool(_WHOLE_NUMBERS.fullmatch(line)))
-            if is_counting:
-                self._read_counts(line)
-            elif match := _SETTING.match(line):
-                # INCAR, which VASP 6 copies first, has all digits of EDIFF; the table of settings has one
-                settings.setdefault(match[1], _fortran_number(match[2]))
-            elif (match := _ATOMS.search(line)) and not self.n_atoms:
-                self.n_atoms = int(match[1])  # a later NIONS counts something else
-            else:
-                self._read_origin(line, number)
-        self.n_atoms = self.n_atoms or sum(self.counts)
-        self.ediff = _finite(settings.get(b'EDIFF'))
-        self.nelm, self.nwrite = (_whole(settings.get(name)) for name in (b'NELM', b'NWRITE'))
-
-    def _read_origin(self, line: bytes, number: int) -> None:
-        """Read an element of POTCAR, or what tells which VASP this is."""
-        if match := _ELEMENT.search(line):
-            self.symbols.append(match[1].decode())
-        elif match := _VTST.fullmatch(line):
-            self.vtst = match[1].decode(errors='replace')
-        elif number <= _STANDIN_LINES and (match := _STANDIN.fullmatch(line)):
-            self.standin = match[1].decode(errors='replace')
-
-    def _read_counts(self, line: bytes) -> None:
-        """Read the line of counts, or a line that continues it; stars are counts too large for their column."""
-        self.counts += [int(word) for word in line.rpartition(b'=')[2].split() if word.isdigit()]
 
 
 def _fortran_number(word: bytes) -> float:
@@ -220,6 +257,8 @@ class _Steps:
 
     def __init__(self, reader: OutcarReader, handle: BinaryIO) -> None:
         self.reader, self.handle = reader, handle
+        self.head = reader.head
+        self.is_within_head = self.is_of_others = False
         self.line = 0  # lines passed
         self.index = 0  # of the last step
         self.iteration = 0
@@ -227,6 +266,7 @@ class _Steps:
         self.cell: np.ndarray | None = None
         self.step = _Unfinished()
         self.handlers: dict[bytes, Callable[[bytes], OutcarStep | None]] = {
+            b'vasp.': self._take_version,
             b'(sigma->0)': self._take_sigma_energy,
             b' Iteration ': self._take_iteration,
             b'total energy-change': self._take_changes,
@@ -248,7 +288,7 @@ class _Steps:
             try:
                 step = self._take(line)
             except FormatError as error:
-                if not self.reader.skips_damaged:
+                if not self.reader.skips_damaged or self.is_of_others:
                     raise
                 self.reader.damaged.append(str(error))
                 self.step = _Unfinished(damaged=b'(sigma->0)' not in line)
@@ -263,6 +303,9 @@ class _Steps:
 
     def _take(self, line: bytes) -> OutcarStep | None:
         """Take a line; return the step that it ends."""
+        if self.is_within_head and self.head.take(line):
+            self.is_within_head = False
+            self._check_atoms()
         match = self.pattern.search(line)
         return self.handlers[match[0]](line) if match else None
 
@@ -276,6 +319,22 @@ class _Steps:
 
     def _error(self, reason: str, line: int | None = None) -> FormatError:
         return FormatError(self.reader.path, f'line {self.line if line is None else line}', reason)
+
+    def _take_version(self, line: bytes) -> None:
+        """Begin with another run, where a file has one behind the first."""
+        head = _Head.of(line) if self.line > 1 else None
+        if head is not None:
+            self._note_lost_step()
+            self.head, self.is_within_head, self.step = head, True, _Unfinished()
+            self.index = self.iteration = self.last_dft = 0
+            self.reader.finished = self.reader.reached_ediffg = False
+
+    def _check_atoms(self) -> None:
+        """Refuse another run whose steps are no more of the atoms, or the labels, that the reader tells."""
+        first, head = self.reader.head, self.head
+        if (first.n_atoms, first.symbols, first.standin) != (head.n_atoms, head.symbols, head.standin):
+            self.is_of_others = True
+            raise self._error('another run ends its head here, of other atoms or labels: give each OUTCAR as a file')
 
     def _take_iteration(self, line: bytes) -> None:
         if match := _ITERATION.match(line):
@@ -352,7 +411,7 @@ class _Steps:
 
     def _refuse_left_out(self, is_dft: bool) -> None:
         """Refuse a DFT step whose table of forces VASP was told to leave out."""
-        nwrite = self.reader.nwrite
+        nwrite = self.head.nwrite
         if is_dft and not self.step.tables and nwrite is not None and nwrite < _NWRITE:
             self.last_dft = self.iteration
             raise self._error(
@@ -367,7 +426,7 @@ class _Steps:
             self._refuse_left_out(is_dft)
             return None
         step, self.step = self.step, _Unfinished()
-        self.index = max(self.iteration, 1) if is_dft else self.index + 1
+        self.index = self.iteration if is_dft and self.iteration else self.index + 1
         if is_dft:
             self.last_dft = self.iteration
         if step.damaged or step.energy is None:
@@ -380,7 +439,7 @@ class _Steps:
             energy_sigma0=self._number(sigma_energy[2]),
             cell=self.cell,
             stress=step.stress,
-            scf_converged=step.loop.converged(self.reader.nelm, self.reader.ediff) if is_dft else None,
+            scf_converged=step.loop.converged(self.head.nelm, self.head.ediff) if is_dft else None,
             **step.tables,
         )
 
@@ -447,6 +506,8 @@ class OutcarSummary:
         text = json.dumps({name: getattr(self, name) for name in words}, sort_keys=True)
         arrays = {'outcar': np.array(text), 'outcar_steps': self.steps, 'pressures': self.pressures}
         dft = {f'dft_{name}': np.array([getattr(step, name) for step in self.dft_steps]) for name in _DFT_FIELDS}
+        known = [step.scf_converged for step in self.dft_steps]
+        dft['dft_scf_converged'] = np.array([_UNKNOWN if each is None else each for each in known], dtype=np.int8)
         stresses = [np.full(6, np.nan) if step.stress is None else step.stress for step in self.dft_steps]
         return arrays | dft | {'dft_stress': np.array(stresses)}
 
@@ -471,7 +532,7 @@ def _dft_step(row: dict[str, np.ndarray]) -> OutcarStep:
         positions=row['positions'],
         forces=row['forces'],
         stress=row['stress'] if np.isfinite(row['stress']).all() else None,
-        scf_converged=bool(row['scf_converged']),
+        scf_converged=None if row['scf_converged'] == _UNKNOWN else bool(row['scf_converged']),
     )
 
 

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from scipy import stats
 from scipy.special import logsumexp
 
+from aiida_mghdiff.science.intervals import check_confidence
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 
@@ -63,7 +64,7 @@ class ArrheniusFit:
 
     def interval_factor(self, confidence: float = 0.95) -> float:
         """Return half the width of a two-sided interval over the standard error: Student's t, or the normal one."""
-        quantile = (1 + confidence) / 2
+        quantile = (1 + check_confidence(confidence)) / 2
         return float(stats.norm.ppf(quantile) if self.errors_from is None else stats.t.ppf(quantile, self.errors_from))
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:

@@ -8,6 +8,10 @@ a minimum: on a shoulder of the potential or on a symmetric site its forces are 
 - The highest image is a saddle point where it lies above both ends and, if its vibrations are known, has one imaginary
   mode. If it is none, a direction from a minimum keeps its number, the energy of the highest image, and says so.
 
+A path with a minimum of its own, with a hill on either side, is several hops. If this minimum lies below an end, the
+highest image above the end is no barrier of this direction: the climb out of the minimum is higher. An image without a
+finite energy leaves no barrier at all.
+
 Energies that differ by less than ``RESOLUTION_EV`` count as equal: forces are converged to some 0.01 eV/Å, images are
 some 0.2 Å apart, and energies in single precision have errors of about 1 meV.
 """
@@ -54,33 +58,66 @@ def read_band(energies_ev: Sequence[float] | np.ndarray, imaginary_modes: Mappin
     :param imaginary_modes: their number at ``initial``, ``saddle`` and ``final``, as far as vibrations were computed.
     """
     energies, modes = np.asarray(energies_ev, float), dict(imaginary_modes or {})
+    if len(broken := np.flatnonzero(~np.isfinite(energies))):
+        none = Direction(None, f'image {broken[0]} has no finite energy: compute the path again.')
+        return Band(none, none, None)
     top = int(np.argmax(energies))
     is_above = energies[top] - max(energies[0], energies[-1]) > RESOLUTION_EV
     flaw = _flaw_of_saddle(is_above, modes.get('saddle', 1))
-    forward = _direction('initial', energies, modes.get('initial', 0), flaw)
-    reverse = _direction('final', energies[::-1], modes.get('final', 0), flaw)
+    valley = _own_minimum(energies)
+    forward = _direction('initial', energies, modes.get('initial', 0), flaw, valley)
+    reverse = _direction('final', energies[::-1], modes.get('final', 0), flaw, valley)
     return Band(forward, reverse, top if is_above else None)
 
 
 def describe_band(energies_ev: Sequence[float] | np.ndarray) -> dict[str, Any]:
-    """Return what the results of every search for a path say of its energies [i] in eV."""
-    energies, band = np.asarray(energies_ev, float), read_band(energies_ev)
+    """Return what the results of every search for a path say of its energies [i] in eV, None for one not finite."""
+    energies, band = [_finite(energy) for energy in energies_ev], read_band(energies_ev)
     return {
         'forward_barrier_ev': band.forward.barrier_ev,
         'forward_barrier_reason': band.forward.reason,
         'reverse_barrier_ev': band.reverse.barrier_ev,
         'reverse_barrier_reason': band.reverse.reason,
-        'reaction_energy_ev': float(energies[-1] - energies[0]),
-        'energies_ev': energies.tolist(),
+        'reaction_energy_ev': None if None in (energies[0], energies[-1]) else energies[-1] - energies[0],
+        'energies_ev': energies,
         'saddle_image': band.saddle_image,
     }
 
 
-def _direction(end: str, energies: np.ndarray, imaginary_modes: int, flaw: str | None) -> Direction:
-    """Return the direction that leaves an end, the first of the energies."""
+def _finite(energy: float) -> float | None:
+    return float(energy) if np.isfinite(energy) else None
+
+
+def _direction(
+    end: str, energies: np.ndarray, imaginary_modes: int, flaw: str | None, valley: tuple[int, float] | None
+) -> Direction:
+    """Return the direction that leaves an end, the first of the energies.
+
+    :param valley: index and energy of the path's own minimum, if it has one.
+    """
     if fault := _fault_of_end(energies - energies[0], imaginary_modes):
         return Direction(None, f'the {end} end is no minimum of this potential: {fault}; {_REMEDY}')
+    if valley is not None and (depth := energies[0] - valley[1]) > RESOLUTION_EV:
+        return Direction(
+            None,
+            f'the path has a minimum of its own at image {valley[0]}, {depth:.3f} eV below its {end} end: it is '
+            'several hops; relax this image, and take a path for each hop.',
+        )
     return Direction(float(energies.max() - energies[0]), flaw)
+
+
+def _own_minimum(energies: np.ndarray) -> tuple[int, float] | None:
+    """Return index and energy of the lowest image with a hill on either side, each above its end of the path."""
+    inner = energies[1:-1]
+    if not len(inner):
+        return None
+    before, behind = np.maximum.accumulate(inner), np.maximum.accumulate(inner[::-1])[::-1]
+    is_own = before > np.maximum(inner, energies[0]) + RESOLUTION_EV
+    is_own &= behind > np.maximum(inner, energies[-1]) + RESOLUTION_EV
+    if not is_own.any():
+        return None
+    index = int(np.argmin(np.where(is_own, inner, np.inf)))
+    return index + 1, float(inner[index])
 
 
 def _fault_of_end(energies: np.ndarray, imaginary_modes: int) -> str | None:

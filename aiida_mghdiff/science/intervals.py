@@ -22,12 +22,29 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 from scipy import stats
 
 #: Largest exponent of an interval: a number about which nothing is known still has finite limits.
 _LARGEST_EXPONENT = 300.0
+
+
+class ConfidenceError(ValueError):
+    """A confidence that is no fraction between 0 and 1."""
+
+
+def check_confidence(confidence: float) -> float:
+    """Return the confidence of an interval.
+
+    :raises ConfidenceError: where it is no number above 0 and below 1, such as 95 for 95 %.
+    """
+    if isinstance(confidence, Real) and 0 < confidence < 1:
+        return float(confidence)
+    raise ConfidenceError(
+        f'confidence = {confidence}: give a fraction above 0 and below 1, such as 0.95 for an interval of 95 %.'
+    )
 
 
 @dataclass(frozen=True)
@@ -40,10 +57,14 @@ class Mean:
     error_from: str  # 'replicas' or 'tracers': whose scatter is the error
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float] | None:
-        """Return the interval on a logarithmic scale, None where the mean is not positive."""
+        """Return the interval on a logarithmic scale, None where the mean is not positive.
+
+        :raises ConfidenceError: see :func:`check_confidence`.
+        """
+        quantile = (1 + check_confidence(confidence)) / 2
         if self.value <= 0:
             return None
-        factor = float(stats.t.ppf((1 + confidence) / 2, self.degrees_of_freedom))
+        factor = float(stats.t.ppf(quantile, self.degrees_of_freedom))
         return log_interval(self.value, factor * self.standard_error / self.value)
 
 

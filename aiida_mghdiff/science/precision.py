@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import math
 
+from aiida_mghdiff.science.intervals import check_confidence
+
 
 def count_looks(first: float, most: float) -> int:
     """Return how many looks a time that doubles from look to look has, the first one counted."""
@@ -25,7 +27,7 @@ def count_looks(first: float, most: float) -> int:
 
 def confidence_of_look(looks: int, confidence: float = 0.95) -> float:
     """Return the confidence that the interval of each of several looks must have."""
-    return 1 - (1 - confidence) / looks
+    return 1 - (1 - check_confidence(confidence)) / looks
 
 
 def growth(look: int, independent: bool) -> tuple[int, int]:

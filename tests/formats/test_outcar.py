@@ -24,7 +24,7 @@ from vasp_files import (
 )
 
 from aiida_mghdiff.formats.errors import FormatError
-from aiida_mghdiff.formats.outcar import OutcarReader
+from aiida_mghdiff.formats.outcar import OutcarReader, OutcarSummary, summarise_outcar
 
 HEAD = outcar_head(['Mg', 'H'], [2, 1])
 
@@ -265,6 +265,52 @@ def test_more_iterations_than_their_column_has_digits(reader):
 def test_without_nelm_the_words_of_vasp_decide(reader, settings):
     loops = [(4 * [FAR], REACHED), (4 * [FAR], NOT_REACHED), (4 * [FAR], STOPPED)]
     assert converged(reader, *loops, settings=settings) == [True, False, False]
+
+
+@pytest.mark.parametrize('version', [VASP5, VASP6])
+def test_without_iterations_the_words_of_vasp_prove_nothing(reader, version):
+    assert converged(reader, [], [], version=version) == [None, None]
+    assert converged(reader, [], ([], NOT_REACHED), ([], STOPPED), end='', version=version) == [None, False, False]
+    text = HEAD + loop_step(1, STEPS[0], [], REACHED) + loop_step(2, STEPS[1], [], REACHED) + outcar_end()
+    assert [step.index for step in reader(text)] == [1, 2]
+    kept = OutcarSummary.from_arrays(summarise_outcar(reader(text).path).to_arrays())
+    assert [step.scf_converged for step in kept.dft_steps] == [None, None]
+
+
+@pytest.mark.parametrize('is_whole', [True, False])
+def test_each_of_two_runs_in_one_file_is_judged_by_its_own_settings(reader, is_whole):
+    texts = []
+    for nelm, ediff in ((4, '0.1E-05'), (2, '0.1E-07'), (4, '0.1E-01')):
+        head = outcar_head(['Mg', 'H'], [2, 1], version=VASP5, settings=scf_settings(nelm, ediff))
+        loops = [loop_step(1, STEPS[0], [FAR, NEAR], REACHED), loop_step(2, STEPS[1], 4 * [FAR], REACHED)]
+        texts.append(head + ''.join(loops) + (outcar_end() if is_whole else ''))
+    outcar = reader(''.join(texts))
+    for _ in range(2):
+        assert [step.scf_converged for step in outcar] == [True, False, False, False, True, True]
+        assert [step.index for step in outcar] == [1, 2, 1, 2, 1, 2]
+        assert (outcar.finished, outcar.nelm, outcar.ediff) == (is_whole, 4, 1e-6)
+
+
+def test_second_run_that_is_cut_has_not_finished(reader):
+    outcar = reader(TEXT + HEAD + dft_step(1, STEPS[0]))
+    assert len(list(outcar)) == 6
+    assert (outcar.finished, outcar.truncated is None) == (False, False)
+
+
+@pytest.mark.parametrize('head', [outcar_head(['Mg', 'H'], [3, 1]), outcar_head(['Zn', 'H'], [2, 1]), None])
+def test_second_run_of_other_atoms_or_labels(reader, head):
+    standin = outcar_head(['Mg', 'H'], [2, 1], extra=' NOT VASP: stand-in, labels mace:0123456789ab\n')
+    outcar = reader(TEXT + (standin if head is None else head) + dft_step(1, STEPS[0]))
+    with pytest.raises(FormatError, match=r'another run .* other atoms or labels: give each OUTCAR as a file'):
+        list(outcar)
+    with pytest.raises(FormatError, match='another run'):
+        summarise_outcar(outcar.path)
+
+
+def test_byte_order_mark(tmp_path):
+    (tmp_path / 'OUTCAR').write_text('\ufeff' + TEXT, encoding='utf-8')
+    outcar = OutcarReader(tmp_path / 'OUTCAR')
+    assert (outcar.version, len(list(outcar))) == ('vasp.6.4.2 20Jul23 (build) complex', 5)
 
 
 def test_settings_that_vasp_6_copies_have_all_digits(reader):

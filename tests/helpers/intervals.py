@@ -17,7 +17,7 @@ import hops
 import numpy as np
 from scipy import stats
 
-from aiida_mghdiff.science.diffusion import METHODS, DiffusionEstimate
+from aiida_mghdiff.science.diffusion import METHODS, DiffusionEstimate, lag_doubt
 from aiida_mghdiff.science.gls import generalised_least_squares
 from aiida_mghdiff.science.least_squares import least_squares
 from aiida_mghdiff.science.msd import remove_drift
@@ -49,17 +49,24 @@ def make_replicas(coefficient, seed, count, frames=FRAMES):
 
 
 def measure_batch(coefficient, batch, groups):
-    """Return D [30,n,3] of tracers by method; of the automatic one for each size of group, and whether it doubts."""
+    """Return D [30,n,3] of tracers by method, of each size of group, and whether the method gives way there."""
     replicas = make_replicas(coefficient, [round(1000 * coefficient), batch], BATCH)
     found = {
         'least-squares': np.stack(least_squares(replicas, INTERVAL, WINDOW)),
-        'gls': np.stack(generalised_least_squares(replicas, INTERVAL, LAG)),
     }
     for size in groups:
-        fits = [automatic_fit(replicas[start : start + size], INTERVAL) for start in range(0, BATCH, size)]
-        found[f'automatic-{size}'] = np.concatenate([fit for fit, _ in fits])
-        found[f'doubts-{size}'] = np.array([doubt is not None for _, doubt in fits])
+        parts = [replicas[start : start + size] for start in range(0, BATCH, size)]
+        for method, fit_of in (('automatic', automatic_fit), ('gls', fit_gls)):
+            fits = [fit_of(part, INTERVAL) for part in parts]
+            found[f'{method}-{size}'] = np.concatenate([fit for fit, _ in fits])
+            found[f'{method}-{size}-doubts'] = np.array([doubt is not None for _, doubt in fits])
     return found
+
+
+def fit_gls(replicas, frame_time):
+    """Return D by replica, and why gls gives way."""
+    whole, double = (generalised_least_squares(replicas, frame_time, factor * LAG) for factor in (1, 2))
+    return whole, lag_doubt(LAG, whole, double)
 
 
 def batches_of(size, ensembles):
@@ -93,9 +100,9 @@ def estimates(coefficient, size, method, ensembles, folder=FOLDER):
         if not path.exists():
             return
         with np.load(path) as found:
-            doubts = found[f'doubts-{size}'] if method == 'automatic' else np.zeros(BATCH // size, bool)
-            own = found[f'automatic-{size}' if method == 'automatic' else method]
             least = found['least-squares']
+            own = least if method == 'least-squares' else found[f'{method}-{size}']
+            doubts = found.get(f'{method}-{size}-doubts', np.zeros(BATCH // size, bool))
         for group, doubt in enumerate(doubts):
             members = slice(group * size, (group + 1) * size)
             alone = estimate_of(method, own[members])

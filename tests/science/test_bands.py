@@ -31,7 +31,11 @@ def numbers(energies, **modes):
         pytest.param([0.0, 0.0, 0.0], (None, None, None), id='flat'),
         pytest.param([0.0, NOISE, 0.0], (None, None, None), id='flat but for noise'),
         pytest.param([0.0, 0.2, 0.05, 0.25, 0.0], (0.25, 0.25, 3), id='minimum between the ends'),
-        pytest.param([0.0, 0.2, -0.3, 0.1, 0.0], (0.2, 0.1 + 0.1, 1), id='deeper minimum between the ends'),
+        pytest.param([0.0, 0.2, -0.3, 0.1, 0.0], (None, None, 1), id='minimum below both ends'),
+        pytest.param([0.0, 0.4, 0.1, 0.3, 0.2], (0.4, None, 1), id='minimum below the higher end'),
+        pytest.param([0.0, 0.2, -NOISE, 0.25, 0.0], (0.25, 0.25, 3), id='minimum as low as the ends, but for noise'),
+        pytest.param([0.0, np.nan, 0.2, 0.1], (None, None, None), id='image without an energy'),
+        pytest.param([np.inf, 0.3, 0.2], (None, None, None), id='end of infinite energy'),
         pytest.param([0.0, -0.1, -0.2, 0.1, 0.0], (None, 0.1, 3), id='falls before it rises'),
         pytest.param([0.0, 0.2, -0.1, 0.1], (0.2, None, 1), id='rises from a minimum between to its end'),
         pytest.param([0.0, -NOISE, 0.2, 0.1], (0.2, 0.1, 2), id='dip of noise at the start'),
@@ -68,6 +72,23 @@ def test_reasons_name_the_end_and_the_remedy():
     assert 'initial end is no minimum' in read_band([0.2, 0.1, 0.0]).forward.reason
     assert 'changes by less than 5 meV' in read_band([0.0, 0.0, 0.0]).reason
     assert read_band([0.0, 0.2, 0.0]).reason is None
+
+
+def test_a_minimum_between_the_ends_is_named_with_its_depth():
+    band = read_band([0.1, 0.2, -0.3, 0.1, 0.0])
+    assert band.forward.reason == (
+        'the path has a minimum of its own at image 2, 0.400 eV below its initial end: it is several hops; relax this '
+        'image, and take a path for each hop.'
+    )
+    assert '0.300 eV below its final end' in band.reverse.reason
+
+
+def test_an_image_without_a_finite_energy_leaves_no_number():
+    results = describe_band([np.nan, 0.3, np.inf, 0.1])
+    assert json.loads(json.dumps(results, allow_nan=False)) == results
+    assert results['energies_ev'] == [None, 0.3, None, 0.1]
+    assert results['reaction_energy_ev'] is None
+    assert results['forward_barrier_reason'] == 'image 0 has no finite energy: compute the path again.'
 
 
 def test_vibrations_tell_what_the_energies_hide():

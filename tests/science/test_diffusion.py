@@ -10,6 +10,9 @@ from scipy import stats
 from scipy.spatial.transform import Rotation
 
 from aiida_mghdiff.science.diffusion import METHODS, MethodError, estimate_diffusion, upper_bound
+from aiida_mghdiff.science.gls import generalised_least_squares
+from aiida_mghdiff.science.intervals import ConfidenceError
+from aiida_mghdiff.science.least_squares import least_squares
 from aiida_mghdiff.science.msd import mean_squared_displacement
 from aiida_mghdiff.science.positions import PositionsError, TooShortError
 
@@ -214,22 +217,30 @@ def test_choice_of_the_cell_alters_nothing(replicas, network, entries):
         np.testing.assert_allclose(everything(found), everything(replicas), rtol=1e-7)
 
 
+def without_units(replicas, interval):
+    """Return D by the fits that know no unit; the lag is ten frames."""
+    fits = (
+        least_squares(replicas, interval, (0, 50 * interval)),
+        generalised_least_squares(replicas, interval, 10 * interval),
+    )
+    return np.array([np.mean(fit) for fit in fits])
+
+
 @settings(max_examples=5, deadline=None)
 @given(factor=st.floats(0.01, 100))
 def test_unit_of_time_alters_the_unit_of_least_squares_and_gls_alone(replicas, factor):
-    found = np.array(
-        [
-            estimate_diffusion(
-                replicas, INTERVAL * factor, method=method, window_ps=(0, 50 * factor), lag_ps=10 * factor, jumps=100
-            ).value
-            for method in ('least-squares', 'gls')
-        ]
-    )
-    np.testing.assert_allclose(found * factor, everything(replicas)[:2, 0], rtol=1e-6)
+    found, expected = without_units(replicas, INTERVAL * factor), without_units(replicas, INTERVAL)
+    np.testing.assert_allclose(found * factor, expected, rtol=1e-6)
 
 
 @settings(max_examples=5, deadline=None)
 @given(factor=st.floats(0.01, 100))
 def test_unit_of_length_alters_the_unit_of_least_squares_and_gls_alone(replicas, factor):
-    found = everything([positions * factor for positions in replicas])[:2]
-    np.testing.assert_allclose(found / factor**2, everything(replicas)[:2], rtol=1e-6)
+    found = without_units([positions * factor for positions in replicas], INTERVAL)
+    np.testing.assert_allclose(found / factor**2, without_units(replicas, INTERVAL), rtol=1e-6)
+
+
+@pytest.mark.parametrize('confidence', [95, 1.0, 0.0, -0.5, np.nan, np.inf, '0.95', None])
+def test_confidence_that_is_no_fraction(replicas, confidence):
+    with pytest.raises(ConfidenceError, match='give a fraction above 0 and below 1, such as'):
+        estimate_diffusion(replicas, INTERVAL, confidence=confidence)

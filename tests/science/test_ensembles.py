@@ -20,7 +20,7 @@ from aiida_mghdiff.science.whittle import whittle_fit
 REPLICAS = 3
 #: Largest error of the default in per cent, root mean square.
 DEFAULT_LIMITS = {0.5: 8.0, 0.05: 9.0, 0.005: 16.0}
-GLS_LIMITS = {0.5: 5.0, 0.05: 6.5}
+GLS_LIMITS = {0.5: 5.0, 0.05: 6.5, 0.005: 16.0}
 #: What the coverage of an interval of 95 % may be.
 COVERAGE = (93, 97)
 #: Networks on which the automatic estimate alone would be off, by rates T-T, T-O, O-T, O-O.
@@ -29,8 +29,11 @@ OTHERS = [(RATTLING, 0.01), (RATTLING, 0.005), (FLAT, 0.01), (FLAT, 0.005), ((8.
 
 
 def measure(coefficient, seeds, options=None):
-    """Return rows of (D, lower limit, upper limit) over the true D for each estimator, and how many gls flagged."""
-    rows, flagged = {name: [] for name in (*METHODS, 'least-squares, tracers')}, 0
+    """Return rows of (D, lower limit, upper limit) over the true D for each estimator, and what gls did.
+
+    That is the share of ensembles in which it warns of its lag, and in which it gives way.
+    """
+    rows, warned, gave_way = {name: [] for name in (*METHODS, 'least-squares, tracers')}, 0, 0
     for seed in seeds:
         replicas = intervals.make_replicas(coefficient, seed, REPLICAS)
         for method in METHODS:
@@ -38,29 +41,29 @@ def measure(coefficient, seeds, options=None):
                 replicas, intervals.INTERVAL, method=method, lag_ps=intervals.LAG, **(options or {})
             )
             rows[method].append((result.value, *result.interval))
-            flagged += bool(result.lag_warnings)
+            warned += bool(result.lag_warnings)
+            gave_way += method == 'gls' and result.method != 'gls'
             if method == 'least-squares':
                 half = stats.t.ppf(0.975, len(result.tracers) - 1) * result.relative_error * result.value
                 rows['least-squares, tracers'].append((result.value, result.value - half, result.value + half))
-    return {name: np.array(values) / coefficient for name, values in rows.items()}, flagged / len(seeds)
+    shares = warned / len(seeds), gave_way / len(seeds)
+    return {name: np.array(values) / coefficient for name, values in rows.items()}, shares
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('coefficient', [0.5, 0.05, 0.005])
 def test_estimators_over_400_ensembles(coefficient):
-    rows, flagged = measure(coefficient, range(400))
-    print(f'\nD = {coefficient} Å²/ps; D depends on the lag in {100 * flagged:.0f} % of ensembles')
+    rows, (warned, gave_way) = measure(coefficient, range(400))
+    print(f'\nD = {coefficient} Å²/ps; gls warns of its lag in {warned:.0%}, gives way in {gave_way:.0%}')
     found = {name: summarise(name, values) for name, values in rows.items()}
     for name in ('least-squares', 'least-squares, tracers'):
         _, scatter, coverage = found[name]
         assert 92 <= coverage <= 99
         assert scatter <= DEFAULT_LIMITS[coefficient]
-    if coefficient in GLS_LIMITS:
-        assert found['gls'][1] <= GLS_LIMITS[coefficient]
-        assert found['gls'][2] >= 90
-        assert flagged < 0.3
-    else:
-        assert flagged > 0.6
+    assert found['gls'][1] <= GLS_LIMITS[coefficient]
+    assert 92 <= found['gls'][2] <= 99
+    assert warned < 0.3
+    assert gave_way > 0.99 if coefficient == 0.005 else gave_way < 0.02
     assert 92 <= found['automatic'][2] <= 97
     _, least, _ = gain('automatic', rows['automatic'], 'least-squares', rows['least-squares'])
     assert least > 0
@@ -72,7 +75,7 @@ def test_intervals_of_3_5_and_10_replicas_cover(coefficient, tmp_path):
     """A short form of ``make intervals``: the 99 % interval of each measured coverage overlaps 93 to 97 %."""
     ensembles = 120
     intervals.simulate(coefficient, ensembles, tmp_path)
-    for method in ('least-squares', 'automatic') if coefficient == 0.005 else METHODS:
+    for method in METHODS:
         for size in intervals.GROUPS:
             rows, scatter = intervals.measure_cell(coefficient, size, method, 40 * intervals.BATCH // size, tmp_path)
             found, low, high = intervals.coverage(rows, 1, 2, 0.99)
@@ -81,7 +84,7 @@ def test_intervals_of_3_5_and_10_replicas_cover(coefficient, tmp_path):
             assert high >= COVERAGE[0]
             assert rows[:, 1].min() > 0
             widths = (rows[:, 2] - rows[:, 1]).mean(), (rows[:, 4] - rows[:, 3]).mean()
-            if scatter < 0.15 and size == 3:
+            if scatter < 0.15:
                 assert widths[0] < 1.03 * widths[1]
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import fft
 from scipy.linalg import toeplitz
+from scipy.signal import lfilter
 
 from aiida_mghdiff.science.diffusion import estimate_diffusion
 from aiida_mghdiff.science.gls import _design, generalised_least_squares, lag_difference
@@ -51,15 +52,30 @@ def test_replicas_of_several_lengths():
         assert coefficients.mean() == pytest.approx(0.1, rel=0.1)
 
 
-def test_rattling_slower_than_the_lag_is_flagged():
+def test_gls_gives_way_where_rattling_is_slower_than_the_lag():
     """Pairs of T sites that a tracer changes every 50 ps, and leaves every 1000 ps."""
     network = hops.Network({hops.T_T: 0.02, hops.T_O: 0.0005, hops.O_T: 0.005}, (2, 2, 2))
     rng, exact = np.random.default_rng(3), network.diffusion_coefficient()
     replicas = [network.walks(rng, 4000, 1.0, 40) + hops.vibrations(rng, 4000, 40, 1.0) for _ in range(2)]
-    short, long = (estimate_diffusion(replicas, 1.0, method='gls', lag_ps=lag) for lag in (10, 200))
-    assert short.interval[0] > 1.2 * exact
-    assert 'D falls with the lag' in short.warnings[0]
-    assert long.interval[0] < exact < long.interval[1]
+    found = [np.mean(generalised_least_squares(replicas, 1.0, lag)) for lag in (10, 200)]
+    assert found[0] > 1.2 * exact
+    assert found[1] == pytest.approx(exact, rel=0.15)
+    short = estimate_diffusion(replicas, 1.0, method='gls', lag_ps=10)
+    least = estimate_diffusion(replicas, 1.0)
+    assert (short.method, short.value, short.interval) == ('least-squares', least.value, least.interval)
+    assert 'a lag of 10 ps is less than half of that' in short.warnings[0]
+    assert short.warnings[0].endswith('Take a longer lag. D is by least squares.')
+    none = estimate_diffusion(replicas, 1.0, method='gls', lag_ps=10, window_ps=(0, 8000))
+    assert (none.method, none.warnings[0].endswith('too short for least squares: take longer ones.')) == ('gls', True)
+
+
+def test_gls_gives_way_where_d_falls_with_the_lag_though_tracers_stay_for_less():
+    """Brownian motion in a harmonic well that itself moves: not a network of sites."""
+    rng = np.random.default_rng(5)
+    relaxing = lfilter([1], [1, -0.9], rng.normal(size=(4000, 40, 3)), axis=0)
+    replicas = [brownian(rng, 4000, 40, 0.1, 1.0, 0.1) + relaxing]
+    found = estimate_diffusion(replicas, 1.0, method='gls', lag_ps=10, jumps=100)
+    assert (found.method, found.warnings[0][:23]) == ('least-squares', 'D by gls falls with the')
 
 
 def test_lag_that_does_not_matter_is_flagged_by_chance_alone():

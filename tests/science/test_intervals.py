@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from aiida_mghdiff.science.diffusion import QUICK, STRICT
-from aiida_mghdiff.science.intervals import log_interval, mean_of_replicas
+from aiida_mghdiff.science.arrhenius import fit_arrhenius
+from aiida_mghdiff.science.diffusion import QUICK, STRICT, upper_bound
+from aiida_mghdiff.science.intervals import ConfidenceError, log_interval, mean_of_replicas
+from aiida_mghdiff.science.precision import confidence_of_look
 
 
 def test_interval_is_that_of_the_logarithm():
@@ -19,6 +21,21 @@ def test_interval_is_that_of_the_logarithm():
 
 def test_mean_that_is_not_positive_has_no_interval():
     assert mean_of_replicas([np.array([-1.0, 0.5])], 0.0).interval() is None
+
+
+@pytest.mark.parametrize('confidence', [95, 0, 1, np.nan])
+def test_every_confidence_is_a_fraction(confidence):
+    line = fit_arrhenius(np.array([300.0, 400.0, 500.0]), np.array([1.0, 2.0, 3.0]), np.array([0.1, 0.1, 0.1]))
+    for refused in (
+        mean_of_replicas([np.array([1.0, 2.0])], 0.0).interval,
+        mean_of_replicas([np.array([-1.0, 0.5])], 0.0).interval,
+        line.interval,
+        lambda value: line.predict(350.0, value),
+        lambda value: upper_bound(0, 1.0, 1.0, value),
+        lambda value: confidence_of_look(4, value),
+    ):
+        with pytest.raises(ConfidenceError, match=f'confidence = {confidence}: give a fraction'):
+            refused(confidence)
 
 
 def test_scatter_is_pooled_unless_replicas_differ():

@@ -77,7 +77,7 @@ def _restart_message(restart: orm.TrajectoryData | None, n_images: int) -> str |
 class AseNebCalculation(CalculatorCalculation):
     """Relaxes two end points at a fixed cell and finds the minimum-energy path between them."""
 
-    CACHE_VERSION = 2
+    CACHE_VERSION = 3
     CONTINUED_FROM = 'path'
     _PROGRAM = 'ase.neb'
     _PARAMETERS = KEYS

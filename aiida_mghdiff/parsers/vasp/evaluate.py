@@ -23,7 +23,7 @@ from aiida_mghdiff.parsers.vasp.base import VaspJobParser, check_structure
 class VaspEvaluateParser(VaspJobParser):
     """Reads the OUTCAR of each frame; nothing of an unfinished evaluation is kept."""
 
-    CACHE_VERSION = 2
+    CACHE_VERSION = 3
 
     def parse_job(self) -> ExitCode | None:
         """Emit the predictions; return the exit code of what went wrong."""

@@ -87,7 +87,7 @@ def read_ionic_run(folder: Path, is_dft: bool, is_image: bool = False) -> IonicR
         if step.is_dft == is_dft:
             last.append(step)
             n_read += 1
-            if step.scf_converged is False:
+            if is_dft and not step.scf_converged:
                 unconverged.append(n_read)
     n_steps = min(n_read, len(reader.band_forces)) if is_image else n_read
     return IonicRun(
@@ -119,7 +119,7 @@ def largest(vectors: np.ndarray) -> float:
 class IonicParser(VaspJobParser):
     """Base of the parsers of jobs that move ions."""
 
-    CACHE_VERSION = 3
+    CACHE_VERSION = 4
 
     @property
     def is_dft(self) -> bool:
@@ -127,7 +127,7 @@ class IonicParser(VaspJobParser):
         return 'potential' not in self.node.inputs
 
     def tell_of_electrons(self, run: IonicRun, name: str = '') -> None:
-        """Say in the report of the job at which steps before the last one the electrons did not converge.
+        """Say in the report of the job at which steps before the last one no convergence is known.
 
         These steps moved the ions by wrong forces, but the last step alone gives the results.
 
@@ -136,8 +136,8 @@ class IonicParser(VaspJobParser):
         if steps := [number for number in run.unconverged_steps if number < run.n_steps]:
             named = ', '.join(map(str, steps[:_NAMED_STEPS])) + (', ...' if len(steps) > _NAMED_STEPS else '')
             self.logger.warning(
-                f'{name}the electrons did not converge at {len(steps)} of {run.n_steps} steps ({named}), whose forces '
-                'moved the ions; raise nelm or set algo'
+                f'{name}OUTCAR does not show that the electrons converged at {len(steps)} of {run.n_steps} steps '
+                f'({named}), whose forces moved the ions; raise nelm or set algo'
             )
 
     def unfinished(self, where: str) -> ExitCode:

@@ -17,7 +17,7 @@ from aiida_mghdiff.parsers.vasp.md_run import Motion, RecordedRun, VaspMdRunPars
 class VaspMdParser(VaspMdRunParser):
     """Gives the outputs that every MD job has, also of a run that stopped before its wall time or was killed."""
 
-    CACHE_VERSION = 4
+    CACHE_VERSION = 5
 
     def parse_job(self) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""

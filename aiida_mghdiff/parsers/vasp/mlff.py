@@ -232,7 +232,7 @@ def log_results(log: MlLog | None) -> dict[str, Any]:
 class VaspMlffParser(VaspMdRunParser):
     """Gives what was learned and what moved; of a run that was cut or killed, too, what is whole."""
 
-    CACHE_VERSION = 6
+    CACHE_VERSION = 7
 
     def parse_job(self) -> ExitCode | None:
         """Emit the outputs; return the exit code of what went wrong."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aiida.engine import ExitCode
 
-from aiida_mghdiff.formats.outcar import OutcarReader
+from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
 from aiida_mghdiff.parsers.singlepoint import SinglePointParser
 from aiida_mghdiff.parsers.vasp.base import VaspJobParser, check_structure
 
@@ -14,7 +14,7 @@ from aiida_mghdiff.parsers.vasp.base import VaspJobParser, check_structure
 class VaspSinglePointParser(SinglePointParser, VaspJobParser):
     """Reads OUTCAR. Labels that are not VASP's own, but a stand-in's, are named as such."""
 
-    CACHE_VERSION = 4
+    CACHE_VERSION = 5
 
     def parse_files(self, files: Path) -> ExitCode | None:
         """Emit the labels."""
@@ -40,7 +40,7 @@ class VaspSinglePointParser(SinglePointParser, VaspJobParser):
         if not reader.finished:
             return self.no_results(str(reader.truncated))
         if not step.scf_converged:
-            return self.exit_codes.ERROR_SCF_NOT_CONVERGED.format(message=_electrons_message(reader))
+            return self.exit_codes.ERROR_SCF_NOT_CONVERGED.format(message=_electrons_message(step, reader))
         check_structure(step, self.node.inputs.structure.get_ase())
         return self.emit_label(labels, step.energy, step.forces, step.stress)
 
@@ -49,8 +49,10 @@ class VaspSinglePointParser(SinglePointParser, VaspJobParser):
         return None if self.node.exit_status else self.crash(self.short(message))
 
 
-def _electrons_message(reader: OutcarReader) -> str:
-    """Return what to do about a loop that did not meet EDIFF."""
+def _electrons_message(step: OutcarStep, reader: OutcarReader) -> str:
+    """Return what to do about a loop that did not meet EDIFF, or of which nothing tells whether it did."""
+    if step.scf_converged is None:
+        return "whether they did is unknown, since OUTCAR has no 'Iteration' lines. Run VASP again, and keep them."
     nelm = 'NELM' if reader.nelm is None else f'NELM = {reader.nelm}'
     ediff = 'EDIFF' if reader.ediff is None else f'EDIFF = {reader.ediff:g} eV'
     return f'they did not meet {ediff} within {nelm} iterations. Raise nelm or set algo.'

@@ -66,7 +66,7 @@ def draw_paths(study: Study) -> Figure:
     figure, axes = new_grid(len(paths), 2, 2.9)
     for axis, path in zip(axes, paths, strict=True):
         for barrier in (item for item in study.barriers if item.path == path):
-            style, energies = styles[barrier.label], np.array(barrier.results['energies_ev'])
+            style, energies = styles[barrier.label], np.array(barrier.results['energies_ev'], float)
             options = {'color': style.colour, 'linestyle': style.line, 'marker': style.marker, 'linewidth': 1.2}
             x = barrier.results['reaction_coordinate_angstrom']
             axis.plot(x, energies - energies[0], label=barrier.label, **options)

@@ -268,7 +268,7 @@ def test_electrons_that_ended_at_nelm(band, finish, caplog):
     assert (code.status, 'path' in outputs) == (430, True)
     code, _ = finish(band(counts=(3, 3, 3), at_nelm=[1, 2]))
     assert code is None
-    assert 'image 02: the electrons did not converge at 2 of 3 steps (1, 2)' in caplog.text
+    assert 'image 02: OUTCAR does not show that the electrons converged at 2 of 3 steps (1, 2)' in caplog.text
 
 
 def test_ends_of_other_labels(band, finish):

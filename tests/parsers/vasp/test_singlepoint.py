@@ -72,6 +72,13 @@ def test_electrons_that_ended_at_nelm(parse, version, last, status):
         assert code.message == f'The electrons did not converge: {words}'
 
 
+def test_electrons_of_which_nothing_is_known(parse):
+    """A trimmed OUTCAR: VASP 5 says of every loop that it met EDIFF."""
+    code, outputs = parse(HEAD + loop_step(1, STEP, [], REACHED) + outcar_end())
+    assert (code.status, outputs['results']['converged'], 'dataset' in outputs) == (430, None, False)
+    assert "whether they did is unknown, since OUTCAR has no 'Iteration' lines" in code.message
+
+
 FORCES = np.array([[0.0, 0.0, 0.0], [0.0, -150.0, 0.0], [0.0, 150.0, 0.0]])
 
 
