@@ -28,6 +28,7 @@ from aiida_mghdiff.report import write_report
 from aiida_mghdiff.workflows.engines import EVALUATE, LAMMPS_MD, barrier_job, engines_of, evaluation, md_engine
 from aiida_mghdiff.workflows.neb import BarrierWorkChain
 from aiida_mghdiff.workflows.study import StudyWorkChain
+from aiida_mghdiff.workflows.train import TrainWorkChain
 
 FILES = Path(__file__).parent / 'third_party'
 ENTRY_POINTS = f'[{GROUP}]\nemt = emt_architecture:RECORD\n'
@@ -111,6 +112,7 @@ def test_a_code_of_its_own_wins(emt, codes):
     assert evaluation(emt, {'codes': given, 'evaluation': parameters})[1]['code'] is own
     assert barrier_job(emt).code('emt', given) is own
     assert engines_of('mace').training.code('mace', given) is other
+    assert engines_of('mace').training.code('mace', given | {'mace': own}) is own
     assert LAMMPS_MD.key('mace', {'mace': own}) == 'lammps'
     assert EVALUATE.key('mace', {'mace': own}) == 'mace'
 
@@ -192,15 +194,24 @@ class Doubled(EMT):
 """
 
 
+def test_a_training_needs_the_parameters_of_its_own(install):
+    path = install() / 'emt_architecture.py'
+    record = "RECORD = Engines(RECORD.architecture, training=Job('python', 'mghdiff.mace.train'))"
+    path.write_text(path.read_text() + f'\nfrom aiida_mghdiff.workflows.engines import Job\n\n{record}\n')
+    with pytest.raises(ValueError, match='trainings of emt have no protocol: give their complete parameters'):
+        TrainWorkChain.get_parameters('emt', 'scratch')
+
+
 @pytest.mark.slow
 def test_study(emt, codes, dataset, tmp_path):
-    """MD, barrier, evaluation and report, in an environment of its own: there is no ``codes.python``."""
+    """MD, barrier, evaluation and report, in an environment of its own: ``codes.python`` could run none of the jobs."""
     host = orm.StructureData(ase=make_host())
     runs = dict.fromkeys(('best_mace_h1', 'chgnet_ft_h1', 'vasp_mlff_h1'))
     runs['emt_h1'] = {'potential': 'emt', 'temperatures_k': [600.0]}
+    useless = orm.InstalledCode(label='useless', computer=codes['python'].computer, filepath_executable='/bin/true')
     trainings = dict.fromkeys(('mace_ft', 'mace_tr', 'chgnet_ft'))
     builder = StudyWorkChain.get_builder_from_protocol(
-        {'emt': codes['python']},
+        {'emt': codes['python'], 'python': useless},
         dataset,
         host,
         host,
@@ -211,6 +222,7 @@ def test_study(emt, codes, dataset, tmp_path):
     _, node = run_get_node(builder)
     assert node.is_finished_ok, node.exit_message
     jobs = {job.process_type.partition(':')[2] for job in node.called_descendants if isinstance(job, orm.CalcJobNode)}
+    assert not useless.base.links.get_outgoing(node_class=orm.CalcJobNode).all()
     assert jobs == {'mghdiff.ase.md', 'mghdiff.ase.neb', 'mghdiff.ase.vibrations', 'mghdiff.evaluate'}
     assert node.outputs.metrics.emt['energy_rmse_mev_per_atom'] < 1e-6
     assert node.outputs.barriers.emt.o_t['forward_barrier_ev'] > 0

@@ -10,6 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 from aiida import orm
 
 from aiida_mghdiff import queries
+from aiida_mghdiff.data.architectures import architectures
 from aiida_mghdiff.report.study import Call, Study
 
 #: What the steps of a study are called, by entry point; those that are not here only prepare something for others.
@@ -18,8 +19,6 @@ TITLES = {
     'dataset_from_mlab': 'Read configurations',
     'vasp.mlff': 'Learn on the fly',
     'split_dataset': 'Split the dataset',
-    'mace.train': 'Train MACE',
-    'chgnet.train': 'Train CHGNet',
     'evaluate': 'Predict',
     'vasp.evaluate': 'Predict',
     'error_metrics': 'Compare with labels',
@@ -93,7 +92,8 @@ def title_of(call: Call) -> str | None:
     """Return what a process is called; None for one that only prepares something."""
     if call.kind.endswith('.md'):
         return ENSEMBLES[call.node.inputs.parameters['ensemble']]
-    return TITLES.get(call.kind)
+    trained = architectures().get(call.kind.removesuffix('.train'))
+    return f'Train {trained.title}' if trained else TITLES.get(call.kind)
 
 
 def pk_of(node: orm.Node) -> int:

@@ -259,6 +259,11 @@ def evaluation_parameters(overrides: Mapping[str, Mapping[str, Any]]) -> dict[st
     return {name: defaults.get(name, {}) | overrides.get(name, {}) for name in {**defaults, **overrides}}
 
 
+def of_python(parameters: Mapping[str, orm.Dict]) -> dict[str, orm.Dict]:
+    """Return the parameters by architecture without the INCAR tags of evaluations in VASP."""
+    return {name: node for name, node in parameters.items() if name != VASP_TAGS}
+
+
 def with_dtype(architecture: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters with a ``dtype`` that the architecture computes in: its usual one where theirs is none."""
     dtypes = engines_of(architecture).architecture.dtypes

@@ -18,6 +18,7 @@ from aiida_mghdiff.calculations import evaluate
 from aiida_mghdiff.calculations.functions.learning import STAGE_KEYS
 from aiida_mghdiff.calculations.validation import IS_SYMBOL, Check
 from aiida_mghdiff.data.architectures import architectures
+from aiida_mghdiff.workflows.engines import VASP_TAGS
 
 #: What stands at a place without keys, and at one whose content another program checks.
 VALUE, ANYTHING = 'a value', 'anything'
@@ -79,7 +80,7 @@ OPTIONS = dict.fromkeys(CalcJob.spec().inputs['metadata']['options'], ANYTHING)
 PER_ATOM = Open(IS_SYMBOL, '<symbol>', VALUE, instead=(str,), near=lambda: chemical_symbols[1:])
 TAGS = Open(IS_TAG, '<tag>', ANYTHING)
 OF_GPAW = Open(Check('a parameter of GPAW', str.isidentifier), '<parameter>', ANYTHING)
-EVALUATION = of_architectures(dict.fromkeys(evaluate.KEYS, VALUE), vasp_mlff=TAGS)
+EVALUATION = of_architectures(dict.fromkeys(evaluate.KEYS, VALUE), **{VASP_TAGS: TAGS})
 
 #: Tags of a search for a barrier in VASP, which the parameters that all engines share give.
 _BAND = {'images': 'n_images', 'lclimb': 'climb', 'ediffg': 'force_tolerance_ev_per_angstrom', 'nsw': 'max_steps'}

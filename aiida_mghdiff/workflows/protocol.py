@@ -27,6 +27,11 @@ def load_protocol_file(name: str) -> dict[str, Any]:
     return yaml.safe_load((FOLDER / f'{name}.yaml').read_text())
 
 
+def has_protocols(name: str) -> bool:
+    """Return whether there is a protocol file."""
+    return (FOLDER / f'{name}.yaml').is_file()
+
+
 def protocol_inputs(
     name: str, protocol: str | None = None, overrides: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:

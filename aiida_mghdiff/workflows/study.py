@@ -37,13 +37,13 @@ from aiida_mghdiff.workflows.diffusion import (
 )
 from aiida_mghdiff.workflows.diffusion_settings import dtype_messages
 from aiida_mghdiff.workflows.engines import (
-    VASP_TAGS,
     barrier_architectures,
     barrier_job,
     engines_of,
     evaluation,
     evaluation_parameters,
     is_evaluated,
+    of_python,
     trainer,
     with_dtype,
 )
@@ -122,8 +122,8 @@ def parameters_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
         'vibrations': vibrations_message,
     }
     for namespace, check in checks.items():
-        for architecture, node in inputs.get(namespace, {}).items():
-            if architecture != VASP_TAGS and (message := check(node.get_dict(), architecture)):
+        for architecture, node in of_python(inputs.get(namespace, {})).items():
+            if message := check(node.get_dict(), architecture):
                 yield f'{namespace}.{architecture}: {message}'
 
 

@@ -20,7 +20,7 @@ from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.cleaning import RestartWorkChain, report_of_refused
 from aiida_mghdiff.workflows.engines import trainer
-from aiida_mghdiff.workflows.protocol import checked, merge, protocol_inputs
+from aiida_mghdiff.workflows.protocol import checked, has_protocols, merge, protocol_inputs
 
 DATASETS = ('training', 'validation', 'replay')
 #: Ends of a training that is not what was asked for.
@@ -136,6 +136,8 @@ class TrainWorkChain(RestartWorkChain):
         :param has_stress: whether all configurations have a stress; without, energies and forces are trained alone.
         """
         job, name = trainer(architecture), f'{architecture}/train'
+        if not has_protocols(name):
+            raise ValueError(f'trainings of {architecture} have no protocol: give their complete parameters yourself.')
         inputs, own = protocol_inputs(name, protocol), checked(name, overrides or {})
         parameters = merge(inputs['parameters'], inputs.get(kind, {}))
         parameters = parameters if has_stress else job.without_stress(parameters)

@@ -11,36 +11,79 @@ import aiida_mghdiff
 from aiida_mghdiff.data.architectures import CHGNET, MACE, VASP_MLFF, architecture_of, architectures
 
 PACKAGE = Path(aiida_mghdiff.__file__).parent
+RECORDS = {'MACE', 'CHGNET', 'VASP_MLFF'}
 NAMES = {'mace', 'chgnet', 'vasp-mlff'}
+#: The label of the force field that a study learns, which is no architecture's name.
+LABEL = 'vasp_mlff'
 #: The two tables, the calculators, and the packages that the doctor looks for, which have the same names.
 TABLES = ('data/architectures.py', 'workflows/engines.py', 'programs/calculators/', 'cli/doctor.py')
+#: Jobs that serve one architecture, and refuse any other.
+OF_ONE = ('calculations/lammps/md.py', 'calculations/vasp/force_field.py')
+METHODS = (
+    'get',
+    'pop',
+    'setdefault',
+    'startswith',
+    'endswith',
+    'removeprefix',
+    'removesuffix',
+    'index',
+    'count',
+    'find',
+)
 
 
-def chosen_by_name(source):
+def choices_by_name(source):
     """Lines that compare something with the name of an architecture, or look something up by it."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Compare):
-            asked = [node.left, *node.comparators]
-        elif isinstance(node, ast.Dict):
-            asked = list(filter(None, node.keys))
-        elif isinstance(node, ast.Subscript):
-            asked = [node.slice]
-        elif isinstance(node, ast.MatchValue):
-            asked = [node.value]
-        elif isinstance(node, ast.Call) and getattr(node.func, 'attr', None) in ('get', 'startswith', 'endswith'):
-            asked = node.args
-        else:
-            continue
-        parts = [part for item in asked for part in (getattr(item, 'elts', None) or [item])]
-        if any(isinstance(part, ast.Constant) and part.value in NAMES for part in parts):
-            yield node.lineno
+    tree = ast.parse(source)
+    constants = set(names_of_constants(tree))
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if any(is_name(part, constants) for item in asked(node) for part in (getattr(item, 'elts', None) or [item]))
+    ]
+
+
+def asked(node):
+    """What a node compares with, or looks up by."""
+    match node:
+        case ast.Compare():
+            return [node.left, *node.comparators]
+        case ast.Dict():
+            return [key for key in node.keys if key]
+        case ast.Subscript():
+            return [node.slice]
+        case ast.MatchValue():
+            return [node.value]
+        case ast.Call(func=ast.Attribute(attr=attr)) if attr in METHODS:
+            return node.args
+    return []
+
+
+def is_name(node, constants):
+    """Whether an expression gives the name of an architecture: as text, from a record, or as a constant of either."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text in NAMES | {LABEL}
+        case ast.Attribute(value=ast.Name(id=record), attr='name'):
+            return record in RECORDS
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name in RECORDS | constants
+    return False
+
+
+def names_of_constants(tree):
+    """Yield the names that a module or class gives to the name of an architecture."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and is_name(node.value, set()) and ast.unparse(node.value) != repr(LABEL):
+            yield from (getattr(target, 'id', None) or getattr(target, 'attr', None) for target in node.targets)
 
 
 def test_no_other_module_asks_for_an_architecture_by_its_name():
     found = {}
     for path in sorted(PACKAGE.rglob('*.py')):
         name = path.relative_to(PACKAGE).as_posix()
-        if not name.startswith(TABLES) and (lines := list(chosen_by_name(path.read_text()))):
+        if not name.startswith((*TABLES, *OF_ONE)) and (lines := choices_by_name(path.read_text())):
             found[name] = lines
     assert found == {}
 
@@ -55,10 +98,29 @@ def test_no_other_module_asks_for_an_architecture_by_its_name():
         "job = table['vasp-mlff']",
         "job = table.get('chgnet', None)",
         "match name:\n    case 'mace':\n        pass",
+        "ok = label.startswith('mace')",
+        "tags = evaluation['vasp_mlff']",
+        'if potential.architecture == MACE.name: pass',
+        'load = {CHGNET.name: 1}[name]',
+        "OURS = 'vasp-mlff'\nif name != OURS: pass",
+        'class Job:\n    ours = MACE.name\n    def run(self):\n        return self.name == self.ours',
     ],
 )
 def test_a_choice_by_name_is_seen(source):
-    assert list(chosen_by_name(source))
+    assert choices_by_name(source)
+
+
+@pytest.mark.parametrize(
+    'source',
+    [
+        'node = import_potential(path, MACE.name)',
+        "spec = find_spec('chgnet')",
+        "ok = node.architecture == trained['architecture']",
+        "LEARNED = 'vasp_mlff'\nlearned = {LEARNED: node}",
+    ],
+)
+def test_a_name_that_chooses_nothing_is_not(source):
+    assert not choices_by_name(source)
 
 
 def test_names_titles_types_and_elements():
