@@ -50,6 +50,14 @@ def codes(aiida_profile, scratch) -> dict:
 
 
 @pytest.fixture
+def slurm(aiida_computer):
+    """A computer with Slurm, which is not here: what would be submitted there can be looked at."""
+    computer = aiida_computer(label='slurm', scheduler_type='core.slurm')
+    computer.set_mpirun_command(['srun', '-n', '{tot_num_mpiprocs}'])
+    return computer
+
+
+@pytest.fixture
 def gpaw(codes):
     """The code of an interpreter that has GPAW; a test that needs it skips where there is none."""
     if 'gpaw' not in codes:

@@ -20,6 +20,7 @@ from aiida.common.links import LinkType
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
 from aiida_mghdiff.calculations.exit_codes import JOB_FAILURES, define_exit_codes, has_ended_with
+from aiida_mghdiff.calculations.mpi import define_mpi, refuse_mpi
 from aiida_mghdiff.calculations.validation import Schema, keys_help
 from aiida_mghdiff.formats.job_files import INPUT_FILE, RESULTS_FILE, ZIPAPP
 from aiida_mghdiff.formats.sources import PACKAGE, archive_name, sources
@@ -98,7 +99,8 @@ class ProgramCalculation(CachedIfContinued):
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define what all programs share."""
         super().define(spec)
-        set_options(spec, with_mpi=False, input_filename=INPUT_FILE, output_filename='output.txt')
+        set_options(spec, input_filename=INPUT_FILE, output_filename='output.txt')
+        spec.inputs['metadata']['options']['withmpi'].validator = refuse_mpi
         spec.input('code', valid_type=orm.AbstractCode, help='Python interpreter of an environment with the engines.')
         words = keys_help('Complete settings.', cls._PARAMETERS)
         spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
@@ -123,7 +125,7 @@ class ProgramCalculation(CachedIfContinued):
     def _calcinfo(self) -> CalcInfo:
         codeinfo = CodeInfo()
         codeinfo.code_uuid = self.inputs.code.uuid
-        codeinfo.cmdline_params = [ZIPAPP]
+        codeinfo.cmdline_params, codeinfo.withmpi = [ZIPAPP], False
         codeinfo.stdout_name = self.inputs.metadata.options.output_filename
         calcinfo = CalcInfo()
         calcinfo.codes_info = [codeinfo]
@@ -145,9 +147,10 @@ class ProgramCalculation(CachedIfContinued):
         return []
 
 
-def set_options(spec: CalcJobProcessSpec, with_mpi: bool, **defaults: str) -> None:
+def set_options(spec: CalcJobProcessSpec, **defaults: str) -> None:
     """Set the defaults of a job's options: those given, and one process on one machine."""
+    define_mpi(spec)
     options = spec.inputs['metadata']['options']
     resources = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
-    for name, value in {**defaults, 'resources': resources, 'withmpi': with_mpi}.items():
+    for name, value in {**defaults, 'resources': resources}.items():
         options[name].default = value

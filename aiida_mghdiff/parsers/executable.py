@@ -56,5 +56,5 @@ def _executables(node: orm.CalcJobNode) -> Iterator[tuple[str, str]]:
         if isinstance(code, orm.AbstractCode):
             yield str(code.get_executable()), f'code `{code.full_label}`'
     computer = node.computer
-    if computer and node.get_option('withmpi') and (launcher := computer.get_mpirun_command()):
+    if computer and (launcher := computer.get_mpirun_command()):
         yield launcher[0], f'computer `{computer.label}`'

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
+from collections.abc import Mapping
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,6 +16,12 @@ from aiida_mghdiff.formats.job_files import EXIT_STATUS, INPUT_FILE, RESULTS_FIL
 # numpy comes where it is needed: an interpreter without it must be able to say so
 if TYPE_CHECKING:
     import numpy as np
+
+
+#: Where srun, MPICH and Intel MPI, Open MPI and MVAPICH say how many ranks they started.
+RANKS = ('SLURM_STEP_NUM_TASKS', 'PMI_SIZE', 'OMPI_COMM_WORLD_SIZE', 'MV2_COMM_WORLD_SIZE')
+#: PMIx gives each rank its number alone.
+_RANK_NUMBER = 'PMIX_RANK'
 
 
 class ProgramError(Exception):
@@ -40,6 +48,7 @@ def run(program: str) -> None:
     :param program: its module below ``programs``, such as ``ase.md``.
     """
     try:
+        refuse_ranks(count_ranks(os.environ))
         import_module(f'aiida_mghdiff.programs.{program}').main()
     except ProgramError as error:
         _end(error)
@@ -47,6 +56,26 @@ def run(program: str) -> None:
         _end(missing_engine(str(error.name)))
     except MemoryError:
         _end(ProgramError('OUT_OF_MEMORY', 'The job ran out of memory: ask for more, or make the system smaller.'))
+
+
+def count_ranks(environment: Mapping[str, str]) -> int:
+    """Return how many ranks a launcher of MPI started at least, as it says in the environment of each."""
+    counts = [environment.get(name, '') for name in RANKS]
+    number = environment.get(_RANK_NUMBER, '')
+    return max(1, *(int(count) for count in counts if count.isdecimal()), int(number) + 1 if number.isdecimal() else 1)
+
+
+def refuse_ranks(n_ranks: int) -> None:
+    """Refuse to be one of several copies of a program: each would do the same work and write the same files.
+
+    :raises ProgramError: SEVERAL_RANKS.
+    """
+    if n_ranks > 1:
+        raise ProgramError(
+            'SEVERAL_RANKS',
+            f'{Path(sys.argv[0]).name} is one process, but MPI started {n_ranks} of it: leave with_mpi out of the code '
+            'and withmpi out of the options; OMP_NUM_THREADS sets threads.',
+        )
 
 
 def _end(error: ProgramError) -> NoReturn:

@@ -13,6 +13,7 @@ import pytest
 from aiida_mghdiff.calculations.program import zipapp_bytes
 from aiida_mghdiff.data.architectures import MACE
 from aiida_mghdiff.formats.job_files import EXIT_STATUS
+from aiida_mghdiff.programs.job import RANKS
 
 PROGRAMS = ['ase.md', 'ase.neb', 'ase.vibrations', 'chgnet.train', 'evaluate', 'mace.train', 'vasp.reduce', 'describe']
 WITH_CALCULATOR = {'ase.md', 'ase.neb', 'ase.vibrations', 'evaluate', 'describe'}
@@ -47,6 +48,16 @@ def test_an_interpreter_without_any_package_is_told(program, tmp_path):
     assert process.returncode == EXIT_STATUS['ENGINE_MISSING'], process.stderr
     first = 'ase' if program == 'describe' else 'numpy'
     assert process.stdout.startswith(f"ERROR: [ENGINE_MISSING] {sys.executable} has no package '{first}': install")
+
+
+@pytest.mark.parametrize(('variable', 'value', 'n_ranks'), [*((name, '4', 4) for name in RANKS), ('PMIX_RANK', '1', 2)])
+def test_several_ranks_are_refused(program, tmp_path, variable, value, n_ranks):
+    """Each rank refuses before it imports anything, whatever the launcher of MPI is."""
+    command = [sys.executable, '-I', '-S', 'mghdiff.pyz']
+    process = subprocess.run(command, cwd=tmp_path, env={variable: value}, capture_output=True, text=True, check=False)
+    assert process.returncode == EXIT_STATUS['SEVERAL_RANKS'], process.stderr
+    message = f'ERROR: [SEVERAL_RANKS] mghdiff.pyz is one process, but MPI started {n_ranks} of it: leave with_mpi out'
+    assert process.stdout.startswith(message)
 
 
 def test_zipapp_is_complete(program, tmp_path):

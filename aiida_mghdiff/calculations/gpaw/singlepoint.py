@@ -85,7 +85,7 @@ class GpawSinglePointCalculation(AseCalculation):
         """Define inputs, outputs and exit codes."""
         super().define(spec)
         log = {'output_filename': cls._TXT_OUTPUT_FILE_NAME}
-        set_options(spec, with_mpi=False, parser_name='mghdiff.gpaw.singlepoint', **log)
+        set_options(spec, parser_name='mghdiff.gpaw.singlepoint', **log)
         spec.inputs['kpoints'].required = True
         spec.inputs['parameters'].validator = validate_parameters
         define_singlepoint(spec)

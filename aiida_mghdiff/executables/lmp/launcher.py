@@ -62,6 +62,7 @@ def launcher_failures() -> dict[str, int]:
         'POTENTIAL_UNREADABLE',
         'ELEMENT_UNKNOWN',
         'INPUT_REFUSED',
+        'SEVERAL_RANKS',
         'OUT_OF_MEMORY',
         'NON_FINITE',
     )

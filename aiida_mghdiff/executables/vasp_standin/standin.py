@@ -24,14 +24,12 @@ from aiida_mghdiff.executables.vasp_standin.potentials import (
 )
 from aiida_mghdiff.formats.job_files import STANDIN, with_sources
 from aiida_mghdiff.formats.sources import sources_digest
-from aiida_mghdiff.programs.job import ProgramError, missing_engine
+from aiida_mghdiff.programs.job import ProgramError, count_ranks, missing_engine, refuse_ranks
 
 LABELS_VARIABLE = 'MGHDIFF_STANDIN_LABELS'
 DEFAULT_LABELS = 'chgnet-r2scan'
 #: Python packages that determine labels and force fields.
 ENGINES = ('chgnet', 'featomic', 'mace-torch', 'torch')
-#: Environment variables in which MPI launchers give the number of ranks.
-RANKS = ('PMI_SIZE', 'OMPI_COMM_WORLD_SIZE')
 
 _DESCRIPTION = f"""\
 Stands in for VASP without a licence: reads INCAR, POSCAR, KPOINTS, POTCAR (titles), ICONST, ML_AB and ML_FF, and writes
@@ -108,8 +106,7 @@ def _fail(error: ProgramError, labels: str) -> int:
 
 def _run(labels: str) -> None:
     Path('OUTCAR').unlink(missing_ok=True)
-    if any(int(os.environ.get(name, '1')) > 1 for name in RANKS):
-        raise ProgramError('INPUT_REFUSED', 'more than one MPI rank: run on one, with threads by OMP_NUM_THREADS.')
+    refuse_ranks(count_ranks(os.environ))
     inputs = read_inputs(labels)
     learning = inputs.settings.learning
     if inputs.settings.images:

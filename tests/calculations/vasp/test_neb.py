@@ -139,7 +139,7 @@ def test_refuses_ranks_that_images_cannot_share(inputs):
     options = {'withmpi': True, 'resources': {'num_machines': 2, 'num_mpiprocs_per_machine': 16}}
     message = validate_band(inputs | three | {'metadata': {'options': options}})
     assert message == '32 MPI ranks cannot be shared by 3 images: ask for a multiple of 3.'
-    options['resources'] = {'tot_num_mpiprocs': 30}
+    options['resources'] = {'tot_num_mpiprocs': 30, 'num_machines': 2}
     assert validate_band(inputs | three | {'metadata': {'options': options}}) is None
 
 

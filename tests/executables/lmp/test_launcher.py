@@ -13,6 +13,7 @@ from lammps_runs import HEADER, Bench, hydride, write_start
 
 from aiida_mghdiff.executables.lmp import launcher
 from aiida_mghdiff.formats.job_files import EXIT_STATUS
+from aiida_mghdiff.programs.job import RANKS
 
 PROGRAM = Path(sys.executable).with_name('mghdiff-lmp')
 SCRIPT = '# mghdiff evaluator=torch\n' + HEADER.format(model='potential.model') + 'run 0\n'
@@ -76,12 +77,12 @@ def test_input_refused(bench):
     assert (status, line[:23]) == (EXIT_STATUS['INPUT_REFUSED'], 'ERROR: [INPUT_REFUSED] ')
 
 
-@pytest.mark.parametrize('variable', ['PMI_SIZE', 'OMPI_COMM_WORLD_SIZE'])
+@pytest.mark.parametrize('variable', RANKS)
 def test_more_than_one_rank(bench, monkeypatch, variable):
     monkeypatch.setenv(variable, '2')
     status, line = failure(bench)
-    assert status == EXIT_STATUS['INPUT_REFUSED']
-    assert line.startswith('ERROR: [INPUT_REFUSED] more than one MPI rank')
+    assert status == EXIT_STATUS['SEVERAL_RANKS']
+    assert 'is one process, but MPI started 2 of it' in line
 
 
 def test_walls(bench):

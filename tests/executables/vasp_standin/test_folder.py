@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 from standin_runs import LANGEVIN, MD, NPT, NVE, RUN, TRAIN, hydride, standin_here, write_folder
 
-from aiida_mghdiff.executables.vasp_standin.standin import RANKS
 from aiida_mghdiff.formats.iconst import iconst_text
 from aiida_mghdiff.formats.job_files import EXIT_STATUS
 from aiida_mghdiff.formats.outcar import OutcarReader
+from aiida_mghdiff.programs.job import RANKS
 
 SHORT = LANGEVIN | {'NSW': 2}
 
 
-def refuse(tmp_path, capsys, tags, atoms=None, prepare=lambda folder: None, **files):
+def refuse(tmp_path, capsys, tags, atoms=None, prepare=lambda folder: None, name='INPUT_REFUSED', **files):
     """Return the refusal of a folder, as stdout and OUTCAR have it."""
     folder = write_folder(tmp_path / 'job', tags, atoms or hydride(), **files)
     prepare(folder)
     capsys.readouterr()
-    assert standin_here(folder) == EXIT_STATUS['INPUT_REFUSED']
+    assert standin_here(folder) == EXIT_STATUS[name]
     line = capsys.readouterr().out.splitlines()[-1]
-    assert line.startswith('ERROR: [INPUT_REFUSED] ')
-    sentence = line.removeprefix('ERROR: [INPUT_REFUSED] ')
+    assert line.startswith(f'ERROR: [{name}] ')
+    sentence = line.removeprefix(f'ERROR: [{name}] ')
     boxed = (folder / 'OUTCAR').read_text()
     assert without_bars(sentence) in without_bars(boxed)
     reader = OutcarReader(folder / 'OUTCAR')
@@ -168,7 +168,7 @@ def test_band_of_different_structures(tmp_path, capsys):
 @pytest.mark.parametrize('variable', RANKS)
 def test_more_than_one_rank(tmp_path, capsys, monkeypatch, variable):
     monkeypatch.setenv(variable, '4')
-    assert refuse(tmp_path, capsys, SHORT).startswith('more than one MPI rank')
+    assert 'is one process, but MPI started 4 of it' in refuse(tmp_path, capsys, SHORT, name='SEVERAL_RANKS')
 
 
 def test_gpaw_needs_a_mesh(tmp_path, capsys):

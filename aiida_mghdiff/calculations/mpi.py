@@ -1,0 +1,73 @@
+"""Whether each code of a job runs under MPI.
+
+AiiDA refuses a job in which the option ``withmpi``, a code and the job itself differ. Therefore the first of these says
+it: the code (``with_mpi``), the user's option, the job. AiiDA compares the option with every code of a job. In a job of
+two codes the user's word for the main one therefore is the option ``main_withmpi``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from aiida import orm
+from aiida.engine import CalcJobProcessSpec
+
+from aiida_mghdiff.formats.job_files import LAUNCHER, STANDIN
+
+MAIN = 'main_withmpi'
+
+
+class MpiJob:
+    """Part of a job that may run under MPI: its programs decide, where neither code nor user says it."""
+
+    @classmethod
+    def default_withmpi(cls, code: orm.AbstractCode, n_ranks: int) -> bool:
+        """Return whether the main code runs under MPI where nobody says it: programs of this package never do."""
+        return is_parallel(code)
+
+    def main_withmpi(self) -> bool:
+        """Return whether the main code runs under MPI."""
+        return runs_under_mpi(type(self), self.inputs.code, self.inputs.metadata.options)
+
+
+def runs_under_mpi(job: type[MpiJob], code: orm.AbstractCode, options: Mapping[str, Any]) -> bool:
+    """Return whether the main code of a job runs under MPI.
+
+    :param options: ``metadata.options`` of the job.
+    """
+    said = (code.with_mpi, options.get('withmpi'), options.get(MAIN))
+    default = job.default_withmpi(code, ranks_of(code.computer, options['resources']))
+    return next((value for value in said if value is not None), default)
+
+
+def is_parallel(code: orm.AbstractCode) -> bool:
+    """Return whether an executable uses several ranks: what this package has in the place of VASP and LAMMPS does not.
+
+    It is known by its name.
+    """
+    return PurePath(code.get_executable()).name not in (LAUNCHER, STANDIN)
+
+
+def ranks_of(computer: orm.Computer, resources: Mapping[str, Any]) -> int:
+    """Return how many ranks of MPI resources ask for.
+
+    :raises ValueError: for resources that the scheduler does not take.
+    """
+    scheduler, values = computer.get_scheduler(), dict(resources)
+    scheduler.preprocess_resources(values, computer.get_default_mpiprocs_per_machine())
+    return scheduler.create_job_resource(**values).get_tot_num_mpiprocs()
+
+
+def define_mpi(spec: CalcJobProcessSpec) -> None:
+    """Let the option ``withmpi`` have no default, so that its value is the user's word; define ``main_withmpi``."""
+    words = 'Whether the code runs under MPI; the code and the job say it where it is left out.'
+    spec.input('metadata.options.withmpi', valid_type=bool, required=False, help=words)
+    words = 'The same for the main code of a job of two codes, which takes no ``withmpi``.'
+    spec.input(f'metadata.options.{MAIN}', valid_type=bool, required=False, help=words)
+
+
+def refuse_mpi(value: bool | None, _: Any = None) -> str | None:
+    """Return why a program of this package does not run under MPI."""
+    return 'withmpi is true, but the program is one process: leave withmpi out.' if value else None
