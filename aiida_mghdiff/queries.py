@@ -1,7 +1,7 @@
-"""Questions to the provenance graph: which potential, dataset, seeds and versions are behind a number, and all results.
+"""Queries of the provenance graph: potential, dataset, seeds and versions behind a result, and all results.
 
 Walks go level by level and visit a node once. AiiDA's recursive joins (``with_ancestors``) follow every path instead,
-and the number of paths doubles with each segment of a run.
+and each segment of a run doubles the number of paths.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ DATA_LINKS = {'type': {'in': ['create', 'input_calc']}}
 
 @dataclass(frozen=True)
 class Lineage:
-    """All that a number came from, the nearest first in each list."""
+    """The origin of a result; each list begins with the nearest node."""
 
-    potentials: list[PotentialData]  # the first gave the forces, the others are what it was fine-tuned from
-    datasets: list[DatasetData]  # the last was read from the raw files
+    potentials: list[PotentialData]  # the first gave the forces, and was fine-tuned from the others
+    datasets: list[DatasetData]  # the last came from the raw files
     raw_files: list[orm.SinglefileData]
     codes: list[orm.AbstractCode]
     processes: list[orm.ProcessNode]
-    seeds: dict[str, list[int]]  # by UUID of the process that took them
+    seeds: dict[str, list[int]]  # by UUID of the process
     versions: dict[str, list[str]]  # by name of the package
 
 
 def ancestry(node: orm.Node) -> Iterator[list[orm.Node]]:
-    """Yield the nodes that a node came from, level by level: its creator, then the inputs of that, and so on."""
+    """Yield the ancestors of a node, level by level: its creator, the inputs of the creator, and so on."""
     seen, frontier = {node.pk}, [node.pk]
     while frontier:
         query = orm.QueryBuilder().append(orm.Node, filters={'id': {'in': frontier}}, tag='node')
@@ -47,9 +47,9 @@ def ancestry(node: orm.Node) -> Iterator[list[orm.Node]]:
 
 
 def potential_of(node: orm.Data) -> PotentialData:
-    """Return the potential that a result was computed with: a diffusion coefficient, a barrier, errors, a fit.
+    """Return the potential behind a result: a diffusion coefficient, a barrier, errors, or a fit.
 
-    :raises ValueError: where there is none, or where several potentials are equally near.
+    :raises ValueError: without a potential, or with several equally near potentials.
     """
     if isinstance(node, PotentialData):
         return node
@@ -63,7 +63,7 @@ def potential_of(node: orm.Data) -> PotentialData:
 
 
 def lineage(node: orm.Data) -> Lineage:
-    """Return all that a result came from: potentials, datasets, raw files, codes, seeds, versions."""
+    """Return the origin of a result: potentials, datasets, raw files, codes, seeds, versions."""
     nodes = [parent for level in ancestry(node) for parent in level]
     processes = [parent for parent in nodes if isinstance(parent, orm.ProcessNode)]
     return Lineage(
@@ -78,7 +78,7 @@ def lineage(node: orm.Data) -> Lineage:
 
 
 def seeds_of(processes: Sequence[orm.ProcessNode]) -> dict[str, list[int]]:
-    """Return the seeds that processes took, by the UUID of the process."""
+    """Return the seeds of processes, by the UUID of the process."""
     has_seed = {'attributes': {'has_key': 'seed'}}
     query = orm.QueryBuilder().append(orm.ProcessNode, filters=among(processes), tag='process', project='uuid')
     query.append(orm.Dict, with_outgoing='process', filters=has_seed, project='attributes.seed')
@@ -103,12 +103,12 @@ def versions_of(processes: Sequence[orm.ProcessNode]) -> dict[str, list[str]]:
 
 
 def among(nodes: Sequence[orm.Node]) -> dict[str, Any]:
-    """Return the filter that only these nodes pass."""
+    """Return the filter for these nodes."""
     return {'id': {'in': [node.pk for node in nodes] or [-1]}}  # AiiDA refuses an empty list
 
 
 def diffusion_coefficients(potential: PotentialData) -> list[orm.Dict]:
-    """Return all diffusion coefficients that a potential gave, the newest last."""
+    """Return all diffusion coefficients of a potential, the newest last."""
     query = _jobs_with(potential).append(TracerTrajectoryData, with_incoming='job', tag='tracers')
     query.append(orm.CalcFunctionNode, with_incoming='tracers', filters=finished('diffusion_coefficient'), tag='fit')
     query.append(orm.Dict, with_incoming='fit', edge_filters={'label': 'diffusion'}, tag='result', project='*')
@@ -116,7 +116,7 @@ def diffusion_coefficients(potential: PotentialData) -> list[orm.Dict]:
 
 
 def activation_energies(potential: PotentialData) -> list[orm.Dict]:
-    """Return all Arrhenius fits of diffusion coefficients that a potential gave, the newest last."""
+    """Return all Arrhenius fits of a potential, the newest last."""
     query = orm.QueryBuilder().append(orm.Dict, filters=among(diffusion_coefficients(potential)), tag='diffusion')
     query.append(orm.CalcFunctionNode, with_incoming='diffusion', filters=finished('arrhenius_fit'), tag='fit')
     query.append(orm.Dict, with_incoming='fit', tag='result', project='*')
@@ -124,14 +124,14 @@ def activation_energies(potential: PotentialData) -> list[orm.Dict]:
 
 
 def barriers(potential: PotentialData) -> list[orm.Dict]:
-    """Return all barriers that a potential gave, the newest last."""
+    """Return all barriers of a potential, the newest last."""
     query = _jobs_with(potential, {'or': [finished('ase.neb'), finished('vasp.neb')]})
     query.append(orm.Dict, with_incoming='job', edge_filters={'label': 'results'}, tag='result', project='*')
     return query.distinct().order_by({'result': 'id'}).all(flat=True)
 
 
 def all_rmses() -> list[tuple[PotentialData, DatasetData, orm.Dict]]:
-    """Return every potential that was evaluated, on what, and its error metrics, the newest last."""
+    """Return all evaluations of potentials: potential, dataset and error metrics, the newest last."""
     query = orm.QueryBuilder().append(PotentialData, tag='potential', project='*')
     query.append(orm.CalcJobNode, with_incoming='potential', edge_filters={'label': 'potential'}, tag='job')
     query.append(orm.ArrayData, with_incoming='job', edge_filters={'label': 'predictions'}, tag='predictions')
@@ -142,12 +142,12 @@ def all_rmses() -> list[tuple[PotentialData, DatasetData, orm.Dict]]:
 
 
 def finished(name: str) -> dict[str, Any]:
-    """Return the filter that only calculations of an entry point of this package pass that finished well."""
+    """Return the filter for successful calculations of an entry point of this package."""
     return {'process_type': f'aiida.calculations:mghdiff.{name}', 'attributes.exit_status': 0}
 
 
 def _jobs_with(potential: PotentialData, filters: dict[str, Any] | None = None) -> orm.QueryBuilder:
     query = orm.QueryBuilder().append(PotentialData, filters={'id': potential.pk}, tag='potential')
-    # barriers in VASP that were stored before version 0.1 name it force_field
+    # barriers of VASP stored before version 0.1 have the potential as input force_field
     label = {'label': {'in': ['potential', 'force_field']}}
     return query.append(orm.CalcJobNode, with_incoming='potential', edge_filters=label, filters=filters, tag='job')

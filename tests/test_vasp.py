@@ -96,9 +96,9 @@ def force_field(code, learned):
 
 def test_learning_from_nothing(learned):
     results, dataset = learned['results'].get_dict(), learned['dataset']
-    assert (results['completed'], results['last_step'], results['labels']) == (True, 40, LABELS)
+    assert (results['completed'], results['last_step'], results['labelled_by']) == (True, 40, LABELS)
     assert results['versions']['vasp'].startswith('vasp.6.4.2-standin')
-    assert dataset.base.attributes.get('labels') == LABELS
+    assert dataset.base.attributes.get('labelled_by') == LABELS
     assert 0 < results['n_dft_steps'] < 40
     assert results['n_new_configurations'] == results['n_dft_steps']
     assert dataset.get_array('steps').min() == 0
@@ -162,7 +162,7 @@ def test_force_field_on_frames(code, force_field, learned):
     frames[1] = frames[1][order]
     frames[1].calc = SinglePointCalculator(frames[1], energy=-1.0, forces=np.zeros((len(order), 3)))
     inputs = {'code': code['vasp'], 'potential': force_field, 'potcars': placeholder_potcars(['Mg', 'H'])}
-    dataset = DatasetData.from_frames(frames, labels='none')
+    dataset = DatasetData.from_frames(frames, labelled_by='none')
     node, outputs = run(VaspEvaluateCalculation, **inputs, dataset=dataset, metadata={'options': OPTIONS})
     assert node.is_finished_ok, node.exit_message
     assert outputs['results']['versions']['vasp'].startswith('vasp.6.4.2-standin')

@@ -38,7 +38,7 @@ def define_singlepoint(spec: CalcJobProcessSpec) -> None:
         'dataset',
         valid_type=DatasetData,
         required=False,
-        help='The structure, labelled with free energy, forces and stress; only where the electrons converged '
+        help='The structure, labelled with free energy, forces and stress; only if the SCF converged '
         'and no label is larger than any that can be right.',
     )
     spec.default_output_node = 'results'

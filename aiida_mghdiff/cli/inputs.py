@@ -20,9 +20,9 @@ from aiida_mghdiff.data.potential import PotentialData
 EXAMPLE = Path('examples/data/mgh_pbe.extxyz')
 EXAMPLE_SHA256 = '2d77ddfe2c6afc1e65e188a3fa3b6a25415125365336e95b6fc325f4dd6a9f57'
 #: How the example data are labelled (their README).
-EXAMPLE_SETTINGS = {'labels': 'gpaw', 'energy_kind': 'free', 'group_key': 'trajectory'}
+EXAMPLE_SETTINGS = {'labelled_by': 'gpaw', 'energy_kind': 'free', 'group_key': 'trajectory'}
 #: Of another file nothing is known.
-OTHER_SETTINGS = {'labels': 'unknown'}
+OTHER_SETTINGS = {'labelled_by': 'unknown'}
 #: The host of the example data, and the lattice constants in Å that they were made at (their README).
 MAGNESIUM = {'element': 'Mg', 'a': 3.20, 'c': 5.19}
 #: What a study without a dataset is about.

@@ -64,8 +64,8 @@ def ml_ff_attributes(file: ModelFile) -> dict[str, Any]:
     header = read_ml_ff_header(file.path)
     if set(header.elements) != set(file.elements):
         raise ValueError(f'the ML_FF is of {", ".join(header.elements)}, not of {", ".join(file.elements)}.')
-    labels = 'vasp' if header.standin is None else f'standin:{header.standin}'
-    return no_attributes(file) | {'version': header.version, 'fast': header.fast, 'labels': labels}
+    labelled_by = 'vasp' if header.standin is None else f'standin:{header.standin}'
+    return no_attributes(file) | {'version': header.version, 'fast': header.fast, 'labelled_by': labelled_by}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from ase.data import chemical_symbols
 from ase.formula import Formula
 
 from aiida_mghdiff.data.arrays import require_finite, set_array
+from aiida_mghdiff.data.stored_keys import stored_value
 from aiida_mghdiff.formats.frames import arrays_from_frames, frames_from_arrays, select_frames
 from aiida_mghdiff.formats.plausibility import implausible
 
@@ -20,7 +21,7 @@ ENERGY_KINDS = ('free', 'sigma0')
 
 #: Optional arrays [n] of what made a configuration: the stage of the run (index into the attribute ``stage_names``),
 #: its step (-1 where unknown), the temperature then in K (NaN where unknown), whether an on-the-fly force field has
-#: learned it (1) or only the dataset has it (0), and whether its electrons converged (1, 0; -1 where unknown).
+#: learned it (1) or only the dataset has it (0), and whether its SCF converged (1, 0; -1 if unknown).
 ORIGIN = {'stages': 'i8', 'steps': 'i8', 'temperatures_k': 'f8', 'learned': 'i8', 'converged': 'i8'}
 #: Arrays [n] of indices into a list of names, and the attribute that is this list.
 NAMED = {'groups': 'group_names', 'stages': 'stage_names'}
@@ -40,7 +41,7 @@ class DatasetData(orm.ArrayData):
         elements: list[str] = OrmMetadataField(description='symbols of all elements')
         formulas: dict[str, int] = OrmMetadataField(description='number of configurations of each formula')
         energy_kind: str = OrmMetadataField(description='free (force consistent) or sigma0 (zero smearing)')
-        labels: str = OrmMetadataField(description='what computed the labels: vasp, gpaw, standin:<labeller>, ...')
+        labelled_by: str = OrmMetadataField(description='origin of the labels: vasp, gpaw, standin:<labeller>, ...')
         has_stress: bool = OrmMetadataField(description='whether every configuration has a stress')
         group_names: list[str] | None = OrmMetadataField(None, description='names of the groups of correlated frames')
         stage_names: list[str] | None = OrmMetadataField(None, description='names of the stages of their run')
@@ -52,7 +53,7 @@ class DatasetData(orm.ArrayData):
         frames: Sequence[Atoms],
         *,
         energy_kind: str = 'free',
-        labels: str = 'vasp',
+        labelled_by: str = 'vasp',
         groups: Sequence[int] | None = None,
         group_names: Sequence[str] | None = None,
         isolated_atoms: Mapping[str, float] | None = None,
@@ -70,7 +71,11 @@ class DatasetData(orm.ArrayData):
         if not allow_implausible and (finding := implausible(frames)) is not None:
             raise ValueError(f'frame {finding.index}: {finding.reason}.')
         return cls.from_arrays(
-            arrays, energy_kind=energy_kind, labels=labels, group_names=group_names, isolated_atoms=isolated_atoms
+            arrays,
+            energy_kind=energy_kind,
+            labelled_by=labelled_by,
+            group_names=group_names,
+            isolated_atoms=isolated_atoms,
         )
 
     @classmethod
@@ -79,7 +84,7 @@ class DatasetData(orm.ArrayData):
         arrays: dict[str, np.ndarray],
         *,
         energy_kind: str,
-        labels: str,
+        labelled_by: str,
         group_names: Sequence[str] | None = None,
         stage_names: Sequence[str] | None = None,
         isolated_atoms: Mapping[str, float] | None = None,
@@ -112,7 +117,7 @@ class DatasetData(orm.ArrayData):
                 'elements': [chemical_symbols[number] for number in np.unique(arrays['numbers'])],
                 'formulas': dict(sorted(Counter(formulas_of(arrays)).items())),
                 'energy_kind': energy_kind,
-                'labels': labels,
+                'labelled_by': labelled_by,
                 'has_stress': not bool(np.isnan(arrays['stresses']).any()),
                 **{NAMED[array]: None if known is None else list(known) for array, known in names.items()},
             }
@@ -120,6 +125,11 @@ class DatasetData(orm.ArrayData):
         if isolated_atoms:
             node.base.attributes.set('isolated_atoms', dict(sorted(isolated_atoms.items())))
         return node
+
+    @property
+    def labelled_by(self) -> str:
+        """Return the origin of the labels: ``vasp``, ``gpaw``, ``standin:<labeller>``, ..."""
+        return stored_value(self, 'labelled_by')
 
     @property
     def isolated_atoms(self) -> dict[str, float]:
@@ -150,7 +160,7 @@ class DatasetData(orm.ArrayData):
         return type(self).from_arrays(
             select_frames(self.get_arrays(), indices),
             energy_kind=attributes.get('energy_kind'),
-            labels=attributes.get('labels'),
+            labelled_by=self.labelled_by,
             isolated_atoms=self.isolated_atoms,
             **self.names,
         )

@@ -38,7 +38,7 @@ class PotentialData(orm.SinglefileData):
         sha256: str = OrmMetadataField(description='digest of the file')
         version: str | None = OrmMetadataField(None, description='version of the file format of an ML_FF')
         fast: bool | None = OrmMetadataField(None, description='whether an ML_FF has the fast prediction mode')
-        labels: str | None = OrmMetadataField(None, description='what an ML_FF learned: vasp or standin:<labeller>')
+        labelled_by: str | None = OrmMetadataField(None, description='labels of an ML_FF: vasp or standin:<labeller>')
 
     @classmethod
     def from_file(

@@ -28,7 +28,7 @@ class TracerTrajectoryData(orm.ArrayData):
         ensemble: str = OrmMetadataField(description='nve, nvt or npt')
         mean_temperature_k: float = OrmMetadataField(description='mean temperature of the run in K')
         n_frames: int = OrmMetadataField(description='number of frames')
-        n_tracers: int = OrmMetadataField(description='number of tracers')
+        tracer_count: int = OrmMetadataField(description='number of tracers')
 
     @classmethod
     def from_arrays(
@@ -73,7 +73,7 @@ class TracerTrajectoryData(orm.ArrayData):
                 'ensemble': ensemble,
                 'mean_temperature_k': float(mean_temperature_k),
                 'n_frames': int(frames),
-                'n_tracers': int(tracers),
+                'tracer_count': int(tracers),
             }
         )
         return node

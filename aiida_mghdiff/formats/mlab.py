@@ -163,12 +163,12 @@ def read_mlab_header(path: str | Path) -> tuple[int, list[str]]:
     return header.count, header.types
 
 
-def standin_name(labeller: str, name: str) -> str:
+def standin_name(labelled_by: str, name: str) -> str:
     """Return the system name of a configuration that the stand-in labelled: nobody shall take it for VASP's."""
-    return f'{STANDIN} {labeller} {name}'
+    return f'{STANDIN} {labelled_by} {name}'
 
 
-def labels_of(frame: Atoms) -> str:
+def labelled_by_of(frame: Atoms) -> str:
     """Return what computed the labels of a configuration that was read: ``vasp``, or ``standin:<labeller>``."""
     words = frame.info['system_name'].split()
     return f'standin:{words[1]}' if words[:1] == [STANDIN] and len(words) > 1 else 'vasp'

@@ -5,7 +5,7 @@ steps, and force-field steps, whose labels begin with ``ML`` (all zero while the
 step stands before the ``Iteration`` lines of a DFT step of the same geometry. One step is read at a time, so memory
 does not grow with the file. Positions have 5 decimals and forces 6: VASP prints no more.
 
-``Loop`` decides whether the electrons of a DFT step converged. VASP 5 ends every loop with the words "aborting loop
+``Loop`` decides whether the SCF of a DFT step converged. VASP 5 ends every loop with the words "aborting loop
 because EDIFF is reached", VASP 6 with NELM = 1 too. Both leave the loop when abs(dE) and abs(d eps) are below EDIFF, or
 at iteration NELM.
 
@@ -60,9 +60,9 @@ _END = b'General timing and accounting'
 _BOM_AND_BLANKS = b'\xef\xbb\xbf \t'
 
 
-def standin_mark(labeller: str) -> str:
+def standin_mark(labelled_by: str) -> str:
     """Return the line with which the stand-in marks its files, as :class:`OutcarReader` recognises it."""
-    return f'NOT VASP: stand-in, labels {labeller}'
+    return f'NOT VASP: stand-in, labels {labelled_by}'
 
 
 @dataclass(frozen=True)
@@ -207,8 +207,8 @@ class OutcarReader:
         self.nelm, self.ediff, self.nwrite = head.nelm, head.ediff, head.nwrite
 
     @property
-    def labels(self) -> str:
-        """Return who gave the labels: ``vasp``, or ``standin:<labeller>``."""
+    def labelled_by(self) -> str:
+        """Return the origin of the labels: ``vasp``, or ``standin:<labeller>``."""
         return 'vasp' if self.standin is None else f'standin:{self.standin}'
 
     def __iter__(self) -> Iterator[OutcarStep]:
@@ -487,7 +487,7 @@ class OutcarSummary:
     """
 
     version: str
-    labels: str  # ``vasp``, or ``standin:<labeller>``
+    labelled_by: str  # ``vasp``, or ``standin:<labeller>``
     finished: bool
     truncated: str | None
     max_memory_mb: float | None
@@ -496,13 +496,13 @@ class OutcarSummary:
     dft_steps: list[OutcarStep] = field(default_factory=list)
 
     @classmethod
-    def unknown(cls, labels: str, reason: str) -> OutcarSummary:
+    def unknown(cls, labelled_by: str, reason: str) -> OutcarSummary:
         """Return the summary of a file that cannot be read, for a reason."""
-        return cls('unknown', labels, False, reason, None, np.empty(0, dtype=np.int64), np.empty(0))
+        return cls('unknown', labelled_by, False, reason, None, np.empty(0, dtype=np.int64), np.empty(0))
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return all as arrays. The arrays of the d DFT steps, of n atoms, are ``dft_<field>`` [d,...]."""
-        words = ('version', 'labels', 'finished', 'truncated', 'max_memory_mb')
+        words = ('version', 'labelled_by', 'finished', 'truncated', 'max_memory_mb')
         text = json.dumps({name: getattr(self, name) for name in words}, sort_keys=True)
         arrays = {'outcar': np.array(text), 'outcar_steps': self.steps, 'pressures': self.pressures}
         dft = {f'dft_{name}': np.array([getattr(step, name) for step in self.dft_steps]) for name in _DFT_FIELDS}
@@ -551,7 +551,7 @@ def summarise_outcar(path: str | Path) -> OutcarSummary:
             pressures[step.index] = -float(step.stress[:3].mean()) * EV_PER_ANGSTROM3_IN_GPA
     return OutcarSummary(
         version=reader.version,
-        labels=reader.labels,
+        labelled_by=reader.labelled_by,
         finished=reader.finished,
         truncated=_missing(reader),
         max_memory_mb=reader.max_memory_mb,

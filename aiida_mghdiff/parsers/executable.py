@@ -1,7 +1,7 @@
-"""Whether a job failed because an executable was not there: one rule for all, from what shells and launchers print.
+"""Recognises a missing executable in the messages of shells and MPI launchers; all parsers use the same rule.
 
 A shell names its script and the line, then the executable and the reason, in the language of the machine:
-``script: line 103: /opt/lmp: No such file or directory``. Launchers of MPI write the executable beside their words.
+``script: line 103: /opt/lmp: No such file or directory``. MPI launchers name the executable in their messages.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _FORMS = (
 
 
 def missing_executable(node: orm.CalcJobNode, *texts: str) -> ExitCode | None:
-    """Return the exit code of a job whose executable was not there, None where all were.
+    """Return the exit code of a job with a missing executable; None if all executables exist.
 
-    :param texts: what the job printed, beside the standard error of the scheduler.
+    :param texts: outputs of the job, in addition to the scheduler's standard error.
     """
     text = '\n'.join([node.get_scheduler_stderr() or '', *texts])
     for executable, owner in _executables(node):
@@ -43,15 +43,15 @@ def missing_executable(node: orm.CalcJobNode, *texts: str) -> ExitCode | None:
 
 
 def _reason(executable: str, text: str) -> str | None:
-    """Return why a shell or a launcher did not start an executable; None where they do not say so."""
+    """Return the reason why a shell or a launcher did not start an executable; None if no message says so."""
     for form in _FORMS:
         if match := re.search(form.replace('EXE', re.escape(executable)), text, re.MULTILINE):
-            return match.groupdict().get('reason') or 'the launcher of MPI did not find it'
+            return match.groupdict().get('reason') or 'the MPI launcher did not find it'
     return None
 
 
 def _executables(node: orm.CalcJobNode) -> Iterator[tuple[str, str]]:
-    """Yield each executable that a job calls, and what it belongs to: its codes, and the launcher of MPI."""
+    """Yield each executable of a job and its owner: a code, or the MPI launcher."""
     for code in node.base.links.get_incoming(link_type=LinkType.INPUT_CALC).all_nodes():
         if isinstance(code, orm.AbstractCode):
             yield str(code.get_executable()), f'code `{code.full_label}`'

@@ -1,4 +1,4 @@
-"""The outputs of a molecular-dynamics job, whatever engine ran it."""
+"""Outputs of a molecular-dynamics job, the same for all engines."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ THERMO = ('steps', 'temperature_k', 'potential_energy_ev', 'kinetic_energy_ev', 
 
 @dataclass(frozen=True)
 class MdRun:
-    """What an engine wrote, in Å, fs, eV, GPa, K; n atoms, t tracers, f tracer frames, k full frames, m thermo rows."""
+    """A run in Å, fs, eV, GPa, K, with n atoms, t tracers, f tracer frames, k full frames, m rows of thermo."""
 
     parameters: dict[str, Any]
     numbers: np.ndarray  # [n]
     tracer_positions: np.ndarray  # [f,t,3] unwrapped
     host_centre: np.ndarray  # [f,3] unwrapped, mass-weighted
     tracer_steps: np.ndarray  # [f]
-    tracer_cells: np.ndarray  # [f,3,3], or [3,3] where the cell is fixed
+    tracer_cells: np.ndarray  # [f,3,3], or [3,3] for a fixed cell
     frame_steps: np.ndarray  # [k]
     frame_positions: np.ndarray  # [k,n,3] unwrapped
-    frame_velocities: np.ndarray | None  # [k,n,3] Å/fs; None where the engine does not write them
+    frame_velocities: np.ndarray | None  # [k,n,3] Å/fs; None if the engine does not write them
     frame_cells: np.ndarray  # [k,3,3]
     frame_energies: np.ndarray  # [k] total energy
     thermo: dict[str, np.ndarray]  # THERMO -> [m]
@@ -43,8 +43,8 @@ class MdRun:
     barostat: str | None
     evaluator: str
     versions: dict[str, str]
-    head: str | None = None  # of a MACE model
-    integrator: str | None = None  # where the engine has several for an ensemble
+    head: str | None = None  # head of a MACE model
+    integrator: str | None = None  # if the engine has several for an ensemble
 
 
 def emit_md_outputs(
@@ -52,9 +52,9 @@ def emit_md_outputs(
 ) -> bool:
     """Emit the output nodes of a run; return whether it made all its steps.
 
-    A run that stopped before its first tracer or full frame has no such output.
+    A run that stopped before its first tracer frame or full frame has no trajectory of this kind.
 
-    :param more_results: of an engine that has more to say than the others.
+    :param more_results: additional results of one engine.
     """
     results = md_results(run) | (more_results or {})
     out('results', orm.Dict(results))
@@ -97,7 +97,7 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def _drift(run: MdRun) -> tuple[float | None, float | None]:
-    """Return drift and error in meV/atom/ns; None where the run is too short to tell."""
+    """Return drift and error in meV/atom/ns; None if the run is too short."""
     energies = run.thermo['potential_energy_ev'] + run.thermo['kinetic_energy_ev']
     times = run.thermo['steps'] * run.parameters['time_step_fs'] * 1e-3
     drift, error = energy_drift(times, energies, len(run.numbers))

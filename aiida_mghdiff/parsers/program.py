@@ -15,12 +15,12 @@ from aiida_mghdiff.parsers.executable import missing_executable
 
 
 class ProgramParser(Parser):
-    """Maps the failures that a program names to exit codes, and stores the results, those of a failed run too."""
+    """Maps failures of a program to exit codes, and stores the results, also of a failed run."""
 
     CACHE_VERSION = 2
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
-        """Emit ``results`` and what :meth:`parse_program` makes of the other files."""
+        """Emit ``results`` and the outputs of :meth:`parse_program`."""
         failure = self.failure()
         files = Path(retrieved_temporary_folder or '')
         path = files / RESULTS_FILE
@@ -36,25 +36,25 @@ class ProgramParser(Parser):
         return failure or outcome
 
     def parse_program(self, results: dict[str, Any], files: Path) -> ExitCode | None:
-        """Emit the outputs of the subclass; return an exit code where the run is unsatisfactory."""
+        """Emit the outputs of the subclass; return an exit code for an unsatisfactory run."""
         raise NotImplementedError
 
     @property
     def stdout(self) -> str:
-        """Return the standard output of the program, empty where there is none."""
+        """Return the standard output of the program, or an empty text."""
         name = self.node.get_option('output_filename')
         repository = self.retrieved.base.repository
         return repository.get_object_content(name, 'r') if name in repository.list_object_names() else ''
 
     def failure(self) -> ExitCode | None:
-        """Return the exit code of the failure that the program named, if any."""
+        """Return the exit code of the failure that the program named, or None."""
         if (named := read_failure(self.stdout)) is None:
             return None
         name, message = named
         return self.exit_codes[f'ERROR_{name}'].format(message=message)
 
     def crash(self) -> ExitCode:
-        """Return the exit code of a program that ended without results and without a word."""
+        """Return the exit code of a program that ended without results and without a message."""
         if missing := missing_executable(self.node):
             return missing
         stderr = self.node.get_scheduler_stderr() or ''

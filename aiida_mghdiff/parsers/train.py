@@ -1,4 +1,4 @@
-"""What the parsers of all training jobs share."""
+"""Base of the parsers of training jobs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from aiida_mghdiff.parsers.program import ProgramParser
 
 
 class TrainParser(ProgramParser):
-    """Stores the potential, the learning curves and, of a training that is not complete, the checkpoint."""
+    """Stores the potential, the learning curves and, for an incomplete training, the checkpoint."""
 
     _ARCHITECTURE: ClassVar[str]
 
     def parse_program(self, results: dict[str, Any], files: Path) -> ExitCode | None:
-        """Emit what the training left."""
+        """Emit the outputs of the training."""
         if (curves := files / CURVES_FILE).is_file():
             self.out('learning_curves', read_curves(curves))
         if not results['completed']:

@@ -1,1 +1,1 @@
-"""What runs inside a job; nothing here imports aiida."""
+"""Programs that run inside jobs; nothing here imports aiida."""

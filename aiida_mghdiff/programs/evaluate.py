@@ -46,7 +46,7 @@ def main() -> None:
 def predict(frames: list[Atoms], calculator: Calculator, clock: job.WallClock) -> dict[str, np.ndarray]:
     """Return ``energies [n]`` eV, ``forces [N,3]`` eV/Å and ``stresses [n,6]`` eV/Å³ (ASE's sign and order).
 
-    :raises ProgramError: NON_FINITE, or OUT_OF_WALLTIME (nothing of an unfinished evaluation is kept).
+    :raises ProgramError: NON_FINITE, or OUT_OF_WALLTIME (an unfinished evaluation has no outputs).
     """
     energies, forces, stresses = [], [], []
     reported = time.monotonic()
@@ -58,7 +58,7 @@ def predict(frames: list[Atoms], calculator: Calculator, clock: job.WallClock) -
         forces.append(atoms.get_forces())
         stresses.append(atoms.get_stress())
         if not (np.isfinite(energies[-1]) and np.isfinite(forces[-1]).all() and np.isfinite(stresses[-1]).all()):
-            raise job.ProgramError('NON_FINITE', f'frame {index}: look at the configuration, or at the potential.')
+            raise job.ProgramError('NON_FINITE', f'frame {index}: check the configuration and the potential.')
         if time.monotonic() - reported > PROGRESS_SECONDS or index + 1 == len(frames):
             reported = time.monotonic()
             job.report_progress(index + 1, len(frames))

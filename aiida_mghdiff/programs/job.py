@@ -1,4 +1,4 @@
-"""What every program of a job shares: its input, results, progress lines, versions and named failures."""
+"""Helpers of all programs: input, results, progress lines, versions and named failures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from aiida_mghdiff.formats.job_files import EXIT_STATUS, INPUT_FILE, RESULTS_FILE, failure_line, progress_line
 
-# numpy comes where it is needed: an interpreter without it must be able to say so
+# numpy is imported in functions: an interpreter without numpy must still print this failure
 if TYPE_CHECKING:
     import numpy as np
 
@@ -28,7 +28,7 @@ class ProgramError(Exception):
     """A known failure: ends the program with its status and ``ERROR: [NAME] message`` as the last line."""
 
     def __init__(self, name: str, message: str) -> None:
-        """:param name: a key of ``EXIT_STATUS``; :param message: one sentence: what is wrong, where, what to do."""
+        """:param name: a key of ``EXIT_STATUS``; :param message: one sentence: fault, place, remedy."""
         super().__init__(message)
         self.name = name
         self.message = message
@@ -43,9 +43,9 @@ class ProgramError(Exception):
 
 
 def run(program: str) -> None:
-    """Run a program; a known failure ends in its own status and a last line ``ERROR: ...``.
+    """Run a program; a known failure ends it with an own exit status and a last line ``ERROR: ...``.
 
-    :param program: its module below ``programs``, such as ``ase.md``.
+    :param program: module below ``programs``, such as ``ase.md``.
     """
     try:
         refuse_ranks(count_ranks(os.environ))
@@ -89,7 +89,7 @@ def read_input() -> dict[str, Any]:
 
 
 def write_results(results: dict[str, Any]) -> None:
-    """Write ``results.json``; non-finite numbers become null, since JSON has none."""
+    """Write ``results.json``; numbers that are not finite become null, since JSON does not have them."""
     Path(RESULTS_FILE).write_text(json.dumps(_finite(results), indent=2, sort_keys=True))
 
 
@@ -120,7 +120,7 @@ def report_progress(done: int, total: int, **values: float | str) -> None:
 def engine_versions(*distributions: str) -> dict[str, str]:
     """Return the versions of Python and of the installed distributions, by name.
 
-    :raises ProgramError: ENGINE_MISSING where one is not installed.
+    :raises ProgramError: ENGINE_MISSING for a distribution that is not installed.
     """
     versions = {'python': '.'.join(map(str, sys.version_info[:3]))}
     for name in distributions:
@@ -132,7 +132,7 @@ def engine_versions(*distributions: str) -> dict[str, str]:
 
 
 def missing_engine(name: str) -> ProgramError:
-    """Return the failure that says which package the interpreter of this job lacks."""
+    """Return the failure of an interpreter that lacks a package."""
     return ProgramError(
         'ENGINE_MISSING',
         f'{sys.executable} has no package {name!r}: install aiida-mghdiff[engines] there or use another Code.',
@@ -140,7 +140,7 @@ def missing_engine(name: str) -> ProgramError:
 
 
 class WallClock:
-    """Tells when a program should stop by itself, before the scheduler ends it."""
+    """Tells a program when to stop, before the scheduler ends it."""
 
     def __init__(self, max_seconds: float | None, reserve: float = 0.05) -> None:
         """:param max_seconds: wall time of the job in s, or None; :param reserve: fraction kept for writing results."""
@@ -149,5 +149,5 @@ class WallClock:
         self.limit = None if max_seconds is None else max_seconds - max(max_seconds * reserve, least)
 
     def is_over(self, next_seconds: float = 0.0) -> bool:
-        """Return whether the limit is passed, or would be within the next given seconds."""
+        """Return whether the limit is or will be passed within the given number of seconds."""
         return self.limit is not None and time.monotonic() - self.start + next_seconds > self.limit

@@ -1,8 +1,8 @@
-"""What the training programs share: datasets, energy offsets, the loop over epochs, checkpoints and learning curves.
+"""Helpers of the training programs: datasets, energy offsets, the loop over epochs, checkpoints and learning curves.
 
-The loop is ours because the engines' own cannot be continued exactly: MACE's checkpoint holds the averaged weights of
-the best epoch instead of the state of the optimiser's own, CHGNet's loses what was frozen, and MACE 0.3.16 heeds its
-``patience`` in distributed runs alone. What one epoch does is the engines' own code.
+The engines' own loops cannot be continued exactly, so this module has a loop: MACE's checkpoint holds averaged weights
+of the best epoch instead of the weights of the optimiser, CHGNet's checkpoint loses which layers were frozen, and MACE
+0.3.16 uses ``patience`` in distributed runs only. The code of an epoch is the engines' own.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ Arrays = dict[str, np.ndarray]
 
 
 class Trainer(Protocol):
-    """One engine's training run, epoch by epoch."""
+    """Training run of an engine, epoch by epoch."""
 
     def train_epoch(self, epoch: int, validation_loss: float | None) -> dict[str, float]:
         """Train one epoch; return ``loss`` and running errors (keys of the curves, without ``_train``).
 
-        :param validation_loss: that of the epoch before, for schedulers that follow it.
+        :param validation_loss: loss of the previous epoch, for learning-rate schedules that use it.
         """
 
     def validate(self) -> dict[str, float]:
         """Return ``loss`` and the errors on the validation set."""
 
     def start_stage(self, stage: int) -> None:
-        """Begin the stage, counted from 0, or go on in it after a restart."""
+        """Begin a stage, counted from 0, or continue it after a restart."""
 
     def weights(self) -> dict[str, Any]:
-        """Return a copy of the weights that :meth:`validate` looks at."""
+        """Return a copy of the weights that :meth:`validate` uses."""
 
     def state(self) -> dict[str, Any]:
-        """Return all that the next epoch depends on; it is written at once, so no copy."""
+        """Return the full state for the next epoch, not copied, since the caller writes it at once."""
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from such a copy."""
+        """Continue from such a state."""
 
 
 @dataclass
 class Progress:
-    """How far a training is: all of the loop's own state."""
+    """State of the loop over epochs."""
 
     next_epoch: int = 0
     stage: int = -1
@@ -103,9 +103,9 @@ class TimedBatches:
 
 
 def read_datasets(parameters: Mapping[str, Any]) -> tuple[Arrays, Arrays]:
-    """Return the arrays to train and to validate on; without a validation folder they are split from one set.
+    """Return the arrays of the training and validation set; without a validation folder, split one set.
 
-    :raises ProgramError: INPUT_REFUSED if one of both would be empty.
+    :raises ProgramError: INPUT_REFUSED if one of the sets would be empty.
     """
     training = read_folder(TRAINING_FOLDER)
     if Path(VALIDATION_FOLDER).is_dir():
@@ -114,9 +114,9 @@ def read_datasets(parameters: Mapping[str, Any]) -> tuple[Arrays, Arrays]:
 
 
 def split(arrays: Arrays, fraction: float, seed: int) -> tuple[Arrays, Arrays]:
-    """Return the arrays without, and those of, about ``fraction`` of the frames, whole groups where there are groups.
+    """Split off about ``fraction`` of the frames, in whole groups if there are groups; return rest and split.
 
-    :raises ProgramError: INPUT_REFUSED if that leaves nothing on one side.
+    :raises ProgramError: INPUT_REFUSED if one of both would be empty.
     """
     try:
         mask = hold_out(arrays.get('groups', np.arange(len(arrays['natoms']))), fraction, seed)
@@ -127,18 +127,18 @@ def split(arrays: Arrays, fraction: float, seed: int) -> tuple[Arrays, Arrays]:
 
 
 def seen_per_epoch(loader: Any) -> int:
-    """Return how many structures an epoch sees: a loader of MACE leaves the last, incomplete batch out."""
+    """Return the number of structures in an epoch; MACE's loader leaves out the last, incomplete batch."""
     count = len(loader.dataset)
     return count - count % loader.batch_size if loader.drop_last else count
 
 
 def elements_of(*datasets: Arrays) -> list[int]:
-    """Return the atomic numbers that occur, sorted."""
+    """Return the sorted atomic numbers in the arrays."""
     return sorted({int(number) for arrays in datasets for number in np.unique(arrays['numbers'])})
 
 
 def element_counts(arrays: Arrays, numbers: Iterable[int]) -> np.ndarray:
-    """Return how many atoms of each element each frame has ``[n, len(numbers)]``."""
+    """Return the number of atoms of each element in each frame ``[n, len(numbers)]``."""
     return energy_offsets.element_counts(arrays['natoms'], arrays['numbers'], numbers)
 
 
@@ -149,10 +149,10 @@ def fit_offsets(
     allow_implausible: bool,
     known: Mapping[str, float],
 ) -> tuple[np.ndarray, int]:
-    """Return energies per element that fit ``residuals [n]`` (eV a cell), and how many of them are told.
+    """Return energies per element that fit ``residuals [n]`` (eV per cell), and the rank of the fit.
 
-    :param known: eV by symbol of elements that no fit must tell.
-    :raises ProgramError: INPUT_REFUSED if the compositions leave the division of large energies open.
+    :param known: fixed energies of elements in eV by symbol.
+    :raises ProgramError: INPUT_REFUSED if the compositions do not determine how large energies divide.
     """
     counts, symbols = element_counts(arrays, numbers), [chemical_symbols[number] for number in numbers]
     values = np.array([known.get(symbol, np.nan) for symbol in symbols])
@@ -166,7 +166,7 @@ def fit_offsets(
 def check_offsets(parameters: Mapping[str, Any], arrays: Arrays, numbers: list[int], e0s: np.ndarray) -> None:
     """Refuse energies per element that cannot belong to the labels.
 
-    Estimated ones do: they make up for whatever the potential predicts.
+    Estimated energies always belong: they correct the predictions of the potential.
 
     :raises ProgramError: INPUT_REFUSED.
     """
@@ -180,17 +180,17 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except energy_offsets.OffsetError as error:
-        reason = f'{error}; to train all the same, set allow_implausible.'
+        reason = f'{error}; to train anyway, set allow_implausible.'
         raise job.ProgramError('INPUT_REFUSED', reason) from None
 
 
 def offset_warnings(numbers: list[int], rank: int | None) -> list[str]:
-    """Return the warning that a fit left open how energies divide between the elements."""
+    """Return a warning if the rank of the fit leaves the division of energies between elements open."""
     if rank is None or rank == len(numbers):
         return []
     return [
-        'the compositions of the training set do not tell how energies divide between the elements: E0s of least norm '
-        'were taken. Use this potential at these compositions alone.'
+        'the compositions of the training set do not determine how energies divide between the elements, so the E0s of '
+        'least norm were taken. Use this potential only at these compositions.'
     ]
 
 
@@ -211,7 +211,7 @@ def given_offsets(given: Mapping[str, float], numbers: Iterable[int]) -> np.ndar
 
 
 def fingerprint(parameters: Mapping[str, Any], *datasets: Arrays) -> str:
-    """Return a digest of what a checkpoint is bound to: all parameters but the number of epochs, and the data."""
+    """Return a digest of the data and all parameters but the number of epochs; a checkpoint belongs to one digest."""
     bound = {key: value for key, value in parameters.items() if key != 'max_num_epochs'}
     digest = hashlib.sha256(json.dumps(bound, sort_keys=True).encode())
     for arrays in datasets:
@@ -231,12 +231,12 @@ def run_epochs(
 ) -> None:
     """Train until ``epochs`` are done or ``patience`` epochs brought no better validation loss, and keep the best.
 
-    With several stages (each has its own loss), the best of the last one counts, and running out of patience goes on
-    to the next stage.
+    With several stages (each has its own loss), the best epoch of the last stage counts, and the end of patience starts
+    the next stage.
 
-    :param progress: where to go on; updated.
+    :param progress: the state to continue from; updated.
     :param save: called after every epoch.
-    :raises OutOfTimeError: if the wall time does not suffice for the next epoch: the last ``save`` is where to go on.
+    :raises OutOfTimeError: if the wall time is too short for the next epoch; the last ``save`` has the state.
     :raises DivergedError: on a loss that is not finite.
     """
     duration = 0.0
@@ -291,7 +291,7 @@ def _one_epoch(trainer: Trainer, progress: Progress, epochs: int) -> None:
 
 
 def write_curves(progress: Progress) -> None:
-    """Write one array a column of the curves; NaN where a column has no value."""
+    """Write an array for each column of the curves, with NaN for missing values."""
     columns = {key: None for row in progress.curves for key in row}
     job.write_arrays(
         CURVES_FILE, **{key: np.array([row.get(key, np.nan) for row in progress.curves]) for key in columns}
@@ -299,7 +299,7 @@ def write_curves(progress: Progress) -> None:
 
 
 def save_checkpoint(trainer: Trainer, progress: Progress, mark: str) -> None:
-    """Write all that the next epoch depends on to ``checkpoint.pt``, in one move."""
+    """Write the full state for the next epoch to ``checkpoint.pt``, atomically."""
     import torch
 
     content = {'fingerprint': mark, 'progress': vars(progress), 'trainer': trainer.state()}
@@ -308,7 +308,7 @@ def save_checkpoint(trainer: Trainer, progress: Progress, mark: str) -> None:
 
 
 def load_checkpoint(trainer: Trainer, mark: str) -> Progress | None:
-    """Put the trainer where ``checkpoint.pt`` is, if there is one.
+    """Restore the state of the trainer from ``checkpoint.pt`` if it exists.
 
     :raises ProgramError: INPUT_REFUSED if it is damaged or belongs to another training.
     """
@@ -336,7 +336,7 @@ def train_with_restarts(
     mark: str,
     stage_starts: tuple[int, ...] = (0,),
 ) -> Progress:
-    """Run the epochs from the checkpoint, if any, to the end, leaving no checkpoint behind.
+    """Run the epochs from the checkpoint, if any, to the end; then delete the checkpoint.
 
     :raises ProgramError: OUT_OF_WALLTIME, leaving ``checkpoint.pt``, or TRAINING_DIVERGED.
     """
@@ -353,7 +353,7 @@ def train_with_restarts(
             lambda reached: save_checkpoint(trainer, reached, mark),
         )
     except OutOfTimeError:
-        if progress.next_epoch == first:  # a restart from here would end here again
+        if progress.next_epoch == first:  # a restart would end at the same epoch again
             Path(CHECKPOINT_FILE).unlink(missing_ok=True)
         _write_incomplete(progress)
         raise job.ProgramError(
@@ -364,7 +364,7 @@ def train_with_restarts(
         _write_incomplete(progress)
         raise job.ProgramError(
             'TRAINING_DIVERGED',
-            f'the loss of epoch {progress.next_epoch} is no finite number: lower the learning rate, check the labels.',
+            f'the loss of epoch {progress.next_epoch} is not finite: lower the learning rate, check the labels.',
         ) from None
     Path(CHECKPOINT_FILE).unlink(missing_ok=True)
     return progress
@@ -377,9 +377,9 @@ def _write_incomplete(progress: Progress) -> None:
 
 
 def summary(progress: Progress, validation: Arrays, warnings: Iterable[str] = ()) -> dict[str, Any]:
-    """Return what ``results.json`` says of a training: the errors on the validation set, at first and at best.
+    """Return the content of ``results.json``: errors on the validation set before the training and at the best epoch.
 
-    :param validation: what the errors are of; a warning says where a constant would do better.
+    :param validation: the validation set; a warning tells if a constant would predict it better.
     :param warnings: other warnings.
     """
     best = next(row for row in progress.curves if row['epoch'] == progress.best_epoch)
@@ -396,7 +396,7 @@ def summary(progress: Progress, validation: Arrays, warnings: Iterable[str] = ()
 
 
 def _failure_warnings(errors: Mapping[str, float], validation: Arrays) -> Iterator[str]:
-    """Yield which errors are larger than the spread of the labels: a constant would be as good."""
+    """Yield messages about errors larger than the spread of the labels: a constant would predict better."""
     spreads = {
         'energy': ('eV/atom', np.std(validation['energies'] / validation['natoms'])),
         'force': ('eV/Å', np.std(validation['forces'])),
@@ -411,7 +411,7 @@ def _failure_warnings(errors: Mapping[str, float], validation: Arrays) -> Iterat
 
 
 def in_report_units(errors: Mapping[str, float]) -> dict[str, float]:
-    """Return errors (eV/atom, eV/Å, eV/Å³) with the unit of reports in their keys."""
+    """Return errors (eV/atom, eV/Å, eV/Å³) in the units of reports, with the unit in their keys."""
     return {
         'loss': errors['loss'],
         'energy_rmse_mev_per_atom': 1e3 * errors['energy_rmse'],

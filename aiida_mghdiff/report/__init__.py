@@ -25,15 +25,15 @@ def write_report(
     validations: Sequence[orm.Node] = (),
     barriers: Sequence[orm.Node] = (),
 ) -> dict[str, list[dict[str, Any]]]:
-    """Write ``results.json``, ``report.html`` and ``figures/`` of a study, finished or not; return its results.
+    """Write ``results.json``, ``report.html`` and ``figures/`` of a finished or running study; return its results.
 
-    :param node: of a ``StudyWorkChain``.
-    :param directory: made where it does not exist; files of an earlier report are replaced.
-    :param references: files of published values of one's own; see ``references``.
-    :param validations: processes of ``mghdiff.validate`` whose errors are shown beside those of the study.
-    :param barriers: processes of ``mghdiff.neb`` whose barriers are shown beside those of the study.
-    :raises ReferencesError: where one of the files is not of the form that it must have.
-    :raises ForeignNodeError: where a validation or a barrier does not fit the study.
+    :param node: the process of a ``StudyWorkChain``.
+    :param directory: made if it does not exist; files of an earlier report are replaced.
+    :param references: the user's files of published values; see ``references``.
+    :param validations: processes of ``mghdiff.validate`` whose errors are shown together with the study's errors.
+    :param barriers: processes of ``mghdiff.neb`` whose barriers are shown together with the study's barriers.
+    :raises ReferencesError: for a file of the wrong form.
+    :raises ForeignNodeError: for a validation or a barrier that does not belong to the study.
     """
     folder, study = Path(directory), Study(node, references, validations, barriers)
     results, figures = results_of(study), write_figures(study, folder / 'figures')

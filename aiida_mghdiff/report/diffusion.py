@@ -1,4 +1,4 @@
-"""The sections of the report that say how fast tracers diffuse, and what these numbers are worth."""
+"""Sections of the report on diffusion coefficients, activation energies and their limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiida_mghdiff.science.intervals import log_interval
 
 
 def diffusion_section(study: Study) -> Section:
-    """Say what diffuses how fast."""
+    """Return the section on diffusion coefficients."""
     columns = [NAME, TEMPERATURE, Column('T measured (K)'), Column('D (m²/s)')]
     columns += [Column('95 % interval (m²/s)'), Column('estimator', 'word'), Column('jumps'), Column('replicas'), NODE]
     cells = [
@@ -32,13 +32,13 @@ def diffusion_section(study: Study) -> Section:
         for item in study.diffusion
     ]
     text = [
-        'Tracer diffusion coefficients: mean over the tracers of all replicas, by the estimator that the table names. '
-        'Least squares is a straight line with a free intercept through the mean squared displacement against the '
-        'host, all time origins, in the window of the fit. Intervals are Student’s t on a logarithmic scale. Where '
-        'no tracer left its cage there is no D but an upper bound (95 %).'
+        'Tracer diffusion coefficients: mean over the tracers of all replicas, by the estimator in the table. '
+        'Least squares fits a straight line with a free intercept to the mean squared displacement relative to the '
+        'host, over all time origins in the window of the fit. Intervals are Student’s t on a logarithmic scale. If '
+        'no tracer left its cage, the table has an upper bound (95 %) in place of D.'
     ]
     text += [
-        f'There is no activation energy of {call.path[-1]}: fewer than two of its temperatures have a D.'
+        f'{call.path[-1]} has no activation energy: fewer than two of its temperatures have a D.'
         for call in study.of_kind('arrhenius')
         if is_done(call) and output(call, 'arrhenius') is None
     ]
@@ -49,12 +49,12 @@ def diffusion_section(study: Study) -> Section:
 
 
 def interval(limits: Sequence[float] | None) -> str:
-    """Return an interval of D as text, a dash where there is none."""
+    """Return an interval of D as text, or a dash."""
     return DASH if limits is None else scientific_interval(limits)
 
 
 def replica_table(study: Study) -> Table:
-    """Return the table of the single replicas."""
+    """Return the table of all replicas."""
     columns = [NAME, TEMPERATURE, Column('replica'), Column('T measured (K)'), Column('D (m²/s)')]
     columns += [Column('95 % interval over its tracers (m²/s)'), NODE]
     keys = ('replica_temperatures_k', 'replica_diffusion_coefficients_m2_s')
@@ -73,16 +73,16 @@ def replica_table(study: Study) -> Table:
             zip(replica_intervals(item), *(item.results[key] for key in keys), strict=True)
         )
     ]
-    return Table(columns, cells, 'Each replica on its own', folded=True)
+    return Table(columns, cells, 'Replicas', folded=True)
 
 
 def replica_intervals(item: Diffusion) -> Sequence[Sequence[float] | None]:
-    """Return the interval of D of each replica; results of older versions have none."""
+    """Return the interval of D of each replica, or dashes for results of older versions."""
     return item.results.get('replica_ci95_m2_s', [None] * item.results['n_replicas'])
 
 
 def estimator_table(study: Study) -> Table:
-    """Return the table of D by each estimator that the runs are long enough for."""
+    """Return the table of D by all estimators for which the runs are long enough."""
     columns = [NAME, TEMPERATURE, Column('estimator', 'word'), Column('D (m²/s)'), Column('95 % interval (m²/s)')]
     columns += [Column('error from', 'text'), Column('warnings', 'long'), NODE]
     cells = [
@@ -103,7 +103,7 @@ def estimator_table(study: Study) -> Table:
 
 
 def motion_table(study: Study) -> Table:
-    """Return the table of D by direction, and of how tracers move together, with 95 % intervals in brackets."""
+    """Return the table of D by direction and of the tracers' collective motion, with 95 % intervals in brackets."""
     columns = [NAME, TEMPERATURE, Column('D in the basal plane (m²/s)'), Column('D along c (m²/s)')]
     columns += [Column('D of all tracers together (m²/s)'), Column('Haven ratio'), Column('log-log slope'), NODE]
     cells = [
@@ -124,7 +124,7 @@ def motion_table(study: Study) -> Table:
 
 
 def along(item: Diffusion, direction: str) -> str:
-    """Return D in the basal plane (ab) or along c with its interval as text; older versions stored its error alone."""
+    """Return D in the basal plane (ab) or along c with its interval as text; older versions stored an error only."""
     value, limits, error = (item.results.get(f'd_{direction}{key}_m2_s') for key in ('', '_ci95', '_error'))
     if value is not None and limits is None and error:
         return scientific_with_error(value, error)
@@ -132,14 +132,14 @@ def along(item: Diffusion, direction: str) -> str:
 
 
 def with_interval(value: float | None, limits: Sequence[float] | None) -> str:
-    """Return a D with its interval as text, a dash where there is none; older versions stored no interval of some."""
+    """Return a D with its interval as text, or a dash; older versions did not store all intervals."""
     if value is None:
         return DASH
     return scientific(value) + ('' if limits is None else f' ({scientific_interval(limits)})')
 
 
 def haven_ratio(item: Diffusion) -> str:
-    """Return the Haven ratio with its interval as text; older versions stored its error alone."""
+    """Return the Haven ratio with its interval as text; older versions stored an error only."""
     value, limits = item.results['haven_ratio'], item.results.get('haven_ratio_ci95')
     if limits is None:
         return with_error(value, item.results['haven_ratio_error'], '.2f')
@@ -188,7 +188,7 @@ def arrhenius_tables(study: Study) -> Iterable[Table]:
 
 
 def prefactor_interval(fit: Arrhenius) -> tuple[float, float]:
-    """Return the 95 % interval of D0 in m²/s, whose logarithm was fitted."""
+    """Return the 95 % interval of D0 in m²/s, from the interval of the fitted ln D0."""
     return log_interval(
         fit.results['prefactor_m2_s'], fit.results['interval_factor'] * fit.results['ln_prefactor_error']
     )
@@ -224,7 +224,7 @@ def rate_tables(study: Study) -> Iterable[Table]:
 
 
 def worth_section(study: Study) -> Section:
-    """Say what limits the worth of each D."""
+    """Return the section on the limits of each D."""
     columns = [NAME, TEMPERATURE, Column('atoms'), Column('replicas × time (ps)'), Column('jumps')]
     columns += [
         Column('error of counting alone'),
@@ -248,14 +248,14 @@ def worth_section(study: Study) -> Section:
     ]
     return Section(
         'worth',
-        'What these diffusion coefficients are worth',
+        'Limits of these diffusion coefficients',
         points=worth_points(study),
         tables=[Table(columns, cells)],
     )
 
 
 def relative_limits(item: Diffusion) -> str:
-    """Return how far the limits of the 95 % interval lie from D, in per cent of D."""
+    """Return the distances of the 95 % limits from D, in per cent of D."""
     value, limits = item.results['diffusion_coefficient_m2_s'], item.results['ci95_m2_s']
     if value is None or limits is None:
         return DASH
@@ -263,7 +263,7 @@ def relative_limits(item: Diffusion) -> str:
 
 
 def worth_points(study: Study) -> list[str]:
-    """Return what a reader has to know before a number is used, with the numbers of this study."""
+    """Return the caveats on every D, with the numbers of this study."""
     items = study.diffusion
     jumps = [item.results['jump_count'] for item in items]
     times = [item.results['total_time_ps'] for item in items]
@@ -273,32 +273,31 @@ def worth_points(study: Study) -> list[str]:
     replicas = sorted({item.results['n_replicas'] for item in items if item.results['n_replicas'] > 1})
     points = [
         f'Few events. D rests on {spread(jumps, "g")} jumps at each temperature. Counting alone leaves a relative '
-        'error of one over the square root of their number, and jumps that return count for less.',
-        f'Finite time. Each D has seen {spread(times, ".3g")} ps in all its replicas together (the published study '
-        'of H in Mg: 3000 ps). Where a tracer stays longer in a site than a run lasts, replicas started from one '
-        'arrangement share it, and no statistics over them shows that.',
+        'error of one over the square root of their number; return jumps carry less information.',
+        f'Finite time. Each D comes from {spread(times, ".3g")} ps, summed over its replicas (the published study '
+        'of H in Mg: 3000 ps). If a tracer stays in one site longer than a run, all replicas that start from the same '
+        'arrangement keep it, and no statistics over replicas shows this.',
         f'A small cell. {spread(atoms, "g")} atoms with periodic images: tracers meet their own images, and the '
         f'concentration is {spread(ratios, ".3g")} tracers per host atom (the published study of H in Mg: 0.031 to '
-        '0.078 in 128 host atoms). A thermostat-free run of so few atoms has a temperature of its own, which is why '
-        'measured temperatures are used in the fits.',
-        f'Classical nuclei. Zero-point motion and tunnelling of {tracers} are left out; they matter most for light '
+        '0.078 in 128 host atoms). The mean temperature of a run of so few atoms without a thermostat differs from '
+        'its target, so fits use measured temperatures.',
+        f'Classical nuclei. Zero-point motion and tunnelling of {tracers} are neglected; they matter most for light '
         'tracers at low temperature.',
-        'A potential of one functional. No D can be better than the reference that the potential learned from, nor '
-        'than its errors above.',
+        'One density functional. No D is more accurate than the labels of the potential and its errors above.',
     ]
     if replicas:
         factors = ', '.join(f'{stats.t.ppf(0.975, count - 1):.2f} for {count}' for count in replicas)
         points.insert(
             1,
-            'Wide intervals, on purpose. The scatter of all tracers is pooled as long as the replicas agree with it. '
-            'Where they do not, the interval takes the scatter of replicas alone with Student’s factor '
-            f'({factors} replicas): with few replicas the spread itself is hardly known. Both limits are positive, as '
-            'D is, and the upper one lies farther from D than the lower one.',
+            'Wide intervals, on purpose. If the replicas agree within the scatter of all tracers, this scatter gives '
+            'the interval. If not, the scatter of the replicas alone gives the interval, with Student’s factor '
+            f'({factors} replicas), because few replicas hardly determine their scatter. Both limits are positive, '
+            'and the upper limit lies farther from D than the lower limit.',
         )
     if any(item.results['ci95_m2_s'] and item.results['ci95_m2_s'][0] <= 0 for item in items):
         points.append(
-            'Limits below zero. An older version stored them and put them at equal distances from D. Run the analysis '
-            'again for limits that are positive.'
+            'Limits below zero. An older version stored symmetric intervals. Run the analysis again to get positive '
+            'limits.'
         )
     return points
 

@@ -1,4 +1,4 @@
-"""The path of one tracer as a figure that can be turned, drawn by plotly inside the page."""
+"""The path of one tracer as a rotatable figure, drawn by plotly inside the page."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ PIXELS = 9
 
 
 def library() -> str:
-    """Return plotly.js as base64 of its gzip, which the browser unpacks: a third of its size.
+    """Return plotly.js, compressed by gzip to a third of its size and encoded as base64; the browser unpacks it.
 
-    The bytes depend on plotly alone.
+    Equal versions of plotly give equal bytes.
     """
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
 

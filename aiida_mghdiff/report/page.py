@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: styles, figures and plotly.js are inside, nothing is loaded."""
+"""The report as one self-contained HTML page: styles, figures and plotly.js are inside, nothing is loaded."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def render_page(study: Study, figures: dict[str, Path]) -> str:
 
 
 def title_of(study: Study) -> str:
-    """Return the title of the page: what diffuses in what, where the study says so."""
+    """Return the title of the page: the label of the study or, without a label, its systems."""
     names = ' and '.join(study.systems)
     return study.node.label or (f'Diffusion of {names} with machine-learning potentials' if names else 'Study')
 
 
 def state_of(study: Study) -> str:
-    """Return how far the study is, in words."""
+    """Return the state of the study in words."""
     node = study.node
     if not node.is_terminated:
         return f'not finished: {node.process_state.value if node.process_state else "created"}'
@@ -64,13 +64,13 @@ def state_of(study: Study) -> str:
 
 
 def turnable(study: Study) -> dict[str, dict[str, str]]:
-    """Return the figures that can be turned, by the name of the picture in their place until then."""
+    """Return the rotatable figures by the name of the static picture that each replaces."""
     track = read_track(study)
     return {'track': {'figure': track_figure(track), 'library': library()}} if track else {}
 
 
 def width_of(path: Path) -> float:
-    """Return the width of a PNG file in inches of the screen, a sixth more than on paper."""
+    """Return the width of a PNG file on the screen in inches, a sixth larger than on paper."""
     (pixels,) = struct.unpack('>I', path.read_bytes()[16:20])
     return 7 / 6 * pixels / RC['savefig.dpi']
 

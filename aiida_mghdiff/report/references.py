@@ -1,12 +1,12 @@
-"""Published values that results are drawn beside: those that come with this package, and those of a user's file.
+"""Published values for comparison with results, from this package and from users' files.
 
-A file (YAML) has ``sources``, the citation of each by a key, and ``values``, each with
+A file (YAML) has ``sources``, a dictionary of citations, and ``values``, a list of dictionaries with
 
 - ``quantity``, with its unit: ``activation_energy_ev``, ``diffusion_coefficient_m2_s``, ``barrier_ev``, ...;
-- ``value``; ``relation: "<"`` where it is an upper limit;
-- ``label``, what it is of (a potential, ``experiment``); ``source``, a key of ``sources``;
-- where it applies ``temperatures_k``, the lowest and the highest that it was found at, ``path`` of a barrier, ``note``;
-- ``system``, what diffuses in what, such as ``H in Mg``: only a study of it is compared; without it, every study is.
+- ``value``, and ``relation: "<"`` for an upper limit;
+- ``label``, a potential or ``experiment``; ``source``, a key of ``sources``;
+- optionally ``temperatures_k`` (the lowest and the highest temperature of the value), ``path`` of a barrier, ``note``;
+- optionally ``system``, such as ``H in Mg``: the value is compared only with studies of this system.
 
 :func:`load_references` returns the values of all files, the package's own first.
 """
@@ -26,7 +26,7 @@ RELATIONS = ('=', '<')
 
 
 class ReferencesError(ValueError):
-    """A file that is no list of published values."""
+    """A file that does not have the form of published values."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Reference:
     temperatures_k: tuple[float, float] | None = None
     path: str | None = None
     note: str = ''
-    system: str | None = None  # what diffuses in what; None for every study
+    system: str | None = None  # tracer and host, such as ``H in Mg``; None: for every study
 
     @property
     def temperature_k(self) -> float | None:
@@ -51,7 +51,7 @@ class Reference:
 
     @property
     def short(self) -> str:
-        """Return the first author and the year of the source, as far as it tells them."""
+        """Return the first author and the year of the source, as far as they are known."""
         author = self.source.split(',')[0].split(' and ')[0].split()[-1]
         if year := re.search(r'\((\d{4})\)', self.source):
             return f'{author} {year[1]}'
@@ -64,9 +64,9 @@ NEEDED = ('quantity', 'value', 'label', 'source')
 
 
 def load_references(*files: str | Path) -> list[Reference]:
-    """Return the published values that come with this package, then those of the files.
+    """Return the published values of this package, then the values of the files.
 
-    :raises ReferencesError: for a file that is not of this form; the message names it.
+    :raises ReferencesError: for a file of the wrong form; the message names the file.
     """
     own = resources.files('aiida_mghdiff.report').joinpath('references.yaml').read_text(encoding='utf-8')
     texts = {'references.yaml': own} | {str(file): read_file(Path(file)) for file in files}
@@ -76,7 +76,7 @@ def load_references(*files: str | Path) -> list[Reference]:
 def read_file(path: Path) -> str:
     """Return the text of a file.
 
-    :raises ReferencesError: where it cannot be read.
+    :raises ReferencesError: if the file cannot be read.
     """
     try:
         return path.read_text(encoding='utf-8')
@@ -87,13 +87,13 @@ def read_file(path: Path) -> str:
 def parse_references(text: str, name: str) -> list[Reference]:
     """Return the values of a file.
 
-    :param name: of the file, for messages.
-    :raises ReferencesError: where the text is not of the form that the module describes.
+    :param name: name of the file, for messages.
+    :raises ReferencesError: for a text of the wrong form; see the module.
     """
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ReferencesError(f'{name} is no YAML: {error}') from None
+        raise ReferencesError(f'{name} is not a YAML file: {error}') from None
     if not isinstance(content, dict) or set(content) != {'sources', 'values'}:
         raise ReferencesError(f'{name} must have `sources` (citations by key) and `values`, and nothing else.')
     return [
@@ -105,20 +105,18 @@ def parse_references(text: str, name: str) -> list[Reference]:
 def parse_reference(values: Mapping[str, Any], sources: Mapping[str, str], place: str) -> Reference:
     """Return one value.
 
-    :raises ReferencesError: where it is not of the form that the module describes.
+    :raises ReferencesError: for a value of the wrong form; see the module.
     """
     if not isinstance(values, dict) or (missing := [key for key in NEEDED if key not in values]):
         raise ReferencesError(f'{place} lacks {", ".join(missing) if isinstance(values, dict) else "keys"}.')
     if unknown := sorted(set(values) - KEYS):
         raise ReferencesError(f'{place} has unknown keys {", ".join(unknown)}: known are {", ".join(sorted(KEYS))}.')
     if isinstance(values['value'], bool) or not isinstance(values['value'], int | float):
-        raise ReferencesError(f'{place}: {values["value"]!r} is no number; YAML wants 6.6e-9 with a point.')
+        raise ReferencesError(f'{place}: {values["value"]!r} is not a number; in YAML, write 6.6e-9 with a point.')
     if values['source'] not in (sources or {}):
-        raise ReferencesError(
-            f'{place}: source {values["source"]!r} is none of the sources: a value without one is none.'
-        )
+        raise ReferencesError(f'{place}: {values["source"]!r} is not among the sources: add its citation.')
     if values.get('relation', '=') not in RELATIONS:
-        raise ReferencesError(f'{place}: relation {values["relation"]!r} is none of {", ".join(RELATIONS)}.')
+        raise ReferencesError(f'{place}: relation {values["relation"]!r} is not one of {", ".join(RELATIONS)}.')
     limits = values.get('temperatures_k')
     if limits is not None and not (isinstance(limits, list) and len(limits) == 2 and 0 < limits[0] <= limits[1]):
         raise ReferencesError(f'{place}: temperatures_k must be the lowest and the highest temperature in K.')

@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole or not at all."""
+"""Atomic replacement of files."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give the path of a file to write; it takes the place of ``path`` once it is whole.
+    """Yield the path of a new file, which replaces ``path`` once it is complete.
 
-    Where writing fails, as on a full disk, the file that was there stays.
+    If writing fails, for example on a full disk, the old file stays.
     """
     part = path.with_name(f'{path.name}.part')
     try:

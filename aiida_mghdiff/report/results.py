@@ -11,22 +11,22 @@ from aiida import orm
 from aiida_mghdiff.report.study import Barrier, Diffusion, Study
 
 Row = dict[str, Any]
-#: Characters of a line of remarks.
+#: Length of a line of remarks.
 WIDTH = 100
 
 
 def study_results(node: orm.WorkChainNode) -> dict[str, list[Row]]:
     """Return the results of a study: ``potentials``, ``rmse``, ``barriers``, ``diffusion``, ``arrhenius``.
 
-    ``potential`` of a row is the label of one of the potentials; ``uuid`` is the node that the numbers come from; a
-    value that does not exist is None. ``temperature_k`` of a diffusion row is the temperature that was asked for: the
-    node has the mean one that was measured. What failed has no row.
+    In each row, ``potential`` is the label of a potential, and ``uuid`` the node that holds the numbers. Missing values
+    are None. ``temperature_k`` of a diffusion row is the target temperature; the node has the measured mean
+    temperature. Failed processes have no row.
     """
     return results_of(Study(node))
 
 
 def results_of(study: Study) -> dict[str, list[Row]]:
-    """Return the results of a study that was read; see :func:`study_results`."""
+    """Return the results of a study as plain values; see :func:`study_results`."""
     return {
         'potentials': [
             {'label': label, 'architecture': node.architecture, 'origin': node.origin, 'uuid': node.uuid}
@@ -48,7 +48,7 @@ def results_of(study: Study) -> dict[str, list[Row]]:
         'arrhenius': [
             {
                 'potential': fit.label,
-                'h_count': fit.n_tracers,
+                'tracer_count': fit.tracer_count,
                 'time_step_fs': fit.time_step_fs,
                 'activation_energy_ev': fit.results['activation_energy_ev'],
                 'ci95_ev': fit.results['ci95_ev'],
@@ -70,7 +70,7 @@ def directions(path: str) -> tuple[str, str]:
 def barrier_rows(barrier: Barrier) -> list[Row]:
     """Return one row for each direction of a path.
 
-    ``reason`` says why a direction has no barrier, or why its number is none of a saddle point.
+    ``reason`` says why a direction has no barrier, or why its energy does not belong to a saddle point.
     """
     ways = {'forward_barrier_ev': barrier.band.forward, 'reverse_barrier_ev': barrier.band.reverse}
     return [
@@ -97,14 +97,14 @@ def diffusion_row(diffusion: Diffusion) -> Row:
     return {
         'potential': diffusion.label,
         'temperature_k': diffusion.target_temperature_k,
-        'h_count': results['tracer_count'],
+        'tracer_count': results['tracer_count'],
         'time_step_fs': diffusion.time_step_fs,
         **{key: results[key] for key in keys},
         'uuid': results.uuid,
     }
 
 
-#: Of each table for the terminal: its title and columns: header, alignment, text of a row.
+#: Tables for the terminal: title, and columns of header, alignment and text of a row.
 POTENTIAL = ('potential', '<', lambda row: row['potential'])
 NODE = ('node', '<', lambda row: row['uuid'][:8])
 TABLES: dict[str, tuple[str, list[tuple[str, str, Callable[[Row], str]]]]] = {
@@ -132,7 +132,7 @@ TABLES: dict[str, tuple[str, list[tuple[str, str, Callable[[Row], str]]]]] = {
         [
             POTENTIAL,
             ('T (K)', '>', lambda row: f'{row["temperature_k"]:g}'),
-            ('tracers', '>', lambda row: str(row['h_count'])),
+            ('tracers', '>', lambda row: str(row['tracer_count'])),
             ('fs', '>', lambda row: f'{row["time_step_fs"]:g}'),
             ('D (m²/s)', '>', lambda row: coefficient(row)),
             ('95 % interval (m²/s)', '>', lambda row: interval(row['ci95_m2_s'], '.1e')),
@@ -144,7 +144,7 @@ TABLES: dict[str, tuple[str, list[tuple[str, str, Callable[[Row], str]]]]] = {
         'Activation energies',
         [
             POTENTIAL,
-            ('tracers', '>', lambda row: str(row['h_count'])),
+            ('tracers', '>', lambda row: str(row['tracer_count'])),
             ('fs', '>', lambda row: f'{row["time_step_fs"]:g}'),
             ('Ea (eV)', '>', lambda row: number(row['activation_energy_ev'], '.3f')),
             ('95 % interval (eV)', '>', lambda row: interval(row['ci95_ev'], '.3f')),
@@ -166,30 +166,30 @@ def result_table(results: dict[str, list[Row]]) -> str:
 
 
 def remarks(rows: Sequence[Row]) -> list[str]:
-    """Return the lines below a table that give the reasons of its rows."""
+    """Return the lines below a table with the reasons in its rows."""
     texts = [f'{row["potential"]}, {row["path"]}: {row["reason"]}' for row in rows if row.get('reason')]
     return [line for text in texts for line in textwrap.wrap(text, WIDTH, subsequent_indent='  ')]
 
 
 def number(value: float | None, spec: str) -> str:
-    """Return a number as text, a dash where there is none."""
+    """Return a number as text, or a dash."""
     return '-' if value is None else format(value, spec)
 
 
 def interval(limits: Sequence[float] | None, spec: str) -> str:
-    """Return an interval as text, a dash where there is none."""
+    """Return an interval as text, or a dash."""
     return '-' if limits is None else f'{limits[0]:{spec}} to {limits[1]:{spec}}'
 
 
 def coefficient(row: Row) -> str:
-    """Return D, or the upper bound of a run that does not diffuse, as text."""
+    """Return D or, for a run without diffusion, its upper bound, as text."""
     if row['diffusing']:
         return number(row['diffusion_coefficient_m2_s'], '.2e')
     return f'< {number(row["upper_bound_m2_s"], ".1e")}'
 
 
 def aligned(cells: Sequence[Sequence[str]], alignments: Sequence[str]) -> str:
-    """Return rows of cells as text, a line under the first.
+    """Return rows of cells as text, with a line under the first row.
 
     :param alignments: ``<`` or ``>`` for each column.
     """

@@ -1,4 +1,4 @@
-"""What the sections of the report say: text, tables and the names of figures, read from the nodes of a study."""
+"""Sections of the report: text, tables and names of figures, read from the nodes of a study."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from aiida_mghdiff.report.structure import structure_section
 from aiida_mghdiff.report.study import EnergyDrift, Study, is_done
 from aiida_mghdiff.report.tables import DASH, NAME, NODE, Column, Section, Table, number
 
-#: Drift that the study holds an NVE run of MACE against, in meV/atom/ns.
+#: Limit of the drift of the total energy in an NVE run, in meV/atom/ns.
 DRIFT_LIMIT = 1.0
 MOST_HEADLINES = 6
 
 
 def sections(study: Study) -> list[Section]:
-    """Return the sections that there is something to say in, in their order."""
+    """Return the sections with content, in the order of the page."""
     candidates = [
         (failures_section, study.failures),
         (workflow_section, study.calls),
@@ -39,7 +39,7 @@ def sections(study: Study) -> list[Section]:
 
 
 def headlines(study: Study) -> list[dict[str, str]]:
-    """Return the numbers at the top: the best force error, a barrier of that potential, D, activation energies."""
+    """Return the numbers at the top: best force error, a barrier of the same potential, D, activation energies."""
     items = []
     if (best := study.best_errors) is not None:
         value = f'{best.metrics["force_rmse_mev_per_angstrom"]:.0f} meV/Å'
@@ -70,18 +70,18 @@ def headline(name: str, value: str, detail: str, node: orm.Node) -> dict[str, st
 
 
 def failures_section(study: Study) -> Section:
-    """Say what failed: nothing else may hide it."""
+    """Return the section on failed steps, which comes first so that nothing hides it."""
     columns = [Column('step', 'text'), Column('ended as', 'text'), Column('message', 'long'), NODE]
     cells = [
         (call.name, ended(call.node), call.node.exit_message or call.node.exception or DASH, call.node.uuid)
         for call in study.failures
     ]
-    text = ['These steps did not finish; what depends on them is missing below. All other results stand on their own.']
+    text = ['These steps failed. Results that depend on them are missing below; all other results are not affected.']
     return Section('failures', 'What failed', text, tables=[Table(columns, cells)])
 
 
 def ended(node: orm.ProcessNode) -> str:
-    """Return how a process ended, in a few words."""
+    """Return the end of a process in a few words."""
     return (
         f'{node.process_label} [{node.exit_status}]'
         if node.is_finished
@@ -90,15 +90,15 @@ def ended(node: orm.ProcessNode) -> str:
 
 
 def workflow_section(study: Study) -> Section:
-    """Say what was done."""
+    """Return the section on the steps of the study."""
     text = [
         f'{len(study.calls)} processes below the study, and the data between them, as the provenance graph has them.'
     ]
-    return Section('workflow', 'What was done', text, figures=['scheme'])
+    return Section('workflow', 'What was done', text, figures=['workflow'])
 
 
 def potentials_section(study: Study) -> Section:
-    """Say which potentials there are and how they were trained."""
+    """Return the section on the potentials and their training."""
     columns = [NAME, Column('architecture', 'text'), Column('origin', 'text'), Column('precision', 'text')]
     columns += [Column('sha256 of the file', 'text'), NODE]
     cells = [
@@ -144,7 +144,7 @@ def training_tables(study: Study) -> Iterable[Table]:
 
 
 def errors_section(study: Study) -> Section:
-    """Say how far potentials are from the reference on configurations that they never saw."""
+    """Return the section on the errors of the potentials on held-out configurations."""
     symbols = sorted({symbol for errors in study.errors for symbol in errors.metrics['by_element']})
     columns = [NAME, Column('energy, shifted (meV/atom)'), Column('energy, raw (meV/atom)'), Column('forces (meV/Å)')]
     columns += [Column(f'on {symbol} (meV/Å)') for symbol in symbols]
@@ -167,8 +167,8 @@ def errors_section(study: Study) -> Section:
             ]
         )
     text = [
-        'Root mean square errors on configurations that no potential learned from. Energies are compared after the '
-        'constant shift of each composition is removed, which moves no atom; the raw error has it in.'
+        'Root mean square errors on configurations from which no potential learned. Energies are compared after '
+        'removing the constant shift of each composition, which has no effect on forces; the raw error includes it.'
     ]
     return Section(
         'errors', 'Errors', text, tables=[Table(columns, cells)], figures=['rmse', 'rmse_contents', 'parity']
@@ -176,7 +176,7 @@ def errors_section(study: Study) -> Section:
 
 
 def barriers_section(study: Study) -> Section:
-    """Say how high the barriers are."""
+    """Return the section on barriers."""
     rows = [row for barrier in study.barriers for row in barrier_rows(barrier)]
     columns = [NAME, Column('path', 'word'), Column('barrier (eV)'), NODE]
     cells: list[tuple[Any, ...]] = [
@@ -190,7 +190,7 @@ def barriers_section(study: Study) -> Section:
 
 
 def drift_section(study: Study) -> Section:
-    """Say how well each NVE run conserved its energy."""
+    """Return the section on the conservation of energy in NVE runs."""
     columns = [NAME, Column('T asked (K)'), Column('run', 'text'), Column('seed'), Column('step (fs)')]
     columns += [Column('drift ± 2 errors (meV/atom/ns)'), Column('limit', 'text')]
     columns += [Column('evaluator', 'text'), Column('precision', 'text'), NODE]
@@ -210,9 +210,9 @@ def drift_section(study: Study) -> Section:
     ]
     within = sum(drift_cells(drift)[1] == 'within' for drift in study.energy_drifts)
     text = [
-        'Drift of the total energy in the runs without a thermostat, the test of time step, precision and smoothness '
-        'of a potential. A run is within the limit where its drift, less two standard errors, is at most '
-        f'{DRIFT_LIMIT:g} meV/atom/ns; a short run can only say so with a wide error. Within the limit are {within} of '
+        'Drift of the total energy in the runs without a thermostat: a test of the time step, the precision and the '
+        'smoothness of a potential. A run is within the limit if its drift, less two standard errors, is at most '
+        f'{DRIFT_LIMIT:g} meV/atom/ns; short runs have wide errors. Within the limit are {within} of '
         f'{len(cells)} runs.'
     ]
     table = Table(columns, cells, f'All {len(cells)} runs', folded=True) if len(cells) > 24 else Table(columns, cells)
@@ -220,7 +220,7 @@ def drift_section(study: Study) -> Section:
 
 
 def run_name(drift: EnergyDrift) -> str:
-    """Return the name of a run: its labels below the temperature, without the iteration of its restarts."""
+    """Return the name of a run: its call labels below the temperature, without the iteration of restarts."""
     return ' / '.join(drift.call.path[-3:-1])
 
 
@@ -229,13 +229,13 @@ def drift_cells(drift: EnergyDrift) -> tuple[str, str]:
     keys = ('energy_drift_mev_per_atom_ns', 'energy_drift_error_mev_per_atom_ns')
     value, error = (drift.results[key] for key in keys)
     if value is None:
-        return DASH, 'too short to tell'
+        return DASH, 'run too short'
     verdict = 'within' if abs(value) - 2 * error <= DRIFT_LIMIT else 'above'
     return f'{number(value, "+.2f")} ± {2 * error:.2f}', verdict
 
 
 def published_section(study: Study) -> Section:
-    """Say which published values the figures show, and where they stand."""
+    """Return the section on the published values in the figures."""
     columns = [Column('quantity', 'name'), Column('of', 'text'), Column('value'), Column('T (K)', 'text')]
     columns += [Column('source', 'long'), Column('note', 'long')]
     cells = [
@@ -253,13 +253,13 @@ def published_section(study: Study) -> Section:
 
 
 def provenance_section(study: Study) -> Section:
-    """Say what everything came from: data, codes, versions, seeds."""
+    """Return the section on the origin of all results: data, codes, versions, seeds."""
     tables = [data_table(study), code_table(study), version_table(study), seed_table(study)]
     return Section('provenance', 'Provenance', tables=[table for table in tables if table.cells])
 
 
 def data_table(study: Study) -> Table:
-    """Return the dataset, the raw files that it was read from, and its parts."""
+    """Return the table of the dataset, its raw files and its parts."""
     columns = [Column('data', 'name'), Column('content', 'long'), NODE]
     cells = []
     if (dataset := study.inputs.get('dataset')) is not None:
@@ -275,13 +275,13 @@ def data_table(study: Study) -> Table:
 
 
 def describe_dataset(node: orm.Node) -> str:
-    """Return what a dataset holds, in words."""
+    """Return the content of a dataset in words."""
     formulas = ', '.join(f'{count} × {formula}' for formula, count in attribute(node, 'formulas').items())
-    return f'{attribute(node, "n_configurations")} configurations labelled by {attribute(node, "labels")}: {formulas}'
+    return f'{attribute(node, "n_configurations")} configurations labelled by {node.labelled_by}: {formulas}'
 
 
 def code_table(study: Study) -> Table:
-    """Return the codes that the study was given."""
+    """Return the table of the codes among the study's inputs."""
     columns = [Column('code', 'name'), Column('executable', 'text'), NODE]
     codes = {node.uuid: node for node in study.inputs.values() if isinstance(node, orm.AbstractCode)}
     cells = [(code.full_label, str(code.get_executable()), code.uuid) for code in codes.values()]
@@ -289,7 +289,7 @@ def code_table(study: Study) -> Table:
 
 
 def version_table(study: Study) -> Table:
-    """Return the versions that jobs recorded."""
+    """Return the table of the versions that jobs recorded."""
     columns = [Column('package', 'name'), Column('version', 'text')]
     versions = queries.versions_of([call.node for call in study.calls])
     return Table(
@@ -298,7 +298,7 @@ def version_table(study: Study) -> Table:
 
 
 def seed_table(study: Study) -> Table:
-    """Return the seeds that jobs and calcfunctions took."""
+    """Return the table of the seeds of jobs and calcfunctions."""
     columns = [Column('step', 'text'), Column('seed'), Column('process', 'node')]
     seeds = queries.seeds_of([call.node for call in study.calls if isinstance(call.node, orm.CalculationNode)])
     cells = [
@@ -310,7 +310,7 @@ def seed_table(study: Study) -> Table:
 
 
 def queries_section(study: Study) -> Section:
-    """Say how to go on from here in the graph, with the nodes of this study."""
+    """Return the section with queries and commands for the nodes of this study."""
     first: Any = study.diffusion or study.barriers or study.errors
     result = getattr(first[0], 'results', None) or first[0].metrics if first else study.node
     script = f"""\
@@ -324,10 +324,10 @@ origin = queries.lineage(result)                  # raw files, datasets, codes, 
 print(origin.raw_files, origin.datasets, origin.versions)
 print(queries.diffusion_coefficients(potential))  # all D of this potential, of any study
 print(queries.barriers(potential), queries.activation_energies(potential))
-print(queries.all_rmses())                        # every potential that was ever evaluated"""
+print(queries.all_rmses())                        # all potentials that were evaluated"""
     shell = f"""\
-verdi archive import study.aiida         # where the study came as an archive
+verdi archive import study.aiida         # if you got the study as an archive
 verdi process status {study.node.uuid}   # the tree of all processes, with their labels
-verdi process report {study.node.uuid}   # what they said
+verdi process report {study.node.uuid}   # their messages
 verdi node graph generate {result.uuid}"""
     return Section('ask', 'How to ask the graph', code=[script, shell])

@@ -1,4 +1,4 @@
-"""The section of the report that says where tracers are: sites, pairs, and which nodes the pictures come from."""
+"""The section of the report on the tracers' positions: sites, pairs, and the nodes behind the figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIGURES = ['track', 'rdf', 'rdf_sites', 'density', 'pairs']
 
 
 def structure_section(study: Study) -> Section:
-    """Say where tracers are, and how they move from there."""
+    """Return the section on the tracers' positions and jumps."""
     tables = [site_table(study), pair_table(study), array_table(study), picture_table(study)]
     text = [
         'What tracers do beside diffusing: the sites that they sit on, how long they stay, whether they keep to each '
@@ -26,7 +26,7 @@ def structure_section(study: Study) -> Section:
 
 
 def having(study: Study, name: str) -> list[tuple[Diffusion, Any]]:
-    """Return the diffusion runs that have an output, with it."""
+    """Return the diffusion runs with a given output, each with the output."""
     found = [(item, output(item.call, name)) for item in study.diffusion]
     return [(item, node) for item, node in found if node is not None]
 
@@ -96,5 +96,5 @@ def picture_table(study: Study) -> Table:
 
 
 def uuid_of(node: orm.Node | None) -> str:
-    """Return the UUID of a node, nothing where there is none."""
+    """Return the UUID of a node, or an empty string."""
     return '' if node is None else node.uuid

@@ -1,7 +1,7 @@
-"""What a study holds: read once from the graph, for the tables, figures and the page.
+"""The results of a study, read once from the graph for tables, figures and the page.
 
-Everything is found by walking down the calls of the study, not in its outputs: a child that failed, or a study that is
-not finished, takes nothing else along.
+All results come from the processes below the study, not from its outputs, so that a failed child or an unfinished study
+hides no other result.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from aiida_mghdiff.report.references import Reference, load_references
 from aiida_mghdiff.report.style import DFT_STYLE, ORIGINS, Style, place_of, styles_of, styles_of_series
 from aiida_mghdiff.science.bands import Band, read_band
 
-#: Where errors come from: the configurations that a study kept from training.
+#: Origin of errors on the configurations that a study kept from training.
 HELD_OUT = 'held-out'
-#: Of barriers without a potential.
+#: Label of barriers without a potential.
 DFT = 'DFT'
 CALLS = (LinkType.CALL_CALC, LinkType.CALL_WORK)
 
@@ -49,7 +49,7 @@ class Call:
 
 
 class ForeignNodeError(ValueError):
-    """A node that was given to be shown beside a study does not fit it."""
+    """A validation or barrier that does not belong to the study."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ class Errors:
 
     @property
     def name(self) -> str:
-        """Return the label, and what it was evaluated on where that is not the held-out configurations."""
+        """Return the label and, if not the held-out configurations, the validation of the errors."""
         return self.label if self.source == HELD_OUT else f'{self.label}, {self.source}'
 
 
 @dataclass(frozen=True)
 class Barrier:
-    """Barrier along a path, both ways."""
+    """Barriers along a path in both directions."""
 
     label: str
     call: Call
@@ -79,9 +79,9 @@ class Barrier:
 
     @property
     def band(self) -> Band:
-        """Return the barriers as the energies along the path and the vibrations, if there are any, tell them.
+        """Return the barriers from the energies along the path and, if present, the vibrations.
 
-        Nodes of earlier versions hold a barrier of 0.0 where an end is no minimum.
+        Nodes of earlier versions hold a barrier of 0.0 for an end that is not a minimum.
         """
         vibrations = output(self.call, 'vibrations') or {}
         modes = {name: vibrations[name]['n_imaginary_modes'] for name in vibrations}
@@ -93,7 +93,7 @@ class Diffusion:
     """Diffusion at one temperature."""
 
     label: str
-    series: str  # name of what differs from this in temperature alone
+    series: str  # name of the coefficients that differ in temperature only
     call: Call
     target_temperature_k: float
     results: orm.Dict
@@ -117,16 +117,16 @@ class Arrhenius:
     series: str
     call: Call
     results: orm.Dict
-    n_tracers: int
+    tracer_count: int
     time_step_fs: float
 
 
 @dataclass(frozen=True)
 class RateDiffusion:
-    """Diffusion coefficients from rates of hops: of barriers and vibrations, or of jumps that were counted."""
+    """Diffusion coefficients from rates of hops: from barriers and vibrations, or from counted jumps."""
 
     label: str
-    series: str | None  # that the jumps were counted in; none for barriers
+    series: str | None  # series in which the jumps were counted; None for barriers
     results: orm.Dict
 
 
@@ -165,7 +165,7 @@ class NveRun:
 
     @property
     def target_temperature_k(self) -> float:
-        """Return the temperature that was asked for."""
+        """Return the target temperature."""
         return self.jobs[0].target_temperature_k
 
     @property
@@ -174,13 +174,13 @@ class NveRun:
         return self.jobs[0].parameters['time_step_fs']
 
     def outputs(self, name: str) -> list[Any]:
-        """Return an output of all jobs that have it, nodes of the class that the name has."""
+        """Return an output of all jobs, without the jobs that lack it."""
         found = [output(job.call, name) for job in self.jobs]
         return [node for node in found if node is not None]
 
 
 class Study:
-    """All that a report says of a study, each with its node; an empty list where there is nothing."""
+    """All results of a study for its report, each with its node."""
 
     def __init__(
         self,
@@ -189,12 +189,12 @@ class Study:
         validations: Sequence[orm.Node] = (),
         barriers: Sequence[orm.Node] = (),
     ) -> None:
-        """Read the study of the node.
+        """Read the results of a study.
 
-        :param references: files of published values beside those that come with this package; see ``references``.
-        :param validations: finished processes of ``mghdiff.validate``, of potentials of this study.
-        :param barriers: finished processes of ``mghdiff.neb``, of potentials of this study or of DFT.
-        :raises ForeignNodeError: for any other node.
+        :param references: the user's files of published values; see ``references``.
+        :param validations: finished processes of ``mghdiff.validate`` for potentials of this study.
+        :param barriers: finished processes of ``mghdiff.neb`` for potentials of this study or DFT.
+        :raises ForeignNodeError: for a process that does not belong to the study.
         """
         self.node = node
         self.all_references = load_references(*references)
@@ -203,7 +203,7 @@ class Study:
 
     @cached_property
     def systems(self) -> list[str]:
-        """Return what diffuses in what, such as ``H in Mg``, as diffusion runs and barriers say."""
+        """Return the systems of diffusion runs and barriers, such as ``H in Mg``."""
         found = {
             (call.node.inputs.settings['supercell']['tracer_element'], call.node.inputs.host)
             for call in self.of_kind('diffusion')
@@ -213,7 +213,7 @@ class Study:
 
     @cached_property
     def references(self) -> list[Reference]:
-        """Return the published values of what the study is about."""
+        """Return the published values for the systems of the study."""
         return [value for value in self.all_references if value.system is None or value.system in self.systems]
 
     def published(self, quantity: str) -> list[Reference]:
@@ -251,20 +251,20 @@ class Study:
         return next(label for label, node in self.potentials.items() if node.uuid == potential.uuid)
 
     def label_in(self, process: orm.ProcessNode, potential: PotentialData) -> str:
-        """Return the label of a potential that a process beside the study ran with.
+        """Return the label of the potential of a process outside the study.
 
-        :raises ForeignNodeError: where it is none of this study.
+        :raises ForeignNodeError: if the potential is not in this study.
         """
         known = {node.uuid: label for label, node in self.potentials.items()}
         if potential.uuid not in known:
             own = ', '.join(f'{label}<{node.pk}>' for label, node in self.potentials.items()) or 'none'
             raise ForeignNodeError(
-                f'{name_of(process)} ran with potential<{potential.pk}>, which is none of the study, that has {own}.'
+                f'{name_of(process)} ran with potential<{potential.pk}>, which is not in the study: it has {own}.'
             )
         return known[potential.uuid]
 
     def read_validation(self, node: orm.Node) -> list[Errors]:
-        """Return the errors on the frames of a validation, those of each potential that was evaluated."""
+        """Return the errors of all evaluated potentials on the frames of a validation."""
         process = finished_process(node, 'validate', 'metrics')
         source = node.label or f'validation {node.pk}'
         return [
@@ -279,14 +279,14 @@ class Study:
         ]
 
     def read_barrier(self, node: orm.Node) -> Barrier:
-        """Return a barrier that was found beside the study."""
+        """Return a barrier from a process outside the study."""
         process = finished_process(node, 'neb', 'barrier')
         label = self.label_in(process, process.inputs.potential) if 'potential' in process.inputs else DFT
         return Barrier(label, Call((name_of(node),), process), process.inputs.path['path'], process.outputs.barrier)
 
     @cached_property
     def errors(self) -> list[Errors]:
-        """Return the errors of the potentials, in their order: on held-out configurations, then of validations."""
+        """Return the errors of the potentials: on held-out configurations, then on validations."""
         evaluations = {
             call.node.outputs.predictions.uuid: call
             for call in self.of_kind('evaluate', 'vasp.evaluate')
@@ -302,9 +302,9 @@ class Study:
 
     @cached_property
     def barriers(self) -> list[Barrier]:
-        """Return the barriers, by potential, those of DFT last.
+        """Return the barriers, by potential, DFT last.
 
-        :raises ForeignNodeError: where two are of one path and potential.
+        :raises ForeignNodeError: for two barriers of the same path and potential.
         """
         calls = [call for call in self.of_kind('neb') if output(call, 'barrier') is not None]
         found = [
@@ -315,7 +315,7 @@ class Study:
         for barrier in self.other_barriers:
             if (barrier.label, barrier.path) in known:
                 raise ForeignNodeError(
-                    f'{name_of(barrier.call.node)}: a barrier of {barrier.label} along {barrier.path} is there already.'
+                    f'{name_of(barrier.call.node)}: there is already a barrier of {barrier.label} along {barrier.path}.'
                 )
             known.add((barrier.label, barrier.path))
         return self.in_order(found + self.other_barriers)
@@ -343,13 +343,13 @@ class Study:
 
     @cached_property
     def series(self) -> dict[str, list[Diffusion]]:
-        """Return the diffusion coefficients by series: those that differ in temperature alone."""
+        """Return the diffusion coefficients by series; coefficients of a series differ in temperature only."""
         return by_series(self.diffusion)
 
     def series_of(self, call: Call) -> str:
-        """Return the name of what differs from a run in temperature alone, such as ``mace_ft, 8 H, 0.5 fs``.
+        """Return the name of the series of a run, such as ``mace_ft, 8 H, 0.5 fs``.
 
-        The time step is named where the potential ran with several at this number of tracers.
+        The name has the time step if the potential ran with several at this number of tracers.
         """
         name, step = self.content_of(call), call.node.inputs.settings['nve']['time_step_fs']
         return f'{name}, {step:g} fs' if len(self.time_steps[name]) > 1 else name
@@ -361,7 +361,7 @@ class Study:
 
     @cached_property
     def time_steps(self) -> dict[str, set[float]]:
-        """Return the time steps in fs that each potential ran with, by number of tracers."""
+        """Return the time steps in fs of each potential and number of tracers."""
         steps: dict[str, set[float]] = {}
         for call in self.of_kind('diffusion'):
             steps.setdefault(self.content_of(call), set()).add(call.node.inputs.settings['nve']['time_step_fs'])
@@ -369,12 +369,12 @@ class Study:
 
     @cached_property
     def styles(self) -> dict[str, Style]:
-        """Return how each potential is drawn, and DFT."""
+        """Return the styles of all potentials and of DFT."""
         return styles_of(self.potentials) | {DFT: DFT_STYLE}
 
     @cached_property
     def series_styles(self) -> dict[str, Style]:
-        """Return how each series is drawn: as its potential, told apart by shade and marker."""
+        """Return the styles of all series: the potential's style, with a different shade and marker for each series."""
         return styles_of_series({name: items[0].label for name, items in self.series.items()}, self.styles)
 
     @cached_property
@@ -387,12 +387,12 @@ class Study:
         """Return the fit of a call."""
         settings = call.node.inputs.settings
         label, series, results = self.label_of_call(call), self.series_of(call), call.node.outputs.arrhenius
-        n_tracers, time_step = settings['supercell']['tracer_count'], settings['nve']['time_step_fs']
-        return Arrhenius(label, series, call, results, n_tracers, time_step)
+        tracer_count, time_step = settings['supercell']['tracer_count'], settings['nve']['time_step_fs']
+        return Arrhenius(label, series, call, results, tracer_count, time_step)
 
     @cached_property
     def rate_diffusion(self) -> list[RateDiffusion]:
-        """Return the diffusion coefficients from rates, by potential: of barriers, then of jumps."""
+        """Return the diffusion coefficients from rates, by potential: from barriers, then from jumps."""
         found = [
             RateDiffusion(call.path[-1].removeprefix('barrier_diffusion_'), None, output(call, kind))
             for call in filter(is_done, self.of_kind('barrier_diffusion'))
@@ -405,7 +405,7 @@ class Study:
 
     @cached_property
     def trainings(self) -> list[Training]:
-        """Return the trainings that gave a potential."""
+        """Return the successful trainings."""
         calls = [call for call in self.of_kind('train') if output(call, 'potential') is not None]
         return self.in_order(
             [
@@ -441,37 +441,37 @@ class Study:
         return [NveRun(path, sorted(drifts, key=first_step)) for path, drifts in jobs.items()]
 
     def runs_of(self, diffusion: Diffusion) -> list[NveRun]:
-        """Return the NVE runs that gave a diffusion coefficient."""
+        """Return the NVE runs of a diffusion coefficient."""
         above = diffusion.call.path
         return [run for run in self.runs if run.path[: len(above)] == above]
 
     @property
     def showcase(self) -> Diffusion | None:
-        """Return what pictures are made of: the best potential that diffused, at its highest temperature."""
+        """Return the diffusion run for pictures: the best potential at its highest temperature."""
         items = [item for item in self.diffusion if item.label == self.best_label] or self.diffusion
         return max(items, key=lambda item: item.target_temperature_k, default=None)
 
     @property
     def best_label(self) -> str | None:
-        """Return the label of the potential with the smallest held-out force error; None where none was evaluated."""
+        """Return the label of the potential with the smallest held-out force error; None without evaluations."""
         return self.best_errors.label if self.best_errors else None
 
     @property
     def best_errors(self) -> Errors | None:
-        """Return the errors with the smallest held-out force error; None where none was evaluated."""
+        """Return the errors with the smallest held-out force error; None without evaluations."""
         held_out = [errors for errors in self.errors if errors.source == HELD_OUT]
         return min(held_out, key=lambda errors: errors.metrics['force_rmse_mev_per_angstrom'], default=None)
 
     @cached_property
     def failures(self) -> list[Call]:
-        """Return the processes that failed: the innermost ones, and none that a process above it made good."""
+        """Return the innermost failed processes, without failures from which a process above recovered."""
         ended = [call for call in self.calls if call.node.is_terminated]
         healed = [call for call in ended if is_done(call)]
         failed = [call for call in ended if not is_done(call) and not any(is_below(call, above) for above in healed)]
         return [call for call in failed if not any(is_below(other, call) for other in failed)]
 
     def label_of_call(self, call: Call) -> str:
-        """Return the label of the potential that a process ran with."""
+        """Return the label of the potential of a process."""
         return self.label_of(call.node.inputs.potential)
 
     def in_order(self, items: list[Any]) -> list[Any]:
@@ -491,7 +491,7 @@ def descend(node: orm.ProcessNode, path: tuple[str, ...] = ()) -> Iterator[Call]
 
 
 def by_series(items: Iterable[Diffusion]) -> dict[str, list[Diffusion]]:
-    """Return diffusion coefficients by series, in their order."""
+    """Return diffusion coefficients by series, in the given order."""
     series: dict[str, list[Diffusion]] = {}
     for item in items:
         series.setdefault(item.series, []).append(item)
@@ -499,27 +499,27 @@ def by_series(items: Iterable[Diffusion]) -> dict[str, list[Diffusion]]:
 
 
 def rank(label: str, potential: PotentialData) -> tuple[int, int, str]:
-    """Return the place of a potential: by architecture, origin, label."""
+    """Return the sort key of a potential: architecture, origin, label."""
     return place_of(potential.architecture), list(ORIGINS).index(potential.origin), label
 
 
 def output(call: Call, name: str) -> Any:
-    """Return an output of a process; None where it has none."""
+    """Return an output of a process, or None."""
     return getattr(call.node.outputs, name, None)
 
 
 def name_of(node: orm.Node) -> str:
-    """Return what a node is and its PK."""
+    """Return the type and PK of a node."""
     return f'{getattr(node, "process_label", None) or type(node).__name__}<{node.pk}>'
 
 
 def finished_process(node: orm.Node, kind: str, result: str) -> orm.ProcessNode:
-    """Return a node that is a finished process of a kind with a result.
+    """Check that a node is a finished process of a kind and has a result.
 
     :raises ForeignNodeError: for any other node.
     """
     if not isinstance(node, orm.ProcessNode) or node.process_type != f'aiida.workflows:mghdiff.{kind}':
-        raise ForeignNodeError(f'{name_of(node)} is no process of mghdiff.{kind}.')
+        raise ForeignNodeError(f'{name_of(node)} is not a process of mghdiff.{kind}.')
     if not node.is_finished or result not in node.outputs:
         message = node.exit_message or getattr(node.process_state, 'value', 'not begun')
         raise ForeignNodeError(f'{name_of(node)} has no {result}: {message}.')
@@ -527,7 +527,7 @@ def finished_process(node: orm.Node, kind: str, result: str) -> orm.ProcessNode:
 
 
 def is_done(call: Call) -> bool:
-    """Return whether a process finished well."""
+    """Return whether a process finished successfully."""
     return call.node.is_finished_ok
 
 

@@ -1,6 +1,6 @@
-"""How potentials look in every figure: told apart by colour, by lightness and hatch in grey, and by marker.
+"""Styles of potentials in all figures: they differ in colour, marker and (for prints in grey) lightness and hatch.
 
-Colours are those of Okabe and Ito, which the common kinds of colour blindness keep apart.
+Colours are from Okabe and Ito, so that readers with common colour blindness can distinguish them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from aiida_mghdiff.data.architectures import architectures
 from aiida_mghdiff.data.potential import PotentialData
 
 INK, GUIDE, SHADE = '#222222', '#767676', '#ececec'
-#: Of the architectures, in their order.
+#: Colours of the architectures, in their order.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#56B4E9', '#E69F00')
 #: Lightness, hatch and line by origin, in the order of tables and figures.
 ORIGINS = {
@@ -27,7 +27,7 @@ ORIGINS = {
     'on-the-fly': (0.2, 'xxxx', (0, (4, 1.5, 1, 1.5))),
 }
 MARKERS = 'osD^vPXp<>h*'
-#: How far the shades of several series of one potential reach towards black and white.
+#: Largest change towards black or white for several series of one potential.
 DEEPEST, PALEST = 0.65, 0.45
 ELEMENT_MARKERS = 'oDsv^'
 ELEMENT_COLOURS = {'H': '#CC79A7', 'Mg': '#56B4E9'}
@@ -39,13 +39,13 @@ PATH_STYLES = {
     'O-T': ('#D55E00', '-'),
     'T-T': (INK, (0, (1, 1.2))),
 }
-#: From white to dark, in grey too.
+#: Colours from white to dark, also in grey.
 SEQUENCE = ListedColormap(colormaps['YlOrBr'](np.linspace(0, 0.85, 256)))
-#: From dark to light without the lightest part, which white paper swallows.
+#: Colours from dark to light, without the lightest part, which is invisible on white.
 TIME_COLOURS = ListedColormap(colormaps['plasma'](np.linspace(0, 0.88, 256)))
 
 RC = {
-    'figure.dpi': 200,  # texts are as wide where they get their room as in the files
+    'figure.dpi': 200,  # layout and files use the same width of text
     'savefig.dpi': 200,
     'font.family': 'DejaVu Sans',
     'font.size': 7.5,
@@ -78,7 +78,7 @@ RC = {
 
 @dataclass(frozen=True)
 class Style:
-    """How a potential is drawn."""
+    """Style of a potential."""
 
     colour: str  # lines, edges, markers
     fill: str  # bars
@@ -87,7 +87,7 @@ class Style:
     line: object  # of matplotlib's linestyles
 
 
-#: White and thickly drawn, unlike any potential.
+#: Style of DFT: white with thick lines, unlike any potential.
 DFT_STYLE = Style(INK, '#ffffff', '', 'H', (0, (8, 1.5)))
 
 
@@ -98,7 +98,7 @@ def place_of(architecture: str) -> int:
 
 
 def styles_of(potentials: dict[str, PotentialData]) -> dict[str, Style]:
-    """Return the style of each potential: hue by architecture, lightness, hatch and line by origin, marker its own."""
+    """Return the styles: hue by architecture; lightness, hatch and line by origin; a marker for each potential."""
     styles = {}
     for index, (label, node) in enumerate(potentials.items()):
         colour = COLOURS[place_of(node.architecture) % len(COLOURS)]
@@ -109,12 +109,12 @@ def styles_of(potentials: dict[str, PotentialData]) -> dict[str, Style]:
 
 
 def styles_of_series(labels: Mapping[str, str], styles: Mapping[str, Style]) -> dict[str, Style]:
-    """Return the style of each series of diffusion coefficients: that of its potential where this has one series.
+    """Return the style of each series of diffusion coefficients, derived from the style of its potential.
 
-    Several series of one potential go from dark to light, and each has a marker of its own.
+    Several series of one potential go from dark to light and have different markers.
 
-    :param labels: of the potential, by name of the series.
-    :param styles: by label of the potential.
+    :param labels: label of the potential by name of the series.
+    :param styles: style by label of the potential.
     """
     taken = {style.marker for style in styles.values()}
     found, spare = {}, cycle([marker for marker in MARKERS if marker not in taken] or MARKERS)
@@ -128,12 +128,12 @@ def styles_of_series(labels: Mapping[str, str], styles: Mapping[str, Style]) -> 
 
 
 def shaded(style: Style, shade: float, marker: str) -> Style:
-    """Return a style in another shade, from -1 (black) over 0 (as it is) to 1 (white), with another marker."""
+    """Return a style with another marker and shade: -1 is black, 0 unchanged, 1 white."""
     colour, fill = (lightened(each, shade) for each in (style.colour, style.fill))
     return replace(style, colour=colour, fill=fill, marker=marker)
 
 
 def lightened(colour: str, fraction: float) -> str:
-    """Return a colour mixed with white, or with black where the fraction is negative."""
+    """Return a colour mixed with white or, for a negative fraction, with black."""
     end = 1 if fraction > 0 else 0
     return to_hex([channel + (end - channel) * abs(fraction) for channel in to_rgb(colour)])

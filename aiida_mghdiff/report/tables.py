@@ -1,4 +1,4 @@
-"""What sections of the report are made of: tables, and numbers as text."""
+"""Sections and tables of the report, and numbers as text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DASH = '–'
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: how its cells are set."""
+    """A column of a table, with the kind of its cells."""
 
     header: str
     kind: str = 'number'  # number, name, word (on one line), text, long (text that needs room), node
@@ -19,7 +19,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; folded ones open at a click."""
+    """A table; a folded table opens at a click."""
 
     columns: Sequence[Column]
     cells: Sequence[Sequence[Any]]
@@ -49,16 +49,16 @@ NAME, NODE, TEMPERATURE = Column('potential', 'name'), Column('node', 'node'), C
 
 
 def number(value: float | None, spec: str) -> str:
-    """Return a number as text with a true minus sign; a dash where there is none."""
+    """Return a number as text with a true minus sign, or a dash."""
     return DASH if value is None else rounded(value, spec).replace('-', '−')
 
 
 def rounded(value: float, spec: str) -> str:
-    """Return a number as text, without the sign of what rounds to zero."""
+    """Return a number as text, without a sign if it rounds to zero."""
     text = format(value, spec)
     return text.lstrip('+-') if not float(text) else text
 
 
 def with_error(value: float | None, error: float | None, spec: str = '.0f') -> str:
-    """Return a number with its standard error as text, a dash where there is none."""
+    """Return a number with its standard error as text, or a dash."""
     return number(value, spec) if value is None or error is None else f'{number(value, spec)} ± {error:{spec}}'

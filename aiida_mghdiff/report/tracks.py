@@ -1,4 +1,4 @@
-"""The path of one tracer through the host, for the figure and the turnable one."""
+"""The path of one tracer through the host, for the static and the rotatable figure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from aiida_mghdiff.science.msd import remove_drift
 
 LONGEST_PS = 100.0
 MOST_POINTS = 2000
-#: Host atoms are shown that come this close to the path, in Å: the corners of the sites that it visits.
+#: Host atoms within this distance of the path in Å are shown: the corners of the visited sites.
 NEAR = 2.3
 
 
 @dataclass(frozen=True)
 class Track:
-    """The unwrapped path of one tracer against the host, and the mean places of the host atoms around it."""
+    """The unwrapped path of one tracer relative to the host, and the mean positions of the nearby host atoms."""
 
     diffusion: Diffusion
     run: NveRun
@@ -30,14 +30,13 @@ class Track:
     times_ps: np.ndarray  # [f]
     positions: np.ndarray  # [f,3] Å
     host: np.ndarray  # [m,3] Å
-    nodes: list[orm.ArrayData]  # what it was read from
+    nodes: list[orm.ArrayData]  # source nodes
 
 
 def read_track(study: Study) -> Track | None:
-    """Return the path of the most typical tracer in the first run of the showcase; None without trajectories.
+    """Return the path of the most typical tracer in the showcase's first run; None without trajectories.
 
-    Of all tracers of the run it is the one whose mean squared displacement over the time that is shown is nearest to
-    the median.
+    The mean squared displacement of this tracer, over the shown time, is nearest to the median of all tracers.
     """
     if study.showcase is None:
         return None
@@ -57,7 +56,7 @@ def read_track(study: Study) -> Track | None:
 
 
 def typical_tracer(positions: np.ndarray) -> int:
-    """Return the index of the tracer whose mean squared distance from its start is nearest to the median of all.
+    """Return the index of the tracer with a mean squared distance from its start nearest to the median.
 
     :param positions: [f,n,3] in Å.
     """
@@ -66,7 +65,7 @@ def typical_tracer(positions: np.ndarray) -> int:
 
 
 def mean_host(replica: Replica) -> np.ndarray:
-    """Return the mean positions [m,3] in Å of the host atoms against their mass-weighted centre."""
+    """Return the mean positions [m,3] in Å of the host atoms relative to their centre of mass."""
     host = np.flatnonzero(replica.symbols != replica.tracer_element)
     masses = atomic_masses[[atomic_numbers[symbol] for symbol in replica.symbols[host]]]
     positions = replica.frames[:, host]
@@ -74,7 +73,7 @@ def mean_host(replica: Replica) -> np.ndarray:
 
 
 def nearby(host: np.ndarray, cell: np.ndarray, path: np.ndarray) -> np.ndarray:
-    """Return the host atoms [m,3], periodic images included, that come near to a path [f,3]."""
+    """Return the host atoms [m,3], with periodic images, near a path [f,3]."""
     inverse = np.linalg.inv(cell)
     low, high = (limit(path @ inverse, axis=0) for limit in (np.min, np.max))
     low, high = np.floor(low - 1).astype(int), np.ceil(high + 1).astype(int)

@@ -1,17 +1,17 @@
 """`mghdiff.direct`: AiiDA's direct execution with a queue of N slots and an enforced wall time.
 
-`core.direct` starts every job at once and never ends one. Here a job waits, first come first served, until one of the
-machine's N slots is free, and is ended when its wall time is over. There is no server: each submit script contains
+`core.direct` starts every job at once and never ends a job. Here a job waits, first come first served, until one of the
+machine's N slots is free, and ends when its wall time is over. There is no server: each submit script contains
 `slots.sh`, which queues with file locks in `<work directory of the computer>/.mghdiff-direct`, then runs the job.
 
-The number of slots is the number in the file `slots` of that folder (1 without it), set with `set_slots` or
-`aiida-mghdiff setup --slots N`; a change holds for the jobs already waiting too. One job takes one slot, however many
-cores it uses. Computers of other profiles have work directories of their own, and so slots of their own.
+The file `slots` in this folder holds the number of slots (default 1). `set_slots` or `aiida-mghdiff setup --slots N`
+sets it, also for jobs already waiting. One job takes one slot, with any number of cores. Computers of other profiles
+have their own work directories, and so their own slots.
 
-Needs bash, flock (util-linux), timeout (coreutils) and ps (procps) on the machine: any Linux.
+The machine needs bash, flock (util-linux), timeout (coreutils) and ps (procps).
 
-A login shell may print: banners, warnings, colours, anything that its profile files say. So each answer of the machine
-begins on a line of its own, and only lines in the form of an answer are read.
+A login shell may print banners, warnings or colours. So each answer of the machine begins on a new line, and only lines
+in the form of an answer are read.
 """
 
 from __future__ import annotations
@@ -63,35 +63,36 @@ class SlotScheduler(DirectScheduler):
         return queue + super()._get_submit_script_header(job_tmpl)
 
     def _get_submit_command(self, submit_script: str) -> str:
-        """Start the script detached; it prints its process id, the job id, as soon as it stands in the queue."""
+        """Start the script detached; once in the queue, it prints its process id, which is the job id."""
         return f'(exec -a {_QUEUED} bash {submit_script} queue < /dev/null &)'
 
     def _parse_submit_output(self, retval: int, stdout: str, stderr: str) -> str:
-        """Return the job id: the last line that is a process id, whatever a login shell printed before it.
+        """Return the job id: the last line that is a process id. Earlier lines of a login shell do not matter.
 
-        :raises SchedulerError: if there is no such line, or the command failed.
+        :raises SchedulerError: without such a line, or if the command failed.
         """
         job_ids = [line for line in _lines(stdout) if _PROCESS_ID.fullmatch(line)]
         if retval == 0 and job_ids:
             return job_ids[-1]
         raise SchedulerError(
             f'The machine gave no job id: exit status {retval}, output {_end_of(stdout)}, errors {_end_of(stderr)}. '
-            'Mend what the errors name. If a profile file of the login shell ends the shell, let AiiDA use no login '
+            'Correct these errors. If a profile file of the login shell ends the shell, let AiiDA use no login '
             'shell: `verdi computer configure core.local COMPUTER --no-use-login-shell` (core.ssh likewise).'
         )
 
     def _get_joblist_command(self, jobs: list[str] | None = None, user: str | None = None) -> str:
         """List process id, state, user, elapsed seconds and command of the given jobs or of all processes.
 
-        The shell lists itself, too: then `ps` fails (2) only where it does not work, not where all jobs are over.
+        The list always contains the shell itself, so that `ps` fails (2) only if it does not work, and not if all jobs
+        are over.
         """
         which = f'-p "$$",{",".join(jobs)}' if jobs else '-u "$(id -u)"'
         return f'echo; ps {which} -o pid=,stat=,user=,etimes=,args= || exit 2'
 
     def _parse_joblist_output(self, retval: int, stdout: str, stderr: str) -> list[JobInfo]:
-        """Keep the lines of `ps` about jobs of this scheduler: an id re-used by another process is not one.
+        """Keep the lines of `ps` about jobs of this scheduler, without ids that another process reuses.
 
-        :raises SchedulerError: if `ps` did not work: a job must not be taken for ended because of that.
+        :raises SchedulerError: if `ps` did not work, so that no running job counts as ended.
         """
         if retval > 1:
             raise SchedulerError(
@@ -111,11 +112,11 @@ class SlotScheduler(DirectScheduler):
         return int(string)
 
     def _get_kill_command(self, jobid: int | str) -> str:
-        """End a job, queued or running, with all its processes; a job that is over already is no error."""
+        """End a queued or running job with all its processes. A job that is over is no error."""
         return f'case "$(ps -p {jobid} -o args=)" in mghdiff-*) kill -TERM {jobid};; esac'
 
     def _parse_kill_output(self, retval: int, stdout: str, stderr: str) -> bool:
-        """Whether the job was told to end; what a login shell printed meanwhile does not matter."""
+        """Return whether the job was told to end. Other output of a login shell does not matter."""
         return super()._parse_kill_output(retval, '', '' if retval == 0 else stderr)
 
     def parse_output(
@@ -124,25 +125,25 @@ class SlotScheduler(DirectScheduler):
         stdout: str | None = None,
         stderr: str | None = None,
     ) -> ExitCode | None:
-        """Return the engine's own exit code (120) for a job that was ended at its wall time."""
+        """Return the engine's own exit code (120) for a job that reached its wall time."""
         if any(_WALL_TIME_MESSAGE in (text or '') for text in (stderr, stdout)):
             return CalcJob.exit_codes.ERROR_SCHEDULER_OUT_OF_WALLTIME
         return None
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines of a text without blank ones, colours and blanks at the ends."""
+    """Return the lines of a text, without colours, empty lines, and blanks at their ends."""
     return [line.strip() for line in _ESCAPES.sub('', text).splitlines() if line.strip()]
 
 
 def _end_of(text: str) -> str:
-    """Return the last lines of an output as words of a message."""
+    """Return the last lines of an output, for a message."""
     lines = _lines(text)[-3:]
     return repr('; '.join(lines)) if lines else 'none'
 
 
 def set_slots(computer: Computer, slots: int) -> None:
-    """Let at most `slots` jobs run at a time on a configured computer; jobs already waiting heed it too.
+    """Let at most `slots` jobs run at a time on a configured computer, including jobs already waiting.
 
     :raises ValueError: if `slots` is not at least 1.
     :raises OSError: if the machine's work directory cannot be written.

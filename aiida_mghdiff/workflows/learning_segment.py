@@ -192,7 +192,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
 
     @process_handler(priority=400)
     def handle_electrons(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """Give the electrons more steps where they did not converge, however the job ended; stop where that is no cure.
+        """Give the SCF more steps if it did not converge, however the job ended; stop if more steps do not help.
 
         VASP learns from such labels, too: the jobs to come begin without them.
         """
@@ -277,7 +277,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
         self.prepare_piece(first_step)
 
     def take_over_learned(self, node: orm.CalcJobNode) -> None:
-        """Let the next job know what this one labelled and learned, but for labels of electrons that did not converge.
+        """Pass the new and learned configurations to the next job, without labels of an unconverged SCF.
 
         What was labelled before anything was learned has no order yet that the next job could go on with.
         """
@@ -297,7 +297,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
             self.make_room('ml_mconf')
 
     def without_unconverged(self, node: orm.CalcJobNode, parts: dict[str, DatasetData]) -> orm.ArrayData | None:
-        """Return what a job learned without labels of electrons that did not converge; None where nothing is left."""
+        """Return the learning state of a job without labels of an unconverged SCF; None if nothing is left."""
         state = node.outputs.learning_state
         results = node.outputs.results if 'results' in node.outputs else {}
         if not any(results.get(f'n_{kind}_configurations', 0) for kind in ('unconverged', 'unjudged')):

@@ -37,7 +37,7 @@ from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
 #: Why the dataset lacks what a job labelled: see `merge_datasets`.
 LEFT_OUT = (
-    'their electrons did not converge, OUTCAR does not tell whether they did, or a force or stress is larger than any '
+    'their SCF did not converge, OUTCAR does not tell whether it did, or a force or stress is larger than any '
     'that can be right'
 )
 

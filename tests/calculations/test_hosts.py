@@ -61,7 +61,7 @@ def test_several_candidates_or_none_are_a_question(make, options, given, message
 
 def test_two_hosts_are_a_question():
     frames = [make_frame('Mg', MAGNESIUM, 'H'), make_frame('Pd', PALLADIUM, 'H')]
-    dataset = DatasetData.from_frames([host_datasets.label(frame) for frame in frames], labels='none')
+    dataset = DatasetData.from_frames([host_datasets.label(frame) for frame in frames], labelled_by='none')
     with pytest.raises(SubjectError, match='may be about H in Mg or H in Pd: choose with the element of host'):
         subject_of(dataset)
     assert subject_of(dataset, host='Pd') == Subject('Pd', 'H')
@@ -71,7 +71,7 @@ def test_two_hosts_are_a_question():
 
 def test_a_hydride_is_a_question_and_its_answer_is_taken():
     hydride = bulk('PdH', 'rocksalt', a=4.1, cubic=True)
-    dataset = DatasetData.from_frames([host_datasets.label(hydride)], labels='none')
+    dataset = DatasetData.from_frames([host_datasets.label(hydride)], labelled_by='none')
     with pytest.raises(SubjectError, match=re.escape('(H, Pd) is found to be interstitial in another: name what')):
         subject_of(dataset)
     assert subject_of(dataset, host='Pd', tracer='H') == subject_of(dataset, tracer='H') == Subject('Pd', 'H')
@@ -107,7 +107,7 @@ def test_other_lattices_are_refused(symbol, lattice, message):
 def test_an_alloy_is_refused():
     frame = make_frame('Mg', MAGNESIUM, 'H')
     frame.symbols[0] = 'Li'
-    dataset = DatasetData.from_frames([host_datasets.label(frame)], labels='none')
+    dataset = DatasetData.from_frames([host_datasets.label(frame)], labelled_by='none')
     subject = subject_of(dataset)
     assert subject == Subject('Mg', 'H')
     with pytest.raises(LatticeError, match='no configuration of the dataset has Mg and interstitial atoms alone'):

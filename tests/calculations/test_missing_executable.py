@@ -92,7 +92,7 @@ WORDS = {
     f'[proxy:0:0@n1] HYDU_create_process (launch.c:74): execvp error on file EXE ({GONE})': GONE,
     f"env: 'EXE': {GONE}": GONE,
     'mpirun was unable to find the specified executable file, and therefore\ndid not launch the job.\n\n'
-    '  Node:       n1\n  Executable: EXE\n': 'launcher of MPI did not find it',
+    '  Node:       n1\n  Executable: EXE\n': 'MPI launcher did not find it',
 }
 #: Failures of an executable that was there, or of something else.
 OTHER_WORDS = (

@@ -34,7 +34,7 @@ class TestDataset:
         assert dataset.creator.inputs.file.get_content() == file.read_text()
 
     def test_nothing_is_claimed_of_another_file_than_the_example(self, file):
-        assert load_dataset(file).base.attributes.get('labels') == 'unknown'
+        assert load_dataset(file).base.attributes.get('labelled_by') == 'unknown'
 
     def test_labels_that_were_allowed_once_are_not_taken_for_good(self, file):
         """The same file is found by how it was read, too."""

@@ -9,9 +9,11 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from models import make_multihead_mace
 
+from aiida_mghdiff.calculations.functions.replicas import check_run
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.data.stored_keys import FORMER_KEYS, stored_value
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.formats.ml_ff import MlFfHeader, write_ml_ff
 
@@ -58,7 +60,7 @@ def make_tracers(**kwargs):
 
 def test_dataset_round_trip():
     frames = make_frames()
-    node = DatasetData.from_frames(frames, labels='gpaw', groups=[0, 0, 1, 1], group_names=['a', 'b']).store()
+    node = DatasetData.from_frames(frames, labelled_by='gpaw', groups=[0, 0, 1, 1], group_names=['a', 'b']).store()
     loaded = orm.load_node(node.pk)
     for before, after in zip(frames, loaded.get_frames(), strict=True):
         assert after.get_potential_energy() == before.get_potential_energy()
@@ -66,7 +68,7 @@ def test_dataset_round_trip():
         np.testing.assert_array_equal(after.get_stress(), before.get_stress())
         np.testing.assert_array_equal(after.positions, before.positions)
     assert loaded.base.attributes.get('formulas') == {'HMg2': 2, 'Mg2': 2}
-    query = orm.QueryBuilder().append(DatasetData, filters={'attributes.labels': 'gpaw', 'id': node.pk})
+    query = orm.QueryBuilder().append(DatasetData, filters={'attributes.labelled_by': 'gpaw', 'id': node.pk})
     assert query.count() == 1
 
 
@@ -103,7 +105,7 @@ def test_dataset_keeps_where_its_configurations_are_from():
     arrays = DatasetData.from_frames(make_frames(3)).get_arrays()
     origin = {'steps': [4, -1, 9], 'temperatures_k': [300.0, np.nan, 310.0], 'learned': [True, True, False]}
     origin |= {'stages': [0, 0, 1], 'converged': [1, -1, 0]}
-    options = {'energy_kind': 'free', 'labels': 'vasp', 'stage_names': ['heating', 'hold']}
+    options = {'energy_kind': 'free', 'labelled_by': 'vasp', 'stage_names': ['heating', 'hold']}
     dataset = DatasetData.from_arrays(arrays | origin, **options).select([2, 1])
     names = dataset.base.attributes.get('stage_names')
     assert [names[index] for index in dataset.get_array('stages')] == ['hold', 'heating']
@@ -154,7 +156,7 @@ def test_force_field_of_vasp_is_what_its_header_says(tmp_path):
     options = {'architecture': 'vasp-mlff', 'origin': 'on-the-fly', 'dtype': 'float64'}
     attributes = PotentialData.from_file(path, elements=['H', 'Mg'], **options).base.attributes
     assert (attributes.get('version'), attributes.get('fast')) == ('0.2.1', False)
-    assert attributes.get('labels') == 'standin:chgnet-r2scan'
+    assert attributes.get('labelled_by') == 'standin:chgnet-r2scan'
     with pytest.raises(ValueError, match='is of Mg, H, not of Mg'):
         PotentialData.from_file(path, elements=['Mg'], **options)
     path.write_bytes(b'old binary')
@@ -234,3 +236,17 @@ def test_a_potential_stored_before_heads_were_looked_for_stays_readable(tmp_path
         node.base.attributes.delete(name)
     node = orm.load_node(node.store().pk)
     assert (node.head, node.heads, node.description_for_program['head']) == (None, None, None)
+
+
+def test_keys_of_nodes_stored_by_earlier_versions_are_read():
+    """Nodes of earlier versions have ``labels`` and ``n_tracers`` in place of ``labelled_by`` and ``tracer_count``."""
+    dataset, tracers = DatasetData.from_frames(make_frames(2), labelled_by='gpaw'), make_tracers(first_step=120)
+    for node, key in ((dataset, 'labelled_by'), (tracers, 'tracer_count')):
+        node.base.attributes.set(FORMER_KEYS[key][0], node.base.attributes.get(key))
+        node.base.attributes.delete(key)
+        node.store()
+    assert (dataset.labelled_by, dataset.select([1]).labelled_by) == ('gpaw', 'gpaw')
+    check_run(1, [make_tracers(), tracers])
+    assert stored_value(orm.Dict({'labels': 'vasp'}).store(), 'labelled_by') == 'vasp'
+    assert stored_value({'training_rmse_stress_kbar': 20.0}, 'training_rmse_stress_gpa') == 2.0
+    assert stored_value({}, 'labelled_by') is None

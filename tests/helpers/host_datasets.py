@@ -44,7 +44,7 @@ def label(atoms, seed=0):
 def make_dataset(symbol='Mg', lattice=MAGNESIUM, tracers=('', 'H', 'H', 'HH'), **options):
     """Return an unstored dataset, a frame for each set of tracers."""
     frames = [label(make_frame(symbol, lattice, one, seed=seed, **options)) for seed, one in enumerate(tracers)]
-    return DatasetData.from_frames(frames, labels='none')
+    return DatasetData.from_frames(frames, labelled_by='none')
 
 
 def make_host(symbol='Mg', lattice=MAGNESIUM, repeat=2):

@@ -38,7 +38,7 @@ def atoms_md(potential, folder):
 def vasp_evaluate(potential, folder):
     atoms = Atoms('Mg2H', cell=np.diag([3.2, 5.5, 5.2]), positions=[[0, 0, 0], [1.6, 2.7, 2.6], [1, 1, 1]], pbc=True)
     atoms.calc = SinglePointCalculator(atoms, energy=-3.0, forces=np.zeros((3, 3)))
-    dataset = DatasetData.from_frames([atoms], labels='vasp')
+    dataset = DatasetData.from_frames([atoms], labelled_by='vasp')
     return {
         'potential': make_force_field(folder),
         'dataset': dataset,

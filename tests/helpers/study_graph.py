@@ -162,7 +162,7 @@ def make_dataset(count, seed):
         forces = rng.normal(scale=0.4, size=(len(host), 3))
         host.calc = SinglePointCalculator(host, energy=-1.5 * len(host) + rng.normal(scale=0.3), forces=forces)
         frames.append(host)
-    return DatasetData.from_frames(frames, labels='gpaw')
+    return DatasetData.from_frames(frames, labelled_by='gpaw')
 
 
 def make_host(repeats):
@@ -171,13 +171,13 @@ def make_host(repeats):
     return orm.StructureData(ase=Atoms('Mg' * len(positions), positions, cell=cell, pbc=True))
 
 
-def make_tracers(temperature, seed, frames, activation=0.25, attempt=12.0, n_tracers=2, time_step_fs=1.0):
+def make_tracers(temperature, seed, frames, activation=0.25, attempt=12.0, tracer_count=2, time_step_fs=1.0):
     """Return an unstored trajectory of tracers that hop with an Arrhenius rate; attempt frequency in 1/ps."""
     rate = attempt * np.exp(-activation / (8.617e-5 * temperature))
     rates = {hops.T_T: rate * 4, hops.T_O: rate, hops.O_T: rate, hops.O_O: rate / 2}
     interval = 0.02
     cell, host = geometry.hcp_supercell(3.2, 5.19, (2, 2, 2))
-    positions, _ = hops.trajectory(rates, frames, interval, n_tracers, seed, kind='O')
+    positions, _ = hops.trajectory(rates, frames, interval, tracer_count, seed, kind='O')
     return TracerTrajectoryData.from_arrays(
         positions,
         np.tile(host.mean(axis=0), (frames, 1)),
@@ -270,9 +270,9 @@ class StudyGraph:
             self.evaluate(label, index)
             self.barriers(label)
         for key, temperatures in runs.items():
-            label, n_tracers, time_step_fs = (key, 2, 1.0) if isinstance(key, str) else key
+            label, tracer_count, time_step_fs = (key, 2, 1.0) if isinstance(key, str) else key
             if label in self.potentials:
-                self.diffusion(label, temperatures, n_tracers, time_step_fs)
+                self.diffusion(label, temperatures, tracer_count, time_step_fs)
         status = (620, 'These children failed: ' + ', '.join(broken)) if broken else (0, None)
         self.node = self.study.close({}, *status)
 
@@ -410,9 +410,9 @@ class StudyGraph:
         process.close(outputs)
         return outputs['result']
 
-    def diffusion(self, label, temperatures, n_tracers, time_step_fs):
-        name = f'diffusion_best_{label}_h{n_tracers}' + ('' if time_step_fs == 1.0 else '_short_step')
-        supercell = {'tracer_element': 'H', 'tracer_count': n_tracers}
+    def diffusion(self, label, temperatures, tracer_count, time_step_fs):
+        name = f'diffusion_best_{label}_h{tracer_count}' + ('' if time_step_fs == 1.0 else '_short_step')
+        supercell = {'tracer_element': 'H', 'tracer_count': tracer_count}
         settings = orm.Dict({'seed': 7, 'supercell': supercell, 'nve': {'time_step_fs': time_step_fs}}).store()
         common = {'potential': self.potentials[label], 'host': self.host, 'settings': settings, 'codes__x': self.code}
         if len(temperatures) == 1:
@@ -471,7 +471,7 @@ class StudyGraph:
             found[name] = outputs['result']
         return found
 
-    def replica(self, label, temperature, replica, n_tracers, time_step_fs, caller, broken_name):
+    def replica(self, label, temperature, replica, tracer_count, time_step_fs, caller, broken_name):
         """Return the tracers of an NVE run; None where it failed."""
         engine = 'lammps.md' if label.startswith('mace') else 'ase.md'
         seed = int(temperature) * 10 + replica
@@ -493,7 +493,7 @@ class StudyGraph:
             run.close({}, 430, 'Segment 0 failed')
             return None
         activation = 9.0 if temperature in self.frozen else 0.25
-        options = {'activation': activation, 'n_tracers': n_tracers, 'time_step_fs': time_step_fs}
+        options = {'activation': activation, 'tracer_count': tracer_count, 'time_step_fs': time_step_fs}
         tracers = make_tracers(temperature, seed, self.frames, **options)
         drift = np.random.default_rng(seed).normal(scale=0.3)
         results = orm.Dict(
@@ -501,7 +501,7 @@ class StudyGraph:
                 'completed': True,
                 'first_step': 0,
                 'ensemble': 'nve',
-                'n_atoms': 16 + n_tracers,
+                'n_atoms': 16 + tracer_count,
                 'mean_temperature_k': tracers.base.attributes.get('mean_temperature_k'),
                 'energy_drift_mev_per_atom_ns': drift if engine == 'lammps.md' else 4.1,
                 'energy_drift_error_mev_per_atom_ns': 0.4,
@@ -510,7 +510,7 @@ class StudyGraph:
                 'versions': VERSIONS,
             }
         )
-        frames, thermo = make_frames(tracers, seed), make_thermo(temperature, seed, tracers.steps, 16 + n_tracers)
+        frames, thermo = make_frames(tracers, seed), make_thermo(temperature, seed, tracers.steps, 16 + tracer_count)
         job.close({'results': results, 'tracers': tracers, 'trajectory': frames, 'thermo': thermo})
         segment.close({'results__part0': results})
         run.close({'results__seg000_part0': results})

@@ -13,7 +13,7 @@ from aiida_mghdiff.workflows.train import TrainWorkChain
 def make_dataset(count, start=0, **changes):
     """Return an unstored dataset of some of the example data."""
     arrays = {name: array for name, array in example_arrays(mixed_indices(count, start)).items() if name != 'groups'}
-    return DatasetData.from_arrays(arrays | changes, energy_kind='free', labels='gpaw')
+    return DatasetData.from_arrays(arrays | changes, energy_kind='free', labelled_by='gpaw')
 
 
 def make_chgnet(elements=('H', 'Mg')):

@@ -230,7 +230,7 @@ def learned_dataset(stage='heating', count=1, labels='vasp', symbol='H', converg
     origin |= {'converged': np.broadcast_to(converged, count)}
     origin |= {name: np.zeros(count, dtype=int) for name in ('groups', 'stages')}
     names = {'group_names': [f'{stage}, stretch 0'], 'stage_names': [stage]}
-    return DatasetData.from_arrays(arrays_from_frames(frames) | origin, energy_kind='free', labels=labels, **names)
+    return DatasetData.from_arrays(arrays_from_frames(frames) | origin, energy_kind='free', labelled_by=labels, **names)
 
 
 def learning_state(order: list[int]) -> orm.ArrayData:

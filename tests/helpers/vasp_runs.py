@@ -51,7 +51,7 @@ def end_results(energy: float = -26.0, **changes: object) -> orm.Dict:
         'n_steps': 7,
         'largest_displacement_angstrom': 0.05,
         'evaluator': 'dft',
-        'labels': 'vasp',
+        'labelled_by': 'vasp',
         'versions': {'vasp': 'vasp.6.4.3'},
     }
     return orm.Dict(results | changes)

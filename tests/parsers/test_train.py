@@ -72,7 +72,7 @@ def test_diverged(parse):
     outputs, node = parse(
         'mghdiff.chgnet.train',
         {'completed': False, 'n_epochs': 3},
-        'ERROR: [TRAINING_DIVERGED] the loss of epoch 2 is no finite number.\n',
+        'ERROR: [TRAINING_DIVERGED] the loss of epoch 2 is not finite.\n',
         ('learning_curves.npz',),
     )
     assert node.exit_status == 503

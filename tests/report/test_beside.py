@@ -135,22 +135,22 @@ def test_what_does_not_fit_is_refused(graph, dft, tmp_path):
     unfinished = Process(orm.WorkChainNode, 'validate', {}).node
     own = graph.potentials['mace_ft']
     cases = [
-        ({'validations': [orm.Int(1).store()]}, 'Int<.*> is no process of mghdiff.validate'),
-        ({'validations': [graph.node]}, 'study<.*> is no process of mghdiff.validate'),
+        ({'validations': [orm.Int(1).store()]}, 'Int<.*> is not a process of mghdiff.validate'),
+        ({'validations': [graph.node]}, 'study<.*> is not a process of mghdiff.validate'),
         ({'validations': [unfinished]}, 'validate<.*> has no metrics: running'),
         (
             {'validations': [make_validation({'x': foreign}, make_dataset(2, 5))]},
-            'which is none of the study.*mace_ft<',
+            'which is not in the study.*mace_ft<',
         ),
-        ({'barriers': [make_barrier(graph.neb_host, 'O-T', (0.2, 0.2), foreign)]}, 'which is none of the study'),
+        ({'barriers': [make_barrier(graph.neb_host, 'O-T', (0.2, 0.2), foreign)]}, 'which is not in the study'),
     ]
     for given, message in cases:
         with pytest.raises(ForeignNodeError, match=message):
             Study(graph.node, **given)
     twice = [dft, make_barrier(graph.neb_host, 'O-T', (0.2, 0.2))]
-    with pytest.raises(ForeignNodeError, match='a barrier of DFT along O-T is there already'):
+    with pytest.raises(ForeignNodeError, match='there is already a barrier of DFT along O-T'):
         _ = Study(graph.node, barriers=twice).barriers
-    with pytest.raises(ForeignNodeError, match='a barrier of mace_ft along O-T is there already'):
+    with pytest.raises(ForeignNodeError, match='there is already a barrier of mace_ft along O-T'):
         _ = Study(graph.node, barriers=[make_barrier(graph.neb_host, 'O-T', (0.2, 0.2), own)]).barriers
 
 
@@ -158,7 +158,7 @@ def test_command_line(graph, validation, dft, aiida_profile, tmp_path, monkeypat
     monkeypatch.setattr('aiida_mghdiff.report.write_figures', lambda study, folder: folder.mkdir(parents=True) or {})
     command = ['report', graph.node.uuid, '-p', aiida_profile.name, '--directory', str(tmp_path / 'x')]
     refused = CliRunner().invoke(main, [*command, '--validation', dft.uuid])
-    assert (refused.exit_code, 'is no process of mghdiff.validate' in refused.output) == (1, True)
+    assert (refused.exit_code, 'is not a process of mghdiff.validate' in refused.output) == (1, True)
     missing = CliRunner().invoke(main, [*command, '--barrier', 'abcdef01'])
     assert (missing.exit_code, 'is no node of this profile' in missing.output) == (1, True)
     assert not (tmp_path / 'x').exists()

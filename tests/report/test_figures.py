@@ -33,7 +33,7 @@ from aiida_mghdiff.report.tables import number
 from aiida_mghdiff.science.bands import read_band
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
-EVERY = ['scheme', 'learning_curves', 'rmse', 'rmse_contents', 'parity', 'sites', 'barriers', 'paths', 'frame']
+EVERY = ['workflow', 'learning_curves', 'rmse', 'rmse_contents', 'parity', 'sites', 'barriers', 'paths', 'frame']
 EVERY += ['coefficients', 'msd', 'windows', 'arrhenius', 'rates', 'activation_energies', 'track', 'rdf', 'rdf_sites']
 EVERY += ['density', 'pairs', 'conservation']
 
@@ -118,7 +118,18 @@ def test_band_of_a_fit_contains_its_line(study):
 
 
 def test_upper_bounds_are_arrows_within_the_axis(broken_study, broken_figures):
-    expected = ['scheme', 'frame', 'coefficients', 'msd', 'arrhenius', 'track', 'rdf', 'rdf_sites', 'density', 'pairs']
+    expected = [
+        'workflow',
+        'frame',
+        'coefficients',
+        'msd',
+        'arrhenius',
+        'track',
+        'rdf',
+        'rdf_sites',
+        'density',
+        'pairs',
+    ]
     assert list(broken_figures) == [*expected, 'conservation']
     axis = broken_figures['arrhenius'].axes[0]
     assert axis.get_legend_handles_labels()[1] == ['mace_mp, 2 H: upper bounds']
@@ -300,7 +311,7 @@ class Contents:
         self.study = study
         self.diffusion = [*study.diffusion, *(self.doubled(item) for item in study.diffusion)]
         fit = study.arrhenius[0]
-        self.arrhenius = [fit, replace(fit, series='mace_ft, 4 H', n_tracers=4)]
+        self.arrhenius = [fit, replace(fit, series='mace_ft, 4 H', tracer_count=4)]
 
     def __getattr__(self, name):
         return getattr(self.study, name)

@@ -55,7 +55,7 @@ def test_cards_and_tables_have_each_interval(study):
     assert text in cards[item.results.uuid]
     tables = {table.title: str(table.cells) for table in diffusion_section(study).tables}
     assert text in tables['']
-    assert interval(item.results['replica_ci95_m2_s'][0]) in tables['Each replica on its own']
+    assert interval(item.results['replica_ci95_m2_s'][0]) in tables['Replicas']
     assert interval(item.results['d_c_ci95_m2_s']) in tables['Directions, and tracers together, with 95 % intervals']
     assert ' to ' in tables['Arrhenius fits'].split(scientific(study.arrhenius[0].results['prefactor_m2_s']))[1]
     assert ' % to ' not in str(worth_section(study).tables[0].cells)

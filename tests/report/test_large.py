@@ -45,7 +45,7 @@ def enlarged(node):
         run_of(item, label, count, temperature) for temperature in TEMPERATURES for label, count in places
     ]
     large.arrhenius = [
-        replace(fit, label=label, series=f'{label}, {count} H', results=line_of(fit), n_tracers=count)
+        replace(fit, label=label, series=f'{label}, {count} H', results=line_of(fit), tracer_count=count)
         for label, count in places
     ]
     large.errors = [replace(small.errors[0], label=label) for label in CONTENTS]

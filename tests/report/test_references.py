@@ -75,14 +75,14 @@ def test_values_of_another_system_are_left_out(study, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('old', 'new', 'message'),
     [
-        ('source: me', 'source: you', "value 1: source 'you' is none of the sources"),
+        ('source: me', 'source: you', "value 1: 'you' is not among the sources"),
         ('value: 1.5e-9, ', '', 'value 1 lacks value'),
-        ('1.5e-9', '"1.5"', "value 1: '1.5' is no number"),
+        ('1.5e-9', '"1.5"', "value 1: '1.5' is not a number"),
         ('label:', 'lable: x, label:', 'unknown keys lable'),
         ('[480, 480]', '[480]', 'lowest and the highest'),
-        ('source: me', 'source: me, relation: ">"', "relation '>' is none of"),
+        ('source: me', 'source: me, relation: ">"', "relation '>' is not one of"),
         ('sources:', 'source:', 'must have `sources`'),
-        ('  - {', '  - [{', 'is no YAML'),
+        ('  - {', '  - [{', 'is not a YAML file'),
     ],
 )
 def test_files_that_are_refused(tmp_path, old, new, message):

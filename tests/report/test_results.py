@@ -17,7 +17,7 @@ KEYS = {
     'diffusion': [
         'potential',
         'temperature_k',
-        'h_count',
+        'tracer_count',
         'time_step_fs',
         'diffusion_coefficient_m2_s',
         'ci95_m2_s',
@@ -26,7 +26,7 @@ KEYS = {
         'n_replicas',
         'uuid',
     ],
-    'arrhenius': ['potential', 'h_count', 'time_step_fs', 'activation_energy_ev', 'ci95_ev', 'uuid'],
+    'arrhenius': ['potential', 'tracer_count', 'time_step_fs', 'activation_energy_ev', 'ci95_ev', 'uuid'],
 }
 
 

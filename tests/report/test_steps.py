@@ -49,7 +49,7 @@ def test_a_row_for_each_step(figures):
 
 def test_rows_of_results_and_tables_are_apart(two_steps):
     results = results_of(two_steps)
-    keys = ('potential', 'h_count', 'time_step_fs')
+    keys = ('potential', 'tracer_count', 'time_step_fs')
     rows = [tuple(row[key] for key in (*keys, 'temperature_k')) for row in results['diffusion']]
     assert len(rows) == len(set(rows)) == 4
     assert {tuple(row[key] for key in keys) for row in results['arrhenius']} == {('mace_ft', 2, 1), ('mace_ft', 2, 0.5)}

@@ -35,7 +35,7 @@ def dataset(aiida_profile):
     """Three frames, labelled by something else."""
     frames = [magnesium(shift) for shift in (0.0, 0.05, 0.1)]
     names = {'groups': [0, 0, 1], 'group_names': ['a', 'b']}
-    return DatasetData.from_frames(frames, labels='mace', **names, allow_implausible=True)
+    return DatasetData.from_frames(frames, labelled_by='mace', **names, allow_implausible=True)
 
 
 @pytest.fixture
@@ -263,7 +263,7 @@ def test_labels_with_gpaw(gpaw, build, dataset):
     assert node.is_finished_ok, node.exit_message
     assert outputs['summary']['failed_frames'] == []
     labelled = outputs['dataset']
-    assert labelled.base.attributes.get('labels') == 'gpaw'
+    assert labelled.base.attributes.get('labelled_by') == 'gpaw'
     assert np.array_equal(labelled.get_array('positions'), dataset.get_array('positions'))
     assert labelled.get_array('groups').tolist() == [0, 0, 1]
     forces = labelled.get_array('forces').reshape(3, 2, 3)
@@ -283,7 +283,7 @@ def test_reproduces_the_example_data(gpaw, example_data):
     content = read_extxyz(example_data / 'mgh_pbe.extxyz')
     formulas = [str(frame.symbols) for frame in content.frames]
     frames = [content.frames[formulas.index(formula)] for formula in sorted(set(formulas))]
-    known = DatasetData.from_frames(frames, energy_kind='free', labels='gpaw')
+    known = DatasetData.from_frames(frames, energy_kind='free', labelled_by='gpaw')
     builder = LabelWorkChain.get_builder_from_protocol(
         gpaw,
         known,
@@ -313,7 +313,7 @@ def mixed_frames(aiida_profile, example_data):
         atoms = frame[order]
         atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.zeros((len(atoms), 3)))
         shuffled.append(atoms)
-    return DatasetData.from_frames(shuffled, labels='none', allow_implausible=True)
+    return DatasetData.from_frames(shuffled, labelled_by='none', allow_implausible=True)
 
 
 @pytest.fixture
@@ -347,7 +347,7 @@ def test_labels_with_the_stand_in(build_vasp, codes, mixed_frames, tiny_mace, ti
     assert node.is_finished_ok, node.exit_message
     digest = hashlib.sha256(tiny_mace.read_bytes()).hexdigest()[:12]
     labelled = outputs['dataset']
-    assert labelled.base.attributes.get('labels') == f'standin:mace:{digest}'
+    assert labelled.base.attributes.get('labelled_by') == f'standin:mace:{digest}'
     assert labelled.get_array('numbers').tolist() == mixed_frames.get_array('numbers').tolist()
     predictions, node = run_get_node(
         EvaluateCalculation,

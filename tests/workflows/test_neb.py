@@ -251,7 +251,7 @@ def test_vasp_finds_the_barrier_that_ase_finds(codes, host, tiny_mace, tiny_pote
     assert dft['path_length_angstrom'] == pytest.approx(ase['path_length_angstrom'], abs=0.05)
     assert learned['forward_barrier_ev'] == pytest.approx(ase['forward_barrier_ev'], abs=0.03)
     assert (dft['evaluator'], learned['evaluator'][:10]) == ('dft', 'vasp-mlff ')
-    assert dft['labels'].startswith('standin:mace:')
+    assert dft['labelled_by'].startswith('standin:mace:')
 
     relaxed = {
         job.outputs.results.uuid: job for job in node.called if 'structure' in job.outputs and 'results' in job.outputs

@@ -251,7 +251,7 @@ def schedule(generate_workchain, builder):
 
 def learned_outputs(step, **more):
     """Return what a segment gives that learned one configuration."""
-    history = {'n_dft_steps': 1, 'labels': 'vasp'}
+    history = {'n_dft_steps': 1, 'labelled_by': 'vasp'}
     history |= {f'n_{kind}_configurations': 0 for kind in ('unlearned', 'unconverged', 'unjudged', 'implausible')}
     dataset = learned_dataset()
     outputs = {
@@ -287,7 +287,7 @@ def test_failed_refit_leaves_what_was_learned(schedule, generate_workchain_node,
 
 @pytest.mark.parametrize(
     ('converged', 'message'),
-    [(None, 'lower ML_CTIFOR'), (0, 'electrons did not converge'), (-1, 'OUTCAR does not tell whether they did')],
+    [(None, 'lower ML_CTIFOR'), (0, 'SCF did not converge'), (-1, 'OUTCAR does not tell whether it did')],
 )
 def test_no_label_that_is_good(schedule, generate_workchain_node, converged, message):
     outputs = {'state': state_of(START, 30)}
@@ -556,7 +556,9 @@ def test_refused_input_is_not_tried_again(segment, generate_job_node):
 
 def test_schedule_tells_what_its_dataset_leaves_out(schedule, generate_workchain_node):
     node = learned_dataset(count=3, converged=[1, 0, 1])
-    names = {name: node.base.attributes.get(name) for name in ('energy_kind', 'labels', 'group_names', 'stage_names')}
+    names = {
+        name: node.base.attributes.get(name) for name in ('energy_kind', 'labelled_by', 'group_names', 'stage_names')
+    }
     arrays = node.get_arrays()
     arrays['forces'][-1, 0] = -150.0
     outputs = learned_outputs(12, datasets__part0000=DatasetData.from_arrays(arrays, **names))
@@ -580,7 +582,7 @@ def test_schedule_with_the_stand_in(builder):
     assert [job['stage'] for job in history['jobs']] == ['heating', 'heating', 'hold500', 'hold600']
     assert [job['first_step'] for job in history['jobs']] == [0, 30, 60, 90]
     assert history['n_steps'] == 120
-    assert dataset.base.attributes.get('labels') == 'standin:chgnet-r2scan'
+    assert dataset.base.attributes.get('labelled_by') == 'standin:chgnet-r2scan'
     assert dataset.base.attributes.get('n_configurations') == history['n_dft_steps'] > 2
     labelled = list(dict.fromkeys(job['stage'] for job in history['jobs'] if job['n_dft_steps']))
     assert dataset.base.attributes.get('stage_names') == labelled

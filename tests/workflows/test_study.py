@@ -274,7 +274,7 @@ SHARES = {'training': 0.8, 'validation': 0.1, 'test': 0.1}
 def one_group(dataset):
     """Return the configurations of a dataset as one trajectory."""
     arrays = dataset.get_arrays() | {'groups': np.zeros(len(dataset.get_array('natoms')), dtype=int)}
-    return DatasetData.from_arrays(arrays, energy_kind='free', labels='vasp', group_names=['run'])
+    return DatasetData.from_arrays(arrays, energy_kind='free', labelled_by='vasp', group_names=['run'])
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def test_no_label_ends_it_and_some_labels_go_on(chain, generate_job_node, tiny_p
             'positions': frames.get_positions()[0],
         },
         energy_kind='free',
-        labels='vasp',
+        labelled_by='vasp',
     )
     chain.ctx.label = generate_job_node(
         'mghdiff.label', 640, {'dataset': dataset}, 'Not all frames have a label: 3 of 4'
@@ -205,7 +205,7 @@ def test_the_potential_that_labels_has_no_error(build, tiny_potential, tmp_path)
     dataset = outputs['dataset']
     assert dataset.base.attributes.get('formulas') == {'HMg16': 2, 'H2Mg16': 2}
     assert dataset.base.attributes.get('group_names') == ['h1', 'h2']
-    assert dataset.base.attributes.get('labels').startswith('standin:mace:')
+    assert dataset.base.attributes.get('labelled_by').startswith('standin:mace:')
     exact, poor = (outputs['metrics'][label].get_dict() for label in ('mace_tr', 'mace_ft'))
     assert exact['force_rmse_mev_per_angstrom'] < 0.01
     assert exact['energy_rmse_mev_per_atom'] < 0.001

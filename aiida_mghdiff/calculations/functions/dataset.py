@@ -16,16 +16,16 @@ from aiida_mghdiff.data.dataset import ENERGY_KINDS, DatasetData
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.extxyz import read_extxyz
 from aiida_mghdiff.formats.frames import index_groups
-from aiida_mghdiff.formats.mlab import labels_of, read_mlab
+from aiida_mghdiff.formats.mlab import labelled_by_of, read_mlab
 from aiida_mghdiff.science.splits import SplitError, check_indices, split_by_group
 
 PARTS = ('training', 'validation', 'test')
 IS_KEY = Check('a key of the file', lambda value: isinstance(value, str) and value != '')
 
 # Each with its default: files follow conventions, so a setting need only be given where a file departs from them.
-MLAB_SETTINGS = {'labels': (None, optional(IS_TEXT)), 'allow_implausible': (False, IS_BOOL)}
+MLAB_SETTINGS = {'labelled_by': (None, optional(IS_TEXT)), 'allow_implausible': (False, IS_BOOL)}
 EXTXYZ_SETTINGS = {
-    'labels': (None, IS_TEXT),
+    'labelled_by': (None, IS_TEXT),
     'energy_kind': ('free', one_of(*ENERGY_KINDS)),
     'energy_key': ('REF_energy', IS_KEY),
     'forces_key': ('REF_forces', IS_KEY),
@@ -40,16 +40,16 @@ EXTXYZ_SETTINGS = {
 def dataset_from_mlab(file: orm.SinglefileData, settings: orm.Dict) -> DatasetData:
     """Return the configurations of VASP's ML_AB or ML_ABN as a dataset. Its energies are free energies.
 
-    :param settings: ``labels``, what computed the labels; null (the default): as the file says, ``vasp`` or, where the
-        stand-in for VASP marked its own, ``standin:<labeller>``, which no other name can be given.
-        ``allow_implausible``, false: take labels that cannot be right (``formats.plausibility``) as they are.
+    :param settings: ``labelled_by``, the origin of the labels; null (the default) means the origin in the file:
+        ``standin:<labeller>`` for labels that the stand-in for VASP marked, and no other origin is accepted for these;
+        else ``vasp``. ``allow_implausible`` (default false): accept implausible labels (``formats.plausibility``).
     """
     values = _with_defaults(settings, MLAB_SETTINGS)
     with file.as_path() as path, _NamedFile(file):
         frames = read_mlab(path, values['allow_implausible']).frames
-    labels = _labels_of(frames, values['labels'])
+    labelled_by = _labelled_by(frames, values['labelled_by'])
     # the reader, which knows the place in the file, has checked what the settings do not allow
-    return DatasetData.from_frames(frames, energy_kind='free', labels=labels, allow_implausible=True)
+    return DatasetData.from_frames(frames, energy_kind='free', labelled_by=labelled_by, allow_implausible=True)
 
 
 @refusing(SettingsError, FormatError)
@@ -59,7 +59,7 @@ def dataset_from_extxyz(file: orm.SinglefileData, settings: orm.Dict) -> Dataset
 
     Frames of isolated atoms become the attribute ``isolated_atoms``: the E0s of a training of MACE.
 
-    :param settings: ``labels``, what computed the labels, must be given. Defaults: ``energy_kind`` ``free``;
+    :param settings: ``labelled_by``, the origin of the labels, must be given. Defaults: ``energy_kind`` ``free``;
         ``energy_key`` ``REF_energy``; ``forces_key`` ``REF_forces``; ``stress_key`` ``REF_stress`` (null: no
         stresses); ``group_key`` null, or a key that is the same in frames that are correlated (one trajectory);
         ``allow_implausible`` false: labels that cannot be right (``formats.plausibility``) are refused.
@@ -72,7 +72,7 @@ def dataset_from_extxyz(file: orm.SinglefileData, settings: orm.Dict) -> Dataset
     return DatasetData.from_frames(
         content.frames,
         energy_kind=values['energy_kind'],
-        labels=values['labels'],
+        labelled_by=values['labelled_by'],
         groups=None if groups is None else groups.tolist(),
         group_names=names,
         isolated_atoms=content.isolated_atoms,
@@ -123,17 +123,17 @@ def parts_of_settings(values: Mapping[str, Any]) -> set[str]:
     return {part for part, share in values['fractions'].items() if share > 0}
 
 
-def _labels_of(frames: list[Atoms], labels: str | None) -> str:
-    """Return what computed the labels of frames of ML_AB.
+def _labelled_by(frames: list[Atoms], said: str | None) -> str:
+    """Return the origin of the labels of frames of ML_AB.
 
-    :param labels: what a user says.
+    :param said: origin in the settings, or None.
     """
-    found = {labels_of(frame) for frame in frames}
+    found = {labelled_by_of(frame) for frame in frames}
     if found == {'vasp'}:
-        return labels or 'vasp'
-    if len(found | {labels or min(found)}) > 1:
-        said = f', settings say {labels}' if labels else ''
-        raise SettingsError(f'the file has labels of {", ".join(sorted(found))}{said}: they do not go together.')
+        return said or 'vasp'
+    if len(found | {said or min(found)}) > 1:
+        other = f', settings.labelled_by is {said}' if said else ''
+        raise SettingsError(f'the file is labelled by {", ".join(sorted(found))}{other}: give labels of one origin.')
     return found.pop()
 
 

@@ -14,6 +14,7 @@ from ase.neighborlist import neighbor_list
 from aiida_mghdiff.calculations.exit_codes import FramesError, MismatchError, refusing
 from aiida_mghdiff.data.arrays import set_array
 from aiida_mghdiff.data.dataset import NAMED, ORIGIN, DatasetData
+from aiida_mghdiff.data.stored_keys import stored_value
 from aiida_mghdiff.formats.frames import concatenate_frames
 
 FRAME_KEY = 'frame_'
@@ -75,14 +76,14 @@ def collect_labels(frames: orm.ArrayData, **labelled: DatasetData) -> dict[str, 
         outputs['dataset'] = DatasetData.from_arrays(
             concatenate_frames(arrays),
             energy_kind=shared_attribute(parts, 'energy_kind'),
-            labels=shared_attribute(parts, 'labels'),
+            labelled_by=shared_attribute(parts, 'labelled_by'),
             **{name: frames.base.attributes.get(name, None) for name in NAMED.values()},
         )
     summary = {
         'n_frames': count,
         'n_labelled': len(parts),
         'failed_frames': sorted(set(range(count)) - set(parts)),
-        'labels': outputs['dataset'].base.attributes.get('labels') if parts else None,
+        'labelled_by': outputs['dataset'].labelled_by if parts else None,
     }
     return outputs | {'summary': orm.Dict(summary)}
 
@@ -150,11 +151,11 @@ def labelled_frame(frames: orm.ArrayData, index: int, node: DatasetData) -> dict
 
 
 def shared_attribute(parts: Mapping[int, DatasetData], name: str) -> str:
-    """Return the value that an attribute has in all parts.
+    """Return the common value of an attribute of all parts.
 
-    :raises MismatchError: where it differs.
+    :raises MismatchError: for several values.
     """
-    values = {node.base.attributes.get(name) for node in parts.values()}
+    values = {stored_value(node, name) for node in parts.values()}
     if len(values) > 1:
         raise MismatchError(f'single points differ in {name}: {", ".join(sorted(values))}; label with one program.')
     return values.pop()

@@ -29,7 +29,9 @@ from aiida_mghdiff.calculations.validation import (
 )
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
+from aiida_mghdiff.data.stored_keys import stored_value
 from aiida_mghdiff.formats.iconst import SHAPES, iconst_text
+from aiida_mghdiff.science.units import KBAR_PER_GPA
 
 
 def _are_stages(value: Any) -> bool:
@@ -61,7 +63,7 @@ SETTINGS = {
     'time_step_fs': IS_POSITIVE,
     'friction_per_ps': IS_POSITIVE,
     'lattice_friction_per_ps': IS_POSITIVE,
-    'pressure_kbar': IS_NUMBER,
+    'pressure_gpa': IS_NUMBER,
     'cell_shape': one_of(*SHAPES),
     'tracer_element': optional(IS_SYMBOL),
     'tracer_stride': IS_COUNT,
@@ -87,9 +89,9 @@ HISTORY = (
     'n_implausible_configurations',
     'training_rmse_energy_ev_per_atom',
     'training_rmse_force_ev_per_angstrom',
-    'training_rmse_stress_kbar',
+    'training_rmse_stress_gpa',
     'threshold_ev_per_angstrom',
-    'labels',
+    'labelled_by',
 )
 #: Of a schedule's settings those that every segment's job has.
 RECORDED = ('tracer_element', 'tracer_stride', 'thermo_stride', 'frame_stride')
@@ -211,7 +213,7 @@ def _segment_tags(values: Mapping[str, Any], segment: Mapping[str, Any], index: 
         'teend': end,
         'langevin_gamma': [values['friction_per_ps']] * species,
         'langevin_gamma_l': values['lattice_friction_per_ps'],
-        'pstress': values['pressure_kbar'],
+        'pstress': values['pressure_gpa'] * KBAR_PER_GPA,
         'random_seed': [derive_seed(values['seed'], start, 'learning', index), 0, 0],
     }
     return values['electrons'] | values['learning'] | motion | _mode('train')
@@ -292,7 +294,7 @@ def change_tags(parameters: orm.Dict, changes: orm.Dict) -> orm.Dict:
 @refusing(MismatchError)
 @calcfunction
 def forget_unconverged(learning_state: orm.ArrayData, **configurations: DatasetData) -> orm.ArrayData:
-    """Return a learning state without the configurations whose electrons did not converge: ML_AB will lack them.
+    """Return a learning state without the configurations whose SCF did not converge: ML_AB will lack them.
 
     Those that OUTCAR does not tell of are left out, too. Refused where nothing is left to go on with: no
     configuration, or no reference configuration of an element.
@@ -310,7 +312,7 @@ def forget_unconverged(learning_state: orm.ArrayData, **configurations: DatasetD
         else:
             arrays[name] = rows[kept]
     if empty := [name for name, rows in arrays.items() if not len(rows)]:
-        raise MismatchError(f'without labels whose electrons did not converge nothing is left in {", ".join(empty)}.')
+        raise MismatchError(f'without labels of an unconverged SCF nothing is left in {", ".join(empty)}.')
     state, names = orm.ArrayData(arrays), ('types', 'reference_energies', 'masses', 'version')
     state.base.attributes.set_many({name: learning_state.base.attributes.get(name) for name in names})
     return state
@@ -322,7 +324,7 @@ def learning_history(**results: orm.Dict) -> orm.Dict:
 
     :param results: ``results`` of the jobs, which sort by their keys.
     """
-    rows = [{'job': key} | {name: results[key].get(name) for name in HISTORY} for key in sorted(results)]
+    rows = [{'job': key} | {name: stored_value(results[key], name) for name in HISTORY} for key in sorted(results)]
     # a job whose files told no steps made none
     steps = sum(row['last_step'] - row['first_step'] for row in rows if row['last_step'] is not None)
     n_dft = sum(row['n_dft_steps'] for row in rows)
@@ -335,7 +337,7 @@ def learning_history(**results: orm.Dict) -> orm.Dict:
             'n_unconverged_configurations': sum(row['n_unconverged_configurations'] for row in rows),
             'n_unjudged_configurations': sum(row['n_unjudged_configurations'] or 0 for row in rows),
             'n_implausible_configurations': sum(row['n_implausible_configurations'] or 0 for row in rows),
-            'labels': rows[-1]['labels'],
+            'labelled_by': rows[-1]['labelled_by'],
             'jobs': rows,
         }
     )

@@ -19,15 +19,15 @@ from aiida_mghdiff.formats.plausibility import within_bounds
 def merge_datasets(**parts: DatasetData) -> DatasetData:
     """Return configurations as one dataset, part after part in the order of the keys.
 
-    Labels are left out if their electrons are not known to have converged, or if they are larger than any that can be
+    Labels are left out if their SCF is not known to have converged, or if they are larger than any that can be
     right. Groups and stages of the same name become one, and so do isolated atoms of one element. Refused: parts
     without groups, origins that not all parts tell, isolated atoms of one element with two energies.
     """
     nodes = [parts[key] for key in sorted(parts)]
-    labels = {node.base.attributes.get('labels') for node in nodes}
+    origins = {node.labelled_by for node in nodes}
     kinds = {node.base.attributes.get('energy_kind') for node in nodes}
-    if len(labels) > 1 or len(kinds) > 1:
-        raise MismatchError(f'labels of {", ".join(sorted(labels))} ({", ".join(sorted(kinds))}) do not mix.')
+    if len(origins) > 1 or len(kinds) > 1:
+        raise MismatchError(f'labels of {", ".join(sorted(origins))} ({", ".join(sorted(kinds))}) do not mix.')
     arrays = [node.get_arrays() for node in nodes]
     if len({tuple(sorted(part)) for part in arrays}) > 1 or 'groups' not in arrays[0]:
         raise MismatchError('all parts must have groups, and tell the origin of their configurations or none must.')
@@ -36,13 +36,11 @@ def merge_datasets(**parts: DatasetData) -> DatasetData:
     converged = np.concatenate([are_good(node) for node in nodes])
     good = np.flatnonzero(converged & within_bounds(merged))
     if not len(good):
-        raise MismatchError(
-            'no configuration has electrons that are known to have converged and labels that can be right.'
-        )
+        raise MismatchError('no configuration has a converged SCF and plausible labels.')
     return DatasetData.from_arrays(
         select_frames(merged, good.tolist()),
         energy_kind=kinds.pop(),
-        labels=labels.pop(),
+        labelled_by=origins.pop(),
         isolated_atoms=_join_isolated_atoms(parts),
         **names,
     )
@@ -69,7 +67,7 @@ def _join_names(
 
 
 def are_good(dataset: DatasetData) -> np.ndarray:
-    """Return for each configuration [n] whether its electrons are known to have converged.
+    """Return for each configuration [n] whether its SCF is known to have converged.
 
     See ``data.dataset.ORIGIN``. A dataset that tells of none, such as a user's file, is taken as it is.
     """

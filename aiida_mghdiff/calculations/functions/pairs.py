@@ -55,7 +55,7 @@ def tracer_pairs(settings: orm.Dict, host: orm.StructureData | None = None, **ru
         describe(counts, random, replicas[0].frame_interval_ps)
         | {
             'cutoff_angstrom': cutoff,
-            'n_tracers': replicas[0].tracer_positions.shape[1],
+            'tracer_count': replicas[0].tracer_positions.shape[1],
             'temperature_k': float(np.mean([run.temperature_k for run in replicas])),
         }
     )

@@ -12,6 +12,7 @@ import numpy as np
 from aiida import orm
 
 from aiida_mghdiff.calculations.exit_codes import MismatchError, SegmentsError
+from aiida_mghdiff.data.stored_keys import stored_value
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.science.msd import remove_drift
 from aiida_mghdiff.science.units import PS_IN_FS
@@ -147,8 +148,8 @@ def check_run(replica: int, run: list[TracerTrajectoryData]) -> None:
 
     :raises SegmentsError: naming the replica.
     """
-    names = ('stride', 'time_step_fs', 'n_tracers', 'tracer_element', 'ensemble')
-    if any(len({node.base.attributes.get(name) for node in run}) > 1 for name in names):
+    names = ('stride', 'time_step_fs', 'tracer_count', 'tracer_element', 'ensemble')
+    if any(len({stored_value(node, name) for node in run}) > 1 for name in names):
         raise SegmentsError(f'the segments of replica {replica} differ in one of {", ".join(names)}.')
     if run[0].base.attributes.get('ensemble') == 'npt':
         raise SegmentsError(f'replica {replica} is an npt run, its cell changes: measure diffusion at constant volume.')

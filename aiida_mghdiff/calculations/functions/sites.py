@@ -65,7 +65,7 @@ def site_statistics(settings: orm.Dict, host: orm.StructureData, **runs: orm.Arr
             'in_core_fraction': float(np.average([jumps.in_core for jumps in lattice.jumps], weights=frames)),
             'host_displacement_angstrom': lattice.host_displacement,
             'n_replicas': len(replicas),
-            'n_tracers': lattice.positions[0].shape[1],
+            'tracer_count': lattice.positions[0].shape[1],
             'frame_interval_ps': interval,
             'total_time_ps': float(tallies.times_ps.sum()),
             'warnings': warnings(tallies),

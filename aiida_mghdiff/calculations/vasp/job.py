@@ -49,7 +49,7 @@ KEPT_LINES = 500
 
 #: Files of a run with moving atoms.
 RUN_FILES = ('CONTCAR', 'OSZICAR')
-#: From this NWRITE on, VASP's default, OUTCAR has forces and electronic convergence of every step.
+#: From this NWRITE on, VASP's default, OUTCAR has the forces and the SCF of every step.
 FEWEST_NWRITE = 2
 
 #: Part of the wall time that is kept for the step in progress and what VASP writes at its end. A training step may be
@@ -89,7 +89,7 @@ def own_tags_message(tags: Mapping[str, Any], set_by_job: Iterable[str] = (), wh
     if IS_COUNT.holds(nwrite) and nwrite >= FEWEST_NWRITE:
         return None
     return (
-        f'{where}: nwrite = {nwrite!r}: below {FEWEST_NWRITE} VASP leaves forces and electronic convergence out of '
+        f'{where}: nwrite = {nwrite!r}: below {FEWEST_NWRITE} VASP leaves forces and the SCF out of '
         f'OUTCAR for the steps between the first and the last one; leave out nwrite, or set {FEWEST_NWRITE}.'
     )
 

@@ -34,9 +34,8 @@ from aiida_mghdiff.calculations.vasp.job import (
 )
 from aiida_mghdiff.formats.iconst import iconst_text
 from aiida_mghdiff.science.trajectory_reduction import ReductionPlan
-from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K, EV_FS2_PER_ANGSTROM2_IN_AMU, PS_IN_FS
+from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K, EV_FS2_PER_ANGSTROM2_IN_AMU, KBAR_PER_GPA, PS_IN_FS
 
-KBAR_PER_GPA = 10.0
 MOST_SEEDS = 900_000_000
 
 OUTBLOCK = 'ml_outblock'

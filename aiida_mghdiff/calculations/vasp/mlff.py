@@ -49,7 +49,7 @@ from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.frames import concatenate_frames, frames_from_arrays, select_frames
 from aiida_mghdiff.formats.iconst import check_iconst, read_iconst
-from aiida_mghdiff.formats.mlab import labels_of, read_mlab, read_mlab_header, standin_name, write_mlab
+from aiida_mghdiff.formats.mlab import labelled_by_of, read_mlab, read_mlab_header, standin_name, write_mlab
 from aiida_mghdiff.science.trajectory_reduction import ReductionPlan
 
 MODES = ('train', 'select', 'refit', 'run')
@@ -254,8 +254,8 @@ def known_message(tags: Mapping[str, Any], atoms: Atoms, inputs: Mapping[str, An
         )
     if mode == 'run':
         return 'mode run reads no configurations: leave out ml_ab and configurations.'
-    if len(labels := {part.base.attributes.get('labels') for part in parts.values()}) > 1:
-        return f'configurations have labels of {", ".join(sorted(labels))}, which do not mix: give those of one.'
+    if len(origins := {part.labelled_by for part in parts.values()}) > 1:
+        return f'configurations are labelled by {", ".join(sorted(origins))}: give configurations of one origin.'
     if parts and 'learning_state' not in inputs and mode != 'select':
         return f'mode {mode} needs a learning_state with its configurations: the one of the job that learned them.'
     return _content_message(tags, atoms, inputs)
@@ -294,21 +294,21 @@ def known_content(inputs: Mapping[str, Any]) -> tuple[int, set[str]]:
     return sum(part.base.attributes.get('n_configurations') for part in parts), elements
 
 
-def labels_message(inputs: Mapping[str, Any], labels: str) -> str | None:
-    """Return that the known configurations are labelled by another than the job; None where they are not.
+def origin_message(inputs: Mapping[str, Any], labelled_by: str) -> str | None:
+    """Return a message if the known configurations have labels of another origin than the job, or None.
 
-    Which program a code runs, a job alone can tell: VASP, or the stand-in with labels from one source or another.
+    Only a finished job tells whether its code runs VASP or the stand-in, and with which labels.
 
-    :param labels: of the job.
+    :param labelled_by: origin of the job's labels.
     """
     if 'ml_ab' in inputs:
         with inputs['ml_ab'].as_path() as path:
-            known = {labels_of(frame) for frame in read_mlab(path, allow_implausible=True).frames}
+            known = {labelled_by_of(frame) for frame in read_mlab(path, allow_implausible=True).frames}
     else:
-        known = {part.base.attributes.get('labels') for part in inputs.get('configurations', {}).values()}
-    if known <= {labels}:
+        known = {part.labelled_by for part in inputs.get('configurations', {}).values()}
+    if known <= {labelled_by}:
         return None
-    return f'the known configurations have those of {", ".join(sorted(known))}, the job those of {labels}.'
+    return f'the known configurations are labelled by {", ".join(sorted(known))}, the job by {labelled_by}.'
 
 
 def known_arrays(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -421,10 +421,10 @@ def write_known(path: str, inputs: Mapping[str, Any]) -> None:
     """
     arrays, state = known_arrays(inputs), inputs.get('learning_state')
     frames = frames_from_arrays(arrays if state is None else select_frames(arrays, state.get_array('order')))
-    labels = next(iter(inputs['configurations'].values())).base.attributes.get('labels')
-    if labels.startswith('standin:'):
+    labelled_by = next(iter(inputs['configurations'].values())).labelled_by
+    if labelled_by.startswith('standin:'):
         for frame in frames:
-            frame.info['system_name'] = standin_name(labels.removeprefix('standin:'), str(frame.symbols.formula))
+            frame.info['system_name'] = standin_name(labelled_by.removeprefix('standin:'), str(frame.symbols.formula))
     if state is None:
         write_mlab(path, frames)
         return

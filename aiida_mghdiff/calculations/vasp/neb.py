@@ -21,6 +21,7 @@ from aiida_mghdiff.calculations.validation import IS_BOOL, IS_COUNT, IS_NEGATIVE
 from aiida_mghdiff.calculations.vasp.force_field import FORCE_FIELD, evaluator_of
 from aiida_mghdiff.calculations.vasp.ionic import TAGS, IonicCalculation, system_message, tags_message
 from aiida_mghdiff.calculations.vasp.job import poscar_text
+from aiida_mghdiff.data.stored_keys import stored_value
 from aiida_mghdiff.formats.job_files import OUTCAR
 
 #: Tags of the band. A negative SPRING turns nudging on; IBRION = 3 with POTIM = 0 leaves the ions to VTST's optimizers,
@@ -71,7 +72,9 @@ def _ranks_message(inputs: Mapping[str, Any], n_images: int) -> str | None:
 def _end_message(name: str, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> str | None:
     """Return why the results of a relaxation cannot give the energy of an end point of this band."""
     results = inputs[name].get_dict()
-    if missing := {'free_energy_ev', 'max_force_ev_per_angstrom', 'evaluator', 'labels'} - set(results):
+    missing = {'free_energy_ev', 'max_force_ev_per_angstrom', 'evaluator'} - set(results)
+    missing |= {'labelled_by'} if stored_value(results, 'labelled_by') is None else set()
+    if missing:
         return f'{name} lacks {", ".join(sorted(missing))}: give the results of mghdiff.vasp.relax.'
     if results['max_force_ev_per_angstrom'] > -parameters['ediffg']:
         return (
@@ -79,7 +82,7 @@ def _end_message(name: str, inputs: Mapping[str, Any], parameters: Mapping[str, 
             f'{parameters["ediffg"]:g} of the band: relax the end point further.'
         )
     if results.get('n_steps') in results.get('unconverged_steps', []):
-        return f'{name}: the electrons did not converge at its last step: relax the end point with a larger nelm.'
+        return f'{name}: the SCF did not converge at its last step: relax the end point with a larger nelm.'
     if results['evaluator'] != (own := evaluator_of(inputs.get('potential'))):
         return f'{name} is of {results["evaluator"]}, the band of {own}: their energies do not compare.'
     return None

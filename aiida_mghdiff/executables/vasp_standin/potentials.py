@@ -24,7 +24,7 @@ from aiida_mghdiff.executables.vasp_standin.outputs import Outputs
 from aiida_mghdiff.executables.vasp_standin.sampling import Sampler, State
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.ml_ff import MlFfHeader, read_ml_ff_header, read_ml_ff_payload, write_ml_ff
-from aiida_mghdiff.formats.mlab import MlAb, labels_of, read_mlab, standin_name, write_mlab
+from aiida_mghdiff.formats.mlab import MlAb, labelled_by_of, read_mlab, standin_name, write_mlab
 from aiida_mghdiff.programs.job import ProgramError
 
 #: Version of the ML_FF files of VASP 6.4.
@@ -268,7 +268,7 @@ def read_stored(numbers: list[int], labelled_by: str) -> MlAb:
             f'ML_AB has configurations of {", ".join(others)}, but POSCAR has only {", ".join(symbols)}: '
             'give an ML_AB of these elements.',
         )
-    sources = {labels_of(frame) for frame in stored.frames} - {'vasp', f'standin:{labelled_by}'}
+    sources = {labelled_by_of(frame) for frame in stored.frames} - {'vasp', f'standin:{labelled_by}'}
     if sources:
         raise ProgramError(
             'INPUT_REFUSED',

@@ -15,19 +15,19 @@ from aiida_mghdiff.parsers.program import ProgramParser
 
 
 class AseMdParser(ProgramParser):
-    """Gives the outputs that every MD job has, also of a run that ended early."""
+    """Emits the outputs of every MD job, also for a run that ended early."""
 
     CACHE_VERSION = 2
 
     def parse_program(self, results: dict[str, Any], files: Path) -> ExitCode | None:
-        """Emit the outputs of the steps that were made."""
+        """Emit the outputs of the completed steps."""
         parameters = self.node.inputs.parameters.get_dict()
         emit_md_outputs(self.out, read_run(results, parameters, files))
         return None
 
 
 def read_run(results: dict[str, Any], parameters: dict[str, Any], files: Path) -> MdRun:
-    """Return the run whose files are in a folder."""
+    """Return the run from the files in a folder."""
     tracers, frames, thermo, final = (dict(np.load(files / name)) for name in job_files.MD_FILES.values())
     restart = files / job_files.MD_RESTART_FILE
     return MdRun(

@@ -16,7 +16,7 @@ from aiida_mghdiff.parsers.program import ProgramParser
 
 
 class AseNebParser(ProgramParser):
-    """Gives the path, its saddle point if it has one, and its ends, also of a search that ended early."""
+    """Emits the path, its saddle point if there is one, and its ends, also for a search that ended early."""
 
     CACHE_VERSION = 3
 

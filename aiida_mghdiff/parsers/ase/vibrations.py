@@ -14,7 +14,7 @@ from aiida_mghdiff.parsers.program import ProgramParser
 
 
 class AseVibrationsParser(ProgramParser):
-    """Gives frequencies and modes, also of a structure that is no stationary point of the kind asked."""
+    """Emits frequencies and modes, also for a stationary point of the wrong kind."""
 
     CACHE_VERSION = 2
 

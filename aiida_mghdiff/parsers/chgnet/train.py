@@ -7,7 +7,7 @@ from aiida_mghdiff.parsers.train import TrainParser
 
 
 class ChgnetTrainParser(TrainParser):
-    """Stores what a CHGNet training left."""
+    """Stores the outputs of a CHGNet training."""
 
     CACHE_VERSION = 2
     _ARCHITECTURE = CHGNET.name

@@ -11,7 +11,7 @@ from aiida_mghdiff.calculations.gpaw.singlepoint import RESULTS_FILE
 from aiida_mghdiff.parsers.executable import missing_executable
 from aiida_mghdiff.parsers.singlepoint import SinglePointParser
 
-#: What a traceback ends with or names, and the failure that it is.
+#: Words of a traceback, and the failure that they mean.
 _FAILURES = (
     ('KohnShamConvergenceError', 'SCF_NOT_CONVERGED'),
     ('Could not find required', 'CODE_LACKS_ELEMENT'),
@@ -22,7 +22,7 @@ _FAILURES = (
 
 
 class GpawSinglePointParser(SinglePointParser):
-    """Reads ``results.json``, which the script of aiida-ase writes after a converged calculation, in full precision."""
+    """Reads ``results.json``, which the script of aiida-ase writes in full precision after a converged calculation."""
 
     def parse_files(self, files: Path) -> ExitCode | None:
         """Emit the labels."""
@@ -36,14 +36,14 @@ class GpawSinglePointParser(SinglePointParser):
                 'energy_sigma0_ev': values['total_energy'],
                 'converged': True,
                 'n_electronic_steps': values['number_of_iterations'],
-                'labels': 'gpaw',
+                'labelled_by': 'gpaw',
                 'versions': values['versions'],
             }
         )
         return self.emit_label('gpaw', values['potential_energy'], values['forces'], values['stress'])
 
     def failure(self) -> ExitCode:
-        """Return the exit code of a script that came to no end, by its traceback."""
+        """Return the exit code of a failed script from its traceback."""
         if missing := missing_executable(self.node):
             return missing
         stderr = self.node.get_scheduler_stderr() or ''

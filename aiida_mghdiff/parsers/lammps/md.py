@@ -21,25 +21,25 @@ from aiida_mghdiff.parsers.md import MdRun, emit_md_outputs
 _LAMMPS = re.compile(r'^LAMMPS \((.*)\)$', re.MULTILINE)
 _ERROR = re.compile(r'^ERROR.*$', re.MULTILINE)
 _HALTED = re.compile(rf'^.*condition for fix-id {job_files.RUNAWAY_FIX} met.*$', re.MULTILINE)
-#: How ``mace_create_lammps_model`` ends if it has to ask for the head, or does not find the head it was given.
+#: Last line of ``mace_create_lammps_model`` if it needs to ask for the head, or does not find the given head.
 _NO_HEAD = re.compile(r'^(EOFError: .*|ValueError: .* is not in list)$', re.MULTILINE)
 _RUNAWAY = re.compile(r'Lost atoms|Non-numeric|Out of range atoms|NaN', re.IGNORECASE)
 _NO_MEMORY = re.compile(r'bad_alloc|out of memory|Failed to (?:re)?allocate|MemoryError', re.IGNORECASE)
 _NO_HEAD_MESSAGE = (
-    'the converter found several heads in the model, or not the head of the potential: make the potential anew with '
-    'PotentialData.from_file, which looks for the heads'
+    'the converter found several heads in the model, or not the head of the potential: make the potential again with '
+    'PotentialData.from_file, which reads the heads'
 )
 _GPA_PER_BAR = 1e-4
 _POSITIONS, _VELOCITIES = ('xu', 'yu', 'zu'), ('vx', 'vy', 'vz')
 
 
 class LammpsMdParser(Parser):
-    """Gives the outputs that every MD job has, also of a run that stopped before its wall time or ran away."""
+    """Emits the outputs of every MD job, also for a run that stopped before its wall time or ran away."""
 
     CACHE_VERSION = 2
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
-        """Emit the outputs; return the exit code of what went wrong."""
+        """Emit the outputs; return the exit code of a failed run."""
         files = Path(retrieved_temporary_folder or '')
         stdout = self._stdout()
         if (files / job_files.FINAL_DUMP).is_file():
@@ -72,7 +72,7 @@ class LammpsMdParser(Parser):
         return codes.ERROR_OUTPUT_MISSING.format(message=lines[-1] if lines else job_files.FINAL_DUMP)
 
     def failure_of_conversion(self, stderr: str) -> ExitCode:
-        """Return the exit code of a job whose model was not converted: LAMMPS then misses a file."""
+        """Return the exit code of a job without a converted model, which makes LAMMPS miss a file."""
         if match := _NO_HEAD.search(stderr):
             return self.exit_codes.ERROR_INPUT_REFUSED.format(message=f'{_NO_HEAD_MESSAGE} ({match[0]})')
         code = self.node.inputs.convert_code.full_label
@@ -94,7 +94,7 @@ class LammpsMdParser(Parser):
         return None if completed else self.exit_codes.ERROR_OUT_OF_WALLTIME
 
     def _head(self, stdout: str) -> str | None:
-        """Return the head that was evaluated: the launcher prints it, the converter got that of the potential."""
+        """Return the evaluated head: printed by the launcher or, with a converted model, the head of the potential."""
         if head := job_files.read_head(stdout):
             return head
         return self.node.inputs.potential.head if 'potential' in self.node.inputs else None
@@ -113,10 +113,10 @@ def read_run(
     files: Path,
     head: str | None = None,
 ) -> MdRun:
-    """Return the run whose files are in a folder.
+    """Return the run from the files in a folder.
 
-    :param start: numbers [n] and cell [3,3] that the run started with.
-    :param head: of the MACE model.
+    :param start: numbers [n] and cell [3,3] at the start of the run.
+    :param head: head of the MACE model.
     :raises FormatError: for a damaged file.
     """
     numbers, cell = start
@@ -127,7 +127,7 @@ def read_run(
     restart = files / job_files.RESTART_OUT
 
     def cells(dump: Dump) -> np.ndarray:
-        """Return the cells of a dump; one that does not change is the very one of the start."""
+        """Return the cells of a dump; a fixed cell is the exact cell of the start."""
         return frame.from_lammps(dump.cells) if ensemble == 'npt' else np.tile(cell, (len(dump.steps), 1, 1))
 
     return MdRun(
@@ -160,7 +160,7 @@ def read_run(
 def _recorded(
     files: Path, dump_name: str, series_name: str, parameters: dict[str, Any], stride: str
 ) -> tuple[Dump, dict[str, np.ndarray]]:
-    """Return a dump and a series at the steps that both have and that belong to this run."""
+    """Return a dump and a series, reduced to their common steps in this run."""
     dump, series = read_dump(files / dump_name), read_series(files / series_name)
     steps = series['now'].astype(int)
     common = np.intersect1d(dump.steps, steps)
@@ -171,7 +171,7 @@ def _recorded(
 
 
 def _belongs(steps: np.ndarray, parameters: dict[str, Any], stride: str) -> np.ndarray:
-    """Return which steps are recorded: multiples of the stride after the first step, and step 0 itself."""
+    """Return a mask of the recorded steps: multiples of the stride after the first step, and step 0."""
     return (steps % parameters[stride] == 0) & ((steps > parameters['first_step']) | (steps == 0))
 
 
@@ -190,13 +190,13 @@ def _read_thermo(files: Path, parameters: dict[str, Any]) -> dict[str, np.ndarra
 
 
 def read_evaluator(stdout: str) -> str:
-    """Return what evaluated the potential: ``symmetrix`` or ``torch`` of the launcher, or LAMMPS' own pair style."""
+    """Return the evaluator of the potential: ``symmetrix`` or ``torch`` in the launcher, or LAMMPS' own pair style."""
     evaluator = job_files.read_evaluator(stdout)
     return evaluator[0] if evaluator else 'pair_style mace'
 
 
 def read_versions(stdout: str) -> dict[str, str]:
-    """Return the versions that LAMMPS and the launcher print."""
+    """Return the versions of LAMMPS and the launcher."""
     versions = job_files.read_versions(stdout)
     if match := _LAMMPS.search(stdout):
         versions['LAMMPS'] = match[1]

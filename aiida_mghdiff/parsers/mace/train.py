@@ -7,7 +7,7 @@ from aiida_mghdiff.parsers.train import TrainParser
 
 
 class MaceTrainParser(TrainParser):
-    """Stores what a MACE training left."""
+    """Stores the outputs of a MACE training."""
 
     CACHE_VERSION = 2
     _ARCHITECTURE = MACE.name

@@ -1,4 +1,4 @@
-"""Base of the parsers of all jobs of VASP: their files, the failures that VASP names, whose atoms a step has."""
+"""Base of the parsers of all VASP jobs: files, failures that VASP names, and the order of atoms in a step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NO_MEMORY = re.compile(
     r'^.*(?:bad_alloc|out of memory|oom[-_ ]kill|insufficient virtual memory|MemoryError|[Cc]annot allocate memory).*$',
     re.MULTILINE | re.IGNORECASE,
 )
-#: VASP ends with what went wrong; before that it prints a line or more a step, hundreds of megabytes a nanosecond.
+#: VASP prints a failure at its end, after at least one line for each step: hundreds of megabytes for a nanosecond.
 _TAIL_BYTES = 2**20
 
 _BOX = re.compile(r'^\s*\|\s*(.*?)\s*\|?\s*$')
@@ -32,7 +32,7 @@ _WORDS = re.compile(r'[A-Za-z]{2,}[\s.,:]+[A-Za-z(]{2,}')
 
 
 class VaspJobParser(Parser):
-    """Base of the parsers of VASP's jobs; ``files`` is the folder of what was retrieved."""
+    """Base of the parsers of VASP's jobs; ``files`` is the folder of the retrieved files."""
 
     files: Path
 
@@ -46,7 +46,7 @@ class VaspJobParser(Parser):
         raise NotImplementedError
 
     def short(self, text: str) -> str:
-        """Return a sentence with the names of files in the place of their paths."""
+        """Return a sentence with the names of files in place of their paths."""
         return text.replace(f'{self.files}/', '')
 
     @property
@@ -56,7 +56,7 @@ class VaspJobParser(Parser):
 
     @property
     def stdout(self) -> str:
-        """Return the end of what VASP printed, empty where there is nothing."""
+        """Return the end of VASP's output, or an empty text."""
         path = self.files / STDOUT
         if not path.is_file():
             return ''
@@ -66,7 +66,7 @@ class VaspJobParser(Parser):
 
     @property
     def said(self) -> str:
-        """Return what VASP printed, to which its standard error is joined, and what the scheduler did."""
+        """Return the output of VASP, with its standard error, and of the scheduler."""
         return f'{self.stdout}\n{self.node.get_scheduler_stderr() or ""}'
 
     @property
@@ -75,7 +75,7 @@ class VaspJobParser(Parser):
         return self.node.exit_status == CalcJob.exit_codes.ERROR_SCHEDULER_OUT_OF_WALLTIME.status
 
     def failure(self) -> ExitCode | None:
-        """Return the exit code of a failure that VASP, the stand-in or the scheduler names; None where none does."""
+        """Return the exit code of a failure that VASP, the stand-in or the scheduler names, or None."""
         codes, text = self.exit_codes, self.said
         if missing := missing_executable(self.node, self.stdout):
             return missing
@@ -90,7 +90,7 @@ class VaspJobParser(Parser):
         return None
 
     def crash(self, missing: str) -> ExitCode:
-        """Return the exit code of a run that left nothing to go on from."""
+        """Return the exit code of a run without a final state."""
         if failure := self.failure():
             return failure
         if self.is_out_of_walltime:
@@ -105,24 +105,24 @@ class VaspJobParser(Parser):
 
 
 def box_message(text: str) -> str | None:
-    """Return the words of the last box of bars that VASP draws around an error."""
+    """Return the text of VASP's last error box."""
     words = [match[1] for line in text.splitlines() if (match := _BOX.match(line)) and _WORDS.search(match[1])]
     return ' '.join(words)[-400:] or None
 
 
 def traceback_message(text: str) -> str | None:
-    """Return the last line of a Python traceback, if there is one."""
+    """Return the last line of a Python traceback, or None."""
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1] if 'Traceback' in text else None
 
 
 def check_structure(step: OutcarStep, atoms: Atoms) -> None:
-    """Make sure that a step is one of a structure, its atoms in the same order.
+    """Check that a step has the atoms of a structure in the same order.
 
-    :raises ValueError: where it is not.
+    :raises ValueError: for other atoms.
     """
     if step.positions.shape != atoms.positions.shape:
         raise ValueError(f'OUTCAR has {len(step.positions)} atoms, the structure {len(atoms)}')
     shifts = np.linalg.solve(step.cell.T, (step.positions - atoms.positions).T).T
     if np.abs((shifts - np.round(shifts)) @ step.cell).max() > _POSITION_TOLERANCE_ANGSTROM:
-        raise ValueError('OUTCAR has atoms where the structure has none')
+        raise ValueError('positions in OUTCAR do not match the structure')

@@ -1,4 +1,4 @@
-"""Parser of the evaluation of a force field that VASP learned."""
+"""Parser of the evaluation of a VASP force field."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aiida_mghdiff.parsers.vasp.base import VaspJobParser, check_structure
 
 
 class VaspEvaluateParser(VaspJobParser):
-    """Reads the OUTCAR of each frame; nothing of an unfinished evaluation is kept."""
+    """Reads the OUTCAR of each frame; an unfinished evaluation has no outputs."""
 
     CACHE_VERSION = 3
 
@@ -41,10 +41,10 @@ class VaspEvaluateParser(VaspJobParser):
         return None
 
     def read_frame(self, path: str, atoms: Atoms) -> OutcarStep:
-        """Return what the force field says of a frame.
+        """Return the prediction of the force field for a frame.
 
-        :raises FormatError: for an OUTCAR that is not whole.
-        :raises ValueError: for one without a step of the force field, or of other atoms.
+        :raises FormatError: for a truncated OUTCAR.
+        :raises ValueError: for an OUTCAR without a force-field step, or with other atoms.
         """
         self.reader = OutcarReader(self.files / path)
         steps = [step for step in self.reader if not step.is_dft]

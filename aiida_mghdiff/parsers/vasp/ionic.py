@@ -1,4 +1,4 @@
-"""What the parsers of relaxations and elastic bands in VASP share."""
+"""Base of the parsers of relaxations and elastic bands in VASP."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
 from aiida_mghdiff.formats.poscar import read_poscar
 from aiida_mghdiff.parsers.vasp.base import VaspJobParser, box_message
 
-#: OUTCAR has five decimals of a position: CONTCAR is of the same step where it differs by less (Å).
+#: Largest difference in Å of a position in OUTCAR (five decimals) and in CONTCAR of the same step.
 _SAME_POSITION = 1e-5
-#: So many steps without converged electrons are named.
+#: Largest number of steps with an unconverged SCF that a message names.
 _NAMED_STEPS = 5
-#: Two steps of images that are one step apart, and one that is not whole.
+#: Number of last steps that are kept: images may be one step apart, and the last step may be incomplete.
 _KEPT_STEPS = 3
 
 
 @dataclass
 class IonicRun:
-    """The relaxation of one structure: what its OUTCAR tells.
+    """The relaxation of one structure, from OUTCAR.
 
-    ``steps`` are the last ones of ``n_steps`` whole ones: the images of a band that was cut may be one step apart.
-    ``is_without_vtst`` only if that is sure: a file that ends in its head does not tell. ``unconverged_steps`` counts
-    whole steps from 1.
+    ``steps`` are the last of ``n_steps`` complete steps; images of an interrupted band may be one step apart.
+    ``is_without_vtst`` is true only if OUTCAR shows it; a file that ends in its head does not. ``unconverged_steps``
+    counts complete steps from 1.
     """
 
     folder: Path
@@ -39,7 +39,7 @@ class IonicRun:
     version: str
     vtst: str | None
     is_without_vtst: bool
-    labels: str
+    labelled_by: str
     finished: bool
     truncated: str | None
     converged: bool
@@ -47,17 +47,17 @@ class IonicRun:
     unconverged_steps: list[int]
 
     def is_unconverged(self, number: int) -> bool:
-        """Return whether the electrons of a step, counted from 1, did not converge."""
+        """Return whether the SCF of a step, counted from 1, did not converge."""
         return number in self.unconverged_steps
 
     def step(self, number: int) -> OutcarStep:
-        """Return a step, counted from 1: the last one or that before it."""
+        """Return the last or second to last step, by its number from 1."""
         return self.steps[number - self.n_steps - 1]
 
     def positions(self, number: int, reference: np.ndarray) -> np.ndarray:
-        """Return the positions [n,3] in Å of a step, with the digits of CONTCAR where it is of that step.
+        """Return the positions [n,3] in Å of a step, with the digits of CONTCAR if CONTCAR is of the same step.
 
-        :param reference: positions [n,3] in Å of the same atoms; the periodic images next to these are given.
+        :param reference: positions [n,3] in Å of the same atoms; the nearest periodic images are returned.
         """
         step = self.step(number)
         positions = step.positions + self._missing_digits(step)
@@ -73,12 +73,12 @@ class IonicRun:
 
 
 def read_ionic_run(folder: Path, is_dft: bool, is_image: bool = False) -> IonicRun:
-    """Read the OUTCAR of a folder, as far as it is whole.
+    """Read the complete part of the OUTCAR in a folder.
 
     :param is_dft: whether DFT gave energies and forces, or a force field.
-    :param is_image: whether it is of a band: a step is then whole where VTST has told the force of the band.
-    :raises FormatError: for an OUTCAR that is not one.
-    :raises FileNotFoundError: for a folder without one.
+    :param is_image: whether the run is an image of a band: a complete step then has VTST's force of the band.
+    :raises FormatError: for a file that is not an OUTCAR.
+    :raises FileNotFoundError: without an OUTCAR.
     """
     path = folder / OUTCAR
     reader, n_read, unconverged = OutcarReader(path), 0, []
@@ -97,7 +97,7 @@ def read_ionic_run(folder: Path, is_dft: bool, is_image: bool = False) -> IonicR
         version=reader.version,
         vtst=reader.vtst,
         is_without_vtst=reader.vtst is None and bool(reader.n_atoms),
-        labels=reader.labels,
+        labelled_by=reader.labelled_by,
         finished=reader.finished,
         truncated=reader.truncated,
         converged=reader.reached_ediffg,
@@ -107,7 +107,7 @@ def read_ionic_run(folder: Path, is_dft: bool, is_image: bool = False) -> IonicR
 
 
 def versions(run: IonicRun) -> dict[str, str]:
-    """Return the versions that a run printed."""
+    """Return the versions in a run's OUTCAR."""
     return {'vasp': run.version} | ({} if run.vtst is None else {'vtst': run.vtst})
 
 
@@ -127,23 +127,23 @@ class IonicParser(VaspJobParser):
         return 'potential' not in self.node.inputs
 
     def tell_of_electrons(self, run: IonicRun, name: str = '') -> None:
-        """Say in the report of the job at which steps before the last one no convergence is known.
+        """Report the steps before the last step for which OUTCAR shows no converged SCF.
 
-        These steps moved the ions by wrong forces, but the last step alone gives the results.
+        These steps moved the ions by wrong forces, but only the last step gives the results.
 
-        :param name: of the image, for a band.
+        :param name: name of the image, for a band.
         """
         if steps := [number for number in run.unconverged_steps if number < run.n_steps]:
             named = ', '.join(map(str, steps[:_NAMED_STEPS])) + (', ...' if len(steps) > _NAMED_STEPS else '')
             self.logger.warning(
-                f'{name}OUTCAR does not show that the electrons converged at {len(steps)} of {run.n_steps} steps '
+                f'{name}OUTCAR does not show that the SCF converged at {len(steps)} of {run.n_steps} steps '
                 f'({named}), whose forces moved the ions; raise nelm or set algo'
             )
 
     def unfinished(self, where: str) -> ExitCode:
-        """Return the exit code of a VASP that was cut; one that STOPCAR ended in time has finished.
+        """Return the exit code of an interrupted run. A run that STOPCAR ended in time is complete.
 
-        :param where: what is missing, in words without a full stop.
+        :param where: the place where the output ends, without a full stop.
         """
         if failure := self.failure():
             return failure

@@ -1,8 +1,8 @@
-"""Which configuration is which, by what it is: composition, cell, positions and energy.
+"""Finds the same configuration in two files by composition, cell, positions and energy.
 
-VASP sorts the configurations of ML_AB by composition, wraps their positions into the cell and prints numbers with as
-many digits as its compiler does; OUTCAR has 5 decimals of a position and 8 of an energy. So neither the place in a file
-nor a digest of its bytes tells whether two configurations are the same one.
+VASP sorts the configurations of ML_AB by composition, wraps positions into the cell, and its compiler decides the
+number of digits; OUTCAR has 5 decimals of a position and 8 of an energy. So neither the index in a file nor a digest of
+the bytes identifies a configuration.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Mapping
 import numpy as np
 from ase import Atoms
 
-#: Largest differences of the same configuration in two files: eV of the cell, Å.
+#: Largest differences of the same configuration in two files: energy of the cell in eV, positions in Å.
 ENERGY_EV, LENGTH_ANGSTROM = 1e-6, 1e-4
 
 
 class Configurations:
-    """Configurations to be found again, each once."""
+    """Configurations that can be found again, each once."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray] | None) -> None:
-        """:param arrays: flat arrays of ``formats.frames``; None where there is no configuration."""
+        """:param arrays: flat arrays of ``formats.frames``; None for no configuration."""
         self._arrays = arrays or {'energies': np.empty(0), 'natoms': np.empty(0, int)}
         energies = self._arrays['energies']
         self._order = np.argsort(energies, kind='stable')
@@ -32,7 +32,7 @@ class Configurations:
         return len(self._energies)
 
     def find(self, atoms: Atoms, energy: float) -> int | None:
-        """Return the index of a configuration that was not found before; None where there is none."""
+        """Return the index of an equal configuration that was not found before, or None."""
         first, last = np.searchsorted(self._energies, [energy - ENERGY_EV, energy + ENERGY_EV])
         for index in self._order[first:last]:
             if not self._is_found[index] and self._is_same(int(index), atoms):

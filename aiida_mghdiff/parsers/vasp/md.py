@@ -15,20 +15,20 @@ from aiida_mghdiff.parsers.vasp.md_run import Motion, RecordedRun, VaspMdRunPars
 
 
 class VaspMdParser(VaspMdRunParser):
-    """Gives the outputs that every MD job has, also of a run that stopped before its wall time or was killed."""
+    """Emits the outputs of every MD job, also for a run that stopped before its wall time or was killed."""
 
     CACHE_VERSION = 5
 
     def parse_job(self) -> ExitCode | None:
-        """Emit the outputs; return the exit code of what went wrong."""
+        """Emit the outputs; return the exit code of a failed run."""
         self.report_failed_reduction()
         try:
-            recorded, labels = self._read()
+            recorded, labelled_by = self._read()
         except FileNotFoundError as error:
             return self.crash(Path(error.filename).name)
         except (FormatError, KeyError, ValueError) as error:
             return self.unreadable(error)
-        completed = emit_md_outputs(self.out, recorded.run, {'labels': labels})
+        completed = emit_md_outputs(self.out, recorded.run, {'labelled_by': labelled_by})
         if failure := self.failure():
             return failure
         if message := runaway_message(recorded.run, recorded.largest_move):
@@ -41,7 +41,7 @@ class VaspMdParser(VaspMdRunParser):
         inputs, parameters = self.inputs, self.inputs['parameters'].get_dict()
         start = start_atoms(inputs)
         plan = md_plan(parameters, start)
-        outcar = self.read_outcar(self.labels_of(inputs['potential']))
+        outcar = self.read_outcar(self.origin_of_labels(inputs['potential']))
         ensemble = parameters['ensemble']
         motion = Motion(
             evaluator=evaluator_of(inputs['potential']),
@@ -49,4 +49,4 @@ class VaspMdParser(VaspMdRunParser):
             barostat=BAROSTATS[ensemble],
             integrator=integrator_of(MDALGO[ensemble]),
         )
-        return read_run(self.files, start, parameters, plan, outcar, motion), outcar.labels
+        return read_run(self.files, start, parameters, plan, outcar, motion), outcar.labelled_by

@@ -1,8 +1,8 @@
-"""What a run of VASP with moving atoms left: its trajectory, energies, pressures and final state.
+"""Trajectory, energies, pressures and final state of a VASP run with moving atoms.
 
-VASP counts ionic steps from 1: the energy of its step i is that of the positions after i - 1 steps, and the CONTCAR of
-a run that ended has the positions after the last one. Steps here are those that were made, counted over all segments,
-as in every other engine.
+VASP counts ionic steps from 1: the energy of its step i belongs to the positions after i - 1 steps, and CONTCAR of a
+completed run has the positions after the last step. Here, as in every other engine, step i means i completed steps,
+counted over all segments.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ase import Atoms
 from aiida_mghdiff.calculations.md import runaway_limit
 from aiida_mghdiff.calculations.vasp.job import ENGINE
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.data.stored_keys import stored_value
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.job_files import OUTCAR, REDUCE_STDOUT, REDUCED, TRAJECTORY, read_failure
 from aiida_mghdiff.formats.oszicar import read_oszicar
@@ -29,9 +30,9 @@ from aiida_mghdiff.parsers.vasp.base import VaspJobParser
 from aiida_mghdiff.science.trajectory_reduction import ReductionPlan, reduce_trajectory
 from aiida_mghdiff.science.units import EV_FS2_PER_ANGSTROM2_IN_AMU, EV_PER_ANGSTROM3_IN_GPA
 
-#: CONTCAR and the last frame of XDATCAR, which has 8 decimals, are of one step where they differ by less.
+#: Largest difference of CONTCAR and the last frame of XDATCAR (8 decimals) if they are of the same step.
 _SAME_FRACTIONAL = 1e-7
-#: Two frames whose atoms moved by nearly half a cell do not tell where to.
+#: Largest move of an atom between two frames, as a fraction of the cell: beyond, its direction is ambiguous.
 _LARGEST_MOVE = 0.45
 
 
@@ -41,7 +42,7 @@ class NoStepError(FormatError):
 
 @dataclass
 class RecordedRun:
-    """What was read of a run, with the sentences that say what is missing at the ends of its files."""
+    """A run, with messages about truncated files."""
 
     run: MdRun
     truncated: list[str]
@@ -50,7 +51,7 @@ class RecordedRun:
 
 @dataclass(frozen=True)
 class Motion:
-    """What moved the atoms, in words."""
+    """Potential, thermostat and barostat that moved the atoms, in words."""
 
     evaluator: str
     thermostat: str | None
@@ -61,12 +62,12 @@ class Motion:
 def read_run(
     files: Path, start: Atoms, parameters: dict[str, Any], plan: ReductionPlan, outcar: OutcarSummary, motion: Motion
 ) -> RecordedRun:
-    """Return the run whose files are in a folder.
+    """Return the run from the files in a folder.
 
-    :param start: unwrapped atoms that it started from.
-    :raises NoStepError: where there is no step.
+    :param start: unwrapped atoms at the start of the run.
+    :raises NoStepError: for a run without steps.
     :raises FormatError: for a damaged file.
-    :raises FileNotFoundError: for one that is missing.
+    :raises FileNotFoundError: for a missing file.
     """
     energies = _read_energies(files / 'OSZICAR', plan.block)
     if not len(energies['steps']):
@@ -100,7 +101,7 @@ def read_run(
 
 
 def _read_energies(path: Path, block: int) -> dict[str, Any]:
-    """Return the series of OSZICAR; ``steps`` are VASP's own, where the file counts written ones too."""
+    """Return the series of OSZICAR; ``steps`` count all steps, even if the file counts written steps only."""
     series = dict(read_oszicar(path))
     steps = np.asarray(series['steps'], dtype=int)
     series['steps'] = steps * block if len(steps) and steps[0] < block else steps
@@ -108,9 +109,9 @@ def _read_energies(path: Path, block: int) -> dict[str, Any]:
 
 
 def read_outcar(files: Path) -> OutcarSummary:
-    """Return what OUTCAR tells, or what the job reduced of it.
+    """Return the summary of OUTCAR, reduced by the job or here.
 
-    :raises FormatError: for a damaged file; FileNotFoundError: where there is none.
+    :raises FormatError: for a damaged file; FileNotFoundError: without an OUTCAR.
     """
     if (files / REDUCED).is_file():
         with np.load(files / REDUCED) as arrays:
@@ -119,7 +120,7 @@ def read_outcar(files: Path) -> OutcarSummary:
 
 
 def _read_trajectory(files: Path, plan: ReductionPlan) -> tuple[dict[str, np.ndarray], str | None]:
-    """Return what was reduced of the trajectory, by the job or here, and what is missing at its end."""
+    """Return the trajectory, reduced by the job or here, and a message if its end is missing."""
     if (files / REDUCED).is_file():
         with np.load(files / REDUCED) as arrays:
             kept = dict(arrays)
@@ -131,13 +132,13 @@ def _read_trajectory(files: Path, plan: ReductionPlan) -> tuple[dict[str, np.nda
 
 
 def _reduction_failure(stdout: Path) -> str | None:
-    """Return why the reducing program failed, if it did."""
+    """Return the failure of the reducing program, or None."""
     named = read_failure(stdout.read_text()) if stdout.is_file() else None
     return f'reducing failed: {named[1]}' if named else None
 
 
 def _unwrap(contcar: Poscar, reference: np.ndarray) -> np.ndarray:
-    """Return the positions of CONTCAR [n,3] in Å next to unwrapped fractional ones."""
+    """Return the positions of CONTCAR [n,3] in Å, as periodic images nearest to unwrapped fractional positions."""
     move = _fractional(contcar) - reference
     return (reference + move - np.rint(move)) @ contcar.cell
 
@@ -149,10 +150,10 @@ def _fractional(contcar: Poscar) -> np.ndarray:
 def _final_step(kept: dict[str, np.ndarray], contcar: Poscar, last: int, finished: bool) -> tuple[int, int]:
     """Return the shift (see ``reduce_trajectory``) and the step of CONTCAR.
 
-    CONTCAR may have the very positions of the last frame: where frames hold those after their step, or in a run that
-    was killed, between two steps, whose last step is then made again.
+    CONTCAR has the positions of the last frame if frames hold positions after their step, or if the run was killed
+    between two steps; the last step is then made again.
 
-    :param last: the step after the last one that VASP wrote.
+    :param last: the step after VASP's last written step.
     """
     move = _fractional(contcar) - kept['last_fractional']
     is_same = bool(kept['last_step']) and bool(np.abs(move - np.rint(move)).max() < _SAME_FRACTIONAL)
@@ -167,9 +168,9 @@ def _tracers(
 ) -> dict[str, Any]:
     """Return the tracer fields of a run.
 
-    Frames are those that VASP numbers from the first step to the final one; or else those after the first step (or of
-    step 0), the final one from CONTCAR. If the run is shorter than the stride, the preceding frame belongs to the
-    previous run.
+    The frames are VASP's frames from the first to the final step; or else the frames after the first step (or from
+    step 0), with the final frame from CONTCAR. If the run is shorter than the stride, the preceding frame belongs to
+    the previous run.
     """
     numbers = plan.first_step + kept['tracer_steps'].astype(int)
     steps = numbers - shift
@@ -193,10 +194,10 @@ def _tracers(
 def _frames(
     kept: dict[str, np.ndarray], energies: dict[str, Any], masses: np.ndarray, first: int, shift: int, final_step: int
 ) -> dict[str, Any]:
-    """Return the full frames before the final one whose energy is known, and velocities where there is every step.
+    """Return full frames with known energy before the final frame, with velocities if every step was written.
 
-    Between two steps a thermostat kicks the atoms, which differences of positions average: 0.5 % of the kinetic energy
-    at a friction of 10/ps and 1 fs. The velocities of a frame are scaled to the kinetic energy that VASP gives for it.
+    A thermostat kicks the atoms between two steps, and differences of positions average the kicks: 0.5 % of the kinetic
+    energy at a friction of 10/ps and 1 fs. So velocities are scaled to the kinetic energy that VASP wrote.
     """
     labels = kept['frame_steps'].astype(int)
     wanted, steps = labels - shift + 1, energies['steps']
@@ -226,9 +227,9 @@ def _thermo(
     plan: ReductionPlan,
     final_step: int,
 ) -> dict[str, np.ndarray]:
-    """Return the thermodynamic series before the final step; the pressure has its kinetic part, as elsewhere.
+    """Return the thermodynamic series before the final step; the pressure includes its kinetic part.
 
-    A run that is too short for a row of the stride has its last step.
+    A run shorter than the stride has one row, its last step.
     """
     steps = energies['steps']
     made = parameters['first_step'] + steps - 1
@@ -237,7 +238,7 @@ def _thermo(
     rows[-1] |= not rows.any()
     kinetic, potential = energies['kinetic_energy_ev'], energies['free_energy_ev']
     if parameters['ensemble'] == 'nve':
-        # EK has 5 digits only, E and F have 8, and nothing else is in E
+        # EK has only 5 digits, E and F have 8; E - F is the kinetic energy
         kinetic = energies['total_energy_ev'] - potential
     volumes = np.full(len(steps), start.get_volume())
     if plan.moving_cell and len(kept['volume_steps']):
@@ -256,58 +257,58 @@ def _thermo(
 
 
 def _written(steps: np.ndarray, outcar: OutcarSummary, block: int) -> np.ndarray:
-    """Return the numbers in OUTCAR of VASP's steps: where not every step is written, OUTCAR counts those that are."""
+    """Return the numbers of VASP's steps in OUTCAR. If not every step is written, OUTCAR counts written steps."""
     is_counted = block > 1 and len(outcar.steps) and outcar.steps[0] < block
     return steps // block if is_counted else steps
 
 
 def _at(wanted: np.ndarray, steps: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the values at the wanted steps, NaN where there is none."""
+    """Return the values at the wanted steps, NaN for missing steps."""
     known = dict(zip(steps.tolist(), values.tolist(), strict=True))
     return np.array([known.get(step, np.nan) for step in wanted.tolist()])
 
 
 def runaway_message(run: MdRun, largest_move: float) -> str | None:
-    """Return how the temperature ran away, if it did."""
+    """Return a message if the temperature ran away, or None."""
     limit = runaway_limit(run.parameters['temperature_k'])
     temperatures = run.thermo['temperature_k']
     if len(temperatures) and (hottest := float(temperatures.max())) > limit:
-        return f'{hottest:.0f} K, more than {limit:.0f} K; look at start, time step and force field.'
+        return f'{hottest:.0f} K, more than {limit:.0f} K; check start, time step and force field.'
     if largest_move > _LARGEST_MOVE:
-        return f'an atom moved by {largest_move:.2f} of the cell between two frames: its path is lost.'
+        return f'an atom moved by {largest_move:.2f} of the cell between two frames, so its path is ambiguous.'
     return None
 
 
 class VaspMdRunParser(VaspJobParser):
     """Base of the parsers of runs with moving atoms."""
 
-    def read_outcar(self, labels: str | None) -> OutcarSummary:
+    def read_outcar(self, labelled_by: str | None) -> OutcarSummary:
         """Return a summary of OUTCAR; if only OUTCAR is unreadable, return an empty one.
 
-        :param labels: whose labels the force field learned; None where there is nothing to go on from.
-        :raises FormatError: for a damaged file; FileNotFoundError: where there is none.
+        :param labelled_by: origin of the labels that the force field learned; None if the run left no state.
+        :raises FormatError: for a damaged file; FileNotFoundError: without an OUTCAR.
         """
         try:
             return read_outcar(self.files)
         except (FileNotFoundError, FormatError) as error:
-            if labels is None:
+            if labelled_by is None:
                 raise
             reason = str(error) if isinstance(error, FormatError) else 'OUTCAR is missing'
-            return OutcarSummary.unknown(labels, reason)
+            return OutcarSummary.unknown(labelled_by, reason)
 
-    def labels_of(self, force_field: PotentialData) -> str | None:
-        """Return whose labels a force field learned; None where the run left no state to go on from."""
+    def origin_of_labels(self, force_field: PotentialData) -> str | None:
+        """Return the origin of the labels that a force field learned; None if the run left no state."""
         path = self.files / 'CONTCAR'
         is_left = path.is_file() and path.stat().st_size
-        return force_field.base.attributes.get('labels') if is_left else None
+        return stored_value(force_field, 'labelled_by') if is_left else None
 
     def report_failed_reduction(self) -> None:
-        """Say in the report of the job that its files were retrieved whole, since reducing them failed."""
+        """Report that reducing the files failed, so that they were retrieved whole."""
         if not (self.files / REDUCED).is_file() and (message := _reduction_failure(self.files / REDUCE_STDOUT)):
-            self.logger.warning(f'{message}; what is there was retrieved as it is')
+            self.logger.warning(f'{message}; the files were retrieved whole')
 
     def unreadable(self, error: Exception) -> ExitCode:
-        """Return the exit code of a run whose files do not tell where it ended."""
+        """Return the exit code of a run with unreadable files."""
         if failure := self.failure():
             return failure
         if self.is_out_of_walltime and isinstance(error, NoStepError):
@@ -315,9 +316,9 @@ class VaspMdRunParser(VaspJobParser):
         return self.invalid(error)
 
     def cut(self, missing: list[str]) -> ExitCode | None:
-        """Return the exit code of a run that was ended at its wall time, or whose files are not whole.
+        """Return the exit code of a run that ended at its wall time, or has truncated files.
 
-        :param missing: sentences that say what is not there.
+        :param missing: messages about truncated files.
         """
         codes, words = self.exit_codes, self.short('; '.join(dict.fromkeys(missing)))
         if not self.is_out_of_walltime:

@@ -1,4 +1,4 @@
-"""Parser of on-the-fly learning in VASP, and of what else its force fields can do."""
+"""Parser of VASP's on-the-fly learning and of other modes of its force fields."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from aiida_mghdiff.calculations.vasp.md import reduction_plan
 from aiida_mghdiff.calculations.vasp.mlff import (
     MOVING_MODES,
     known_arrays,
-    labels_message,
     md_parameters,
     mode_of,
+    origin_message,
     output_block_of,
 )
 from aiida_mghdiff.data.architectures import VASP_MLFF
@@ -40,26 +40,27 @@ from aiida_mghdiff.formats.plausibility import excess
 from aiida_mghdiff.parsers.md import emit_md_outputs
 from aiida_mghdiff.parsers.vasp.known_configurations import Configurations
 from aiida_mghdiff.parsers.vasp.md_run import Motion, RecordedRun, VaspMdRunParser, read_run, runaway_message
+from aiida_mghdiff.science.units import KBAR_PER_GPA
 
 ON_THE_FLY = 'VASP, on the fly'
-#: What VASP says where there is no room for more. It draws boxes around its sentences and breaks them anywhere, and
-#: their words are not the same in all versions; the tag is.
+#: VASP's messages about full arrays. VASP draws boxes around messages, breaks them anywhere and words them differently
+#: in each version; only the tag is the same.
 _FULL = (
     re.compile(r'(?:increase|enlarge|raise|exceeds?|reached)\W+ML_M(?P<tag>CONF|B)\b', re.IGNORECASE),
     re.compile(r'\bML_M(?P<tag>CONF|B)\b.{0,80}?(?:too small|exceed|reached|increase|enlarge)', re.IGNORECASE),
     re.compile(r'not enough storage reserved for local reference(?P<tag>)', re.IGNORECASE),
 )
 _BARS = re.compile(r'[\s|]+')
-#: So many characters before these words go into the message.
+#: Number of characters before these words in the message.
 _CONTEXT = 80
 
-#: Whether the electrons of a label converged, as a dataset says it.
+#: Value of the dataset's array ``converged``: whether the SCF of a label converged.
 CONVERGED = {True: 1, False: 0, None: -1}
 
 
 @dataclass
 class NewConfiguration:
-    """A new configuration: its step as VASP counts, None where unknown, as whether its electrons converged."""
+    """A new configuration: VASP's number of its step and whether its SCF converged, each None if unknown."""
 
     frame: Atoms
     step: int | None
@@ -69,7 +70,7 @@ class NewConfiguration:
 
 @dataclass
 class LearnedConfigurations:
-    """What a job learned: new configurations with their origin, and how all of them make up ML_ABN."""
+    """Result of learning: new configurations with their origin, and the composition of ML_ABN."""
 
     mlab: MlAb | None
     order: list[int] = field(default_factory=list)
@@ -79,12 +80,12 @@ class LearnedConfigurations:
 def sort_out(
     mlab: MlAb | None, known: Configurations, computed: list[OutcarStep], frames: list[Atoms]
 ) -> LearnedConfigurations:
-    """Return which configurations are new: those of ML_ABN that were not known, then those that DFT alone has.
+    """Return the new configurations: unknown configurations of ML_ABN, then DFT steps that VASP did not learn.
 
-    VASP learns from labels whose electrons did not converge, too: ML_AB is not the same without them. Unconverged
-    labels that VASP did not learn are dropped.
+    VASP also learns from labels with an unconverged SCF, which are part of ML_AB. Unconverged labels that VASP did not
+    learn are dropped.
 
-    :param computed: the steps of DFT; ``frames``: the same, labelled.
+    :param computed: the steps of DFT; ``frames``: the same steps as labelled atoms.
     """
     learned, in_outcar = LearnedConfigurations(mlab), Configurations(flat_arrays(frames))
     found = set()
@@ -104,9 +105,9 @@ def sort_out(
 
 
 def complete_steps(learned: LearnedConfigurations, computed: list[OutcarStep], log: MlLog | None) -> None:
-    """Give configurations whose step OUTCAR does not tell that of ML_LOGFILE, where the numbers of both agree.
+    """Take steps that OUTCAR does not tell from ML_LOGFILE, if the numbers of configurations agree.
 
-    VASP appends to each composition, and a run has one: the new ones are in the order of their steps.
+    A run has one composition, and VASP appends to each composition, so new configurations are in the order of steps.
     """
     unknown = [new for new in learned.new if new.step is None]
     told = {step.index for step in computed}
@@ -118,7 +119,7 @@ def complete_steps(learned: LearnedConfigurations, computed: list[OutcarStep], l
 
 
 def flat_arrays(frames: list[Atoms]) -> dict[str, np.ndarray] | None:
-    """Return the flat arrays of frames, None of none."""
+    """Return the flat arrays of frames, or None without frames."""
     return arrays_from_frames(frames) if frames else None
 
 
@@ -131,12 +132,12 @@ def labelled(step: OutcarStep, numbers: np.ndarray) -> Atoms:
 
 
 def make_dataset(
-    new: list[NewConfiguration], settings: Mapping[str, Any], temperatures: Mapping[int, float], labels: str
+    new: list[NewConfiguration], settings: Mapping[str, Any], temperatures: Mapping[int, float], labelled_by: str
 ) -> DatasetData:
-    """Return new configurations as a dataset; those of one stretch of the run are a group of correlated ones.
+    """Return new configurations as a dataset; correlated configurations of one part of the run form a group.
 
-    :param settings: of the job.
-    :param temperatures: in K, by step of VASP.
+    :param settings: settings of the job.
+    :param temperatures: temperatures in K by VASP's step.
     """
     first_step, stage = settings['first_step'], settings['stage']
     steps = np.array([-1 if each.step is None else first_step + each.step - 1 for each in new])
@@ -154,16 +155,16 @@ def make_dataset(
     return DatasetData.from_arrays(
         arrays_from_frames([each.frame for each in new]) | origin,
         energy_kind='free',
-        labels=labels,
+        labelled_by=labelled_by,
         group_names=group_names,
         stage_names=[stage],
     )
 
 
 def stretches(steps: np.ndarray, settings: Mapping[str, Any]) -> list[str]:
-    """Return the name of the stretch of the run that each configuration is of; its steps are counted over all jobs.
+    """Return for each configuration the name of its part of the run; steps are counted over all jobs.
 
-    Where the step of one is not known, all of the job may be correlated with it.
+    If the step of one configuration is unknown, all configurations of the job may be correlated.
     """
     stage, length = settings['stage'], settings['group_steps']
     if (steps < 0).any():
@@ -172,7 +173,7 @@ def stretches(steps: np.ndarray, settings: Mapping[str, Any]) -> list[str]:
 
 
 def make_learning_state(mlab: MlAb, order: list[int]) -> orm.ArrayData:
-    """Return what ML_ABN has besides the configurations themselves: their order, thresholds and basis."""
+    """Return the learning state in ML_ABN: order of the configurations, thresholds and basis."""
     arrays = {'order': np.array(order, dtype='<i8')}
     if mlab.ctifor is not None:
         arrays['ctifor'] = np.array(mlab.ctifor, dtype='<f8')
@@ -190,7 +191,7 @@ def make_learning_state(mlab: MlAb, order: list[int]) -> orm.ArrayData:
 
 
 def make_learning(log: MlLog, first_step: int) -> orm.ArrayData | None:
-    """Return the tables of ML_LOGFILE, the steps counted over the whole run; None where there is none."""
+    """Return the tables of ML_LOGFILE, or None; steps are counted over the whole run."""
     tables: dict[str, Table] = {
         'status': log.status,
         'bayesian': log.beef,
@@ -209,17 +210,17 @@ def make_learning(log: MlLog, first_step: int) -> orm.ArrayData | None:
 
 
 def log_results(log: MlLog | None) -> dict[str, Any]:
-    """Return the numbers that ML_LOGFILE ends with."""
+    """Return the last numbers of ML_LOGFILE."""
 
     def last(table: str, column: str) -> float | None:
         values = getattr(log, table)[column] if log else []
         return float(values[-1]) if len(values) else None
 
-    spilling = log.sff['sfmax'] if log else ()
+    spilling, stress_kbar = log.sff['sfmax'] if log else (), last('err', 'rmse_stress')
     return {
         'training_rmse_energy_ev_per_atom': last('err', 'rmse_energy'),
         'training_rmse_force_ev_per_angstrom': last('err', 'rmse_force'),
-        'training_rmse_stress_kbar': last('err', 'rmse_stress'),
+        'training_rmse_stress_gpa': None if stress_kbar is None else stress_kbar / KBAR_PER_GPA,
         'threshold_ev_per_angstrom': last('threshold_updates', 'ctifor_new') or last('beef', 'threshold'),
         'max_bayesian_error_ev_per_angstrom': float(np.max(log.beef['bee_max_force']))
         if log and len(log.beef['steps'])
@@ -230,24 +231,24 @@ def log_results(log: MlLog | None) -> dict[str, Any]:
 
 
 class VaspMlffParser(VaspMdRunParser):
-    """Gives what was learned and what moved; of a run that was cut or killed, too, what is whole."""
+    """Emits the learned configurations and the trajectory; for an interrupted run, their complete part."""
 
     CACHE_VERSION = 7
 
     def parse_job(self) -> ExitCode | None:
-        """Emit the outputs; return the exit code of what went wrong."""
+        """Emit the outputs; return the exit code of a failed job."""
         self.tags = self.inputs['parameters'].get_dict()
         self.settings = self.inputs['settings'].get_dict()
         self.start = start_atoms(self.inputs)
         self.missing: list[str] = []
         self.report_failed_reduction()
         try:
-            outcar = self.read_outcar(self._labels())
+            outcar = self.read_outcar(self._labelled_by())
         except (FileNotFoundError, FormatError) as error:
             return self.crash(self.short(str(error)) if isinstance(error, FormatError) else 'OUTCAR')
         if outcar.truncated:
             self.missing.append(outcar.truncated)
-        self.mixed = labels_message(self.inputs, outcar.labels)
+        self.mixed = origin_message(self.inputs, outcar.labelled_by)
         log = self._read(read_ml_logfile, 'ML_LOGFILE')
         if log and log.truncated:
             self.missing.append(log.truncated)
@@ -263,10 +264,10 @@ class VaspMlffParser(VaspMdRunParser):
         """Return ML_MODE."""
         return mode_of(self.tags)
 
-    def _labels(self) -> str | None:
-        """Return whose labels were learned where OUTCAR does not tell it; None where no other file does."""
+    def _labelled_by(self) -> str | None:
+        """Return the origin of the labels if OUTCAR does not tell it; None if no other file does."""
         if self.mode == 'run':
-            return self.labels_of(self.inputs['potential'])
+            return self.origin_of_labels(self.inputs['potential'])
         try:
             standin = read_ml_ff_header(self.files / 'ML_FFN').standin
         except (OSError, FormatError):
@@ -274,9 +275,9 @@ class VaspMlffParser(VaspMdRunParser):
         return 'vasp' if standin is None else f'standin:{standin}'
 
     def _miss_files(self, log: MlLog | None) -> None:
-        """Note which files of learning are not there, or empty, that the job must have written.
+        """Note missing or empty files that a learning job must write.
 
-        Mode run needs its log for the spilling factor alone, and one that learned nothing yet has no ML_ABN.
+        Mode run needs its log only for the spilling factor; a job that learned nothing yet has no ML_ABN.
         """
         names = []
         if self.mode != 'run' or self.settings['spilling_limit'] is not None:
@@ -293,7 +294,7 @@ class VaspMlffParser(VaspMdRunParser):
         return path.is_file() and bool(path.stat().st_size)
 
     def _read(self, reader: Any, name: str) -> Any:
-        """Return what a reader makes of a file; None, and a sentence more about what is missing, of a damaged one."""
+        """Read a file; for a damaged file, return None and note a message."""
         if not self._has(name):
             return None
         try:
@@ -303,20 +304,20 @@ class VaspMlffParser(VaspMdRunParser):
             return None
 
     def _emit_learned(self, outcar: OutcarSummary, log: MlLog | None) -> dict[str, Any]:
-        """Emit dataset and learning state; return what there is to say of them."""
+        """Emit dataset and learning state; return their results."""
         mlab = None if self.mode == 'run' else self._read(partial(read_mlab, allow_implausible=True), 'ML_ABN')
         known, steps = Configurations(self._known_arrays()), outcar.dft_steps
         learned = sort_out(mlab, known, steps, [labelled(step, self.start.numbers) for step in steps])
         complete_steps(learned, steps, log)
         if learned.new:
-            self.out('dataset', make_dataset(learned.new, self.settings, self._temperatures(), outcar.labels))
+            self.out('dataset', make_dataset(learned.new, self.settings, self._temperatures(), outcar.labelled_by))
         if mlab is not None and not self.mixed:
             self.out('learning_state', make_learning_state(mlab, learned.order))
         unconverged = [step.index for step in steps if step.scf_converged is False]
         return {
             'mode': self.mode,
             'stage': self.settings['stage'],
-            'labels': outcar.labels,
+            'labelled_by': outcar.labelled_by,
             'n_dft_steps': len(outcar.dft_steps),
             'n_known_configurations': len(known),
             'n_configurations': len(mlab.frames) if mlab else None,
@@ -331,23 +332,23 @@ class VaspMlffParser(VaspMdRunParser):
         }
 
     def _warn_of_unjudged(self, new: list[NewConfiguration]) -> int:
-        """Return of how many new configurations no one knows whether their electrons converged, and tell it."""
+        """Return and report the number of learned configurations with an unknown convergence of the SCF."""
         count = sum(each.converged is None for each in new)
         if count:
             self.logger.warning(
-                f'OUTCAR does not tell whether the electrons of {count} learned configurations converged; the dataset '
+                f'OUTCAR does not tell whether the SCF of {count} learned configurations converged; the dataset '
                 'marks them (-1), and nothing learns from them.'
             )
         return count
 
     def _warn_of_implausible(self, new: list[NewConfiguration]) -> int:
-        """Return how many new configurations have a label that is larger than any that can be right; tell the first."""
+        """Return the number of new configurations with implausible labels, and report the first of them."""
         words = [(each.step, found) for each in new if (found := excess(each.frame))]
         if words:
             step, first = words[0]
             place = 'an unknown step' if step is None else f'step {self.settings["first_step"] + step - 1}'
             self.logger.warning(
-                f'{len(words)} new configurations have labels that cannot be right, the first at {place}: {first}. '
+                f'{len(words)} new configurations have implausible labels, the first at {place}: {first}. '
                 'VASP learns from them; the dataset of the schedule leaves them out.'
             )
         return len(words)
@@ -381,7 +382,7 @@ class VaspMlffParser(VaspMdRunParser):
         return node
 
     def _finish(self, outcar: OutcarSummary, results: dict[str, Any], force_field: PotentialData | None) -> Any:
-        """Emit what moved, and the results; return the exit code."""
+        """Emit the trajectory and the results; return the exit code."""
         recorded, problem = None, None
         if self.mode in MOVING_MODES:
             try:
@@ -440,11 +441,11 @@ class VaspMlffParser(VaspMdRunParser):
             return codes.ERROR_OUT_OF_WALLTIME
         if self.mode != 'run' and force_field is None:
             n = results['n_configurations'] or 0
-            message = f'{n} configurations learned in {results["n_dft_steps"]} steps of DFT; look at ML_LOGFILE.'
+            message = f'{n} configurations learned in {results["n_dft_steps"]} steps of DFT; read ML_LOGFILE.'
             return codes.ERROR_FORCE_FIELD_UNLEARNED.format(message=message)
         limit, spilling = self.settings['spilling_limit'], results['max_spilling_factor']
         if limit is not None and spilling is not None and spilling > limit:
-            message = f'spilling factor {spilling:.3g}, limit {limit:.3g}; learn there, too.'
+            message = f'spilling factor {spilling:.3g}, limit {limit:.3g}; learn at these conditions, too.'
             return codes.ERROR_SPILLING_FACTOR.format(message=message)
         if steps := results['unconverged_steps']:
             message = f'{len(steps)} steps of DFT, the first is step {steps[0]}; raise NELM or change ALGO.'
@@ -452,13 +453,13 @@ class VaspMlffParser(VaspMdRunParser):
         return None
 
     def crash(self, missing: str) -> ExitCode:
-        """Return the exit code of a run that left nothing to go on from."""
+        """Return the exit code of a run without a final state."""
         return self.failure() or self.full() or super().crash(missing)
 
     def full(self) -> ExitCode | None:
-        """Return the exit code of a VASP that says that there is no room for more; None where it does not.
+        """Return the exit code of a run that ended because an array was full, or None.
 
-        One that runs to its end had room: VASP may say so, discard some of the basis and go on (ML_LBASIS_DISCARD).
+        A completed run had enough room: VASP may print the message, discard references and go on (ML_LBASIS_DISCARD).
         """
         text = _BARS.sub(' ', self.stdout)
         match = next((match for pattern in _FULL if (match := pattern.search(text))), None)

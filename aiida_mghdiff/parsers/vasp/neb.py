@@ -1,7 +1,7 @@
 """Parser of nudged elastic bands in VASP.
 
-VASP writes one OUTCAR an image between the end points, and none for these: their energies are those of the relaxations
-that the job was given. All energies are free energies, of which VASP's forces are the gradient.
+VASP writes no OUTCAR for the end points, whose energies come from relaxations and are inputs of the job. All energies
+are free energies, and forces are their gradient.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from aiida.engine import ExitCode
 
 from aiida_mghdiff.calculations.vasp.force_field import evaluator_of
 from aiida_mghdiff.calculations.vasp.neb import image_atoms, image_folder
+from aiida_mghdiff.data.stored_keys import stored_value
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.parsers.ase.neb import make_image, make_path
 from aiida_mghdiff.parsers.vasp.ionic import IonicParser, IonicRun, read_ionic_run, versions
@@ -22,10 +23,10 @@ from aiida_mghdiff.science.bands import describe_band
 
 
 class VaspNebParser(IonicParser):
-    """Gives the path and its saddle point at the last step that all images have, also of a search that ended early."""
+    """Emits path and saddle point at the last common step of all images, also for a search that ended early."""
 
     def parse_job(self) -> ExitCode | None:
-        """Emit the outputs; return the exit code of what went wrong."""
+        """Emit the outputs; return the exit code of a failed search."""
         folders = [image_folder(index) for index in range(1, self.node.inputs.images.numsteps - 1)]
         if missing := [name for name in folders if not (self.files / name / 'OUTCAR').is_file()]:
             return self.crash(', '.join(f'{name}/OUTCAR' for name in missing))
@@ -36,7 +37,7 @@ class VaspNebParser(IonicParser):
         return self._outcome_before_steps(runs) or self._outcome(runs, self._emit(runs))
 
     def _outcome_before_steps(self, runs: list[IonicRun]) -> ExitCode | None:
-        """Return the exit code of runs whose steps do not make a band."""
+        """Return the exit code of runs whose steps do not form a band."""
         if any(run.is_without_vtst for run in runs):
             tags = ', '.join(tag.upper() for tag in ('iopt', 'ichain', 'lclimb') if tag in self.node.inputs.parameters)
             message = f'OUTCAR of {runs[0].version} has no line VTST. Take a code that has it.'
@@ -81,16 +82,16 @@ class VaspNebParser(IonicParser):
             'final_displacement_angstrom': inputs.final_results['largest_displacement_angstrom'],
             'dtype': 'float64',
             'evaluator': evaluator_of(self.inputs.get('potential')),
-            'labels': runs[0].labels,
+            'labelled_by': runs[0].labelled_by,
             'versions': versions(runs[0]),
         }
 
     def _outcome(self, runs: list[IonicRun], results: dict[str, Any]) -> ExitCode | None:
-        """Return the exit code of a band that is not as asked."""
+        """Return the exit code of an unsatisfactory band."""
         for name in ('initial_results', 'final_results'):
-            if (labels := self.node.inputs[name]['labels']) != results['labels']:
+            if (origin := stored_value(self.node.inputs[name], 'labelled_by')) != results['labelled_by']:
                 return self.exit_codes.ERROR_ENDS_OF_OTHER_LABELS.format(
-                    message=f'{name} has the labels {labels}, the images {results["labels"]}.'
+                    message=f'{name} is labelled by {origin}, the images by {results["labelled_by"]}.'
                 )
         if not all(run.finished for run in runs):
             return self.unfinished(f'the path of step {results["n_steps"]} is kept; {_end_of(runs)}')
@@ -108,12 +109,12 @@ class VaspNebParser(IonicParser):
 
 
 def _end_of(runs: list[IonicRun]) -> str:
-    """Return where the first file that was cut ends."""
+    """Return the end of the first truncated file."""
     return next((run.truncated for run in runs if run.truncated), 'no file tells its end')
 
 
 def _coordinate(positions: np.ndarray) -> dict[str, Any]:
-    """Return how far along the path each image is, in the space of all coordinates."""
+    """Return the length of the path up to each image, in the space of all coordinates."""
     steps = [np.linalg.norm(after - before) for before, after in pairwise(positions)]
     coordinate = np.concatenate([[0.0], np.cumsum(steps)])
     return {

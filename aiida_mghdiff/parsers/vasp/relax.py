@@ -11,10 +11,10 @@ from aiida_mghdiff.parsers.vasp.ionic import IonicParser, IonicRun, largest, rea
 
 
 class VaspRelaxParser(IonicParser):
-    """Gives energy and structure of the last whole step, also of a run that ended early."""
+    """Emits energy and structure of the last complete step, also for a run that ended early."""
 
     def parse_job(self) -> ExitCode | None:
-        """Emit the outputs; return the exit code of what went wrong."""
+        """Emit the outputs; return the exit code of a failed relaxation."""
         try:
             run = read_ionic_run(self.files, self.is_dft)
         except FileNotFoundError:
@@ -39,7 +39,7 @@ class VaspRelaxParser(IonicParser):
             'unconverged_steps': run.unconverged_steps,
             'largest_displacement_angstrom': largest(atoms.positions - start.positions),
             'evaluator': evaluator_of(self.inputs.get('potential')),
-            'labels': run.labels,
+            'labelled_by': run.labelled_by,
             'versions': versions(run),
         }
         self.out('results', orm.Dict(results))

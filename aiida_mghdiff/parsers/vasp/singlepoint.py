@@ -12,7 +12,7 @@ from aiida_mghdiff.parsers.vasp.base import VaspJobParser, check_structure
 
 
 class VaspSinglePointParser(SinglePointParser, VaspJobParser):
-    """Reads OUTCAR. Labels that are not VASP's own, but a stand-in's, are named as such."""
+    """Reads OUTCAR, and records whether VASP or a stand-in made the labels."""
 
     CACHE_VERSION = 5
 
@@ -26,13 +26,13 @@ class VaspSinglePointParser(SinglePointParser, VaspJobParser):
         steps = list(reader)
         if not steps:
             return self.no_results(reader.truncated or 'OUTCAR has no energies and forces')
-        step, labels = steps[-1], reader.labels
+        step, labelled_by = steps[-1], reader.labelled_by
         self.emit_results(
             {
                 'free_energy_ev': step.energy,
                 'energy_sigma0_ev': step.energy_sigma0,
                 'converged': step.scf_converged,
-                'labels': labels,
+                'labelled_by': labelled_by,
                 'versions': {'vasp': reader.version},
                 'max_memory_mb': reader.max_memory_mb,
             }
@@ -42,17 +42,17 @@ class VaspSinglePointParser(SinglePointParser, VaspJobParser):
         if not step.scf_converged:
             return self.exit_codes.ERROR_SCF_NOT_CONVERGED.format(message=_electrons_message(step, reader))
         check_structure(step, self.node.inputs.structure.get_ase())
-        return self.emit_label(labels, step.energy, step.forces, step.stress)
+        return self.emit_label(labelled_by, step.energy, step.forces, step.stress)
 
     def no_results(self, message: str) -> ExitCode | None:
-        """Return the exit code of a run that came to no end; None where the scheduler's own says why."""
+        """Return the exit code of an incomplete run; None if the scheduler's exit code gives the reason."""
         return None if self.node.exit_status else self.crash(self.short(message))
 
 
 def _electrons_message(step: OutcarStep, reader: OutcarReader) -> str:
-    """Return what to do about a loop that did not meet EDIFF, or of which nothing tells whether it did."""
+    """Return advice for an SCF that did not converge."""
     if step.scf_converged is None:
-        return "whether they did is unknown, since OUTCAR has no 'Iteration' lines. Run VASP again, and keep them."
+        return "its convergence is unknown, since OUTCAR has no 'Iteration' lines. Run VASP again, and keep them."
     nelm = 'NELM' if reader.nelm is None else f'NELM = {reader.nelm}'
     ediff = 'EDIFF' if reader.ediff is None else f'EDIFF = {reader.ediff:g} eV'
-    return f'they did not meet {ediff} within {nelm} iterations. Raise nelm or set algo.'
+    return f'it did not reach {ediff} within {nelm} iterations. Raise nelm or set algo.'

@@ -4,12 +4,12 @@ nve: velocity Verlet. nvt: BAOAB Langevin dynamics (Leimkuhler and Matthews, J. 
 doi:10.1063/1.4802990). npt: the same with a Langevin piston that scales the cell isotropically (Quigley and Probert,
 J. Chem. Phys. 120, 11432 (2004), doi:10.1063/1.1755657).
 
-The total momentum is zero throughout: after each step of the thermostat the velocity of the centre of mass is taken
-out. The Ornstein-Uhlenbeck step is isotropic in mass-weighted velocities, and an orthogonal projection of such a step
-samples the canonical distribution of the remaining 3n-3 degrees of freedom exactly; temperatures count these.
+The total momentum stays zero: the velocity of the centre of mass is removed after each step of the thermostat. The
+Ornstein-Uhlenbeck step is isotropic in mass-weighted velocities, so its orthogonal projection samples the canonical
+distribution of the remaining 3n-3 degrees of freedom exactly. Temperatures use 3n-3 degrees of freedom.
 
-A run that is continued takes over the random state of the thermostat and the momentum of the cell, so that two segments
-give what one run of their length gives. They are kept as JSON, not as a pickle.
+A restart continues the random state of the thermostat and the momentum of the cell, so that two segments equal one run
+of the same length. Both are stored as JSON, not as a pickle.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 THERMOSTAT = 'Langevin (BAOAB, zero total momentum)'
 BAROSTAT = 'Langevin piston (Quigley-Probert, isotropic)'
 
-#: A run is ended where its temperature exceeds both the factor times the temperature asked for, and the floor.
+#: A run ends if its temperature exceeds both this factor times the target temperature, and the floor.
 RUNAWAY_FACTOR = 10.0
 RUNAWAY_FLOOR_K = 3000.0
 _PROGRESS_SECONDS = 5.0
@@ -83,7 +83,7 @@ def draw_velocities(atoms: Atoms, temperature_k: float, rng: np.random.Generator
 
 
 def remove_total_momentum(atoms: Atoms) -> None:
-    """Take the velocity of the centre of mass out of all velocities."""
+    """Remove the velocity of the centre of mass from all velocities."""
     atoms.set_velocities(atoms.get_velocities() - atoms.get_momenta().sum(axis=0) / atoms.get_masses().sum())
 
 
@@ -93,7 +93,7 @@ def temperature(atoms: Atoms) -> float:
 
 
 def pressure_gpa(atoms: Atoms) -> float:
-    """Return the pressure in GPa, that of the ideal gas included."""
+    """Return the pressure in GPa, with its kinetic part."""
     ideal = 2 * atoms.get_kinetic_energy() / (3 * atoms.get_volume())
     return float(ideal - atoms.get_stress()[:3].mean()) * EV_PER_ANGSTROM3_IN_GPA
 
@@ -102,13 +102,13 @@ class ZeroMomentumLangevin(LangevinBAOAB):
     """Langevin dynamics at zero total momentum; see the docstring of the module."""
 
     def __init__(self, atoms: Atoms, parameters: dict[str, Any], rng: np.random.Generator) -> None:
-        """Set up nvt, or npt where the parameters have a pressure; the atoms have velocities and a calculator."""
+        """Set up nvt or, with a pressure in the parameters, npt; the atoms have velocities and a calculator."""
         options = {}
         if parameters['ensemble'] == 'npt':
             options['externalstress'] = -parameters['pressure_gpa'] / EV_PER_ANGSTROM3_IN_GPA
             options['P_tau'] = parameters['barostat_time_ps'] * PS_IN_FS * units.fs
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # says which mass of the cell follows from P_tau
+            warnings.simplefilter('ignore')  # a warning about the mass of the cell that follows from P_tau
             super().__init__(
                 atoms,
                 parameters['time_step_fs'] * units.fs,
@@ -127,9 +127,9 @@ class ZeroMomentumLangevin(LangevinBAOAB):
         remove_total_momentum(self.atoms)
 
     def get_restart(self) -> dict[str, Any]:
-        """Return, as JSON, what positions and velocities lack to continue the run.
+        """Return the state that continues the run, besides positions and velocities, as JSON.
 
-        The force on the cell is one of these: ASE computes it before the last half step of the velocities.
+        It includes the force on the cell, which ASE computes before the last half step of the velocities.
         """
         cell = {} if self.externalstress is None else {'momentum': float(self.p_eps), 'force': float(self.force_eps)}
         return {'random_state': self.rng.bit_generator.state, 'cell': cell}
@@ -142,17 +142,17 @@ class ZeroMomentumLangevin(LangevinBAOAB):
 
 
 class Series:
-    """Arrays with a row for every recorded step, allocated for the whole run."""
+    """Arrays with a row for each recorded step, allocated for the whole run."""
 
     def __init__(self, stride: int, first_step: int, last_step: int, /, **fields: tuple[tuple[int, ...], str]) -> None:
-        """:param fields: shape and dtype of a row of each array."""
+        """:param fields: shape and dtype of the rows of each array."""
         self.stride, self.first_step, self.count = stride, first_step, 0
         rows = last_step // stride - first_step // stride + (first_step == 0)
         self._arrays = {name: np.empty((rows, *shape), dtype) for name, (shape, dtype) in fields.items()}
         self._arrays['steps'] = np.empty(rows, np.int64)
 
     def is_due(self, step: int) -> bool:
-        """Return whether the step is one to record: a multiple of the stride after the first step, or step 0."""
+        """Return whether a step is recorded: a multiple of the stride after the first step, or step 0."""
         return step % self.stride == 0 and (step > self.first_step or step == 0)
 
     def add(self, step: int, **values: Any) -> None:
@@ -162,17 +162,17 @@ class Series:
         self.count += 1
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return what was recorded."""
+        """Return the recorded rows."""
         return {name: array[: self.count] for name, array in self._arrays.items()}
 
 
 class MdProgram:
-    """One run: atoms that move, and what is recorded of them."""
+    """One run: moving atoms and the recorded arrays."""
 
     def __init__(
         self, atoms: Atoms, calculator: Calculator, parameters: dict[str, Any], restart: dict[str, Any] | None = None
     ) -> None:
-        """:param restart: what :meth:`get_restart` gave at the end of the run that is continued."""
+        """:param restart: result of :meth:`get_restart` at the end of the previous run."""
         self.atoms, self.parameters = atoms, parameters
         self.step = self.first_step = parameters['first_step']
         self.last_step = self.first_step + parameters['steps']
@@ -214,7 +214,7 @@ class MdProgram:
     def advance(self, clock: job.WallClock | None = None) -> None:
         """Make all steps.
 
-        :raises ProgramError: OUT_OF_WALLTIME where the clock does not allow more, NON_FINITE, TEMPERATURE_RUNAWAY.
+        :raises ProgramError: OUT_OF_WALLTIME, NON_FINITE or TEMPERATURE_RUNAWAY.
         """
         clock = clock or job.WallClock(None)
         begin = shown = time.monotonic()
@@ -233,17 +233,17 @@ class MdProgram:
                 raise job.ProgramError('OUT_OF_WALLTIME', f'{done} of {self.parameters["steps"]} steps are done.')
 
     def _check(self) -> None:
-        """End a run that has left what the potential can describe, before it moves on."""
+        """End a run that became unphysical, before its next step."""
         if not (np.isfinite(self.atoms.get_potential_energy()) and np.isfinite(self.atoms.get_forces()).all()):
             raise job.ProgramError(
                 'NON_FINITE',
-                f'step {self.step}; look at the start, the time step and the model.',
+                f'step {self.step}; check the start, the time step and the model.',
             )
         limit = max(RUNAWAY_FACTOR * self.parameters['temperature_k'], RUNAWAY_FLOOR_K)
         if (now := temperature(self.atoms)) > limit:
             raise job.ProgramError(
                 'TEMPERATURE_RUNAWAY',
-                f'{now:.0f} K at step {self.step}, more than {limit:.0f} K; look at start, time step and model.',
+                f'{now:.0f} K at step {self.step}, more than {limit:.0f} K; check start, time step and model.',
             )
 
     def _record(self) -> None:
@@ -298,11 +298,11 @@ class MdProgram:
         return self.atoms.get_velocities() * units.fs
 
     def get_restart(self) -> dict[str, Any] | None:
-        """Return, as JSON, what positions and velocities lack to continue the run; None where they lack nothing."""
+        """Return the state that continues the run, besides positions and velocities, as JSON; None if there is none."""
         return self.dynamics.get_restart() if isinstance(self.dynamics, ZeroMomentumLangevin) else None
 
     def write(self, versions: dict[str, str]) -> None:
-        """Write arrays, restart and results of the steps that were made."""
+        """Write arrays, restart and results of the completed steps."""
         for name in ('tracers', 'frames', 'thermo'):
             job.write_arrays(job_files.MD_FILES[name], **getattr(self, name).arrays())
         job.write_arrays(

@@ -1,13 +1,12 @@
 """Climbing-image nudged elastic band in ASE, at a fixed cell.
 
-Both end points are relaxed; the final one is mapped onto the initial one by minimum image, atom by atom, and shifted as
-a whole to the same centre; images between
-them are interpolated by image-dependent pair potentials (Smidstrup et al., J. Chem. Phys. 140, 214106 (2014),
-doi:10.1063/1.4878664) and relaxed as an elastic band; then the highest one climbs (Henkelman et al., J. Chem. Phys.
-113, 9901 (2000), doi:10.1063/1.1329672).
+Both end points are relaxed. The final end point is mapped onto the initial one, atom by atom with the minimum image
+convention, and shifted to the same centre. The images between them are interpolated by image-dependent pair potentials
+(Smidstrup et al., J. Chem. Phys. 140, 214106 (2014), doi:10.1063/1.4878664) and relaxed as an elastic band. Then the
+highest image climbs (Henkelman et al., J. Chem. Phys. 113, 9901 (2000), doi:10.1063/1.1329672).
 
-An end point on a symmetric site has no force even where it is no minimum; what moves along the path is therefore
-displaced a little, off all symmetry axes, before it is relaxed.
+Forces vanish on a symmetric site even if it is not a minimum. So the atoms that move along the path are displaced
+slightly, off all symmetry axes, before the relaxation of an end point.
 """
 
 from __future__ import annotations
@@ -41,31 +40,31 @@ if TYPE_CHECKING:
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {'bfgs': BFGS, 'fire': FIRE, 'lbfgs': LBFGS, 'mdmin': MDMin}
 _OFF_AXIS = np.array([1.0, np.sqrt(2), np.sqrt(3)]) / np.sqrt(6)
-#: Atoms that differ by more than this between the end points are what moves along the path.
+#: Atoms whose positions differ by more than this between the end points move along the path.
 _MOVES_ANGSTROM = 0.5
 _PROGRESS_SECONDS = 5.0
 
 
 class FixCentre:
-    """ASE constraint that keeps the mean of all positions: the images of a band must not drift as a whole.
+    """ASE constraint that keeps the mean of all positions, so that no image of a band drifts as a whole.
 
-    Nudging turns forces that sum to zero into some that do not, and nothing else holds a crystal in place.
+    Nudged forces do not sum to zero, and nothing else holds a crystal in place.
     """
 
     def adjust_positions(self, atoms: Atoms, positions: np.ndarray) -> None:
-        """Take the mean shift out of new positions, in place."""
+        """Remove the mean shift from new positions, in place."""
         positions -= (positions - atoms.positions).mean(axis=0)
 
     def adjust_forces(self, atoms: Atoms, forces: np.ndarray) -> None:
-        """Take the mean out of forces, in place."""
+        """Remove the mean from forces, in place."""
         forces -= forces.mean(axis=0)
 
     def get_removed_dof(self, atoms: Atoms) -> int:
-        """Return the number of degrees of freedom that are gone."""
+        """Return the number of removed degrees of freedom."""
         return 3
 
     def copy(self) -> FixCentre:
-        """Return another one, for a copy of the atoms."""
+        """Return a copy of the constraint, for a copy of the atoms."""
         return FixCentre()
 
 
@@ -93,15 +92,15 @@ def _make_atoms(content: dict[str, Any]) -> Atoms:
 
 
 class ImageCalculator(AllAtOnce):
-    """Energy and forces of one image from the calculator that all images share, kept until the image moves.
+    """Energy and forces of one image from the shared calculator, kept until the image moves.
 
-    ASE's optimisers ask for the forces of a band three times a step.
+    ASE's optimisers ask for the forces of a band three times per step.
     """
 
     implemented_properties = ['energy', 'forces']
 
     def __init__(self, shared: Calculator) -> None:
-        """:param shared: the calculator that does the work."""
+        """:param shared: calculator of all images."""
         super().__init__()
         self.shared = shared
 
@@ -113,7 +112,7 @@ class ImageCalculator(AllAtOnce):
         self.shared.calculate(atoms, ['energy', 'forces'], all_changes)
         results = {name: self.shared.results[name] for name in ('energy', 'forces')}
         if not all(np.isfinite(value).all() for value in results.values()):
-            raise job.ProgramError('NON_FINITE', 'an image of the path; look at the end points and at the model.')
+            raise job.ProgramError('NON_FINITE', 'an image of the path; check the end points and the model.')
         return results
 
 
@@ -128,7 +127,7 @@ class PathSearch:
         parameters: dict[str, Any],
         clock: job.WallClock | None = None,
     ) -> None:
-        """:raises ProgramError: INPUT_REFUSED where the end points are not the same atoms in the same cell."""
+        """:raises ProgramError: INPUT_REFUSED if the end points differ in atoms or cell."""
         _check_ends(initial, final)
         self.parameters, self.calculator = parameters, calculator
         self.clock = clock or job.WallClock(None)
@@ -141,7 +140,7 @@ class PathSearch:
     def run(self, restart: list[list[list[float]]] | None = None) -> None:
         """Find the path.
 
-        :param restart: positions [n_images+2,n,3] in Å of an earlier search, end points included.
+        :param restart: positions [n_images+2,n,3] in Å of an earlier search, with the end points.
         :raises ProgramError: ENDPOINT_NOT_CONVERGED, ENDPOINT_COLLAPSED, NEB_NOT_CONVERGED, OUT_OF_WALLTIME or
             NON_FINITE.
         """
@@ -168,7 +167,7 @@ class PathSearch:
         if len(positions) != self.parameters['n_images'] + 2:
             raise job.ProgramError(
                 'INPUT_REFUSED',
-                f'the restart has {len(positions)} images, end points included; n_images = '
+                f'the restart has {len(positions)} images with the end points; n_images = '
                 f'{self.parameters["n_images"]} asks for {self.parameters["n_images"] + 2}.',
             )
         template = self.images[0]
@@ -194,7 +193,7 @@ class PathSearch:
         if _largest(atoms.get_forces()) > tolerance:
             raise job.ProgramError(
                 'ENDPOINT_NOT_CONVERGED',
-                f'the {name} one has forces of {_largest(atoms.get_forces()):.3f} eV/Å after {steps} steps; '
+                f'the {name} end point has forces of {_largest(atoms.get_forces()):.3f} eV/Å after {steps} steps; '
                 f'endpoint_tolerance_ev_per_angstrom = {tolerance:g}.',
             )
 
@@ -207,8 +206,8 @@ class PathSearch:
         if distance < self.parameters['minimum_endpoint_distance_angstrom']:
             raise job.ProgramError(
                 'ENDPOINT_COLLAPSED',
-                f'no atom differs by more than {distance:.3f} Å between them. This potential has one minimum there: '
-                f'what moves left its sites by {self.displacements[0]:.2f} and {self.displacements[1]:.2f} Å.',
+                f'no atom differs by more than {distance:.3f} Å between them, so this potential has one minimum there: '
+                f'the atoms left their sites by {self.displacements[0]:.2f} and {self.displacements[1]:.2f} Å.',
             )
 
     def _interpolate(self) -> None:
@@ -235,7 +234,7 @@ class PathSearch:
             )
 
     def _optimize(self, climb: bool, tolerance: float) -> bool:
-        """Relax the band; return whether it converged within the steps that are left."""
+        """Relax the band; return whether it converged within the remaining steps."""
         band = self._band(climb)
         optimizer = OPTIMIZERS[self.parameters['optimizer']](band, logfile=None)
         before = self.n_steps
@@ -264,7 +263,7 @@ class PathSearch:
         return np.array([image.get_potential_energy() for image in self.images])
 
     def results(self) -> dict[str, Any]:
-        """Return what was found; energies in eV, lengths in Å, measured in the space of all coordinates."""
+        """Return the results: energies in eV, lengths in Å in the space of all coordinates."""
         steps = [np.linalg.norm(b.positions - a.positions) for a, b in pairwise(self.images)]
         coordinate = np.concatenate([[0.0], np.cumsum(steps)])
         return {
@@ -280,7 +279,7 @@ class PathSearch:
         }
 
     def write(self, versions: dict[str, str]) -> None:
-        """Write path and results; a search that has no band yet writes the interpolated one."""
+        """Write path and results; a search that ended before the band writes the interpolated path."""
         if len(self.images) == 2:
             self._check_collapse()
             self._interpolate()
@@ -302,7 +301,7 @@ def _check_ends(initial: Atoms, final: Atoms) -> None:
 
 
 def _shortest(initial: Atoms, final: Atoms) -> np.ndarray:
-    """Return the shortest displacements [n,3] in Å from the initial to the final atoms, periodic images counted."""
+    """Return the displacements [n,3] in Å from the initial to the final atoms, by the minimum image convention."""
     return find_mic(final.positions - initial.positions, initial.cell, pbc=True)[0]
 
 

@@ -1,7 +1,7 @@
-"""Harmonic vibrations of the tracers in ASE, the host held fixed.
+"""Harmonic vibrations of the tracers in ASE, with a fixed host.
 
-The Hessian of the tracers is made of central differences of forces: the approximation of a heavy host, good for
-hydrogen. The attempt frequency of a hop follows from the frequencies at both of its stationary points
+The Hessian of the tracers comes from central differences of forces. A fixed host is a good approximation for hydrogen
+in a heavy host. The frequencies at minimum and saddle point give the attempt frequency of a hop
 (:mod:`aiida_mghdiff.science.transition_state`).
 """
 
@@ -21,7 +21,7 @@ from aiida_mghdiff.programs.calculators.loading import (
     load_calculator,
 )
 
-#: Quantum of the vibration of frequency omega = 1 in ASE's units (sqrt(eV/Å²/u)), in meV, and its frequency in THz.
+#: Energy quantum in meV and frequency in THz of a vibration with omega = 1 in ASE's units (sqrt(eV/Å²/u)).
 _MEV = 1e3 * units._hbar * 1e10 / np.sqrt(units._e * units._amu)
 _THZ = _MEV * 1e-3 * units._e / (2 * np.pi * units._hbar) * 1e-12
 
@@ -45,7 +45,7 @@ def main() -> None:
 def analyse(atoms: Atoms, parameters: dict[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return the results, and the arrays ``hessian_ev_per_angstrom2`` [3t,3t], ``modes`` [3t,t,3], ``tracers`` [t].
 
-    Imaginary frequencies are given as negative numbers; modes are displacements of unit length, lowest first.
+    Imaginary frequencies are negative numbers; modes are displacements of unit length, lowest frequency first.
 
     :raises ProgramError: NON_FINITE.
     """
@@ -58,11 +58,11 @@ def analyse(atoms: Atoms, parameters: dict[str, Any]) -> tuple[dict[str, Any], d
     arrays = {'hessian_ev_per_angstrom2': hessian, 'modes': modes, 'tracers': tracers}
     max_force = float(np.linalg.norm(forces, axis=1).max())
     summary = summarise(roots, parameters['imaginary_threshold_mev'])
-    return summary | {'n_tracers': len(tracers), 'max_force_ev_per_angstrom': max_force}, arrays
+    return summary | {'tracer_count': len(tracers), 'max_force_ev_per_angstrom': max_force}, arrays
 
 
 def tracer_hessian(atoms: Atoms, tracers: np.ndarray, displacement: float) -> np.ndarray:
-    """Return the Hessian [3t,3t] in eV/Å² of the tracers by central differences, made symmetric."""
+    """Return the symmetrised Hessian [3t,3t] of the tracers in eV/Å² by central differences."""
     rows = []
     for index in tracers:
         for axis in range(3):
@@ -85,12 +85,12 @@ def _difference(atoms: Atoms, index: int, axis: int, displacement: float) -> np.
 def _finite_forces(atoms: Atoms) -> np.ndarray:
     forces = atoms.get_forces()
     if not np.isfinite(forces).all():
-        raise job.ProgramError('NON_FINITE', 'a displaced structure; look at the structure and at the model.')
+        raise job.ProgramError('NON_FINITE', 'a displaced structure; check the structure and the model.')
     return forces
 
 
 def normal_modes(hessian: np.ndarray, masses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return sqrt of the eigenvalues [3t] of the mass-weighted Hessian, minus for imaginary ones, and its vectors."""
+    """Return the frequencies [3t] (negative if imaginary) and eigenvectors of the mass-weighted Hessian."""
     weights = np.repeat(1 / np.sqrt(masses), 3)
     values, vectors = np.linalg.eigh(hessian * weights[:, None] * weights)
     return np.sign(values) * np.sqrt(np.abs(values)), vectors
@@ -99,8 +99,8 @@ def normal_modes(hessian: np.ndarray, masses: np.ndarray) -> tuple[np.ndarray, n
 def summarise(roots: np.ndarray, threshold_mev: float) -> dict[str, Any]:
     """Return frequencies, zero-point energy and the number of imaginary modes.
 
-    :param roots: angular frequencies in ASE's units, imaginary ones negative.
-    :param threshold_mev: an imaginary mode softer than this is numerical noise: counted neither way.
+    :param roots: angular frequencies in ASE's units, negative if imaginary.
+    :param threshold_mev: softer imaginary modes are numerical noise and do not count.
     """
     energies = roots * _MEV
     real = energies[energies > threshold_mev]

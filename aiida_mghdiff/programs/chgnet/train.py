@@ -1,11 +1,11 @@
 """Fine-tune a CHGNet model with CHGNet's ``Trainer``, epoch by epoch (see :mod:`aiida_mghdiff.programs.training`).
 
-CHGNet is made for VASP's reference energies, and keeps them in a linear model of the composition that its trainer
-leaves alone. Here that model is fitted to the labels first and then kept. Structures that CHGNet cannot make a graph
-of it would replace in silence by others: refused. With fewer than ten batches an epoch its cosine schedule would end
-half-way: its length follows from the steps that are made.
+CHGNet keeps VASP's reference energies in a linear model of the composition, which its trainer does not train. This
+program first fits the composition model to the labels, then freezes it. CHGNet silently replaces structures of which it
+cannot make a graph; such structures are refused here. With fewer than ten batches per epoch CHGNet's cosine schedule
+ends half-way, so here its length follows from the number of steps.
 
-The model that is written is the one with the best validation loss, without the state of the optimiser.
+The written model is the epoch with the best validation loss, without the state of the optimiser.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from aiida_mghdiff.programs.training import Arrays
 KBAR_IN_VASP_SIGN = -1602.1766208
 #: CHGNet's own stress unit, GPa, in eV/Å³.
 GPA = 1 / 160.21766208
-#: Scheduler steps that CHGNet makes in an epoch, where there are as many batches.
+#: Largest number of scheduler steps in an epoch of CHGNet.
 STEPS_PER_EPOCH = 10
 
 
@@ -83,10 +83,10 @@ def _warnings(inputs: dict[str, Any], numbers: list[int], rank: int | None) -> l
 def choose_e0s(
     parameters: dict[str, Any], calculator: Any, arrays: Arrays, numbers: list[int]
 ) -> tuple[np.ndarray, int | None]:
-    """Return the energies per element in eV of the composition model, and the rank of the fit that gave them, if any.
+    """Return the energies per element in eV of the composition model, and the rank of their fit (None without a fit).
 
-    ``estimated``: the potential's, corrected by least squares for what its energies miss of the labels;
-    ``foundation``: the potential's; or a dictionary by symbol.
+    ``estimated``: energies of the potential, plus a least-squares fit of the difference between labels and predictions;
+    ``foundation``: energies of the potential; or a dictionary by symbol.
     """
     kind = parameters['E0s']
     if isinstance(kind, dict):
@@ -139,7 +139,7 @@ def make_loader(arrays: Arrays, converter: Any, targets: str, batch_size: int, s
 
 
 class _RecordedLoss:
-    """CHGNet's loss function, which also sums up the squared errors of what it sees."""
+    """CHGNet's loss function, which also sums up the squared errors of all batches."""
 
     def __init__(self, loss: Any) -> None:
         self.loss = loss
@@ -210,10 +210,10 @@ class ChgnetTrainer:
         weight[0, [number - 1 for number in numbers]] = weight.new_tensor(e0s)
 
     def start_stage(self, stage: int) -> None:
-        """There is one stage."""
+        """Do nothing: CHGNet has one stage."""
 
     def train_epoch(self, epoch: int, validation_loss: float | None) -> dict[str, float]:
-        """Train as CHGNet does."""
+        """Train with CHGNet's own epoch."""
         self.loss.reset()
         self.trainer._train(self.batches, epoch)
         return self.loss.errors() | {'learning_rate': self.trainer.optimizer.param_groups[0]['lr']}
@@ -235,7 +235,7 @@ class ChgnetTrainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from such a state."""
+        """Continue from such a state."""
         self.batches.loader.generator.set_state(state['generator'])
         for name, part in self._stateful().items():
             part.load_state_dict(state[name])
@@ -248,7 +248,7 @@ class ChgnetTrainer:
         return sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
 
     def write_model(self, weights: dict[str, Any]) -> None:
-        """Write the model with these weights as ``CHGNet.from_file`` loads it."""
+        """Write the model with these weights, for ``CHGNet.from_file``."""
         import torch
 
         self.model.load_state_dict(weights)
@@ -256,7 +256,7 @@ class ChgnetTrainer:
 
 
 def freeze(model: Any, layers: list[str]) -> None:
-    """Freeze the composition model and the named layers; ``atom_conv_layers[:-1]`` means all but the last one."""
+    """Freeze the composition model and the named layers; ``atom_conv_layers[:-1]`` means all but the last layer."""
     model.composition_model.requires_grad_(False)
     for name in layers:
         if name == 'atom_conv_layers[:-1]':
@@ -277,9 +277,9 @@ def _trainer_options(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_model(numbers: list[int], e0s: np.ndarray) -> None:
-    """Look into the written model for the energies per element that were asked.
+    """Check the energies per element of the written model.
 
-    :raises ProgramError: E0S_IGNORED if they are others.
+    :raises ProgramError: E0S_IGNORED for energies that differ from the parameters.
     """
     from chgnet.model.model import CHGNet
 

@@ -1,8 +1,8 @@
 """Train a MACE model, from scratch or from a potential.
 
-``mace_run_train`` itself reads the data and builds model, loaders, loss and optimiser from its own arguments; at its
-training loop this program takes over (see :mod:`aiida_mghdiff.programs.training`), with MACE's functions for an epoch
-and for the validation. Before the first step what MACE made is compared with what was asked:
+``mace_run_train`` itself reads the data and builds model, loaders, loss and optimiser from its own arguments. This
+program replaces its training loop (see :mod:`aiida_mghdiff.programs.training`) and calls MACE's functions for an epoch
+and for the validation. Before the first step it compares MACE's set-up with the parameters:
 
 - the energies of the isolated atoms (E0s) are computed here and given explicitly. MACE puts the foundation's in their
   place where the elements are the same (fine-tuning a fine-tuned model); they are set again, and looked for once more
@@ -11,7 +11,7 @@ and for the validation. Before the first step what MACE made is compared with wh
 - ``weight_pt_head`` has no effect in MACE 0.3.16 on replay data of one's own, nor a weight of a frame as a whole on the
   loss of multi-head training: it is given as the weight of each frame's energy, forces and stress.
 
-The model that is written has one head.
+The written model has one head.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ PLAIN = (
     *('batch_size', 'valid_batch_size', 'max_num_epochs', 'foundation_model_elements'),
     *('default_dtype', 'device', 'seed'),
 )
-#: Arguments that are given by their name alone.
+#: Arguments without a value.
 FLAGS = ('amsgrad', 'ema', 'stage_two', 'pair_repulsion')
-#: Arguments that MACE must not change by itself.
+#: Arguments whose values MACE must not change.
 KEPT = ('multiheads_finetuning', 'loss', 'lr', 'ema', 'ema_decay', 'swa', 'start_swa', 'freeze', 'batch_size')
 
 
 class _SetUp(BaseException):
-    """Carries what MACE has set up out of ``mace_run_train``, at the point where it would start to train."""
+    """Carries MACE's set-up out of ``mace_run_train`` before its training loop."""
 
     def __init__(self, parts: dict[str, Any]) -> None:
         self.parts = parts
@@ -96,9 +96,9 @@ def main() -> None:
 def prepare(
     inputs: dict[str, Any], datasets: tuple[Arrays, Arrays], replay: tuple[Arrays, Arrays] | None, numbers: list[int]
 ) -> tuple[dict[str, Any], np.ndarray, dict[str, Any]]:
-    """Return what MACE trains with, the E0s [elements] in eV, and what the results say of the start.
+    """Return MACE's set-up, the E0s [elements] in eV, and results about the start of the training.
 
-    :raises ProgramError: for what cannot be trained, or would be trained otherwise than asked.
+    :raises ProgramError: for inputs that cannot be trained, or that MACE would train differently.
     """
     parameters, isolated = inputs['parameters'], inputs.get('isolated_atoms', {})
     potential, foundation = _load_foundation(inputs.get('potential'), parameters['device'], numbers)
@@ -130,7 +130,7 @@ def training_mode(potential: dict[str, Any] | None, replay: Any) -> str:
 def _load_foundation(
     potential: dict[str, Any] | None, device: str, numbers: list[int]
 ) -> tuple[dict[str, Any] | None, Any]:
-    """Return the potential to fine-tune, if any, with the head that gives weights and E0s alike, and its calculator."""
+    """Return the potential to fine-tune (or None), the head that gives weights and E0s, and its calculator."""
     if potential is None:
         return None, None
     check_elements(potential, numbers)
@@ -157,13 +157,13 @@ def choose_e0s(
     arrays: Arrays,
     numbers: list[int],
 ) -> tuple[np.ndarray, int | None]:
-    """Return the energies of the isolated atoms in eV, and the rank of the fit that gave them, if one did.
+    """Return the energies of the isolated atoms in eV, and the rank of their fit (None without a fit).
 
-    Isolated atoms of the training set win, as in MACE. Of the other elements the parameter decides.
+    As in MACE, isolated atoms of the training set come first. For other elements the parameter ``E0s`` decides:
 
-    ``estimated``: the potential's, corrected by least squares for what its energies miss of the labels (another
-    reference or pseudopotential); ``foundation``: the potential's; ``average``: least squares of the labels; or a
-    dictionary by symbol. ``estimated`` is what MACE computes under this name, in float64 whatever the training uses.
+    ``estimated``: energies of the potential, plus a least-squares fit of the difference between labels and predictions
+    (another reference or pseudopotential); ``foundation``: energies of the potential; ``average``: least-squares fit of
+    the labels; or a dictionary by symbol. ``estimated`` equals MACE's option of this name, always in float64.
     """
     kind, allowed = parameters['E0s'], parameters['allow_implausible']
     if isinstance(kind, dict):
@@ -240,7 +240,7 @@ def _command_line(options: dict[str, Any]) -> list[str]:
 
 
 def write_frames(name: str, arrays: Arrays, weight: float = 1.0) -> str:
-    """Write ``<name>.extxyz`` with the keys MACE takes labels from; return the file's name."""
+    """Write ``<name>.extxyz`` with MACE's keys of labels; return the file's name."""
     frames = frames_from_arrays(arrays)
     for atoms in frames:
         results, atoms.calc = atoms.calc.results, None
@@ -254,9 +254,9 @@ def write_frames(name: str, arrays: Arrays, weight: float = 1.0) -> str:
 
 
 def set_up(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Let ``mace_run_train`` set everything up; return what it would train with (keywords of ``mace.tools.train``).
+    """Let ``mace_run_train`` set up the training; return its keywords for ``mace.tools.train``.
 
-    :raises ProgramError: FINETUNING_MODE_CHANGED if it changed what was asked.
+    :raises ProgramError: FINETUNING_MODE_CHANGED if MACE changed a parameter.
     """
     from mace.cli import run_train
 
@@ -287,7 +287,7 @@ def set_up(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def check_batch_size(batch_size: int, arrays: Arrays) -> None:
-    """Refuse a batch larger than the training set: an epoch would see nothing of it.
+    """Refuse a batch larger than the training set, which leaves an epoch without data.
 
     :raises ProgramError: INPUT_REFUSED.
     """
@@ -300,7 +300,7 @@ def check_batch_size(batch_size: int, arrays: Arrays) -> None:
 def check_structures(
     parts: dict[str, Any], datasets: tuple[Arrays, Arrays], replay: tuple[Arrays, Arrays] | None
 ) -> None:
-    """Refuse a training on other structures than were given.
+    """Refuse a training on other structures than the given ones.
 
     :raises ProgramError: STRUCTURES_REPLACED.
     """
@@ -315,9 +315,9 @@ def check_structures(
 
 
 def check_model(numbers: list[int], e0s: np.ndarray) -> None:
-    """Look into the written model for the E0s that were asked.
+    """Check the E0s of the written model.
 
-    :raises ProgramError: E0S_IGNORED if they are others.
+    :raises ProgramError: E0S_IGNORED for E0s that differ from the parameters.
     """
     import torch
 
@@ -331,7 +331,7 @@ def check_model(numbers: list[int], e0s: np.ndarray) -> None:
 
 
 class _RecordedLoss:
-    """A loss function that also sums up the squared errors of what it sees."""
+    """A loss function that also sums up the squared errors of all batches."""
 
     def __init__(self, loss: Any) -> None:
         self.loss = loss
@@ -368,7 +368,7 @@ class _Silent:
     """Takes MACE's line for each batch."""
 
     def log(self, metrics: dict[str, Any]) -> None:
-        """Do nothing: the recorded loss has it all."""
+        """Do nothing: the loss function records the errors."""
 
 
 class MaceTrainer:
@@ -382,7 +382,7 @@ class MaceTrainer:
         self.stage = 0
 
     def set_e0s(self, numbers: list[int], e0s: np.ndarray) -> bool:
-        """Set the E0s of the trained head where MACE has put others; return whether it had."""
+        """Set the E0s of the trained head; return whether MACE had changed them."""
         found = self.model.atomic_energies_fn.atomic_energies
         known = [int(number) for number in self.model.atomic_numbers]
         head = self.model.heads.index(TRAINED_HEAD)
@@ -400,7 +400,7 @@ class MaceTrainer:
             self.loss = self.parts['swa'].loss_fn
 
     def train_epoch(self, epoch: int, validation_loss: float | None) -> dict[str, float]:
-        """Step the schedule and train, as ``mace.tools.train`` does."""
+        """Step the schedule and train, as in ``mace.tools.train``."""
         from mace.tools.train import train_one_epoch
 
         if validation_loss is not None:
@@ -450,13 +450,13 @@ class MaceTrainer:
             return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     def state(self) -> dict[str, Any]:
-        """Return the weights as they are, and the states of optimiser, averages, schedule and random numbers."""
+        """Return the present weights, and the states of optimiser, averages, schedule and random numbers."""
         return {'generator': self.parts['train_loader'].generator.get_state()} | {
             name: part.state_dict() for name, part in self._stateful().items()
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from such a state."""
+        """Continue from such a state."""
         self.parts['train_loader'].generator.set_state(state['generator'])
         for name, part in self._stateful().items():
             part.load_state_dict(state[name])
@@ -479,7 +479,7 @@ class MaceTrainer:
         return sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
 
     def write_model(self, weights: dict[str, Any]) -> None:
-        """Write the model with these weights, its replay head removed, as ``MACECalculator`` loads it."""
+        """Write the model with these weights and without its replay head, for ``MACECalculator``."""
         import torch
         from mace.tools.scripts_utils import remove_pt_head
 

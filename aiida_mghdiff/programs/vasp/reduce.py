@@ -1,6 +1,6 @@
-"""Reduce a VASP run where it lies: XDATCAR, or vaspout.h5 where there is no other, and OUTCAR.
+"""Reduce XDATCAR (or vaspout.h5, if it is the only trajectory) and OUTCAR of a VASP run in its own folder.
 
-What was reduced is renamed, so that the job retrieves it only where this program failed or was never reached.
+Reduced files are renamed, so that the job retrieves them only if this program failed or never ran.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ UNFINISHED = 'reducing.npz'
 def main() -> None:
     """Run the program in the working directory.
 
-    :raises ProgramError: INPUT_REFUSED where there is no trajectory or OUTCAR, or a damaged file.
+    :raises ProgramError: INPUT_REFUSED for a missing or damaged trajectory or OUTCAR.
     """
     plan = ReductionPlan(**job.read_input())
     if not (TRAJECTORY.is_file() or HDF5.is_file()):
-        raise job.ProgramError('INPUT_REFUSED', f'no {TRAJECTORY} and no {HDF5} to reduce: VASP did not run.')
+        raise job.ProgramError('INPUT_REFUSED', f'{TRAJECTORY} and {HDF5} are missing: VASP did not run.')
     if not OUTCAR.is_file():
-        raise job.ProgramError('INPUT_REFUSED', f'no {OUTCAR} to reduce.')
+        raise job.ProgramError('INPUT_REFUSED', f'{OUTCAR} is missing.')
     try:
         frames = XdatcarReader(TRAJECTORY) if TRAJECTORY.is_file() else read_vaspout(HDF5)
         arrays = reduce_trajectory(frames, plan)

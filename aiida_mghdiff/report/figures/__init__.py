@@ -1,7 +1,7 @@
 """The figures of a study, as PNG, PDF and SVG.
 
-Each figure exists only where there is something to draw. Points and lines that need more than the stored numbers (fits,
-bands) are computed by ``science`` from them.
+Only figures with content are drawn. If a figure needs more than the stored numbers (fits, bands), ``science`` computes
+it from them.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from aiida_mghdiff.report.figures.displacements import draw_displacements, draw_
 from aiida_mghdiff.report.figures.errors import draw_content_errors, draw_errors, draw_learning_curves, draw_parity
 from aiida_mghdiff.report.figures.lattice import draw_sites
 from aiida_mghdiff.report.figures.runs import draw_conservation, draw_frame, draw_track
-from aiida_mghdiff.report.figures.scheme import draw_scheme
 from aiida_mghdiff.report.figures.structure import (
     draw_density,
     draw_pairs,
     draw_radial_distributions,
     draw_site_distributions,
 )
+from aiida_mghdiff.report.figures.workflow import draw_workflow
 from aiida_mghdiff.report.replace import replacing
 from aiida_mghdiff.report.study import Study
 from aiida_mghdiff.report.style import RC
@@ -50,7 +50,7 @@ def write_figures(study: Study, folder: Path) -> dict[str, Path]:
 def draw_figures(study: Study) -> dict[str, Figure]:
     """Return the figures of a study by name, in the order of the page."""
     makers: dict[str, tuple[Callable[[Study], Figure | None], Sequence[Any]]] = {
-        'scheme': (draw_scheme, study.calls),
+        'workflow': (draw_workflow, study.calls),
         'learning_curves': (draw_learning_curves, study.trainings),
         'rmse': (draw_errors, study.errors),
         'rmse_contents': (draw_content_errors, study.errors),
@@ -78,9 +78,9 @@ def draw_figures(study: Study) -> dict[str, Figure]:
 
 
 def laid_out(figure: Figure) -> Figure:
-    """Find the places of all axes once: each format would do it again, which takes longer than drawing.
+    """Fix the positions of all axes once; otherwise each format repeats the layout, which takes longer than drawing.
 
-    Panels that keep their aspect move at the first pass, and their titles have a place only at the second one.
+    Panels of fixed aspect move in the first pass, so only the second pass places their titles.
     """
     for _ in range(2):
         figure.draw_without_rendering()

@@ -17,13 +17,13 @@ from aiida_mghdiff.report.style import GUIDE, INK, Style
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 EXPERIMENT = 'experiment'
-#: Between two temperatures above an axis of 1000/T, over its length: room for their digits in a narrow panel.
+#: Least distance of two temperatures above an axis of 1000/T, as a fraction of its length, in a narrow panel.
 TICK_SPACE = 0.12
-#: How far from D the bar of an interval is shown, as a factor.
+#: Largest distance of a shown interval from D, as a factor.
 FARTHEST = 30
-#: Of a line beyond the temperatures that it was fitted to.
+#: Style of a line beyond the temperatures of its fit.
 BEYOND = (0, (1, 1.6))
-#: Of each source of D from rates: its name, colour and line.
+#: Name, colour and line of each source of D from rates.
 RATE_STYLES = {
     'barriers, classical': ('barriers, classical', '#009E73', (0, (4, 1.5))),
     'barriers, quantum': ('barriers, zero-point energies', '#CC79A7', (0, (1, 1.2))),
@@ -34,7 +34,7 @@ RATE_STYLES = {
 def draw_arrhenius(study: Study) -> Figure:
     """Return D against inverse temperature with 95 % intervals, fits and their bands; upper bounds are arrows.
 
-    The slope of the experiment is a guide through the hottest point of the first fit: its height means nothing.
+    The slope of the experiment is drawn through the hottest point of the first fit; its height is arbitrary.
     """
     styles = study.series_styles
     figure, axes = new_figure(4.0)
@@ -53,7 +53,7 @@ def draw_arrhenius(study: Study) -> Figure:
 
 
 def draw_rates(study: Study) -> Figure:
-    """Return D from barriers and from rates of jumps with 95 % intervals beside D of MD, a panel for each potential."""
+    """Return D from barriers, from rates of jumps and from MD with 95 % intervals, a panel for each potential."""
     labels = list(dict.fromkeys(item.label for item in study.rate_diffusion))
     figure, axes = new_grid(len(labels), 2, 3.0)
     styles = study.series_styles
@@ -87,9 +87,9 @@ def draw_rate_panel(
 
 
 def draw_rate(axis: Axes, item: RateDiffusion, style: Style | None) -> None:
-    """Draw D from rates as a line with its 95 % band; open marks where it lies beyond what was measured.
+    """Draw D from rates as a line with its 95 % band, with open marks beyond the measured temperatures.
 
-    :param style: of the series that jumps were counted in, where there are several.
+    :param style: style of the series in which jumps were counted, if there are several.
     """
     name, colour, line = RATE_STYLES[item.results['source']]
     if style is not None:
@@ -104,7 +104,7 @@ def draw_rate(axis: Axes, item: RateDiffusion, style: Style | None) -> None:
     axis.plot(inverse[~beyond], values[~beyond], **options)
     axis.plot(inverse[beyond], values[beyond], markerfacecolor='white', **options)
     if item.results['ci95_m2_s'] is not None:
-        low, high = np.array(item.results['ci95_m2_s'], float)[order].T  # large ones come back as whole numbers
+        low, high = np.array(item.results['ci95_m2_s'], float)[order].T  # the database turns large values into integers
         axis.fill_between(inverse, low, high, color=colour, alpha=0.18, linewidth=0, zorder=1)
 
 
@@ -123,7 +123,7 @@ def finish_axis(axis: Axes, limits: tuple[float, float]) -> None:
 
 
 def draw_series(axis: Axes, name: str, items: Sequence[Diffusion], style: Style) -> None:
-    """Draw the diffusion coefficients of one series, those that do not exist as arrows from their upper bound."""
+    """Draw the diffusion coefficients of one series; upper bounds are arrows."""
     options = {'color': style.colour, 'marker': style.marker, 'linestyle': 'none'}
     drawn = [item for item in items if item.results['diffusing']]
     if drawn:
@@ -156,9 +156,9 @@ def fitted(results: orm.Dict, temperatures_k: np.ndarray) -> tuple[np.ndarray, n
 
 
 def draw_fit(axis: Axes, results: orm.Dict, style: Style, limits: tuple[float, float]) -> None:
-    """Draw the line of a fit and its 95 % band, dotted and paler beyond the temperatures that it was fitted to.
+    """Draw the line of a fit and its 95 % band, dotted and paler beyond the temperatures of the fit.
 
-    :param limits: where the line begins and ends, as 1000/T in 1/K.
+    :param limits: begin and end of the line, as 1000/T in 1/K.
     """
     first, last = fitted_range(results)
     parts = [(first, last, '-', 0.22), (limits[0], first, BEYOND, 0.08), (last, limits[1], BEYOND, 0.08)]
@@ -171,7 +171,7 @@ def draw_fit(axis: Axes, results: orm.Dict, style: Style, limits: tuple[float, f
 
 
 def experiment(study: Study) -> Reference | None:
-    """Return the measured activation energy, that of the user's own file first."""
+    """Return the measured activation energy, preferably from the user's own file."""
     found = [value for value in study.published('activation_energy_ev') if value.label == EXPERIMENT]
     return found[-1] if found else None
 
@@ -197,7 +197,7 @@ def published_points(study: Study, limits: tuple[float, float]) -> list[tuple[fl
 
 
 def draw_published(axis: Axes, study: Study, limits: tuple[float, float]) -> None:
-    """Draw published D as stars, those of one source with one name."""
+    """Draw published D as stars, with one entry in the legend for each source."""
     groups: dict[str, list[tuple[float, float]]] = {}
     for inverse, point in published_points(study, limits):
         groups.setdefault(f'{point.label}, {point.short}', []).append((inverse, point.value))
@@ -206,9 +206,9 @@ def draw_published(axis: Axes, study: Study, limits: tuple[float, float]) -> Non
 
 
 def set_coefficient_limits(axis: Axes, items: Sequence[Diffusion], others: Sequence[float]) -> None:
-    """Set limits that show all D, bounds, and intervals as far as a factor of thirty from D.
+    """Set limits that show all D, bounds, and intervals up to a factor of thirty from D.
 
-    :param others: further D in m²/s that are shown.
+    :param others: further D in m²/s to show.
     """
     keys = ('diffusion_coefficient_m2_s', 'upper_bound_m2_s')
     values = [item.results[key] for item in items for key in keys if item.results[key] is not None]
@@ -231,7 +231,7 @@ def add_temperature_axis(axis: Axes) -> None:
 
 
 def spaced(temperatures_k: Sequence[float], distance: float) -> list[float]:
-    """Return temperatures from the lowest on that are a distance of 1000/T apart: the hot ones crowd."""
+    """Return temperatures, from the lowest, with a least distance in 1000/T, since high temperatures crowd."""
     kept: list[float] = []
     for value in sorted(temperatures_k):
         if not kept or 1000 / kept[-1] - 1000 / value >= distance:
@@ -240,7 +240,7 @@ def spaced(temperatures_k: Sequence[float], distance: float) -> list[float]:
 
 
 def draw_activation_energies(study: Study) -> Figure:
-    """Return activation energies with 95 % intervals, published ones below them, and that of the experiment."""
+    """Return activation energies with 95 % intervals, published energies below, and the experiment's energy."""
     styles, measured = study.series_styles, experiment(study)
     published = [value for value in study.published('activation_energy_ev') if value.label != EXPERIMENT]
     rows = len(study.arrhenius) + len(published)

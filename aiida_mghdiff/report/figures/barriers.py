@@ -19,7 +19,7 @@ NO_ROW: Row = {'barrier_ev': None, 'reason': None}
 
 
 def barrier_groups(barriers: Iterable[Barrier]) -> dict[str, dict[str, Row]]:
-    """Return the barriers by direction and potential; both directions of a path between equal sites are one."""
+    """Return the barriers by direction and potential; a path between equal sites has one direction."""
     groups: dict[str, dict[str, Row]] = {}
     for barrier in barriers:
         for row in reversed(barrier_rows(barrier)):

@@ -1,4 +1,4 @@
-"""What diffusion coefficients are compared with."""
+"""The baseline with which diffusion coefficients are compared."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 @dataclass(frozen=True)
 class Baseline:
-    """A diffusion coefficient in m²/s for each measured one, where there is one to compare with."""
+    """Name of the baseline, and its diffusion coefficients in m²/s."""
 
     name: str
     coefficient: Callable[[Diffusion], float | None]
 
     def deviation(self, item: Diffusion) -> float | None:
-        """Return log10 of a diffusion coefficient over that of the baseline."""
+        """Return log10 of the ratio of a diffusion coefficient to the baseline."""
         value = self.coefficient(item)
         return None if value is None else math.log10(item.results['diffusion_coefficient_m2_s'] / value)
 
 
 def read_baseline(study: Study) -> Baseline | None:
-    """Return the user's reference where there is one, else the best potential; see the two functions below."""
+    """Return the published line if there is one, else the best potential; see the two functions below."""
     return published_baseline(study) or best_baseline(study)
 
 
 def published_baseline(study: Study) -> Baseline | None:
-    """Return a line through published D of experiments at single temperatures; None where there are none.
+    """Return a line through published experimental D; None without published D.
 
-    With one temperature the line has the slope of the measured activation energy. This package brings no such D: they
-    come from files of a user.
+    For one temperature the line has the slope of the measured activation energy. Published D come only from the user's
+    own files.
     """
     values = [value for value in study.published('diffusion_coefficient_m2_s') if value.label == EXPERIMENT]
     points = {value.temperature_k: value for value in values if value.temperature_k is not None}
@@ -53,10 +53,10 @@ def published_baseline(study: Study) -> Baseline | None:
 
 
 def best_baseline(study: Study) -> Baseline | None:
-    """Return the best potential's line, or its D at the same target temperature where it has no line.
+    """Return the best potential's Arrhenius line or, without a line, its D at the same target temperature.
 
-    The line is that of the Arrhenius fit at the measured temperature: runs that were asked for the same temperature
-    differ in the one they had. None where no potential was evaluated, or the best one did not run.
+    The line is taken at the measured temperature, since runs with the same target temperature differ in their measured
+    temperature. None if no potential was evaluated, or the best potential did not run.
     """
     if study.showcase is None or study.showcase.label != study.best_label:
         return None

@@ -1,4 +1,4 @@
-"""What all figures share: sizes, grids of panels, bars, ticks and numbers."""
+"""Helpers of all figures: sizes, grids of panels, bars, ticks and numbers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from aiida_mghdiff.report.style import INK, Style
 
-#: Widths in inches of a column and of a page of a journal: 86 and 178 mm.
+#: Widths in inches of a journal's column and page: 86 and 178 mm.
 COLUMN, PAGE = 3.39, 7.0
-#: Most inches that rows of panels take together: with legend and caption, a page.
+#: Largest height in inches of all rows of panels: with legend and caption, a page.
 HEIGHT = 8.4
-#: Around text that stands on lines.
+#: White outline of text over lines.
 HALO = withStroke(linewidth=2, foreground='white')
 
 
@@ -31,7 +31,7 @@ def new_figure(
 
 
 def new_grid(count: int, columns: int, height: float, **kwargs: Any) -> tuple[Figure, list[Axes]]:
-    """Return a figure of ``count`` panels; places that are left over stay empty."""
+    """Return a figure of ``count`` panels; the other places stay empty."""
     columns = min(columns, count)
     rows = -(-count // columns)
     figure, axes = new_figure(min(height * rows, HEIGHT) + 0.3, rows, columns, **kwargs)
@@ -41,7 +41,7 @@ def new_grid(count: int, columns: int, height: float, **kwargs: Any) -> tuple[Fi
 
 
 def all_handles(axes: Iterable[Axes]) -> tuple[list[Any], list[str]]:
-    """Return what a legend of all panels says, each label once."""
+    """Return handles and labels for one legend of all panels, each label once."""
     handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     return list(handles.values()), list(handles)
 
@@ -54,10 +54,10 @@ def draw_bars(
     reach: Sequence[float] | None = None,
     marks: Sequence[str] | None = None,
 ) -> None:
-    """Draw horizontal bars with their values behind them; none where there is no value.
+    """Draw horizontal bars, followed by their values; no bar without a value.
 
-    :param marks: what stands behind each value.
-    :param reach: what else is drawn along each bar; values then stand in a column, so that none seems to belong to it.
+    :param marks: text after each value.
+    :param reach: extent of other marks along each bar; all values then stand in one column after these marks.
     """
     ends = [max(value or 0.0, far) for value, far in zip(values, reach or [0.0] * len(values), strict=True)]
     for place, (value, style) in enumerate(zip(values, styles, strict=True)):
@@ -97,7 +97,7 @@ def scientific_interval(limits: Sequence[float]) -> str:
 def scientific_with_error(value: float, error: float) -> str:
     """Return a number with the error of its last digit in brackets: ``2.31(12)×10⁻⁹``, ``2.3(4)×10⁻⁹``.
 
-    The error has two digits where it begins with 1, else one.
+    The error has two digits if it begins with 1, else one.
     """
     exponent = math.floor(math.log10(abs(value)))
     value, error = value / 10**exponent, error / 10**exponent
@@ -115,7 +115,7 @@ def shared_exponent(value: float, limits: Sequence[float]) -> str:
 def error_bars(values: np.ndarray, intervals: np.ndarray) -> list[np.ndarray]:
     """Return lengths [2][m] of the bars of values [m] with intervals [m,2] on a logarithmic axis.
 
-    Results of older versions have intervals that reach zero or below: their bars leave the axis.
+    Results of older versions have intervals that reach zero or below; their bars leave the axis.
     """
     return [values - np.fmax(intervals[:, 0], 1e-3 * values), intervals[:, 1] - values]
 

@@ -1,4 +1,4 @@
-"""Tables and trends of D: each potential at each temperature, and D against the content of tracers."""
+"""Table of D (potentials and temperatures), and D against the content of tracers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from aiida_mghdiff.report.references import Reference
 from aiida_mghdiff.report.study import Arrhenius, Diffusion, Study
 from aiida_mghdiff.report.style import GUIDE, INK, MARKERS, SEQUENCE
 
-#: Decades at which the colours of deviations are darkest.
+#: Deviation in decades with the darkest colour.
 DECADES = 1.0
 
 
@@ -59,8 +59,8 @@ def draw_coefficients(study: Study) -> Figure:
 
 
 def draw_cell(axis: Axes, row: int, column: int, item: Diffusion, baseline: Baseline | None) -> None:
-    """Write one D with its 95 % interval, and how many times the baseline it is."""
-    text, deviation = describe(item), None
+    """Write one D with its 95 % interval and its ratio to the baseline."""
+    text, deviation = coefficient_text(item), None
     if baseline is not None and item.results['diffusing']:
         deviation = baseline.deviation(item)
     if deviation is not None:
@@ -71,7 +71,7 @@ def draw_cell(axis: Axes, row: int, column: int, item: Diffusion, baseline: Base
     axis.text(column, row, text, ha='center', va='center', color='white' if dark else INK)
 
 
-def describe(item: Diffusion) -> str:
+def coefficient_text(item: Diffusion) -> str:
     """Return D with its 95 % interval in a second line, or its upper bound, as text."""
     results = item.results
     value, limits = results['diffusion_coefficient_m2_s'], results['ci95_m2_s']
@@ -87,9 +87,9 @@ def draw_energy(axis: Axes, row: int, column: int, fit: Arrhenius) -> None:
 
 
 def draw_contents(study: Study) -> Figure | None:
-    """Return D and the activation energy against the content of tracers, of the best potential that has several.
+    """Return D and the activation energy against the content of tracers, for the best potential with several contents.
 
-    Runs with another time step are left out: content alone is to differ.
+    Runs with another time step are left out, so that only the content differs.
     """
     groups: dict[tuple[str, float], list[Diffusion]] = {}
     for item in study.diffusion:
@@ -132,15 +132,15 @@ def draw_content_coefficients(axis: Axes, items: Sequence[Diffusion]) -> None:
 
 
 def draw_content_energies(axis: Axes, fits: Sequence[Arrhenius], host_atoms: int, measured: Reference | None) -> None:
-    """Draw activation energies with 95 % intervals against content, and that of the experiment."""
+    """Draw activation energies with 95 % intervals against content, and the experiment's energy."""
     if measured is not None:
         options = {'color': GUIDE, 'linestyle': (0, (6, 2, 1, 2)), 'linewidth': 1.4, 'zorder': 1}
         axis.axhline(measured.value, label=f'{measured.label}, {measured.short}', **options)
-    fits = sorted(fits, key=lambda fit: fit.n_tracers)
+    fits = sorted(fits, key=lambda fit: fit.tracer_count)
     values = np.array([fit.results['activation_energy_ev'] for fit in fits])
     limits = np.array([fit.results['ci95_ev'] for fit in fits])
     errors = [values - limits[:, 0], limits[:, 1] - values]
-    contents = [fit.n_tracers / host_atoms for fit in fits]
+    contents = [fit.tracer_count / host_atoms for fit in fits]
     axis.errorbar(contents, values, errors, color=INK, marker='o', linewidth=1)
     axis.set_ylabel('Ea (eV)')
     axis.yaxis.set_major_locator(MaxNLocator(5))

@@ -1,4 +1,4 @@
-"""Mean squared displacements, the lines that give D, and how D depends on their window."""
+"""Mean squared displacements, the lines that give D, and D against the window of the fit."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from aiida_mghdiff.science.units import ANGSTROM2_PER_PS_IN_M2_PER_S
 
 #: 1e-9 m²/s, the unit of D on a linear axis.
 NM2_PER_NS = 1e-9
-#: How far above the curve of D the bar of an interval is shown.
+#: Largest distance of a shown interval above the curve of D, as a factor.
 HIGHEST_TOP = 3
-#: Of a standard error of ln D: D is unknown beyond it.
+#: Standard error of ln D beyond which D is unknown.
 LARGEST_EXPONENT = 10
 
 
@@ -45,12 +45,12 @@ def draw_displacement(axis: Axes, diffusion: Diffusion, style: Style) -> None:
     for handle, label in list(zip(handles, labels, strict=True))[3:]:
         handle.set_label(f'_{label}')
     axis.set_title(f'{diffusion.series}, {diffusion.target_temperature_k:g} K')
-    axis.text(0.04, 0.95, describe(diffusion), transform=axis.transAxes, va='top')
+    axis.text(0.04, 0.95, fit_text(diffusion), transform=axis.transAxes, va='top')
     axis.set_xlim(0, lags[-1])
     axis.set_ylim(0, 1.45 * displacements.sum(axis=-1).max())
 
 
-def describe(diffusion: Diffusion) -> str:
+def fit_text(diffusion: Diffusion) -> str:
     """Return D with its interval, or its upper bound, and the number of jumps as text, each in a line."""
     results = diffusion.results
     jumps = f'{results["jump_count"]} jumps'
@@ -61,7 +61,7 @@ def describe(diffusion: Diffusion) -> str:
 
 
 def draw_windows(study: Study) -> Figure | None:
-    """Return D against the end of the window that it is fitted in, with the 95 % interval of the D that is given."""
+    """Return D against the end of its window of fit, with the 95 % interval of the reported D."""
     items = [item for item in study.diffusion if item.results['diffusing'] and has_windows(item)]
     if not items:
         return None
@@ -94,7 +94,7 @@ def draw_window(axis: Axes, item: Diffusion, style: Style) -> None:
     end = item.results['fit_window_ps'][1]
     value, low, high = np.array([value, *(interval or (value, value))]) / NM2_PER_NS
     options = {'color': INK, 'elinewidth': 1, 'marker': 'D', 'markerfacecolor': 'white', 'zorder': 4}
-    axis.errorbar(end, value, [[value - low], [high - value]], label='D that is given, 95 %', **options)
+    axis.errorbar(end, value, [[value - low], [high - value]], label='reported D, 95 %', **options)
     axis.set_xlim(0, 1.05 * ends[-1])
     shown = (values + errors)[ends <= 2 * end].max(initial=value)
     axis.set_ylim(min(0, 1.1 * low), 1.1 * max(shown, min(high, HIGHEST_TOP * shown)))

@@ -1,4 +1,4 @@
-"""Errors of potentials: bars, parity, and the way there in training."""
+"""Errors of potentials: bars, parity plots and learning curves."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from aiida_mghdiff.science import metrics
 from aiida_mghdiff.science.units import EV_IN_MEV
 
 MOST_POINTS = 4000
-#: Panels beside each other.
+#: Panels in a row.
 MOST_COLUMNS = 5
 COMPOSITION_COLOURS = colormaps['viridis']
-#: Keys of the metrics of a composition, and how their values are written.
+#: Keys of the metrics of a composition, and formats of their values.
 CONTENT_KEYS = {'energy_rmse_shifted_mev_per_atom': '.2f', 'force_rmse_mev_per_angstrom': '.0f'}
 
 
@@ -46,7 +46,7 @@ def draw_errors(study: Study) -> Figure:
 
 
 def draw_content_errors(study: Study) -> Figure | None:
-    """Return bars of the RMSE of each potential, a row of panels for each composition; None where there is only one."""
+    """Return bars of the RMSE of each potential, a row of panels for each composition; None for one composition."""
     items = [errors for errors in study.errors if 'by_composition' in errors.metrics.get_dict()]
     found = {(formula, errors.source) for errors in items for formula in errors.metrics['by_composition']}
     contents = sorted(found, key=lambda content: (content_order(content[0]), content[1] != HELD_OUT, content[1]))
@@ -81,13 +81,13 @@ def draw_composition(row: Sequence[Axes], items: Sequence[Errors], formula: str,
 
 
 def composition_error(errors: Errors, formula: str, key: str) -> float | None:
-    """Return an error on one composition; None where there is none, as that of one energy whose shift is removed."""
+    """Return an error on one composition; None if undefined, as for a single energy after the shift."""
     found = errors.metrics['by_composition'].get(formula, {})
     return None if 'energy' in key and found.get('n_configurations') == 1 else found.get(key)
 
 
 def content_order(formula: str) -> tuple[float, str]:
-    """Return what sorts formulas: the share of all elements but the commonest."""
+    """Return a sort key of formulas: the fraction of all elements but the most frequent."""
     counts = Formula(formula).count().values()
     return 1 - max(counts) / sum(counts), formula
 
@@ -106,9 +106,9 @@ def draw_element_errors(axis: Axes, items: Sequence[Errors]) -> list[float]:
 
 
 def draw_parity(study: Study) -> Figure:
-    """Return predicted against reference energies and forces: of each potential a panel for both, all on equal axes.
+    """Return parity plots of energies and forces, two panels of equal axes for each potential.
 
-    Energies are about the mean of their composition, which takes the shift of the composition out of them.
+    Energies are relative to the mean of their composition, which removes the shift of the composition.
     """
     blocks = -(-len(study.errors) // MOST_COLUMNS)
     columns = -(-len(study.errors) // blocks)
@@ -131,7 +131,7 @@ def draw_parity(study: Study) -> Figure:
 
 
 def finish_parity(panels: Sequence[Axes], columns: int, quantity: str) -> None:
-    """Give panels equal axes and the line on which predictions are right."""
+    """Give panels equal axes and the line of perfect predictions."""
     found = np.abs([value for axis in panels for value in (*axis.dataLim.min, *axis.dataLim.max)])
     limit = 1.05 * max(found[np.isfinite(found)], default=0.0) or 1.0
     for place, axis in enumerate(panels):
@@ -151,7 +151,7 @@ def composition_marks(count: int) -> list[tuple[str, Any]]:
 
 
 def draw_energy_parity(axis: Axes, errors: Errors, marks: dict[str, tuple[str, Any]]) -> None:
-    """Draw the energies of one potential, each about the mean of its composition; one alone has nothing to be about."""
+    """Draw the energies of one potential relative to the mean of their composition, if it has more than one."""
     formulas, natoms = errors.dataset.get_formulas(), errors.dataset.get_array('natoms')
     compositions, kept = np.array(formulas), metrics.have_company(formulas)
     reference, found = (

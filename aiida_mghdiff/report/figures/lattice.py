@@ -21,7 +21,7 @@ Paths = dict[str, tuple[np.ndarray, np.ndarray]]
 def draw_sites(study: Study) -> Figure | None:
     """Return the sites and named paths of the host of the barriers, with the bands of the best potential.
 
-    None where the host is no hcp crystal.
+    None if the host is not an hcp crystal.
     """
     host = study.barriers[0].call.node.inputs.host.get_ase()
     cell, spacing = host.cell.array, neighbour_distance(host.cell.array, len(host))
@@ -48,7 +48,7 @@ def draw_sites(study: Study) -> Figure | None:
 
 
 def gathered(paths: Paths, tetrahedral: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the path ``T-T`` from an equal site [3] as near as can be to where ``O-T`` ends."""
+    """Return the path ``T-T``, moved to start from the equivalent site [3] nearest to the end of ``O-T``."""
     start, end = paths['T-T']
     target, step = paths['O-T'][1], end - start
     sites = near(target[None], tetrahedral, cell, 2 * float(np.linalg.norm(paths['O-T'][1] - paths['O-T'][0])))
@@ -90,9 +90,9 @@ def draw_named(axis: Axes, view: View, name: str, path: tuple[np.ndarray, np.nda
 
 
 def draw_band(axis: Axes, view: View, barrier: Barrier, start: np.ndarray, drawn: np.ndarray, cell: np.ndarray) -> None:
-    """Draw the places of the tracer in the images of a band.
+    """Draw the positions of the tracer in the images of a band.
 
-    :param start: the site [3] that the path starts from; ``drawn``: the equal one that it is drawn from.
+    :param start: site [3] at which the path starts; ``drawn``: equivalent site from which it is drawn.
     """
     images = output(barrier.call, 'images').get_positions()[:, -1]
     images = images + np.round((start - images[0]) @ np.linalg.inv(cell)) @ cell + drawn - start

@@ -1,4 +1,4 @@
-"""What happened in the runs: a frame, the path of one tracer, temperature and energy."""
+"""Figures of the runs: a frame, the path of one tracer, temperature and energy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_POINTS = 1000
 
 
 def draw_frame(study: Study) -> Figure | None:
-    """Return the last full frame of the first run of the showcase, in perspective; None without full frames."""
+    """Return the last full frame of the showcase's first run, in perspective; None without full frames."""
     item = study.showcase
     runs = [run for run in study.runs_of(item) if run.outputs('trajectory')] if item else []
     if item is None or not runs:
@@ -59,7 +59,7 @@ def element_handles(symbols: Sequence[str]) -> list[Line2D]:
 
 
 def draw_track(study: Study) -> Figure | None:
-    """Return the unwrapped path of one tracer, coloured by time, among the host atoms that it passes."""
+    """Return the unwrapped path of one tracer, coloured by time, among the nearby host atoms."""
     track = read_track(study)
     if track is None:
         return None
@@ -73,7 +73,7 @@ def draw_track(study: Study) -> Figure | None:
 
 
 def draw_path(axis: Axes, track: Track) -> object:
-    """Draw a path and its surroundings; return what has the colours of time."""
+    """Draw a path and its surroundings; return the artist for the colour bar of time."""
     view = view_of(track.host, azimuth=-68, elevation=14)
     symbols = track.run.outputs('tracers')[0].base.attributes.get('host_elements')
     radii = [0.35 * radius_of(symbols[0])] * len(track.host)
@@ -92,7 +92,7 @@ def draw_path(axis: Axes, track: Track) -> object:
 def draw_conservation(study: Study) -> Figure | None:
     """Return temperature and total energy over the NVE runs, a row for each potential and time step.
 
-    Of a potential and time step it shows the runs at the highest temperature.
+    Only the runs at the highest temperature of each potential and time step are shown.
     """
     found = [[(run, *read_thermo(run)) for run in runs if run.outputs('thermo')] for runs in hottest(study.runs)]
     rows = [drawn for drawn in found if drawn]
@@ -118,7 +118,7 @@ def draw_conservation(study: Study) -> Figure | None:
 
 
 def hottest(runs: Sequence[NveRun]) -> list[list[NveRun]]:
-    """Return for each potential and time step the runs at the highest temperature."""
+    """Return the runs at the highest temperature of each potential and time step."""
     groups: dict[tuple[str, float], list[NveRun]] = {}
     for run in runs:
         groups.setdefault((run.label, run.time_step_fs), []).append(run)
@@ -130,9 +130,9 @@ def hottest(runs: Sequence[NveRun]) -> list[list[NveRun]]:
 
 
 def read_thermo(run: NveRun) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return times [m] in ps, temperatures [m] in K and total energies [m] in meV/atom, these about their mean.
+    """Return times [m] in ps, temperatures [m] in K, and total energies [m] in meV/atom relative to their mean.
 
-    Rows are thinned to what a line can show.
+    Rows are thinned to the resolution of a line.
     """
     parts = run.outputs('thermo')
     names = ('steps', 'temperature_k', 'potential_energy_ev', 'kinetic_energy_ev')

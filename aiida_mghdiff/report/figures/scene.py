@@ -15,13 +15,13 @@ from matplotlib.patches import Circle
 
 from aiida_mghdiff.report.style import GUIDE, INK
 
-#: How far atoms at the very back fade into the paper.
+#: Fraction by which the farthest atoms fade into the background.
 FADING = 0.55
 
 
 @dataclass(frozen=True)
 class View:
-    """A camera: angles in degrees, where it looks, and its distance from there, both in Å."""
+    """A camera: angles in degrees, its target in Å, and its distance from the target in Å."""
 
     azimuth: float
     elevation: float
@@ -29,7 +29,7 @@ class View:
     distance: float
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return places on the paper [...,2] in Å, depths [...] in Å (larger is farther) and scales [...].
+        """Return positions in the figure [...,2] in Å, depths [...] in Å (larger is farther) and scales [...].
 
         :param points: [...,3] in Å.
         """
@@ -44,20 +44,20 @@ class View:
 
 
 def view_of(points: np.ndarray, azimuth: float, elevation: float) -> View:
-    """Return a camera that looks at the middle of points [n,3] from three times their extent."""
+    """Return a camera directed at the middle of points [n,3], at three times their extent."""
     low, high = np.min(points, axis=0), np.max(points, axis=0)
     return View(azimuth, elevation, (low + high) / 2, 3 * float(np.linalg.norm(high - low)))
 
 
 def radius_of(symbol: str) -> float:
-    """Return the radius in Å that an atom is drawn with."""
+    """Return the drawn radius of an atom in Å."""
     return 0.2 + 0.55 * covalent_radii[atomic_numbers[symbol]]
 
 
 def draw_spheres(
     axis: Axes, view: View, points: np.ndarray, radii: Sequence[float], colours: Sequence[str], zorder: float = 2
 ) -> None:
-    """Draw spheres with a highlight, those at the back paler.
+    """Draw spheres with a highlight, paler with distance.
 
     :param points: [n,3] in Å; ``radii`` [n] in Å.
     """
@@ -98,7 +98,7 @@ def mixed(colour: str, other: str, fraction: float) -> tuple[float, ...]:
 
 
 def finish(axis: Axes) -> None:
-    """Fit the axes around what was drawn, to scale and without ticks."""
+    """Fit the axes to their content, to scale and without ticks."""
     axis.set_aspect('equal')
     axis.autoscale_view()
     axis.axis('off')

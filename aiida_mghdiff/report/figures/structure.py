@@ -1,4 +1,4 @@
-"""Where tracers are: radial distributions, pairs of tracers, density in the unit cell."""
+"""Figures of the tracers' positions: radial distributions, pairs of tracers, density in the unit cell."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from aiida_mghdiff.report.study import Diffusion, Study, by_series, output
 from aiida_mghdiff.report.style import GUIDE, INK, SITE_STYLES, Style
 
 RESOLUTION = 160
-#: Of the panel with the mean numbers of pairs, in inches.
+#: Height in inches of the panel with the mean numbers of pairs.
 MEANS_HEIGHT = 1.9
-#: Colours of densities reach from the largest one down to this fraction of it.
+#: Smallest coloured density as a fraction of the largest density.
 DEPTH = 1e-3
 
 
 def draw_radial_distributions(study: Study) -> Figure | None:
-    """Return g(r) of each pair of elements in a row, each temperature in a column, with a line for each series."""
+    """Return g(r): a row for each pair of elements, a column for each temperature, a line for each series."""
     items = [item for item in study.diffusion if output(item.call, 'rdf') is not None]
     if not items:
         return None
@@ -53,7 +53,7 @@ def pair_names(rdf: orm.ArrayData) -> list[str]:
 
 
 def pair_order(name: str) -> tuple[bool, str]:
-    """Return the place of a pair: those of different elements first."""
+    """Return a sort key of pairs: pairs of different elements first."""
     first, second = name.split('_')
     return first == second, name
 
@@ -70,7 +70,7 @@ def draw_distributions(axis: Axes, items: Sequence[Diffusion], pair: str, styles
 
 
 def draw_site_distributions(study: Study) -> Figure | None:
-    """Return g(r) of the showcase by the site that the tracer sits on, and of pairs of tracers against random sites."""
+    """Return g(r) of the showcase by the site of the tracer, and of pairs of tracers compared with random sites."""
     item = study.showcase
     rdf = output(item.call, 'rdf') if item else None
     if item is None or rdf is None:
@@ -98,7 +98,7 @@ def draw_site_distributions(study: Study) -> Figure | None:
 
 
 def draw_pairs(study: Study) -> Figure | None:
-    """Return how often there are so many pairs of tracers, beside Poisson's law, and their mean against temperature."""
+    """Return the distribution of the number of tracer pairs with Poisson's law, and its mean against temperature."""
     items = [item for item in study.diffusion if output(item.call, 'pairs') is not None]
     if not items:
         return None
@@ -195,7 +195,7 @@ def draw_density(study: Study) -> Figure | None:
 
 
 def draw_section(axis: Axes, node: orm.ArrayData, norm: LogNorm) -> object:
-    """Draw the density in the plane through octahedral, tetrahedral sites and host atoms, with these."""
+    """Draw the density in the plane through octahedral sites, tetrahedral sites and host atoms, and mark these."""
     density, cell = node.get_array('density'), node.get_array('cell')
     origin, along = node.get_array('octahedral')[0], cell[0] + 2 * cell[1]
     length, height = np.linalg.norm(along), np.linalg.norm(cell[2])
@@ -217,7 +217,7 @@ def draw_section(axis: Axes, node: orm.ArrayData, norm: LogNorm) -> object:
 
 
 def in_plane(points: np.ndarray, origin: np.ndarray, along: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """Return the places [m,2] in Å of points [n,3] and their images that lie in the plane, its edges included."""
+    """Return the positions [m,2] in Å of points [n,3] and their images in the plane, including its edges."""
     shifts = np.array(list(product((-1, 0, 1, 2), repeat=3))) @ cell
     relative = (points + shifts[:, None]).reshape(-1, 3) - origin
     x, y = relative @ along / (along @ along), relative @ cell[2] / (cell[2] @ cell[2])

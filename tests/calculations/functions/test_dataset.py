@@ -16,7 +16,7 @@ from aiida_mghdiff.formats.extxyz import read_extxyz
 from aiida_mghdiff.formats.mlab import read_mlab, write_mlab
 
 FRACTIONS = {'training': 0.6, 'validation': 0.1, 'test': 0.3}
-PBE = {'labels': 'gpaw', 'energy_kind': 'free', 'group_key': 'trajectory'}
+PBE = {'labelled_by': 'gpaw', 'energy_kind': 'free', 'group_key': 'trajectory'}
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_extxyz(raw, dataset, example_data):
         'elements': ['H', 'Mg'],
         'formulas': {'H2Mg16': 23, 'HMg16': 69, 'Mg16': 9},
         'energy_kind': 'free',
-        'labels': 'gpaw',
+        'labelled_by': 'gpaw',
         'has_stress': True,
     }
     labels = read(example_data / 'mgh_pbe.extxyz', 17)
@@ -58,7 +58,7 @@ def test_extxyz(raw, dataset, example_data):
 
 
 def test_extxyz_without_groups_or_stress(raw):
-    dataset = dataset_from_extxyz(raw, orm.Dict({'labels': 'gpaw', 'stress_key': None, 'energy_kind': 'sigma0'}))
+    dataset = dataset_from_extxyz(raw, orm.Dict({'labelled_by': 'gpaw', 'stress_key': None, 'energy_kind': 'sigma0'}))
     assert (dataset.base.attributes.get('group_names'), dataset.base.attributes.get('has_stress')) == (None, False)
     assert dataset.base.attributes.get('energy_kind') == 'sigma0'
 
@@ -67,7 +67,7 @@ def test_mlab(frames, tmp_path):
     write_mlab(tmp_path / 'ML_ABN', frames[:6], ctifor=[0.002] * 6)
     raw = orm.SinglefileData(tmp_path / 'ML_ABN')
     dataset = dataset_from_mlab(raw, orm.Dict())
-    assert (dataset.base.attributes.get('labels'), dataset.base.attributes.get('energy_kind')) == ('vasp', 'free')
+    assert (dataset.base.attributes.get('labelled_by'), dataset.base.attributes.get('energy_kind')) == ('vasp', 'free')
     for one, other in zip(dataset.get_frames(), read_mlab(tmp_path / 'ML_ABN').frames, strict=True):
         assert one == other
         np.testing.assert_array_equal(one.get_stress(), other.get_stress())
@@ -82,15 +82,15 @@ def test_mlab_of_the_standin_says_so(frames, tmp_path):
     write_mlab(tmp_path / 'ML_ABN', marked)
     raw = orm.SinglefileData(tmp_path / 'ML_ABN')
     name = 'standin:chgnet-r2scan'
-    assert dataset_from_mlab(raw, orm.Dict()).base.attributes.get('labels') == name
-    assert dataset_from_mlab(raw, orm.Dict({'labels': name})).base.attributes.get('labels') == name
-    _, node = dataset_from_mlab.run_get_node(raw, orm.Dict({'labels': 'vasp'}))
+    assert dataset_from_mlab(raw, orm.Dict()).base.attributes.get('labelled_by') == name
+    assert dataset_from_mlab(raw, orm.Dict({'labelled_by': name})).base.attributes.get('labelled_by') == name
+    _, node = dataset_from_mlab.run_get_node(raw, orm.Dict({'labelled_by': 'vasp'}))
     assert node.exit_status == 220
-    assert f'labels of {name}, settings say vasp' in node.exit_message
+    assert f'labelled by {name}, settings.labelled_by is vasp' in node.exit_message
     del marked[0].info['system_name']
     write_mlab(tmp_path / 'ML_ABN', marked)
     _, node = dataset_from_mlab.run_get_node(orm.SinglefileData(tmp_path / 'ML_ABN'), orm.Dict())
-    assert f'labels of {name}, vasp: they do not go together' in node.exit_message
+    assert f'labelled by {name}, vasp: give labels of one origin' in node.exit_message
 
 
 def test_real_mlab(shared_data):
@@ -127,7 +127,7 @@ def test_equal_files_give_equal_content(raw, dataset, example_data):
 )
 def test_bad_extxyz_ends_in_an_exit_code(content, words):
     raw = orm.SinglefileData(io.BytesIO(content), filename='labels')
-    outputs, node = dataset_from_extxyz.run_get_node(raw, orm.Dict({'labels': 'gpaw'}))
+    outputs, node = dataset_from_extxyz.run_get_node(raw, orm.Dict({'labelled_by': 'gpaw'}))
     assert (node.exit_status, node.exit_message) == (230, words)
     assert not outputs
     assert not node.base.links.get_outgoing().all()
@@ -143,10 +143,10 @@ def test_bad_mlab_ends_in_an_exit_code():
 @pytest.mark.parametrize(
     ('settings', 'words'),
     [
-        ({}, 'labels = None is not a text'),
-        ({'labels': 'gpaw', 'energy_kind': 'total'}, "energy_kind = 'total' is not one of free, sigma0"),
-        ({'labels': 'gpaw', 'forces': 'forces'}, 'settings.forces: no such key; did you mean forces_key?'),
-        ({'labels': 'gpaw', 'forces_key': None}, 'forces_key = None is not a key of the file'),
+        ({}, 'labelled_by = None is not a text'),
+        ({'labelled_by': 'gpaw', 'energy_kind': 'total'}, "energy_kind = 'total' is not one of free, sigma0"),
+        ({'labelled_by': 'gpaw', 'forces': 'forces'}, 'settings.forces: no such key; did you mean forces_key?'),
+        ({'labelled_by': 'gpaw', 'forces_key': None}, 'forces_key = None is not a key of the file'),
     ],
 )
 def test_settings_of_extxyz(raw, settings, words):
@@ -173,7 +173,7 @@ def test_every_stage_of_learning_is_in_training(dataset):
     stages = np.repeat(np.arange(5), 12)
     arrays |= {'stages': stages, 'groups': 3 * stages + np.tile(np.arange(12) // 4, 5)}
     groups = [f'{stage}, stretch {index}' for stage in 'abcde' for index in range(3)]
-    options = {'energy_kind': 'free', 'labels': 'vasp', 'stage_names': list('abcde'), 'group_names': groups}
+    options = {'energy_kind': 'free', 'labelled_by': 'vasp', 'stage_names': list('abcde'), 'group_names': groups}
     learned = DatasetData.from_arrays(arrays, **options)
     for seed in range(1, 6):
         parts = split_dataset(learned, orm.Dict({'fractions': FRACTIONS, 'seed': seed}))
@@ -240,11 +240,11 @@ def test_implausible_labels_are_refused_or_allowed(example_data, tmp_path):
         atoms.info['REF_stress'] = 1602.1766 * atoms.info['REF_stress']
     write(tmp_path / 'kbar.extxyz', frames, format='extxyz')
     file = orm.SinglefileData(tmp_path / 'kbar.extxyz')
-    _, node = dataset_from_extxyz.run_get_node(file, orm.Dict({'labels': 'gpaw'}))
+    _, node = dataset_from_extxyz.run_get_node(file, orm.Dict({'labelled_by': 'gpaw'}))
     assert node.exit_status == 230
     assert 'it looks like kbar' in node.exit_message
     assert not node.base.links.get_outgoing().all()
-    allowed = dataset_from_extxyz(file, orm.Dict({'labels': 'gpaw', 'allow_implausible': True}))
+    allowed = dataset_from_extxyz(file, orm.Dict({'labelled_by': 'gpaw', 'allow_implausible': True}))
     assert allowed.base.attributes.get('n_configurations') == 6
 
 
@@ -255,7 +255,7 @@ def test_isolated_atoms_go_with_the_dataset_and_its_parts(example_data, tmp_path
         atom.arrays['REF_forces'] = np.zeros((1, 3))
         frames.append(atom)
     write(tmp_path / 'frames.extxyz', frames, format='extxyz')
-    dataset = dataset_from_extxyz(orm.SinglefileData(tmp_path / 'frames.extxyz'), orm.Dict({'labels': 'gpaw'}))
+    dataset = dataset_from_extxyz(orm.SinglefileData(tmp_path / 'frames.extxyz'), orm.Dict({'labelled_by': 'gpaw'}))
     assert dataset.base.attributes.get('n_configurations') == 12
     parts = split_dataset(dataset, orm.Dict({'fractions': {'training': 0.5, 'test': 0.5}, 'seed': 1}))
     for part in (dataset, *parts.values()):

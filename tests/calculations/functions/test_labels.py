@@ -42,14 +42,14 @@ def dataset(atoms):
     """The frames with labels that are to be replaced, in two groups."""
     frames = [labelled(frame, -1.0, np.zeros((5, 3))) for frame in atoms]
     names = {'groups': [0, 0, 1], 'group_names': ['a', 'b']}
-    return DatasetData.from_frames(frames, energy_kind='sigma0', labels='mace', **names, allow_implausible=True)
+    return DatasetData.from_frames(frames, energy_kind='sigma0', labelled_by='mace', **names, allow_implausible=True)
 
 
 def single_point(structure, labels='vasp'):
     """Return what a single point would: forces that name the atom they are on, by its position."""
     atoms = structure.get_ase()
     frames = [labelled(atoms, -7.0, 10 * atoms.positions)]
-    return DatasetData.from_frames(frames, energy_kind='free', labels=labels, allow_implausible=True)
+    return DatasetData.from_frames(frames, energy_kind='free', labelled_by=labels, allow_implausible=True)
 
 
 def test_elements_are_grouped_by_their_first_atom():
@@ -70,12 +70,17 @@ def test_labels_return_to_their_atoms(dataset):
     assert result.get_array('energies').tolist() == [-7.0, -7.0]
     assert result.get_array('groups').tolist() == [0, 1]
     attributes = result.base.attributes
-    assert [attributes.get(name) for name in ('labels', 'energy_kind', 'group_names')] == ['vasp', 'free', ['a', 'b']]
+    values = [attributes.get(name) for name in ('labelled_by', 'energy_kind', 'group_names')]
+    assert values == [
+        'vasp',
+        'free',
+        ['a', 'b'],
+    ]
     assert outputs['summary'].get_dict() == {
         'n_frames': 3,
         'n_labelled': 2,
         'failed_frames': [1],
-        'labels': 'vasp',
+        'labelled_by': 'vasp',
     }
     assert result.creator.process_label == 'collect_labels'
 
@@ -93,7 +98,7 @@ def test_stand_in_and_vasp_are_never_mixed(dataset):
     }
     _, node = collect_labels.run_get_node(dataset, **parts)
     assert node.exit_status == 228
-    assert 'differ in labels: standin:mace:0123, vasp' in node.exit_message
+    assert 'differ in labelled_by: standin:mace:0123, vasp' in node.exit_message
 
 
 def test_a_single_point_of_another_structure(dataset):

@@ -20,13 +20,15 @@ def test_groups_and_stages_of_one_name_become_one(aiida_profile):
 def test_no_dataset_without_a_label_that_converged(aiida_profile):
     _, node = merge_datasets.run_get_node(a=learned_dataset(converged=[0, -1], count=2))
     assert node.exit_status == 228
-    assert 'no configuration has electrons that are known to have converged' in node.exit_message
+    assert 'no configuration has a converged SCF' in node.exit_message
 
 
 def with_isolated_atoms(**energies):
     """Return a part with isolated atoms."""
     node = learned_dataset()
-    names = {name: node.base.attributes.get(name) for name in ('energy_kind', 'labels', 'group_names', 'stage_names')}
+    names = {
+        name: node.base.attributes.get(name) for name in ('energy_kind', 'labelled_by', 'group_names', 'stage_names')
+    }
     return DatasetData.from_arrays(node.get_arrays(), isolated_atoms=energies, **names)
 
 

@@ -19,7 +19,7 @@ def make_dataset(stress=True):
         labels |= {'stress': rng.normal(size=6)} if stress else {}
         atoms.calc = SinglePointCalculator(atoms, **labels)
         frames.append(atoms)
-    return DatasetData.from_frames(frames, labels='vasp', allow_implausible=True)
+    return DatasetData.from_frames(frames, labelled_by='vasp', allow_implausible=True)
 
 
 def predict(dataset, energies=0.0, forces=0.0, stresses=0.0):

@@ -40,7 +40,7 @@ def test_counts_are_those_of_the_tracers(free):
     observed = np.bincount(counts, minlength=len(result['observed'])) / len(counts)
     np.testing.assert_allclose(result['observed'], observed)
     assert result['numbers_of_pairs'] == list(range(len(result['observed'])))
-    assert (result['n_frames'], result['n_tracers'], result['cutoff_angstrom']) == (10000, 4, 3.0)
+    assert (result['n_frames'], result['tracer_count'], result['cutoff_angstrom']) == (10000, 4, 3.0)
     for name in ('observed', 'poisson', 'random_sites'):
         assert sum(result[name]) == pytest.approx(1)
 

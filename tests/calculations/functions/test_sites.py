@@ -62,7 +62,7 @@ def test_what_the_runs_were(result):
     assert result['temperature_k'] == 600
     assert result['lattice_a_angstrom'] == pytest.approx(3.20)
     assert result['lattice_c_angstrom'] == pytest.approx(5.19)
-    assert (result['n_replicas'], result['n_tracers'], result['frame_interval_ps']) == (2, 3, 0.02)
+    assert (result['n_replicas'], result['tracer_count'], result['frame_interval_ps']) == (2, 3, 0.02)
     assert result['host_displacement_angstrom'] == pytest.approx(0.12 * np.sqrt(3), rel=0.1)
     assert 0.5 < result['in_core_fraction'] < 0.95
     assert result['warnings'] == []

@@ -172,7 +172,7 @@ def test_refuses_energies_of_elements_that_cannot_be(code, isolated, changes, wo
     inputs = mace_inputs(code, **changes)
     dataset = inputs['training']
     inputs['training'] = DatasetData.from_arrays(
-        dataset.get_arrays(), energy_kind='free', labels='gpaw', isolated_atoms=isolated
+        dataset.get_arrays(), energy_kind='free', labelled_by='gpaw', isolated_atoms=isolated
     )
     assert words in validate_inputs(inputs)
 
@@ -183,7 +183,7 @@ def test_refuses_one_composition_that_tells_nothing_of_the_elements(code):
     inputs |= {'training': inputs['training'].select(one)}
     inputs['parameters']['batch_size'] = 1
     assert 'do not tell how' in validate_inputs(inputs)
-    arrays, options = inputs['training'].get_arrays(), {'energy_kind': 'free', 'labels': 'gpaw'}
+    arrays, options = inputs['training'].get_arrays(), {'energy_kind': 'free', 'labelled_by': 'gpaw'}
     told = DatasetData.from_arrays(arrays, isolated_atoms={'H': -1.0}, **options)
     assert validate_inputs(inputs | {'training': told}) is None
     inputs['parameters']['allow_implausible'] = True
@@ -194,7 +194,7 @@ def test_refuses_one_composition_that_tells_nothing_of_the_elements(code):
 def test_isolated_atoms_reach_the_program(code, isolated):
     inputs = mace_inputs(code)
     inputs['training'] = DatasetData.from_arrays(
-        inputs['training'].get_arrays(), energy_kind='free', labels='gpaw', isolated_atoms=isolated
+        inputs['training'].get_arrays(), energy_kind='free', labelled_by='gpaw', isolated_atoms=isolated
     )
     assert validate_inputs(inputs) is None
     assert MaceTrainCalculation(inputs).program_inputs()['isolated_atoms'] == isolated

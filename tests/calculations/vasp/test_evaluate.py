@@ -33,7 +33,7 @@ def make_frames(symbols=ORDERS):
         atoms.positions = rng.uniform(0, 3, size=atoms.positions.shape)
         atoms.calc = SinglePointCalculator(atoms, energy=-3.0, forces=rng.normal(size=atoms.positions.shape))
         frames.append(atoms)
-    return DatasetData.from_frames(frames, labels='vasp')
+    return DatasetData.from_frames(frames, labelled_by='vasp')
 
 
 @pytest.fixture

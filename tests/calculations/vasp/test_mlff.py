@@ -19,7 +19,7 @@ from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation, ensemble_o
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.formats.iconst import iconst_text
 from aiida_mghdiff.formats.incar import read_incar
-from aiida_mghdiff.formats.mlab import labels_of, read_mlab, write_mlab
+from aiida_mghdiff.formats.mlab import labelled_by_of, read_mlab, write_mlab
 from aiida_mghdiff.formats.poscar import read_poscar
 
 
@@ -117,7 +117,7 @@ def test_configurations_of_the_standin_are_marked(inputs, folder, mode, labels, 
     prepare(with_tags(inputs, ml_mode=mode), folder)
     frames = read_mlab(folder.get_abs_path('ML_AB')).frames
     assert {frame.info['system_name'] for frame in frames} == {name}
-    assert {labels_of(frame) for frame in frames} == {labels}
+    assert {labelled_by_of(frame) for frame in frames} == {labels}
 
 
 def test_selection_needs_no_learning_state(inputs, folder):
@@ -247,7 +247,7 @@ def refuse(inputs, message):
         ({'tebeg': '300'}, "tebeg = '300' is not a number"),
         ({'random_seed': 5}, 'random_seed = 5 is not a list'),
         ({'ENCUT': 500}, 'write ENCUT in lower case'),
-        ({'nwrite': 1}, 'nwrite = 1: below 2 VASP leaves forces and electronic convergence out'),
+        ({'nwrite': 1}, 'nwrite = 1: below 2 VASP leaves forces and the SCF out'),
         ({'ml_mode': 'run'}, 'mode run needs a force field'),
         ({'ml_mode': 'refit'}, 'mode refit needs labelled configurations'),
     ],
@@ -320,7 +320,7 @@ def test_wrong_known_configurations_are_refused(inputs, tmp_path):
     parts |= {'part001': dataset_of(labelled_frames(1, seed=2), labels='standin:chgnet-r2scan')}
     refuse(
         inputs | {'configurations': parts, 'learning_state': learning_state([0, 1, 2])},
-        'labels of standin:chgnet-r2scan, vasp, which do not mix',
+        'labelled by standin:chgnet-r2scan, vasp: give configurations of one origin',
     )
 
 

@@ -149,10 +149,10 @@ def test_refuses_ends_that_give_no_honest_barrier(inputs, tmp_path):
 
     assert 'forces of 0.300 eV/Å are above ediffg = -0.1' in message(max_force_ev_per_angstrom=0.3)
     assert message(unconverged_steps=[1, 3]) is None
-    assert 'final_results: the electrons did not converge at its last step' in message(unconverged_steps=[3, 7])
+    assert 'final_results: the SCF did not converge at its last step' in message(unconverged_steps=[3, 7])
     assert 'is of vasp-mlff 0123, the band of dft' in message(evaluator='vasp-mlff 0123')
     assert 'final_results lacks evaluator, free_energy_ev' in validate_band(
-        inputs | {'final_results': orm.Dict({'max_force_ev_per_angstrom': 0.0, 'labels': 'vasp'})}
+        inputs | {'final_results': orm.Dict({'max_force_ev_per_angstrom': 0.0, 'labelled_by': 'vasp'})}
     )
     force_field = make_force_field(tmp_path)
     assert 'initial_results is of dft' in validate_band(inputs | {'potential': force_field})
@@ -167,12 +167,12 @@ def test_exit_codes_and_the_cache():
 
 @pytest.mark.slow
 def test_stops_before_its_wall_time_and_goes_on(inputs, codes, tiny_mace):
-    labels = f'standin:mace:{hashlib.sha256(tiny_mace.read_bytes()).hexdigest()[:12]}'
-    inputs |= {name: end_results(-27.3, labels=labels) for name in ENDS}
+    origin = f'standin:mace:{hashlib.sha256(tiny_mace.read_bytes()).hexdigest()[:12]}'
+    inputs |= {name: end_results(-27.3, labelled_by=origin) for name in ENDS}
     inputs |= {'code': standin_code(codes['python'].computer, tiny_mace)}
     inputs |= {'metadata': {'options': {'max_wallclock_seconds': 60}}}
     never = tags(ediffg=-1e-16, nsw=100000)
-    ends = {name: end_results(-27.3, labels=labels, max_force_ev_per_angstrom=0.0) for name in ENDS}
+    ends = {name: end_results(-27.3, labelled_by=origin, max_force_ev_per_angstrom=0.0) for name in ENDS}
     outputs, node = run_get_node(VaspNebCalculation, **(inputs | ends | {'parameters': never}))
     assert node.exit_status == 400, node.exit_message
     assert outputs['results']['converged'] is False
@@ -188,9 +188,10 @@ def test_path_up_to_the_point_between_two_sites(inputs, codes, host, tiny_mace):
     """A tracer put exactly between two tetrahedral sites stays there when it is relaxed: a band without a saddle."""
     first, last = hcp_paths(np.array(host.cell), host.get_ase().positions)['T-T']
     ends = [relaxed(host.get_ase() + Atom('H', place), tiny_mace) for place in (first, (first + last) / 2)]
-    labels = f'standin:mace:{hashlib.sha256(tiny_mace.read_bytes()).hexdigest()[:12]}'
+    origin = f'standin:mace:{hashlib.sha256(tiny_mace.read_bytes()).hexdigest()[:12]}'
     inputs |= {
-        name: end_results(atoms.get_potential_energy(), labels=labels) for name, atoms in zip(ENDS, ends, strict=True)
+        name: end_results(atoms.get_potential_energy(), labelled_by=origin)
+        for name, atoms in zip(ENDS, ends, strict=True)
     }
     inputs |= {'code': standin_code(codes['python'].computer, tiny_mace), 'images': straight_path(ends, 1)}
     outputs, node = run_get_node(VaspNebCalculation, **inputs)

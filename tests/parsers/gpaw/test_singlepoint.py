@@ -46,13 +46,13 @@ def test_converged(parse):
     assert np.array_equal(arrays['forces'], RESULTS['forces'])
     assert np.array_equal(arrays['stresses'], [RESULTS['stress']])
     attributes = outputs['dataset'].base.attributes
-    assert (attributes.get('labels'), attributes.get('energy_kind')) == ('gpaw', 'free')
+    assert (attributes.get('labelled_by'), attributes.get('energy_kind')) == ('gpaw', 'free')
     assert outputs['results'].get_dict() == {
         'free_energy_ev': RESULTS['potential_energy'],
         'energy_sigma0_ev': -2.25,
         'converged': True,
         'n_electronic_steps': 12,
-        'labels': 'gpaw',
+        'labelled_by': 'gpaw',
         'versions': RESULTS['versions'],
     }
 

@@ -150,5 +150,5 @@ def test_converter_that_was_not_told_the_head(finish, reason):
     code, outputs = finish('ERROR: Cannot open potential.model-lammps.pt', stderr=stderr, converts=True)
     assert (code.status, outputs) == (213, {})
     assert code.invalidates_cache is False
-    assert 'make the potential anew with PotentialData.from_file' in code.message
+    assert 'make the potential again with PotentialData.from_file' in code.message
     assert reason in code.message

@@ -29,7 +29,7 @@ def labelled(formula, shift):
 
 @pytest.fixture
 def dataset(aiida_profile):
-    return DatasetData.from_frames([labelled('MgHMg', 0.0), labelled('Mg2', 0.1)], labels='vasp')
+    return DatasetData.from_frames([labelled('MgHMg', 0.0), labelled('Mg2', 0.1)], labelled_by='vasp')
 
 
 def outcar(atoms, index, end=True):
@@ -106,7 +106,7 @@ def test_a_frame_of_other_atoms(parse, dataset):
     atoms.positions[0] += 0.5
     code, _ = parse(frame1=outcar(atoms, 1))
     assert code.status == EXIT_CODES.ERROR_OUTPUT_INVALID.status
-    assert 'frames/Mg/OUTCAR_000001: OUTCAR has atoms where the structure has none' in code.message
+    assert 'frames/Mg/OUTCAR_000001: positions in OUTCAR do not match the structure' in code.message
 
 
 def test_a_frame_without_a_word_of_the_force_field(parse):

@@ -83,7 +83,7 @@ def test_final_state(finish, folder):
     content = state.base.repository.get_object_content('restart.bin')
     assert content == (folder / 'CONTCAR').read_text()
     results = outputs['results'].get_dict()
-    assert (results['completed'], results['last_step'], results['labels']) == (True, 40, 'vasp')
+    assert (results['completed'], results['last_step'], results['labelled_by']) == (True, 40, 'vasp')
     assert results['evaluator'].startswith('vasp-mlff ')
     assert results['versions'] == {'vasp': 'vasp.6.4.2 20Jul23 (build) complex'}
 
@@ -192,7 +192,7 @@ def test_neither_reduced_nor_retrieved(finish, folder, said, words):
     assert outputs['state'].step == 40
     assert len(outputs['thermo'].get_array('steps')) == 20
     results = outputs['results']
-    assert (results['labels'], results['versions']['vasp']) == ('standin:chgnet-r2scan', 'unknown')
+    assert (results['labelled_by'], results['versions']['vasp']) == ('standin:chgnet-r2scan', 'unknown')
 
 
 @pytest.mark.parametrize('text', ['', ' vasp.6.4.2 20J'])
@@ -313,7 +313,7 @@ def test_runaway(finish, folder):
     code, outputs = finish(write(folder, run, parameters), parameters, run.state)
     assert (code.status, code.message) == (
         520,
-        'The temperature ran away: 4000 K, more than 3000 K; look at start, time step and force field.',
+        'The temperature ran away: 4000 K, more than 3000 K; check start, time step and force field.',
     )
     assert 'state' in outputs
 

@@ -107,7 +107,7 @@ def test_what_learning_and_motion_left(finish, folder):
     assert results['training_rmse_force_ev_per_angstrom'] == 0.045
     assert results['threshold_ev_per_angstrom'] == 0.025
     assert results['max_bayesian_error_ev_per_angstrom'] == pytest.approx(0.04)
-    assert (results['completed'], results['last_step'], results['labels']) == (True, 40, 'vasp')
+    assert (results['completed'], results['last_step'], results['labelled_by']) == (True, 40, 'vasp')
     assert results['lattice_change'] == pytest.approx(0.0, abs=1e-12)
     force_field = outputs['force_field']
     assert (force_field.architecture, force_field.origin, force_field.elements) == (
@@ -160,16 +160,16 @@ def test_labels_of_another_make_no_force_field(finish, folder, run, tmp_path, mo
     if mode == 'refit':
         refit_of(folder, tmp_path, known)
     write_learned(folder, [*known, *new])
-    inputs = {'configurations__part000': DatasetData.from_frames(known, labels='standin:chgnet-r2scan')}
+    inputs = {'configurations__part000': DatasetData.from_frames(known, labelled_by='standin:chgnet-r2scan')}
     code, outputs = finish(
         folder, tags={'ml_mode': mode}, inputs=inputs | {'learning_state': learning_state([0, 1, 2])}
     )
     assert code.status == 214
-    assert 'the known configurations have those of standin:chgnet-r2scan, the job those of vasp' in code.message
+    assert 'the known configurations are labelled by standin:chgnet-r2scan, the job by vasp' in code.message
     assert not {'force_field', 'learning_state'} & set(outputs)
     assert ('dataset' in outputs) == (mode == 'train')
     if mode == 'train':
-        assert outputs['dataset'].base.attributes.get('labels') == 'vasp'
+        assert outputs['dataset'].base.attributes.get('labelled_by') == 'vasp'
         assert outputs['dataset'].base.attributes.get('n_configurations') == 4
 
 
@@ -180,7 +180,7 @@ def test_marks_of_a_file_tell_whose_labels_it_has(finish, folder, run, tmp_path)
     write_mlab(tmp_path / 'ML_AB', known, ctifor=[0.02] * 2)
     code, outputs = finish(folder, inputs={'ml_ab': orm.SinglefileData(tmp_path / 'ML_AB')})
     assert code.status == 214
-    assert 'those of standin:gpaw' in code.message
+    assert 'labelled by standin:gpaw' in code.message
     assert 'force_field' not in outputs
 
 
@@ -309,7 +309,7 @@ def test_learned_without_outcar(finish, folder, change):
     code, outputs = finish(folder)
     assert code.status == 310
     assert 'OUTCAR' in code.message
-    assert outputs['dataset'].base.attributes.get('labels') == 'standin:chgnet-r2scan'
+    assert outputs['dataset'].base.attributes.get('labelled_by') == 'standin:chgnet-r2scan'
     assert outputs['dataset'].get_array('steps').tolist() == [0, 2, 11]
     assert {'learning_state', 'force_field', 'tracers', 'state'} <= set(outputs)
     assert np.isnan(outputs['thermo'].get_array('pressure_gpa')).all()
@@ -346,7 +346,7 @@ def test_unconverged_electrons(finish, folder):
     code, outputs = finish(folder)
     assert (code.status, code.message) == (
         430,
-        'The electrons did not converge: 1 steps of DFT, the first is step 29; raise NELM or change ALGO.',
+        'The SCF did not converge: 1 steps of DFT, the first is step 29; raise NELM or change ALGO.',
     )
     assert outputs['results']['unconverged_steps'] == [29]
     assert outputs['dataset'].get_array('steps').tolist() == [0, 2, 11]
@@ -517,7 +517,7 @@ def test_run_without_outcar(finish, folder, run, tmp_path):
     code, outputs = finish(folder, tags={'ml_mode': 'run'}, inputs={'potential': make_force_field(tmp_path)})
     assert code.status == 310
     assert 'OUTCAR is missing' in code.message
-    assert outputs['results']['labels'] == 'standin:chgnet-r2scan'
+    assert outputs['results']['labelled_by'] == 'standin:chgnet-r2scan'
     assert {'tracers', 'state'} <= set(outputs)
 
 

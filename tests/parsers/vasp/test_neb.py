@@ -62,7 +62,7 @@ def test_barrier_of_the_real_run(nh3, finish):
     assert results['forward_barrier_ev'] == pytest.approx(0.2157, abs=1e-4)
     assert results['reverse_barrier_ev'] == pytest.approx(0.2157, abs=1e-4)
     assert results['converged']
-    assert (results['saddle_image'], results['n_steps'], results['labels']) == (2, 23, 'vasp')
+    assert (results['saddle_image'], results['n_steps'], results['labelled_by']) == (2, 23, 'vasp')
     assert results['max_force_ev_per_angstrom'] == pytest.approx(0.010712)
     assert results['versions']['vasp'].startswith('vasp.5.4.4')
     assert '3.2' in results['versions']['vtst']
@@ -268,14 +268,14 @@ def test_electrons_that_ended_at_nelm(band, finish, caplog):
     assert (code.status, 'path' in outputs) == (430, True)
     code, _ = finish(band(counts=(3, 3, 3), at_nelm=[1, 2]))
     assert code is None
-    assert 'image 02: OUTCAR does not show that the electrons converged at 2 of 3 steps (1, 2)' in caplog.text
+    assert 'image 02: OUTCAR does not show that the SCF converged at 2 of 3 steps (1, 2)' in caplog.text
 
 
 def test_ends_of_other_labels(band, finish):
-    inputs = band() | {'final_results': end_results(labels='standin:chgnet-r2scan')}
+    inputs = band() | {'final_results': end_results(labelled_by='standin:chgnet-r2scan')}
     code, _ = finish(inputs)
     assert code.status == 218
-    assert 'final_results has the labels standin:chgnet-r2scan, the images vasp' in code.message
+    assert 'final_results is labelled by standin:chgnet-r2scan, the images by vasp' in code.message
 
 
 def test_out_of_memory(band, finish):

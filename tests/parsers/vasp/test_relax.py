@@ -42,7 +42,7 @@ def test_relaxed(finish):
     assert results['max_force_ev_per_angstrom'] == pytest.approx(0.01 * np.sqrt(3))
     assert results['largest_displacement_angstrom'] == pytest.approx(0.02 * np.sqrt(3), abs=1e-5)
     assert (results['converged'], results['n_steps'], results['evaluator']) == (True, 2, 'dft')
-    assert (results['labels'], 'vtst' in results['versions']) == ('vasp', False)
+    assert (results['labelled_by'], 'vtst' in results['versions']) == ('vasp', False)
 
 
 @pytest.mark.parametrize(
@@ -69,4 +69,4 @@ def test_electrons_that_did_not_converge_on_the_way(finish, caplog):
     code, outputs = finish(at_nelm=[1])
     assert code is None
     assert outputs['results']['unconverged_steps'] == [1]
-    assert 'does not show that the electrons converged at 1 of 2 steps (1), whose forces moved the ions' in caplog.text
+    assert 'does not show that the SCF converged at 1 of 2 steps (1), whose forces moved the ions' in caplog.text

@@ -47,12 +47,12 @@ def test_converged(parse):
     assert np.array_equal(arrays['forces'], STEP['forces'])
     assert np.array_equal(arrays['positions'], POSITIONS)
     assert np.allclose(arrays['stresses'], -0.1 * GPa * np.array([[1, 2, 3, 5, 6, 4]]))
-    assert outputs['dataset'].base.attributes.get('labels') == 'vasp'
+    assert outputs['dataset'].base.attributes.get('labelled_by') == 'vasp'
     assert outputs['results'].get_dict() == {
         'free_energy_ev': -8.25,
         'energy_sigma0_ev': -8.2,
         'converged': True,
-        'labels': 'vasp',
+        'labelled_by': 'vasp',
         'versions': {'vasp': 'vasp.6.4.2 20Jul23 (build) complex'},
         'max_memory_mb': 470384 / 1024,
     }
@@ -68,15 +68,15 @@ def test_electrons_that_ended_at_nelm(parse, version, last, status):
     assert ('dataset' in outputs) == (status is None)
     assert outputs['results']['converged'] == (status is None)
     if code:
-        words = 'they did not meet EDIFF = 1e-06 eV within NELM = 8 iterations. Raise nelm or set algo.'
-        assert code.message == f'The electrons did not converge: {words}'
+        words = 'it did not reach EDIFF = 1e-06 eV within NELM = 8 iterations. Raise nelm or set algo.'
+        assert code.message == f'The SCF did not converge: {words}'
 
 
 def test_electrons_of_which_nothing_is_known(parse):
     """A trimmed OUTCAR: VASP 5 says of every loop that it met EDIFF."""
     code, outputs = parse(HEAD + loop_step(1, STEP, [], REACHED) + outcar_end())
     assert (code.status, outputs['results']['converged'], 'dataset' in outputs) == (430, None, False)
-    assert "whether they did is unknown, since OUTCAR has no 'Iteration' lines" in code.message
+    assert "its convergence is unknown, since OUTCAR has no 'Iteration' lines" in code.message
 
 
 FORCES = np.array([[0.0, 0.0, 0.0], [0.0, -150.0, 0.0], [0.0, 150.0, 0.0]])
@@ -102,8 +102,8 @@ def test_a_stand_in_is_named(parse):
     head = outcar_head(['Mg', 'H'], [2, 1], version='vasp.6.4.2-standin mghdiff-vasp-standin 0.1', extra=mark)
     code, outputs = parse(head + dft_step(1, STEP) + outcar_end())
     assert code is None
-    assert outputs['dataset'].base.attributes.get('labels') == 'standin:chgnet-r2scan'
-    assert outputs['results']['labels'] == 'standin:chgnet-r2scan'
+    assert outputs['dataset'].base.attributes.get('labelled_by') == 'standin:chgnet-r2scan'
+    assert outputs['results']['labelled_by'] == 'standin:chgnet-r2scan'
     assert outputs['results']['versions']['vasp'].startswith('vasp.6.4.2-standin')
 
 
@@ -119,7 +119,7 @@ def test_a_stand_in_is_named(parse):
         (HEAD, 'terminate called after std::bad_alloc', 'OUT_OF_MEMORY', 'bad_alloc'),
         (HEAD, ' |     ZBRENT: fatal error in bracketing      |', 'PROGRAM_CRASHED', 'ZBRENT'),
         ('nonsense\n', '', 'OUTPUT_INVALID', 'no OUTCAR'),
-        (HEAD + dft_step(1, STEP | {'positions': POSITIONS[::-1]}) + outcar_end(), '', 'OUTPUT_INVALID', 'has none'),
+        (HEAD + dft_step(1, STEP | {'positions': POSITIONS[::-1]}) + outcar_end(), '', 'OUTPUT_INVALID', 'not match'),
     ],
 )
 def test_failures(parse, outcar, stdout, name, words):

@@ -67,7 +67,7 @@ def test_agrees_with_ase(tmp_path):
     np.testing.assert_allclose(results['energies_mev'], np.real(reference.get_energies()) * 1e3, rtol=1e-4)
     np.testing.assert_array_equal(arrays['tracers'], [1, 3])
     assert arrays['modes'].shape == (6, 2, 3)
-    assert results['n_tracers'] == 2
+    assert results['tracer_count'] == 2
 
 
 def test_positions_are_left_as_they_were():

@@ -86,7 +86,7 @@ def test_trajectory(folder, write):
         expected = [fractional(i)[2] * 8.0 for i in range(0, 20, 2)]
         assert np.abs(arrays['tracer_positions'][:, 0] - expected).max() < 2e-6
         outcar = OutcarSummary.from_arrays(arrays)
-        assert (outcar.labels, outcar.finished, outcar.truncated) == ('vasp', True, None)
+        assert (outcar.labelled_by, outcar.finished, outcar.truncated) == ('vasp', True, None)
         assert outcar.steps.tolist() == [1, 2]
         assert np.allclose(outcar.pressures, 2.0)
         assert np.abs(arrays['frame_velocities'][1:-1, 2] - 0.3).max() < 1e-6
@@ -174,4 +174,4 @@ def test_size_of_a_nanosecond(folder):
 def test_nothing_to_reduce(folder):
     done = run(folder)
     assert done.returncode == 13
-    assert done.stdout.splitlines()[-1].startswith('ERROR: [INPUT_REFUSED] no XDATCAR and no vaspout.h5')
+    assert done.stdout.splitlines()[-1].startswith('ERROR: [INPUT_REFUSED] XDATCAR and vaspout.h5 are missing')

@@ -1,20 +1,20 @@
-"""The flow of a study: what feeds what."""
+"""The graph of a study: steps, and the data flow between them."""
 
 from __future__ import annotations
 
-from aiida_mghdiff.report.flow import GIVEN, ordered, read_flow, reduced, through
+from aiida_mghdiff.report.workflow_graph import GIVEN, ordered, read_workflow_graph, reduced, through
 
 
 def test_steps_and_arrows_are_those_of_the_graph(study):
-    flow = read_flow(study)
-    assert flow.steps['NVE: trajectories'].counts == {'lammps.md': 6}
-    assert flow.steps['Fit D'].counts == {'diffusion_coefficient': 2}
-    assert flow.steps[GIVEN].counts == {'chgnet': 1}
+    graph = read_workflow_graph(study)
+    assert graph.steps['NVE: trajectories'].counts == {'lammps.md': 6}
+    assert graph.steps['Fit D'].counts == {'diffusion_coefficient': 2}
+    assert graph.steps[GIVEN].counts == {'chgnet': 1}
     expected = [('Read configurations', 'Split the dataset'), ('Split the dataset', 'Train MACE')]
     expected += [('Train MACE', 'NVE: trajectories'), ('NVE: trajectories', 'Fit D'), ('Fit D', 'Fit Ea')]
     expected += [(GIVEN, 'Predict'), ('Train MACE', 'Predict'), ('Predict', 'Compare with labels')]
-    assert set(expected) <= flow.arrows
-    assert ('Split the dataset', 'Predict') not in flow.arrows
+    assert set(expected) <= graph.arrows
+    assert ('Split the dataset', 'Predict') not in graph.arrows
 
 
 def test_steps_without_a_title_are_passed_through():

@@ -1,4 +1,4 @@
-"""The flow of a study, read from its provenance graph: kinds of steps, and which feeds which."""
+"""Kinds of steps of a study and the data flow between them, read from the provenance graph."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiida_mghdiff import queries
 from aiida_mghdiff.data.architectures import architectures
 from aiida_mghdiff.report.study import Call, Study
 
-#: What the steps of a study are called, by entry point; those that are not here only prepare something for others.
+#: Titles of the steps of a study by entry point. Processes without a title only prepare inputs of others.
 TITLES = {
     'dataset_from_extxyz': 'Read configurations',
     'dataset_from_mlab': 'Read configurations',
@@ -49,24 +49,24 @@ GIVEN = 'Given potentials'
 
 @dataclass(frozen=True)
 class Step:
-    """A kind of step: the number of its processes, or nodes, by what they are."""
+    """A kind of step, with the number of its processes or given nodes by entry point or architecture."""
 
     title: str
     counts: Mapping[str, int]
 
 
 @dataclass(frozen=True)
-class Flow:
-    """Steps by title, each before those that it feeds, and arrows between their titles."""
+class WorkflowGraph:
+    """Steps by title, sorted such that arrows lead forward, and arrows between titles."""
 
     steps: dict[str, Step]
     arrows: set[tuple[str, str]]
 
 
-def read_flow(study: Study) -> Flow:
-    """Return the steps of a study, and an arrow where a node that one made went into the other.
+def read_workflow_graph(study: Study) -> WorkflowGraph:
+    """Return the steps of a study, and an arrow from step a to step b if b used a node that a made.
 
-    Steps without a title are passed through. An arrow that others imply is left out.
+    Arrows skip steps without a title. An arrow that other arrows imply is left out.
     """
     calls = {pk_of(call.node): call for call in study.calls if isinstance(call.node, orm.CalculationNode)}
     origins = [Call((), node) for dataset in datasets_of(study) for node in queries.lineage(dataset).processes]
@@ -77,19 +77,19 @@ def read_flow(study: Study) -> Flow:
     for pk, title in sorted(titles.items()):
         if title is not None:
             counts[title][calls[pk].kind if pk in calls else given[pk].architecture] += 1
-    known = [*calls, -1]  # of no node: AiiDA refuses to look for one of none
+    known = [*calls, -1]  # no node has this PK; AiiDA refuses an empty list
     arrows = through(links_of(known) | inputs_of([*given, -1], known), titles)
     order, forward = ordered(arrows, counts)
-    return Flow({title: Step(title, counts[title]) for title in order}, reduced(forward, order))
+    return WorkflowGraph({title: Step(title, counts[title]) for title in order}, reduced(forward, order))
 
 
 def datasets_of(study: Study) -> list[orm.Data]:
-    """Return the dataset that a study began with, if it did."""
+    """Return the dataset among the inputs of a study, if there is one."""
     return [node for name, node in study.inputs.items() if name == 'dataset']
 
 
 def title_of(call: Call) -> str | None:
-    """Return what a process is called; None for one that only prepares something."""
+    """Return the title of a process; None for a process that only prepares inputs of others."""
     if call.kind.endswith('.md'):
         return ENSEMBLES[call.node.inputs.parameters['ensemble']]
     trained = architectures().get(call.kind.removesuffix('.train'))
@@ -103,7 +103,7 @@ def pk_of(node: orm.Node) -> int:
 
 
 def links_of(pks: list[int]) -> set[tuple[int, int]]:
-    """Return which calculation made something that went into which."""
+    """Return pairs of calculations such that the second used a node that the first made."""
     query = orm.QueryBuilder().append(orm.CalculationNode, filters={'id': {'in': pks}}, tag='maker', project='id')
     query.append(orm.Data, with_incoming='maker', tag='data')
     query.append(orm.CalculationNode, with_incoming='data', filters={'id': {'in': pks}}, project='id')
@@ -111,19 +111,19 @@ def links_of(pks: list[int]) -> set[tuple[int, int]]:
 
 
 def inputs_of(data: list[int], pks: list[int]) -> set[tuple[int, int]]:
-    """Return which of these nodes went into which calculation."""
+    """Return pairs of a node and a calculation that used it."""
     query = orm.QueryBuilder().append(orm.Data, filters={'id': {'in': data}}, tag='data', project='id')
     query.append(orm.CalculationNode, with_incoming='data', filters={'id': {'in': pks}}, project='id')
     return {tuple(row) for row in query.distinct().all()}
 
 
 def through(links: set[tuple[int, int]], titles: Mapping[int, str | None]) -> set[tuple[str, str]]:
-    """Return links between titles, those over nodes without a title made one."""
+    """Return links between titles; a chain over processes without a title becomes one link."""
     following = defaultdict(set)
     for first, second in links:
         following[first].add(second)
     reached: dict[int, set[str]] = {}
-    for pk in sorted(titles, reverse=True):  # what follows was made later
+    for pk in sorted(titles, reverse=True):  # later steps have larger PKs
         ahead = [(titles[other], reached.get(other, set())) for other in following[pk]]
         reached[pk] = {name for title, beyond in ahead for name in (beyond if title is None else {title})}
     links_between = {(titles[pk], name) for pk, names in reached.items() for name in names}
@@ -131,7 +131,7 @@ def through(links: set[tuple[int, int]], titles: Mapping[int, str | None]) -> se
 
 
 def ordered(arrows: set[tuple[str, str]], titles: Iterable[str]) -> tuple[list[str], set[tuple[str, str]]]:
-    """Return titles such that arrows lead forward, and the arrows; one of each cycle is left out."""
+    """Return titles sorted such that arrows lead forward, and the arrows without one of each cycle."""
     tails = {title: sorted(a for a, b in arrows if b == title) for title in titles}
     try:
         return list(TopologicalSorter(tails).static_order()), arrows
@@ -141,9 +141,9 @@ def ordered(arrows: set[tuple[str, str]], titles: Iterable[str]) -> tuple[list[s
 
 
 def reduced(arrows: set[tuple[str, str]], order: Sequence[str]) -> set[tuple[str, str]]:
-    """Return the arrows that no chain of others implies.
+    """Return the arrows that no chain of other arrows implies.
 
-    :param order: titles such that arrows lead forward.
+    :param order: titles, sorted such that arrows lead forward.
     """
     beyond: dict[str, set[str]] = {}
     for title in reversed(order):

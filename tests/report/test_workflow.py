@@ -1,4 +1,4 @@
-"""The drawing of the flow: no layer too full, arrows downwards, no box over another or beyond the page."""
+"""The drawing of the workflow: no layer too full, arrows downwards, no box over another or beyond the page."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ import numpy as np
 import pytest
 
 from aiida_mghdiff.report.figures.canvas import PAGE
-from aiida_mghdiff.report.figures.scheme import GAP, MOST_BOXES, WIDTH, describe, layers_of, placed, with_placeholders
-from aiida_mghdiff.report.flow import Flow, Step
+from aiida_mghdiff.report.figures.workflow import (
+    GAP,
+    MOST_BOXES,
+    WIDTH,
+    counts_text,
+    layers_of,
+    placed,
+    with_placeholders,
+)
+from aiida_mghdiff.report.workflow_graph import Step, WorkflowGraph
 
 LEAVES = [f'leaf {index}' for index in range(6)]
 ARROWS = {('start', leaf) for leaf in LEAVES} | {('leaf 5', 'end'), ('start', 'end'), ('late', 'end')}
-FLOW = Flow({title: Step(title, {'kind': 1}) for title in ('start', 'late', *LEAVES, 'end')}, ARROWS)
+FLOW = WorkflowGraph({title: Step(title, {'kind': 1}) for title in ('start', 'late', *LEAVES, 'end')}, ARROWS)
 
 
 @pytest.fixture
@@ -30,7 +38,13 @@ def test_arrows_lead_down_and_no_layer_is_too_full(layers):
 
 def test_first_steps_stand_above_what_they_feed():
     steps = {title: Step(title, {}) for title in ('a', 'b', 'late', 'c')}
-    assert layers_of(Flow(steps, {('a', 'b'), ('b', 'c'), ('late', 'c')})) == {'a': 0, 'b': 1, 'late': 1, 'c': 2}
+    graph = WorkflowGraph(steps, {('a', 'b'), ('b', 'c'), ('late', 'c')})
+    assert layers_of(graph) == {
+        'a': 0,
+        'b': 1,
+        'late': 1,
+        'c': 2,
+    }
 
 
 def test_boxes_lie_beside_each_other_on_the_page(layers):
@@ -44,5 +58,5 @@ def test_boxes_lie_beside_each_other_on_the_page(layers):
 
 
 def test_kinds_are_counted_where_their_names_are_too_long():
-    assert describe(Step('NVE', {'lammps.md': 9, 'ase.md': 3})) == '9 lammps.md, 3 ase.md'
-    assert describe(Step('x', {'radial_distributions': 3, 'tracer_pairs': 3})) == '6 of 2 kinds'
+    assert counts_text(Step('NVE', {'lammps.md': 9, 'ase.md': 3})) == '9 lammps.md, 3 ase.md'
+    assert counts_text(Step('x', {'radial_distributions': 3, 'tracer_pairs': 3})) == '6 of 2 kinds'

@@ -1,0 +1,74 @@
+"""The package, its pages and README keep the words of the glossary."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GLOSSARY = ROOT / 'docs' / 'developer' / 'glossary.md'
+FOLDERS = ('aiida_mghdiff', 'docs', 'examples')
+SUFFIXES = ('.py', '.md', '.yaml', '.html', '.js', '.sh')
+
+
+def tables():
+    """Return the rows of each table of the page as lists of cells, without heads."""
+    tables = re.findall(r'(?:^\|.*\n)+', GLOSSARY.read_text(), re.MULTILINE)
+    return [[re.split(r' *\| *', row.strip('| ')) for row in table.splitlines()[2:]] for table in tables]
+
+
+def quoted(cell):
+    """Return the words in backticks."""
+    return re.findall(r'`([^`]+)`', cell)
+
+
+WORDS, KEYS, EXCEPTIONS = tables()
+FORBIDDEN = [word for row in WORDS for word in quoted(row[2] if len(row) > 2 else '')]
+ENDINGS = [word for row in KEYS for word in quoted(row[1])]
+
+
+def sources():
+    """Return the texts that keep the words, by path from the root; files that docs/generate.py makes are left out."""
+    paths = [path for folder in FOLDERS for path in (ROOT / folder).rglob('*') if path.suffix in SUFFIXES]
+    kept = [path for path in [*paths, ROOT / 'README.md'] if path != GLOSSARY and '_build' not in path.parts]
+    return {str(path.relative_to(ROOT)): path.read_text() for path in kept}
+
+
+def found(pattern, texts):
+    """Return the places where a pattern stands."""
+    return [
+        f'{name}:{text.count(chr(10), 0, match.start()) + 1}: {match[0]}'
+        for name, text in texts.items()
+        for match in re.finditer(pattern, text)
+    ]
+
+
+def pattern_of(word):
+    """Return the pattern of a word or, if it begins with an underscore or has one, of a part of a key."""
+    return rf'{re.escape(word)}(?![A-Za-z])' if word in ENDINGS else rf'(?<![\w-]){re.escape(word)}(?![\w-])'
+
+
+@pytest.fixture(scope='module')
+def texts():
+    """Return the texts."""
+    return sources()
+
+
+@pytest.mark.parametrize('word', FORBIDDEN + ENDINGS)
+def test_words(texts, word):
+    allowed = {quoted(row[1])[0] for row in EXCEPTIONS if quoted(row[0])[0] == word}
+    places = found(pattern_of(word), {name: text for name, text in texts.items() if name not in allowed})
+    assert not places, f'docs/developer/glossary.md has another word for {word!r}'
+
+
+def test_exceptions_are_needed(texts):
+    for word, file, _ in EXCEPTIONS:
+        assert found(pattern_of(quoted(word)[0]), {'': texts[quoted(file)[0]]}), f'{word} is not in {file}'
+
+
+def test_finds_words():
+    """Whole words only; parts of keys at the end of a key or before another part."""
+    assert found(pattern_of('distil'), {'a': 'x\nto distil it', 'b': 'distillation, un-distil'}) == ['a:2: distil']
+    assert found(pattern_of('_nm'), {'a': 'length_nm = 1', 'b': 'length_nmax'}) == ['a:1: _nm']
