@@ -86,6 +86,17 @@ filters = {'attributes.process_label': 'StudyWorkChain'}
 print(orm.QueryBuilder().append(orm.WorkChainNode, filters=filters, project='id').first(flat=True))
 """
 
+#: The data below the study of the demo that are neither its inputs nor made by a process.
+WITHOUT_ORIGIN = """
+import json, sys
+sys.path.append({helpers!r})
+from aiida import orm
+from provenance import nodes_without_origin
+filters = {{'description': {{'like': '%demo, key%'}}}}
+study = orm.QueryBuilder().append(orm.WorkChainNode, filters=filters).first(flat=True)
+print(json.dumps([len(study.called_descendants), nodes_without_origin(study)]))
+"""
+
 #: Writes the foundation model that the demo found, if it found one, to a file.
 WRITE_FOUNDATION = """
 from pathlib import Path
@@ -240,6 +251,13 @@ def test_what_verdi_tells_of_the_study(demo):
         assert f' | {label}>' in status
     assert 'launched evaluate_chgnet_mp: EvaluateCalculation<' in report
     assert 'will not be cleaned' not in report
+
+
+def test_every_node_is_an_input_of_the_study_or_made_by_a_process(demo):
+    helpers = str(Path(__file__).parent / 'helpers')
+    n_processes, without_origin = json.loads(ask(demo[0], WITHOUT_ORIGIN.format(helpers=helpers)))
+    assert n_processes > 50
+    assert without_origin == []
 
 
 def test_dump_of_the_study(demo, tmp_path):

@@ -68,10 +68,13 @@ def handlers_message(loop: type[RestartWorkChain], node: orm.Dict | None, port: 
 
 
 def define_restarts(spec: ProcessSpec, **loops: type[RestartWorkChain]) -> None:
-    """Define the namespace ``restarts``: the inputs of each restart loop further down, by kind of job."""
+    """Define the namespace ``restarts``: the inputs of each restart loop further down, by kind of job.
+
+    Their defaults are inputs of the outermost process, so that all loops share the same nodes.
+    """
     for kind, loop in loops.items():
         words = f'How jobs of this kind are restarted, see ``{loop.__name__}``.'
-        options = {'required': False, 'populate_defaults': False, 'validator': None, 'help': words}
+        options = {'required': False, 'validator': None, 'help': words}
         spec.expose_inputs(loop, namespace=f'restarts.{kind}', include=RESTART, namespace_options=options)
 
 

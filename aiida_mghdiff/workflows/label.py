@@ -13,7 +13,6 @@ from aiida_vasp.data.potcar import PotcarData
 from aiida_mghdiff.calculations.exit_codes import JOB_REFUSALS, define_exit_codes, has_ended_with
 from aiida_mghdiff.calculations.functions.labels import (
     collect_labels,
-    frame_index,
     frame_key,
     frame_structure,
     gather_frames,
@@ -212,8 +211,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
 
     def make_structure(self, frame: str) -> orm.StructureData:
         """Return the structure of a frame."""
-        metadata = {'call_link_label': f'structure_{frame}'}
-        return frame_structure(self.ctx.frames, orm.Int(frame_index(frame)), metadata=metadata)
+        return frame_structure(**{frame: self.ctx.frames}, metadata={'call_link_label': f'structure_{frame}'})
 
     def inspect(self) -> None:
         """Look at each child that ended: measure the first that ended well, try again what failed."""

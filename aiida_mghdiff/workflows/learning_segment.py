@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiida import orm
@@ -16,7 +16,14 @@ from aiida.engine import (
 from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.exit_codes import JOB_REFUSALS, define_exit_codes, exit_codes, has_ended_with
-from aiida_mghdiff.calculations.functions.learning import change_tags, forget_unconverged, piece_of_segment
+from aiida_mghdiff.calculations.functions.learning import (
+    LARGEST_LATTICE_CHANGE,
+    forget_unconverged,
+    more_configurations,
+    more_electronic_steps,
+    more_references,
+    piece_of_segment,
+)
 from aiida_mghdiff.calculations.validation import keys_help
 from aiida_mghdiff.calculations.vasp.job import potcars_message, start_atoms
 from aiida_mghdiff.calculations.vasp.mlff import SETTINGS as JOB_SETTINGS
@@ -36,19 +43,12 @@ PARTS = {
     'trajectory': orm.TrajectoryData,
     'thermo': orm.ArrayData,
 }
-#: The plane waves of a job are those of its first cell: beyond this change of a length they are others than asked for.
-LARGEST_LATTICE_CHANGE = 0.1
 FEWEST_STEPS = 50
-#: A cell that changes by less than this is no reason to keep jobs short.
-SMALL_LATTICE_CHANGE = LARGEST_LATTICE_CHANGE / 4
 #: No limit of its own: a day of single points is some hundred steps of a segment that may have 20 000, and what makes
 #: no progress is stopped by its handler.
 MOST_JOBS = 10_000
-#: What each failure for lack of room raises, and by how much.
-ROOM = {'MCONF_REACHED': 'ml_mconf', 'MB_REACHED': 'ml_mb'}
-ROOM_FACTOR = 1.5
-#: VASP's own, where the tags do not say (VASP wiki, page ML_MB).
-USUAL_ROOM = 1500
+#: What makes room after each failure for lack of it.
+ROOM = {'MCONF_REACHED': more_configurations, 'MB_REACHED': more_references}
 SCF_ATTEMPTS = 2
 #: Failures after which the next job goes on as if nothing had been.
 WHOLE = ('OUT_OF_WALLTIME', 'SCF_NOT_CONVERGED')
@@ -157,7 +157,6 @@ class LearningSegmentWorkChain(RestartWorkChain):
         if 'reduce' in self.inputs.codes:
             self.ctx.inputs['reduce_code'] = self.inputs.codes['reduce']
         self.ctx.parameters = self.inputs.parameters
-        self.ctx.most_steps = self.inputs.parameters['nsw']
         self.ctx.parts, self.ctx.last, self.ctx.broken, self.ctx.unconverged = [], None, 0, 0
 
     @property
@@ -186,8 +185,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
         if steps <= FEWEST_STEPS:
             return ProcessHandlerReport(True, self.exit_codes.ERROR_LATTICE_CHANGED.format(change=change, steps=steps))
         self.report(f'{node.process_label}<{node.pk}>: a length of the cell changed by {change:.0%}; in halves again')
-        self.ctx.most_steps = steps // 2
-        self.prepare_piece(results['first_step'])
+        self.prepare_piece(results)
         return ProcessHandlerReport(True)
 
     @process_handler(priority=400)
@@ -207,7 +205,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
             self.take_over(node)
             message = f'not even within nelm = {self.ctx.parameters["nelm"]}; look at {node.process_label}<{node.pk}>.'
             return ProcessHandlerReport(True, self.exit_codes.ERROR_SCF_NOT_CONVERGED.format(message=message))
-        self.change({'nelm': 2 * self.ctx.parameters.get('nelm', 60), 'algo': 'Normal'})
+        self.change(more_electronic_steps)
         return None if has_labels else self.go_on(node)
 
     @process_handler(priority=350, exit_codes=exit_codes(*ROOM))
@@ -215,13 +213,8 @@ class LearningSegmentWorkChain(RestartWorkChain):
         """Go on with room for more configurations, or for more local reference configurations."""
         if report := self.report_of_stuck(node):
             return report
-        self.make_room(next(tag for name, tag in ROOM.items() if has_ended_with(node, name)))
+        self.change(next(function for name, function in ROOM.items() if has_ended_with(node, name)))
         return self.go_on(node)
-
-    def make_room(self, tag: str) -> None:
-        """Raise the tag that says how much room there is."""
-        room = self.ctx.parameters.get(tag) or USUAL_ROOM
-        self.change({tag: int(room * ROOM_FACTOR) + 1})
 
     @process_handler(priority=300)
     def handle_broken(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
@@ -266,15 +259,12 @@ class LearningSegmentWorkChain(RestartWorkChain):
         self.ctx.parts.append(node)
         self.take_over_learned(node)
         self.make_room_for_known()
-        results = node.outputs.results if 'results' in node.outputs else None
-        if results is not None and results.get('lattice_change', 1.0) < SMALL_LATTICE_CHANGE:
-            self.ctx.most_steps = min(2 * self.ctx.most_steps, self.inputs.parameters['nsw'])
-        first_step = self.ctx.inputs['settings']['first_step']
-        if self.has_advanced(node):
-            self.ctx.inputs['state'] = node.outputs.state
+        state = node.outputs.state if self.has_advanced(node) else None
+        if state is not None:
+            self.ctx.inputs['state'] = state
             self.ctx.inputs.pop('structure', None)
-            first_step = node.outputs.state.step
-        self.prepare_piece(first_step)
+        if state is None or state.step < self.end:
+            self.prepare_piece(node.outputs.results if 'results' in node.outputs else None, state)
 
     def take_over_learned(self, node: orm.CalcJobNode) -> None:
         """Pass the new and learned configurations to the next job, without labels of an unconverged SCF.
@@ -294,7 +284,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
         """Make room where what is known fills all there is, though no job failed of it: the next would be refused."""
         room = self.ctx.parameters.get('ml_mconf')
         if room is not None and known_content(self.ctx.inputs)[0] >= room:
-            self.make_room('ml_mconf')
+            self.change(more_configurations)
 
     def without_unconverged(self, node: orm.CalcJobNode, parts: dict[str, DatasetData]) -> orm.ArrayData | None:
         """Return the learning state of a job without labels of an unconverged SCF; None if nothing is left."""
@@ -306,24 +296,30 @@ class LearningSegmentWorkChain(RestartWorkChain):
         kept, call = forget_unconverged.run_get_node(state, **parts, metadata=label)
         return kept if call.is_finished_ok else None
 
-    def prepare_piece(self, first_step: int) -> None:
-        """Set the parameters of the next job: from a step to the end of the segment, or as far as one job may go."""
-        steps = min(self.end - first_step, self.ctx.most_steps)
-        if steps <= 0:
-            return
-        results = [node.outputs.results for node in self.ctx.parts if 'results' in node.outputs]
-        before = {'results': results[-1]} if results else {}
-        label = {'call_link_label': f'iteration_{self.ctx.iteration + 1:02d}_piece'}
+    def prepare_piece(self, results: orm.Dict | None, state: MdStateData | None = None) -> None:
+        """Set the parameters of the next job: from a step to the end of the segment, or as far as one job may go.
+
+        :param results: of the last job.
+        :param state: where the next job begins; None where the last one began.
+        """
+        learned = [node.outputs.results for node in self.ctx.parts if 'results' in node.outputs]
+        known: dict[str, Any] = {'job_results': results, 'state': state, 'learned': learned[-1] if learned else None}
         piece = piece_of_segment(  # type: ignore[call-arg]  # AiiDA takes the label of the call, too
-            self.ctx.parameters, self.inputs.settings, orm.Int(first_step), orm.Int(steps), **before, metadata=label
+            self.ctx.parameters,
+            self.inputs.settings,
+            self.ctx.inputs['parameters'],
+            self.ctx.inputs['settings'],
+            **{name: node for name, node in known.items() if node is not None},
+            metadata={'call_link_label': f'iteration_{self.ctx.iteration + 1:02d}_piece'},
         )
         self.ctx.inputs |= {'parameters': piece['parameters'], 'settings': piece['settings']}
 
-    def change(self, tags: dict[str, Any]) -> None:
-        """Change INCAR tags of the jobs to come."""
-        self.report('continuing with ' + ', '.join(f'{tag.upper()} = {value}' for tag, value in tags.items()))
-        label = {'call_link_label': f'iteration_{self.ctx.iteration + 1:02d}_changed'}
-        self.ctx.parameters = change_tags(self.ctx.parameters, orm.Dict(tags), metadata=label)  # type: ignore[call-arg]
+    def change(self, function: Callable[..., orm.Dict]) -> None:
+        """Change INCAR tags of the jobs to come by a calcfunction."""
+        before, label = self.ctx.parameters.get_dict(), f'iteration_{self.ctx.iteration + 1:02d}_changed'
+        self.ctx.parameters = function(self.ctx.parameters, metadata={'call_link_label': label})
+        changed = {tag: value for tag, value in self.ctx.parameters.get_dict().items() if before.get(tag) != value}
+        self.report('continuing with ' + ', '.join(f'{tag.upper()} = {value}' for tag, value in changed.items()))
 
     def inspect_process(self) -> ExitCode | None:
         """Cure what stopped the job; where nothing can, give what was learned before, and what the job labelled."""

@@ -108,7 +108,8 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
     def run_segment(self) -> ToContext:
         """Launch the next segment from where the last one ended."""
         label, plan = self.ctx.labels[len(self.ctx.segments)], self.ctx.plan
-        inputs = {name: self.inputs[name] for name in ('codes', 'potcars', 'options')} | dict(self.ctx.learned)
+        names = ('codes', 'potcars', 'options', 'clean_workdir')
+        inputs = {name: self.inputs[name] for name in names} | dict(self.ctx.learned)
         inputs |= loop_inputs(self.inputs, 'learn')
         inputs |= {name: plan[f'{label}_{name}'] for name in ('parameters', 'settings')}
         inputs |= {name: plan[name] for name in ('kpoints', 'iconst')}

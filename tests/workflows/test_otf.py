@@ -12,6 +12,7 @@ import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from plumpy import ProcessState
+from provenance import nodes_without_origin
 from vasp_md_runs import START, learned_dataset, learning_state, state_of
 from vasp_runs import make_force_field
 
@@ -200,17 +201,41 @@ def test_refit_keeps_what_describes_atoms_and_weighs_labels(aiida_profile):
     assert 'pmass' not in tags
 
 
-def test_piece_follows_the_ramp(aiida_profile):
+def piece(first_step, job_steps=100, results=None, **nodes):
+    """Return the piece of a segment of 100 steps after a job that began where the segment does."""
     parameters = orm.Dict({'nsw': 100, 'tebeg': 100.0, 'teend': 300.0, 'random_seed': [5, 0, 0]})
-    piece = piece_of_segment(parameters, orm.Dict({'first_step': 1000}), orm.Int(1025), orm.Int(50))
-    tags = piece['parameters'].get_dict()
+    settings, job = orm.Dict({'first_step': first_step}), orm.Dict({'nsw': job_steps})
+    known = nodes if results is None else nodes | {'job_results': orm.Dict(results)}
+    return {
+        name: node.get_dict() for name, node in piece_of_segment(parameters, settings, job, settings, **known).items()
+    }
+
+
+def test_piece_follows_the_ramp(aiida_profile):
+    rest = piece(1000, job_steps=50, state=state_of(START, 1025))
+    tags = rest['parameters']
     assert (tags['tebeg'], tags['teend'], tags['nsw']) == (150.0, 250.0, 50)
     assert tags['random_seed'][0] != 5
-    assert piece['settings']['first_step'] == 1025
+    assert rest['settings']['first_step'] == 1025
     assert 'ml_ctifor' not in tags
-    results = orm.Dict({'threshold_ev_per_angstrom': 0.03})
-    piece = piece_of_segment(parameters, orm.Dict({'first_step': 0}), orm.Int(50), orm.Int(50), results)
-    assert piece['parameters']['ml_ctifor'] == 0.03
+    learned = orm.Dict({'threshold_ev_per_angstrom': 0.03})
+    assert piece(0, state=state_of(START, 50), learned=learned)['parameters']['ml_ctifor'] == 0.03
+
+
+@pytest.mark.parametrize(
+    ('job_steps', 'step', 'results', 'steps'),
+    [
+        (100, 0, None, 100),
+        (40, 40, {}, 40),
+        (40, 40, {'lattice_change': 0.05}, 40),
+        (40, 10, {'lattice_change': 0.01}, 80),
+        (40, 40, {'lattice_change': 0.01}, 60),
+        (100, 0, {'lattice_change': 0.2, 'first_step': 0, 'last_step': 90}, 45),
+    ],
+)
+def test_jobs_are_as_long_as_the_cell_lets_them(aiida_profile, job_steps, step, results, steps):
+    begins = {'state': state_of(START, step)} if step else {}
+    assert piece(0, job_steps, results, **begins)['parameters']['nsw'] == steps
 
 
 @pytest.mark.parametrize(('tags', 'expected'), [({}, 0.03), ({'ml_icriteria': 1}, 0.03), ({'ml_icriteria': 0}, 0.005)])
@@ -394,13 +419,19 @@ def test_labels_of_a_cell_that_changed_too_much_stay_with_their_job(segment, gen
     assert not segment.outputs['datasets']
 
 
-@pytest.mark.parametrize(('status', 'tag'), [(440, 'ml_mconf'), (442, 'ml_mb')])
-def test_makes_room(segment, generate_job_node, status, tag):
+@pytest.mark.parametrize(
+    ('status', 'tag', 'maker'), [(440, 'ml_mconf', 'more_configurations'), (442, 'ml_mb', 'more_references')]
+)
+def test_makes_room(segment, generate_job_node, status, tag, maker):
     before = segment.ctx.inputs['parameters'][tag]
     outputs = {'state': state_of(START, 10), 'results': results(10)}
     assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', status, outputs)).status == 0
     assert segment.ctx.inputs['parameters'][tag] == int(1.5 * before) + 1
     assert segment.ctx.inputs['parameters']['nsw'] == 20
+    assert (
+        segment.ctx.parameters.creator.process_label
+        == {'ml_mconf': 'more_configurations', 'ml_mb': 'more_references'}[tag]
+    )
 
 
 def test_makes_room_where_the_last_job_filled_it(segment, generate_job_node):
@@ -483,11 +514,10 @@ def test_goes_on_as_often_as_it_takes(segment, generate_job_node):
 
 
 def test_jobs_grow_again_where_the_cell_is_calm(segment, generate_job_node):
-    segment.ctx.most_steps = 5
+    segment.ctx.inputs['parameters'] = orm.Dict(segment.ctx.parameters.get_dict() | {'nsw': 5})
     for step, change, most in ((5, 0.05, 5), (10, 0.01, 10), (20, 0.01, 20)):
         outputs = {'state': state_of(START, step), 'results': results(step, change)}
         assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 0, outputs)).status == 0
-        assert segment.ctx.most_steps == most
         assert segment.ctx.inputs['parameters']['nsw'] == min(most, 30 - step)
 
 
@@ -495,7 +525,7 @@ def test_halves_a_job_whose_cell_changed(segment, generate_job_node):
     segment.ctx.parameters = orm.Dict(segment.ctx.parameters.get_dict() | {'nsw': 400})
     outputs = {'state': state_of(START, 400), 'results': results(400, change=0.2)}
     assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 0, outputs)).status == 0
-    assert segment.ctx.most_steps == 200
+    assert segment.ctx.inputs['parameters']['nsw'] == 200
     assert segment.ctx.inputs['settings']['first_step'] == 0
     assert not segment.ctx.parts
     outputs = {'state': state_of(START, 40), 'results': results(40, change=0.2)}
@@ -578,6 +608,7 @@ def test_schedule_with_the_stand_in(builder):
     """Four segments and a refit: each goes on where the last one ended, and every label has its origin."""
     outputs, node = run_get_node(builder)
     assert node.is_finished_ok, node.exit_message
+    assert nodes_without_origin(node) == []
     history, dataset = outputs['history'].get_dict(), outputs['dataset']
     assert [job['stage'] for job in history['jobs']] == ['heating', 'heating', 'hold500', 'hold600']
     assert [job['first_step'] for job in history['jobs']] == [0, 30, 60, 90]

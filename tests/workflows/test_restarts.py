@@ -72,12 +72,13 @@ def test_learning(generate_workchain, children, study_from_nothing):
     assert values(segment) == LEARN
 
 
-def test_without_settings_nothing_is_stored_and_loops_have_their_own(generate_workchain, children, study_builder):
+def test_without_settings_all_loops_share_the_defaults_of_the_top(generate_workchain, children, study_builder):
     study = generate_workchain(study_builder.process_class, study_builder._inputs(prune=True))
-    assert not study.inputs.get('restarts')
     study.setup()
     (training,) = children(study, type(study).launch, 'train_mace_tr')
     assert values(training) == {'max_iterations': 20, 'on_unhandled_failure': 'restart_once'}
+    defaults = study.inputs.restarts['train']
+    assert all(training.inputs[name].uuid == node.uuid for name, node in defaults.items())
 
 
 @pytest.mark.parametrize(

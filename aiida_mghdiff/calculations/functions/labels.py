@@ -47,12 +47,13 @@ def gather_frames(**structures: orm.StructureData | orm.TrajectoryData) -> orm.A
 
 @refusing()
 @calcfunction
-def frame_structure(frames: orm.ArrayData, index: orm.Int) -> orm.StructureData:
+def frame_structure(**frames: orm.ArrayData) -> orm.StructureData:
     """Return one frame as a structure, its atoms grouped by element as in VASP's files (:func:`grouped_order`).
 
-    :param frames: a dataset, or what ``gather_frames`` returns.
+    :param frames: by ``frame_<index>``, which says the frame, a dataset or what ``gather_frames`` returns.
     """
-    numbers, cell, positions = frame_arrays(frames, index.value)
+    ((key, node),) = frames.items()
+    numbers, cell, positions = frame_arrays(node, frame_index(key))
     order = grouped_order(numbers)
     return orm.StructureData(ase=Atoms(numbers=numbers[order], positions=positions[order], cell=cell, pbc=True))
 

@@ -74,6 +74,13 @@ SETTINGS = {
     'kpoints': IS_MESH,
     'refit': optional(ARE_TAGS),
 }
+#: The plane waves of a job are those of its first cell: beyond this change of a length they are others than asked for.
+LARGEST_LATTICE_CHANGE = 0.1
+#: A cell that changes by less than this is no reason to keep jobs short.
+SMALL_LATTICE_CHANGE = LARGEST_LATTICE_CHANGE / 4
+ROOM_FACTOR = 1.5
+#: VASP's own, where the tags do not say (VASP wiki, pages ML_MB and NELM).
+USUAL_ROOM, USUAL_NELM = 1500, 60
 #: What a job's results say of its part in the history.
 HISTORY = (
     'stage',
@@ -241,23 +248,43 @@ def _job_settings(values: Mapping[str, Any], stage: str, first_step: int) -> dic
 
 @calcfunction
 def piece_of_segment(
-    parameters: orm.Dict, settings: orm.Dict, first_step: orm.Int, steps: orm.Int, results: orm.Dict | None = None
+    parameters: orm.Dict,
+    settings: orm.Dict,
+    job_parameters: orm.Dict,
+    job_settings: orm.Dict,
+    job_results: orm.Dict | None = None,
+    state: MdStateData | None = None,
+    learned: orm.Dict | None = None,
 ) -> dict[str, orm.Dict]:
-    """Return ``parameters`` and ``settings`` of a job that runs a piece of a segment.
+    """Return ``parameters`` and ``settings`` of the next job of a segment, which runs a piece of it.
 
-    :param parameters: INCAR tags of the segment; ``settings``: those of its job.
-    :param first_step: where the piece begins, counted as in ``settings``; it has the temperatures of the ramp there.
-    :param steps: its length.
-    :param results: of the job before, whose threshold it goes on with.
+    :param parameters: INCAR tags of the segment; ``settings``: of its jobs.
+    :param job_parameters: INCAR tags of the last job; ``job_settings``, ``job_results``: its settings and results.
+    :param state: where the next job begins, with the temperatures of the ramp there; None where the last job began.
+    :param learned: results of the last job that learned something; the next job begins with its threshold.
     """
     tags, values = parameters.get_dict(), settings.get_dict()
-    done = first_step.value - values['first_step']
+    first_step = job_settings['first_step'] if state is None else state.step
+    done = first_step - values['first_step']
+    results = {} if job_results is None else job_results.get_dict()
+    steps = min(tags['nsw'] - done, _most_steps(tags['nsw'], job_parameters['nsw'], results))
     start, end = tags['tebeg'], tags['teend']
-    ramp = [start + (end - start) * step / tags['nsw'] for step in (done, done + steps.value)]
+    ramp = [start + (end - start) * step / tags['nsw'] for step in (done, done + steps)]
     seed = derive_seed(tags['random_seed'][0], ramp[0], 'learning', done)
-    tags |= {'tebeg': ramp[0], 'teend': ramp[1], 'nsw': steps.value, 'random_seed': [seed, 0, 0]}
-    tags |= {} if results is None else _threshold(tags, results)
-    return {'parameters': orm.Dict(tags), 'settings': orm.Dict(values | {'first_step': first_step.value})}
+    tags |= {'tebeg': ramp[0], 'teend': ramp[1], 'nsw': steps, 'random_seed': [seed, 0, 0]}
+    tags |= {} if learned is None else _threshold(tags, learned)
+    return {'parameters': orm.Dict(tags), 'settings': orm.Dict(values | {'first_step': first_step})}
+
+
+def _most_steps(all_steps: int, job_steps: int, results: Mapping[str, Any]) -> int:
+    """Return how many steps the next job may make: fewer where the cell changes, more where it is calm.
+
+    :param all_steps: of the segment; ``job_steps``: that the last job should make; ``results``: of the last job.
+    """
+    change = results.get('lattice_change', SMALL_LATTICE_CHANGE)
+    if change > LARGEST_LATTICE_CHANGE:
+        return (results['last_step'] - results['first_step']) // 2
+    return min(2 * job_steps, all_steps) if change < SMALL_LATTICE_CHANGE else job_steps
 
 
 #: Tags that a segment changes to go on, and that the next one needs as well.
@@ -286,9 +313,26 @@ def _threshold(tags: Mapping[str, Any], results: orm.Dict) -> dict[str, float]:
 
 
 @calcfunction
-def change_tags(parameters: orm.Dict, changes: orm.Dict) -> orm.Dict:
-    """Return INCAR tags with some of them changed."""
-    return orm.Dict(parameters.get_dict() | changes.get_dict())
+def more_electronic_steps(parameters: orm.Dict) -> orm.Dict:
+    """Return INCAR tags with twice as many electronic steps, of the most robust algorithm."""
+    tags = parameters.get_dict()
+    return orm.Dict(tags | {'nelm': 2 * tags.get('nelm', USUAL_NELM), 'algo': 'Normal'})
+
+
+@calcfunction
+def more_configurations(parameters: orm.Dict) -> orm.Dict:
+    """Return INCAR tags with room for more configurations."""
+    return orm.Dict(_with_room(parameters.get_dict(), 'ml_mconf'))
+
+
+@calcfunction
+def more_references(parameters: orm.Dict) -> orm.Dict:
+    """Return INCAR tags with room for more local reference configurations."""
+    return orm.Dict(_with_room(parameters.get_dict(), 'ml_mb'))
+
+
+def _with_room(tags: dict[str, Any], tag: str) -> dict[str, Any]:
+    return tags | {tag: int((tags.get(tag) or USUAL_ROOM) * ROOM_FACTOR) + 1}
 
 
 @refusing(MismatchError)

@@ -58,9 +58,9 @@ def test_elements_are_grouped_by_their_first_atom():
 
 
 def test_labels_return_to_their_atoms(dataset):
-    structures = {index: frame_structure(dataset, orm.Int(index)) for index in (2, 0)}
-    assert [site.kind_name for site in structures[0].sites] == ['H', 'H', 'Mg', 'Mg', 'Mg']
-    parts = {frame_key(index): single_point(structure) for index, structure in structures.items()}
+    structures = {key: frame_structure(**{key: dataset}) for key in map(frame_key, (2, 0))}
+    assert [site.kind_name for site in structures[frame_key(0)].sites] == ['H', 'H', 'Mg', 'Mg', 'Mg']
+    parts = {key: single_point(structure) for key, structure in structures.items()}
     outputs = collect_labels(dataset, **parts)
     result, arrays = outputs['dataset'], dataset.get_arrays()
     rows = np.r_[0:5, 10:15]
@@ -93,7 +93,7 @@ def test_nothing_labelled(dataset):
 
 def test_stand_in_and_vasp_are_never_mixed(dataset):
     parts = {
-        frame_key(index): single_point(frame_structure(dataset, orm.Int(index)), labels)
+        frame_key(index): single_point(frame_structure(**{frame_key(index): dataset}), labels)
         for index, labels in enumerate(['vasp', 'standin:mace:0123'])
     }
     _, node = collect_labels.run_get_node(dataset, **parts)
@@ -102,7 +102,7 @@ def test_stand_in_and_vasp_are_never_mixed(dataset):
 
 
 def test_a_single_point_of_another_structure(dataset):
-    part = single_point(frame_structure(dataset, orm.Int(2)))
+    part = single_point(frame_structure(frame_000002=dataset))
     _, node = collect_labels.run_get_node(dataset, **{frame_key(0): part})
     assert node.exit_status == 228
     assert 'frame 0' in node.exit_message
@@ -114,7 +114,7 @@ def test_frames_of_structures_and_trajectories(atoms):
     assert frames.get_array('natoms').tolist() == [5, 5, 5]
     assert frames.get_array('groups').tolist() == [0, 1, 1]
     assert frames.base.attributes.get('group_names') == ['alone', 'run']
-    structure = frame_structure(frames, orm.Int(2))
+    structure = frame_structure(frame_000002=frames)
     assert np.allclose(structure.get_ase().positions, atoms[1].positions[[0, 1, 4, 2, 3]])
     outputs = collect_labels(frames, **{frame_key(2): single_point(structure)})
     assert np.array_equal(outputs['dataset'].get_array('positions'), atoms[1].positions)
