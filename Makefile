@@ -1,8 +1,9 @@
 # make demo        environment, an AiiDA profile of its own in demo/, a whole study at demo size, a report
 # make test        environment, the tests without the slow ones        make test-all   every test
 # make test-faults kills parts of a running demo, or all of it, twelve times, and tells whether it survives (an hour or more)
+# make coverage    the tests without the slow ones, and what per cent of the lines of each room they run
 # make venv        the environment alone: .venv with an editable install, the engines and the test tools
-# make lint        style and import contracts       make docs   the manual      make bench   the benchmarks
+# make lint        style, import contracts, types    make docs   the manual      make bench   the benchmarks
 # make intervals   coverage and width of the intervals of D over 2000 ensembles each (half an hour; goes on where it ended)
 # make clean       build products and caches        make clean-demo   the demo (its daemon is stopped first)
 # make distclean   clean, and the environment
@@ -36,7 +37,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 export PLACE := $(abspath $(VENV))
 export PATH := $(PLACE)/bin:$(PATH)
 
-.PHONY: venv place demo test test-all lint docs bench intervals clean clean-demo distclean always
+.PHONY: venv place demo test test-all coverage lint docs bench intervals clean clean-demo distclean always
 
 venv: $(VENV)/.installed
 
@@ -72,6 +73,13 @@ test: venv
 test-all: venv
 	$(PYTEST) $(PYTEST_FLAGS)
 
+# which lines the fast tests run in this process: a table by room; jobs are processes of their own
+coverage: venv
+	$(PYTEST) -m 'not slow' --cov=aiida_mghdiff --cov-report= $(PYTEST_FLAGS)
+	@for room in aiida_mghdiff/*/; do case $$room in *__pycache__*) continue;; esac; \
+	    printf '%-32s %3s %%\n' "$$room" "$$($(BIN)/coverage report --format=total --include="$$room*")"; done
+	@printf '%-32s %3s %%\n' all "$$($(BIN)/coverage report --format=total)"
+
 test-faults: venv
 	rm -rf build/faults
 	$(BIN)/python tests/faults/demo_survives.py build/faults
@@ -80,6 +88,7 @@ lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy --no-error-summary
 
 docs: venv
 	$(INSTALL) -c constraints.txt -e '.[docs]'
@@ -93,7 +102,7 @@ intervals: venv
 	OMP_NUM_THREADS=1 $(BIN)/python tests/helpers/intervals.py
 
 clean:
-	rm -rf build dist docs/_build *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist docs/_build *.egg-info .pytest_cache .ruff_cache .import_linter_cache .mypy_cache .hypothesis .coverage
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 clean-demo:

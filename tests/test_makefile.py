@@ -77,7 +77,9 @@ def checkout(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['my work', "it's", 'dol$lar', 'ü', 'a#b', 'semi;colon'])
-@pytest.mark.parametrize('target', ['test', 'lint', 'docs', 'bench', 'clean', 'clean-demo', 'distclean', 'intervals'])
+@pytest.mark.parametrize(
+    'target', ['test', 'coverage', 'lint', 'docs', 'bench', 'clean', 'clean-demo', 'distclean', 'intervals']
+)
 def test_targets_do_not_name_the_checkout(checkout, name, target):
     """What the shell gets is relative: no blank or quote of the path can break it."""
     done = checkout(name, '-n', target)
@@ -89,7 +91,7 @@ def test_programs_of_the_environment_are_found_in_a_checkout_with_blanks(checkou
     """A target of a real run: the one that calls programs and needs nothing installed."""
     programs = tmp_path / 'my work' / '.venv' / 'bin'
     programs.mkdir(parents=True)
-    for program in ('ruff', 'lint-imports'):
+    for program in ('ruff', 'lint-imports', 'mypy'):
         (programs / program).write_text(f'#!/bin/sh\necho {program} "$@"; command -v {program}\n')
         (programs / program).chmod(0o755)
     programs.parent.rename(tmp_path / 'env')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -104,6 +105,19 @@ def test_every_data_file_is_packaged():
     packaged = {path for pattern in patterns for path in PACKAGE.glob(pattern)}
     files = {path for path in PACKAGE.rglob('*') if path.is_file() and path.suffix != '.py'}
     assert {path for path in files if path.parent.name != '__pycache__'} <= packaged
+
+
+def body_length(function):
+    """Lines of a function without its head and docstring."""
+    start = function.body[ast.get_docstring(function) is not None :] or function.body
+    return function.end_lineno - start[0].lineno + 1
+
+
+def test_functions_are_short():
+    """Sixty lines at most, but for the ports of a process. Ruff asks for the docstrings and annotations."""
+    trees = {path.relative_to(PACKAGE): ast.walk(ast.parse(path.read_text())) for path in PACKAGE.rglob('*.py')}
+    functions = [(path, node) for path, tree in trees.items() for node in tree if isinstance(node, ast.FunctionDef)]
+    assert [(path, node.name) for path, node in functions if body_length(node) > 60 and node.name != 'define'] == []
 
 
 def test_versions_agree():

@@ -12,14 +12,14 @@ from pathlib import PurePath
 from typing import Any
 
 from aiida import orm
-from aiida.engine import CalcJobProcessSpec
+from aiida.engine import CalcJob, CalcJobProcessSpec
 
 from aiida_mghdiff.formats.job_files import LAUNCHER, STANDIN
 
 MAIN = 'main_withmpi'
 
 
-class MpiJob:
+class MpiJob(CalcJob):
     """Part of a job that may run under MPI: its programs decide, where neither code nor user says it."""
 
     @classmethod
@@ -38,7 +38,8 @@ def runs_under_mpi(job: type[MpiJob], code: orm.AbstractCode, options: Mapping[s
     :param options: ``metadata.options`` of the job.
     """
     said = (code.with_mpi, options.get('withmpi'), options.get(MAIN))
-    default = job.default_withmpi(code, ranks_of(code.computer, options['resources']))
+    n_ranks = ranks_of(code.computer, options['resources'])  # type: ignore[arg-type]  # a job's code is of a computer
+    default = job.default_withmpi(code, n_ranks)
     return next((value for value in said if value is not None), default)
 
 

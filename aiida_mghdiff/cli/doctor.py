@@ -177,7 +177,7 @@ def diagnose(code: AbstractCode) -> Diagnosis:
         return Diagnosis(
             errors=[f'it is a {kind}: codes with an executable of a computer (InstalledCode) can be checked.']
         )
-    if message := _plugin_message(code) or computer_message(code.computer):  # type: ignore[arg-type]  # it has one
+    if message := _plugin_message(code) or computer_message(code.computer):
         return Diagnosis(errors=[message])
     path, role = Path(code.filepath_executable), _role(code)
     if role == 'gpaw':

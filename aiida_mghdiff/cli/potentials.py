@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from aiida import orm
 
-from aiida_mghdiff.calculations.program import ZIPAPP, zipapp_bytes
+from aiida_mghdiff.calculations.program import zipapp_bytes
 from aiida_mghdiff.data.architectures import MACE, architecture_of
 from aiida_mghdiff.data.potential import PotentialData
-from aiida_mghdiff.formats.job_files import read_failure
+from aiida_mghdiff.formats.job_files import ZIPAPP, read_failure
 from aiida_mghdiff.formats.mace_heads import choose_head, read_heads
 
 if TYPE_CHECKING:

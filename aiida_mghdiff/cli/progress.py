@@ -21,7 +21,7 @@ from aiida_mghdiff.calculations.vasp.job import STDOUT
 from aiida_mghdiff.cli.unexpected import state_of
 from aiida_mghdiff.data.potential import LEARNED
 from aiida_mghdiff.formats.job_files import read_progress
-from aiida_mghdiff.workflows.engines import engines_of, is_evaluated
+from aiida_mghdiff.workflows.engines import engines_of, is_evaluated, training_job
 from aiida_mghdiff.workflows.neb import STATIONARY
 from aiida_mghdiff.workflows.study import architecture_of
 
@@ -215,10 +215,10 @@ def planned_steps(inputs: dict[str, Any]) -> Counter[str]:
 def planned_jobs(inputs: dict[str, Any]) -> Counter[str]:
     """Return how many jobs of each kind a study makes beside MD, if each succeeds at once."""
     trained = inputs.get('training', {})
-    jobs = Counter(engines_of(training['architecture'].value).training.entry_point for training in trained.values())
+    jobs = Counter(training_job(training['architecture'].value).entry_point for training in trained.values())
     paths = len(inputs.get('paths', {}))
     for label in [*trained, *inputs.get('potentials', {}), *([LEARNED] if 'otf' in inputs else [])]:
-        name = architecture_of(inputs, label)
+        name = str(architecture_of(inputs, label))
         if is_evaluated(name, inputs):
             jobs[engines_of(name).evaluation.entry_point] += 1
         if name in inputs.get('neb', {}):

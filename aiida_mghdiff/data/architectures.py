@@ -89,7 +89,10 @@ class Architecture:
     @property
     def calculator_source(self) -> bytes:
         """Return the source of the calculator's module, which is found without importing it."""
-        return Path(find_spec(self.calculator).origin).read_bytes()
+        spec = find_spec(str(self.calculator))
+        if spec is None or spec.origin is None:
+            raise ValueError(f'architecture {self.name!r}: there is no module {self.calculator} with its calculator.')
+        return Path(spec.origin).read_bytes()
 
     @property
     def calculator_digest(self) -> str | None:

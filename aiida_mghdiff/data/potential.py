@@ -82,7 +82,7 @@ class PotentialData(orm.SinglefileData):
     def _validate(self) -> bool:
         super()._validate()
         attributes = self.base.attributes.all
-        architecture_of(attributes.get('architecture'))
+        architecture_of(attributes.get('architecture', ''))
         for key, known in (('origin', ORIGINS), ('dtype', DTYPES)):
             if attributes.get(key) not in known:
                 raise ValueError(

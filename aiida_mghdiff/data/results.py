@@ -67,6 +67,14 @@ class Precision(TypedDict):
     looks: int
 
 
+class Along(TypedDict):
+    """D along some axes; None where what was fitted is not positive."""
+
+    m2_s: float | None
+    ci95_m2_s: Interval | None
+    error_m2_s: float | None
+
+
 class Axes(TypedDict):
     """D in the basal plane and along c of a hexagonal host."""
 
@@ -164,15 +172,25 @@ class JumpClass(TypedDict):
     rates_per_ps: list[float | None]
 
 
-class JumpDiffusionResults(Network):
-    """Results of ``jump_diffusion``, and of ``barrier_diffusion`` with ``energy_error_ev`` in place of ``classes``."""
+class NetworkResults(Network):
+    """D of a network of jumps, and where it came from."""
 
     source: str
     extrapolated: list[bool]
     classes_left_out: dict[str, str]
     warnings: list[str]
-    energy_error_ev: NotRequired[float | None]
-    classes: NotRequired[dict[str, JumpClass]]
+
+
+class JumpDiffusionResults(NetworkResults):
+    """Results of ``jump_diffusion``."""
+
+    classes: dict[str, JumpClass]
+
+
+class BarrierDiffusionResults(NetworkResults):
+    """Results of ``barrier_diffusion``, one for each kind of rates."""
+
+    energy_error_ev: float | None
 
 
 class EnergyErrors(TypedDict):
@@ -195,12 +213,26 @@ class ForceErrors(TypedDict):
     force_r2: float | None
 
 
+class CompositionErrors(ForceErrors):
+    """Errors of the configurations of one composition; of energies where there are several."""
+
+    n_configurations: int
+    energy_rmse_shifted_mev_per_atom: NotRequired[float | None]
+    energy_mae_shifted_mev_per_atom: NotRequired[float | None]
+    energy_r2_shifted: NotRequired[float | None]
+
+
+class StressErrors(TypedDict):
+    """Errors of stress components: further results of ``error_metrics`` where the dataset has stresses."""
+
+    stress_rmse_gpa: float | None
+    stress_mae_gpa: float | None
+    stress_r2: float | None
+
+
 class ErrorMetrics(EnergyErrors, ForceErrors):
-    """Results of ``error_metrics``; stresses where dataset and potential have them."""
+    """Results of ``error_metrics``."""
 
     n_configurations: int
     by_element: dict[str, ForceErrors]
-    by_composition: dict[str, dict[str, float | None]]  # of forces, of energies where there are several
-    stress_rmse_gpa: NotRequired[float | None]
-    stress_mae_gpa: NotRequired[float | None]
-    stress_r2: NotRequired[float | None]
+    by_composition: dict[str, CompositionErrors]

@@ -11,6 +11,7 @@ from ase.calculators.calculator import Calculator
 from aiida_mghdiff.formats.arrays import read_folder
 from aiida_mghdiff.formats.frames import frames_from_arrays
 from aiida_mghdiff.formats.job_files import DATASET_FOLDER, POTENTIAL_FILE, PREDICTIONS_FILE
+from aiida_mghdiff.formats.results import EvaluationResults
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.calculators.loading import (
     check_elements,
@@ -32,15 +33,14 @@ def main() -> None:
     check_elements(potential, np.unique(arrays['numbers']))
     calculator = load_calculator(potential, POTENTIAL_FILE, parameters['dtype'], parameters['device'])
     job.write_arrays(PREDICTIONS_FILE, **predict(frames_from_arrays(arrays), calculator, clock))
-    job.write_results(
-        {
-            'n_configurations': len(arrays['natoms']),
-            'head': chosen_head(calculator),
-            'dtype': parameters['dtype'],
-            'device': parameters['device'],
-            'versions': versions,
-        }
-    )
+    results: EvaluationResults = {
+        'n_configurations': len(arrays['natoms']),
+        'head': chosen_head(calculator),
+        'dtype': parameters['dtype'],
+        'device': parameters['device'],
+        'versions': versions,
+    }
+    job.write_results(results)
 
 
 def predict(frames: list[Atoms], calculator: Calculator, clock: job.WallClock) -> dict[str, np.ndarray]:

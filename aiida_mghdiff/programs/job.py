@@ -88,7 +88,7 @@ def read_input() -> dict[str, Any]:
     return json.loads(Path(INPUT_FILE).read_text())
 
 
-def write_results(results: dict[str, Any]) -> None:
+def write_results(results: Mapping[str, object]) -> None:
     """Write ``results.json``; numbers that are not finite become null, since JSON does not have them."""
     Path(RESULTS_FILE).write_text(json.dumps(_finite(results), indent=2, sort_keys=True))
 

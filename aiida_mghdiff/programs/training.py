@@ -24,6 +24,7 @@ from ase.data import chemical_symbols
 from aiida_mghdiff.formats.arrays import read_folder
 from aiida_mghdiff.formats.frames import select_frames
 from aiida_mghdiff.formats.job_files import CHECKPOINT_FILE, CURVES_FILE, TRAINING_FOLDER, VALIDATION_FOLDER
+from aiida_mghdiff.formats.results import TrainingSummary, ValidationErrors
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.science import energy_offsets
 from aiida_mghdiff.science.splits import SplitError, hold_out
@@ -376,7 +377,7 @@ def _write_incomplete(progress: Progress) -> None:
     job.write_results({'completed': False, 'n_epochs': len(progress.curves)})
 
 
-def summary(progress: Progress, validation: Arrays, warnings: Iterable[str] = ()) -> dict[str, Any]:
+def summary(progress: Progress, validation: Arrays, warnings: Iterable[str] = ()) -> TrainingSummary:
     """Return the content of ``results.json``: errors on the validation set before the training and at the best epoch.
 
     :param validation: the validation set; a warning tells if a constant would predict it better.
@@ -410,7 +411,7 @@ def _failure_warnings(errors: Mapping[str, float], validation: Arrays) -> Iterat
             )
 
 
-def in_report_units(errors: Mapping[str, float]) -> dict[str, float]:
+def in_report_units(errors: Mapping[str, float]) -> ValidationErrors:
     """Return errors (eV/atom, eV/Å, eV/Å³) in the units of reports, with the unit in their keys."""
     return {
         'loss': errors['loss'],

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from aiida import orm
 
 from aiida_mghdiff.report.figures import write_figures
 from aiida_mghdiff.report.page import render_page
 from aiida_mghdiff.report.replace import replacing
-from aiida_mghdiff.report.results import result_table, results_of, study_results
+from aiida_mghdiff.report.results import StudyResults, result_table, results_of, study_results
 from aiida_mghdiff.report.study import Study
 
 __all__ = ('result_table', 'study_results', 'write_report')
@@ -24,7 +23,7 @@ def write_report(
     references: Sequence[Path] = (),
     validations: Sequence[orm.Node] = (),
     barriers: Sequence[orm.Node] = (),
-) -> dict[str, list[dict[str, Any]]]:
+) -> StudyResults:
     """Write ``results.json``, ``report.html`` and ``figures/`` of a finished or running study; return its results.
 
     :param node: the process of a ``StudyWorkChain``.

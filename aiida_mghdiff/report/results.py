@@ -3,19 +3,87 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict
 
 from aiida import orm
 
 from aiida_mghdiff.report.study import Barrier, Diffusion, Study
 
-Row = dict[str, Any]
 #: Length of a line of remarks.
 WIDTH = 100
 
 
-def study_results(node: orm.WorkChainNode) -> dict[str, list[Row]]:
+class PotentialRow(TypedDict):
+    """A potential of the study."""
+
+    label: str
+    architecture: str
+    origin: str
+    uuid: str
+
+
+class ErrorsRow(TypedDict):
+    """Root mean square errors of a potential on held-out frames."""
+
+    potential: str
+    energy_mev_per_atom: float | None  # less the mean error of each composition
+    force_mev_per_angstrom: float | None
+    n_configurations: int
+    source: str
+    uuid: str
+
+
+class BarrierRow(TypedDict):
+    """One direction of a path.
+
+    ``reason`` says why a direction has no barrier, or why its energy does not belong to a saddle point.
+    """
+
+    potential: str
+    path: str
+    barrier_ev: float | None
+    reason: str | None
+    uuid: str
+
+
+class DiffusionRow(TypedDict):
+    """D at one temperature."""
+
+    potential: str
+    temperature_k: float  # that was asked for
+    tracer_count: int
+    time_step_fs: float
+    diffusion_coefficient_m2_s: float | None
+    ci95_m2_s: list[float] | None
+    diffusing: bool
+    upper_bound_m2_s: float | None
+    n_replicas: int
+    uuid: str
+
+
+class ArrheniusRow(TypedDict):
+    """An activation energy."""
+
+    potential: str
+    tracer_count: int
+    time_step_fs: float
+    activation_energy_ev: float
+    ci95_ev: list[float]
+    uuid: str
+
+
+class StudyResults(TypedDict):
+    """What ``results.json`` holds."""
+
+    potentials: list[PotentialRow]
+    rmse: list[ErrorsRow]
+    barriers: list[BarrierRow]
+    diffusion: list[DiffusionRow]
+    arrhenius: list[ArrheniusRow]
+
+
+def study_results(node: orm.WorkChainNode) -> StudyResults:
     """Return the results of a study: ``potentials``, ``rmse``, ``barriers``, ``diffusion``, ``arrhenius``.
 
     In each row, ``potential`` is the label of a potential, and ``uuid`` the node that holds the numbers. Missing values
@@ -25,7 +93,7 @@ def study_results(node: orm.WorkChainNode) -> dict[str, list[Row]]:
     return results_of(Study(node))
 
 
-def results_of(study: Study) -> dict[str, list[Row]]:
+def results_of(study: Study) -> StudyResults:
     """Return the results of a study as plain values; see :func:`study_results`."""
     return {
         'potentials': [
@@ -67,11 +135,8 @@ def directions(path: str) -> tuple[str, str]:
     return f'{start}->{end}{suffix}', f'{end}->{start}{suffix}'
 
 
-def barrier_rows(barrier: Barrier) -> list[Row]:
-    """Return one row for each direction of a path.
-
-    ``reason`` says why a direction has no barrier, or why its energy does not belong to a saddle point.
-    """
+def barrier_rows(barrier: Barrier) -> list[BarrierRow]:
+    """Return one row for each direction of a path."""
     ways = {'forward_barrier_ev': barrier.band.forward, 'reverse_barrier_ev': barrier.band.reverse}
     return [
         {
@@ -85,21 +150,24 @@ def barrier_rows(barrier: Barrier) -> list[Row]:
     ]
 
 
-def barrier_text(row: Row) -> str:
+def barrier_text(row: BarrierRow) -> str:
     """Return the barrier of a row in eV as text."""
     return 'none' if row['barrier_ev'] is None else f'{row["barrier_ev"]:.3f}'
 
 
-def diffusion_row(diffusion: Diffusion) -> Row:
+def diffusion_row(diffusion: Diffusion) -> DiffusionRow:
     """Return the row of one temperature."""
     results = diffusion.results
-    keys = ('diffusion_coefficient_m2_s', 'ci95_m2_s', 'diffusing', 'upper_bound_m2_s', 'n_replicas')
     return {
         'potential': diffusion.label,
         'temperature_k': diffusion.target_temperature_k,
         'tracer_count': results['tracer_count'],
         'time_step_fs': diffusion.time_step_fs,
-        **{key: results[key] for key in keys},
+        'diffusion_coefficient_m2_s': results['diffusion_coefficient_m2_s'],
+        'ci95_m2_s': results['ci95_m2_s'],
+        'diffusing': results['diffusing'],
+        'upper_bound_m2_s': results['upper_bound_m2_s'],
+        'n_replicas': results['n_replicas'],
         'uuid': results.uuid,
     }
 
@@ -107,7 +175,7 @@ def diffusion_row(diffusion: Diffusion) -> Row:
 #: Tables for the terminal: title, and columns of header, alignment and text of a row.
 POTENTIAL = ('potential', '<', lambda row: row['potential'])
 NODE = ('node', '<', lambda row: row['uuid'][:8])
-TABLES: dict[str, tuple[str, list[tuple[str, str, Callable[[Row], str]]]]] = {
+TABLES: dict[str, tuple[str, list[tuple[str, str, Callable[[Any], str]]]]] = {
     'rmse': (
         'Errors (RMSE)',
         [
@@ -154,18 +222,18 @@ TABLES: dict[str, tuple[str, list[tuple[str, str, Callable[[Row], str]]]]] = {
 }
 
 
-def result_table(results: dict[str, list[Row]]) -> str:
+def result_table(results: StudyResults) -> str:
     """Return the results as text, each row with the first characters of the UUID of its node."""
     parts = []
     for key, (title, columns) in TABLES.items():
-        if rows := results[key]:
+        if rows := results[key]:  # type: ignore[literal-required]  # the tables are of its keys
             header, alignments, texts = zip(*columns, strict=True)
             table = aligned([header, *([text(row) for text in texts] for row in rows)], alignments)
             parts.append('\n'.join([title, table, *remarks(rows)]))
     return '\n\n'.join(parts)
 
 
-def remarks(rows: Sequence[Row]) -> list[str]:
+def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the lines below a table with the reasons in its rows."""
     texts = [f'{row["potential"]}, {row["path"]}: {row["reason"]}' for row in rows if row.get('reason')]
     return [line for text in texts for line in textwrap.wrap(text, WIDTH, subsequent_indent='  ')]
@@ -181,7 +249,7 @@ def interval(limits: Sequence[float] | None, spec: str) -> str:
     return '-' if limits is None else f'{limits[0]:{spec}} to {limits[1]:{spec}}'
 
 
-def coefficient(row: Row) -> str:
+def coefficient(row: DiffusionRow) -> str:
     """Return D or, for a run without diffusion, its upper bound, as text."""
     if row['diffusing']:
         return number(row['diffusion_coefficient_m2_s'], '.2e')

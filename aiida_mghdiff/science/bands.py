@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -70,15 +70,28 @@ def read_band(energies_ev: Sequence[float] | np.ndarray, imaginary_modes: Mappin
     return Band(forward, reverse, top if is_above else None)
 
 
-def describe_band(energies_ev: Sequence[float] | np.ndarray) -> dict[str, Any]:
+class BandResults(TypedDict):
+    """Energies of a path in eV, and its barrier each way: where it has none, a sentence says why."""
+
+    forward_barrier_ev: float | None
+    forward_barrier_reason: str | None
+    reverse_barrier_ev: float | None
+    reverse_barrier_reason: str | None
+    reaction_energy_ev: float | None
+    energies_ev: list[float | None]
+    saddle_image: int | None
+
+
+def describe_band(energies_ev: Sequence[float] | np.ndarray) -> BandResults:
     """Return what the results of every search for a path say of its energies [i] in eV, None for one not finite."""
     energies, band = [_finite(energy) for energy in energies_ev], read_band(energies_ev)
+    first, last = energies[0], energies[-1]
     return {
         'forward_barrier_ev': band.forward.barrier_ev,
         'forward_barrier_reason': band.forward.reason,
         'reverse_barrier_ev': band.reverse.barrier_ev,
         'reverse_barrier_reason': band.reverse.reason,
-        'reaction_energy_ev': None if None in (energies[0], energies[-1]) else energies[-1] - energies[0],
+        'reaction_energy_ev': None if first is None or last is None else last - first,
         'energies_ev': energies,
         'saddle_image': band.saddle_image,
     }

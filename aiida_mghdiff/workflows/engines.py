@@ -58,7 +58,8 @@ class Job:
     @property
     def process(self) -> type[CalcJob]:
         """Return the job's class."""
-        return CalculationFactory(self.entry_point)
+        process: Any = CalculationFactory(self.entry_point)
+        return process
 
     def key(self, architecture: str, codes: Codes) -> str:
         """Return the key of the job's code: an environment of the architecture's own wins over ``python``."""
@@ -216,7 +217,7 @@ def job_parameters(job: Job, parameters: orm.Dict, state: MdStateData | None, la
     :param state: where the last job ended, None for the first.
     :param label: call link label of what derives them.
     """
-    steps = steps_of_block(parameters) if job.in_blocks else parameters['steps']
+    steps = steps_of_block(parameters.get_dict()) if job.in_blocks else parameters['steps']
     if state is None and steps == parameters['steps']:
         return parameters
     derive = block_parameters if job.in_blocks else segment_parameters
@@ -256,7 +257,7 @@ def evaluation_parameters(overrides: Mapping[str, Mapping[str, Any]]) -> dict[st
     defaults = {
         name: {'dtype': record.architecture.dtypes[0], 'device': record.device} for name, record in records.items()
     }
-    return {name: defaults.get(name, {}) | overrides.get(name, {}) for name in {**defaults, **overrides}}
+    return {name: {**defaults.get(name, {}), **overrides.get(name, {})} for name in {**defaults, **overrides}}
 
 
 def of_python(parameters: Mapping[str, orm.Dict]) -> dict[str, orm.Dict]:
@@ -288,12 +289,22 @@ def trained_architectures() -> list[str]:
     return [name for name, record in table().items() if record.training]
 
 
-def trainer(architecture: str) -> type[TrainCalculation]:
+def training_job(architecture: str) -> Job:
     """Return the job that trains an architecture.
 
     :raises ValueError: where there is none.
     """
-    if architecture not in trained_architectures():
+    job = table()[architecture].training if architecture in table() else None
+    if job is None:
         known = ', '.join(trained_architectures())
         raise ValueError(f'architecture {architecture!r} cannot be trained here: choose one of {known}.')
-    return engines_of(architecture).training.process
+    return job
+
+
+def trainer(architecture: str) -> type[TrainCalculation]:
+    """Return the class of the job that trains an architecture.
+
+    :raises ValueError: where there is none.
+    """
+    process: Any = training_job(architecture).process
+    return process

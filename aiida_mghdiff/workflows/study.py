@@ -45,6 +45,7 @@ from aiida_mghdiff.workflows.engines import (
     is_evaluated,
     of_python,
     trainer,
+    training_job,
     with_dtype,
 )
 from aiida_mghdiff.workflows.learning_segment import LearningSegmentWorkChain
@@ -514,7 +515,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         architecture = self.inputs.training[label]['architecture'].value
         inputs = dict(self.inputs.training[label]) | loop_inputs(self.inputs, 'train')
         inputs |= {
-            'code': engines_of(architecture).training.code(architecture, self.inputs.codes),
+            'code': training_job(architecture).code(architecture, self.inputs.codes),
             'training': self.ctx.datasets['training'],
             'validation': self.ctx.datasets['validation'],
             'options': self.inputs.options,

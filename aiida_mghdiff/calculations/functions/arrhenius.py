@@ -9,6 +9,7 @@ from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_mghdiff.calculations.exit_codes import refusing
+from aiida_mghdiff.data.results import ArrheniusResults, DiffusionResults, Line, Prediction
 from aiida_mghdiff.science.arrhenius import (
     ArrheniusFit,
     TooFewTemperaturesError,
@@ -33,10 +34,12 @@ def arrhenius_fit(**diffusion: orm.Dict) -> orm.Dict:
 
     :param diffusion: results of ``diffusion_coefficient``, one for each temperature, by any keys.
     """
-    results = sorted((node.get_dict() for node in diffusion.values()), key=lambda result: result['temperature_k'])
+    nodes = [node.get_dict() for node in diffusion.values()]
+    results: list[Any] = sorted(nodes, key=lambda result: result['temperature_k'])  # each as `DiffusionResults`
     used = [result for result in results if result['diffusing']]
     fit, temperatures = fit_replicas(used)
-    points = {
+    found: ArrheniusResults = {
+        **describe(fit),
         'temperatures_k': temperatures,
         'diffusion_coefficients_m2_s': [result['diffusion_coefficient_m2_s'] for result in used],
         'relative_errors': [result['relative_error'] for result in used],
@@ -45,10 +48,10 @@ def arrhenius_fit(**diffusion: orm.Dict) -> orm.Dict:
             predict(fit, temperature) for temperature in sorted({*PREDICTED_TEMPERATURES_K, *temperatures})
         ],
     }
-    return orm.Dict(describe(fit) | points)
+    return orm.Dict(dict(found))
 
 
-def fit_replicas(results: list[dict[str, Any]]) -> tuple[ArrheniusFit, list[float]]:
+def fit_replicas(results: list[DiffusionResults]) -> tuple[ArrheniusFit, list[float]]:
     """Return the fit and the temperatures of its points, which follow from its activation energy and are iterated.
 
     :raises TooFewTemperaturesError: as ``fit_arrhenius`` does.
@@ -64,9 +67,9 @@ def fit_replicas(results: list[dict[str, Any]]) -> tuple[ArrheniusFit, list[floa
     return fit, temperatures
 
 
-def predict(fit: ArrheniusFit, temperature_k: float) -> dict[str, Any]:
+def predict(fit: ArrheniusFit, temperature_k: float) -> Prediction:
     """Return D on the line at one temperature as plain values."""
-    value, low, high = fit.predict(temperature_k)
+    value, low, high = map(float, fit.predict(temperature_k))
     return {
         'temperature_k': temperature_k,
         'diffusion_coefficient_m2_s': value,
@@ -75,7 +78,7 @@ def predict(fit: ArrheniusFit, temperature_k: float) -> dict[str, Any]:
     }
 
 
-def describe(fit: ArrheniusFit) -> dict[str, Any]:
+def describe(fit: ArrheniusFit) -> Line:
     """Return a fit of D in m²/s as plain values."""
     points = len(fit.temperatures_k)
     return {

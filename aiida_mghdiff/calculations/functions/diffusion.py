@@ -15,6 +15,7 @@ from scipy import stats
 from aiida_mghdiff.calculations.exit_codes import SegmentsError, SettingsError, read_settings, refusing
 from aiida_mghdiff.calculations.functions.replicas import Replica, group_segments
 from aiida_mghdiff.calculations.validation import IS_COUNT, IS_NOT_NEGATIVE, IS_POSITIVE, one_of, optional
+from aiida_mghdiff.data.results import Along, Axes, Collective, DiffusionResults, Estimate, Motion, Precision, Runs
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.science.cages import count_jumps
 from aiida_mghdiff.science.diffusion import METHODS, DiffusionEstimate, estimate_diffusion, upper_bound
@@ -115,7 +116,7 @@ def diffusion_coefficient(settings: orm.Dict, **segments: TracerTrajectoryData) 
     axis_warnings = leave_out_axis(values, segments)
     replicas = fit_replicas(segments, values)
     estimates = estimate_all(replicas, values)
-    results = {
+    results: DiffusionResults = {
         **describe(estimates[values['method']]),
         **describe_runs(replicas, estimates[values['method']], values['jump_length']),
         **describe_motion(replicas, estimates[values['method']].diffusing),
@@ -127,7 +128,7 @@ def diffusion_coefficient(settings: orm.Dict, **segments: TracerTrajectoryData) 
     }
     spacing, residence = values['start_spacing_ps'], results['residence_time_ps']
     results['warnings'] += axis_warnings + shared_start_warnings(spacing, residence, len(replicas))
-    return {'diffusion': orm.Dict(results), 'msd': orm.ArrayData(msd_arrays(replicas))}
+    return {'diffusion': orm.Dict(dict(results)), 'msd': orm.ArrayData(msd_arrays(replicas))}
 
 
 def read_fit_settings(settings: orm.Dict) -> dict[str, Any]:
@@ -248,7 +249,7 @@ def frame_along(cell: np.ndarray, name: str) -> np.ndarray:
     return np.linalg.qr(order.T)[0][:, [1, 2, 0]]
 
 
-def describe(estimate: DiffusionEstimate) -> dict[str, Any]:
+def describe(estimate: DiffusionEstimate) -> Estimate:
     """Return one estimate as plain values, D in m²/s."""
     return {
         'method': estimate.method,
@@ -269,7 +270,7 @@ def describe(estimate: DiffusionEstimate) -> dict[str, Any]:
     }
 
 
-def along_axes(estimate: DiffusionEstimate, *axes: int) -> dict[str, Any]:
+def along_axes(estimate: DiffusionEstimate, *axes: int) -> Along:
     """Return D along some of the axes with its interval and error; null where what was fitted is not positive."""
     mean = estimate.mean_along(*axes)
     known = estimate.diffusing and mean.value > 0
@@ -280,7 +281,7 @@ def along_axes(estimate: DiffusionEstimate, *axes: int) -> dict[str, Any]:
     }
 
 
-def describe_precision(estimate: DiffusionEstimate, settings: dict[str, Any]) -> dict[str, Any]:
+def describe_precision(estimate: DiffusionEstimate, settings: dict[str, Any]) -> Precision:
     """Return how narrow the interval is, and whether that is as narrow as asked; null where there is no D."""
     target, reached = settings['target_relative_interval'], estimate.relative_interval
     return {
@@ -291,15 +292,22 @@ def describe_precision(estimate: DiffusionEstimate, settings: dict[str, Any]) ->
     }
 
 
-def describe_axes(estimate: DiffusionEstimate, c_axis: str | None) -> dict[str, Any]:
+def describe_axes(estimate: DiffusionEstimate, c_axis: str | None) -> Axes:
     """Return D in the basal plane and along c with their intervals and errors, null where there is none."""
-    axes = {'ab': (0, 1), 'c': (2,)}
-    if c_axis is None:
-        return {f'd_{name}_{key}': None for name in axes for key in ('m2_s', 'ci95_m2_s', 'error_m2_s')}
-    return {f'd_{name}_{key}': value for name in axes for key, value in along_axes(estimate, *axes[name]).items()}
+    ab = c = Along(m2_s=None, ci95_m2_s=None, error_m2_s=None)
+    if c_axis is not None:
+        ab, c = along_axes(estimate, 0, 1), along_axes(estimate, 2)
+    return {
+        'd_ab_m2_s': ab['m2_s'],
+        'd_ab_ci95_m2_s': ab['ci95_m2_s'],
+        'd_ab_error_m2_s': ab['error_m2_s'],
+        'd_c_m2_s': c['m2_s'],
+        'd_c_ci95_m2_s': c['ci95_m2_s'],
+        'd_c_error_m2_s': c['error_m2_s'],
+    }
 
 
-def describe_runs(replicas: list[FittedReplica], estimate: DiffusionEstimate, jump_length: float) -> dict[str, Any]:
+def describe_runs(replicas: list[FittedReplica], estimate: DiffusionEstimate, jump_length: float) -> Runs:
     """Return what the runs are, their jumps, and D of each.
 
     :param jump_length: Å, of the upper bound.
@@ -323,7 +331,7 @@ def describe_runs(replicas: list[FittedReplica], estimate: DiffusionEstimate, ju
     }
 
 
-def describe_motion(replicas: list[FittedReplica], diffusing: bool) -> dict[str, Any]:
+def describe_motion(replicas: list[FittedReplica], diffusing: bool) -> Motion:
     """Return how the displacement grows, and how tracers move together; the latter is None where nothing diffuses."""
     slopes = [
         log_log_slope(replica.msd.mean(axis=1).sum(axis=-1), replica.frame_time_ps, replica.window)
@@ -336,24 +344,26 @@ def describe_motion(replicas: list[FittedReplica], diffusing: bool) -> dict[str,
     }
 
 
-def describe_collective(replicas: list[FittedReplica], diffusing: bool) -> dict[str, Any]:
+def describe_collective(replicas: list[FittedReplica], diffusing: bool) -> Collective:
     """Return D of all tracers together and the Haven ratio with their intervals; null where D is not positive.
 
     The samples are the axes of the replicas: displacements along them are uncorrelated.
     """
-    names = ['collective_diffusion_coefficient_m2_s', 'collective_ci95_m2_s']
-    names += ['haven_ratio', 'haven_ratio_ci95', 'haven_ratio_error']
     tracer = np.stack([replica.line[0] for replica in replicas]) / 2
     collective = np.stack([replica.fit(replica.collective_msd)[0] for replica in replicas]) / 2
     mean = mean_of_replicas([collective.ravel()], 0.0)
-    if not diffusing or mean.value <= 0:
-        return dict.fromkeys(names)
     ratio = error = limits = None
-    if replicas[0].positions.shape[1] > 1 and tracer.mean() > 0:
+    known = diffusing and mean.value > 0
+    if known and replicas[0].positions.shape[1] > 1 and tracer.mean() > 0:
         ratio, error = haven_ratio(tracer, collective)
         limits = Mean(ratio, error, collective.size - 1, 'replicas').interval()
-    values = (in_si(mean.value), interval_in_si(mean.interval()), ratio, limits and list(limits), error)
-    return dict(zip(names, values, strict=True))
+    return {
+        'collective_diffusion_coefficient_m2_s': in_si(mean.value) if known else None,
+        'collective_ci95_m2_s': interval_in_si(mean.interval()) if known else None,
+        'haven_ratio': ratio,
+        'haven_ratio_ci95': limits and list(limits),
+        'haven_ratio_error': error,
+    }
 
 
 def in_si(coefficient: Any) -> Any:

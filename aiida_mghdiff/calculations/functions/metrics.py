@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
@@ -11,6 +9,7 @@ from ase.data import chemical_symbols
 
 from aiida_mghdiff.calculations.exit_codes import MismatchError, NotFiniteError, refusing, require_finite
 from aiida_mghdiff.data.dataset import DatasetData, formulas_of
+from aiida_mghdiff.data.results import CompositionErrors, EnergyErrors, ErrorMetrics, ForceErrors, StressErrors
 from aiida_mghdiff.science import metrics
 from aiida_mghdiff.science.units import EV_IN_MEV, EV_PER_ANGSTROM3_IN_GPA
 
@@ -40,23 +39,32 @@ def error_metrics(dataset: DatasetData, predictions: orm.ArrayData) -> orm.Dict:
                 'potential on this very dataset.'
             )
     require_finite(**predicted)
-    results: dict[str, Any] = {'n_configurations': len(labels['natoms'])}
-    results |= energy_metrics(labels, predicted) | force_metrics(labels, predicted)
-    results['by_composition'] = composition_metrics(labels, predicted)
-    return orm.Dict(results | stress_metrics(labels, predicted) if 'stresses' in predicted else results)
+    results: ErrorMetrics = {
+        **energy_metrics(labels, predicted),
+        **force_errors(predicted['forces'], labels['forces']),
+        'n_configurations': len(labels['natoms']),
+        'by_element': element_metrics(labels, predicted),
+        'by_composition': composition_metrics(labels, predicted),
+    }
+    return orm.Dict({**results, **(stress_metrics(labels, predicted) if 'stresses' in predicted else {})})
 
 
-def energy_metrics(labels: Arrays, predicted: Arrays) -> dict[str, Any]:
+def energy_metrics(labels: Arrays, predicted: Arrays) -> EnergyErrors:
     """Return the errors of the energies per atom, raw and shifted, and the shifts, in meV/atom."""
     reference, found = energies_per_atom(labels, predicted)
     compositions = formulas_of(labels)
     shifts = metrics.composition_shifts(found - reference, compositions)
     shifted, kept = metrics.remove_shifts(found, compositions, shifts), metrics.have_company(compositions)
-    return (
-        named(metrics.errors(found, reference), 'energy', 'mev_per_atom')
-        | named(metrics.errors(shifted[kept], reference[kept]), 'energy', 'mev_per_atom', '_shifted')
-        | {'energy_shifts_mev_per_atom': shifts}
-    )
+    raw, less_shifts = metrics.errors(found, reference), metrics.errors(shifted[kept], reference[kept])
+    return {
+        'energy_rmse_mev_per_atom': raw['rmse'],
+        'energy_mae_mev_per_atom': raw['mae'],
+        'energy_r2': raw['r2'],
+        'energy_rmse_shifted_mev_per_atom': less_shifts['rmse'],
+        'energy_mae_shifted_mev_per_atom': less_shifts['mae'],
+        'energy_r2_shifted': less_shifts['r2'],
+        'energy_shifts_mev_per_atom': shifts,
+    }
 
 
 def energies_per_atom(labels: Arrays, predicted: Arrays) -> tuple[np.ndarray, np.ndarray]:
@@ -65,46 +73,50 @@ def energies_per_atom(labels: Arrays, predicted: Arrays) -> tuple[np.ndarray, np
     return energies, found
 
 
-def composition_metrics(labels: Arrays, predicted: Arrays) -> dict[str, dict[str, Any]]:
+def composition_metrics(labels: Arrays, predicted: Arrays) -> dict[str, CompositionErrors]:
     """Return the errors of the configurations of each composition; a single one has no error of energy."""
     reference, found = energies_per_atom(labels, predicted)
     compositions = np.array(formulas_of(labels))
     of_atoms = np.repeat(compositions, labels['natoms'])
-    results: dict[str, dict[str, Any]] = {}
+    results: dict[str, CompositionErrors] = {}
     for name in np.unique(compositions):
         frames, atoms = compositions == name, of_atoms == name
-        forces = (EV_IN_MEV * arrays['forces'][atoms] for arrays in (predicted, labels))
-        results[str(name)] = {'n_configurations': int(frames.sum())}
-        results[str(name)] |= named(metrics.errors(*forces), 'force', 'mev_per_angstrom')
+        errors = force_errors(predicted['forces'][atoms], labels['forces'][atoms])
+        results[str(name)] = {
+            'n_configurations': int(frames.sum()),
+            'force_rmse_mev_per_angstrom': errors['force_rmse_mev_per_angstrom'],
+            'force_mae_mev_per_angstrom': errors['force_mae_mev_per_angstrom'],
+            'force_r2': errors['force_r2'],
+        }
         if frames.sum() > 1:
-            shifted = found[frames] - (found - reference)[frames].mean()
-            results[str(name)] |= named(
-                metrics.errors(shifted, reference[frames]), 'energy', 'mev_per_atom', '_shifted'
-            )
+            shifted = metrics.errors(found[frames] - (found - reference)[frames].mean(), reference[frames])
+            results[str(name)]['energy_rmse_shifted_mev_per_atom'] = shifted['rmse']
+            results[str(name)]['energy_mae_shifted_mev_per_atom'] = shifted['mae']
+            results[str(name)]['energy_r2_shifted'] = shifted['r2']
     return results
 
 
-def force_metrics(labels: Arrays, predicted: Arrays) -> dict[str, Any]:
-    """Return the errors of the force components in meV/Å, over all atoms and for each element."""
-    reference, found = EV_IN_MEV * labels['forces'], EV_IN_MEV * predicted['forces']
-    by_element = {
-        chemical_symbols[number]: named(metrics.errors(found[atoms], reference[atoms]), 'force', 'mev_per_angstrom')
+def element_metrics(labels: Arrays, predicted: Arrays) -> dict[str, ForceErrors]:
+    """Return the errors of the forces on the atoms of each element."""
+    return {
+        chemical_symbols[number]: force_errors(predicted['forces'][atoms], labels['forces'][atoms])
         for number in np.unique(labels['numbers'])
         for atoms in [labels['numbers'] == number]
     }
-    return named(metrics.errors(found, reference), 'force', 'mev_per_angstrom') | {'by_element': by_element}
 
 
-def stress_metrics(labels: Arrays, predicted: Arrays) -> dict[str, Any]:
+def force_errors(found: np.ndarray, reference: np.ndarray) -> ForceErrors:
+    """Return the errors of force components, given in eV/Å, in meV/Å."""
+    errors = metrics.errors(EV_IN_MEV * found, EV_IN_MEV * reference)
+    return {
+        'force_rmse_mev_per_angstrom': errors['rmse'],
+        'force_mae_mev_per_angstrom': errors['mae'],
+        'force_r2': errors['r2'],
+    }
+
+
+def stress_metrics(labels: Arrays, predicted: Arrays) -> StressErrors:
     """Return the errors of the stress components in GPa."""
     reference, found = (EV_PER_ANGSTROM3_IN_GPA * arrays['stresses'] for arrays in (labels, predicted))
-    return named(metrics.errors(found, reference), 'stress', 'gpa')
-
-
-def named(errors: dict[str, float | None], quantity: str, unit: str, suffix: str = '') -> dict[str, float | None]:
-    """Return errors by names that say what they are of, and in which unit."""
-    return {
-        f'{quantity}_rmse{suffix}_{unit}': errors['rmse'],
-        f'{quantity}_mae{suffix}_{unit}': errors['mae'],
-        f'{quantity}_r2{suffix}': errors['r2'],
-    }
+    errors = metrics.errors(found, reference)
+    return {'stress_rmse_gpa': errors['rmse'], 'stress_mae_gpa': errors['mae'], 'stress_r2': errors['r2']}

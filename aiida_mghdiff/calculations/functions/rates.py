@@ -12,6 +12,7 @@ from aiida.engine import calcfunction
 
 from aiida_mghdiff.calculations.exit_codes import MismatchError, SettingsError, read_settings, refusing
 from aiida_mghdiff.calculations.validation import IS_TEMPERATURE, list_of, self_diffusion_message
+from aiida_mghdiff.data.results import BarrierDiffusionResults, HopResults, JumpClass, JumpDiffusionResults, Network
 from aiida_mghdiff.science.arrhenius import TooFewTemperaturesError
 from aiida_mghdiff.science.bands import read_band
 from aiida_mghdiff.science.lattice import barriers, jump_rates
@@ -60,20 +61,21 @@ def hop(path: orm.Dict, barrier: orm.Dict, initial: orm.Dict, saddle: orm.Dict, 
     frequencies = {name: np.array(node['frequencies_thz']) for name, node in modes.items()}
     found = Hop(path['path'], barrier['forward_barrier_ev'], barrier['reverse_barrier_ev'], **frequencies)
     forward, reverse = found.zero_point_barriers
-    return orm.Dict(
-        {
-            'path': found.path,
-            'tracer_element': path['tracer_element'],
-            'forward_barrier_ev': found.forward_barrier,
-            'reverse_barrier_ev': found.reverse_barrier,
-            'forward_zero_point_barrier_ev': forward,
-            'reverse_zero_point_barrier_ev': reverse,
-            'forward_attempt_frequency_thz': attempt_frequency(found.initial, found.saddle),
-            'reverse_attempt_frequency_thz': attempt_frequency(found.final, found.saddle),
-            **{f'{name}_frequencies_thz': values.tolist() for name, values in frequencies.items()},
-            'elementary': barriers.is_elementary(np.array(barrier['energies_ev'])),
-        }
-    )
+    results: HopResults = {
+        'path': found.path,
+        'tracer_element': path['tracer_element'],
+        'forward_barrier_ev': found.forward_barrier,
+        'reverse_barrier_ev': found.reverse_barrier,
+        'forward_zero_point_barrier_ev': forward,
+        'reverse_zero_point_barrier_ev': reverse,
+        'forward_attempt_frequency_thz': attempt_frequency(found.initial, found.saddle),
+        'reverse_attempt_frequency_thz': attempt_frequency(found.final, found.saddle),
+        'initial_frequencies_thz': found.initial.tolist(),
+        'saddle_frequencies_thz': found.saddle.tolist(),
+        'final_frequencies_thz': found.final.tolist(),
+        'elementary': barriers.is_elementary(np.array(barrier['energies_ev'])),
+    }
+    return orm.Dict(dict(results))
 
 
 @refusing(SettingsError, LatticeError, MismatchError, NetworkError)
@@ -100,18 +102,20 @@ def barrier_diffusion(
     a, c = lattice_constants(host)
     per_atom = None if metrics is None else metrics['energy_rmse_shifted_mev_per_atom']
     error = None if per_atom is None else per_atom / EV_IN_MEV * (len(host.sites) + 1)
-    shared = {
-        'extrapolated': [False] * len(temperatures),
-        'energy_error_ev': error,
-        'classes_left_out': left_out,
-        'warnings': asymmetry_warnings(found) + low_barrier_warnings(found, max(temperatures)),
-    }
+    warnings = asymmetry_warnings(found) + low_barrier_warnings(found, max(temperatures))
     error_at = None if error is None else lambda weights, value: barriers.relative_error(weights, error, value)
-    results = {
-        name: describe(a, c, temperatures, partial(barriers.network_rates, found, rate=rate), error_at)
+    results: dict[str, BarrierDiffusionResults] = {
+        name: {
+            **describe(a, c, temperatures, partial(barriers.network_rates, found, rate=rate), error_at),
+            'source': f'barriers, {name}',
+            'extrapolated': [False] * len(temperatures),
+            'energy_error_ev': error,
+            'classes_left_out': left_out,
+            'warnings': warnings,
+        }
         for name, rate in _RATES.items()
     }
-    return {name: orm.Dict({'source': f'barriers, {name}'} | each | shared) for name, each in results.items()}
+    return {name: orm.Dict(dict(each)) for name, each in results.items()}
 
 
 @refusing(SettingsError, MismatchError, TooFewTemperaturesError, NetworkError)
@@ -136,22 +140,22 @@ def jump_diffusion(settings: orm.Dict, **sites: orm.Dict) -> orm.Dict:
     if missing := [name for name in NEEDED if name not in fits]:
         raise TooFewTemperaturesError(f'{missing[0]}: {left_out[missing[0]]}')
     a, c = (float(np.mean([run[f'lattice_{name}_angstrom'] for run in runs])) for name in 'ac')
-    return orm.Dict(
-        {
-            'source': 'jumps',
-            **describe(
-                a,
-                c,
-                temperatures,
-                lambda value: {name: fit.rate(value) for name, fit in fits.items()},
-                lambda weights, value: jump_rates.relative_error(weights, fits, value),
-            ),
-            'extrapolated': [not min(measured) <= value <= max(measured) for value in temperatures],
-            'classes_left_out': left_out,
-            'classes': {name: describe_class(name, fit, runs) for name, fit in fits.items()},
-            'warnings': unknown_jumps_warnings(counts),
-        }
+    network = describe(
+        a,
+        c,
+        temperatures,
+        lambda value: {name: fit.rate(value) for name, fit in fits.items()},
+        lambda weights, value: jump_rates.relative_error(weights, fits, value),
     )
+    results: JumpDiffusionResults = {
+        **network,
+        'source': 'jumps',
+        'extrapolated': [not min(measured) <= value <= max(measured) for value in temperatures],
+        'classes_left_out': left_out,
+        'classes': {name: describe_class(name, fit, runs) for name, fit in fits.items()},
+        'warnings': unknown_jumps_warnings(counts),
+    }
+    return orm.Dict(dict(results))
 
 
 def describe(
@@ -160,7 +164,7 @@ def describe(
     temperatures: Sequence[float],
     rates_at: Callable[[float], Rates],
     error_at: Callable[[Mapping[str, float], float], float] | None,
-) -> dict[str, Any]:
+) -> Network:
     """Return D in m²/s, its interval, local activation energy and the rates at each temperature.
 
     :param rates_at: gives the rates by class in 1/ps at a temperature.
@@ -283,7 +287,7 @@ def dispersions(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return found
 
 
-def describe_class(name: str, fit: RateFit, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def describe_class(name: str, fit: RateFit, runs: Sequence[Mapping[str, Any]]) -> JumpClass:
     """Return the line of a class and what it was fitted to; rates to one target."""
     times = [TARGETS[name] * run['total_times_ps'][name[0]] for run in runs]
     counts = [run['jump_counts'].get(name, 0) for run in runs]

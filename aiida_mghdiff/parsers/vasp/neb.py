@@ -19,7 +19,7 @@ from aiida_mghdiff.data.stored_keys import stored_value
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.parsers.ase.neb import make_image, make_path
 from aiida_mghdiff.parsers.vasp.ionic import IonicParser, IonicRun, read_ionic_run, versions
-from aiida_mghdiff.science.bands import describe_band
+from aiida_mghdiff.science.bands import BandResults, describe_band
 
 
 class VaspNebParser(IonicParser):
@@ -59,7 +59,7 @@ class VaspNebParser(IonicParser):
             'positions': np.stack([start[0], *inner, start[-1]]),
             'forces': np.stack([unknown, *(run.step(step).forces for run in runs), unknown]),
         }
-        results = self._energies(runs, step) | _coordinate(path['positions']) | self._convergence(runs, step)
+        results = {**self._energies(runs, step), **_coordinate(path['positions']), **self._convergence(runs, step)}
         self.out('path', make_path(path, results))
         if results['saddle_image'] is not None:
             self.out('saddle', make_image(path, results['saddle_image']))
@@ -68,7 +68,7 @@ class VaspNebParser(IonicParser):
             self.tell_of_electrons(run, f'image {run.folder.name}: ')
         return results
 
-    def _energies(self, runs: list[IonicRun], step: int) -> dict[str, Any]:
+    def _energies(self, runs: list[IonicRun], step: int) -> BandResults:
         ends = [self.node.inputs[name]['free_energy_ev'] for name in ('initial_results', 'final_results')]
         return describe_band([ends[0], *(run.step(step).energy for run in runs), ends[1]])
 

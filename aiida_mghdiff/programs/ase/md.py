@@ -26,6 +26,7 @@ from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.verlet import VelocityVerlet
 
 from aiida_mghdiff.formats import job_files
+from aiida_mghdiff.formats.results import MdResults
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.calculators.loading import (
     check_elements,
@@ -315,13 +316,12 @@ class MdProgram:
         if (restart := self.get_restart()) is not None:
             Path(job_files.MD_RESTART_FILE).write_text(json.dumps(restart, sort_keys=True))
         ensemble = self.parameters['ensemble']
-        job.write_results(
-            {
-                'last_step': self.step,
-                'thermostat': None if ensemble == 'nve' else THERMOSTAT,
-                'barostat': BAROSTAT if ensemble == 'npt' else None,
-                'evaluator': 'torch',
-                'head': chosen_head(self.atoms.calc),
-                'versions': versions,
-            }
-        )
+        results: MdResults = {
+            'last_step': self.step,
+            'thermostat': None if ensemble == 'nve' else THERMOSTAT,
+            'barostat': BAROSTAT if ensemble == 'npt' else None,
+            'evaluator': 'torch',
+            'head': chosen_head(self.atoms.calc),
+            'versions': versions,
+        }
+        job.write_results(results)

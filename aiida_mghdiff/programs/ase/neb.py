@@ -23,6 +23,7 @@ from ase.mep import NEB
 from ase.optimize import BFGS, FIRE, LBFGS, MDMin
 
 from aiida_mghdiff.formats.job_files import PATH_FILE, POTENTIAL_FILE
+from aiida_mghdiff.formats.results import NebResults, PathResults
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.calculators.base import AllAtOnce
 from aiida_mghdiff.programs.calculators.loading import (
@@ -262,14 +263,14 @@ class PathSearch:
         """Return the energies of all images in eV."""
         return np.array([image.get_potential_energy() for image in self.images])
 
-    def results(self) -> dict[str, Any]:
+    def results(self) -> PathResults:
         """Return the results: energies in eV, lengths in Å in the space of all coordinates."""
         steps = [np.linalg.norm(b.positions - a.positions) for a, b in pairwise(self.images)]
         coordinate = np.concatenate([[0.0], np.cumsum(steps)])
         return {
             **describe_band(self.energies()),
             'converged': self.converged,
-            'reaction_coordinate_angstrom': coordinate,
+            'reaction_coordinate_angstrom': coordinate.tolist(),
             'path_length_angstrom': float(coordinate[-1]),
             'max_force_ev_per_angstrom': self.max_force,
             'n_steps': self.n_steps,
@@ -290,7 +291,8 @@ class PathSearch:
             positions=np.stack([image.positions for image in self.images]),
             forces=np.stack([image.get_forces() for image in self.images]),
         )
-        job.write_results(self.results() | {'head': chosen_head(self.calculator), 'versions': versions})
+        results: NebResults = {**self.results(), 'head': chosen_head(self.calculator), 'versions': versions}
+        job.write_results(results)
 
 
 def _check_ends(initial: Atoms, final: Atoms) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms, units
 
 from aiida_mghdiff.formats.job_files import POTENTIAL_FILE, VIBRATIONS_FILE
+from aiida_mghdiff.formats.results import Modes, TracerModes, VibrationResults
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.calculators.loading import (
     check_elements,
@@ -35,14 +36,19 @@ def main() -> None:
     atoms = Atoms(structure['numbers'], structure['positions'], cell=structure['cell'], pbc=True)
     check_elements(potential, atoms.numbers)
     atoms.calc = load_calculator(potential, POTENTIAL_FILE, parameters['dtype'])
-    results, arrays = analyse(atoms, parameters)
+    modes, arrays = analyse(atoms, parameters)
     job.write_arrays(VIBRATIONS_FILE, **arrays)
-    settings = {'dtype': parameters['dtype'], 'head': chosen_head(atoms.calc)}
-    job.write_results(results | settings | {'versions': versions})
-    check_imaginary_modes(results, parameters['expected_imaginary_modes'])
+    results: VibrationResults = {
+        **modes,
+        'dtype': parameters['dtype'],
+        'head': chosen_head(atoms.calc),
+        'versions': versions,
+    }
+    job.write_results(results)
+    check_imaginary_modes(modes, parameters['expected_imaginary_modes'])
 
 
-def analyse(atoms: Atoms, parameters: dict[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def analyse(atoms: Atoms, parameters: dict[str, Any]) -> tuple[TracerModes, dict[str, np.ndarray]]:
     """Return the results, and the arrays ``hessian_ev_per_angstrom2`` [3t,3t], ``modes`` [3t,t,3], ``tracers`` [t].
 
     Imaginary frequencies are negative numbers; modes are displacements of unit length, lowest frequency first.
@@ -58,7 +64,7 @@ def analyse(atoms: Atoms, parameters: dict[str, Any]) -> tuple[dict[str, Any], d
     arrays = {'hessian_ev_per_angstrom2': hessian, 'modes': modes, 'tracers': tracers}
     max_force = float(np.linalg.norm(forces, axis=1).max())
     summary = summarise(roots, parameters['imaginary_threshold_mev'])
-    return summary | {'tracer_count': len(tracers), 'max_force_ev_per_angstrom': max_force}, arrays
+    return {**summary, 'tracer_count': len(tracers), 'max_force_ev_per_angstrom': max_force}, arrays
 
 
 def tracer_hessian(atoms: Atoms, tracers: np.ndarray, displacement: float) -> np.ndarray:
@@ -96,7 +102,7 @@ def normal_modes(hessian: np.ndarray, masses: np.ndarray) -> tuple[np.ndarray, n
     return np.sign(values) * np.sqrt(np.abs(values)), vectors
 
 
-def summarise(roots: np.ndarray, threshold_mev: float) -> dict[str, Any]:
+def summarise(roots: np.ndarray, threshold_mev: float) -> Modes:
     """Return frequencies, zero-point energy and the number of imaginary modes.
 
     :param roots: angular frequencies in ASE's units, negative if imaginary.
@@ -105,15 +111,15 @@ def summarise(roots: np.ndarray, threshold_mev: float) -> dict[str, Any]:
     energies = roots * _MEV
     real = energies[energies > threshold_mev]
     return {
-        'energies_mev': energies,
-        'frequencies_thz': roots * _THZ,
+        'energies_mev': energies.tolist(),
+        'frequencies_thz': (roots * _THZ).tolist(),
         'zero_point_energy_ev': float(real.sum() / 2e3),
         'n_imaginary_modes': int((energies < -threshold_mev).sum()),
         'geometric_mean_frequency_thz': float(np.exp(np.log(real / _MEV * _THZ).mean())) if len(real) else None,
     }
 
 
-def check_imaginary_modes(results: dict[str, Any], expected: int) -> None:
+def check_imaginary_modes(results: Modes, expected: int) -> None:
     """Refuse a stationary point of the wrong kind.
 
     :raises ProgramError: WRONG_NUMBER_OF_IMAGINARY_MODES.

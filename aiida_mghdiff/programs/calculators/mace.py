@@ -36,7 +36,7 @@ def load(potential: dict[str, Any], path: str, dtype: str, device: str = 'cpu') 
         return calculators.MACECalculator(models=model, device=device, default_dtype=dtype, head=head)
 
 
-def elements_of(calculator: Calculator) -> list[str]:
+def elements_of(calculator: Any) -> list[str]:
     """Return the symbols of the elements that the model of a calculator knows."""
     return [chemical_symbols[int(number)] for number in calculator.models[0].atomic_numbers]
 

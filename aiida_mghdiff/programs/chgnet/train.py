@@ -19,6 +19,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 
 from aiida_mghdiff.formats.frames import frames_from_arrays
 from aiida_mghdiff.formats.job_files import MODEL_FILE, POTENTIAL_FILE
+from aiida_mghdiff.formats.results import TrainingResults
 from aiida_mghdiff.programs import job, training
 from aiida_mghdiff.programs.calculators import chgnet
 from aiida_mghdiff.programs.calculators.loading import check_elements
@@ -51,23 +52,22 @@ def main() -> None:
     trainer.write_model(progress.best_weights)
     check_model(numbers, e0s)
     training.write_curves(progress)
-    job.write_results(
-        training.summary(progress, datasets[1], _warnings(inputs, numbers, rank))
-        | {
-            'mode': 'fine-tune',
-            'e0s_ev': training.by_symbol(numbers, e0s),
-            'e0s_rank': rank,
-            'elements': inputs['potential']['elements'],
-            'n_training': len(datasets[0]['natoms']),
-            'n_validation': len(datasets[1]['natoms']),
-            'n_training_per_epoch': training.seen_per_epoch(trainer.batches.loader),
-            'n_parameters': trainer.n_parameters(),
-            'dtype': 'float32',
-            'device': parameters['device'],
-            'seed': parameters['seed'],
-            'versions': versions,
-        }
-    )
+    results: TrainingResults = {
+        **training.summary(progress, datasets[1], _warnings(inputs, numbers, rank)),
+        'mode': 'fine-tune',
+        'e0s_ev': training.by_symbol(numbers, e0s),
+        'e0s_rank': rank,
+        'elements': inputs['potential']['elements'],
+        'n_training': len(datasets[0]['natoms']),
+        'n_validation': len(datasets[1]['natoms']),
+        'n_training_per_epoch': training.seen_per_epoch(trainer.batches.loader),
+        'n_parameters': trainer.n_parameters(),
+        'dtype': 'float32',
+        'device': parameters['device'],
+        'seed': parameters['seed'],
+        'versions': versions,
+    }
+    job.write_results(results)
 
 
 def _warnings(inputs: dict[str, Any], numbers: list[int], rank: int | None) -> list[str]:

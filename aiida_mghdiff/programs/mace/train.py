@@ -29,6 +29,7 @@ from aiida_mghdiff.formats.arrays import read_folder
 from aiida_mghdiff.formats.frames import frames_from_arrays
 from aiida_mghdiff.formats.job_files import MODEL_FILE, POTENTIAL_FILE, REPLAY_FOLDER
 from aiida_mghdiff.formats.mace_heads import REPLAY_HEAD, TRAINED_HEAD
+from aiida_mghdiff.formats.results import MaceStart, MaceTrainingResults
 from aiida_mghdiff.programs import job, training
 from aiida_mghdiff.programs.calculators import mace
 from aiida_mghdiff.programs.calculators.base import set_threads
@@ -69,33 +70,33 @@ def main() -> None:
     numbers = training.elements_of(*datasets)
     parts, e0s, start = prepare(inputs, datasets, replay, numbers)
     trainer = MaceTrainer(parts, clock)
-    start['e0s_restored'] = trainer.set_e0s(numbers, e0s)
+    restored = trainer.set_e0s(numbers, e0s)
     mark = training.fingerprint(parameters, *datasets, *(replay or ()))
     progress = training.train_with_restarts(trainer, parameters, clock, mark, _stage_starts(parameters))
     trainer.write_model(progress.best_weights)
     check_model(numbers, e0s)
     training.write_curves(progress)
-    job.write_results(
-        training.summary(progress, datasets[1], training.offset_warnings(numbers, start['e0s_rank']))
-        | start
-        | {
-            'elements': trainer.elements(),
-            'n_training': len(datasets[0]['natoms']),
-            'n_validation': len(datasets[1]['natoms']),
-            'n_replay': 0 if replay is None else len(replay[0]['natoms']),
-            'n_training_per_epoch': training.seen_per_epoch(parts['train_loader']),
-            'n_parameters': trainer.n_parameters(),
-            'dtype': parameters['default_dtype'],
-            'device': parameters['device'],
-            'seed': parameters['seed'],
-            'versions': versions,
-        }
-    )
+    results: MaceTrainingResults = {
+        **training.summary(progress, datasets[1], training.offset_warnings(numbers, start['e0s_rank'])),
+        **start,
+        'e0s_restored': restored,
+        'elements': trainer.elements(),
+        'n_training': len(datasets[0]['natoms']),
+        'n_validation': len(datasets[1]['natoms']),
+        'n_replay': 0 if replay is None else len(replay[0]['natoms']),
+        'n_training_per_epoch': training.seen_per_epoch(parts['train_loader']),
+        'n_parameters': trainer.n_parameters(),
+        'dtype': parameters['default_dtype'],
+        'device': parameters['device'],
+        'seed': parameters['seed'],
+        'versions': versions,
+    }
+    job.write_results(results)
 
 
 def prepare(
     inputs: dict[str, Any], datasets: tuple[Arrays, Arrays], replay: tuple[Arrays, Arrays] | None, numbers: list[int]
-) -> tuple[dict[str, Any], np.ndarray, dict[str, Any]]:
+) -> tuple[dict[str, Any], np.ndarray, MaceStart]:
     """Return MACE's set-up, the E0s [elements] in eV, and results about the start of the training.
 
     :raises ProgramError: for inputs that cannot be trained, or that MACE would train differently.
@@ -109,9 +110,9 @@ def prepare(
     check_batch_size(parameters['batch_size'], datasets[0])
     parts = set_up(arguments)
     check_structures(parts, datasets, replay)
-    start = {
+    start: MaceStart = {
         'mode': training_mode(potential, replay),
-        'head': potential and potential['head'],
+        'head': potential['head'] if potential else None,
         'heads': [TRAINED_HEAD],
         'e0s_ev': training.by_symbol(numbers, e0s),
         'e0s_rank': rank,

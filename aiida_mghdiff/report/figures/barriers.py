@@ -11,16 +11,16 @@ from matplotlib.figure import Figure
 
 from aiida_mghdiff.report.figures.canvas import all_handles, draw_bars, new_grid
 from aiida_mghdiff.report.references import Reference
-from aiida_mghdiff.report.results import Row, barrier_rows
+from aiida_mghdiff.report.results import BarrierRow, barrier_rows
 from aiida_mghdiff.report.study import Barrier, Study
 from aiida_mghdiff.report.style import INK
 
-NO_ROW: Row = {'barrier_ev': None, 'reason': None}
+NO_ROW: BarrierRow = {'potential': '', 'path': '', 'barrier_ev': None, 'reason': None, 'uuid': ''}
 
 
-def barrier_groups(barriers: Iterable[Barrier]) -> dict[str, dict[str, Row]]:
+def barrier_groups(barriers: Iterable[Barrier]) -> dict[str, dict[str, BarrierRow]]:
     """Return the barriers by direction and potential; a path between equal sites has one direction."""
-    groups: dict[str, dict[str, Row]] = {}
+    groups: dict[str, dict[str, BarrierRow]] = {}
     for barrier in barriers:
         for row in reversed(barrier_rows(barrier)):
             groups.setdefault(row['path'], {})[barrier.label] = row
