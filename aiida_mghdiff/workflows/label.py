@@ -31,9 +31,6 @@ ENGINES: dict[str, tuple[type[CalcJob], Any]] = {
 }
 RETRY = '_retry_'
 
-#: What the estimate of the cost is scaled from: GPAW on one core, Mg16H, plane waves; and what it takes to start.
-REFERENCE = {'cpu_seconds': 82.0, 'atoms': 17, 'kpoints': 26, 'cutoff_ev': 300.0}
-_START_SECONDS = 3.0
 #: Cells whose edges differ by more than this cannot share one mesh of k-points.
 _SAME_CELL_TOLERANCE = 0.15
 _MOST_NAMED = 20
@@ -177,15 +174,12 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         return None
 
     def announcement(self, natoms: np.ndarray) -> str:
-        """Return how many single points are ahead and what they would cost, in words."""
-        engine, mesh = self.inputs.engine.value, self.inputs.kpoints.get_kpoints_mesh()[0]
-        seconds = sum(estimate_cpu_seconds(int(n), mesh, cutoff_ev(engine, self.inputs.parameters)) for n in natoms)
-        reference = '{cpu_seconds:.0f} s for {atoms} atoms, {kpoints} k-points, {cutoff_ev:.0f} eV'.format(**REFERENCE)
+        """Return how many single points are ahead."""
+        mesh = self.inputs.kpoints.get_kpoints_mesh()[0]
         return (
-            f'{len(natoms)} single points with {engine}: {natoms.min()} to {natoms.max()} atoms, '
-            f'k-points {"x".join(map(str, mesh))}, at most {self.inputs.max_in_flight.value} at a time. '
-            f'As density-functional theory about {duration(seconds)} of one core in all; a guess, scaled from GPAW '
-            f'({reference}), and right to a factor of 5 or so; the first that ends is measured.'
+            f'{len(natoms)} single points with {self.inputs.engine.value}: {natoms.min()} to {natoms.max()} atoms, '
+            f'k-points {"x".join(map(str, mesh))}, at most {self.inputs.max_in_flight.value} at a time; the first that '
+            'ends is measured.'
         )
 
     def ready(self) -> list[str]:
@@ -365,25 +359,6 @@ def choose_mesh(settings: Mapping[str, Any], cells: np.ndarray) -> list[int]:
     return [
         max(1, int(np.ceil(length / settings['spacing_per_angstrom']))) for length in np.linalg.norm(reciprocal, axis=1)
     ]
-
-
-def cutoff_ev(engine: str, parameters: orm.Dict) -> float:
-    """Return the cut-off energy of the plane waves in eV."""
-    values = parameters.get_dict()
-    if engine == 'gpaw':
-        return values['calculator']['args']['mode']['args']['ecut']
-    return {key.lower(): value for key, value in values.items()}['encut']
-
-
-def estimate_cpu_seconds(natoms: int, mesh: Sequence[int], cutoff: float) -> float:
-    """Return a guess of the CPU time of a single point: as atoms², k-points and cut-off^1.5, from ``REFERENCE``.
-
-    A Gamma-centred mesh is halved by time reversal, all but the points that are their own partners.
-    """
-    own = np.prod([2 if points % 2 == 0 else 1 for points in mesh])
-    kpoints = (np.prod(mesh) + own) / 2
-    scale = (natoms / REFERENCE['atoms']) ** 2 * kpoints / REFERENCE['kpoints']
-    return float(_START_SECONDS + REFERENCE['cpu_seconds'] * scale * (cutoff / REFERENCE['cutoff_ev']) ** 1.5)
 
 
 def duration(seconds: float) -> str:
