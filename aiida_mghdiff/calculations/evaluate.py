@@ -11,7 +11,7 @@ from aiida.engine import CalcJobProcessSpec
 from aiida_mghdiff.calculations.calculator import CalculatorCalculation, architecture_message
 from aiida_mghdiff.calculations.program import array_files
 from aiida_mghdiff.calculations.validation import complete_message, one_of
-from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.dataset import DatasetData, converged_message
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.job_files import DATASET_FOLDER, PREDICTIONS_FILE
 
@@ -41,7 +41,8 @@ def unknown_elements_message(potential: PotentialData, dataset: DatasetData) -> 
 def define_predictions(spec: CalcJobProcessSpec) -> None:
     """Define what goes into an evaluation and comes out of it, whichever engine makes it."""
     spec.input('potential', valid_type=PotentialData, help='Potential to evaluate.')
-    spec.input('dataset', valid_type=DatasetData, help='Configurations to evaluate it on.')
+    words = 'Configurations to evaluate it on.'
+    spec.input('dataset', valid_type=DatasetData, validator=converged_message, help=words)
     spec.output(
         'predictions',
         valid_type=orm.ArrayData,

@@ -22,7 +22,7 @@ from aiida_mghdiff.calculations.validation import (
     one_of,
     optional,
 )
-from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.dataset import DatasetData, converged_message
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.job_files import CHECKPOINT_FILE, CURVES_FILE, MODEL_FILE
 from aiida_mghdiff.science.energy_offsets import (
@@ -86,7 +86,10 @@ def data_message(inputs: Mapping[str, Any], uses_stress: bool) -> str | None:
     except SplitError as error:
         return f'training: {error}'
     if parameters['batch_size'] > count:
-        return f'parameters: batch_size = {parameters["batch_size"]} is larger than the training set ({count}).'
+        return (
+            f'parameters: batch_size = {parameters["batch_size"]} is larger than the training set ({count}): lower it, '
+            'or give more configurations.'
+        )
     return None
 
 
@@ -184,10 +187,12 @@ class TrainCalculation(ProgramCalculation):
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define what all trainings share."""
         super().define(spec)
-        spec.input('training', valid_type=DatasetData, help='Configurations to learn from.')
+        words = 'Configurations to learn from.'
+        spec.input('training', valid_type=DatasetData, validator=converged_message, help=words)
         spec.input(
             'validation',
             valid_type=DatasetData,
+            validator=converged_message,
             required=False,
             help='Configurations that choose the best epoch; without it, `validation_fraction` of the training set.',
         )

@@ -166,9 +166,32 @@ class DatasetData(orm.ArrayData):
         )
 
     @property
+    def are_converged(self) -> np.ndarray:
+        """Return for each configuration [n] whether its electrons are known to have converged.
+
+        See ``ORIGIN``. A dataset that tells of none, such as a user's file, is taken as it is.
+        """
+        if 'converged' in self.get_arraynames():
+            return self.get_array('converged') == 1
+        return np.full(self.base.attributes.get('n_configurations'), True)
+
+    @property
     def names(self) -> dict[str, list[str] | None]:
         """Return the names of groups and stages by attribute, None where there are none."""
         return {attribute: self.base.attributes.get(attribute, None) for attribute in NAMED.values()}
+
+
+def converged_message(dataset: DatasetData | None, _: object = None) -> str | None:
+    """Return why nothing can learn from a dataset, or be compared with it: labels that may not have converged.
+
+    The validator of each port that takes a dataset for its labels; an optional one may be given None.
+    """
+    if dataset is not None and (count := int((~dataset.are_converged).sum())):
+        return (
+            f'the electrons of {count} of its {dataset.base.attributes.get("n_configurations")} configurations are not '
+            'known to have converged: leave these out with `merge_datasets(all=dataset)`.'
+        )
+    return None
 
 
 def _check_energy_kind(energy_kind: str) -> None:

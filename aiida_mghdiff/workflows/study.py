@@ -20,7 +20,7 @@ from aiida_mghdiff.calculations.functions.select import select_best
 from aiida_mghdiff.calculations.hosts import host_message, subject_of
 from aiida_mghdiff.calculations.validation import joined, nearest, self_diffusion_message
 from aiida_mghdiff.data.architectures import VASP_MLFF
-from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.dataset import DatasetData, converged_message
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import LEARNED, PotentialData
 from aiida_mghdiff.science.splits import SplitError
@@ -384,7 +384,8 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
             'codes', valid_type=orm.AbstractCode, dynamic=True, help='``python``, and the codes of ``mghdiff.md``.'
         )
         spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCAR of each element, for VASP.')
-        spec.input('dataset', valid_type=DatasetData, required=False, help='Labelled configurations.')
+        words = 'Labelled configurations.'
+        spec.input('dataset', valid_type=DatasetData, validator=converged_message, required=False, help=words)
         spec.expose_inputs(
             OnTheFlyWorkChain,
             namespace='otf',

@@ -16,7 +16,7 @@ from aiida.engine import (
 )
 
 from aiida_mghdiff.calculations.exit_codes import JOB_REFUSALS, define_exit_codes, exit_codes
-from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.dataset import DatasetData, converged_message
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.cleaning import RestartWorkChain, report_of_refused
 from aiida_mghdiff.workflows.engines import trainer
@@ -64,10 +64,13 @@ class TrainWorkChain(RestartWorkChain):
         super().define(spec)
         spec.input('architecture', valid_type=orm.Str, serializer=orm.to_aiida_type, validator=validate_architecture)
         spec.input('code', valid_type=orm.AbstractCode, help='Python interpreter of an environment with the engines.')
-        spec.input('training', valid_type=DatasetData, help='Configurations to learn from.')
-        spec.input('validation', valid_type=DatasetData, help='Configurations that choose the best epoch.')
+        words = 'Configurations to learn from.'
+        spec.input('training', valid_type=DatasetData, validator=converged_message, help=words)
+        words = 'Configurations that choose the best epoch.'
+        spec.input('validation', valid_type=DatasetData, validator=converged_message, help=words)
         spec.input('potential', valid_type=PotentialData, required=False, help='Potential to fine-tune.')
-        spec.input('replay', valid_type=DatasetData, required=False, help='Replay set of multihead fine-tuning.')
+        words = 'Replay set of multihead fine-tuning.'
+        spec.input('replay', valid_type=DatasetData, validator=converged_message, required=False, help=words)
         spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete hyper-parameters.')
         spec.input(
             'options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.'

@@ -12,7 +12,7 @@ from ase import Atoms
 
 from aiida_mghdiff.calculations.exit_codes import SettingsError, refusing
 from aiida_mghdiff.calculations.validation import IS_BOOL, IS_SEED, IS_TEXT, Check, complete_message, one_of, optional
-from aiida_mghdiff.data.dataset import ENERGY_KINDS, DatasetData
+from aiida_mghdiff.data.dataset import ENERGY_KINDS, DatasetData, converged_message
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.extxyz import read_extxyz
 from aiida_mghdiff.formats.frames import index_groups
@@ -97,9 +97,11 @@ def split(dataset: DatasetData, values: Mapping[str, Any]) -> dict[str, DatasetD
     """Return the parts of a dataset that ``split_dataset`` makes with these settings, none of them stored.
 
     :raises SettingsError: for settings that are incomplete or wrong.
-    :raises SplitError: where the dataset cannot be split so.
+    :raises SplitError: where the dataset cannot be split so, or has labels that may not have converged.
     """
     parts_of_settings(values)
+    if message := converged_message(dataset):
+        raise SplitError(message)
     arrays = dataset.get_arrays()
     groups = arrays.get('groups', np.arange(len(arrays['natoms']))).tolist()
     if 'indices' in values:

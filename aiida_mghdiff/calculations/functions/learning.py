@@ -12,7 +12,6 @@ from aiida.engine import calcfunction
 from ase import Atoms
 
 from aiida_mghdiff.calculations.exit_codes import MismatchError, SettingsError, refusing
-from aiida_mghdiff.calculations.functions.merge import are_good
 from aiida_mghdiff.calculations.functions.parameters import derive_seed
 from aiida_mghdiff.calculations.validation import (
     IS_COUNT,
@@ -345,7 +344,7 @@ def forget_unconverged(learning_state: orm.ArrayData, **configurations: DatasetD
 
     :param configurations: what the state orders, part after part in the order of the keys.
     """
-    converged = np.concatenate([are_good(configurations[key]) for key in sorted(configurations)])
+    converged = np.concatenate([configurations[key].are_converged for key in sorted(configurations)])
     kept = converged[learning_state.get_array('order')]
     place = np.cumsum(kept)  # of a configuration that is kept, from 1 as ML_AB counts
     arrays = {name: learning_state.get_array(name) for name in learning_state.get_arraynames()}

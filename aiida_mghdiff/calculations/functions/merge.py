@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from aiida.engine import calcfunction
+from aiida.engine import Process, calcfunction
 
 from aiida_mghdiff.calculations.exit_codes import MismatchError, refusing
 from aiida_mghdiff.data.dataset import NAMED, DatasetData
@@ -19,9 +19,10 @@ from aiida_mghdiff.formats.plausibility import within_bounds
 def merge_datasets(**parts: DatasetData) -> DatasetData:
     """Return configurations as one dataset, part after part in the order of the keys.
 
-    Labels are left out if their SCF is not known to have converged, or if they are larger than any that can be
-    right. Groups and stages of the same name become one, and so do isolated atoms of one element. Refused: parts
-    without groups, origins that not all parts tell, isolated atoms of one element with two energies.
+    Of parts that were learned on the fly, labels are left out if their SCF is not known to have converged, or if they are
+    larger than any that can be right: the report says how many. Groups and stages of the same name become one, and so
+    do isolated atoms of one element. Refused: parts without groups, origins that not all parts tell, isolated atoms of
+    one element with two energies.
     """
     nodes = [parts[key] for key in sorted(parts)]
     origins = {node.labelled_by for node in nodes}
@@ -33,8 +34,7 @@ def merge_datasets(**parts: DatasetData) -> DatasetData:
         raise MismatchError('all parts must have groups, and tell the origin of their configurations or none must.')
     names = {attribute: _join_names(nodes, arrays, array, attribute) for array, attribute in NAMED.items()}
     merged = concatenate_frames(arrays)
-    converged = np.concatenate([are_good(node) for node in nodes])
-    good = np.flatnonzero(converged & within_bounds(merged))
+    good = np.flatnonzero(np.concatenate([_are_good(key, parts[key]) for key in sorted(parts)]))
     if not len(good):
         raise MismatchError('no configuration has a converged SCF and plausible labels.')
     return DatasetData.from_arrays(
@@ -44,6 +44,23 @@ def merge_datasets(**parts: DatasetData) -> DatasetData:
         isolated_atoms=_join_isolated_atoms(parts),
         **names,
     )
+
+
+def _are_good(key: str, part: DatasetData) -> np.ndarray:
+    """Return which configurations [n] of a part are kept; report how many are not.
+
+    Only VASP on the fly takes labels of any size. Of other datasets the reader judged the size, or the user allowed it.
+    """
+    converged = part.are_converged
+    if 'converged' not in part.get_arraynames():
+        return converged
+    good = converged & within_bounds(part.get_arrays())
+    if left_out := int((~good).sum()):
+        Process.current().report(
+            f'{key}: {left_out} of {len(good)} configurations are left out: the electrons of '
+            f'{int((~converged).sum())} are not known to have converged, the labels of the others are too large.'
+        )
+    return good
 
 
 def _join_isolated_atoms(parts: Mapping[str, DatasetData]) -> dict[str, float]:
@@ -64,13 +81,3 @@ def _join_names(
         own = [names.index(name) for name in node.base.attributes.get(attribute)]
         part[array] = np.array(own)[part[array]]
     return names
-
-
-def are_good(dataset: DatasetData) -> np.ndarray:
-    """Return for each configuration [n] whether its SCF is known to have converged.
-
-    See ``data.dataset.ORIGIN``. A dataset that tells of none, such as a user's file, is taken as it is.
-    """
-    if 'converged' in dataset.get_arraynames():
-        return dataset.get_array('converged') == 1
-    return np.full(dataset.base.attributes.get('n_configurations'), True)

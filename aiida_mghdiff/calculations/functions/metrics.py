@@ -8,7 +8,7 @@ from aiida.engine import calcfunction
 from ase.data import chemical_symbols
 
 from aiida_mghdiff.calculations.exit_codes import MismatchError, NotFiniteError, refusing, require_finite
-from aiida_mghdiff.data.dataset import DatasetData, formulas_of
+from aiida_mghdiff.data.dataset import DatasetData, converged_message, formulas_of
 from aiida_mghdiff.data.results import CompositionErrors, EnergyErrors, ErrorMetrics, ForceErrors, StressErrors
 from aiida_mghdiff.science import metrics
 from aiida_mghdiff.science.units import EV_IN_MEV, EV_PER_ANGSTROM3_IN_GPA
@@ -29,6 +29,8 @@ def error_metrics(dataset: DatasetData, predictions: orm.ArrayData) -> orm.Dict:
     :param predictions: arrays ``energies`` [n] in eV, ``forces`` [N,3] in eV/Å, ``stresses`` [n,6] in eV/Å³, in the
         order of the dataset.
     """
+    if message := converged_message(dataset):
+        raise MismatchError(message)
     labels = dataset.get_arrays()
     names = ('energies', 'forces', 'stresses') if dataset.base.attributes.get('has_stress') else ('energies', 'forces')
     predicted = {name: predictions.get_array(name) for name in names}

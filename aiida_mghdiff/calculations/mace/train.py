@@ -34,7 +34,7 @@ from aiida_mghdiff.calculations.validation import (
     one_of,
 )
 from aiida_mghdiff.data.architectures import MACE
-from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.dataset import DatasetData, converged_message
 from aiida_mghdiff.science.splits import SplitError
 
 IS_SECTION = Check('a dictionary or null', lambda value: value is None or isinstance(value, Mapping))
@@ -194,6 +194,7 @@ class MaceTrainCalculation(TrainCalculation):
         spec.input(
             'replay',
             valid_type=DatasetData,
+            validator=converged_message,
             required=False,
             help='Configurations like those the potential was trained on, with its labels (multihead).',
         )
