@@ -37,7 +37,9 @@ _FOLDER = '.mghdiff-direct'
 
 #: Colours, window titles and cursor movements of a terminal.
 _ESCAPES = re.compile(r'\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])')
-_PROCESS_ID = re.compile(r'[1-9][0-9]*')
+#: The line with the job id. Where there is none, a bare number is taken: jobs of earlier versions have such a line.
+_JOB_ID = re.compile(r'mghdiff-job ([1-9][0-9]*)')
+_PROCESS_ID = re.compile(r'([1-9][0-9]*)')
 #: A line of `_get_joblist_command`: id, state, user, seconds and the name of a job of this scheduler.
 _JOB = re.compile(rf'([1-9][0-9]*)\s+\S+\s+\S+\s+[0-9]+\s+({_QUEUED}|{_RUNNING})(?:\s.*)?')
 
@@ -67,13 +69,13 @@ class SlotScheduler(DirectScheduler):
         return f'(exec -a {_QUEUED} bash {submit_script} queue < /dev/null &)'
 
     def _parse_submit_output(self, retval: int, stdout: str, stderr: str) -> str:
-        """Return the job id: the last line that is a process id. Earlier lines of a login shell do not matter.
+        """Return the job id from the line that names it, whatever a login shell printed before and after it.
 
         :raises SchedulerError: without such a line, or if the command failed.
         """
-        job_ids = [line for line in _lines(stdout) if _PROCESS_ID.fullmatch(line)]
-        if retval == 0 and job_ids:
-            return job_ids[-1]
+        for form in (_JOB_ID, _PROCESS_ID) if retval == 0 else ():
+            if found := [match[1] for line in _lines(stdout) if (match := form.fullmatch(line))]:
+                return found[-1]
         raise SchedulerError(
             f'The machine gave no job id: exit status {retval}, output {_end_of(stdout)}, errors {_end_of(stderr)}. '
             'Correct these errors. If a profile file of the login shell ends the shell, let AiiDA use no login '

@@ -24,10 +24,15 @@ mghdiff_leave_queue() {
     exit 143
 }
 
+# On a line of its own that no login shell prints, before or after it.
+mghdiff_print_id() {
+    printf '\nmghdiff-job %s\n' "$$"
+}
+
 # A job is submitted again if its submitter was killed before it noted the job id: it must not run twice.
 mghdiff_claim_folder() {
     [[ -s "$mghdiff_id" ]] && exec cat "$mghdiff_id"
-    printf '\n%s\n' "$$" > "$mghdiff_id"
+    mghdiff_print_id > "$mghdiff_id"
 }
 
 # fd 9 locks the ticket from its creation on; under the common lock nobody can see it unlocked.
@@ -90,7 +95,7 @@ mghdiff_run() {
 case "${1:-}" in
     queue)
         mghdiff_take_ticket
-        printf '\n%s\n' "$$"  # on a line of its own, whatever a login shell printed before
+        mghdiff_print_id
         exec > /dev/null 2>&1
         mghdiff_wait_for_turn
         mghdiff_wait_for_slot

@@ -367,6 +367,8 @@ def test_login_shell_that_prints(login_machine, login_shell, banner):
         ('4711\nWelcome\n26326', '26326'),
         ('\x1b[0m26326\x1b[0m\r\n', '26326'),
         ('26326\nGoodbye, 3 jobs\n', '26326'),
+        ('4711\nmghdiff-job 26326\n99999\n', '26326'),
+        ('\x1b[0mmghdiff-job 26326\x1b[0m\r\n4711', '26326'),
     ],
 )
 def test_job_id_in_the_words_of_a_login_shell(output, job_id):
@@ -384,6 +386,19 @@ def test_job_id_in_the_words_of_a_login_shell(output, job_id):
 def test_no_job_id_is_refused_in_words(status, output, words):
     with pytest.raises(SchedulerError, match=f'gave no job id.*{words}.*no-use-login-shell'):
         SlotScheduler()._parse_submit_output(status, output, 'no space left\n')
+
+
+def test_login_shell_that_prints_numbers_at_its_end(login_machine, login_shell, tmp_path):
+    login_shell('echo 4711')
+    (tmp_path / 'home' / '.bash_logout').write_text('echo; echo 99999\n')
+    command = ['bash', '-l', '-c', 'exit']
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ['4711', '99999']
+    machine = login_machine
+    job_id = machine.submit(RECORD.format(seconds=0))
+    machine.wait(job_id)
+    assert len(machine.times(job_id)) == 2
+    again = machine.scheduler.submit_job(str(machine.folder(job_id)), '_aiidasubmit.sh')
+    assert again == job_id
 
 
 def test_login_shell_that_ends(login_machine, login_shell):
