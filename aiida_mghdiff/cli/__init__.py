@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from aiida_mghdiff.cli.home import import_aiida
+
 #: name: (module:command, one line of help). The help stands here so that listing imports nothing.
 COMMANDS = {
     'setup': ('aiida_mghdiff.cli.setup:setup', 'Make the computer and the codes in an AiiDA profile.'),
@@ -28,6 +30,7 @@ class LazyGroup(click.Group):
         """Import a subcommand."""
         if cmd_name not in COMMANDS:
             return None
+        import_aiida(cmd_name)
         module, name = COMMANDS[cmd_name][0].split(':')
         return getattr(import_module(module), name)
 

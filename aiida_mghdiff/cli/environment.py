@@ -115,7 +115,7 @@ def make_profile(directory: Path, name: str = PROFILE) -> Profile:
 
 
 def check_place(directory: Path) -> None:
-    """Make sure that a profile and its daemon can live in a directory, before anything is made.
+    """Make a directory, once it is sure that a profile and its daemon can live there.
 
     :raises SetupError: with the reason and the remedy.
     """
@@ -137,6 +137,12 @@ def check_place(directory: Path) -> None:
             f"AiiDA's daemon cannot use the folder of temporary files {temporary}: set TMPDIR to one whose path has at "
             f'most {most} bytes.'
         )
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(
+            f'AiiDA cannot keep a profile in {folder}: it cannot be made ({error.strerror}). Choose another folder.'
+        ) from error
 
 
 def _bin() -> Path:
@@ -177,7 +183,9 @@ def load(profile: str | None) -> Profile:
     try:
         loaded = load_profile(profile)
     except (ProfileConfigurationError, MissingConfigurationError) as error:
-        reason = str(error).split(': None')[0]  # AiiDA appends its whole configuration
+        # AiiDA appends its whole configuration, or names a folder that this command alone saw
+        is_new = isinstance(error, MissingConfigurationError)
+        reason = 'none has been made' if is_new else str(error).split(': None')[0]
         raise SetupError(
             f'no AiiDA profile ({reason}): make one with `verdi presto`, or see `verdi profile list`.'
         ) from error

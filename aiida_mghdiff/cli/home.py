@@ -1,4 +1,4 @@
-"""Keep AiiDA out of the user's home: `demo` and `profile` have folders of their own.
+"""Keep AiiDA out of the home of a user who has no profiles there: `demo` and `profile` have folders of their own.
 
 Imports nothing of AiiDA before it is asked to: the import itself is what makes ``~/.aiida``.
 """
@@ -8,11 +8,20 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
+from pathlib import Path
+
+#: Commands whose profiles live in a folder that the user names.
+OWN_FOLDER = ('demo', 'profile')
 
 
-def import_aiida() -> None:
-    """Import AiiDA's configuration with a folder that is gone at once, in place of ``~/.aiida``."""
+def import_aiida(command: str) -> None:
+    """Import AiiDA's configuration for a command so that the import makes no ``~/.aiida``.
+
+    Commands that use the user's profiles find them, where there are any. Else AiiDA gets a folder that is gone at once.
+    """
     before = os.environ.get('AIIDA_PATH')
+    if command not in OWN_FOLDER and _has_folder(before):
+        return
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter('ignore', UserWarning)  # "Creating AiiDA configuration folder"
         os.environ['AIIDA_PATH'] = folder
@@ -22,3 +31,9 @@ def import_aiida() -> None:
             del os.environ['AIIDA_PATH']
             if before is not None:
                 os.environ['AIIDA_PATH'] = before
+
+
+def _has_folder(variable: str | None) -> bool:
+    """Return whether one of the folders of `AIIDA_PATH`, or else the home, has AiiDA's configuration."""
+    places = [Path(place).expanduser() for place in (variable or '~').split(':') if place]
+    return any((place if place.name == '.aiida' else place / '.aiida').is_dir() for place in places)

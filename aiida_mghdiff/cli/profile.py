@@ -17,9 +17,6 @@ def profile(directory: Path, workers: int, stop: bool) -> None:
 
     It needs no service: SQLite storage and the ZeroMQ broker. Delete the folder to get rid of all of it.
     """
-    from aiida_mghdiff.cli.home import import_aiida
-
-    import_aiida()
     from aiida.engine.daemon.client import DaemonException
 
     from aiida_mghdiff.cli import environment

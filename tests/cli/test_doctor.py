@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from importlib import metadata
@@ -16,6 +17,8 @@ from aiida.transports.plugins.local import LocalTransport
 from click.testing import CliRunner
 
 from aiida_mghdiff.cli import doctor, environment
+
+PYTHON = shlex.quote(sys.executable)
 
 
 def script(path, text):
@@ -133,7 +136,7 @@ def test_lammps(computer, tmp_path, text, error):
 
 def test_launcher(computer, light, tmp_path):
     """It is a script of an environment: that one is looked at. Its own sources are the caches' business, not ours."""
-    script(tmp_path / 'python', f'exec {sys.executable} "$@"')
+    script(tmp_path / 'python', f'exec {PYTHON} "$@"')
     code = environment.add_codes(computer, sys.executable, script(tmp_path / 'mghdiff-lmp', 'exit 1'))['lammps']
     add_job(code, {'LAMMPS': '1 Jan 2029', 'mghdiff-lmp': '0.0.1 sources abc', 'numpy': '0.1'})
     diagnosis = doctor.diagnose(code)
@@ -144,7 +147,7 @@ STANDIN = 'vasp.6.4.2-standin mghdiff-vasp-standin 0.1.0 sources 0123456789ab ch
 
 
 def standin_code(computer, tmp_path, text):
-    script(tmp_path / 'python', f'exec {sys.executable} "$@"')
+    script(tmp_path / 'python', f'exec {PYTHON} "$@"')
     executable = script(tmp_path / environment.STANDIN, text)
     return environment.add_codes(computer, sys.executable, None, executable)['vasp']
 
@@ -217,7 +220,7 @@ def gpaw_code(computer, tmp_path, module):
     """Return the code of an interpreter that finds a package gpaw of one module."""
     (tmp_path / 'gpaw').mkdir()
     (tmp_path / 'gpaw' / '__init__.py').write_text(module)
-    python = script(tmp_path / 'python', f'PYTHONPATH={tmp_path} exec {sys.executable} "$@"')
+    python = script(tmp_path / 'python', f'PYTHONPATH={shlex.quote(str(tmp_path))} exec {PYTHON} "$@"')
     return environment.add_codes(computer, sys.executable, None, gpaw=python)['gpaw']
 
 
@@ -376,7 +379,7 @@ def test_banner_of_a_login_shell(computer, light, tmp_path, monkeypatch):
     computer.configure(use_login_shell=True)
     assert doctor.diagnose(python_code(computer)).errors == []
     standin = script(tmp_path / environment.STANDIN, 'echo vasp.6.9 standin')
-    script(tmp_path / 'python', f'exec {sys.executable} "$@"')
+    script(tmp_path / 'python', f'exec {PYTHON} "$@"')
     code = environment.add_codes(computer, str(tmp_path / 'python'), None, standin, suffix='-2')['vasp']
     monkeypatch.setattr(doctor, 'STANDIN_ENGINES', {'numpy': 'numpy'})
     assert doctor.diagnose(code).versions['vasp'] == 'vasp.6.9 standin'
@@ -395,11 +398,13 @@ def test_unknown_profile():
     assert 'no AiiDA profile' in output
 
 
-def test_no_profile_at_all(tmp_path):
-    """A newcomer has no configuration, which is no damaged one."""
-    variables = os.environ | {'AIIDA_PATH': str(tmp_path)}
-    command = [Path(sys.executable).with_name('aiida-mghdiff'), 'doctor']
+@pytest.mark.parametrize('arguments', [['doctor'], ['setup'], ['report', '1']], ids=' '.join)
+@pytest.mark.parametrize('place', ['AIIDA_PATH', 'HOME'])
+def test_no_profile_at_all(tmp_path, place, arguments):
+    """A newcomer has no configuration, which is no damaged one, and gets none by asking."""
+    variables = {key: value for key, value in os.environ.items() if key != 'AIIDA_PATH'} | {place: str(tmp_path)}
+    command = [Path(sys.executable).with_name('aiida-mghdiff'), *arguments]
     done = subprocess.run(command, env=variables, capture_output=True, text=True)
     assert done.returncode == 1
-    assert 'no AiiDA profile' in done.stderr
-    assert 'verdi presto' in done.stderr
+    assert done.stderr.startswith('Error: no AiiDA profile (none has been made): make one with `verdi presto`')
+    assert not (tmp_path / '.aiida').exists()

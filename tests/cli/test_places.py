@@ -126,6 +126,11 @@ class TestRefusals:
         words = self.refuse(command, tmp_path / 'file' / 'demo')
         assert f', for {tmp_path / "file"}: it is a file. Choose another folder.' in words
 
+    @pytest.mark.parametrize('folder', ['/proc/mghdiff', '/sys/mghdiff'])
+    def test_where_no_folder_can_be_made(self, command, folder):
+        words = self.refuse(command, Path(folder))
+        assert f'AiiDA cannot keep a profile in {folder}' in words
+
     def test_in_a_folder_of_another_user(self, short_path, command):
         short_path.chmod(0o755)
         (short_path / 'theirs').mkdir(mode=0o555)
