@@ -33,6 +33,7 @@ from aiida_mghdiff.calculations.mpi import MpiJob
 from aiida_mghdiff.calculations.program import CachedIfContinued, set_options, zipapp_bytes
 from aiida_mghdiff.calculations.validation import IS_COUNT
 from aiida_mghdiff.calculations.vasp.force_field import FORCE_FIELD
+from aiida_mghdiff.calculations.vasp.known_tags import misspelt_message
 from aiida_mghdiff.data.md_state import RESTART_FILE
 from aiida_mghdiff.formats.incar import write_incar
 from aiida_mghdiff.formats.job_files import INPUT_FILE, OUTCAR, REDUCE_STDOUT, REDUCED, TRAJECTORY, ZIPAPP
@@ -85,6 +86,8 @@ def own_tags_message(tags: Mapping[str, Any], set_by_job: Iterable[str] = (), wh
             f'{where}: {read[0]} = {tags[read[0]]} reads a file of an earlier job, and these jobs begin without one: '
             f'leave out {read[0]}.'
         )
+    if message := misspelt_message(tags, where):
+        return message
     nwrite = tags.get('nwrite', FEWEST_NWRITE)
     if IS_COUNT.holds(nwrite) and nwrite >= FEWEST_NWRITE:
         return None
