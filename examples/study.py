@@ -35,7 +35,7 @@ def main(
     inputs = StudyWorkChain.get_protocol_inputs(protocol)
     repeats = inputs['repeats']
     potentials = {'chgnet_mp': load_potential(None)} | ({'mace_mp': load_potential(foundation)} if foundation else {})
-    configurations = load_dataset(dataset, allow_implausible)
+    configurations = load_dataset(dataset, allow_implausible=allow_implausible)
     hosts = [
         make_host_of(configurations, subject_of(configurations), repeats[name], dataset)
         for name in ('host', 'neb_host')

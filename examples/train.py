@@ -32,7 +32,7 @@ def main(
 ) -> None:
     """Train MACE (from scratch without --foundation) or fine-tune CHGNet, and print the errors."""
     settings = {'fractions': {'training': 0.6, 'validation': 0.1, 'test': 0.3}, 'seed': 1}
-    parts = split_dataset(load_dataset(dataset, allow_implausible), orm.Dict(settings))
+    parts = split_dataset(load_dataset(dataset, allow_implausible=allow_implausible), orm.Dict(settings))
     from_scratch = architecture == 'mace' and foundation is None
     builder = TrainWorkChain.get_builder_from_protocol(
         load_codes(computer)['python'],

@@ -12,9 +12,10 @@ from pathlib import Path
 import aiida
 import pytest
 from aiida import orm
-from training_inputs import make_dataset
+from training_inputs import make_chgnet, make_dataset
 
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
+from aiida_mghdiff.workflows.protocol import protocol_inputs
 
 HOWTO = Path(__file__).parents[1] / 'docs' / 'howto'
 BLOCK = re.compile(r'^( *)```python\n(.*?)^ *```$', re.MULTILINE | re.DOTALL)
@@ -34,7 +35,7 @@ def run(codes, generate_workchain, monkeypatch):
     monkeypatch.setattr(orm, 'load_code', lambda label: known[by_name[label.partition('@')[0]]])
 
     def run_page(name, node=None, only=None, **places):
-        monkeypatch.setattr(orm, 'load_node', lambda _: node)
+        monkeypatch.setattr(orm, 'load_node', lambda key: node[key] if isinstance(node, dict) else node)
         namespace = {}
         for _, script in BLOCK.findall((HOWTO / f'{name}.md').read_text())[:only]:
             script = textwrap.dedent(script)
@@ -79,11 +80,55 @@ def test_label(run):
     assert run('label', make_dataset(2))['builder'].parameters['encut'] == 600.0
 
 
-def test_data(run, example_data, tmp_path):
+@pytest.fixture
+def files(example_data, tmp_path):
+    """Return the files of the page on datasets by the places that it names."""
     from aiida_mghdiff.formats.extxyz import read_extxyz
     from aiida_mghdiff.formats.mlab import write_mlab
 
     write_mlab(tmp_path / 'ML_ABN', read_extxyz(example_data / 'mgh_pbe.extxyz').frames[:3])
-    files = {'/path/to/ML_ABN': tmp_path / 'ML_ABN', '/path/to/labels.extxyz': example_data / 'mgh_pbe.extxyz'}
-    found = run('data', **files)
-    assert set(found['parts']) == {'training', 'validation', 'test'}
+    return {'/path/to/ML_ABN': tmp_path / 'ML_ABN', '/path/to/labels.extxyz': example_data / 'mgh_pbe.extxyz'}
+
+
+def test_data(run, files):
+    assert set(run('data', **files)['parts']) == {'training', 'validation', 'test'}
+
+
+@pytest.mark.parametrize('place', ['/path/to/ML_ABN', '/path/to/labels.extxyz'])
+def test_a_refused_file_ends_the_recipe_with_the_reason(run, files, tmp_path, place):
+    (tmp_path / 'damaged').write_text('no labels\n')
+    with pytest.raises(SystemExit, match=r'damaged.*: '):
+        run('data', **files | {place: tmp_path / 'damaged'})
+
+
+def test_diffusion(run, tiny_potential, host):
+    found = run('diffusion', {1234: tiny_potential, 1250: host})
+    assert found['builder'].settings['max_time_ps'] == 24000.0
+
+
+def test_validate(run, tiny_potential, host):
+    replica = orm.TrajectoryData([hydride(host)] * 60)
+    nodes = {1234: tiny_potential, 1250: make_chgnet()} | {key: {'nve_0': replica} for key in (2100, 2300)}
+    assert set(run('validate', nodes)['builder'].trajectories) == {'t300k', 't673k'}
+
+
+#: Rows of the table of INCAR tags, and the builders that take the overrides of each, in the order of the page.
+ROWS = {
+    'learning': ['otf'],
+    'labels': ['label'],
+    'barriers': ['neb'],
+    'molecular dynamics': ['md', 'diffusion', 'arrhenius'],
+    'evaluations': ['validate'],
+}
+
+
+@pytest.mark.parametrize('job', ROWS)
+def test_overrides_with_tags(job):
+    """Each is of the shape of the protocol file."""
+    row = re.search(rf'^\| {job} \| (.*) \|$', (HOWTO / 'cluster.md').read_text(), re.MULTILINE)[1]
+    overrides = [eval(text) for text in re.findall(r'`overrides=(\{.*?\})`', row)]
+    assert len(overrides) == len(ROWS[job])
+    for process, values in zip(ROWS[job], overrides, strict=True):
+        protocol_inputs(process, None, values)
+        with pytest.raises(ValueError, match='no such key'):
+            protocol_inputs(process, None, {'wrong': values})

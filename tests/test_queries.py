@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from aiida import orm
+from models import write_sealed
 from study_graph import Process, StudyGraph
 from vasp_runs import make_force_field
 
@@ -102,8 +103,7 @@ def add(inputs, value):
 
 
 def test_unrelated_potential_has_nothing(tmp_path):
-    path = tmp_path / 'model'
-    path.write_text('x')
+    path = write_sealed(tmp_path / 'model')
     options = {'architecture': 'mace', 'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float64'}
     potential = PotentialData.from_file(path, **options).store()
     assert queries.diffusion_coefficients(potential) == []

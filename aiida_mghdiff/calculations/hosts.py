@@ -71,6 +71,11 @@ def subject_of(
         return Subject(hosts.pop(), tracer)
     if len(found) == 1:
         return found[0]
+    if tracer is not None and tracer not in elements:
+        raise SubjectError(
+            f'{name} has no {tracer}: its elements are {", ".join(elements)}. Choose the tracer among these with '
+            f'{choices[1]}, or name the host of {tracer} with {choices[0]}.'
+        )
     asked = [choice for choice, known in zip(choices, (host or len(hosts) == 1, tracer), strict=True) if not known]
     raise SubjectError(_candidates_message(name, elements, found, ' and '.join(asked)))
 

@@ -6,12 +6,15 @@ import fcntl
 import logging
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from aiida_mghdiff.cli.words import READING
 
 if TYPE_CHECKING:
     from aiida import orm
@@ -52,6 +55,11 @@ FOUNDATIONS = Path('../shared/data/mace')
     is_flag=True,
     help='Take labels and energies per element that cannot be right as they are, instead of refusing them.',
 )
+@click.option('--energy-key', help='Key of the energies of the file.  [default: REF_energy]')
+@click.option('--forces-key', help='Key of the forces of the file.  [default: REF_forces]')
+@click.option('--stress-key', help='Key of the stresses of the file.  [default: REF_stress]')
+@click.option('--group-key', help='Key that is the same in frames of one trajectory, which no split cuts.')
+@click.option('--head', help='Head of the foundation model, where it has several.')
 @click.option('--host', help='Element of the host.  [default: the one that the dataset tells]')
 @click.option('--tracer', help='Element that diffuses.  [default: the one that the dataset tells]')
 def demo(
@@ -60,22 +68,21 @@ def demo(
     foundation: Path | None,
     dataset: Path | None,
     origin: str,
-    allow_implausible: bool,
+    head: str | None,
     host: str | None,
     tracer: str | None,
+    **reading: str | bool | None,
 ) -> None:
     """Run the whole study on a laptop: potentials, errors, barriers, diffusion, and a report.
 
     Everything lives in DIRECTORY: the AiiDA profile, the jobs, the results. Interrupted, the command goes on where it
     stopped when it is called again; a finished study is only reported again.
     """
-    from aiida_mghdiff.cli.home import import_aiida
-
-    import_aiida()
     from aiida_mghdiff.cli.environment import SetupError, check_place
     from aiida_mghdiff.cli.inputs import EXAMPLE
 
     check_choices(protocol, foundation, dataset, origin)
+    check_reading(origin, foundation, head, reading)
     check_elements(origin, host, tracer)
     file = (dataset or EXAMPLE) if origin == 'dataset' else None
     try:
@@ -83,7 +90,19 @@ def demo(
     except SetupError as error:
         raise click.ClickException(str(error)) from None
     with only_one(directory):
-        run(directory, protocol, foundation, file, host, tracer, allow_implausible)
+        run(directory, protocol, foundation, file, host, tracer, head, reading)
+
+
+def check_reading(origin: str, foundation: Path | None, head: str | None, reading: Mapping[str, Any]) -> None:
+    """Refuse options for a file that is not read.
+
+    :raises ClickException: with what is wrong and what to do.
+    """
+    given = [READING[key] for key, value in reading.items() if value and key.endswith('_key')]
+    if given and origin == 'otf':
+        raise click.ClickException(f'{given[0]} names a key of a dataset: a study --from otf reads none.')
+    if head is not None and foundation is None:
+        raise click.ClickException(f'--head {head} names a head of a model: name its file with --foundation.')
 
 
 def check_elements(origin: str, host: str | None, tracer: str | None) -> None:
@@ -153,7 +172,8 @@ def run(
     dataset_file: Path | None,
     host: str | None,
     tracer: str | None,
-    allow_implausible: bool,
+    head: str | None,
+    reading: Mapping[str, Any],
 ) -> None:
     """Run the study of these choices to its end, and write its report."""
     from aiida.engine.daemon.client import DaemonException
@@ -173,7 +193,7 @@ def run(
         environment.enable_caching()
         if lost := environment.start_daemon():
             click.echo(environment.lost_words(lost))
-        study = find_or_submit(codes, protocol, foundation, dataset_file, host, tracer, allow_implausible)
+        study = find_or_submit(codes, protocol, foundation, dataset_file, host, tracer, head, reading)
         follow_study(study, directory)
     except (environment.SetupError, InputsError, PotentialError, DaemonException) as error:
         raise click.ClickException(f'{error}{environment.waiting_words(directory)}') from None
@@ -193,7 +213,8 @@ def find_or_submit(
     dataset_file: Path | None,
     host: str | None = None,
     tracer: str | None = None,
-    allow_implausible: bool = False,
+    head: str | None = None,
+    reading: Mapping[str, Any] = MappingProxyType({}),
 ) -> orm.WorkChainNode:
     """Return the study of these choices that runs or is finished, or submit it; without a file, one from nothing.
 
@@ -207,12 +228,12 @@ def find_or_submit(
     from aiida_mghdiff.cli.inputs import load_dataset, read_dataset
     from aiida_mghdiff.cli.unexpected import watch
 
-    dataset = read_dataset(dataset_file, allow_implausible) if dataset_file else None
+    dataset = read_dataset(dataset_file, **reading) if dataset_file else None
     subject = find_subject(dataset, dataset_file, host, tracer)
-    potentials = load_potentials(foundation, elements_of(dataset, subject))
-    choices = (subject, potentials, protocol, allow_implausible)
+    potentials = load_potentials(foundation, elements_of(dataset, subject), head)
+    choices = (subject, potentials, protocol, bool(reading.get('allow_implausible')))
     study_builder(codes, dataset, dataset_file, *choices, False)  # which refuses what cannot be studied
-    dataset = load_dataset(dataset_file, allow_implausible) if dataset_file else None
+    dataset = load_dataset(dataset_file, **reading) if dataset_file else None
     key = study_key(dataset, *choices)
     known = find_study(key)
     if known is not None and (not known.is_terminated or known.is_finished_ok):
@@ -293,7 +314,7 @@ def elements_of(dataset: DatasetData | None, subject: Subject) -> set[str]:
     return {subject.host, subject.tracer} | set(dataset.base.attributes.get('elements') if dataset else ())
 
 
-def load_potentials(foundation: Path | None, elements: set[str]) -> dict[str, PotentialData]:
+def load_potentials(foundation: Path | None, elements: set[str], head: str | None) -> dict[str, PotentialData]:
     """Return the pre-trained potentials by label: CHGNet's own weights, and a MACE foundation model.
 
     That is the one that is named; without a name, one that is found and knows the elements, if there is one.
@@ -301,7 +322,7 @@ def load_potentials(foundation: Path | None, elements: set[str]) -> dict[str, Po
     from aiida_mghdiff.cli.inputs import load_potential
     from aiida_mghdiff.cli.potentials import find_mace
 
-    mace = load_potential(foundation) if foundation else find_mace([FOUNDATIONS], elements, click.echo)
+    mace = load_potential(foundation, head) if foundation else find_mace([FOUNDATIONS], elements, click.echo)
     if mace is None:
         click.echo(
             'No MACE foundation model to fine-tune: name one with --foundation; MACE is trained from scratch alone.'

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 from aiida import orm
@@ -13,9 +15,11 @@ from aiida_mghdiff.calculations.functions.dataset import dataset_from_extxyz
 from aiida_mghdiff.calculations.functions.supercell import build_hcp, build_host, build_supercell
 from aiida_mghdiff.calculations.hosts import Subject
 from aiida_mghdiff.cli.potentials import find_chgnet, import_potential
+from aiida_mghdiff.cli.words import as_options, telling_warnings
 from aiida_mghdiff.data.architectures import CHGNET, MACE
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.formats.plausibility import ImplausibleWarning
 
 EXAMPLE = Path('examples/data/mgh_pbe.extxyz')
 EXAMPLE_SHA256 = '2d77ddfe2c6afc1e65e188a3fa3b6a25415125365336e95b6fc325f4dd6a9f57'
@@ -43,41 +47,47 @@ def load_codes(computer: str) -> dict[str, orm.AbstractCode]:
 
 
 class InputsError(ValueError):
-    """Inputs that a study cannot have; the message names the remedy."""
+    """Inputs that a study cannot have; the message names the remedy, in the options of the command."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(as_options(message))
 
 
-def load_dataset(path: Path = EXAMPLE, allow_implausible: bool = False) -> DatasetData:
+def load_dataset(path: Path = EXAMPLE, **reading: str | bool | None) -> DatasetData:
     """Return the dataset of an extxyz file; the same file gives the same node, and stays in the graph.
 
-    :param allow_implausible: take labels that cannot be right as they are.
+    :param reading: settings of ``dataset_from_extxyz`` that a user chose; None and False stand for its defaults.
     :raises InputsError: where the file cannot be read as labelled configurations; nothing of it is stored then.
     """
-    dataset = read_dataset(path, allow_implausible)
-    return dataset if dataset.is_stored else store_dataset(path, allow_implausible)
+    dataset = read_dataset(path, **reading)
+    return dataset if dataset.is_stored else store_dataset(path, **reading)
 
 
-def read_dataset(path: Path, allow_implausible: bool = False) -> DatasetData:
+def read_dataset(path: Path, **reading: str | bool | None) -> DatasetData:
     """Return the dataset of an extxyz file: the stored one where the file was read so before, else an unstored one.
 
     :raises InputsError: where the file cannot be read as labelled configurations.
     """
-    settings = orm.Dict(settings_of(path, allow_implausible))
+    settings = orm.Dict(settings_of(path, reading))
     query = orm.QueryBuilder().append(orm.SinglefileData, filters={'extras.sha256': digest_of(path)}, tag='file')
     query.append(orm.CalcFunctionNode, with_incoming='file', tag='reader').append(DatasetData, with_incoming='reader')
     for (known,) in query.all():
         if known.creator.inputs.settings.get_dict() == settings.get_dict():
             return known
     file = orm.SinglefileData(path.resolve())
-    dataset, trial = dataset_from_extxyz.run_get_node(file, settings, metadata={'store_provenance': False})
+    with telling_warnings():
+        dataset, trial = dataset_from_extxyz.run_get_node(file, settings, metadata={'store_provenance': False})
     if not trial.is_finished_ok:
         raise InputsError(trial.exit_message)
     return dataset
 
 
-def store_dataset(path: Path, allow_implausible: bool = False) -> DatasetData:
-    """Return the stored dataset of an extxyz file that ``read_dataset`` can read."""
+def store_dataset(path: Path, **reading: str | bool | None) -> DatasetData:
+    """Return the stored dataset of an extxyz file that ``read_dataset`` has read, and has told the warnings of."""
     file = orm.SinglefileData(path.resolve())
-    dataset = dataset_from_extxyz(file, orm.Dict(settings_of(path, allow_implausible)))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', ImplausibleWarning)
+        dataset = dataset_from_extxyz(file, orm.Dict(settings_of(path, reading)))
     file.base.extras.set('sha256', digest_of(path))
     return dataset
 
@@ -87,15 +97,15 @@ def digest_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def settings_of(path: Path, allow_implausible: bool) -> dict[str, str | bool]:
+def settings_of(path: Path, reading: Mapping[str, str | bool | None]) -> dict[str, str | bool]:
     """Return how a file is read."""
     settings = EXAMPLE_SETTINGS if digest_of(path) == EXAMPLE_SHA256 else OTHER_SETTINGS
-    return settings | ({'allow_implausible': True} if allow_implausible else {})
+    return settings | {key: value for key, value in reading.items() if value}
 
 
-def load_potential(path: Path | None) -> PotentialData:
+def load_potential(path: Path | None, head: str | None = None) -> PotentialData:
     """Return a MACE model file as a node, or the weights that CHGNet brings where none is given."""
-    return import_potential(path, MACE.name) if path else import_potential(find_chgnet(), CHGNET.name)
+    return import_potential(path, MACE.name, head) if path else import_potential(find_chgnet(), CHGNET.name)
 
 
 def make_start(repeats: list[int], *, store: bool = True) -> orm.StructureData:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from aiida import orm
 
 from aiida_mghdiff.calculations.program import zipapp_bytes
+from aiida_mghdiff.cli.words import as_options
 from aiida_mghdiff.data.architectures import MACE, architecture_of
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.job_files import ZIPAPP, read_failure
@@ -27,29 +28,33 @@ MACE_CACHE = Path.home() / '.cache' / 'mace'
 
 
 class PotentialError(Exception):
-    """A model file that is not there or cannot be read; the message names the remedy."""
+    """A model file that is not there or cannot be read; the message names the remedy, in the options of the command."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(as_options(message))
 
 
-def import_potential(path: Path, architecture: str) -> PotentialData:
-    """Return the stored node of a pre-trained model file; the same file gives the same node.
+def import_potential(path: Path, architecture: str, head: str | None = None) -> PotentialData:
+    """Return the stored node of a pre-trained model file; the same file and head give the same node.
 
     :raises PotentialError: where the file or the engine is missing, or the file cannot be loaded.
     """
-    return read_potential(path, architecture).store()
+    return read_potential(path, architecture, head).store()
 
 
-def read_potential(path: Path, architecture: str) -> PotentialData:
+def read_potential(path: Path, architecture: str, head: str | None = None) -> PotentialData:
     """Return the node of a pre-trained model file: a new one, or the stored one where it was imported before.
 
     The engine reads the file in a process of its own, so that this one imports no torch.
 
+    :param head: of a MACE model, where the user names one.
     :raises PotentialError: where the file or the engine is missing, the file cannot be loaded, or has several heads of
         which none is meant.
     """
     if not path.is_file():
         raise PotentialError(f'there is no model file {path}: name another.')
     try:
-        head = choose_head(read_heads(path) or [], None)
+        head = choose_head(read_heads(path) or [], head)
     except ValueError as error:
         raise PotentialError(f'{path}: {error}') from None
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -58,7 +63,7 @@ def read_potential(path: Path, architecture: str) -> PotentialData:
     )
     if known := [node for node in query.all(flat=True) if node.head in (None, head)]:
         return known[0]
-    node = PotentialData.from_file(path, origin='pretrained', **_describe(path, architecture))
+    node = PotentialData.from_file(path, origin='pretrained', **_describe(path, architecture) | {'head': head})
     node.label = path.name
     return node
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from ase.data import chemical_symbols
 
-from aiida_mghdiff.formats.mace_heads import choose_head, read_heads
+from aiida_mghdiff.formats.mace_heads import choose_head, is_dictionary, is_torch_file, read_heads
 from aiida_mghdiff.formats.ml_ff import read_ml_ff_header
 
 GROUP = 'aiida_mghdiff.architectures'
@@ -50,10 +50,34 @@ def no_attributes(file: ModelFile) -> dict[str, Any]:
 def mace_attributes(file: ModelFile) -> dict[str, Any]:
     """Return the head that every program evaluates, and all heads of a MACE model.
 
-    :raises ValueError: for a head that the model does not have, or several heads of which none is meant.
+    :raises ValueError: for a file that is plainly no MACE model, a head that the model does not have, or several heads
+        of which none is meant.
     """
+    _require_torch(file.path, 'MACE')
+    if is_dictionary(file.path):
+        raise ValueError(
+            f'{file.path.name} is a dictionary, such as the weights of CHGNet, and no MACE model: name the file that '
+            'MACECalculator loads, or another architecture.'
+        )
     heads = read_heads(file.path) if file.heads is None else list(file.heads)
     return {'head': file.head if heads is None else choose_head(heads, file.head), 'heads': heads}
+
+
+def chgnet_attributes(file: ModelFile) -> dict[str, Any]:
+    """Return the attributes of a potential of CHGNet, whose file tells nothing.
+
+    :raises ValueError: for a file that is plainly none of CHGNet.
+    """
+    _require_torch(file.path, 'CHGNet')
+    if read_heads(file.path) is not None:
+        raise ValueError(f'{file.path.name} is a MACE model: set architecture to mace.')
+    return no_attributes(file)
+
+
+def _require_torch(path: Path, title: str) -> None:
+    """Refuse a file that torch did not write: its first job would fail. An empty one is refused by the node."""
+    if path.stat().st_size and not is_torch_file(path):
+        raise ValueError(f'{path.name} is no model of {title}, for torch did not write it: name another file.')
 
 
 def ml_ff_attributes(file: ModelFile) -> dict[str, Any]:
@@ -108,6 +132,7 @@ CHGNET = Architecture(
     title='CHGNet',
     dtypes=('float32',),
     elements=tuple(chemical_symbols[1:95]),  # up to Pu
+    attributes_of=chgnet_attributes,
     calculator=f'{_CALCULATORS}.chgnet',
 )
 VASP_MLFF = Architecture(name='vasp-mlff', title='VASP MLFF', dtypes=('float64',), attributes_of=ml_ff_attributes)

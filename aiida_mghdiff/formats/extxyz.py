@@ -80,8 +80,9 @@ def read_extxyz(
     if not allow_implausible and (finding := implausible(frames)) is not None:
         raise FormatError(path, places[finding.index], finding.reason)
     if other_stresses and stress_key and all(atoms.calc.results.get('stress') is None for atoms in frames):
-        words = f'no frame of {path} has {stress_key!r}: stresses are not read. Name one of the keys that they have'
-        warnings.warn(f'{words} as stress_key: {", ".join(sorted(other_stresses))}.', ImplausibleWarning, stacklevel=2)
+        words = f'no frame of {Path(path).name} has {stress_key!r}: stresses are not read. Name one of the keys that'
+        keys = ', '.join(sorted(other_stresses))
+        warnings.warn(f'{words} they have as stress_key: {keys}.', ImplausibleWarning, stacklevel=2)
     return ExtXyz(frames, groups if group_key is not None else None, _isolated_atoms(path, isolated))
 
 

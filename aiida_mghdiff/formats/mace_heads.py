@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 TRAINED_HEAD, REPLAY_HEAD = 'Default', 'pt_head'
 #: Before the model, a file of torch before 1.6 has a magic number, a version and the byte order of the machine.
 _LEGACY_PREFIX = 3
+_LEGACY_MAGIC = b'l\xfc\x9cF\xf9 j\xa8P\x19'
 
 
 def choose_head(heads: Sequence[str], named: str | None) -> str | None:
@@ -64,6 +65,26 @@ def read_heads(path: str | Path) -> list[str] | None:
         return None
     heads = model.state.get('heads', [])
     return [str(head) for head in heads] if isinstance(heads, list | tuple) else None
+
+
+def is_torch_file(path: str | Path) -> bool:
+    """Return whether a file has the outer form of one that torch writes, whatever is within."""
+    with Path(path).open('rb') as file:
+        if _LEGACY_MAGIC in file.read(16):
+            return True
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return any(name.endswith('/data.pkl') for name in archive.namelist())
+        except zipfile.BadZipFile:
+            return False
+
+
+def is_dictionary(path: str | Path) -> bool:
+    """Return whether a file of torch holds a dictionary, as CHGNet's weights are, and no model."""
+    try:
+        return type(_unpickle(Path(path))) is dict
+    except Exception:  # a damaged pickle raises whatever its bytes lead to
+        return False
 
 
 def _names(state: dict[str, Any]) -> set[str]:

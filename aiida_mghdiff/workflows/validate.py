@@ -31,7 +31,7 @@ def validate_validation(inputs: Mapping[str, Any], _: Any = None) -> str | None:
     if not inputs.get('potentials'):
         return 'there is no potential: give those to evaluate (potentials, by label).'
     if not inputs.get('trajectories') or not all(inputs['trajectories'].values()):
-        return 'there are no frames: give trajectories of runs, {run: {any key: TrajectoryData}}.'
+        return 'there are no frames: give trajectories of runs, {run: {nve_0: TrajectoryData}}.'
     messages = [message for item in inputs['potentials'].items() for message in _potential_messages(inputs, *item)]
     return joined([*messages, *_sampling_messages(inputs), _label_message(inputs)])
 

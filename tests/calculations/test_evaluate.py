@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
+from models import write_sealed
 from training_inputs import make_chgnet, make_dataset
 
 from aiida_mghdiff.calculations.evaluate import EvaluateCalculation, validate_inputs
@@ -51,7 +52,7 @@ def test_environment_without_mace(inputs, tmp_path, aiida_code_installed):
 
 
 def test_corrupt_model(inputs, tmp_path):
-    (tmp_path / 'corrupt.model').write_bytes(b'no model')
+    write_sealed(tmp_path / 'corrupt.model')
     attributes = {'architecture': 'mace', 'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float64'}
     inputs['potential'] = type(inputs['potential']).from_file(tmp_path / 'corrupt.model', **attributes)
     _, node = run_get_node(EvaluateCalculation, **inputs)

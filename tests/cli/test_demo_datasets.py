@@ -15,9 +15,11 @@ from click.testing import CliRunner
 from host_datasets import MAGNESIUM, PALLADIUM, TITANIUM, ZIRCONIUM, make_frame, write_chgnet_labels, write_labels
 from training_inputs import make_chgnet
 
+from aiida_mghdiff.calculations.functions.dataset import EXTXYZ_SETTINGS
 from aiida_mghdiff.cli import demo as module
 from aiida_mghdiff.cli.demo import demo, find_or_submit
 from aiida_mghdiff.cli.inputs import InputsError
+from aiida_mghdiff.cli.words import READING
 from aiida_mghdiff.data.dataset import DatasetData
 
 COMMAND = Path(sys.executable).with_name('aiida-mghdiff')
@@ -72,7 +74,9 @@ def submit(aiida_profile_clean, codes, monkeypatch):
         return orm.WorkChainNode(process_type='aiida.workflows:mghdiff.study').store()
 
     monkeypatch.setattr(engine, 'submit', keep)
-    monkeypatch.setattr(module, 'load_potentials', lambda _, elements: {'chgnet_mp': make_chgnet(sorted(elements))})
+    monkeypatch.setattr(
+        module, 'load_potentials', lambda _, elements, head: {'chgnet_mp': make_chgnet(sorted(elements))}
+    )
 
     def ask(file, **options):
         find_or_submit(codes, 'smoke', None, file, **options)
@@ -143,3 +147,59 @@ def test_host_and_tracer_are_elements_of_a_dataset(tmp_path):
     file.touch()
     assert '--tracer Xy is not a chemical symbol: name an element' in refuse('--dataset', str(file), '--tracer', 'Xy')
     assert not (tmp_path / 'demo').exists()
+
+
+def test_a_tracer_that_the_dataset_lacks(submit, make_file):
+    with pytest.raises(InputsError) as refusal:
+        submit(make_file('Ti', TITANIUM, ['', 'H', 'HH'] * 14), tracer='O')
+    assert str(refusal.value) == (
+        'mine.extxyz has no O: its elements are H, Ti. Choose the tracer among these with --tracer, or name the host '
+        'of O with --host.'
+    )
+
+
+class TestKeysOfTheFile:
+    """Another program's keys, and what is said of them, as the command line spells it."""
+
+    @pytest.fixture
+    def file(self, make_file):
+        path = make_file('Ti', TITANIUM, ['', 'H', 'HH'] * 14)
+        path.write_text(path.read_text().replace('REF_', 'dft_'))
+        return path
+
+    def test_are_options(self, submit, file):
+        keys = {f'{name}_key': f'dft_{name}' for name in ('energy', 'forces', 'stress')}
+        with pytest.raises(InputsError, match=r"no energy: no key 'REF_energy' .*name its key"):
+            submit(file)
+        dataset = submit(file, reading=keys).dataset
+        assert dataset.base.attributes.get('has_stress')
+        assert dataset.creator.inputs.settings.get_dict() == {'labels': 'unknown', **keys}
+        assert submit(file, reading=keys).dataset.uuid == dataset.uuid
+
+    def test_a_stress_under_another_key_is_told(self, submit, file, capsys):
+        submit(file, reading={'energy_key': 'dft_energy', 'forces_key': 'dft_forces'})
+        assert capsys.readouterr().err == (
+            "Warning: no frame of mine.extxyz has 'REF_stress': stresses are not read. Name one of the keys that they "
+            'have as --stress-key: dft_stress.\n'
+        )
+
+    def test_are_for_a_dataset(self, tmp_path):
+        options = ['--directory', str(tmp_path / 'demo'), '--from', 'otf', '--energy-key', 'dft_energy']
+        result = CliRunner().invoke(demo, options)
+        assert '--energy-key names a key of a dataset: a study --from otf reads none.' in result.output
+
+    def test_every_setting_of_the_reader_is_an_option_or_a_fact_of_the_file(self):
+        options = {option for parameter in demo.params for option in parameter.opts}
+        assert set(READING.values()) <= options
+        assert set(READING) == set(EXTXYZ_SETTINGS) - {'labels', 'energy_kind'}
+
+
+def test_messages_name_options(submit, make_file):
+    file = make_file('Ti', TITANIUM, ['', 'H', 'HH'] * 14)
+    lines = file.read_text().splitlines()
+    lines[2] = lines[2].rsplit(None, 1)[0] + ' 170.0'
+    file.write_text('\n'.join(lines) + '\n')
+    with pytest.raises(InputsError, match=r'to take all labels as they are, set --allow-implausible') as refusal:
+        submit(file)
+    assert 'allow_implausible' not in str(refusal.value)
+    assert submit(file, reading={'allow_implausible': True}).dataset.get_array('forces').max() == 170.0

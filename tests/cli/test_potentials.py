@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from click.testing import CliRunner
-from models import make_multihead_mace
+from models import make_multihead_mace, write_sealed
 
 from aiida_mghdiff.cli import environment, potentials
 from aiida_mghdiff.cli.demo import demo
@@ -25,7 +25,7 @@ def cache(monkeypatch, tmp_path):
     folder = tmp_path / 'cache'
     folder.mkdir()
     for name in contents:
-        (folder / name).write_text(name)
+        write_sealed(folder / name, name)
     monkeypatch.setattr(potentials, 'MACE_CACHE', folder)
     monkeypatch.setattr(potentials, '_describe', describe)
     return folder
@@ -64,7 +64,7 @@ def test_found_models_with_several_heads(aiida_profile_clean, cache):
     assert (node.label, node.head) == ('small.model', 'Default')
     assert lines == [
         f'{cache}/a_model was found and is not used: {cache}/a_model: the model has the heads A and B and none is '
-        'named: name one of them as head, or write one into a file of its own with mace_select_head.'
+        'named: name one of them as --head, or write one into a file of its own with mace_select_head.'
     ]
     options = {'architecture': 'mace', 'origin': 'pretrained', 'elements': ['H', 'Mg'], 'dtype': 'float64'}
     PotentialData.from_file(cache / 'small.model', head='pt_head', **options).store()

@@ -7,7 +7,8 @@ import pytest
 from aiida import orm
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
-from models import make_multihead_mace
+from models import make_multihead_mace, write_sealed
+from program_runs import chgnet_file
 
 from aiida_mghdiff.calculations.functions.replicas import check_run
 from aiida_mghdiff.data.dataset import DatasetData
@@ -123,7 +124,7 @@ def test_dataset_keeps_where_its_configurations_are_from():
 
 def test_equal_content_hashes_equal(tmp_path):
     for name in ('one.model', 'two.model'):
-        (tmp_path / name).write_bytes(b'weights')
+        write_sealed(tmp_path / name)
     options = {'architecture': 'mace', 'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float64'}
     pairs = [
         [DatasetData.from_frames(make_frames()) for _ in range(2)],
@@ -138,7 +139,7 @@ def test_equal_content_hashes_equal(tmp_path):
 
 def test_potential_attributes_and_refusals(tmp_path):
     path = tmp_path / 'some.model'
-    path.write_bytes(b'weights')
+    write_sealed(path)
     options = {'architecture': 'mace', 'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float64'}
     node = PotentialData.from_file(path, **options).store()
     assert (node.architecture, node.origin, node.elements) == ('mace', 'scratch', ['H', 'Mg'])
@@ -148,6 +149,34 @@ def test_potential_attributes_and_refusals(tmp_path):
     path.write_bytes(b'')
     with pytest.raises(ValueError, match='empty'):
         PotentialData.from_file(path, **options)
+
+
+@pytest.mark.parametrize('content', [b'this is no model', b'PK\x03\x04 cut off', b'#!/bin/sh\nexit\n'])
+@pytest.mark.parametrize(('architecture', 'title'), [('mace', 'MACE'), ('chgnet', 'CHGNet')])
+def test_a_file_that_is_plainly_no_model_is_refused(tmp_path, content, architecture, title):
+    path = tmp_path / 'notes.txt'
+    path.write_bytes(content)
+    options = {'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float32'}
+    with pytest.raises(ValueError, match=rf'notes\.txt is no model of {title}, for torch did not write it'):
+        PotentialData.from_file(path, architecture=architecture, **options)
+
+
+def test_a_model_of_another_architecture_is_refused(tiny_mace):
+    options = {'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float32'}
+    with pytest.raises(ValueError, match=r'tiny\.model is a MACE model: set architecture to mace'):
+        PotentialData.from_file(tiny_mace, architecture='chgnet', **options)
+    with pytest.raises(ValueError, match=r'is a dictionary, such as the weights of CHGNet, and no MACE model'):
+        PotentialData.from_file(chgnet_file(), architecture='mace', **options)
+    assert PotentialData.from_file(chgnet_file(), architecture='chgnet', **options).heads is None
+
+
+def test_files_of_old_torch_are_models(tiny_mace, tmp_path):
+    import torch
+
+    path = tmp_path / 'old.model'
+    torch.save(torch.load(tiny_mace, weights_only=False), path, _use_new_zipfile_serialization=False)
+    options = {'architecture': 'mace', 'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float64'}
+    assert PotentialData.from_file(path, **options).heads == ['Default']
 
 
 def test_force_field_of_vasp_is_what_its_header_says(tmp_path):
@@ -220,8 +249,7 @@ def test_heads_that_do_not_fit_are_refused(tmp_path):
 
 
 def test_a_file_that_tells_no_heads_is_left_to_the_jobs(tmp_path):
-    path = tmp_path / 'damaged.model'
-    path.write_bytes(b'PK\x03\x04 cut off')
+    path = write_sealed(tmp_path / 'damaged.model')
     options = {'architecture': 'mace', 'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float64'}
     node = PotentialData.from_file(path, head='A', **options)
     assert (node.head, node.heads) == ('A', None)
@@ -229,7 +257,7 @@ def test_a_file_that_tells_no_heads_is_left_to_the_jobs(tmp_path):
 
 def test_a_potential_stored_before_heads_were_looked_for_stays_readable(tmp_path):
     path = tmp_path / 'some.model'
-    path.write_bytes(b'weights')
+    write_sealed(path)
     options = {'architecture': 'mace', 'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float64'}
     node = PotentialData.from_file(path, **options)
     for name in ('head', 'heads'):

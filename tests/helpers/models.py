@@ -8,6 +8,7 @@ gives an Mg-H potential poor in numbers but sound in kind: hcp Mg stays hcp and 
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -159,3 +160,10 @@ def _assign(weights, sizes, values):
 def _evaluate(model, batch):
     output = model(dict(batch), training=False, compute_force=True)
     return output['energy'].detach().numpy(), output['forces'].detach().numpy()
+
+
+def write_sealed(path: Path, content: str = 'no pickle') -> Path:
+    """Write a file that looks like one of torch from outside, and is no model: which a job finds out."""
+    with zipfile.ZipFile(path, 'w') as archive:
+        archive.writestr(zipfile.ZipInfo('archive/data.pkl'), content)
+    return path

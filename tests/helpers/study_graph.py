@@ -15,6 +15,7 @@ from aiida import orm
 from aiida.common.links import LinkType
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from models import write_sealed
 from structure_runs import SETTINGS
 
 from aiida_mghdiff.calculations.functions.arrhenius import arrhenius_fit
@@ -141,8 +142,7 @@ def get_computer():
 def make_potential(label, folder):
     """Return an unstored potential; its content is its label."""
     architecture, _, kind = label.partition('_')
-    path = Path(folder) / label
-    path.write_text(label)
+    path = write_sealed(Path(folder) / label, label)
     origin = {'mp': 'pretrained', 'ft': 'fine-tuned', 'tr': 'scratch'}[kind]
     return PotentialData.from_file(
         path, architecture=architecture, origin=origin, elements=['Mg', 'H'], dtype='float64'

@@ -18,7 +18,7 @@ ml_istart ml_iweight ml_lafilt2 ml_lbasis_discard ml_lcouple ml_leatom ml_lfast 
 ml_lsparsdes ml_ltrj ml_luse_names ml_mb ml_mconf ml_mconf_new ml_mhis ml_mode ml_mrb1 ml_mrb2 ml_natom_coupled ml_nhyp
 ml_nmdint ml_nrank_sparsdes ml_outblock ml_output_mode ml_rcouple ml_rcut1 ml_rcut2 ml_rdes_sparsdes ml_sigv0 ml_sigw0
 ml_sion1 ml_sion2 ml_w1 ml_w2 ml_wtifor ml_wtoten ml_wtsif
-ddr ddiag dfnmax dfnmin dneborg drotmax isif_neb ispind jacobian ldneb lclimb lnebcell ltangentold maxmove
+ddr ddiag dfnmax dfnmin dneborg drotmax ichain ispind jacobian ldneb lclimb lnebcell ltangentold maxmove
 nebcell_iter sdr snl
 """
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ase.data import chemical_symbols
 
-from aiida_mghdiff.formats.mace_heads import choose_head
+from aiida_mghdiff.formats.mace_heads import choose_head, read_heads
 from aiida_mghdiff.programs.calculators.base import import_engine, readable, set_threads
 from aiida_mghdiff.programs.job import ProgramError
 
@@ -42,8 +42,9 @@ def elements_of(calculator: Any) -> list[str]:
 
 
 def describe(path: str) -> dict[str, Any]:
-    """Return the ``elements`` that a model file knows, and the ``dtype`` of its parameters."""
-    elements = elements_of(load({}, path, 'float64'))
+    """Return the ``elements`` that a model file knows, and the ``dtype`` of its parameters: of all heads the same."""
+    head = next(iter(read_heads(path) or []), None)
+    elements = elements_of(load({'head': head}, path, 'float64'))
     import torch
 
     stored = torch.load(path, map_location='cpu', weights_only=False)
