@@ -22,6 +22,15 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope='session')
+def daemon_environment() -> None:
+    """For a test that starts a profile or a daemon: it skips in an environment that AiiDA's daemon cannot live in."""
+    from aiida_mghdiff.cli.environment import environment_message
+
+    if message := environment_message():
+        pytest.skip(message)
+
+
+@pytest.fixture(scope='session')
 def example_data() -> Path:
     """Folder of the data that come with the repository."""
     return REPOSITORY / 'examples' / 'data'

@@ -171,7 +171,7 @@ def outside():
 
 
 @pytest.fixture(scope='module')
-def interrupted(tmp_path_factory, outside) -> tuple[Path, int, str]:
+def interrupted(daemon_environment, tmp_path_factory, outside) -> tuple[Path, int, str]:
     """Folder, exit status and output of a smoke study that was interrupted."""
     folder = tmp_path_factory.mktemp('study') / 'demo'
     return folder, *interrupt_demo(folder, outside)

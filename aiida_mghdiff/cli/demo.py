@@ -154,7 +154,6 @@ def only_one(directory: Path) -> Iterator[None]:
 
     :raises ClickException: where another one runs.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     with (directory / 'lock').open('w') as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -119,18 +119,15 @@ def check_place(directory: Path) -> None:
 
     :raises SetupError: with the reason and the remedy.
     """
-    folder, verdi, temporary = str(directory.resolve()), str(_bin() / 'verdi'), tempfile.gettempdir()
+    folder, temporary = str(directory.resolve()), tempfile.gettempdir()
     there = next(path for path in (directory.resolve(), *directory.resolve().parents) if os.path.exists(path))
     if not there.is_dir() or not os.access(there, os.R_OK | os.W_OK | os.X_OK):
         reason = 'you may not write there' if there.is_dir() else 'it is a file'
         raise SetupError(f'AiiDA cannot keep a profile in {folder}, for {there}: {reason}. Choose another folder.')
     if wrong := [character for character in _NOT_IN_PROFILES if character in folder]:
         raise SetupError(f'AiiDA cannot keep a profile in {folder}: choose a folder without {wrong[0]!r} in its path.')
-    if not _is_one_word(verdi):
-        raise SetupError(
-            f"AiiDA's daemon cannot be started from the environment {sys.prefix}: make the environment in a folder "
-            'without blanks, quotes and backslashes in its path (in a checkout: `make VENV=/that/folder ...`).'
-        )
+    if message := environment_message():
+        raise SetupError(message)
     if len(os.fsencode(temporary + _SOCKET)) > _SOCKET_BYTES:
         most = _SOCKET_BYTES - len(_SOCKET)
         raise SetupError(
@@ -143,6 +140,16 @@ def check_place(directory: Path) -> None:
         raise SetupError(
             f'AiiDA cannot keep a profile in {folder}: it cannot be made ({error.strerror}). Choose another folder.'
         ) from error
+
+
+def environment_message() -> str | None:
+    """Return why AiiDA's daemon cannot be started from the environment of this process."""
+    if _is_one_word(str(_bin() / 'verdi')):
+        return None
+    return (
+        f"AiiDA's daemon cannot be started from the environment {sys.prefix}: make the environment in a folder without "
+        'blanks, quotes and backslashes in its path (in a checkout: `make VENV=/that/folder ...`).'
+    )
 
 
 def _bin() -> Path:

@@ -58,6 +58,7 @@ def test_refuses_an_unknown_protocol(refuse, file):
     assert "no protocol 'fast': choose one of paper, balanced, demo" in refuse('--dataset', file, '--protocol', 'fast')
 
 
+@pytest.mark.usefixtures('daemon_environment')
 def test_refuses_a_second_demo_in_one_folder(refuse, file, tmp_path):
     (tmp_path / 'demo').mkdir()
     with (tmp_path / 'demo' / 'lock').open('w') as lock:

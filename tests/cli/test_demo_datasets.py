@@ -46,6 +46,7 @@ def make_file(tmp_path):
     return make
 
 
+@pytest.mark.usefixtures('daemon_environment')
 def test_fcc_host_is_refused_in_one_sentence_and_nothing_is_stored(make_file, tmp_path):
     file, folder = make_file('Pd', PALLADIUM, ['', 'H', 'HH'] * 2, write_chgnet_labels), tmp_path / 'demo'
     assert 'labels=CHGNet-0.3.0' in file.read_text()

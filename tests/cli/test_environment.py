@@ -174,7 +174,7 @@ def state(node):
 
 
 @pytest.fixture(scope='module')
-def installation(tmp_path_factory):
+def installation(daemon_environment, tmp_path_factory):
     """Folder of a profile made by the command line, with a running daemon; and the environment of its processes."""
     folder = tmp_path_factory.mktemp('installation')
     (folder / 'bin').mkdir()

@@ -51,6 +51,7 @@ def call(variables, *arguments):
     return subprocess.run([COMMAND, *arguments], env=variables, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.usefixtures('daemon_environment')
 def test_profile_in_a_folder_with_an_odd_name(tmp_path, outside):
     """Its daemon runs there, its line can be pasted, and it leaves nothing behind."""
     folders, variables = outside
@@ -66,6 +67,7 @@ def test_profile_in_a_folder_with_an_odd_name(tmp_path, outside):
     assert files_in(folders) == []
 
 
+@pytest.mark.usefixtures('daemon_environment')
 def test_sockets_of_a_daemon_that_was_killed(tmp_path, outside):
     """The next start deletes them."""
     folders, variables = outside
@@ -126,6 +128,7 @@ class TestRefusals:
         words = self.refuse(command, tmp_path / 'file' / 'demo')
         assert f', for {tmp_path / "file"}: it is a file. Choose another folder.' in words
 
+    @pytest.mark.usefixtures('daemon_environment')
     @pytest.mark.parametrize('folder', ['/proc/mghdiff', '/sys/mghdiff'])
     def test_where_no_folder_can_be_made(self, command, folder):
         words = self.refuse(command, Path(folder))
@@ -145,6 +148,7 @@ class TestRefusals:
         words = self.refuse(command, tmp_path / 'demo')
         assert f'cannot be started from the environment {tmp_path / name}: make the environment in a folder' in words
 
+    @pytest.mark.usefixtures('daemon_environment')
     def test_folder_of_temporary_files(self, tmp_path, monkeypatch, command):
         """The path of a socket has at most 107 bytes."""
         (tmp_path / ('x' * 100)).mkdir()
@@ -153,6 +157,7 @@ class TestRefusals:
         assert 'set TMPDIR to one whose path has at most 73 bytes' in words
 
 
+@pytest.mark.usefixtures('daemon_environment')
 def test_longest_folder_of_temporary_files(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, 'tempdir', f'/tmp/{"x" * 68}')
     environment.check_place(tmp_path / 'demo')

@@ -76,6 +76,7 @@ def test_a_missing_file_is_named(aiida_profile, tmp_path):
         import_potential(tmp_path / 'nothing.model', 'mace')
 
 
+@pytest.mark.usefixtures('daemon_environment')
 def test_a_corrupt_named_model_stops_the_demo_with_one_sentence(aiida_profile, example_data, monkeypatch, tmp_path):
     for name in ('make_profile', 'setup_codes', 'enable_caching', 'start_daemon', 'stop_daemon'):
         monkeypatch.setattr(environment, name, lambda *_, **__: {})

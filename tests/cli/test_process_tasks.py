@@ -86,7 +86,7 @@ EVERY_JOB_ONCE = sorted(f'{wave}_{index}' for wave in ('first', 'second') for in
 
 
 @pytest.fixture(scope='module')
-def installation(tmp_path_factory):
+def installation(daemon_environment, tmp_path_factory):
     """Environment of the processes of a profile of its own, with a running daemon."""
     folder = tmp_path_factory.mktemp('installation')
     clean = {key: value for key, value in os.environ.items() if key not in ('AIIDA_PATH', 'VIRTUAL_ENV')}

@@ -51,7 +51,9 @@ def call(*arguments):
         ('report', ('1234',), 'load'),
     ],
 )
-def test_every_command_says_what_failed_and_where_its_log_is(place, monkeypatch, name, arguments, function):
+def test_every_command_says_what_failed_and_where_its_log_is(place, monkeypatch, request, name, arguments, function):
+    if name == 'profile':
+        request.getfixturevalue('daemon_environment')
     monkeypatch.setattr(environment, function, fail)
     output = call(name, *arguments)
     assert output.splitlines()[0] == f'Error: {name} failed unexpectedly: RuntimeError: the moon is full.'
@@ -111,7 +113,7 @@ def test_report_says_what_its_study_does(aiida_profile, monkeypatch):
 
 
 @pytest.fixture(scope='module')
-def whole_profile(tmp_path_factory):
+def whole_profile(daemon_environment, tmp_path_factory):
     """The folder of a profile of its own."""
     folder = tmp_path_factory.mktemp('whole')
     assert command(folder, 'profile', folder, '--workers', 0).returncode == 0
@@ -165,7 +167,7 @@ def test_damaged_profiles(whole_profile, tmp_path, damage, message):
 
 
 @pytest.fixture
-def run_demo(aiida_profile, tmp_path, monkeypatch):
+def run_demo(daemon_environment, aiida_profile, tmp_path, monkeypatch):
     """Return a function that calls the demo, with a study or before there is one, whose environment fails."""
     for name in ('make_profile', 'open_storage', 'setup_codes', 'enable_caching', 'start_daemon', 'stop_daemon'):
         monkeypatch.setattr(environment, name, lambda *_, **__: {})

@@ -245,7 +245,7 @@ def test_heads_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ValueError, match='the model has the heads A and B and none is named'):
         PotentialData.from_file(two, **options)
     with pytest.raises(ValueError, match="head is 'A', but only a mace potential has heads"):
-        PotentialData.from_file(two, head='A', **{**options, 'architecture': 'chgnet'})
+        PotentialData.from_file(chgnet_file(), head='A', **{**options, 'architecture': 'chgnet'})
 
 
 def test_a_file_that_tells_no_heads_is_left_to_the_jobs(tmp_path):
