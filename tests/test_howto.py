@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 
 import aiida
+import numpy as np
 import pytest
 from aiida import orm
 from training_inputs import make_chgnet, make_dataset
@@ -108,6 +109,7 @@ def test_diffusion(run, tiny_potential, host):
 
 def test_validate(run, tiny_potential, host):
     replica = orm.TrajectoryData([hydride(host)] * 60)
+    replica.set_array('times', 0.5 * np.arange(60))
     nodes = {1234: tiny_potential, 1250: make_chgnet()} | {key: {'nve_0': replica} for key in (2100, 2300)}
     assert set(run('validate', nodes)['builder'].trajectories) == {'t300k', 't673k'}
 

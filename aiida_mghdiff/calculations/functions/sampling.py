@@ -40,10 +40,15 @@ def sample_frames(settings: orm.Dict, **trajectories: orm.TrajectoryData) -> orm
 
 
 def check_runs(nodes: Sequence[orm.TrajectoryData]) -> None:
-    """Refuse runs that are not of the same atoms, or not recorded at the same interval.
+    """Refuse runs without cells or times, not of the same atoms, or not recorded at the same interval.
 
     :raises MismatchError: with what differs.
     """
+    lacking = {name for node in nodes for name in ('cells', 'times') if name not in node.get_arraynames()}
+    if lacking:
+        raise MismatchError(
+            f'a trajectory has no {" and no ".join(sorted(lacking))}: give `set_trajectory` cells in Å and times in ps.'
+        )
     if len({tuple(node.symbols) for node in nodes}) > 1:
         raise MismatchError(
             'the trajectories are of different atoms: sample the runs of each composition by themselves.'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aiida import orm
+from ase import Atoms
 
 from aiida_mghdiff.calculations.functions.sampling import sample_frames
 
@@ -70,3 +71,10 @@ def test_refusals(runs):
     assert status == 228
     assert '0.25 to 0.5 ps apart' in message
     assert fail({'count': 0, 'seed': 1}, **runs)[0] == 220
+
+
+def test_frames_without_times_are_refused(runs):
+    frames = orm.TrajectoryData([orm.StructureData(ase=Atoms('MgH', cell=[3.0] * 3, pbc=True))] * 4)
+    status, message = fail({'count': 2, 'seed': 1}, run=frames)
+    assert status == 228
+    assert message.endswith('a trajectory has no times: give `set_trajectory` cells in Å and times in ps.')
