@@ -224,7 +224,7 @@ def find_or_submit(
     """
     from aiida.engine import submit
 
-    from aiida_mghdiff.cli.inputs import load_dataset, read_dataset
+    from aiida_mghdiff.cli.inputs import read_dataset, store_dataset
     from aiida_mghdiff.cli.unexpected import watch
 
     dataset = read_dataset(dataset_file, **reading) if dataset_file else None
@@ -232,7 +232,8 @@ def find_or_submit(
     potentials = load_potentials(foundation, elements_of(dataset, subject), head)
     choices = (subject, potentials, protocol, bool(reading.get('allow_implausible')))
     study_builder(codes, dataset, dataset_file, *choices, False)  # which refuses what cannot be studied
-    dataset = load_dataset(dataset_file, **reading) if dataset_file else None
+    if dataset is not None and not dataset.is_stored:
+        dataset = store_dataset(dataset_file, **reading)
     key = study_key(dataset, *choices)
     known = find_study(key)
     if known is not None and (not known.is_terminated or known.is_finished_ok):
