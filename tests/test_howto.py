@@ -108,8 +108,8 @@ def test_diffusion(run, tiny_potential, host):
 
 
 def test_validate(run, tiny_potential, host):
-    replica = orm.TrajectoryData([hydride(host)] * 60)
-    replica.set_array('times', 0.5 * np.arange(60))
+    replica = orm.TrajectoryData([hydride(host)] * 400)
+    replica.set_array('times', 0.5 * np.arange(400))
     nodes = {1234: tiny_potential, 1250: make_chgnet()} | {key: {'nve_0': replica} for key in (2100, 2300)}
     assert set(run('validate', nodes)['builder'].trajectories) == {'t300k', 't673k'}
 
