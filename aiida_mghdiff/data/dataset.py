@@ -167,7 +167,7 @@ class DatasetData(orm.ArrayData):
 
     @property
     def are_converged(self) -> np.ndarray:
-        """Return for each configuration [n] whether its electrons are known to have converged.
+        """Return for each configuration [n] whether its SCF is known to have converged.
 
         See ``ORIGIN``. A dataset that tells of none, such as a user's file, is taken as it is.
         """
@@ -188,8 +188,8 @@ def converged_message(dataset: DatasetData | None, _: object = None) -> str | No
     """
     if dataset is not None and (count := int((~dataset.are_converged).sum())):
         return (
-            f'the electrons of {count} of its {dataset.base.attributes.get("n_configurations")} configurations are not '
-            'known to have converged: leave these out with `merge_datasets(all=dataset)`.'
+            f'the SCF of {count} of its {len(dataset.are_converged)} configurations is not known to have converged: leave '
+            'these out with `merge_datasets(all=dataset)`.'
         )
     return None
 

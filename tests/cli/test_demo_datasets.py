@@ -174,7 +174,7 @@ class TestKeysOfTheFile:
             submit(file)
         dataset = submit(file, reading=keys).dataset
         assert dataset.base.attributes.get('has_stress')
-        assert dataset.creator.inputs.settings.get_dict() == {'labels': 'unknown', **keys}
+        assert dataset.creator.inputs.settings.get_dict() == {'labelled_by': 'unknown', **keys}
         assert submit(file, reading=keys).dataset.uuid == dataset.uuid
 
     def test_a_stress_under_another_key_is_told(self, submit, file, capsys):
@@ -192,7 +192,7 @@ class TestKeysOfTheFile:
     def test_every_setting_of_the_reader_is_an_option_or_a_fact_of_the_file(self):
         options = {option for parameter in demo.params for option in parameter.opts}
         assert set(READING.values()) <= options
-        assert set(READING) == set(EXTXYZ_SETTINGS) - {'labels', 'energy_kind'}
+        assert set(READING) == set(EXTXYZ_SETTINGS) - {'labelled_by', 'energy_kind'}
 
 
 def test_messages_name_options(submit, make_file):

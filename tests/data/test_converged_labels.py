@@ -1,4 +1,4 @@
-"""Labels whose electrons may not have converged: nothing learns from them, and nothing is compared with them."""
+"""Labels whose SCF may not have converged: nothing learns from them, and nothing is compared with them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OF_ATOMS = ('mghdiff.build_host', 'mghdiff.label')
 #: Calcfunctions, whose ports have no validators: they refuse within.
 FUNCTIONS = ('mghdiff.error_metrics', 'mghdiff.split_dataset')
 ALL = {entry.name: FACTORIES[group] for group in FACTORIES for entry in entry_points(group=group)}
-REFUSAL = r'the electrons of 2 of its 3 configurations are not known to have converged: leave these out with'
+REFUSAL = r'the SCF of 2 of its 3 configurations is not known to have converged: leave these out with'
 
 
 def takes_a_dataset(port):
@@ -74,5 +74,5 @@ def test_errors_are_not_taken_of_them(dataset):
 
 def test_datasets_that_tell_of_none_are_taken_as_they_are(dataset):
     arrays = {name: array for name, array in dataset.get_arrays().items() if name != 'converged'}
-    made = DatasetData.from_arrays(arrays, energy_kind='free', labels='vasp', **dataset.names)
+    made = DatasetData.from_arrays(arrays, energy_kind='free', labelled_by='vasp', **dataset.names)
     assert np.all(made.are_converged)

@@ -19,10 +19,10 @@ from aiida_mghdiff.formats.plausibility import within_bounds
 def merge_datasets(**parts: DatasetData) -> DatasetData:
     """Return configurations as one dataset, part after part in the order of the keys.
 
-    Of parts that were learned on the fly, labels are left out if their SCF is not known to have converged, or if they are
-    larger than any that can be right: the report says how many. Groups and stages of the same name become one, and so
-    do isolated atoms of one element. Refused: parts without groups, origins that not all parts tell, isolated atoms of
-    one element with two energies.
+    Of parts that were learned on the fly, labels are left out if their SCF is not known to have converged, or if they
+    are larger than any that can be right: the report says how many. Groups and stages of the same name become one, and
+    so do isolated atoms of one element. Refused: parts without groups, origins that not all parts tell, isolated atoms
+    of one element with two energies.
     """
     nodes = [parts[key] for key in sorted(parts)]
     origins = {node.labelled_by for node in nodes}
@@ -57,8 +57,8 @@ def _are_good(key: str, part: DatasetData) -> np.ndarray:
     good = converged & within_bounds(part.get_arrays())
     if left_out := int((~good).sum()):
         Process.current().report(
-            f'{key}: {left_out} of {len(good)} configurations are left out: the electrons of '
-            f'{int((~converged).sum())} are not known to have converged, the labels of the others are too large.'
+            f'{key}: {left_out} of {len(good)} configurations are left out: the SCF of '
+            f'{int((~converged).sum())} is not known to have converged, the labels of the others are too large.'
         )
     return good
 

@@ -27,7 +27,7 @@ def test_no_dataset_without_a_label_that_converged(aiida_profile):
 def with_a_large_force(is_learned):
     """Return a part of three configurations; a force of the last one is larger than any that can be right."""
     node = learned_dataset(count=3, converged=[1, 0, 1])
-    names = {name: node.base.attributes.get(name) for name in ('energy_kind', 'labels', 'group_names', 'stage_names')}
+    names = {'energy_kind': 'free', 'labelled_by': 'vasp', **node.names}
     arrays = node.get_arrays()
     arrays['forces'][-1, 0] = -150.0
     return DatasetData.from_arrays({k: v for k, v in arrays.items() if is_learned or k != 'converged'}, **names)
@@ -36,12 +36,12 @@ def with_a_large_force(is_learned):
 def test_says_what_it_leaves_out(aiida_profile):
     merged, node = merge_datasets.run_get_node(a=with_a_large_force(is_learned=True))
     assert merged.get_array('steps').tolist() == [0]
-    words = 'a: 2 of 3 configurations are left out: the electrons of 1 are not known to have converged, the labels of'
+    words = 'a: 2 of 3 configurations are left out: the SCF of 1 is not known to have converged, the labels of'
     assert [log.message for log in orm.Log.collection.get_logs_for(node) if words in log.message]
 
 
 def test_keeps_what_a_user_allowed(aiida_profile):
-    """A dataset that tells nothing of its electrons was read from a file, which judged its labels."""
+    """A dataset that tells nothing of its SCF was read from a file, which judged its labels."""
     merged = merge_datasets(a=with_a_large_force(is_learned=False))
     assert merged.get_array('forces').min() == -150.0
     assert merged.get_array('steps').tolist() == [0, 1, 2]
