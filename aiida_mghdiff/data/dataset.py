@@ -188,8 +188,8 @@ def converged_message(dataset: DatasetData | None, _: object = None) -> str | No
     """
     if dataset is not None and (count := int((~dataset.are_converged).sum())):
         return (
-            f'the SCF of {count} of its {len(dataset.are_converged)} configurations is not known to have converged: leave '
-            'these out with `merge_datasets(all=dataset)`.'
+            f'the SCF of {count} of its {len(dataset.are_converged)} configurations is not known to have converged: '
+            'leave these out with `merge_datasets(all=dataset)`.'
         )
     return None
 
