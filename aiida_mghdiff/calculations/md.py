@@ -32,8 +32,6 @@ from aiida_mghdiff.data.tracers import TracerTrajectoryData
 ENSEMBLES = ('nve', 'nvt', 'npt')
 #: Key of the parameters of a run in VASP, which may be left out: INCAR tags of the user's own.
 INCAR = 'incar'
-#: Beyond so many times its target, and this in K, a temperature has run away.
-_RUNAWAY_FACTOR, _RUNAWAY_FLOOR_K = 10.0, 3000.0
 
 IS_ENSEMBLE = one_of(*ENSEMBLES)
 
@@ -140,11 +138,6 @@ def thermostat_seed(parameters: Mapping[str, Any]) -> int:
     """Return the seed of the thermostat: another one in each segment, or segments would repeat the same noise."""
     sequence = np.random.SeedSequence([parameters['seed'], parameters['first_step']])
     return int(sequence.generate_state(1)[0]) % 900_000_000 + 1
-
-
-def runaway_limit(temperature_k: float) -> float:
-    """Return the temperature in K above which a run of this target has run away."""
-    return max(_RUNAWAY_FACTOR * temperature_k, _RUNAWAY_FLOOR_K)
 
 
 def start_symbols(inputs: dict[str, Any]) -> list[str]:

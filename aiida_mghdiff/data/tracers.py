@@ -7,6 +7,7 @@ from aiida import orm
 from aiida.orm.pydantic import OrmMetadataField
 
 from aiida_mghdiff.data.arrays import require_finite, set_array
+from aiida_mghdiff.science.units import FS_IN_PS
 
 
 class TracerTrajectoryData(orm.ArrayData):
@@ -87,4 +88,4 @@ class TracerTrajectoryData(orm.ArrayData):
     @property
     def times_ps(self) -> np.ndarray:
         """Return the time of each frame [f] in ps."""
-        return self.steps * self.base.attributes.get('time_step_fs') * 1e-3
+        return self.steps * self.base.attributes.get('time_step_fs') * FS_IN_PS

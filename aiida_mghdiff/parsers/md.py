@@ -13,6 +13,7 @@ from ase.data import chemical_symbols
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.science.drift import energy_drift
+from aiida_mghdiff.science.units import FS_IN_PS
 
 THERMO = ('steps', 'temperature_k', 'potential_energy_ev', 'kinetic_energy_ev', 'pressure_gpa', 'volume_a3')
 
@@ -99,7 +100,7 @@ def _mean(values: np.ndarray) -> float | None:
 def _drift(run: MdRun) -> tuple[float | None, float | None]:
     """Return drift and error in meV/atom/ns; None if the run is too short."""
     energies = run.thermo['potential_energy_ev'] + run.thermo['kinetic_energy_ev']
-    times = run.thermo['steps'] * run.parameters['time_step_fs'] * 1e-3
+    times = run.thermo['steps'] * run.parameters['time_step_fs'] * FS_IN_PS
     drift, error = energy_drift(times, energies, len(run.numbers))
     return (float(drift), float(error)) if np.isfinite([drift, error]).all() else (None, None)
 
@@ -145,7 +146,7 @@ def make_trajectory(run: MdRun) -> orm.TrajectoryData:
         positions=np.ascontiguousarray(run.frame_positions, dtype=float),
         stepids=np.asarray(run.frame_steps, dtype=int),
         cells=np.ascontiguousarray(run.frame_cells, dtype=float),
-        times=np.asarray(run.frame_steps) * run.parameters['time_step_fs'] * 1e-3,
+        times=np.asarray(run.frame_steps) * run.parameters['time_step_fs'] * FS_IN_PS,
         velocities=None if run.frame_velocities is None else np.ascontiguousarray(run.frame_velocities, dtype=float),
         pbc=[True, True, True],
     )

@@ -28,6 +28,7 @@ from aiida_mghdiff.formats.results import TrainingSummary, ValidationErrors
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.science import energy_offsets
 from aiida_mghdiff.science.splits import SplitError, hold_out
+from aiida_mghdiff.science.units import EV_IN_MEV
 
 Arrays = dict[str, np.ndarray]
 
@@ -415,7 +416,7 @@ def in_report_units(errors: Mapping[str, float]) -> ValidationErrors:
     """Return errors (eV/atom, eV/Å, eV/Å³) in the units of reports, with the unit in their keys."""
     return {
         'loss': errors['loss'],
-        'energy_rmse_mev_per_atom': 1e3 * errors['energy_rmse'],
-        'force_rmse_mev_per_angstrom': 1e3 * errors['force_rmse'],
-        'stress_rmse_mev_per_angstrom3': 1e3 * errors['stress_rmse'],
+        'energy_rmse_mev_per_atom': EV_IN_MEV * errors['energy_rmse'],
+        'force_rmse_mev_per_angstrom': EV_IN_MEV * errors['force_rmse'],
+        'stress_rmse_mev_per_angstrom3': EV_IN_MEV * errors['stress_rmse'],
     }

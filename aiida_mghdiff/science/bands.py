@@ -24,6 +24,8 @@ from typing import TypedDict
 
 import numpy as np
 
+from aiida_mghdiff.science.units import EV_IN_MEV
+
 #: Differences in energy along a path that are not larger than this mean nothing.
 RESOLUTION_EV = 0.005
 _REMEDY = 'relax it further or take another path.'
@@ -137,7 +139,7 @@ def _fault_of_end(energies: np.ndarray, imaginary_modes: int) -> str | None:
     """Return why an end is no minimum, from the energies [i] relative to its own."""
     told = np.flatnonzero(np.abs(energies) > RESOLUTION_EV)
     if not len(told):
-        return f'the energy changes by less than {1e3 * RESOLUTION_EV:g} meV along the path'
+        return f'the energy changes by less than {EV_IN_MEV * RESOLUTION_EV:g} meV along the path'
     if energies[told[0]] < 0:
         return f'the energy falls from it along the path, by {-energies[told[0]]:.3f} eV at first'
     return f'it has {_modes(imaginary_modes)}' if imaginary_modes else None

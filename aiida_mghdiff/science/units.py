@@ -17,5 +17,6 @@ BAR_IN_GPA = 1e-4
 EV_IN_MEV = 1e3
 NS_IN_PS = 1e3
 PS_IN_FS = 1e3
+FS_IN_PS = 1e-3
 #: Mass whose kinetic energy is 1 eV at a speed of sqrt(2) Å/fs.
 EV_FS2_PER_ANGSTROM2_IN_AMU = 1.602176634e-19 * 1e-10 / 1.66053906660e-27

@@ -12,6 +12,7 @@ from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.functions.parameters import segment_parameters
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.science.units import PS_IN_FS
 from aiida_mghdiff.workflows.cleaning import define_restarts, loop_inputs
 from aiida_mghdiff.workflows.engines import with_dtype
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, merge
@@ -20,7 +21,7 @@ from aiida_mghdiff.workflows.survival import SurvivalMixin
 
 #: Keys of the protocol in physical time, and the keys of the parameters in steps that they become; unit in fs.
 TIMES = {
-    'duration_ps': ('steps', 1000.0),
+    'duration_ps': ('steps', PS_IN_FS),
     'tracer_interval_fs': ('tracer_stride', 1.0),
     'thermo_interval_fs': ('thermo_stride', 1.0),
     'frame_interval_fs': ('frame_stride', 1.0),

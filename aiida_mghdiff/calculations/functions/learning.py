@@ -30,7 +30,7 @@ from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.stored_keys import stored_value
 from aiida_mghdiff.formats.iconst import SHAPES, iconst_text
-from aiida_mghdiff.science.units import KBAR_PER_GPA
+from aiida_mghdiff.science.units import KBAR_PER_GPA, PS_IN_FS
 
 
 def _are_stages(value: Any) -> bool:
@@ -195,9 +195,9 @@ def _refit_tags(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _segments(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield stage, number of steps and temperatures of each segment."""
-    most = max(1, round(values['segment_ps'] * 1e3 / values['time_step_fs']))
+    most = max(1, round(values['segment_ps'] * PS_IN_FS / values['time_step_fs']))
     for stage in values['stages']:
-        steps = max(1, round(stage['duration_ps'] * 1e3 / values['time_step_fs']))
+        steps = max(1, round(stage['duration_ps'] * PS_IN_FS / values['time_step_fs']))
         start, end = stage['start_temperature_k'], stage['end_temperature_k']
         for first in range(0, steps, most):
             length = min(most, steps - first)
@@ -240,7 +240,7 @@ def _job_settings(values: Mapping[str, Any], stage: str, first_step: int) -> dic
     return {name: values[name] for name in RECORDED} | {
         'stage': stage,
         'first_step': first_step,
-        'group_steps': max(1, round(values['group_ps'] * 1e3 / values['time_step_fs'])),
+        'group_steps': max(1, round(values['group_ps'] * PS_IN_FS / values['time_step_fs'])),
         'spilling_limit': None,
     }
 

@@ -21,6 +21,7 @@ from aiida_mghdiff.data.architectures import MACE
 from aiida_mghdiff.data.md_state import RESTART_FILE
 from aiida_mghdiff.formats import job_files
 from aiida_mghdiff.formats.lammps import write_data
+from aiida_mghdiff.science.units import PS_IN_FS
 
 ENGINE = 'lammps'
 _RESERVE = 0.05
@@ -132,7 +133,7 @@ class LammpsMdCalculation(MpiJob, CachedIfContinued, LammpsRawCalculation):
             atoms, velocities = self.inputs.structure.get_ase(), None
         else:
             atoms = self.inputs.state.get_atoms()
-            velocities = self.inputs.state.get_array('velocities') * 1e3  # Å/ps
+            velocities = self.inputs.state.get_array('velocities') * PS_IN_FS
         symbols = atoms.get_chemical_symbols()
         write_data(handle, self._types(), symbols, atoms.cell.array, atoms.positions, velocities)
 

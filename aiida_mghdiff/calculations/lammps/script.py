@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiida_mghdiff.calculations.md import runaway_limit, thermostat_seed
+from aiida_mghdiff.calculations.md import thermostat_seed
 from aiida_mghdiff.formats.job_files import (
     CENTRE_SERIES,
     CONVERTED_FILE,
@@ -20,7 +20,9 @@ from aiida_mghdiff.formats.job_files import (
     TRACER_DUMP,
     launcher_comment,
     progress_line,
+    runaway_limit,
 )
+from aiida_mghdiff.science.units import FS_IN_PS
 
 _LANGEVIN = 'LAMMPS fix langevin, zero momentum (fix momentum)'
 THERMOSTATS = {'nve': None, 'nvt': _LANGEVIN, 'npt': _LANGEVIN}
@@ -80,7 +82,7 @@ def _setup(parameters: dict[str, Any], types: list[str], reads_restart: bool, he
 
 def _dynamics(parameters: dict[str, Any], draws_velocities: bool) -> list[str]:
     temperature, ensemble = parameters['temperature_k'], parameters['ensemble']
-    lines = [f'timestep {parameters["time_step_fs"] * 1e-3!r}']
+    lines = [f'timestep {parameters["time_step_fs"] * FS_IN_PS!r}']
     if draws_velocities:
         lines.append(f'velocity all create {temperature} {parameters["seed"]} mom yes rot no dist gaussian')
     lines.append(f'fix integrate all {_barostat(parameters) if ensemble == "npt" else "nve"}')
@@ -108,7 +110,7 @@ def _recording(parameters: dict[str, Any]) -> list[str]:
         'compute centre host com',
         'variable now equal step',
         f'variable done equal step-{parameters["first_step"]}',
-        f'variable time equal step*{parameters["time_step_fs"] * 1e-3!r}',
+        f'variable time equal step*{parameters["time_step_fs"] * FS_IN_PS!r}',
         *(f'variable {name} equal {name}' for name in ('temp', 'pe', 'ke', 'etotal', 'press', 'vol')),
         *(f'variable centre_{name} equal c_centre[{axis}]' for axis, name in enumerate('xyz', 1)),
         f'dump tracers tracer custom {tracer} {TRACER_DUMP} id xu yu zu',

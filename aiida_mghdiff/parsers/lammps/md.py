@@ -17,6 +17,7 @@ from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.lammps import Dump, LammpsFrame, read_dump, read_series
 from aiida_mghdiff.parsers.executable import missing_executable
 from aiida_mghdiff.parsers.md import MdRun, emit_md_outputs
+from aiida_mghdiff.science.units import FS_IN_PS
 
 _LAMMPS = re.compile(r'^LAMMPS \((.*)\)$', re.MULTILINE)
 _ERROR = re.compile(r'^ERROR.*$', re.MULTILINE)
@@ -139,13 +140,13 @@ def read_run(
         tracer_cells=cells(tracers) if ensemble == 'npt' else cell,
         frame_steps=frames.steps,
         frame_positions=frame.from_lammps(frames.vectors(*_POSITIONS)),
-        frame_velocities=frame.from_lammps(frames.vectors(*_VELOCITIES)) * 1e-3,
+        frame_velocities=frame.from_lammps(frames.vectors(*_VELOCITIES)) * FS_IN_PS,
         frame_cells=cells(frames),
         frame_energies=energies['etotal'],
         thermo=_read_thermo(files, parameters),
         final_step=int(final.steps[0]),
         final_positions=frame.from_lammps(final.vectors(*_POSITIONS)[0]),
-        final_velocities=frame.from_lammps(final.vectors(*_VELOCITIES)[0]) * 1e-3,
+        final_velocities=frame.from_lammps(final.vectors(*_VELOCITIES)[0]) * FS_IN_PS,
         final_cell=cells(final)[0],
         restart=restart.read_bytes() if restart.is_file() else None,
         engine=ENGINE,

@@ -15,12 +15,11 @@ import numpy as np
 from aiida.engine import ExitCode
 from ase import Atoms
 
-from aiida_mghdiff.calculations.md import runaway_limit
 from aiida_mghdiff.calculations.vasp.job import ENGINE
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.data.stored_keys import stored_value
 from aiida_mghdiff.formats.errors import FormatError
-from aiida_mghdiff.formats.job_files import OUTCAR, REDUCE_STDOUT, REDUCED, TRAJECTORY, read_failure
+from aiida_mghdiff.formats.job_files import OUTCAR, REDUCE_STDOUT, REDUCED, TRAJECTORY, read_failure, runaway_limit
 from aiida_mghdiff.formats.oszicar import read_oszicar
 from aiida_mghdiff.formats.outcar import OutcarSummary, summarise_outcar
 from aiida_mghdiff.formats.poscar import Poscar, read_poscar

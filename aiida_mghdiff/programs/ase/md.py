@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 THERMOSTAT = 'Langevin (BAOAB, zero total momentum)'
 BAROSTAT = 'Langevin piston (Quigley-Probert, isotropic)'
 
-#: A run ends if its temperature exceeds both this factor times the target temperature, and the floor.
-RUNAWAY_FACTOR = 10.0
-RUNAWAY_FLOOR_K = 3000.0
 _PROGRESS_SECONDS = 5.0
 
 
@@ -240,7 +237,7 @@ class MdProgram:
                 'NON_FINITE',
                 f'step {self.step}; check the start, the time step and the model.',
             )
-        limit = max(RUNAWAY_FACTOR * self.parameters['temperature_k'], RUNAWAY_FLOOR_K)
+        limit = job_files.runaway_limit(self.parameters['temperature_k'])
         if (now := temperature(self.atoms)) > limit:
             raise job.ProgramError(
                 'TEMPERATURE_RUNAWAY',

@@ -16,7 +16,7 @@ from aiida_mghdiff.report.figures.scene import draw_cell, draw_segments, draw_sp
 from aiida_mghdiff.report.study import NveRun, Study
 from aiida_mghdiff.report.style import ELEMENT_COLOURS, GUIDE, INK, TIME_COLOURS
 from aiida_mghdiff.report.tracks import Track, read_track
-from aiida_mghdiff.science.units import EV_IN_MEV
+from aiida_mghdiff.science.units import EV_IN_MEV, FS_IN_PS
 
 MOST_POINTS = 1000
 
@@ -140,4 +140,4 @@ def read_thermo(run: NveRun) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     every = -(-len(columns[0]) // MOST_POINTS)
     steps, temperatures, potential, kinetic = (column[::every] for column in columns)
     energies = EV_IN_MEV * (potential + kinetic) / run.jobs[0].results['n_atoms']
-    return (steps - steps[0]) * run.time_step_fs * 1e-3, temperatures, energies - energies.mean()
+    return (steps - steps[0]) * run.time_step_fs * FS_IN_PS, temperatures, energies - energies.mean()
