@@ -76,15 +76,27 @@ class ArrheniusFit:
         self, temperature_k: float | np.ndarray, confidence: float = 0.95
     ) -> tuple[float, float, float] | tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return D on the line and the limits of its band at a temperature, or at several [m], in K."""
-        design = _design(np.asarray(temperature_k, float))
-        ln_d = design @ [self.ln_prefactor, self.activation_energy_ev]
-        half = self.interval_factor(confidence) * np.sqrt(np.sum(design @ self.covariance * design, axis=-1))
-        values = np.exp([ln_d, ln_d - half, ln_d + half])
+        line = self.ln_prefactor, self.activation_energy_ev
+        values = predict(temperature_k, line, self.covariance, self.interval_factor(confidence))
         return tuple(values.tolist()) if np.ndim(temperature_k) == 0 else tuple(values)
 
     def extrapolates(self, temperature_k: float) -> bool:
         """Return whether a temperature lies outside those of the fit."""
         return not self.temperatures_k.min() <= temperature_k <= self.temperatures_k.max()
+
+
+def predict(
+    temperature_k: npt.ArrayLike, line: tuple[float, float], covariance: np.ndarray, factor: float
+) -> np.ndarray:
+    """Return D on a line and the limits of its band, [3] at a temperature in K, or [3,m] at several [m].
+
+    :param line: ln D0 and Ea in eV, with their covariance [2,2].
+    :param factor: half the width of the band over the standard error of ln D.
+    """
+    design = arrhenius_design(temperature_k)
+    ln_d = design @ line
+    half = factor * np.sqrt(np.sum(design @ covariance * design, axis=-1))
+    return np.exp([ln_d, ln_d - half, ln_d + half])
 
 
 def fit_arrhenius(
@@ -108,7 +120,7 @@ def fit_arrhenius(
         raise TooFewTemperaturesError(
             f'an Arrhenius fit needs diffusion coefficients at two distinct temperatures at least, there are: {found}.'
         )
-    design, ln_d, weights = _design(temperatures), np.log(values), np.square(values / errors)
+    design, ln_d, weights = arrhenius_design(temperatures), np.log(values), np.square(values / errors)
     covariance = np.linalg.inv(design.T @ (weights[:, None] * design))
     solution = covariance @ design.T @ (weights * ln_d)
     chi_squared = float(weights @ np.square(ln_d - design @ solution))
@@ -134,5 +146,7 @@ def _check_points(*arrays: np.ndarray) -> None:
             raise CoefficientsError(f'{name}: {bad[0]:g} is not finite and positive; leave that temperature out.')
 
 
-def _design(temperatures: np.ndarray) -> np.ndarray:
+def arrhenius_design(temperature_k: npt.ArrayLike) -> np.ndarray:
+    """Return the rows [2] that give ln D at a temperature, or at several [m,2], from ln D0 and Ea in eV."""
+    temperatures = np.asarray(temperature_k, float)
     return np.stack([np.ones_like(temperatures), -1 / (BOLTZMANN_EV_PER_K * temperatures)], axis=-1)

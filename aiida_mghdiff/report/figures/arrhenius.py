@@ -14,6 +14,7 @@ from aiida_mghdiff.report.figures.canvas import HALO, all_handles, error_bars, n
 from aiida_mghdiff.report.references import Reference
 from aiida_mghdiff.report.study import Diffusion, RateDiffusion, Study, by_series
 from aiida_mghdiff.report.style import GUIDE, INK, Style
+from aiida_mghdiff.science.arrhenius import predict
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 EXPERIMENT = 'experiment'
@@ -148,11 +149,8 @@ def fitted_range(results: orm.Dict) -> tuple[float, float]:
 
 def fitted(results: orm.Dict, temperatures_k: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return D [m] on the line of a fit and the limits [m] of its 95 % band."""
-    design = np.stack([np.ones_like(temperatures_k), -1 / (BOLTZMANN_EV_PER_K * temperatures_k)], axis=1)
-    ln_d = design @ [results['ln_prefactor_m2_s'], results['activation_energy_ev']]
-    variance = np.einsum('mi,ij,mj->m', design, np.array(results['covariance']), design)
-    half = results['interval_factor'] * np.sqrt(variance)
-    return np.exp(ln_d), np.exp(ln_d - half), np.exp(ln_d + half)
+    line = results['ln_prefactor_m2_s'], results['activation_energy_ev']
+    return tuple(predict(temperatures_k, line, np.array(results['covariance']), results['interval_factor']))
 
 
 def draw_fit(axis: Axes, results: orm.Dict, style: Style, limits: tuple[float, float]) -> None:

@@ -26,10 +26,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from aiida_mghdiff.science.arrhenius import TooFewTemperaturesError
+from aiida_mghdiff.science.arrhenius import TooFewTemperaturesError, arrhenius_design
 from aiida_mghdiff.science.intervals import log_interval
 from aiida_mghdiff.science.lattice.network import TARGETS
-from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 _NEWTON_STEPS = 100
 
@@ -46,11 +45,11 @@ class RateFit:
 
     def rate(self, temperature_k: float) -> float:
         """Return the rate at a temperature in K."""
-        return float(np.exp(_design([temperature_k])[0] @ [self.ln_prefactor, self.activation_energy]))
+        return float(np.exp(arrhenius_design(temperature_k) @ [self.ln_prefactor, self.activation_energy]))
 
     def relative_error(self, temperature_k: float) -> float:
         """Return the standard error of ln k at a temperature in K."""
-        row = _design([temperature_k])[0]
+        row = arrhenius_design(temperature_k)
         return float(np.sqrt(row @ self.covariance @ row))
 
 
@@ -70,7 +69,7 @@ def fit_rates(
         found = ', '.join(f'{temperature:.0f} K' for temperature in seen) or 'none'
         raise TooFewTemperaturesError(f'jumps must be seen at two distinct temperatures at least, there are: {found}.')
     known = times > 0
-    design, numbers, times = _design(temperatures[known]), numbers[known], times[known]
+    design, numbers, times = arrhenius_design(temperatures[known]), numbers[known], times[known]
     solution = _maximise(design, numbers, times)
     expected = times * np.exp(design @ solution)
     covariance = dispersion * np.linalg.inv(design.T @ (expected[:, None] * design))
@@ -130,9 +129,3 @@ def _maximise(design: np.ndarray, counts: np.ndarray, times: np.ndarray) -> np.n
         if np.abs(design @ step).max() < 1e-12:
             break
     return solution
-
-
-def _design(temperatures_k: Sequence[float] | np.ndarray) -> np.ndarray:
-    return np.stack(
-        [np.ones(len(temperatures_k)), -1 / (BOLTZMANN_EV_PER_K * np.asarray(temperatures_k, float))], axis=1
-    )
