@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from aiida import orm
 
@@ -79,6 +81,29 @@ def test_without_settings_all_loops_share_the_defaults_of_the_top(generate_workc
     assert values(training) == {'max_iterations': 20, 'on_unhandled_failure': 'restart_once'}
     defaults = study.inputs.restarts['train']
     assert all(training.inputs[name].uuid == node.uuid for name, node in defaults.items())
+
+
+def nodes_in(inputs):
+    """Return the nodes among inputs, those of namespaces too."""
+    values = [value for name, value in inputs.items() if name != 'metadata']
+    inner = [node for value in values if isinstance(value, Mapping) for node in nodes_in(value)]
+    return [value for value in values if isinstance(value, orm.Data)] + inner
+
+
+def test_loops_have_no_node_that_is_neither_given_at_the_top_nor_made(
+    generate_workchain, children, study_builder, study_from_nothing
+):
+    study = generate_workchain(study_builder.process_class, study_builder._inputs(prune=True))
+    study.setup()
+    loops = [(study, child) for child in children(study, type(study).launch, 'train_mace_tr')]
+    learned = generate_workchain(study_from_nothing.process_class, study_from_nothing._inputs(prune=True))
+    (learning,) = children(learned, type(learned).learn)
+    learning.setup()
+    loops += [(learned, child) for child in children(learning, type(learning).run_segment)]
+    assert len(loops) == 2
+    for top, loop in loops:
+        given = {node.uuid for node in nodes_in(top.inputs)}
+        assert [node for node in nodes_in(loop.inputs) if node.uuid not in given and node.creator is None] == []
 
 
 @pytest.mark.parametrize(
