@@ -19,7 +19,7 @@ KEYS = {'dtype': one_of('float64', 'float32'), 'device': one_of('cpu', 'cuda', '
 
 
 def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs, if anything."""
+    """Return a message about a fault in the inputs, if anything."""
     potential = inputs['potential']
     return parameters_message(inputs['parameters'].get_dict(), potential.architecture) or unknown_elements_message(
         potential, inputs['dataset']
@@ -27,7 +27,7 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
 
 
 def parameters_message(parameters: Mapping[str, Any], architecture: str) -> str | None:
-    """Return what is wrong with the parameters, for potentials of an architecture."""
+    """Return a message about a fault in the parameters, for potentials of an architecture."""
     return complete_message(parameters, KEYS) or architecture_message(architecture, parameters['dtype'])
 
 

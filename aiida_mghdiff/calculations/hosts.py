@@ -47,8 +47,7 @@ def subject_of(
 ) -> Subject:
     """Return the host and the tracer of a dataset; what is given is not looked for.
 
-    Found are elements that are interstitial in another one, of which there are more atoms
-    (``science.lattice.crystals``).
+    The tracer is the element on interstitial sites of the host, which has more atoms (``science.lattice.crystals``).
 
     :param name: of the dataset, and how the user names host and tracer (``choices``), for messages.
     :raises SubjectError: where the dataset has no candidate or several: they are named.
@@ -144,7 +143,7 @@ def _unit_cell_or_none(atoms: tuple[np.ndarray, np.ndarray]) -> np.ndarray | Non
 
 
 def not_hcp(what: str, lattice: str | None) -> str:
-    """Return the sentence that refuses a host of another lattice, or of none that is known."""
+    """Return the message that refuses a host of another or unknown lattice."""
     found = f'is {lattice}' if lattice else 'has no lattice that is recognised (hcp, fcc, bcc)'
     return f'{what} {found}, which is not supported yet: interstitial sites and paths are known for hcp hosts only.'
 

@@ -1,4 +1,4 @@
-"""What molecular dynamics is for every engine: ports, parameters, exit codes."""
+"""Ports, parameters and exit codes of molecular dynamics, the same for every engine."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 
 ENSEMBLES = ('nve', 'nvt', 'npt')
-#: Key of the parameters of a run in VASP, which may be left out: INCAR tags of the user's own.
+#: Optional key of the parameters of a run in VASP: the user's own INCAR tags.
 INCAR = 'incar'
 
 IS_ENSEMBLE = one_of(*ENSEMBLES)
 
-#: Keys of the parameters of every ensemble, and what each must be.
+#: Keys of the parameters of every ensemble, with the check of their value.
 COMMON_KEYS = {
     'ensemble': IS_ENSEMBLE,
     'temperature_k': IS_TEMPERATURE,
@@ -62,7 +62,7 @@ ENSEMBLE_KEYS = {
 
 
 def define_md(spec: CalcJobProcessSpec) -> None:
-    """Define the ports and exit codes that every MD job has."""
+    """Define the ports and exit codes of every MD job."""
     define_md_inputs(spec)
     define_md_outputs(spec)
 
@@ -87,7 +87,7 @@ def define_md_inputs(spec: ProcessSpec) -> None:
 
 
 def validate_md_inputs(inputs: dict[str, Any], _: Any = None, *, takes_incar: bool = False) -> str | None:
-    """Return what is wrong with the inputs of an MD job, in one sentence.
+    """Return a message about a fault in the inputs of an MD job, or None.
 
     :param takes_incar: whether the parameters may have INCAR tags.
     """
@@ -105,7 +105,7 @@ def validate_md_inputs(inputs: dict[str, Any], _: Any = None, *, takes_incar: bo
 
 
 def parameters_message(parameters: dict[str, Any], takes_incar: bool = False) -> str | None:
-    """Return what is wrong with MD parameters."""
+    """Return a message about a fault in MD parameters."""
     parameters = {key: value for key, value in parameters.items() if key != INCAR or not takes_incar}
     ensemble = parameters.get('ensemble')
     if ensemble not in ENSEMBLES:
@@ -114,10 +114,10 @@ def parameters_message(parameters: dict[str, Any], takes_incar: bool = False) ->
 
 
 def step_message(inputs: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the first step of a run that goes on from a state."""
+    """Return a message about a fault in the first step of a run that goes on from a state."""
     first_step = inputs['parameters']['first_step']
     if first_step and 'state' in inputs and inputs['state'].step != first_step:
-        return f'parameters: first_step = {first_step}, but the state is that of step {inputs["state"].step}.'
+        return f'parameters: first_step = {first_step}, but the state is of step {inputs["state"].step}.'
     return None
 
 
@@ -141,18 +141,18 @@ def thermostat_seed(parameters: Mapping[str, Any]) -> int:
 
 
 def start_symbols(inputs: dict[str, Any]) -> list[str]:
-    """Return the symbols of the atoms that the run starts from."""
+    """Return the symbols of the atoms at the start of the run."""
     node = inputs['structure'].get_ase() if 'structure' in inputs else inputs['state'].get_atoms()
     return node.get_chemical_symbols()
 
 
 def elements_message(potential: PotentialData, symbols: list[str], tracer: str) -> str | None:
-    """Return what is wrong with the elements: unknown to the potential, no tracer, no host."""
+    """Return a message about a fault in the elements: unknown to the potential, no tracer, no host."""
     unknown = sorted(set(symbols) - set(potential.elements))
     if unknown:
         return f'the potential knows {", ".join(potential.elements)}, not {", ".join(unknown)}: take or train another.'
     if tracer not in symbols:
-        return f'the structure has no {tracer} atom: set tracer_element to what diffuses, or add tracers.'
+        return f'the structure has no {tracer} atom: set tracer_element to the diffusing element, or add tracers.'
     return self_diffusion_message(tracer, symbols) if set(symbols) == {tracer} else None
 
 

@@ -65,9 +65,9 @@ def structure_content(structure: orm.StructureData) -> dict[str, Any]:
 
 
 class CachedIfContinued(CalcJob):
-    """Part of a job that may stop at its wall time: the cache keeps such a job if the next one can go on from it.
+    """Mixin of jobs that may stop at their wall time. The cache keeps such a job only if the next job can continue it.
 
-    Wall times are not in AiiDA's hash: a job that got nowhere would be taken for the same one with more time.
+    AiiDA's hash does not include wall times: a cached job without progress would replace the same job with more time.
     """
 
     CONTINUED_FROM: ClassVar[str | None] = None  #: the output that the next job begins with
@@ -97,7 +97,7 @@ class ProgramCalculation(CachedIfContinued):
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
-        """Define what all programs share."""
+        """Define the ports and exit codes of all programs."""
         super().define(spec)
         set_options(spec, input_filename=INPUT_FILE, output_filename='output.txt')
         spec.inputs['metadata']['options']['withmpi'].validator = refuse_mpi

@@ -8,7 +8,7 @@ from aiida.engine import CalcJobProcessSpec
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.data.dataset import DatasetData
 
-#: Outputs of AiiDA itself: what else the class of another plugin defines is not what these jobs give.
+#: Outputs of AiiDA itself. All other outputs of the parent plugin class are removed.
 _OUTPUTS_OF_AIIDA = {'remote_folder', 'remote_stash', 'retrieved'}
 _FIRST_OWN_STATUS = 200
 
@@ -28,7 +28,7 @@ _EXIT_CODES = (
 
 
 def define_singlepoint(spec: CalcJobProcessSpec) -> None:
-    """Put outputs and exit codes of a single point in the place of those that another plugin's class defines."""
+    """Replace the outputs and exit codes of the parent plugin class by outputs and exit codes of a single point."""
     for name in set(spec.outputs) - _OUTPUTS_OF_AIIDA:
         del spec.outputs[name]
     for name in [name for name, code in spec.exit_codes.items() if code.status >= _FIRST_OWN_STATUS]:

@@ -67,12 +67,12 @@ def _are_energies(value: Any) -> bool:
 
 
 def section_message(parameters: Mapping[str, Any], section: str, keys: Mapping[str, Check]) -> str | None:
-    """Return what is wrong with a section, a dictionary within the parameters."""
+    """Return a message about a fault in a section, a dictionary within the parameters."""
     return complete_message(parameters[section], keys, f'parameters.{section}')
 
 
 def data_message(inputs: Mapping[str, Any], uses_stress: bool) -> str | None:
-    """Return what is wrong with the datasets, as far as the parameters have a say."""
+    """Return a message about a fault in the datasets, as far as the parameters have a say."""
     parameters = inputs['parameters'].get_dict()
     fraction = parameters['validation_fraction']
     if ('validation' in inputs) == (fraction is not None):
@@ -80,7 +80,7 @@ def data_message(inputs: Mapping[str, Any], uses_stress: bool) -> str | None:
     names = [name for name in ('training', 'validation', 'replay') if name in inputs]
     without = [name for name in names if not inputs[name].base.attributes.get('has_stress')]
     if uses_stress and without:
-        return f'{" and ".join(without)} lacks stresses: set the weight or the target of the stress to none.'
+        return f'{" and ".join(without)} lacks stresses: set stress_weight = 0 (MACE) or targets = ef (CHGNet).'
     try:
         count = training_count(inputs['training'], fraction, parameters['seed'])
     except SplitError as error:
@@ -96,7 +96,7 @@ def data_message(inputs: Mapping[str, Any], uses_stress: bool) -> str | None:
 def offsets_message(
     parameters: Mapping[str, Any], dataset: DatasetData, isolated: Mapping[str, float] | None = None
 ) -> str | None:
-    """Return what is wrong with the E0s of a training set, as far as can be known before a potential is asked.
+    """Return a message about a fault in the E0s of a training set, as far as can be known before a potential is asked.
 
     :param isolated: energies in eV that win over the parameters, by symbol.
     """
@@ -162,13 +162,13 @@ def training_count(dataset: DatasetData, fraction: float | None, seed: int) -> i
 
 
 def potential_message(inputs: Mapping[str, Any], architecture: str) -> str | None:
-    """Return what is wrong with the potential to fine-tune."""
+    """Return a message about a fault in the potential to fine-tune."""
     potential = inputs['potential']
     if potential.architecture != architecture:
         return f'the potential is a {potential.architecture} one: this job trains {architecture}.'
     elements = {symbol for name in ('training', 'validation') if name in inputs for symbol in _elements(inputs[name])}
     if unknown := sorted(elements - set(potential.elements)):
-        return f'the potential knows no {", ".join(unknown)}: fine-tune one that does, or train from scratch.'
+        return f'the potential knows no {", ".join(unknown)}: fine-tune another potential, or train from scratch.'
     return None
 
 

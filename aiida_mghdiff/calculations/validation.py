@@ -16,7 +16,7 @@ class Check:
 
     words: str
     holds: Callable[[Any], bool]
-    advice: Callable[[Any], str] = lambda _: ''  # what to do about a value that does not hold
+    advice: Callable[[Any], str] = lambda _: ''  # remedy for a wrong value
 
 
 #: What a dictionary of settings must hold: the check of each key, or the schema of a dictionary within it.
@@ -32,7 +32,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def isotope_advice(symbol: Any) -> str:
-    """Return what to do about the symbol of a hydrogen isotope."""
+    """Return advice for the symbol of a hydrogen isotope."""
     if symbol not in ('D', 'T'):
         return ''
     return ' but an isotope of H: atoms have the mass of the natural element here, so name H'
@@ -76,11 +76,11 @@ def complete_message(
     place: str = 'parameters',
     remedy: str = 'a protocol (get_builder_from_protocol) fills in every key',
 ) -> str | None:
-    """Return what is wrong with the values: an unknown, missing or invalid key; None where nothing is.
+    """Return a message about a fault in the values: an unknown, missing or invalid key; None where nothing is.
 
     :param keys: the check of each key; a dictionary of them where the value has keys itself.
     :param place: where the values are, as the user writes it.
-    :param remedy: what to do about a missing key.
+    :param remedy: advice for a missing key.
     """
     if not isinstance(values, Mapping):
         return f'{place} = {values!r} is not a dictionary.'
@@ -113,7 +113,7 @@ def _listed(keys: Schema) -> str:
 
 
 def unknown_message(given: Iterable[str], known: Iterable[str], place: str) -> str | None:
-    """Return the first key that is not known, with the nearest one that is; None where all are known.
+    """Return a message on the first unknown key, with the nearest known key; None if all are known.
 
     :param place: where the keys are, as the user writes it: ``settings.supercell``; empty at the top.
     """
@@ -151,5 +151,5 @@ def self_diffusion_message(tracer: str, host: Iterable[str]) -> str | None:
 
 
 def joined(messages: Iterable[str | None]) -> str | None:
-    """Return all reasons against some inputs as one message, a line each and none twice; None where there is none."""
+    """Return different messages as one text, a line for each; None without messages."""
     return '\n'.join(dict.fromkeys(filter(None, messages))) or None

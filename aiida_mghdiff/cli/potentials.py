@@ -63,17 +63,17 @@ def read_potential(path: Path, architecture: str, head: str | None = None) -> Po
     )
     if known := [node for node in query.all(flat=True) if node.head in (None, head)]:
         return known[0]
-    node = PotentialData.from_file(path, origin='pretrained', **_describe(path, architecture) | {'head': head})
+    node = PotentialData.from_file(path, origin='pretrained', **_model_properties(path, architecture) | {'head': head})
     node.label = path.name
     return node
 
 
-def _describe(path: Path, architecture: str) -> dict:
+def _model_properties(path: Path, architecture: str) -> dict:
     kind = architecture_of(architecture)
     if kind.calculator is None:
         raise PotentialError(f'nothing here loads {path} as a {architecture} potential: use PotentialData.from_file.')
     with tempfile.NamedTemporaryFile(suffix=ZIPAPP) as file:
-        file.write(zipapp_bytes('describe', (architecture, kind.calculator_source)))
+        file.write(zipapp_bytes('model_properties', (architecture, kind.calculator_source)))
         file.flush()
         command = [sys.executable, file.name, str(path), architecture]
         process = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -50,8 +50,8 @@ def no_attributes(file: ModelFile) -> dict[str, Any]:
 def mace_attributes(file: ModelFile) -> dict[str, Any]:
     """Return the head that every program evaluates, and all heads of a MACE model.
 
-    :raises ValueError: for a file that is plainly no MACE model, a head that the model does not have, or several heads
-        of which none is meant.
+    :raises ValueError: for a file that is not a MACE model, a head that the model does not have, or several heads
+        without a choice.
     """
     _require_torch(file.path, 'MACE')
     if is_dictionary(file.path):
@@ -81,7 +81,7 @@ def _require_torch(path: Path, title: str) -> None:
 
 
 def ml_ff_attributes(file: ModelFile) -> dict[str, Any]:
-    """Return what the header of an ML_FF says.
+    """Return the attributes in the header of an ML_FF.
 
     :raises ValueError: for a file without the header that VASP writes since 6.4, or with other elements in it.
     """
@@ -120,7 +120,7 @@ class Architecture:
 
     @property
     def calculator_digest(self) -> str | None:
-        """Return the SHA-256 of a calculator of another package; None for ours, of which ``CACHE_VERSION`` tells."""
+        """Return the SHA-256 of another package's calculator; None for our own, which ``CACHE_VERSION`` covers."""
         if self.calculator is None or self.calculator.startswith(f'{_CALCULATORS}.'):
             return None
         return hashlib.sha256(self.calculator_source).hexdigest()

@@ -15,7 +15,7 @@ RESTART_FILE = 'restart.bin'
 
 
 class MdStateData(orm.ArrayData):
-    """Cell, unwrapped positions and velocities of all atoms at one step, and what the engine adds to them.
+    """Cell, unwrapped positions and velocities of all atoms at one step, and the engine's own restart file.
 
     Arrays: ``numbers`` [n], ``cell`` [3,3] in Å, ``positions`` [n,3] in Å, ``velocities`` [n,3] in Å/fs. An engine's
     own restart file, if any, is ``restart.bin`` in the repository; only that engine reads it.
@@ -28,7 +28,7 @@ class MdStateData(orm.ArrayData):
         engine: str | None = OrmMetadataField(None, description='engine whose restart file the node holds')
         ensemble: str | None = OrmMetadataField(None, description='ensemble that the restart file belongs to')
         integrator: str | None = OrmMetadataField(
-            None, description='equations of motion that it belongs to, where an engine has several for an ensemble'
+            None, description='equations of motion of the restart file, if the engine has several for an ensemble'
         )
 
     @classmethod
@@ -47,8 +47,8 @@ class MdStateData(orm.ArrayData):
     ) -> MdStateData:
         """Return an unstored state; units as in the class.
 
-        :param restart: content of the engine's own restart file; ``engine``, ``ensemble`` and ``integrator`` say whose
-            and of what.
+        :param restart: content of the engine's own restart file; ``engine``, ``ensemble`` and ``integrator``
+            identify which engine, ensemble and integrator wrote it.
         :raises ValueError: for wrong shapes, numbers that are not finite, or a negative step.
         """
         n = len(numbers)

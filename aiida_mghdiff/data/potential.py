@@ -60,8 +60,8 @@ class PotentialData(orm.SinglefileData):
             :func:`~aiida_mghdiff.formats.mace_heads.choose_head` chooses.
         :param heads: of a MACE model; without it they are read from the file. No code of the file runs for that.
         :raises ValueError: for an unknown architecture, origin, dtype or element, an empty file, a head that the model
-            does not have, several heads of which none is meant, a file that is plainly none of the architecture, or an
-            ML_FF without the header that VASP writes since 6.4, or with other elements in it.
+            does not have, several heads without a choice, a file of another architecture, or an ML_FF with other
+            elements or without the header that VASP writes since 6.4.
         """
         path = Path(path)
         kind = architecture_of(architecture)

@@ -21,7 +21,7 @@ def write_folder(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
 def read_folder(path: str | Path) -> dict[str, np.ndarray]:
     """Return every array of the folder ``path`` by its name, in alphabetical order.
 
-    :raises FormatError: if the folder holds no ``.npy`` file, or one that is damaged.
+    :raises FormatError: if the folder holds no ``.npy`` file, or a damaged file.
     """
     files = sorted(Path(path).glob('*.npy'))
     if not files:

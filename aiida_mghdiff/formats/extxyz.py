@@ -1,12 +1,12 @@
 """Reader of labelled configurations in the extended XYZ format, as ASE writes it.
 
-Labels stand under keys of the user's choice: the energy of the cell (eV) and the stress (eV/Å³, ASE's sign; six values
-xx yy zz yz xz xy, or nine) in the comment line, the forces (eV/Å) as columns. ``REF_...`` are the keys that ASE leaves
-alone; it takes ``energy``, ``forces`` and ``stress`` for results of a calculator, where they are found too. A virial of
-MACE's convention (eV, minus stress times volume), known by its key, becomes a stress.
+The user chooses the keys of the labels: energy of the cell (eV) and stress (eV/Å³, ASE's sign; six values xx yy zz yz
+xz xy, or nine) in the comment line, forces (eV/Å) as columns. ASE does not change keys ``REF_...``, but moves
+``energy``, ``forces`` and ``stress`` to the results of a calculator, where this reader also finds them. A virial in
+MACE's convention (eV, minus stress times volume), recognised by its key, becomes a stress.
 
-Frames of one isolated atom are no configurations: their energies are returned by element. Labels that cannot be right
-are refused, see :mod:`aiida_mghdiff.formats.plausibility`.
+Frames of one isolated atom are not configurations; their energies are returned by element. Implausible labels are
+refused, see :mod:`aiida_mghdiff.formats.plausibility`.
 
 A file is either read completely or refused with frame (counted from 0), line and reason.
 """
@@ -155,7 +155,7 @@ def _stress(atoms: Atoms, key: str) -> np.ndarray | None:
 
 
 def _other_stresses(atoms: Atoms, key: str | None) -> set[str]:
-    """Return the keys of a frame that by their name hold a stress, but for those that are read."""
+    """Return the keys of a frame that look like a stress by their name, without the keys that are read."""
     keys = {name for source in _sources(atoms) for name in source if name not in (key, *VIRIAL_KEYS)}
     return {name for name in keys if 'stress' in name.lower() or 'virial' in name.lower()}
 

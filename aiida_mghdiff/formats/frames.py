@@ -65,8 +65,8 @@ def arrays_from_frames(
 def frames_from_arrays(arrays: Mapping[str, np.ndarray]) -> list[Atoms]:
     """Return the labelled frames of flat arrays.
 
-    Both ``energy`` and ``free_energy`` of each calculator are the dataset's energy, so that whatever a trainer asks for
-    it gets the label. ``stress`` is left out where it is NaN. The group, if any, is ``atoms.info['group']``.
+    Both ``energy`` and ``free_energy`` of each calculator are the dataset's energy, so that every trainer gets the
+    label. A stress of NaN is left out. The group, if any, is ``atoms.info['group']``.
     """
     ends = np.cumsum(arrays['natoms'])
     starts = ends - arrays['natoms']

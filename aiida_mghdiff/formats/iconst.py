@@ -44,8 +44,8 @@ class Coordinate:
 def read_iconst(path: str | Path) -> list[Coordinate]:
     """Read an ICONST file.
 
-    :raises FormatError: with line and reason, for a line that is no coordinate, a primitive behind a complex one, and
-        a complex one that has not one coefficient for each primitive.
+    :raises FormatError: with line and reason, for a line that is not a coordinate, a primitive after a complex
+        coordinate, and a complex coordinate without a coefficient for each primitive.
     """
     coordinates: list[Coordinate] = []
     for number, line in enumerate(Path(path).read_text(encoding='utf-8', errors='replace').splitlines(), start=1):
@@ -62,8 +62,8 @@ def read_iconst(path: str | Path) -> list[Coordinate]:
 def iconst_text(cell: np.ndarray, shape: str) -> str:
     """Return the text that lets VASP move a cell [3,3] in some ways only; the angles stay in all of them.
 
-    :param shape: ``fixed``: all ratios of the lengths stay, the volume is free; ``free-c/a``: that of the first two
-        stays, say of a hexagonal cell along its axis; ``free-lengths``: the three lengths are free.
+    :param shape: ``fixed``: all ratios of the lengths stay, the volume is free; ``free-c/a``: only the ratio of the
+        first two lengths stays (for a hexagonal cell along its axis); ``free-lengths``: the three lengths are free.
     """
     if shape not in SHAPES:
         raise ValueError(f'shape must be one of {", ".join(SHAPES)}, not {shape!r}')
@@ -82,7 +82,7 @@ def iconst_text(cell: np.ndarray, shape: str) -> str:
 def check_iconst(coordinates: Sequence[Coordinate], cell: np.ndarray, n_atoms: int) -> None:
     """Refuse coordinates that a cell with its atoms does not have.
 
-    A constrained ratio of lengths, ``S`` with coefficients of both signs for ``LR`` alone, must be that of the cell
+    A constrained ratio of lengths (``S`` with coefficients of both signs for ``LR`` only) must equal the cell's ratio
     within 1e-6: VASP would keep the difference of the lengths, not their ratio.
 
     :param cell: [3,3] Å.
@@ -145,4 +145,4 @@ def _ratio_problem(coordinate: Coordinate, primitives: Sequence[Coordinate], cel
     if not values or min(values) > 0 or max(values) < 0 or abs(sum(values)) <= _RATIO_TOLERANCE * size:
         return None
     named = ' '.join(f'{factor:+g}*|a{int(other.items[0])}|' for other, factor in terms)
-    return f'{named} is {sum(values):.6g} Å in this cell, not 0: the ratio must be that of the cell'
+    return f'{named} is {sum(values):.6g} Å in this cell, not 0: give the ratio of the cell'

@@ -22,8 +22,8 @@ _TOKENS = re.compile(
 def read_incar(path: str | Path) -> dict[str, str]:
     """Return the raw value of each tag; tags in upper case, in the order of the file.
 
-    :raises FormatError: with line and reason, for a statement that is none, a tag without a value, a tag that is there
-        twice, and a quotation that does not end.
+    :raises FormatError: with line and reason, for a wrong statement, a tag without a value, a repeated tag, and a
+        quotation without an end.
     """
     values: dict[str, str] = {}
     for line, statement in _statements(Path(path).read_text(encoding='utf-8', errors='replace')):
@@ -38,7 +38,7 @@ def read_incar(path: str | Path) -> dict[str, str]:
         if value.count('"') % 2:
             raise FormatError(path, place, f'the quotation of {tag.upper()} does not end')
         if tag.upper() in values:
-            raise FormatError(path, place, f'{tag.upper()} is there twice: keep one')
+            raise FormatError(path, place, f'{tag.upper()} appears twice: keep one')
         values[tag.upper()] = value[1:-1] if value[0] == value[-1] == '"' else value
     return values
 

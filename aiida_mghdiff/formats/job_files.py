@@ -109,7 +109,7 @@ def progress_line(done: int | str, total: int | str, **values: float | str) -> s
 
 
 def read_progress(text: str) -> tuple[int, int, str] | None:
-    """Return steps done, steps in total and the other words of the last line of progress; None where there is none."""
+    """Return completed steps, total steps and the other words of the last line of progress, or None."""
     found = re.findall(r'progress (\d+)/(\d+)(.*)', text)
     return (int(found[-1][0]), int(found[-1][1]), found[-1][2].strip()) if found else None
 

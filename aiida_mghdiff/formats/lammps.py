@@ -2,7 +2,7 @@
 
 LAMMPS holds a cell as a lower triangular matrix with a positive diagonal. Every cell is rotated (a left-handed one
 reflected) into that form and results are rotated back, so that nobody outside of this module meets it.
-Units are those of LAMMPS' ``metal``: Å, ps, eV, bar.
+Units are LAMMPS' ``metal`` units: Å, ps, eV, bar.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def choose_head(heads: Sequence[str], named: str | None) -> str | None:
 
     :param heads: heads of the model; empty for a model of a MACE that knew none, which gives None.
     :param named: head that the user asked for.
-    :raises ValueError: for a head that does not exist, or several heads of which none is meant.
+    :raises ValueError: for a head that does not exist, or for several heads without a choice.
     """
     if named is not None:
         if named not in heads:

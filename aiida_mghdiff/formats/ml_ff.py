@@ -1,8 +1,8 @@
 """The head of ML_FF (read by VASP) and ML_FFN (written by it): one format, a force field learned by VASP.
 
-From VASP 6.4 on the first 4096 bytes are text, ``ML_FF <version> binary { "types" : [ "Mg" ], "ML_LFAST" : true ... }``
-and blanks; what follows is binary and VASP's own. Here the head alone is read, but for files of the stand-in, whose
-head says so: ``standin`` in the place of ``binary``. Source: VASP wiki, page ML_FFN.
+Since VASP 6.4 the first 4096 bytes are text, ``ML_FF <version> binary { "types" : [ "Mg" ], "ML_LFAST" : true ... }``
+and blanks; the rest is VASP's own binary format. Only the head is read here. Files of the stand-in have ``standin`` in
+place of ``binary`` and are read completely. Source: VASP wiki, page ML_FFN.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def write_ml_ff(path: str | Path, header: MlFfHeader, payload: bytes) -> None:
 def read_ml_ff_payload(path: str | Path) -> bytes:
     """Return what stands behind the head of a force field of the stand-in.
 
-    :raises FormatError: for a file that VASP wrote, which nobody else can read, and for one that is truncated.
+    :raises FormatError: for a file of VASP, which only VASP can read, and for a truncated file.
     """
     header = read_ml_ff_header(path)
     if header.standin is None:

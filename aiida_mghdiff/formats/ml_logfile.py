@@ -4,7 +4,7 @@ Sections stand under titles in stars; the main loop has blocks of lines fenced b
 begins with a key and the step; what its columns are the lines ``# KEY`` above the loop say. Source: VASP wiki, page
 ML_LOGFILE.
 
-Read are STATUS (what was done at a step), BEEF (Bayesian errors and their threshold), ERR (errors of training), SFF
+The tables are STATUS (decision at a step), BEEF (Bayesian errors and their threshold), ERR (errors of training), SFF
 (spilling factor), THRUPD (updates of the threshold), LCONF and SPRSC (numbers of configurations and of local reference
 configurations), the settings and the memory. Blocks that are whole are kept of a file that is cut.
 """
@@ -177,7 +177,7 @@ class _Reader:
     def _take_description(self, words: list[bytes]) -> None:
         """Take the names of the columns, which the line ``# KEY nstep ...`` without any prose has.
 
-        As many columns of other names are taken for the known ones; THRUPD has more than those that are read.
+        Columns with other names count as the known columns if their number is equal; THRUPD has additional columns.
         """
         key = words[1].decode(errors='replace') if len(words) > 3 else ''
         if key not in _COLUMNS or words[2] != b'nstep' or words[3].startswith(b'..'):

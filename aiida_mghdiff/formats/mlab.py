@@ -310,8 +310,8 @@ class _Reader:
     def _refuse_damaged_exponents(self, letter: bytes) -> None:
         """Refuse numbers whose exponent has lost digits (a file cut at a column by hand: ``...E-00`` of ``...E-002``).
 
-        A writer that fills exponents up to three digits never writes fewer; one that fills up to two never writes
-        fewer than that; none writes the exponent -00. Such numbers parse, to a wrong value.
+        A writer of three-digit exponents never writes fewer digits, and no writer writes one digit or the exponent -00.
+        Such numbers parse, but to a wrong value.
         """
         width = 3 if re.search(letter + rb'[+-]0\d\d\s', self.data) else 2
         for match in re.finditer(letter + _SHORT_EXPONENTS[width], self.data):
@@ -551,7 +551,7 @@ def _blocks(frame: Atoms) -> _Blocks:
 
 
 def _typed_blocks(frame: Atoms) -> _Blocks:
-    """Return the blocks with the labels of the file a frame was read from, where they are not plain symbols."""
+    """Return the blocks of a frame, with the type names of its file if these are not plain symbols."""
     return frame.info.get('atom_types') or _blocks(frame)
 
 
@@ -611,8 +611,8 @@ def _header_lines(
 def _kbar(frame: Atoms, stress: np.ndarray) -> np.ndarray:
     """Return a stress [6] in the unit, sign and order of the file, from which the reader makes the same floats.
 
-    The conversion rounds, so that its neighbours are tried too. Where two numbers of a file make the same stress, it is
-    the one that the frame was read with, if it was.
+    The conversion rounds, so its neighbours are tried, too. If two numbers give the same stress, the number in the file
+    of the frame is preferred.
     """
     read = np.array(frame.info.get('stress_kbar', [np.nan] * 6))
     nearest = np.empty(6)

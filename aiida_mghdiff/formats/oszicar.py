@@ -1,4 +1,4 @@
-"""OSZICAR, VASP's short log: a line an ionic step, between those of the electronic cycles.
+"""OSZICAR, VASP's short log: a line for each ionic step, between the lines of the SCF.
 
 A step of molecular dynamics has the temperature and the kinetic energy besides the energies, one of a relaxation has
 the energies alone. For a step of a learned force field, F and E0 are the same.
@@ -34,7 +34,7 @@ def read_oszicar(path: str | Path) -> dict[str, Any]:
     of the thermostat), ``free_energy_ev``, ``energy0_ev`` (extrapolated to no smearing) and ``kinetic_energy_ev``;
     ``truncated`` is None, or a sentence about a last line that is not whole.
 
-    A value is NaN where the step has none, or one that does not fit its column (stars, as of a run that explodes).
+    A value is NaN if the step has none, or if it does not fit its column (stars, as in a run that explodes).
 
     :raises FormatError: with line and reason, for a step whose values are no numbers.
     """

@@ -31,7 +31,7 @@ _LEAST_CELLS = 5
 #: The fit needs no more atoms than this.
 _ENOUGH_ATOMS = 1000
 _SURE_CORRELATION = 0.8
-#: A factor further than this from that of every unit names none.
+#: A factor farther than this from the factors of all units identifies no unit.
 _FARTHEST = 4.0
 #: Units whose factors differ by less are named together.
 _SIMILAR = 1.4

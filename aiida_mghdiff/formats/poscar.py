@@ -1,8 +1,8 @@
 """VASP's structure file, POSCAR (read by VASP) and CONTCAR (written by it): one format.
 
 Comment, scale, lattice vectors, species and their counts, positions; then, in a file of molecular dynamics, what
-continues the run: the velocities of the lattice, those of the atoms, and the predictor-corrector block, which holds
-the state of the integrator and of a Nosé thermostat and is kept as the text it is.
+continues the run: the velocities of the lattice and of the atoms, and the predictor-corrector block, which holds the
+state of the integrator and of a Nosé thermostat and is kept as text.
 
 Species are named by their element: what VASP or a POTCAR adds to it (``Mg_pv``, ``H/0a1b2c3d``) is left out.
 Positions are as the file has them, outside of the cell too. Velocities are in Å/fs.
@@ -58,7 +58,7 @@ class Poscar:
 def require_grouped(symbols: Sequence[str]) -> None:
     """Refuse symbols, of atoms or of blocks of atoms, in which a species comes back after another one.
 
-    :raises ValueError: VASP takes the order of POTCAR for that of the blocks, and ML_AB holds one block a species.
+    :raises ValueError: otherwise, since VASP assigns blocks in the order of POTCAR, and ML_AB has a block per species.
     """
     blocks = [symbol for symbol, _ in groupby(symbols)]
     repeated = next((symbol for index, symbol in enumerate(blocks) if symbol in blocks[:index]), None)
@@ -103,7 +103,7 @@ def read_poscar(path_or_text: str | Path) -> Poscar:
 def read_structure_head(path: str | Path, text: str, line: int) -> tuple[np.ndarray, list[str], list[int]]:
     """Return cell [3,3] in Å, symbols and counts of the first lines of a POSCAR, which XDATCAR has too.
 
-    :param text: ``HEAD_LINES`` lines, of which the first has the number ``line`` in the file at ``path``.
+    :param text: ``HEAD_LINES`` lines; the first is line number ``line`` of the file at ``path``.
     """
     lines = _Lines(path, text, line)
     lines.take('the comment')
@@ -156,7 +156,7 @@ class _Lines:
             raise self.error(reason, len(self.lines))
 
     def error(self, reason: str, line: int | None = None) -> FormatError:
-        """Return the error to raise for a line, by default the one that was taken last."""
+        """Return the error to raise for a line, by default the last line."""
         return FormatError(self.path, f'line {(self.next if line is None else line) + self.first - 1}', reason)
 
     def take(self, what: str) -> str:

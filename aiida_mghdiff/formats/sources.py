@@ -47,7 +47,7 @@ def sources_digest(*modules: str) -> str:
 
 
 def _files(name: str) -> Iterator[Path]:
-    """Yield the file of a module of this package, or of the module that has an object, and those of its packages."""
+    """Yield the files of a module (or of the module with an object) and of its packages."""
     package, *parts = name.split('.')
     for count in range(1, len(parts) + 1 if package == PACKAGE.name else 0):
         target = PACKAGE.joinpath(*parts[:count])

@@ -1,7 +1,7 @@
 """vaspout.h5, VASP's output in HDF5: the trajectory, and the energies and temperatures of its frames.
 
-Only what is asked for is read, a few frames at a time. The file holds a copy of POTCAR, which nothing here touches and
-which must not leave the machine. Layout as of VASP 6.3 to 6.6 (that of py4vasp 0.11).
+The reader loads only the needed arrays, a few frames at a time. It never reads the file's copy of POTCAR, which must
+not leave the machine. Layout of VASP 6.3 to 6.6, as in py4vasp 0.11.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FRAMES_AT_ONCE = 64
 
 
 class VaspoutReader:
-    """Iterates over the frames of a vaspout.h5, as ``XdatcarReader`` does over those of an XDATCAR.
+    """Iterates over the frames of a vaspout.h5, like ``XdatcarReader`` over an XDATCAR.
 
     ``truncated`` says after an iteration what is missing; a frame whose coordinates are all zero was never written.
     ``energies`` holds by VASP's name (``temperature TEIN``, ``ion-electron TOTEN``) one value a frame [f] in eV or K:
@@ -85,7 +85,7 @@ class VaspoutReader:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise FormatError(self.path, '', f'not an HDF5 file, or one that was not closed ({error})') from error
+            raise FormatError(self.path, '', f'not a complete HDF5 file ({error})') from error
 
     def _dataset(self, file: Any, name: str) -> Any:
         if name not in file:

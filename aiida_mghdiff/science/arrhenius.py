@@ -1,17 +1,16 @@
 """Arrhenius fit, D(T) = D0 exp(-Ea / kT), by weighted least squares of ln D.
 
-Weights are 1/s² with s the relative error of D, which by the delta method is the standard error of ln D. They must be
-accurate: the standard error over all tracers of all replicas (``DiffusionEstimate.relative_error``) gives intervals
-that cover 95 %, the one of three replicas 71 %.
+Weights are 1/s², with s the relative error of D, which by the delta method is the standard error of ln D. The weights
+must be accurate: intervals cover 95 % with the standard error over all tracers of all replicas
+(``DiffusionEstimate.relative_error``), but 71 % with the standard error over three replicas.
 
 Temperatures are the measured means of the runs: one canonical start of 136 atoms puts an NVE run off by 5 %, which is
-25 % in D for 0.22 eV at 500 K. The mean D of replicas that ran at several temperatures belongs to the one at which D is
-the mean of theirs (:func:`effective_temperature`).
+25 % in D for 0.22 eV at 500 K. The mean D of replicas with different temperatures belongs to their effective
+temperature, at which the fitted D equals the mean of D over the replicas' temperatures (:func:`effective_temperature`).
 
-The fit is linear in (ln D0, Ea), so the solution and its covariance are closed; the covariance is (X^T W X)^-1 and is
-not scaled with the residuals, since s is known. Two temperatures determine a line; chi squared tells nothing then.
-Outside the fitted temperatures the band widens as it should as long as the law holds: another mechanism that takes over
-there is in no band.
+The fit is linear in (ln D0, Ea), with a closed solution. The covariance is (X^T W X)^-1, not scaled with the residuals,
+since s is known. Two temperatures determine a line, and chi squared is then meaningless. Outside the fitted
+temperatures the band widens correctly only as long as the same mechanism dominates.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class TooFewTemperaturesError(ValueError):
 
 
 class CoefficientsError(ValueError):
-    """Temperatures, coefficients or errors that no line goes through."""
+    """Temperatures, coefficients or errors that cannot be fitted."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class ArrheniusFit:
         return tuple(values.tolist()) if np.ndim(temperature_k) == 0 else tuple(values)
 
     def extrapolates(self, temperature_k: float) -> bool:
-        """Return whether a temperature lies outside those of the fit."""
+        """Return whether a temperature lies outside the range of the fit."""
         return not self.temperatures_k.min() <= temperature_k <= self.temperatures_k.max()
 
 

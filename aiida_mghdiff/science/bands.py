@@ -3,10 +3,10 @@
 A barrier is the energy of a saddle point above the minimum that a hop leaves. An end point that was relaxed need not be
 a minimum: on a shoulder of the potential or on a symmetric site its forces are small, too. Two rules find this out:
 
-- An end is a minimum where the energy along the path rises before it falls. If it falls first, if it changes nowhere,
-  or if vibrations of the end have imaginary modes, no barrier leads away from this end.
-- The highest image is a saddle point where it lies above both ends and, if its vibrations are known, has one imaginary
-  mode. If it is none, a direction from a minimum keeps its number, the energy of the highest image, and says so.
+- An end is a minimum if the energy along the path rises before it falls. If the energy falls first or does not change,
+  or if vibrations of the end have imaginary modes, this end has no barrier.
+- The highest image is a saddle point if it lies above both ends and, if its vibrations are known, has one imaginary
+  mode. Otherwise a direction from a minimum keeps the energy of the highest image as its barrier, with a reason.
 
 A path with a minimum of its own, with a hill on either side, is several hops. If this minimum lies below an end, the
 highest image above the end is no barrier of this direction: the climb out of the minimum is higher. An image without a
@@ -26,14 +26,14 @@ import numpy as np
 
 from aiida_mghdiff.science.units import EV_IN_MEV
 
-#: Differences in energy along a path that are not larger than this mean nothing.
+#: Smaller differences in energy along a path are not significant.
 RESOLUTION_EV = 0.005
 _REMEDY = 'relax it further or take another path.'
 
 
 @dataclass(frozen=True)
 class Direction:
-    """A direction of a path: its barrier in eV, and why there is none or why it is not over a saddle point."""
+    """A direction of a path: its barrier in eV, and the reason if the barrier is missing or not a saddle point."""
 
     barrier_ev: float | None
     reason: str | None
@@ -49,15 +49,15 @@ class Band:
 
     @property
     def reason(self) -> str | None:
-        """Return why the path is no hop between two minima over a saddle point; None where it is one."""
+        """Return why the path is not a hop between two minima over a saddle point, or None."""
         return self.forward.reason or self.reverse.reason
 
 
 def read_band(energies_ev: Sequence[float] | np.ndarray, imaginary_modes: Mapping[str, int] | None = None) -> Band:
     """Return the barriers of both directions.
 
-    :param energies_ev: of the images [i], end points included.
-    :param imaginary_modes: their number at ``initial``, ``saddle`` and ``final``, as far as vibrations were computed.
+    :param energies_ev: energies of the images [i], with the end points.
+    :param imaginary_modes: number at ``initial``, ``saddle`` and ``final``, as far as vibrations were computed.
     """
     energies, modes = np.asarray(energies_ev, float), dict(imaginary_modes or {})
     if len(broken := np.flatnonzero(~np.isfinite(energies))):
@@ -136,7 +136,7 @@ def _own_minimum(energies: np.ndarray) -> tuple[int, float] | None:
 
 
 def _fault_of_end(energies: np.ndarray, imaginary_modes: int) -> str | None:
-    """Return why an end is no minimum, from the energies [i] relative to its own."""
+    """Return why an end is not a minimum, from the energies [i] relative to this end, or None."""
     told = np.flatnonzero(np.abs(energies) > RESOLUTION_EV)
     if not len(told):
         return f'the energy changes by less than {EV_IN_MEV * RESOLUTION_EV:g} meV along the path'
@@ -146,7 +146,7 @@ def _fault_of_end(energies: np.ndarray, imaginary_modes: int) -> str | None:
 
 
 def _flaw_of_saddle(is_above: bool, imaginary_modes: int) -> str | None:
-    """Return why the highest image is no saddle point."""
+    """Return why the highest image is not a saddle point, or None."""
     if not is_above:
         return 'the path has no saddle point: this is the energy of its highest image, an end.'
     if imaginary_modes != 1:

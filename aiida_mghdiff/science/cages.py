@@ -1,20 +1,19 @@
 """Jumps of tracers between the cages of a lattice, from the tracers' own motion.
 
-A cage is what a tracer rattles in without getting anywhere: an octahedral site of hcp, or the *pair* of tetrahedral
-sites that share a face (c/4, 1.30 Å apart in Mg), between which a tracer hops hundreds of times before it leaves. A
-cage is left by at least the distance of a tetrahedral to an octahedral site (1.96 Å in Mg). No two sites of a pair are
-further than 1.30 Å apart and no two sites of different cages closer than 1.96 Å: a threshold in the middle, 1.63 Å,
-tells a jump from rattling without a look at the host. In units of the hcp lattice these are c/4, sqrt(a²/3 + c²/64).
+In a cage a tracer moves without diffusing. A cage of hcp is an octahedral site, or the *pair* of tetrahedral sites that
+share a face (c/4, 1.30 Å apart in Mg), between which a tracer hops hundreds of times before it leaves. A tracer leaves
+a cage by at least the distance of a tetrahedral to an octahedral site, sqrt(a²/3 + c²/64), 1.96 Å in Mg. So a threshold
+between both distances, 1.63 Å, distinguishes jumps from rattling without the positions of the host.
 
-Vibrations (0.2 to 0.4 Å an axis for H at 300 to 800 K, faster than 0.1 ps) are averaged out over short blocks. Then
+Vibrations (0.2 to 0.4 Å along an axis for H at 300 to 800 K, faster than 0.1 ps) are averaged over short blocks. Then
 
-1. a tracer has left its cage where two blocks in a row lie further than the threshold from the mean position of its
-   stay so far; the new stay begins there (hysteresis: an excursion that comes back at once is no jump);
-2. neighbouring stays whose mean positions are closer than the threshold are one: this undoes what a stay's first,
-   inaccurate mean did.
+1. a tracer has left its cage if two successive blocks are farther than the threshold from the mean position of its
+   present stay. The new stay begins there. This is a hysteresis: an excursion that returns at once is not a jump;
+2. neighbouring stays with mean positions closer than the threshold become one, since the first mean of a stay is
+   inaccurate.
 
-Stays shorter than about two blocks are missed, so that the count is a lower bound where residence times come near
-the block length. The path from cage to cage (``cage_path``) is the mean position of the stay at each block.
+Stays shorter than about two blocks are missed, so the count is a lower bound if residence times are near the block
+length. The path from cage to cage (``cage_path``) is the mean position of the stay at each block.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ CAGE = 1.63
 
 
 class Stay(NamedTuple):
-    """The time that a tracer spends in one cage."""
+    """A stay of a tracer in one cage."""
 
     mean: list[float]
     blocks: int
@@ -55,7 +54,7 @@ def count_jumps(positions: np.ndarray, threshold: float, block: int) -> np.ndarr
 
 
 def block_means(positions: np.ndarray, block: int) -> np.ndarray:
-    """Return the means [f // block, n, 3] of consecutive blocks of frames; the last takes what is left at the end."""
+    """Return the means [f // block, n, 3] of consecutive blocks of frames; the last block includes the rest."""
     starts = np.arange(max(len(positions) // block, 1)) * block
     sizes = np.diff([*starts, len(positions)])
     return np.add.reduceat(np.asarray(positions, float), starts, axis=0) / sizes[:, None, None]

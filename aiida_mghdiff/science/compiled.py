@@ -9,11 +9,11 @@ from numba import njit
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function compiled to machine code, which is kept for the next process where there is a place for it.
+    """Return the function compiled to machine code, cached for the next process if possible.
 
-    There is none where neither the package nor the user's cache can be written, as in some containers.
+    No cache exists if neither the package nor the user's cache is writable, as in some containers.
     """
     try:
         return njit(cache=True)(function)
-    except RuntimeError:  # no place
+    except RuntimeError:  # no writable cache
         return njit(function)

@@ -1,13 +1,13 @@
 """Tracer diffusion coefficient with an interval, D in Å²/ps.
 
-Three estimators, each in a module of its own:
+There are three estimators:
 
-- ``least-squares``: straight lines through the mean squared displacement, the paper's (``science.least_squares``);
-- ``gls``: generalised least squares with an explicit lag (``science.gls``), several times as much from the same run
-  where the lag is right; where it is too short, D is too high and its error too small;
+- ``least-squares``: straight lines through the mean squared displacement, as in the paper (``science.least_squares``);
+- ``gls``: generalised least squares with an explicit lag (``science.gls``). With the right lag it is several times more
+  efficient; with a lag that is too short, D is too high and its error too small;
 - ``automatic``: needs no lag (``science.whittle``).
 
-Each gives a D for each tracer, and their scatter is the error. The interval is that of Student's t on the scale of
+Each gives a D for each tracer, and the scatter of these D is the error. The interval is Student's t on the scale of
 ln D, so that both limits are positive. The scatter of all tracers is pooled as long as the means of replicas agree with
 it, which a test decides (``science.intervals``); the squares of displacements hardly correlate between tracers, even
 where the tracers do (``tests/science/test_crowd.py``). For ``least-squares`` the test is quick to find that replicas
@@ -55,12 +55,12 @@ FALSE_ALARM = 0.1
 SURE = 0.001
 #: Shortest lag of gls over the time that a tracer stays.
 SHORTEST_LAG = 0.5
-#: Probability, below which replicas differ by more than their tracers explain: quick for least squares, else strict.
+#: Probability below which replicas differ by more than their tracers explain; strict for all but least squares.
 QUICK, STRICT = 0.25, 0.002
 
 
 class MethodError(ValueError):
-    """A method of estimation that does not exist, or lacks an input."""
+    """An unknown method of estimation, or a missing input of a method."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class DiffusionEstimate:
 
     @property
     def degrees_of_freedom(self) -> int:
-        """Return those of the interval."""
+        """Return the degrees of freedom of the interval."""
         return self.mean.degrees_of_freedom
 
     @cached_property
@@ -154,19 +154,19 @@ class DiffusionEstimate:
 
     @property
     def relative_error(self) -> float | None:
-        """Return the standard error over tracers, relative to D, not below that of counting jumps."""
+        """Return the standard error over tracers relative to D, at least the error of counting jumps."""
         if not self.diffusing:
             return None
         return max(float(stats.sem(self.tracers.mean(axis=1)) / self.tracers.mean()), self.jumps**-0.5)
 
     @property
     def upper_bound(self) -> float | None:
-        """Return what D lies below where nothing diffuses, for jumps between neighbouring sites of hcp Mg."""
+        """Return an upper bound of D without diffusion, for jumps between neighbouring sites of hcp Mg."""
         return None if self.diffusing else upper_bound(self.jumps, HOP_LENGTH, self.tracer_time_ps, self.confidence)
 
     @property
     def warnings(self) -> list[str]:
-        """Return what limits the worth of D."""
+        """Return warnings about D."""
         warnings = [*self.doubts, *self.lag_warnings]
         if 0 < self.jumps < FEW_JUMPS:
             warnings.append(f'only {self.jumps} jumps were seen: D rests on few events, its interval on fewer.')
@@ -194,8 +194,8 @@ def estimate_diffusion(
     :param method: ``least-squares``, ``gls`` or ``automatic``; the estimate has the method that was taken.
     :param window_ps: first and last lag of the fit by least squares.
     :param lag_ps: lag of ``gls``.
-    :param jumps: number of jumps between cages where it is known, else they are counted as in hcp Mg.
-    :param confidence: of the interval and of the upper bound.
+    :param jumps: number of jumps between cages; without it, they are counted as in hcp Mg.
+    :param confidence: probability of the interval and of the upper bound.
     :raises PositionsError: for positions that are not finite or wrapped, no replica, or a single tracer in all.
     :raises TooShortError: where the runs are too short for the window, the lag or the method.
     :raises MethodError: for a method that does not exist, or ``gls`` without a lag.
@@ -259,7 +259,7 @@ def _estimate(
     elif method == 'gls':
         coefficients, doubt, warnings = _gls(replicas, frame_time_ps, lag_ps)
     else:
-        raise MethodError(f'there is no method {method!r}: choose one of {", ".join(METHODS)}.')
+        raise MethodError(f'method {method!r} does not exist: choose one of {", ".join(METHODS)}.')
     if doubt is None:
         return method, coefficients, warnings
     try:

@@ -61,8 +61,8 @@ def collective_mean_squared_displacement(positions: np.ndarray) -> np.ndarray:
 def haven_ratio(tracer: np.ndarray, collective: np.ndarray) -> tuple[float, float]:
     """Return the ratio of tracer to collective D and its standard error.
 
-    The error is that of the jackknife, which leaves out one axis of one replica at a time: displacements along
-    different axes are uncorrelated, and where D depends on the axis the error only grows.
+    The error is from a jackknife that leaves out one axis of one replica at a time: displacements along different axes
+    are uncorrelated, and if D depends on the axis, the error only grows.
 
     :param tracer: D [r,3] of the tracers of each replica along each axis, in any unit.
     :param collective: D [r,3] of the sum of their displacements, see :func:`collective_mean_squared_displacement`.

@@ -56,8 +56,8 @@ def random_arrangements(
     """Return positions [count,n,3] in Å of tracers on random sites, no two on one.
 
     :param octahedral: numbers of tracers [m] on octahedral sites, of which each arrangement has one, drawn at random.
-    :param offsets: measured vectors [k,3] in Å from octahedral and from tetrahedral sites, drawn at random; those of a
-        kind that no tracer was on may be empty.
+    :param offsets: measured vectors [k,3] in Å from octahedral and from tetrahedral sites, drawn at random; empty for a
+        kind of site without tracers.
     """
     drawn = rng.choice(octahedral, count)
     n_sites = len(sites.host)
@@ -107,7 +107,7 @@ def statistical_inefficiency(series: Sequence[np.ndarray]) -> float:
 
 
 def poisson_probabilities(mean: float, most: int) -> np.ndarray:
-    """Return the Poisson probabilities [most + 1] of 0 to ``most`` pairs; the last is that of as many or more."""
+    """Return the Poisson probabilities [most + 1] of 0 to ``most`` pairs; the last includes larger numbers."""
     probabilities = stats.poisson.pmf(np.arange(most + 1), mean)
     probabilities[-1] = stats.poisson.sf(most - 1, mean)
     return probabilities

@@ -42,7 +42,7 @@ def pair_histogram(
     n_bins: int,
     own_images: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the number of pairs [n_bins] of all frames, and that of an ideal gas; the ratio of both is g(r).
+    """Return the numbers of pairs [n_bins] in all frames and in an ideal gas; their ratio is g(r).
 
     A pair of two atoms in both groups counts twice, once from each. Parameters: see :func:`radial_distribution`.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 
 class TooFewFramesError(ValueError):
-    """A run without as many frames, or as far apart, as asked."""
+    """A run with too few frames, or with too small distances between frames."""
 
 
 def sample_evenly(n_frames: int, count: int, seed: int) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 
 
 class SplitError(ValueError):
-    """A split that cannot be made as asked."""
+    """A split that is not possible."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def split_by_group(
 ) -> dict[str, np.ndarray]:
     """Return the indices of the frames of each part, ascending; parts of fraction zero are left out.
 
-    :param groups: the group of each frame; give each frame its own where none are correlated.
+    :param groups: the group of each frame; an uncorrelated frame is a group of its own.
     :param compositions: the composition of each frame.
     :param fractions: the share of each part; they sum to one. ``training`` is one of them.
     :param seed: decides which group goes where.
@@ -37,7 +37,7 @@ def split_by_group(
     shares = {part: share for part, share in fractions.items() if share > 0}
     shuffled = _shuffle_groups(np.asarray(groups), compositions, seed)
     if len(shuffled) < len(shares):
-        raise SplitError(f'{len(shares)} parts need as many groups of frames, the dataset has {len(shuffled)}.')
+        raise SplitError(f'{len(shares)} parts need as many groups of frames, but the dataset has {len(shuffled)}.')
     parts = _deal(shuffled, shares, _totals(shuffled))
     return {part: np.sort(np.concatenate([group.frames for group in dealt])) for part, dealt in parts.items()}
 

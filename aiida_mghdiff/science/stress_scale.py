@@ -43,14 +43,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class StressScale:
-    """Stresses against those that forces imply: the ratio of their magnitudes, and their correlation (-1 to 1)."""
+    """Comparison of stresses with estimates from forces: ratio of magnitudes, and correlation (-1 to 1)."""
 
     ratio: float
     correlation: float
 
 
 def stress_scale(cells: Sequence[Cell]) -> StressScale | None:
-    """Return how the stresses of the cells compare with what their forces imply; None where forces imply nothing."""
+    """Compare the stresses of the cells with estimates from their forces; return None without an estimate."""
     n_kinds = max((int(cell.kinds.max()) + 1 for cell in cells if len(cell.kinds)), default=0)
     forces = np.concatenate([cell.forces.ravel() for cell in cells])
     if not n_kinds or np.sqrt(np.mean(forces**2)) < _LEAST_FORCE_EV_PER_ANGSTROM:

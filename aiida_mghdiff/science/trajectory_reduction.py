@@ -1,12 +1,12 @@
-"""A trajectory of VASP, gigabytes of it, as the few arrays that are kept: tracers, sparse full frames, volumes.
+"""Reduces a trajectory of VASP, gigabytes of it, to a few arrays: tracers, sparse full frames, volumes.
 
-Frames come one at a time, so that memory is that of what is kept. Coordinates are unwrapped: each frame is put where
-its atoms are nearest to those of the frame before, the first where they are nearest to the start of the run.
+Frames come one at a time, so that memory holds only the kept arrays. Coordinates are unwrapped: the atoms of each frame
+are the periodic images nearest to the previous frame, and of the first frame nearest to the start of the run.
 
-XDATCAR has no velocities. Where it has every step, those of a frame are the central differences of its neighbours.
-For an integrator of the Verlet family, which is what VASP's are, that is no approximation but the definition,
+XDATCAR has no velocities. If every step is written, the velocities of a frame are central differences of its
+neighbours. For integrators of the Verlet family, as in VASP, this is the definition of the velocity,
 v(t) = (r(t+dt) - r(t-dt)) / 2dt (Allen, Tildesley: Computer Simulation of Liquids, section 3.2), up to the 8 decimals
-of the file: 4e-8 Å/fs at 10 Å and 1 fs, where hydrogen at 300 K has 2e-2. The kicks of a thermostat are averaged.
+of the file: 4e-8 Å/fs at 10 Å and 1 fs; hydrogen at 300 K has 2e-2 Å/fs. Kicks of a thermostat are averaged.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class Frame:
 
 @dataclass(frozen=True)
 class ReductionPlan:
-    """The start of a run and what of its trajectory is kept.
+    """The start of a run, and the parts of its trajectory to keep.
 
     ``cell`` [3,3] Å and ``positions`` [n,3] Å are the start; ``tracers`` are indices of atoms, ``host_weights`` [n] sum
     to one. ``block`` is the number of steps between frames of the file. Strides are in steps of the whole run, which
     began ``first_step`` steps ago.
 
-    Where VASP writes not every step, the frames that it numbers with multiples of a stride are kept, whether they are
-    of that step or of the one before. ``as_written`` asks for these of a job, too, that writes every step: it may be
-    one of several of a run.
+    If VASP does not write every step, the frames whose numbers in the file are multiples of a stride are kept; they
+    belong to this or to the previous step. With ``as_written``, VASP's own frame numbers also count when every step is
+    written, because the run may span several jobs.
     """
 
     cell: list[list[float]]
@@ -59,7 +59,7 @@ class ReductionPlan:
 
 @dataclass
 class _Kept:
-    """A frame that is kept, while the next one is read for its velocities."""
+    """A frame to keep, until the next frame gives its velocities."""
 
     step: int
     unwrapped: np.ndarray
@@ -78,15 +78,15 @@ class _Collector:
             self.rows.setdefault(name, []).append(value)
 
     def arrays(self, **empty: tuple[int, ...]) -> dict[str, np.ndarray]:
-        """Return the arrays; those without a row have the shape that is given for one."""
+        """Return the arrays; an array without rows has the given shape of a row."""
         return {name: np.array(self.rows[name]) if name in self.rows else np.empty((0, *empty[name])) for name in empty}
 
 
 def reduce_trajectory(frames: Iterable[Frame], plan: ReductionPlan) -> dict[str, np.ndarray]:
-    """Return what is kept of a trajectory with n atoms, t tracers.
+    """Return the kept arrays of a trajectory with n atoms, t tracers.
 
-    ``shift``: 1 where frame i of VASP holds the positions before its step i, 0 where those after it, -1 where a file
-    without every step does not tell. Steps are those of VASP, counted from 1 in this run: ``tracer_steps`` [f],
+    ``shift``: 1 if frame i of VASP holds the positions before step i, 0 if it holds the positions after step i, -1 if
+    unknown, without every step. Steps are VASP's steps, counted from 1 in this run: ``tracer_steps`` [f],
     ``tracer_positions`` [f,t,3], ``host_centre`` [f,3] and ``tracer_cells`` [f,3,3] in Å, float32; ``frame_steps`` [k],
     ``frame_positions`` [k,n,3] Å, ``frame_velocities`` [k,n,3] Å/fs (NaN where unknown), ``frame_cells`` [k,3,3];
     ``volume_steps`` and ``volumes`` [m] Å³ of all frames where the cell moves; ``last_step``; ``last_fractional``
@@ -144,7 +144,7 @@ def reduce_trajectory(frames: Iterable[Frame], plan: ReductionPlan) -> dict[str,
 
 
 def _numbered(frames: Iterable[Frame], block: int) -> Iterator[tuple[int, Frame]]:
-    """Yield the step of each frame and the frame; the file counts steps, or the frames that it has."""
+    """Yield the step of each frame and the frame; the file numbers frames by step or consecutively."""
     factor = None
     for frame in frames:
         if factor is None:

@@ -6,11 +6,11 @@ energy and Z the vibrational partition functions, the unstable mode of the saddl
 
 - classical vibrations, Z = prod kT / (h nu): the rate is nu* exp(-E / kT) with the attempt frequency nu* = product of
   all frequencies at the minimum over that of the real ones at the saddle point (Vineyard, J. Phys. Chem. Solids 3, 121
-  (1957), doi:10.1016/0022-3697(57)90059-8). This is what classical molecular dynamics is to be compared with. nu* of a
+  (1957), doi:10.1016/0022-3697(57)90059-8). Compare classical molecular dynamics with this form. nu* of a
   tracer in a fixed host goes as one over the square root of its mass.
-- quantum vibrations, Z = prod 1 / (2 sinh(h nu / 2 kT)): goes over into the classical form at high temperature, and
-  into (kT/h) exp(-(E + zero-point energy of the saddle point - that of the minimum) / kT) at low temperature. This is
-  what experiments with light tracers are to be compared with (Wimmer et al., Phys. Rev. B 77, 134305 (2008),
+- quantum vibrations, Z = prod 1 / (2 sinh(h nu / 2 kT)): equals the classical form at high temperature, and
+  (kT/h) exp(-(E + ZPE_saddle - ZPE_minimum) / kT) with zero-point energies ZPE at low temperature. Compare
+  experiments with light tracers with this form (Wimmer et al., Phys. Rev. B 77, 134305 (2008),
   doi:10.1103/PhysRevB.77.134305, for H, D and T in nickel). Tunnelling is in neither.
 """
 
@@ -22,7 +22,7 @@ from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K, PLANCK_EV_PS
 
 
 class NoSaddleError(ValueError):
-    """Frequencies that are not those of a minimum and a saddle point."""
+    """Frequencies that do not belong to a minimum and a saddle point."""
 
 
 def attempt_frequency(minimum: np.ndarray, saddle: np.ndarray) -> float:
@@ -68,8 +68,8 @@ def stable_modes(minimum: np.ndarray, saddle: np.ndarray) -> tuple[np.ndarray, n
     minimum, saddle = np.sort(minimum), np.sort(saddle)
     if len(minimum) != len(saddle) or minimum[0] <= 0 or saddle[0] >= 0 or (saddle[1:] <= 0).any():
         raise NoSaddleError(
-            f'frequencies {_words(minimum)} and {_words(saddle)} are not those of a minimum and of a saddle point: '
-            f'{(minimum <= 0).sum()} and {(saddle <= 0).sum()} are imaginary, 0 and 1 should be.'
+            f'frequencies {_words(minimum)} and {_words(saddle)} do not belong to a minimum and a saddle point: '
+            f'{(minimum <= 0).sum()} and {(saddle <= 0).sum()} are imaginary, not 0 and 1.'
         )
     return minimum, saddle[1:]
 

@@ -25,8 +25,8 @@ lost are short stays and the memory of a cage, on which side it was entered: tha
 too low. The mean of both is nearly as quiet as the second and has half of its bias. Where it is too low by more than
 chance over tracers (one in a thousand), as for a tracer that has no cages, or in very long runs, it is not used.
 
-Positions are in Å and times in ps, and no other units will do: blocks of 1 ps, hops of 1.96 Å and cages of 1.63 Å are
-those of H in Mg. The fit with given relaxation times knows no unit.
+Positions must be in Å and times in ps: blocks of 1 ps, hops of 1.96 Å and cages of 1.63 Å suit H in Mg. The fit with
+given relaxation times works in any unit.
 
 Measured on known answers (``tests/science/test_ensembles.py``): see the manual. Limits: relaxation slower than the
 modes counts as diffusion; a tracer in a trap far deeper than the rest has such. A run of fewer than a hundred blocks is

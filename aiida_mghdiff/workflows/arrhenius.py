@@ -46,7 +46,7 @@ def temperature_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
 
 
 def validate_extrapolation(node: orm.Dict | None, _: Any = None) -> str | None:
-    """Return what is wrong with the temperatures to which rates are extrapolated."""
+    """Return a message about a fault in the temperatures to which rates are extrapolated."""
     return complete_message(node.get_dict(), EXTRAPOLATION_SETTINGS) if node is not None else None
 
 

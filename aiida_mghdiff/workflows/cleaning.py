@@ -30,9 +30,9 @@ class CleaningMixin(SurvivalMixin):
 
 
 class RestartWorkChain(SurvivalMixin, BaseRestartWorkChain):
-    """Base of the WorkChains that heal one job; one that is not to clean says nothing about it.
+    """Base of the WorkChains that heal one job. Silent when ``clean_workdir`` is false.
 
-    AiiDA's reports it at its end, a line for each job of a study.
+    AiiDA's own class then reports a line for each job of a study.
     """
 
     @classmethod
@@ -61,7 +61,7 @@ def report_of_refused(node: orm.CalcJobNode) -> ProcessHandlerReport:
 
 
 def handlers_message(loop: type[RestartWorkChain], node: orm.Dict | None, port: Any = None) -> str | None:
-    """Return what is wrong with ``handler_overrides``: a handler that the loop does not have, or its settings."""
+    """Return a message about an unknown handler or wrong settings in ``handler_overrides``, or None."""
     handlers = [handler.__name__ for handler in loop.get_process_handlers()]
     message = unknown_message(node.get_dict(), handlers, 'handler_overrides') if node else None
     return message or validate_handler_overrides(loop, node, port)

@@ -176,7 +176,7 @@ def md_engine(potential: PotentialData, codes: Codes) -> tuple[Job, orm.Abstract
 
 
 def validate_md_codes(inputs: Mapping[str, Any], symbols: Sequence[str]) -> str | None:
-    """Return what is wrong with the codes and the extra inputs of a process that runs MD with one potential.
+    """Return a message about a fault in the codes and the extra inputs of a process that runs MD with one potential.
 
     :param symbols: of the atoms that will move.
     """
@@ -190,7 +190,7 @@ def validate_md_codes(inputs: Mapping[str, Any], symbols: Sequence[str]) -> str 
 
 
 def incar_message(inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the INCAR tags among MD parameters; only VASP reads them.
+    """Return a message about a fault in the INCAR tags among MD parameters; only VASP reads them.
 
     :param inputs: of a process that runs MD with one potential, whose codes are valid.
     """

@@ -23,7 +23,7 @@ from aiida_mghdiff.calculations.vasp.job import potcars_message
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.workflows.cleaning import CleaningMixin
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
-from aiida_mghdiff.workflows.tasks import TaskWorkChain, describe
+from aiida_mghdiff.workflows.tasks import TaskWorkChain, failure_text
 
 ENGINES: dict[str, tuple[type[CalcJob], Any]] = {
     'vasp': (vasp.VaspSinglePointCalculation, vasp.validate_parameters),
@@ -39,7 +39,7 @@ _HOPELESS = 5
 
 
 def validate_label(inputs: Mapping[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs, in one sentence."""
+    """Return a message about a fault in the inputs, or None."""
     if ('dataset' in inputs) == bool(inputs.get('structures')):
         return 'give the frames either as dataset or as structures, one of them at least.'
     if 'engine' not in inputs or 'parameters' not in inputs:
@@ -56,7 +56,7 @@ def validate_label(inputs: Mapping[str, Any], _: Any = None) -> str | None:
 
 
 def structures_message(structures: Mapping[str, orm.StructureData | orm.TrajectoryData]) -> str | None:
-    """Return what is wrong with structures: none there, not periodic, or sites that are no single atom."""
+    """Return a message about a fault in structures: none there, not periodic, or sites that are no single atom."""
     if not structures:
         return 'there are no frames: give a dataset, or structures and trajectories by any keys.'
     for key, node in structures.items():
@@ -82,7 +82,7 @@ def has_mesh(kpoints: orm.KpointsData) -> bool:
 
 
 def validate_engine(node: orm.Str, _: Any = None) -> str | None:
-    """Return what is wrong with the engine."""
+    """Return a message about a fault in the engine."""
     return None if node.value in ENGINES else engine_message(node.value)
 
 
@@ -92,7 +92,7 @@ def engine_message(engine: str) -> str:
 
 
 def validate_retries(node: orm.Int, _: Any = None) -> str | None:
-    """Return what is wrong with the number of retries."""
+    """Return a message about a fault in the number of retries."""
     return None if node.value >= 0 else f'retries = {node.value}: it must be at least 0.'
 
 
@@ -232,10 +232,10 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         if has_ended_with(node, *JOB_REFUSALS):
             self.stop('all frames would fail like this')
         elif int(attempt or 0) < self.inputs.retries.value:
-            self.report(f'{key} failed: {describe(node)}; trying again')
+            self.report(f'{key} failed: {failure_text(node)}; trying again')
             self.ctx.tasks[f'{frame}{RETRY}{int(attempt or 0) + 1}'] = []
         else:
-            self.report(f'{key} failed: {describe(node)}; given up')
+            self.report(f'{key} failed: {failure_text(node)}; given up')
             self.ctx.given_up += 1
             if self.ctx.given_up == _HOPELESS and not any(self.ctx.ended.values()):
                 self.stop(f'the first {_HOPELESS} frames failed, and none has a label')
@@ -272,7 +272,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
     def reason(self, index: int) -> str:
         """Return why a frame has no label: how its last attempt ended."""
         keys = [key for key in self.ctx.children if key.partition(RETRY)[0] == frame_key(index)]
-        return describe(self.child(keys[-1])) if keys else 'not tried'
+        return failure_text(self.child(keys[-1])) if keys else 'not tried'
 
     @classmethod
     def get_parameters(

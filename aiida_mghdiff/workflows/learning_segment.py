@@ -44,10 +44,9 @@ PARTS = {
     'thermo': orm.ArrayData,
 }
 FEWEST_STEPS = 50
-#: No limit of its own: a day of single points is some hundred steps of a segment that may have 20 000, and what makes
-#: no progress is stopped by its handler.
+#: Practically unlimited: one day covers about 100 of up to 20,000 steps. A handler stops a segment without progress.
 MOST_JOBS = 10_000
-#: What makes room after each failure for lack of it.
+#: The function that enlarges the arrays after each failure for a full array.
 ROOM = {'MCONF_REACHED': more_configurations, 'MB_REACHED': more_references}
 SCF_ATTEMPTS = 2
 #: Failures after which the next job goes on as if nothing had been.
@@ -82,7 +81,7 @@ def define_learning(spec: ProcessSpec) -> None:
 
 
 def validate_learning(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs: the start, or the code."""
+    """Return a message about a fault in the inputs: the start, or the code."""
     if ('structure' in inputs) == ('state' in inputs):
         return 'give either a structure (velocities are drawn) or a state (velocities are carried over).'
     names = sorted(inputs.get('configurations', {}))
@@ -95,7 +94,7 @@ def validate_learning(inputs: dict[str, Any], _: Any = None) -> str | None:
 
 
 def validate_segment(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs of a segment: what its first job would refuse."""
+    """Return a message about a fault in the inputs of a segment: what its first job would refuse."""
     if message := validate_learning(inputs):
         return message
     return validate_job(job_inputs(inputs))

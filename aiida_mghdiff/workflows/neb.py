@@ -52,7 +52,7 @@ def validate_barrier(inputs: dict[str, Any], _: Any = None) -> str | None:
 
 
 def path_message(path: orm.Dict) -> str | None:
-    """Return what is wrong with a named path."""
+    """Return a message about a fault in a named path."""
     return complete_message(path.get_dict(), PATH_SETTINGS, 'path')
 
 
@@ -97,7 +97,7 @@ def _ase_message(inputs: Mapping[str, Any]) -> str | None:
 
 
 def vibrations_message(settings: Mapping[str, Any], architecture: str) -> str | None:
-    """Return what is wrong with the parameters that the vibrations of a path share, whatever its tracer."""
+    """Return a message about a fault in the parameters that the vibrations of a path share, whatever its tracer."""
     tracer = {'tracer_element': 'H', 'expected_imaginary_modes': 0}
     return vibrations.parameters_message({**settings, **tracer}, architecture)
 

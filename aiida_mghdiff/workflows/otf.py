@@ -43,7 +43,7 @@ LEFT_OUT = (
 
 
 def validate_schedule(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs: start, code, POTCARs, settings, what the first segment would refuse."""
+    """Return a message about a fault in the inputs (start, code, POTCARs, settings, first segment), or None."""
     if message := validate_learning(inputs):
         return message
     if 'settings' not in inputs:

@@ -26,7 +26,7 @@ PARTS = {
     'trajectory': orm.TrajectoryData,
     'thermo': orm.ArrayData,
 }
-#: No limit of its own: a long run at a short wall time has many jobs, and one that makes no step is the last.
+#: Practically unlimited: a long run with a short wall time has many jobs. A job without a step is the last.
 MOST_JOBS = 10_000
 
 
@@ -50,7 +50,7 @@ def define_md_run(spec: ProcessSpec) -> None:
 
 
 def validate_md_run(inputs: dict, _: object = None) -> str | None:
-    """Return what is wrong with the inputs of an MD run."""
+    """Return a message about a fault in the inputs of an MD run."""
     if message := validate_md_inputs(inputs, takes_incar=True):
         return message
     return validate_md_codes(inputs, start_symbols(inputs)) or incar_message(inputs, inputs['parameters'])

@@ -327,7 +327,7 @@ def inputs_messages(inputs: Mapping[str, Any], run: Mapping[str, Any]) -> Iterat
 
 
 def choice_message(inputs: Mapping[str, Any], key: str, choice: str) -> str | None:
-    """Return what is wrong with the potential that a diffusion run asks for."""
+    """Return a message about a fault in the potential that a diffusion run asks for."""
     architecture = architecture_of(inputs, choice)
     if architecture is None:
         return f'diffusion.{key} asks for potential {choice!r}, which is neither given nor trained.'

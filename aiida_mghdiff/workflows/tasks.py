@@ -18,7 +18,7 @@ from aiida_mghdiff.workflows.survival import SurvivalMixin
 
 
 def validate_limit(node: orm.Int, _: Any = None) -> str | None:
-    """Return what is wrong with the limit: without room for a child nothing would ever start."""
+    """Return a message about a fault in the limit: without room for a child nothing would ever start."""
     return None if node.value >= 1 else f'max_in_flight = {node.value}: it must be at least 1.'
 
 
@@ -99,7 +99,7 @@ class TaskWorkChain(SurvivalMixin, WorkChain):
 
     def failure(self) -> ExitCode | None:
         """Return the exit code that names the children that failed and those left out for it; None where none did."""
-        failed = [f'{key} ({describe(self.child(key))})' for key in self.ctx.children if not self.is_done(key)]
+        failed = [f'{key} ({failure_text(self.child(key))})' for key in self.ctx.children if not self.is_done(key)]
         left_out = [key for key in self.ctx.tasks if key not in self.ctx.children]
         if not failed:
             return None
@@ -108,7 +108,7 @@ class TaskWorkChain(SurvivalMixin, WorkChain):
         )
 
 
-def describe(node: Any) -> str:
+def failure_text(node: Any) -> str:
     """Return how a process ended, in words."""
     if node is None or node.is_excepted or node.is_killed:
         return f'{node.process_label}<{node.pk}> {node.process_state.value}' if node is not None else 'not ended'

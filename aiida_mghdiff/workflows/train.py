@@ -29,7 +29,7 @@ JOB_INPUTS = ('code', *DATASETS, 'potential', 'parameters')
 
 
 def validate_architecture(node: orm.Str, _: Any = None) -> str | None:
-    """Return what is wrong with the architecture."""
+    """Return a message about a fault in the architecture."""
     try:
         trainer(node.value)
     except ValueError as error:
@@ -38,7 +38,7 @@ def validate_architecture(node: orm.Str, _: Any = None) -> str | None:
 
 
 def validate_training(inputs: Mapping[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs: what the training job would refuse, before there is one."""
+    """Return a message about a fault in the inputs: what the training job would refuse, before there is one."""
     architecture = inputs['architecture'].value
     ports = trainer(architecture).spec().inputs
     if 'replay' in inputs and 'replay' not in ports:

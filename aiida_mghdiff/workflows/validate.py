@@ -80,7 +80,7 @@ def _label_message(inputs: Mapping[str, Any]) -> str | None:
 
 
 def validate_sampling(node: orm.Dict, _: Any = None) -> str | None:
-    """Return what is wrong with the settings of ``sample_frames``."""
+    """Return a message about a fault in the settings of ``sample_frames``."""
     return complete_message(node.get_dict(), SAMPLING_SETTINGS)
 
 

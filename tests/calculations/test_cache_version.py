@@ -138,7 +138,7 @@ def test_no_module_of_a_job_is_left_out():
     known = {path for entry_point in JOBS for paths in parts(entry_point).values() for path in paths}
     left_out = {path.relative_to(PACKAGE).as_posix() for path in modules - known}
     others = {name for name in left_out if not name.startswith('calculations/functions/')}
-    assert others == {'calculations/vasp/placeholders.py', 'programs/describe.py'}
+    assert others == {'calculations/vasp/placeholders.py', 'programs/model_properties.py'}
 
 
 def test_words_do_not_count_and_code_does(tmp_path):

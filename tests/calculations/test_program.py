@@ -15,8 +15,17 @@ from aiida_mghdiff.data.architectures import MACE
 from aiida_mghdiff.formats.job_files import EXIT_STATUS
 from aiida_mghdiff.programs.job import RANKS
 
-PROGRAMS = ['ase.md', 'ase.neb', 'ase.vibrations', 'chgnet.train', 'evaluate', 'mace.train', 'vasp.reduce', 'describe']
-WITH_CALCULATOR = {'ase.md', 'ase.neb', 'ase.vibrations', 'evaluate', 'describe'}
+PROGRAMS = [
+    'ase.md',
+    'ase.neb',
+    'ase.vibrations',
+    'chgnet.train',
+    'evaluate',
+    'mace.train',
+    'vasp.reduce',
+    'model_properties',
+]
+WITH_CALCULATOR = {'ase.md', 'ase.neb', 'ase.vibrations', 'evaluate', 'model_properties'}
 IMPORT_ALL = """
 import importlib, json, sys
 sys.path.insert(0, sys.argv[1])
@@ -46,7 +55,7 @@ def test_an_interpreter_without_any_package_is_told(program, tmp_path):
     command = [sys.executable, '-I', '-S', 'mghdiff.pyz']
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert process.returncode == EXIT_STATUS['ENGINE_MISSING'], process.stderr
-    first = 'ase' if program == 'describe' else 'numpy'
+    first = 'ase' if program == 'model_properties' else 'numpy'
     assert process.stdout.startswith(f"ERROR: [ENGINE_MISSING] {sys.executable} has no package '{first}': install")
 
 

@@ -17,7 +17,7 @@ def cache(monkeypatch, tmp_path):
     """A folder in the place of MACE's cache: a model that cannot be read, one without Mg, and one that fits."""
     contents = {'broken.model': None, 'off23_model': ['C', 'H', 'N', 'O'], 'small.model': ['H', 'Mg', 'O']}
 
-    def describe(path, architecture):
+    def properties(path, architecture):
         if contents[path.name] is None:
             raise PotentialError(f'{path} cannot be loaded.')
         return {'architecture': architecture, 'elements': contents[path.name], 'dtype': 'float32', 'head': None}
@@ -27,7 +27,7 @@ def cache(monkeypatch, tmp_path):
     for name in contents:
         write_sealed(folder / name, name)
     monkeypatch.setattr(potentials, 'MACE_CACHE', folder)
-    monkeypatch.setattr(potentials, '_describe', describe)
+    monkeypatch.setattr(potentials, '_model_properties', properties)
     return folder
 
 

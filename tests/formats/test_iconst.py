@@ -42,7 +42,7 @@ def test_fixed_shape_of_any_cell(read):
     cell = np.diag([3.0, 5.5, 9.1]) + np.random.default_rng(3).normal(scale=0.5, size=(3, 3))
     check_iconst(read(iconst_text(cell, 'fixed')), cell, 1)
     check_iconst(read(iconst_text(cell, 'free-c/a')), cell * np.array([[1], [1], [1.3]]), 1)
-    with pytest.raises(ValueError, match='the ratio must be that of the cell'):
+    with pytest.raises(ValueError, match='give the ratio of the cell'):
         check_iconst(read(iconst_text(cell, 'fixed')), cell * np.array([[1], [1], [1.3]]), 1)
 
 

@@ -53,7 +53,7 @@ def test_no_line_break_at_the_end(read):
 @pytest.mark.parametrize(
     ('text', 'line', 'words'),
     [
-        ('NSW = 5\nISIF = 2; nsw = 6\n', 2, 'NSW is there twice'),
+        ('NSW = 5\nISIF = 2; nsw = 6\n', 2, 'NSW appears twice'),
         ('NSW = 5\n\nML_LMLFF .TRUE.\n', 3, "'TAG = value' should stand here, not 'ML_LMLFF .TRUE.'"),
         ('A = \\\n 1\nNSW =\n', 3, 'NSW has no value'),
         ('2ND = 5\n', 1, 'should stand here'),

@@ -90,7 +90,7 @@ def test_truncated_file(write):
     data = path.read_bytes()
     for cut in range(0, len(data), len(data) // 50):
         path.write_bytes(data[:cut])
-        with pytest.raises(FormatError, match='not an HDF5 file, or one that was not closed'):
+        with pytest.raises(FormatError, match='not a complete HDF5 file'):
             read_vaspout(path)
 
 

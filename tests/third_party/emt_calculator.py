@@ -20,7 +20,7 @@ def load(potential: dict[str, Any], path: str, dtype: str, device: str = 'cpu') 
         return EMT(**json.loads(Path(path).read_text()))
 
 
-def describe(path: str) -> dict[str, Any]:
+def model_properties(path: str) -> dict[str, Any]:
     """Return the dtype of a file; all files know the same elements."""
     load({}, path, 'float64')
     return {'dtype': 'float64'}

@@ -75,7 +75,7 @@ def finish(chain, key, node):
         ({'max_in_flight': -2}, 'max_in_flight = -2'),
         ({'engine': 'qe'}, "engine 'qe' is not one of vasp, gpaw"),
         ({'engine': 'vasp'}, 'parameters lack'),
-        ({'parameters': {}}, 'must be those of a single point'),
+        ({'parameters': {}}, 'must be as in a protocol'),
         ({'code': None}, "'code'"),
     ],
 )

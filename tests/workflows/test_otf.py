@@ -157,7 +157,7 @@ def known(symbol='H', count=1):
             lambda builder: with_settings(builder, learning={'ml_mconf': 2}) | known(count=2),
             'ml_mconf = 2, but 2 c',
         ),
-        (lambda _: known('Li'), 'the known configurations have Li, which the start has not'),
+        (lambda _: known('Li'), 'the known configurations have Li, which the start lacks'),
         (lambda builder: with_settings(builder, electrons={'encut': None}), 'parameters lack encut'),
         (lambda builder: with_settings(builder, learning={'langevin_gamma': [1.0]}), 'follow from the schedule'),
         (lambda _: {'configurations': {'part0001': learned_dataset()}}, 'must be named part0000, part0001'),
@@ -177,7 +177,7 @@ def test_bad_inputs_are_refused_before_anything_runs(generate_workchain, builder
             'one friction for each of 2 species',
         ),
         (lambda tags: {'parameters': orm.Dict(tags | {'ml_mode': 'run'})}, 'mode run needs a force field'),
-        (lambda _: {'iconst': shape_of(START.cell.array * [[1.0], [1.0], [1.1]])}, 'ratio must be that of the cell'),
+        (lambda _: {'iconst': shape_of(START.cell.array * [[1.0], [1.0], [1.1]])}, 'give the ratio of the cell'),
         (lambda _: {'potcars': {}}, 'potcars has no POTCAR'),
     ],
 )

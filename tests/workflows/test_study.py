@@ -307,7 +307,7 @@ def test_refuses_one_trajectory_with_all_other_reasons(generate_workchain, build
         dataset.store()
     tiny_potential.base.attributes.set('elements', ['Mg'])
     with pytest.raises(
-        ValueError, match=r'split: 3 parts need as many groups of frames, the dataset has 1\.'
+        ValueError, match=r'split: 3 parts need as many groups of frames, but the dataset has 1\.'
     ) as refusal:
         make(generate_workchain, builder, dataset=dataset)
     assert 'potentials.mace_mp knows no H' in str(refusal.value)

@@ -111,7 +111,7 @@ def test_stresses_that_are_asked_for_must_be_there(generate_workchain, build):
         ('chgnet', make_chgnet(), {'parameters': {'targets': 'efs'}}),
     ):
         builder = build(architecture, without_stress(4), potential=potential, overrides=overrides)
-        with pytest.raises(ValueError, match='training lacks stresses: set the weight'):
+        with pytest.raises(ValueError, match='training lacks stresses: set stress_weight'):
             generate_workchain(TrainWorkChain, builder)
 
 

@@ -16,7 +16,7 @@ ENGINE = 'ase'
 
 
 def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs, in one sentence."""
+    """Return a message about a fault in the inputs, or None."""
     if message := validate_md_inputs(inputs):
         return message
     if {'potential', 'parameters'} <= set(inputs):

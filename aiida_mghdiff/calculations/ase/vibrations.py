@@ -34,7 +34,7 @@ KEYS = {
 
 
 def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs, in one sentence."""
+    """Return a message about a fault in the inputs, or None."""
     if not {'potential', 'structure', 'parameters'} <= set(inputs):
         return None
     parameters = inputs['parameters'].get_dict()
@@ -47,7 +47,7 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
 
 
 def parameters_message(parameters: Mapping[str, Any], architecture: str) -> str | None:
-    """Return what is wrong with the parameters, for potentials of an architecture."""
+    """Return a message about a fault in the parameters, for potentials of an architecture."""
     return complete_message(parameters, KEYS) or architecture_message(architecture, parameters['dtype'])
 
 

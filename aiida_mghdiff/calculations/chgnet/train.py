@@ -35,7 +35,7 @@ IS_LAYERS = Check(
     f'a list of some of {", ".join(LAYERS)}', lambda value: isinstance(value, list) and set(value) <= set(LAYERS)
 )
 
-#: The names are those of CHGNet's ``Trainer`` as far as it has them.
+#: Names as in CHGNet's ``Trainer``, where it has the setting.
 KEYS = COMMON_KEYS | {
     'E0s': e0s_check('estimated', 'foundation'),
     'targets': one_of('ef', 'efs'),
@@ -55,7 +55,7 @@ KEYS = COMMON_KEYS | {
 
 
 def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs, if anything."""
+    """Return a message about a fault in the inputs, if anything."""
     parameters = inputs['parameters'].get_dict()
     return (
         complete_message(parameters, KEYS)

@@ -27,10 +27,10 @@ _ITERATIONS = 5
 def arrhenius_fit(**diffusion: orm.Dict) -> orm.Dict:
     """Return activation energy, prefactor and their covariance (see ``science.arrhenius``).
 
-    Each point lies at the temperature at which D is the mean of D at the measured temperatures of its replicas, and has
-    as weight the relative error over all tracers. Temperatures without diffusion have no D and are left out; the result
-    names them. With two temperatures ``chi_squared`` is null. ``predictions`` has D on the line at the temperatures of
-    the fit, and at 250 and 300 K, each with its interval and whether it is ``extrapolated``.
+    Each point is placed at its effective temperature, where the fitted D equals the mean over the replicas'
+    temperatures. The relative error over all tracers gives its weight. Temperatures without diffusion have no D and are
+    left out; the result names them. With two temperatures ``chi_squared`` is null. ``predictions`` has D on the line at
+    the temperatures of the fit and at 250 and 300 K, with intervals and whether they are ``extrapolated``.
 
     :param diffusion: results of ``diffusion_coefficient``, one for each temperature, by any keys.
     """
@@ -39,7 +39,7 @@ def arrhenius_fit(**diffusion: orm.Dict) -> orm.Dict:
     used = [result for result in results if result['diffusing']]
     fit, temperatures = fit_replicas(used)
     found: ArrheniusResults = {
-        **describe(fit),
+        **fit_results(fit),
         'temperatures_k': temperatures,
         'diffusion_coefficients_m2_s': [result['diffusion_coefficient_m2_s'] for result in used],
         'relative_errors': [result['relative_error'] for result in used],
@@ -78,7 +78,7 @@ def predict(fit: ArrheniusFit, temperature_k: float) -> Prediction:
     }
 
 
-def describe(fit: ArrheniusFit) -> Line:
+def fit_results(fit: ArrheniusFit) -> Line:
     """Return a fit of D in m²/s as plain values."""
     points = len(fit.temperatures_k)
     return {

@@ -24,8 +24,8 @@ def tracer_density(settings: orm.Dict, host: orm.StructureData, **runs: orm.Arra
     coordinates of ``cell`` [3,3] in Å; and in Å the places in it of the host atoms ``host_positions`` [2,3] and of the
     ``octahedral`` [2,3] and ``tetrahedral`` [4,3] sites.
 
-    :param settings: ``density_spacing``, the width of the bins in Å; ``core_radius`` of sites in Å; and those of the
-        other analyses of structure.
+    :param settings: ``density_spacing``, the width of the bins in Å; ``core_radius`` of sites in Å; and settings of
+        the other analyses of structure.
     :param host: ideal hcp supercell without tracers.
     :param runs: segments of tracers by keys ``r<replica>_s<index>``, full frames by ``r<replica>_f<index>``.
     """

@@ -67,7 +67,7 @@ class FittedReplica:
 
     @cached_property
     def collective_msd(self) -> np.ndarray:
-        """Return that of the sum of all tracers [f,3], for each of them."""
+        """Return the mean squared displacement [f,3] of the sum of all tracers, divided by their number."""
         return collective_mean_squared_displacement(self.positions)
 
     @cached_property
@@ -90,11 +90,11 @@ class FittedReplica:
 def diffusion_coefficient(settings: orm.Dict, **segments: TracerTrajectoryData) -> dict[str, orm.Data]:
     """Return ``diffusion`` (Dict) and ``msd`` (arrays) of all replicas together; see ``science.diffusion``.
 
-    ``method`` of the result is the one that gave D. Where runs are too short for the automatic estimate, or where it
-    is known to be off, this is least squares, and ``warnings`` say so. ``estimates`` has D by all methods that the runs
-    are long enough for. A D that does not exist (no jumps) is null, and so are its errors and its interval; then there
-    is an upper bound. D along an axis and D of all tracers together are null where the fit is not positive. Both limits
-    of an interval of D are positive (``science.intervals``).
+    ``method`` of the result is the estimator that gave D. If runs are too short for the automatic estimate, or if it
+    is known to be wrong, D is by least squares, and ``warnings`` say so. ``estimates`` has D by all methods for which
+    the runs are long enough. Without jumps, D, its errors and its interval are null, and the result has an upper bound.
+    D along an axis and D of all tracers together are null if the fit is not positive. Both limits of an interval of D
+    are positive (``science.intervals``).
 
     Arrays of ``msd``, for r replicas: ``lag_times_ps`` [l], ``msd`` [r,l,3] in Å² (mean over tracers, along each axis),
     ``collective_msd`` [r,l,3] in Å² (of the sum of all tracers, for each), ``slopes`` [r,3] in Å²/ps and ``intercepts``
@@ -117,12 +117,14 @@ def diffusion_coefficient(settings: orm.Dict, **segments: TracerTrajectoryData) 
     replicas = fit_replicas(segments, values)
     estimates = estimate_all(replicas, values)
     results: DiffusionResults = {
-        **describe(estimates[values['method']]),
+        **estimate_results(estimates[values['method']]),
         **describe_runs(replicas, estimates[values['method']], values['jump_length']),
         **describe_motion(replicas, estimates[values['method']].diffusing),
         **describe_precision(estimates[values['method']], values),
         **describe_axes(estimates[values['method']], values['c_axis']),
-        'estimates': {method: describe(estimate) for method, estimate in estimates.items() if estimate.diffusing},
+        'estimates': {
+            method: estimate_results(estimate) for method, estimate in estimates.items() if estimate.diffusing
+        },
         'fit_window_ps': [values['fit_start_ps'], values['fit_end_ps']],
         'lag_ps': values['lag_ps'],
     }
@@ -249,7 +251,7 @@ def frame_along(cell: np.ndarray, name: str) -> np.ndarray:
     return np.linalg.qr(order.T)[0][:, [1, 2, 0]]
 
 
-def describe(estimate: DiffusionEstimate) -> Estimate:
+def estimate_results(estimate: DiffusionEstimate) -> Estimate:
     """Return one estimate as plain values, D in m²/s."""
     return {
         'method': estimate.method,
@@ -293,7 +295,7 @@ def describe_precision(estimate: DiffusionEstimate, settings: dict[str, Any]) ->
 
 
 def describe_axes(estimate: DiffusionEstimate, c_axis: str | None) -> Axes:
-    """Return D in the basal plane and along c with their intervals and errors, null where there is none."""
+    """Return D in the basal plane and along c with their intervals and errors, each a number or null."""
     ab = c = Along(m2_s=None, ci95_m2_s=None, error_m2_s=None)
     if c_axis is not None:
         ab, c = along_axes(estimate, 0, 1), along_axes(estimate, 2)

@@ -26,10 +26,10 @@ _CLOSEST_ANGSTROM = 0.4
 @refusing(FramesError)
 @calcfunction
 def gather_frames(**structures: orm.StructureData | orm.TrajectoryData) -> orm.ArrayData:
-    """Return the frames of structures and trajectories, those of one node as one group, in the order of the keys.
+    """Return the frames of structures and trajectories in the order of the keys; each node is a group.
 
     :param structures: by any keys; positions of a trajectory are Cartesian (aiida-vasp's own are not).
-    :returns: ``natoms``, ``numbers``, ``cells``, ``positions`` and ``groups``, flat as those of a dataset; attribute
+    :returns: ``natoms``, ``numbers``, ``cells``, ``positions`` and ``groups``, flat as in a dataset; attribute
         ``group_names``, the keys.
     """
     names = sorted(structures)
@@ -61,7 +61,7 @@ def frame_structure(**frames: orm.ArrayData) -> orm.StructureData:
 @refusing(MismatchError)
 @calcfunction
 def collect_labels(frames: orm.ArrayData, **labelled: DatasetData) -> dict[str, orm.Data]:
-    """Return ``dataset``, the frames that were labelled, and ``summary``, which names those that were not.
+    """Return ``dataset`` with the labelled frames, and ``summary``, which names the frames without labels.
 
     Frames and atoms keep their order and, to the last digit, their positions; groups and origin go along. Without a
     labelled frame there is no ``dataset``.
@@ -106,7 +106,7 @@ def frames_of(node: orm.StructureData | orm.TrajectoryData, name: str) -> list[A
         if len(neighbor_list('i', atoms, _CLOSEST_ANGSTROM)):
             raise FramesError(
                 f'{name}, frame {index}: atoms are less than {_CLOSEST_ANGSTROM} Å apart; positions must be Cartesian, '
-                'which those of trajectories of aiida-vasp are not.'
+                'but trajectories of aiida-vasp have fractional ones.'
             )
     return frames
 
@@ -147,7 +147,7 @@ def labelled_frame(frames: orm.ArrayData, index: int, node: DatasetData) -> dict
     forces = np.empty_like(found['forces'])
     forces[order] = found['forces']
     own = {'numbers': numbers, 'cells': cell[None], 'positions': positions, 'forces': forces}
-    kept = ({'groups', *ORIGIN} - {'converged'}) & set(frames.get_arraynames())  # that of the labels left behind
+    kept = ({'groups', *ORIGIN} - {'converged'}) & set(frames.get_arraynames())  # of the former labels
     return found | own | {name: frames.get_array(name)[index : index + 1] for name in kept}
 
 

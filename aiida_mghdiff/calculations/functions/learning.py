@@ -99,7 +99,7 @@ HISTORY = (
     'threshold_ev_per_angstrom',
     'labelled_by',
 )
-#: Of a schedule's settings those that every segment's job has.
+#: Settings of a schedule that every job needs.
 RECORDED = ('tracer_element', 'tracer_stride', 'thermo_stride', 'frame_stride')
 #: Tags that follow from the other settings of a schedule.
 PLANNED = (
@@ -117,13 +117,13 @@ PLANNED = (
     'ml_lmlff',
     'ml_mode',
 )
-#: Tags of learning that a refit does not take over: the room, which grows with what there is to fit, and those of the
-#: regression, of which ML_MODE = refit has defaults of its own (VASP wiki, page ML_MODE).
+#: Tags of learning that a refit does not take over: array sizes (ML_MCONF, ML_MB), set from the number of
+#: configurations, and tags of the regression, for which ML_MODE = refit has own defaults (VASP wiki, page ML_MODE).
 NOT_OF_REFIT = ('ml_mconf', 'ml_mb', 'ml_lfast', 'ml_ialgo_linreg', 'ml_sigw0', 'ml_sigv0', 'ml_eps_low')
 
 
 def settings_message(values: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the settings of a schedule."""
+    """Return a message about a fault in the settings of a schedule."""
     if message := complete_message(values, SETTINGS, 'settings'):
         return message
     for index, stage in enumerate(values['stages']):
@@ -133,7 +133,7 @@ def settings_message(values: Mapping[str, Any]) -> str | None:
     if len(set(names)) < len(names):
         return f'settings: the stages {", ".join(names)} share a name: give each its own.'
     for key in ('electrons', 'learning', 'refit'):
-        # the room of a refit is that of what was learned: one that is too small would be refused after all learning
+        # the array sizes of a refit follow from the learned configurations; smaller sizes would fail only at the end
         own = (*PLANNED, 'ml_mconf') if key == 'refit' else PLANNED
         if planned := sorted(set(values[key] or {}) & set(own)):
             return f'settings: {key} sets {", ".join(planned)}, which follow from the schedule: leave them out.'
@@ -148,8 +148,8 @@ def plan_learning(settings: orm.Dict, start: orm.StructureData | MdStateData) ->
     A stage is cut into segments; where it ramps the temperature, each has the temperatures at its ends.
 
     :param settings: keys as in ``SETTINGS``; ``electrons`` and ``learning`` are INCAR tags of all segments, ``refit``
-        those of the refit at the end beside those it takes over from them, null for none.
-    :param start: its cell has the shape that ICONST keeps; steps are counted on from a state's.
+        has additional tags of the final refit; null for no refit.
+    :param start: ICONST keeps the shape of its cell; steps continue from a state's step.
     :returns: ``seg000_parameters`` (INCAR tags) and ``seg000_settings`` of each segment, ``iconst``, ``kpoints``;
         ``refit_parameters`` and ``refit_settings`` where a refit is asked.
     """
@@ -186,7 +186,7 @@ def segment_inputs(
 
 
 def _refit_tags(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the INCAR tags of the refit; descriptors and weights are those of learning."""
+    """Return the INCAR tags of the refit, with the descriptors and weights of learning."""
     learning = {
         tag: value for tag, value in values['learning'].items() if tag.startswith('ml_') and tag not in NOT_OF_REFIT
     }
@@ -257,9 +257,9 @@ def piece_of_segment(
 ) -> dict[str, orm.Dict]:
     """Return ``parameters`` and ``settings`` of the next job of a segment, which runs a piece of it.
 
-    :param parameters: INCAR tags of the segment; ``settings``: of its jobs.
+    :param parameters: INCAR tags of the segment; ``settings``: settings of its jobs.
     :param job_parameters: INCAR tags of the last job; ``job_settings``, ``job_results``: its settings and results.
-    :param state: where the next job begins, with the temperatures of the ramp there; None where the last job began.
+    :param state: start of the next job, where the ramp of temperatures continues; None to repeat the last job's start.
     :param learned: results of the last job that learned something; the next job begins with its threshold.
     """
     tags, values = parameters.get_dict(), settings.get_dict()
@@ -302,7 +302,7 @@ def carry_on(parameters: orm.Dict, before: orm.Dict, results: orm.Dict) -> orm.D
 
 
 def _threshold(tags: Mapping[str, Any], results: orm.Dict) -> dict[str, float]:
-    """Return the threshold that a job had come to as a tag; nothing where there is none.
+    """Return the last threshold of a job as a tag, or no tag.
 
     VASP begins each job at ML_CTIFOR: a small one would ask for needless labels at the start of every job. With
     ML_ICRITERIA = 0 the threshold is constant, and stays as asked.

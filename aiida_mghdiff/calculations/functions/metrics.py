@@ -21,10 +21,9 @@ Arrays = dict[str, np.ndarray]
 def error_metrics(dataset: DatasetData, predictions: orm.ArrayData) -> orm.Dict:
     """Return RMSE, MAE and R² of energies, forces, and stresses where every configuration has one.
 
-    ``energy_*`` is per atom and raw, ``energy_*_shifted`` after the constant shift of each composition is removed: of
-    compositions with several configurations, null where there is none;
-    ``by_element`` has the errors of forces on each element, ``by_composition`` those of energies (shifted) and forces
-    of each composition.
+    ``energy_*`` is per atom and raw; ``energy_*_shifted`` is after removing the constant shift of each composition,
+    over compositions with several configurations (null without such a composition). ``by_element`` has the errors of
+    forces on each element, ``by_composition`` the errors of energies (shifted) and forces of each composition.
 
     :param predictions: arrays ``energies`` [n] in eV, ``forces`` [N,3] in eV/Å, ``stresses`` [n,6] in eV/Å³, in the
         order of the dataset.
@@ -37,8 +36,8 @@ def error_metrics(dataset: DatasetData, predictions: orm.ArrayData) -> orm.Dict:
     for name, values in predicted.items():
         if values.shape != labels[name].shape:
             raise MismatchError(
-                f'predicted {name} have shape {values.shape}, those of the dataset {labels[name].shape}: evaluate the '
-                'potential on this very dataset.'
+                f'predicted {name} have shape {values.shape}, labels have {labels[name].shape}: evaluate the '
+                'potential on the same dataset.'
             )
     require_finite(**predicted)
     results: ErrorMetrics = {

@@ -37,8 +37,8 @@ def tracer_pairs(settings: orm.Dict, host: orm.StructureData | None = None, **ru
     ``random_sites_test``, null where the runs are too short for one.
 
     :param settings: ``pair_cutoff`` in Å; ``random_arrangements``, the number of them, and their ``seed``;
-        ``core_radius`` of sites in Å; and those of the other analyses of structure.
-    :param host: ideal hcp supercell without tracers; left out, there is no chance on sites.
+        ``core_radius`` of sites in Å; and settings of the other analyses of structure.
+    :param host: ideal hcp supercell without tracers; without it, nothing is compared with random sites.
     :param runs: segments of tracers by keys ``r<replica>_s<index>``, full frames by ``r<replica>_f<index>``.
     """
     values, replicas = read_settings(settings, STRUCTURE_SETTINGS), read_replicas(runs)
@@ -52,7 +52,7 @@ def tracer_pairs(settings: orm.Dict, host: orm.StructureData | None = None, **ru
         arrangements = lattice.random_tracers(values['random_arrangements'], values['seed'])
         random = count_close_pairs(arrangements, lattice.sites.cell, cutoff)
     return orm.Dict(
-        describe(counts, random, replicas[0].frame_interval_ps)
+        pair_results(counts, random, replicas[0].frame_interval_ps)
         | {
             'cutoff_angstrom': cutoff,
             'tracer_count': replicas[0].tracer_positions.shape[1],
@@ -61,7 +61,7 @@ def tracer_pairs(settings: orm.Dict, host: orm.StructureData | None = None, **ru
     )
 
 
-def describe(counts: list[np.ndarray], random: np.ndarray | None, frame_interval_ps: float) -> dict[str, Any]:
+def pair_results(counts: list[np.ndarray], random: np.ndarray | None, frame_interval_ps: float) -> dict[str, Any]:
     """Return the numbers of pairs and their tests as plain values.
 
     :param counts: numbers of pairs [f] of each replica.

@@ -55,8 +55,8 @@ def segment_parameters(
 ) -> orm.Dict:
     """Return the parameters of the next segment of a run.
 
-    :param parameters: those of the whole run.
-    :param segment_steps: the most steps that a segment makes; None for all that are left.
+    :param parameters: parameters of the whole run.
+    :param segment_steps: largest number of steps of a segment; None for all remaining steps.
     :param state: where the last segment ended; None for the first.
     """
     values = steps_left(parameters, state)
@@ -70,8 +70,8 @@ def segment_parameters(
 def block_parameters(parameters: orm.Dict, state: MdStateData | None = None) -> orm.Dict:
     """Return the parameters of the next job of a run in VASP, which ends where something is written.
 
-    :param parameters: those of the whole run.
-    :param state: where the last job ended; None for the first.
+    :param parameters: parameters of the whole run.
+    :param state: final state of the last job; None for the first job.
     """
     values = steps_left(parameters, state)
     return orm.Dict(values | {'steps': steps_of_block(values)})
@@ -87,8 +87,8 @@ def steps_left(parameters: orm.Dict, state: MdStateData | None) -> dict[str, Any
 def steps_of_block(parameters: Mapping[str, Any]) -> int:
     """Return how many steps the next job of VASP makes of a run.
 
-    VASP counts the steps that it writes from the start of a job, so that all jobs but short ones begin and end where
-    something is written. Others would write every step, gigabytes of them, to hit those that are wanted.
+    VASP counts written steps from the start of a job. So all jobs but short ones begin and end at a written step;
+    otherwise a job must write every step, gigabytes of them, to include the wanted steps.
     """
     left = parameters['steps']
     if parameters['ensemble'] == 'nvt':
@@ -145,7 +145,7 @@ def plan_diffusion(settings: orm.Dict, temperature: orm.Float) -> dict[str, orm.
 
 
 def settings_message(settings: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the settings; INCAR tags of the user's own are checked where the engine is known."""
+    """Return a message about a fault in the settings; the engine checks the INCAR tags of the user."""
     own = {
         stage: without(settings[stage], INCAR) for stage in ENSEMBLE_KEYS if isinstance(settings.get(stage), Mapping)
     }
@@ -153,7 +153,7 @@ def settings_message(settings: Mapping[str, Any]) -> str | None:
 
 
 def replicas_message(settings: dict[str, Any]) -> str | None:
-    """Return what is wrong with the number of replicas or the precision asked for; None where nothing is."""
+    """Return a message about a fault in the number of replicas or the precision asked for; None where nothing is."""
     starts = 1 if settings['independent_replicas'] else settings['n_replicas']
     if settings['starts']['count'] != starts:
         return (

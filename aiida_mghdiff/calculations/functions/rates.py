@@ -47,7 +47,7 @@ def hop(path: orm.Dict, barrier: orm.Dict, initial: orm.Dict, saddle: orm.Dict, 
     A path is refused if one of its ends is no minimum, or if it has no saddle point of first order: see
     ``science.bands``.
 
-    ``*_barrier_ev`` are those of the potential energy, ``*_zero_point_barrier_ev`` have the zero-point energies;
+    ``*_barrier_ev`` are barriers of the potential energy, ``*_zero_point_barrier_ev`` include zero-point energies;
     ``*_attempt_frequency_thz`` are Vineyard's (``science.transition_state``); ``elementary`` is false where the
     path has a minimum of its own between its ends.
 
@@ -86,7 +86,7 @@ def barrier_diffusion(
     """Return D from barriers and vibrations, ``classical`` and ``quantum``; see ``science.lattice.barriers``.
 
     ``classical`` is what MD of the same potential would give at infinite dilution; ``quantum`` has zero-point energies
-    and quantum vibrations. Keys are those of ``jump_diffusion``, but for the lines of the classes.
+    and quantum vibrations. The keys are as in ``jump_diffusion``, without the lines of the classes.
 
     :param host: supercell in which the barriers were found, without tracers; its size gives the error of an energy.
     :param settings: ``temperatures_k``.
@@ -106,7 +106,7 @@ def barrier_diffusion(
     error_at = None if error is None else lambda weights, value: barriers.relative_error(weights, error, value)
     results: dict[str, BarrierDiffusionResults] = {
         name: {
-            **describe(a, c, temperatures, partial(barriers.network_rates, found, rate=rate), error_at),
+            **network_results(a, c, temperatures, partial(barriers.network_rates, found, rate=rate), error_at),
             'source': f'barriers, {name}',
             'extrapolated': [False] * len(temperatures),
             'energy_error_ev': error,
@@ -125,7 +125,7 @@ def jump_diffusion(settings: orm.Dict, **sites: orm.Dict) -> orm.Dict:
 
     Arrays go with ``temperatures_k``: D (mean over directions, in the basal plane ``ab``, along ``c``), its 95 %
     interval and relative error, the local activation energy, and the ``rates`` of each class in 1/ps to one target.
-    ``extrapolated`` says which temperatures lie beyond those of the MD. Lattice constants are the means of the runs.
+    ``extrapolated`` marks temperatures outside the range of the MD. Lattice constants are the means of the runs.
 
     :param settings: ``temperatures_k``.
     :param sites: outputs ``sites`` of ``DiffusionWorkChain``, one for each temperature, by any keys.
@@ -140,7 +140,7 @@ def jump_diffusion(settings: orm.Dict, **sites: orm.Dict) -> orm.Dict:
     if missing := [name for name in NEEDED if name not in fits]:
         raise TooFewTemperaturesError(f'{missing[0]}: {left_out[missing[0]]}')
     a, c = (float(np.mean([run[f'lattice_{name}_angstrom'] for run in runs])) for name in 'ac')
-    network = describe(
+    network = network_results(
         a,
         c,
         temperatures,
@@ -158,7 +158,7 @@ def jump_diffusion(settings: orm.Dict, **sites: orm.Dict) -> orm.Dict:
     return orm.Dict(dict(results))
 
 
-def describe(
+def network_results(
     a: float,
     c: float,
     temperatures: Sequence[float],
@@ -207,7 +207,7 @@ def read_hops(hops: Mapping[str, orm.Dict]) -> tuple[dict[str, Hop], dict[str, s
     if len(set(paths)) < len(paths):
         raise MismatchError(f'hops are along {", ".join(sorted(paths))}: give one of each path.')
     if len(tracers := {node['tracer_element'] for node in nodes}) > 1:
-        raise MismatchError(f'hops are of {", ".join(sorted(tracers))}: give those of one tracer.')
+        raise MismatchError(f'hops are of {", ".join(sorted(tracers))}: give hops of one tracer.')
     left_out = {path: 'no hop along it was given.' for path in PATHS if path not in paths}
     faults = {node['path']: fault for node in nodes if (fault := fault_of_hop(node)) is not None}
     found = {node['path']: read_hop(node) for node in nodes if node['path'] not in faults}
@@ -233,7 +233,7 @@ def read_hop(values: Mapping[str, Any]) -> Hop:
 def lattice_constants(host: orm.StructureData) -> tuple[float, float]:
     """Return a and c in Å of an hcp host.
 
-    :raises LatticeError: where it is none.
+    :raises LatticeError: for any other lattice.
     """
     paths = hcp_paths(np.array(host.cell), np.array([site.position for site in host.sites]))
     length = {name: float(np.linalg.norm(end - start)) for name, (start, end) in paths.items()}
@@ -270,7 +270,7 @@ def unknown_jumps_warnings(counts: Sequence[Mapping[str, int]]) -> list[str]:
 
 
 def dispersions(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return for each class the variance of its counts over that of Poisson, from the errors of its measured rates.
+    """Return the variance of each class's counts over Poisson's variance, from the errors of its measured rates.
 
     Temperatures have weights by their counts; for Poisson's errors the result is one.
     """
@@ -288,7 +288,7 @@ def dispersions(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def describe_class(name: str, fit: RateFit, runs: Sequence[Mapping[str, Any]]) -> JumpClass:
-    """Return the line of a class and what it was fitted to; rates to one target."""
+    """Return the line of a class and the fitted counts and times; rates are to one target."""
     times = [TARGETS[name] * run['total_times_ps'][name[0]] for run in runs]
     counts = [run['jump_counts'].get(name, 0) for run in runs]
     return {

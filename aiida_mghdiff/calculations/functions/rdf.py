@@ -57,8 +57,8 @@ def radial_distributions(
     ``H_H_over_random_sites`` (NaN where the latter is zero).
 
     :param settings: ``maximum_distance`` and ``bin_width`` in Å; ``core_radius`` of sites in Å;
-        ``random_arrangements``, the number of them, and their ``seed``; and those of the other analyses of structure.
-    :param host: ideal hcp supercell without tracers; left out, nothing is resolved by sites.
+        ``random_arrangements``, their number, and their ``seed``; and settings of the other analyses of structure.
+    :param host: ideal hcp supercell without tracers; without it, nothing is resolved by sites.
     :param runs: segments of tracers by keys ``r<replica>_s<index>``, full frames by ``r<replica>_f<index>``.
     """
     values, replicas = read_settings(settings, STRUCTURE_SETTINGS), read_replicas(runs)
@@ -69,7 +69,7 @@ def radial_distributions(
     lattice = None if host is None else LatticeReplicas(host, replicas, values['core_radius'])
     if lattice is not None:
         count_by_site(histograms, lattice, values)
-    return orm.ArrayData(describe(histograms, replicas[0], with_sites=lattice is not None))
+    return orm.ArrayData(rdf_arrays(histograms, replicas[0], with_sites=lattice is not None))
 
 
 def count_elements(histograms: Histograms, run: Replica) -> None:
@@ -90,7 +90,7 @@ def element_groups(run: Replica) -> dict[str, np.ndarray]:
 
 
 def count_by_site(histograms: Histograms, lattice: LatticeReplicas, values: dict[str, Any]) -> None:
-    """Count the pairs of host atoms with tracers on either kind of site, and those of tracers on random sites."""
+    """Count the pairs of host atoms with tracers on each kind of site, and the pairs of tracers on random sites."""
     for run, jumps in zip(lattice.replicas, lattice.jumps, strict=True):
         groups = element_groups(run)
         tracers = groups.pop(run.tracer_element)
@@ -105,7 +105,7 @@ def count_by_site(histograms: Histograms, lattice: LatticeReplicas, values: dict
     histograms.add(f'{tracer}_{tracer}_random_sites', random, lattice.sites.cell, everyone, everyone)
 
 
-def describe(histograms: Histograms, run: Replica, with_sites: bool) -> dict[str, np.ndarray]:
+def rdf_arrays(histograms: Histograms, run: Replica, with_sites: bool) -> dict[str, np.ndarray]:
     """Return the arrays of the result."""
     arrays = {'distances': bin_centres(histograms.r_max, histograms.n_bins)}
     volume = abs(np.linalg.det(run.cell))

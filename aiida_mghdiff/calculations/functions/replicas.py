@@ -118,9 +118,9 @@ def _check_alike(replicas: list[Replica]) -> None:
     first = replicas[0]
     for index, run in enumerate(replicas[1:], 1):
         if not np.allclose(run.cell, first.cell, atol=1e-3):
-            raise MismatchError(f'the cell of replica {index} is not that of the first: analyse one volume at a time.')
+            raise MismatchError(f'the cell of replica {index} differs from the first: analyse one volume at a time.')
         if list(run.symbols) != list(first.symbols):
-            raise MismatchError(f'the atoms of replica {index} are not those of the first.')
+            raise MismatchError(f'the atoms of replica {index} differ from the first.')
         if run.frame_interval_ps != first.frame_interval_ps:
             raise MismatchError(f'replica {index} was recorded at another interval than the first.')
 

@@ -20,7 +20,7 @@ _UNEVEN = 1e-3
 @refusing(SettingsError, MismatchError, TooFewFramesError)
 @calcfunction
 def sample_frames(settings: orm.Dict, **trajectories: orm.TrajectoryData) -> orm.TrajectoryData:
-    """Return frames evenly apart in time of all runs together, from a first one that the seed draws.
+    """Return frames at even distances in the joined time of all runs; the seed draws the first frame.
 
     :param settings: ``count`` and ``seed``.
     :param trajectories: frames of the segments of runs of the same atoms; in the order of their keys.

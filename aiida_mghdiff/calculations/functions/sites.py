@@ -44,7 +44,7 @@ def site_statistics(settings: orm.Dict, host: orm.StructureData, **runs: orm.Arr
     tracers on sites of a kind; ``occupancy`` (fractions of time); ``free_energy_difference_ev`` of a tetrahedral less
     an octahedral site. What the runs do not tell is null.
 
-    :param settings: ``core_radius`` of sites in Å; and those of the other analyses of structure.
+    :param settings: ``core_radius`` of sites in Å; and settings of the other analyses of structure.
     :param host: ideal hcp supercell without tracers.
     :param runs: segments of tracers by keys ``r<replica>_s<index>``, full frames by ``r<replica>_f<index>``.
     """
@@ -56,7 +56,7 @@ def site_statistics(settings: orm.Dict, host: orm.StructureData, **runs: orm.Arr
     frames = [jumps.occupied.size for jumps in lattice.jumps]
     a, _, c = np.linalg.norm(lattice.sites.unit_cell, axis=1)
     return orm.Dict(
-        describe(tallies, temperature)
+        site_results(tallies, temperature)
         | {
             'temperature_k': temperature,
             'lattice_a_angstrom': float(a),
@@ -73,7 +73,7 @@ def site_statistics(settings: orm.Dict, host: orm.StructureData, **runs: orm.Arr
     )
 
 
-def describe(tallies: Tallies, temperature_k: float) -> dict[str, Any]:
+def site_results(tallies: Tallies, temperature_k: float) -> dict[str, Any]:
     """Return the statistics of tallies as plain values."""
     free_energy = free_energy_difference(tallies, temperature_k)
     fractions = occupancy(tallies)
@@ -105,7 +105,7 @@ def warnings(tallies: Tallies) -> list[str]:
     found = []
     if not tallies.changes.any():
         found.append(
-            'no tracer changed between octahedral and tetrahedral sites: their occupancy is that of the start.'
+            'no tracer changed between octahedral and tetrahedral sites: their occupancy is still the initial one.'
         )
     others, total = tallies.count('other').sum(), tallies.counts.sum()
     if others > 0.05 * total:

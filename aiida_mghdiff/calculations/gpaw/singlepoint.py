@@ -29,10 +29,10 @@ RESULTS_FILE = AseCalculation._OUTPUT_FILE_NAME
 
 
 def validate_parameters(node: orm.Dict, _: Any = None) -> str | None:
-    """Return what is wrong with parameters in the form of aiida-ase."""
+    """Return a message about a fault in parameters in the form of aiida-ase."""
     values = node.get_dict()
     if wrong := sorted(key for key, value in GETTERS.items() if values.get(key) != value):
-        return f'parameters: {", ".join(wrong)} must be those of a single point (GETTERS): a protocol has them.'
+        return f'parameters: {", ".join(wrong)} must be as in a protocol for single points (GETTERS).'
     if unknown := sorted(set(values) - {'calculator', 'kpoints_options', *GETTERS}):
         return f'parameters have keys that no single point has: {", ".join(unknown)}.'
     calculator = values.get('calculator', {})
@@ -54,7 +54,7 @@ def validate_parameters(node: orm.Dict, _: Any = None) -> str | None:
 
 
 def is_plane_waves(mode: Any) -> bool:
-    """Return whether a mode is that of plane waves with a cut-off energy."""
+    """Return whether a mode is plane waves with a cut-off energy."""
     if not isinstance(mode, Mapping) or mode.get('@function') != 'PW':
         return False
     return isinstance(mode.get('args', {}).get('ecut'), int | float)

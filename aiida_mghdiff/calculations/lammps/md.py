@@ -28,7 +28,7 @@ _RESERVE = 0.05
 
 
 def validate_inputs(inputs: dict[str, Any], context: Any = None) -> str | None:
-    """Return what is wrong with the inputs, in one sentence."""
+    """Return a message about a fault in the inputs, or None."""
     if message := validate_md_inputs(inputs, context):
         return message
     if not {'potential', 'parameters'} <= set(inputs):
@@ -50,8 +50,8 @@ def needs_converter(code: orm.AbstractCode) -> bool:
 def converter_message(code: orm.AbstractCode) -> str:
     """Return why a LAMMPS needs a converter, and where it comes from."""
     return (
-        f'{code.full_label} is no {job_files.LAUNCHER}, so it reads a model that `mace_create_lammps_model` converted; '
-        '`aiida-mghdiff setup --lmp` makes the code of that.'
+        f'{code.full_label} is no {job_files.LAUNCHER}, so it needs a model that `mace_create_lammps_model` converted; '
+        '`aiida-mghdiff setup --lmp` creates the code of the converter.'
     )
 
 

@@ -42,7 +42,7 @@ IS_FREEZE = Check('a whole number from 0 (nothing) to 7 (all)', lambda value: IS
 IS_PATIENCE = IS_COUNT
 LOSSES_WITH_STRESS = ('universal', 'stress', 'huber')
 
-#: The names are those of ``mace_run_train``.
+#: Names as in ``mace_run_train``.
 KEYS = COMMON_KEYS | {
     'architecture': IS_SECTION,
     'E0s': e0s_check('estimated', 'foundation', 'average'),
@@ -100,7 +100,7 @@ MULTIHEAD_KEYS = {
 
 
 def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs, if anything."""
+    """Return a message about a fault in the inputs, if anything."""
     parameters = inputs['parameters'].get_dict()
     return (
         complete_message(parameters, KEYS)
@@ -113,7 +113,7 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
 
 
 def e0s_message(parameters: Mapping[str, Any], dataset: DatasetData) -> str | None:
-    """Return what is wrong with the E0s: those of isolated atoms in the training set, else what the parameters say."""
+    """Return the fault of the E0s, from isolated atoms in the training set or from the parameters, or None."""
     return (isolated_atoms_message if dataset.isolated_atoms else offsets_message)(parameters, dataset)
 
 
@@ -136,7 +136,7 @@ def _mode_message(parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> s
 
 def _fine_tune_message(parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> str | None:
     if parameters['architecture'] is not None:
-        return 'parameters: architecture must be null: that of the potential is taken.'
+        return 'parameters: architecture must be null: the potential decides it.'
     if parameters['E0s'] == 'average':
         return "parameters: E0s = 'average' would break the potential's energies: choose estimated or foundation."
     if ('replay' in inputs) != (parameters['multihead'] is not None):

@@ -51,7 +51,7 @@ tail -n {KEPT_LINES} {STDOUT} >> {LAST_LINES}"""
 
 
 def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the force field, the POTCARs or the tags of the user's own."""
+    """Return a message about a fault in the force field, the POTCARs or the tags of the user's own."""
     potential, dataset = inputs['potential'], inputs['dataset']
     return (
         force_field_message(potential)
@@ -62,7 +62,7 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
 
 
 def tags_message(tags: orm.Dict) -> str | None:
-    """Return what is wrong with INCAR tags of the user's own."""
+    """Return a message about a fault in INCAR tags of the user's own."""
     return own_tags_message(tags.get_dict(), INCAR)
 
 
@@ -78,7 +78,7 @@ def frames_of(dataset: DatasetData) -> Iterator[tuple[str, Atoms]]:
 
 
 def outcar_of(path: str) -> str:
-    """Return the path of the OUTCAR of a frame, by that of its POSCAR."""
+    """Return the path of the OUTCAR of a frame, from the path of its POSCAR."""
     return path.replace('POSCAR_', f'{OUTCAR}_')
 
 
@@ -124,7 +124,7 @@ class VaspEvaluateCalculation(VaspJob):
         return files | {path: self.potcar_of(names) for path, names in symbols.items()}
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
-        """Write the files of the run that is repeated, and those of each frame."""
+        """Write the common files of all runs, and the files of each frame."""
         calcinfo, frames = super().prepare_for_submission(folder), dict(frames_of(self.inputs.dataset))
         files = self.files_of_frames(frames)
         for name, content in files.items():

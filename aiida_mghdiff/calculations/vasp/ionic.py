@@ -36,7 +36,7 @@ TAGS = {
 
 
 def tags_message(inputs: Mapping[str, Any], checks: Mapping[str, Check]) -> str | None:
-    """Return what is wrong with INCAR tags: a name, one that is missing, or a value."""
+    """Return the fault of INCAR tags (unknown name, missing tag, or wrong value), or None."""
     tags, learned = inputs['parameters'].get_dict(), 'potential' in inputs
     if not learned and (foreign := sorted(tag for tag in tags if tag.startswith('ml_'))):
         return (
@@ -47,7 +47,7 @@ def tags_message(inputs: Mapping[str, Any], checks: Mapping[str, Check]) -> str 
 
 
 def system_message(atoms: Atoms, inputs: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the atoms: not grouped, or an element without POTCAR or unknown to the force field."""
+    """Return a message about atoms that are not grouped, lack a POTCAR or are unknown to the force field, or None."""
     symbols, potential = atoms.get_chemical_symbols(), inputs.get('potential')
     message = symbols_message(symbols) or potcars_message(symbols, inputs.get('potcars', {}))
     if message or potential is None:

@@ -73,7 +73,7 @@ _RESTART_TAGS = {'istart': (1, 2, 3), 'icharg': (1, 11)}
 
 
 def own_tags_message(tags: Mapping[str, Any], set_by_job: Iterable[str] = (), where: str = 'parameters') -> str | None:
-    """Return what is wrong with INCAR tags of the user's own.
+    """Return a message about a fault in INCAR tags of the user's own.
 
     :param where: place of the tags, for the message.
     """
@@ -98,11 +98,11 @@ def own_tags_message(tags: Mapping[str, Any], set_by_job: Iterable[str] = (), wh
 
 
 def symbols_message(symbols: Sequence[str]) -> str | None:
-    """Return what is wrong with the order of the atoms: a species that comes back after another one."""
+    """Return a message about a fault in the order of the atoms: a species that comes back after another one."""
     try:
         require_grouped(symbols)
     except ValueError as error:
-        return f'structure: {error} the atoms by element: VASP takes the order of POTCAR for that of the species.'
+        return f'structure: {error} the atoms by element: VASP assigns the species of POSCAR in the order of POTCAR.'
     return None
 
 
@@ -146,7 +146,7 @@ def poscar_text(atoms: Atoms, velocities: np.ndarray | None) -> str:
 
 
 def integrator_of(mdalgo: int) -> str:
-    """Return how the state of a run names its equations of motion: CONTCAR's predictor-corrector block is of these."""
+    """Return the integrator in the state of a run; a predictor-corrector block in CONTCAR is valid for it only."""
     return f'MDALGO = {mdalgo}'
 
 
@@ -212,7 +212,7 @@ class VaspJob(MpiJob, CachedIfContinued, VaspCalculation):
         return self.own_tags() | self.set_tags()
 
     def start_atoms(self) -> Atoms:
-        """Return the atoms of POSCAR, whose order is that of POTCAR."""
+        """Return the atoms of POSCAR, in the order of POTCAR."""
         return start_atoms(self.inputs)
 
     def goes_on(self) -> bool:

@@ -1,4 +1,4 @@
-"""Molecular dynamics in VASP with a force field that it learned (ML_MODE = run)."""
+"""Molecular dynamics in VASP with a learned force field (ML_MODE = run)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ BAROSTATS = {'nve': None, 'nvt': None, 'npt': 'VASP Langevin Parrinello-Rahman, 
 
 
 def validate_inputs(inputs: dict[str, Any], context: Any = None) -> str | None:
-    """Return what is wrong with the inputs, in one sentence."""
+    """Return a message about a fault in the inputs, or None."""
     if message := validate_md_inputs(inputs, context, takes_incar=True):
         return message
     if not {'potential', 'parameters'} <= set(inputs):
@@ -75,15 +75,15 @@ def validate_inputs(inputs: dict[str, Any], context: Any = None) -> str | None:
 
 
 def incar_message(parameters: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the INCAR tags of the user's own among MD parameters."""
+    """Return a message about a fault in the INCAR tags of the user's own among MD parameters."""
     own = parameters.get(INCAR, {})
     if not isinstance(own, dict):
-        return f'parameters: {INCAR} = {own!r} is no dictionary of INCAR tags.'
+        return f'parameters: {INCAR} = {own!r} is not a dictionary of INCAR tags.'
     most, every = stride_block(parameters), own.get(OUTBLOCK, 1)
     if not IS_COUNT.holds(every) or most % every:
         return (
-            f'parameters: {INCAR}: {OUTBLOCK} = {every!r} does not divide {most}, after so many steps this run must '
-            f'write: leave {OUTBLOCK} out, or change tracer_stride, thermo_stride and frame_stride.'
+            f'parameters: {INCAR}: {OUTBLOCK} = {every!r} does not divide {most}, the interval of written steps '
+            f'of this run: leave {OUTBLOCK} out, or change tracer_stride, thermo_stride and frame_stride.'
         )
     return own_tags_message(
         {tag: value for tag, value in own.items() if tag != OUTBLOCK}, SET_TAGS, f'parameters: {INCAR}'
@@ -93,9 +93,9 @@ def incar_message(parameters: Mapping[str, Any]) -> str | None:
 def barostat_mass_amu(cell: np.ndarray, n_atoms: int, temperature_k: float, time_ps: float) -> float:
     """Return PMASS in amu of a barostat with a period of about ``time_ps``.
 
-    The kinetic energy of VASP's lattice is W/2 Σ(da_i/dt)² over the lattice vectors. Where the shape is fixed, a_i
-    grows as exp(e) and this is W/2 Σ|a_i|² (de/dt)², so that W Σ|a_i|² is the mass of the strain e, for which Martyna,
-    Tobias and Klein (J. Chem. Phys. 101, 4177 (1994), doi:10.1063/1.467468) recommend 3 N k_B T τ².
+    The kinetic energy of VASP's lattice is W/2 Σ(da_i/dt)² over the lattice vectors. For a fixed shape, a_i grows as
+    exp(e), and the energy is W/2 Σ|a_i|² (de/dt)². So W Σ|a_i|² is the mass of the strain e, for which Martyna, Tobias
+    and Klein (J. Chem. Phys. 101, 4177 (1994), doi:10.1063/1.467468) recommend 3 N k_B T τ².
 
     :param cell: [3,3] Å.
     """
@@ -104,10 +104,10 @@ def barostat_mass_amu(cell: np.ndarray, n_atoms: int, temperature_k: float, time
 
 
 def stride_block(parameters: Mapping[str, Any]) -> int:
-    """Return after how many steps VASP must write for all strides.
+    """Return the largest interval of written steps that includes all strides.
 
-    NVT runs, from which the starts of NVE runs are chosen, write every step: the velocities of their frames come from
-    the neighbours (``science.trajectory_reduction``).
+    NVT runs write every step: NVE runs start from their frames, whose velocities come from neighbouring frames
+    (``science.trajectory_reduction``).
     """
     if parameters['ensemble'] == 'nvt':
         return 1
@@ -115,9 +115,9 @@ def stride_block(parameters: Mapping[str, Any]) -> int:
 
 
 def output_block(parameters: Mapping[str, Any]) -> int:
-    """Return after how many steps VASP writes (ML_OUTBLOCK): a divisor of all strides and of both ends of the run.
+    """Return the interval of written steps (ML_OUTBLOCK): a divisor of all strides and of both ends of the run.
 
-    CONTCAR too is written at these steps alone. The user may ask for more steps, not for fewer.
+    VASP writes CONTCAR only at these steps, too. The user may choose a smaller interval, but not a larger one.
     """
     block = gcd(stride_block(parameters), parameters['steps'], parameters['first_step'])
     return gcd(block, parameters.get(INCAR, {}).get(OUTBLOCK, 0))
@@ -168,12 +168,12 @@ def _ensemble_tags(parameters: dict[str, Any], atoms: Atoms) -> dict[str, Any]:
 
 
 def md_plan(parameters: dict[str, Any], atoms: Atoms) -> ReductionPlan:
-    """Return what is kept of the trajectory of a run: of all jobs of a long one every so many steps the same."""
+    """Return the plan for reducing the trajectory of a run; all jobs of a run keep the same steps."""
     return reduction_plan(parameters, atoms, output_block(parameters), as_written=parameters['ensemble'] != 'nvt')
 
 
 def reduction_plan(parameters: dict[str, Any], atoms: Atoms, block: int, *, as_written: bool = False) -> ReductionPlan:
-    """Return what is kept of the trajectory of a job that writes every ``block`` steps; see ``ReductionPlan``."""
+    """Return the plan for reducing the trajectory of a job that writes every ``block`` steps."""
     is_tracer = np.array([symbol == parameters['tracer_element'] for symbol in atoms.symbols])
     masses = np.where(is_tracer, 0.0, atomic_masses[atoms.numbers])
     return ReductionPlan(
@@ -219,11 +219,11 @@ class VaspMdCalculation(VaspJob):
         return self.inputs.parameters.get(INCAR, {})
 
     def set_tags(self) -> dict[str, Any]:
-        """Return the INCAR tags that the settings become."""
+        """Return the INCAR tags of the settings."""
         return incar(self.inputs.parameters.get_dict(), self.start_atoms())
 
     def goes_on(self) -> bool:
-        """Return whether VASP's own CONTCAR is of the same equations of motion."""
+        """Return whether VASP's own CONTCAR has the same integrator."""
         return has_own_restart(self.inputs, ENGINE, integrator_of(MDALGO[self.inputs.parameters['ensemble']]))
 
     def iconst(self) -> str | None:
@@ -232,5 +232,5 @@ class VaspMdCalculation(VaspJob):
         return iconst_text(self.start_atoms().cell.array, 'fixed') if is_moving else None
 
     def plan(self) -> ReductionPlan:
-        """Return what is kept of the trajectory."""
+        """Return the plan for reducing the trajectory."""
         return md_plan(self.inputs.parameters.get_dict(), self.start_atoms())

@@ -1,4 +1,4 @@
-"""On-the-fly learning in VASP, and what else its machine-learned force fields can do: train, select, refit, run."""
+"""VASP's machine-learned force fields: learning on the fly (train) and the modes select, refit and run."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def _are_three(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 3 and all(map(IS_STEP.holds, value))
 
 
-#: VASP takes a start below this temperature, in K, for a relaxation.
+#: Below this temperature in K, VASP relaxes the structure instead of running MD.
 COLDEST_K = 0.1
 
-#: Tags of INCAR that a mode must have: those whose default changes with the version, the POTCAR or the length of the
-#: run, so that a job without them is not the same job tomorrow.
+#: Tags of INCAR that a mode requires: their defaults change with the version, the POTCAR or the length of the run, so
+#: that a job without these tags may give another result tomorrow.
 MOVING_TAGS = {
     'ibrion': one_of(0),
     'mdalgo': one_of(0, 1, 2, 3, 4, 5),
@@ -87,10 +87,10 @@ SETTINGS = {
     'spilling_limit': optional(IS_POSITIVE),
 }
 
-#: Files that hold what was learned.
+#: Output files of learning.
 LEARNED_FILES = ('ML_LOGFILE', 'ML_ABN', 'ML_FFN')
 
-#: A run can end so beside the failures that every run of VASP can end with.
+#: Failures in addition to the failures of every VASP run.
 _FAILURES = (
     'LABELS_DIFFER',
     'SCF_NOT_CONVERGED',
@@ -107,7 +107,7 @@ def mode_of(tags: Mapping[str, Any]) -> str:
 
 
 def ensemble_of(tags: Mapping[str, Any]) -> str:
-    """Return the ensemble of a run: ``npt`` where the cell moves, ``nve`` where there is no thermostat."""
+    """Return the ensemble of a run: ``npt`` if the cell moves, ``nve`` without a thermostat, else ``nvt``."""
     if tags['isif'] == 3:
         return 'npt'
     without = (tags['mdalgo'] == 1 and not tags.get('andersen_prob', 0.0)) or (
@@ -117,7 +117,7 @@ def ensemble_of(tags: Mapping[str, Any]) -> str:
 
 
 def md_parameters(tags: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the outputs of an MD job need to know, in the words of ``calculations.md``."""
+    """Return the MD parameters that the outputs of an MD job need; keys as in ``calculations.md``."""
     keys = ('first_step', 'tracer_element', 'tracer_stride', 'thermo_stride', 'frame_stride')
     return {key: settings[key] for key in keys} | {
         'ensemble': ensemble_of(tags),
@@ -135,7 +135,7 @@ def output_block_of(tags: Mapping[str, Any]) -> int:
 
 
 def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs, in one sentence."""
+    """Return a message about a fault in the inputs, or None."""
     if not {'parameters', 'settings'} <= set(inputs):
         return None
     tags, settings = inputs['parameters'].get_dict(), inputs['settings'].get_dict()
@@ -157,20 +157,20 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
 
 
 def mode_message(tags: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with ML_MODE, or with the tags that its mode must have."""
+    """Return a message about a fault in ML_MODE, or with the tags that its mode must have."""
     mode = mode_of(tags)
     if mode not in MODES or tags.get('ml_lmlff') is not True:
         return f'parameters: ml_lmlff must be true and ml_mode one of {", ".join(MODES)}, not {tags.get("ml_mode")!r}.'
     wanted = (MOVING_TAGS if mode in MOVING_MODES else {}) | (LEARNING_TAGS if mode == 'train' else {})
     missing = [tag for tag in wanted if tags.get(tag) is None]
     if missing:
-        return f'parameters lack {", ".join(missing)}: a run in mode {mode} must say them, since defaults change.'
+        return f'parameters lack {", ".join(missing)}: mode {mode} requires them, since their defaults change.'
     wrong = [tag for tag, check in wanted.items() if not check.holds(tags[tag])]
     return f'parameters: {wrong[0]} = {tags[wrong[0]]!r} is not {wanted[wrong[0]].words}.' if wrong else None
 
 
 def spilling_message(tags: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
-    """Return that there is nothing to hold against a limit of the spilling factor; VASP computes none unless asked."""
+    """Return a message if VASP computes no spilling factor for the limit, or None."""
     if settings['spilling_limit'] is None:
         return None
     if mode_of(tags) != 'run':
@@ -187,7 +187,7 @@ def spilling_message(tags: Mapping[str, Any], settings: Mapping[str, Any]) -> st
 
 
 def start_message(atoms: Atoms, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the start: the order of its species, POTCARs, tracers, its step."""
+    """Return a message about a fault in the start: the order of its species, POTCARs, tracers, its step."""
     symbols, tracer = atoms.get_chemical_symbols(), settings['tracer_element']
     if set(symbols) == {tracer}:
         return self_diffusion_message(tracer, symbols)
@@ -199,7 +199,7 @@ def start_message(atoms: Atoms, inputs: Mapping[str, Any], settings: Mapping[str
 
 
 def moving_message(tags: Mapping[str, Any], atoms: Atoms) -> str | None:
-    """Return what is wrong with the tags of molecular dynamics."""
+    """Return a message about a fault in MD tags."""
     if not IS_NUMBER.holds(tags.get('teend', 0)):
         return f'parameters: teend = {tags["teend"]!r} is not {IS_NUMBER.words}.'
     if min(tags['tebeg'], tags.get('teend', tags['tebeg'])) < COLDEST_K:
@@ -214,7 +214,7 @@ def moving_message(tags: Mapping[str, Any], atoms: Atoms) -> str | None:
 
 
 def iconst_message(atoms: Atoms, inputs: Mapping[str, Any]) -> str | None:
-    """Return what in ICONST contradicts the start."""
+    """Return a message if ICONST contradicts the start, or None."""
     if 'iconst' not in inputs:
         return None
     try:
@@ -226,7 +226,7 @@ def iconst_message(atoms: Atoms, inputs: Mapping[str, Any]) -> str | None:
 
 
 def force_field_input_message(tags: Mapping[str, Any], atoms: Atoms, inputs: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the force field of a run: none given, without fast mode, of other elements."""
+    """Return a message about a fault in the force field of a run: none given, without fast mode, of other elements."""
     if mode_of(tags) != 'run':
         words = 'a potential is read in mode run alone; learning begins from ml_ab or configurations.'
         return words if 'potential' in inputs else None
@@ -241,7 +241,7 @@ def force_field_input_message(tags: Mapping[str, Any], atoms: Atoms, inputs: Map
 
 
 def known_message(tags: Mapping[str, Any], atoms: Atoms, inputs: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the configurations that are known before the run."""
+    """Return a message about a fault in the configurations that are known before the run."""
     mode, parts = mode_of(tags), inputs.get('configurations', {})
     if 'ml_ab' in inputs and parts:
         return 'give either ml_ab or configurations, not both.'
@@ -257,7 +257,7 @@ def known_message(tags: Mapping[str, Any], atoms: Atoms, inputs: Mapping[str, An
     if len(origins := {part.labelled_by for part in parts.values()}) > 1:
         return f'configurations are labelled by {", ".join(sorted(origins))}: give configurations of one origin.'
     if parts and 'learning_state' not in inputs and mode != 'select':
-        return f'mode {mode} needs a learning_state with its configurations: the one of the job that learned them.'
+        return f'mode {mode} needs a learning_state for its configurations: take it from the job that learned them.'
     return _content_message(tags, atoms, inputs)
 
 
@@ -269,8 +269,8 @@ def _content_message(tags: Mapping[str, Any], atoms: Atoms, inputs: Mapping[str,
     foreign = sorted(elements - set(atoms.get_chemical_symbols()))
     if foreign:
         return (
-            f'the known configurations have {", ".join(foreign)}, which the start has not: learning goes on with the '
-            'elements that are known, so begin anew or give other configurations.'
+            f'the known configurations have {", ".join(foreign)}, which the start lacks: learning continues only '
+            'with the same elements. Begin anew or give other configurations.'
         )
     most, room = tags.get('ml_mconf'), int(mode_of(tags) == 'train')
     if most is not None and most < count + room:
@@ -281,7 +281,7 @@ def _content_message(tags: Mapping[str, Any], atoms: Atoms, inputs: Mapping[str,
 def known_content(inputs: Mapping[str, Any]) -> tuple[int, set[str]]:
     """Return number and elements of the configurations that ML_AB will hold.
 
-    :raises FormatError: for an ``ml_ab`` that is none.
+    :raises FormatError: for an ``ml_ab`` that is not an ML_AB file.
     """
     if 'ml_ab' in inputs:
         with inputs['ml_ab'].as_path() as path:
@@ -320,12 +320,12 @@ def known_arrays(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
 class VaspMlffCalculation(VaspJob):
     """Learns a force field on the fly, or selects, refits or runs one.
 
-    ``parameters`` are the tags of INCAR. Configurations that are known before are one ``ml_ab`` file, or datasets and
-    the ``learning_state`` that says how they make up ML_AB: the job then writes the file, which is not stored again.
-    ``learning_state``: ``order`` [n], index of each configuration of ML_AB into the given ones, part after part;
+    ``parameters`` are the tags of INCAR. Known configurations are an ``ml_ab`` file, or datasets with a
+    ``learning_state``, from which the job writes ML_AB without storing it again.
+    ``learning_state``: ``order`` [n], index of each configuration of ML_AB into the given parts, one after the other;
     ``ctifor`` [n] in eV/Å; ``basis_<element>`` [m,2], configuration and atom counted from 1; attributes ``types``,
-    ``reference_energies``, ``masses``, ``version``. In the output, an index beyond the given ones (those of ``ml_ab``
-    in the order of the file) goes on in the output ``dataset``.
+    ``reference_energies``, ``masses``, ``version``. In the output, an index beyond the given configurations (for
+    ``ml_ab``, in the order of the file) continues in the output ``dataset``.
     """
 
     CACHE_VERSION = 3
@@ -351,18 +351,18 @@ class VaspMlffCalculation(VaspJob):
         spec.input('state', valid_type=MdStateData, required=False, help='Start, with its velocities.')
         spec.input('ml_ab', valid_type=orm.SinglefileData, required=False, help='Known configurations, as ML_AB.')
         spec.input_namespace(
-            'configurations', valid_type=DatasetData, dynamic=True, help='Known ones: part0000, part0001, ...'
+            'configurations', valid_type=DatasetData, dynamic=True, help='Known configurations: part0000, part0001, ...'
         )
-        spec.input('learning_state', valid_type=orm.ArrayData, required=False, help='How these make up ML_AB.')
+        spec.input('learning_state', valid_type=orm.ArrayData, required=False, help='Order and basis of ML_AB.')
         spec.input('potential', valid_type=PotentialData, required=False, help='Force field of mode run.')
-        spec.input('iconst', valid_type=orm.SinglefileData, required=False, help='What of the cell stays: ICONST.')
+        spec.input('iconst', valid_type=orm.SinglefileData, required=False, help='Constraints of the cell: ICONST.')
 
     @classmethod
     def _define_outputs(cls, spec: CalcJobProcessSpec) -> None:
         define_md_outputs(spec)
-        spec.outputs['results'].help = 'Counts, errors, versions, whose labels.'
-        spec.output('dataset', valid_type=DatasetData, required=False, help='Labelled configurations that are new.')
-        spec.output('learning_state', valid_type=orm.ArrayData, required=False, help='How all make up ML_ABN.')
+        spec.outputs['results'].help = 'Counts, errors, versions, labelled_by.'
+        spec.output('dataset', valid_type=DatasetData, required=False, help='New labelled configurations.')
+        spec.output('learning_state', valid_type=orm.ArrayData, required=False, help='Order and basis of ML_ABN.')
         spec.output('force_field', valid_type=PotentialData, required=False, help='ML_FFN.')
         spec.output('learning', valid_type=orm.ArrayData, required=False, help='ML_LOGFILE, step by step.')
         define_exit_codes(spec, *_FAILURES)
@@ -373,7 +373,7 @@ class VaspMlffCalculation(VaspJob):
         return mode_of(self.own_tags())
 
     def plan(self) -> ReductionPlan | None:
-        """Return what is kept of the trajectory; None where nothing moves."""
+        """Return the plan for reducing the trajectory; None if nothing moves."""
         if self.mode not in MOVING_MODES:
             return None
         tags = self.own_tags()
@@ -381,21 +381,21 @@ class VaspMlffCalculation(VaspJob):
         return reduction_plan(parameters, self.start_atoms(), output_block_of(tags))
 
     def reserve(self) -> float:
-        """Return the part of the wall time that is kept for a single point and a regression, where it learns."""
+        """Return the fraction of the wall time reserved for the last step, larger if the job learns."""
         return RESERVE_RUN if self.mode == 'run' else RESERVE_TRAIN
 
     def temporary_files(self) -> list[Any]:
-        """Return what a parser reads once, with what was learned."""
+        """Return the temporarily retrieved files, with the files of learning."""
         return [*super().temporary_files(), *(LEARNED_FILES[:1] if self.mode == 'run' else LEARNED_FILES)]
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
-        """Write the files; ML_AB, whose configurations are stored already, goes into no repository."""
+        """Write the files. ML_AB is not stored in the repository, since its configurations are stored already."""
         calcinfo = super().prepare_for_submission(folder)
         calcinfo.provenance_exclude_list.append('ML_AB')
         return calcinfo
 
     def write_additional(self, folder: Folder, calcinfo: CalcInfo) -> None:
-        """Write ML_AB of datasets, or list it among the files of the inputs."""
+        """Write ML_AB from datasets, or copy the input file."""
         super().write_additional(folder, calcinfo)
         inputs = self.inputs
         if 'ml_ab' in inputs:
@@ -415,9 +415,9 @@ class VaspMlffCalculation(VaspJob):
 
 
 def write_known(path: str, inputs: Mapping[str, Any]) -> None:
-    """Write the given configurations as ML_AB, with what was learned from them where there is a learning state.
+    """Write the given configurations as ML_AB, with the learning state if there is one.
 
-    Those that the stand-in labelled are marked as its own.
+    Configurations with labels of the stand-in are marked.
     """
     arrays, state = known_arrays(inputs), inputs.get('learning_state')
     frames = frames_from_arrays(arrays if state is None else select_frames(arrays, state.get_array('order')))

@@ -38,7 +38,7 @@ BAND_TAGS = TAGS | {
 
 
 def validate_band(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs, in one sentence."""
+    """Return a message about a fault in the inputs, or None."""
     if not {'parameters', 'images', 'initial_results', 'final_results'} <= set(inputs):
         return None
     parameters = inputs['parameters'].get_dict()

@@ -21,7 +21,7 @@ _VALENCE = {'Mg': 2.0, 'H': 1.0}
 
 
 def placeholder_potcars(elements: Iterable[str]) -> dict[str, PotcarData]:
-    """Return a placeholder POTCAR for each element, stored in the family ``mghdiff-standin`` where it is not yet there.
+    """Return a placeholder POTCAR for each element; store missing ones in the family ``mghdiff-standin``.
 
     :raises KeyError: for a symbol that is no element.
     """

@@ -15,7 +15,7 @@ RELAXATION_TAGS = TAGS | {'ibrion': one_of(1, 2, 3)}
 
 
 def validate_relaxation(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs, in one sentence."""
+    """Return a message about a fault in the inputs, or None."""
     if not {'parameters', 'structure'} <= set(inputs):
         return None
     return tags_message(inputs, RELAXATION_TAGS) or system_message(inputs['structure'].get_ase(), inputs)

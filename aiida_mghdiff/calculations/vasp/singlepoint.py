@@ -26,7 +26,7 @@ KEYS = {
 
 
 def validate_parameters(node: orm.Dict, _: Any = None) -> str | None:
-    """Return what is wrong with the tags of INCAR."""
+    """Return a message about a fault in the tags of INCAR."""
     values = {key.lower(): value for key, value in node.get_dict().items()}
     if missing := sorted(set(KEYS) - set(values)):
         return f'parameters lack {", ".join(missing)}: a protocol (get_builder_from_protocol) has them.'
@@ -39,7 +39,7 @@ def validate_parameters(node: orm.Dict, _: Any = None) -> str | None:
 
 
 def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the order of the atoms, or with the POTCARs."""
+    """Return a message about a fault in the order of the atoms, or with the POTCARs."""
     symbols = inputs['structure'].get_ase().get_chemical_symbols()
     return symbols_message(symbols) or potcars_message(symbols, inputs.get('potcars', {}))
 

@@ -1,5 +1,5 @@
-"""ASE calculators of potentials, one module for each architecture, named like it.
+"""ASE calculators of potentials, one module for each architecture, with the name of the architecture.
 
-Each has ``DISTRIBUTIONS``, whose versions decide the numbers, ``load``, which returns the calculator of a model file,
-and ``describe``, which says what a model file is.
+Each module has ``DISTRIBUTIONS``, the packages whose versions decide the numbers, ``load``, which returns the
+calculator of a model file, and ``model_properties``, which returns the dtype and the elements of a model file.
 """

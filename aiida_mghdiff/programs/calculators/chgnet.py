@@ -36,7 +36,7 @@ def load(potential: dict[str, Any], path: str, dtype: str, device: str = 'cpu') 
         return ChgnetCalculator(model.CHGNet.from_file(path), device)
 
 
-def describe(path: str) -> dict[str, Any]:
+def model_properties(path: str) -> dict[str, Any]:
     """Return the ``dtype`` of the parameters of a model file; all models know the same elements."""
     load({}, path, 'float32')
     return {'dtype': 'float32'}

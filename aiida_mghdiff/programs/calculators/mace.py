@@ -41,8 +41,8 @@ def elements_of(calculator: Any) -> list[str]:
     return [chemical_symbols[int(number)] for number in calculator.models[0].atomic_numbers]
 
 
-def describe(path: str) -> dict[str, Any]:
-    """Return the ``elements`` that a model file knows, and the ``dtype`` of its parameters: of all heads the same."""
+def model_properties(path: str) -> dict[str, Any]:
+    """Return the ``elements`` and ``dtype`` of a model file, which are the same for all heads."""
     head = next(iter(read_heads(path) or []), None)
     elements = elements_of(load({'head': head}, path, 'float64'))
     import torch

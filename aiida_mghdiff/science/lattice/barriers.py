@@ -5,7 +5,7 @@ ends of ``T-T``, ``O-O c`` and ``O-O ab`` are sites of one kind, which numerics 
 geometric mean. The energy of a T site above an O site is in the two barriers of ``O-T``, and with it the occupation.
 
 A path with a minimum of its own between its ends is no hop but several: ``O-O ab`` may slide down to the T site between
-its ends, where its barrier is that of ``O-T``, and would be counted twice.
+its ends. Its barrier then equals the barrier of ``O-T`` and would be counted twice.
 
 Errors: where the error of an energy is known (that of a potential on held-out frames), each stationary point has it
 independently of the others. ln D changes by d ln D / d ln k of a class over kT with the energy of the site that the
@@ -25,7 +25,7 @@ from aiida_mghdiff.science.lattice.network import NetworkError
 from aiida_mghdiff.science.transition_state import zero_point_energy
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
-#: Paths without which D is not that of the network: O and T sites, and the way along c that the latter are.
+#: Paths that the network needs: between O and T sites, and between the T sites along c.
 NEEDED_PATHS = ('O-T', 'T-T')
 
 Rate = Callable[[float, np.ndarray, np.ndarray, float], float]
@@ -55,7 +55,7 @@ class Hop:
         """Return the rates in 1/ps of the classes of hops that the path is.
 
         :param rate: ``classical_rate`` or ``quantum_rate``.
-        :raises NoSaddleError: where the frequencies are not those of minima and a saddle point.
+        :raises NoSaddleError: if the frequencies do not belong to minima and a saddle point.
         """
         forward = rate(self.forward_barrier, self.initial, self.saddle, temperature_k)
         reverse = rate(self.reverse_barrier, self.final, self.saddle, temperature_k)
@@ -91,14 +91,14 @@ def network_rates(hops: Mapping[str, Hop], temperature_k: float, rate: Rate) -> 
 
     :param hops: by path; see :func:`check_paths`.
     :raises NetworkError: where a path of ``NEEDED_PATHS`` is missing.
-    :raises NoSaddleError: where the frequencies are not those of minima and a saddle point.
+    :raises NoSaddleError: if the frequencies do not belong to minima and a saddle point.
     """
     check_paths(hops)
     return {name: value for hop in hops.values() for name, value in hop.rates(temperature_k, rate).items()}
 
 
 def relative_error(sensitivities: Mapping[str, float], energy_error_ev: float, temperature_k: float) -> float:
-    """Return the standard error of ln D, from that of the energy of each stationary point.
+    """Return the standard error of ln D from the standard error of the energy of each stationary point.
 
     :param sensitivities: d ln D / d ln rate by class.
     """

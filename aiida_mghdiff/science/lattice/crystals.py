@@ -30,7 +30,7 @@ _LARGEST_MISFIT = 0.1
 _CUT = (1 + np.sqrt(2)) / 2
 #: Of the atoms, at least this share must have a lattice, and of these more than half the same.
 _LEAST_SHARE = 0.1
-#: Neighbours that tell how close an atom is to an element: those of a tetrahedron.
+#: Number of nearest neighbours that decide how close an atom is to an element: the corners of a tetrahedron.
 _NEAREST = 4
 #: Between the largest ratio of an interstitial atom (0.71, and a host that gives way) and the ratio of a lattice site.
 _INTERSTITIAL = 0.85
@@ -113,7 +113,7 @@ def thinned(items: Sequence[Item]) -> Sequence[Item]:
 
 
 def lattice_of(hosts: Iterable[tuple[np.ndarray, np.ndarray]]) -> str | None:
-    """Return the lattice of most atoms: ``hcp``, ``fcc`` or ``bcc``; None where there is none of these.
+    """Return the lattice of most atoms: ``hcp``, ``fcc``, ``bcc`` or None.
 
     :param hosts: cell [3,3] and positions [n,3] in Å of each configuration of the host.
     """

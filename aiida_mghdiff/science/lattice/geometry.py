@@ -68,7 +68,7 @@ def interstitial_sites(cell: np.ndarray, positions: np.ndarray) -> tuple[np.ndar
     """Return the octahedral [n,3] and tetrahedral [2n,3] sites in Å of an hcp host of n atoms, inside the cell.
 
     :param positions: host atoms [n,3] in Å, wrapped or not.
-    :raises LatticeError: where the numbers of sites are not those of a close-packed crystal.
+    :raises LatticeError: if the numbers of sites do not match a close-packed crystal.
     """
     n, a = len(positions), neighbour_distance(cell, len(positions))
     wrapped = wrap(cell, positions)
@@ -165,7 +165,7 @@ def _shifts(cell: np.ndarray, reach: float) -> np.ndarray:
 
 
 def periodic_images(cell: np.ndarray, points: np.ndarray, reach: float) -> np.ndarray:
-    """Return points [n,3] of the cell and their images, those of the cell first; index modulo n is the original."""
+    """Return points [n,3] of the cell, followed by their images; the index modulo n is the original."""
     return (points + _shifts(cell, reach)[:, None]).reshape(-1, 3)
 
 

@@ -28,7 +28,7 @@ _SHARED_FACE, _SHARED_EDGE, _NEAREST_O_T, _NEAREST_O_O = 0.5, 0.85, 0.72, 1.2
 #: Largest rms displacement of host atoms from lattice sites, over the distance of neighbours: crystals melt at 0.1 to
 #: 0.15 (Lindemann, Phys. Z. 11, 609 (1910)).
 _MOLTEN = 0.2
-#: Fractional coordinates of the unit cell that differ by less are those of one site; two differ by 0.25 or more.
+#: Fractional coordinates of the same site differ by less than this; different sites differ by 0.25 or more.
 _SAME = 0.1
 
 
@@ -105,10 +105,10 @@ def unit_cell(cell: np.ndarray, host: np.ndarray) -> np.ndarray:
 def host_origin(frames: np.ndarray, centres: np.ndarray, sites: HcpSites) -> np.ndarray:
     """Return the host's centre [3] in Å in the frame of the sites.
 
-    A point is brought into that frame by subtracting the centre of the host at its time and adding this. The centre is
-    measured, not that of the ideal host, since some host atoms may be recorded in other images of the cell.
+    To move a point into this frame, subtract the centre of the host at the same time and add this centre. The centre is
+    measured instead of taken from the ideal host, since host atoms may be recorded in other images of the cell.
 
-    :param frames: host atoms [f,n,3] in Å, in the order of those of the sites, wrapped or not.
+    :param frames: host atoms [f,n,3] in Å, in the order of the host of the sites, wrapped or not.
     :param centres: centre of the host [f,3] in Å of the same frames, as recorded.
     :raises LatticeError: where atoms have left their lattice sites, as in a melt.
     """
@@ -135,11 +135,11 @@ def _host_fractions(frames: np.ndarray, sites: HcpSites) -> tuple[np.ndarray, np
 
 
 def _host_shifts(frames: np.ndarray, sites: HcpSites) -> np.ndarray:
-    """Return how far [f,3] in Å the host of each frame is from that of the sites, modulo the cell."""
+    """Return the shifts [f,3] in Å of the host of each frame from the host of the sites, modulo the cell."""
     rms, limit = host_displacement(frames, sites), _MOLTEN * neighbour_distance(sites.cell, len(sites.host))
     if rms > limit:
         raise LatticeError(
-            f'its atoms are {rms:.2f} Å (rms) from the sites of the ideal crystal, those of a solid less than '
-            f'{limit:.2f} Å: it melted, its planes glide (they do in a small cell), or its atoms are in another order.'
+            f'its atoms are {rms:.2f} Å (rms) from the sites of the ideal crystal, in a solid less than {limit:.2f} Å: '
+            'it melted, its planes glide (as in a small cell), or its atoms are in another order.'
         )
     return _host_fractions(frames, sites)[1] @ sites.cell

@@ -1,8 +1,8 @@
 """Rates of jumps counted at several temperatures, class by class, and the D that they extrapolate to.
 
-Of each class the rate is k(T) = nu exp(-E / kT). For Markov jumps the likelihood of a class depends on its counts N at
-the temperatures and the times t that tracers spent on the sites that it starts from alone, and is that of Poisson
-counts of mean k(T) m t, with m the number of targets around a site. The maximum over (ln nu, E) is found by Newton
+The rate of each class is k(T) = nu exp(-E / kT). For Markov jumps the likelihood of a class depends only on its counts
+N at each temperature and on the times t that tracers spent on its starting sites. The counts are Poisson counts of mean
+k(T) m t, with m the number of targets around a site. The maximum over (ln nu, E) is found by Newton
 steps; its covariance is the inverse of the Fisher information (McCullagh and Nelder, Generalized Linear Models, 2nd
 edition, chapter 6). A temperature without a jump is a count of zero and has its say, which ln k has not: a straight
 line through ln k would be biased by few counts. Classes are independent of each other, O-T and its way back T-O too,
@@ -10,12 +10,12 @@ although their counts are equal but for one a tracer: the times have the randomn
 
 D follows at each temperature from the rates of all classes (:mod:`aiida_mghdiff.science.lattice.network`), its
 relative error by the delta method: the variances of ln k at that temperature, by the squares of d ln D / d ln k. The
-interval is that of a normal distribution of ln D. Measured on hops of known rates, extrapolated from 480 to 673 K
+interval assumes a normal distribution of ln D. Measured on hops of known rates, extrapolated from 480 to 673 K
 down to 300 K (400 ensembles each): the 95 % interval has the exact D in 95.5, 94.2 and 95.8 % at relative errors of
 0.67, 0.33 and 0.10.
 
-Limits: the rates are those at the concentration of the run, while D is that of independent hops; where jumps come in
-correlated bursts, counts scatter more than Poisson's, which ``dispersion`` takes in and chi squared shows.
+Limits: rates depend on the concentration of the run, but D is for independent hops. Correlated bursts of jumps scatter
+more than Poisson counts; ``dispersion`` accounts for this scatter, and chi squared shows it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def fit_rates(
 
     :param counts: jumps at each temperature.
     :param times_ps: number of targets times the time that tracers spent on the sites that the jumps start from.
-    :param dispersion: variance of the counts over that of Poisson.
+    :param dispersion: ratio of the variance of the counts to Poisson's variance.
     :raises TooFewTemperaturesError: where jumps were seen at fewer than two distinct temperatures.
     """
     temperatures, numbers, times = (np.asarray(values, float) for values in (temperatures_k, counts, times_ps))
@@ -89,7 +89,7 @@ def fit_classes(
 
     :param counts: jumps by class at each temperature.
     :param total_times_ps: time by kind of site (O, T) that tracers spent there, at each temperature.
-    :param dispersions: variance of the counts over that of Poisson by class, one where there is none.
+    :param dispersions: ratio of the variance of the counts to Poisson's variance by class; the default is one.
     """
     fits, left_out = {}, {}
     for name in TARGETS:

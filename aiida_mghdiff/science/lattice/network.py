@@ -9,8 +9,8 @@ Hops by class, each with the number of its targets around a site and its length 
 Rates are those to one target. O-T and T-O go together and fix the occupation of the sites by detailed balance; a class
 that is left out does not happen. D is exact for independent hops, their correlation included (the way back from a pair
 of T sites is the likely one): PyPI ``onsager``, Trinkle, Philos. Mag. 96, 2714 (2016),
-doi:10.1080/14786435.2016.1212175. Where exactly in its cage a site lies does not matter for D, which sees but the
-translations from cell to cell. Other tracers are left out: D is that of infinite dilution.
+doi:10.1080/14786435.2016.1212175. The exact position of a site in its cage does not matter, since D depends only on the
+translations from cell to cell. Other tracers are neglected: D is for infinite dilution.
 """
 
 from __future__ import annotations

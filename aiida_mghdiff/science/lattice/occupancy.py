@@ -5,18 +5,18 @@ the inverse of all rates away: a stay that the run cut short counts in the time,
 exponential stays has it.
 
 Errors: jumps come in bunches, since a tracer that jumped often comes back, so that the square root of their number is
-too small. All these are ratios of sums over tracers; taken as independent, these give the error (ratio estimator:
-Cochran, Sampling Techniques, 3rd ed., Wiley 1977, section 2.11). It is never taken below that of counting.
+too small. All results are ratios of sums over tracers. The errors take tracers as independent (ratio estimator:
+Cochran, Sampling Techniques, 3rd ed., Wiley 1977, section 2.11) and are at least the errors of counting.
 
 Rates of ``T-T`` depend on the core radius: where the barrier within a pair is low, a tracer swings from one core to the
 other and back.
 
-Free energy of a tetrahedral less that of an octahedral site, at the temperature T, from the fractions of time p on
-either kind, with two tetrahedral sites for each octahedral one:
+Difference of the free energies of a tetrahedral and an octahedral site at the temperature T, from the fractions of time
+p on each kind, with two tetrahedral sites for each octahedral site:
 
     dF = -kT ln[(p_T / 2) / p_O].
 
-It exists only where tracers changed between the kinds: else the fractions are those that the run began with.
+It exists only if tracers changed between the kinds; otherwise the fractions are the initial ones.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True)
 class Tallies:
-    """What each of m tracers did; those of several replicas, one after the other."""
+    """Times and jumps of each of m tracers, over several replicas."""
 
     times_ps: np.ndarray  # [m,2] on octahedral and on tetrahedral sites
     counts: np.ndarray  # [m,7] jumps of each of the ``CLASSES``
@@ -113,7 +113,7 @@ def occupancy(tallies: Tallies) -> dict[str, Estimate]:
 
 
 def free_energy_difference(tallies: Tallies, temperature_k: float) -> Estimate:
-    """Return the free energy of a tetrahedral less that of an octahedral site in eV."""
+    """Return the difference of the free energies of a tetrahedral and an octahedral site in eV."""
     ratio, kt = _log_ratio(tallies), BOLTZMANN_EV_PER_K * temperature_k
     if ratio.value is None or ratio.error is None:
         return Estimate(None, None)
@@ -123,7 +123,7 @@ def free_energy_difference(tallies: Tallies, temperature_k: float) -> Estimate:
 def _log_ratio(tallies: Tallies) -> Estimate:
     """Return ln(p_T / p_O); None where no tracer changed between the kinds.
 
-    The relative error of a mean of N stays is 1/sqrt(N), of which there are as many on either kind as changes.
+    The relative error of a mean of N stays is 1/sqrt(N); the number of stays on each kind equals the number of changes.
     """
     changes = tallies.changes.sum()
     if not changes or not tallies.times_ps.sum(axis=0).all():

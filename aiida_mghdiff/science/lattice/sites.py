@@ -1,12 +1,12 @@
 """Jumps of tracers between sites, with core hysteresis.
 
-A tracer is on a site from the frame in which it comes within the core radius of it until it comes within that of
-another. Vibrations that reach over the border between two sites and come back are no jumps then: with the nearest site
-alone, 14 % too many are counted. Frames before the first core belong to the site of that core. Cores must not overlap:
-their radius is less than half the shortest distance of two sites (1.30 Å in Mg).
+A tracer is on a site from its first frame within the core radius of this site until its first frame within the core of
+another site. So vibrations across the border between two sites are not jumps; the nearest site alone would count 14 %
+too many. Frames before the first core belong to the site of this core. Cores must not overlap: their radius is less
+than half the shortest distance of two sites (1.30 Å in Mg).
 
-Sites that tracers avoid do not fit, and are refused: tracers must be found in cores at least twice as often as if they
-were spread evenly over the cell, and less than half the radius off their sites on average.
+Sites that do not fit are refused: tracers must be in cores at least twice as often as in an even distribution over the
+cell, and their mean distance from their sites must be less than half the radius.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _check_fit(occupied: np.ndarray, count: int, offsets: np.ndarray, density: f
     if fraction < 2 * even:
         raise SitesError(
             f'tracers are within {core_radius:g} Å of sites in {fraction:.1%} of frames, and would be in {even:.1%} if '
-            'they were spread evenly: the sites do not fit. Give those of the host of this run, in its frame.'
+            'they were spread evenly: the sites do not fit. Give the sites of the host of this run, in its frame.'
         )
     offset = np.linalg.norm(offsets) / occupied.size
     if offset > core_radius / 2:
@@ -252,7 +252,7 @@ def _list_jumps(
     frames = frames + 1
     origins, targets = occupied[frames - 1, tracers], occupied[frames, tracers]
     at_jump = positions[frames, tracers]
-    # the image of the new site, and that of the old one: where the jump before led, or the start
+    # the images of the new site and of the old site, which the previous jump (or the start) gives
     after = at_jump - offsets_from_sites(at_jump, sites, cell, targets)
     before = np.roll(after, 1, axis=0)
     is_first = np.diff(tracers, prepend=-1) > 0

@@ -157,7 +157,7 @@ def test_a_new_run_does_not_take_over_the_random_state(inputs, tmp_path, monkeyp
     assert restarts[0, 'nvt'] is None
     assert restarts[2, 'npt'] is None
     message = validate_inputs(continuation(inputs | nvt, state, first_step=7))
-    assert 'state is that of step 2' in message
+    assert 'state is of step 2' in message
 
 
 @pytest.mark.slow

@@ -114,7 +114,7 @@ def test_predictions_of_another_dataset():
     other = orm.ArrayData({name: predict(dataset).get_array(name)[:-1] for name in ('energies', 'forces', 'stresses')})
     _, node = error_metrics.run_get_node(dataset, other)
     assert node.exit_status == 228
-    assert 'this very dataset' in node.exit_message
+    assert 'the same dataset' in node.exit_message
 
 
 def test_predictions_that_are_not_finite():

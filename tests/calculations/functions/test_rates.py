@@ -10,7 +10,7 @@ from counted_jumps import A, C, make_sites, rates_at
 from ensembles import summarise
 
 from aiida_mghdiff.calculations.functions.rates import barrier_diffusion, hop, jump_diffusion
-from aiida_mghdiff.calculations.functions.sites import describe
+from aiida_mghdiff.calculations.functions.sites import site_results
 from aiida_mghdiff.science.lattice.geometry import hcp_supercell
 from aiida_mghdiff.science.lattice.hcp import HcpSites
 from aiida_mghdiff.science.lattice.network import diffusivity
@@ -57,7 +57,7 @@ def test_hop(aiida_profile):
 def test_hop_over_a_point_that_is_no_saddle(aiida_profile):
     node = make_hop('O-O ab', saddle=[-15.0, -3.0, 45.0])
     assert node.exit_status == 241
-    assert '-15.00, -3.00, 45.00 are not those of a minimum and of a saddle point' in node.exit_message
+    assert '-15.00, -3.00, 45.00 do not belong to a minimum and a saddle point' in node.exit_message
 
 
 @pytest.mark.parametrize('reverse', [0.0, None])
@@ -71,7 +71,7 @@ def test_hop_from_an_end_that_is_no_minimum(aiida_profile, reverse):
 def test_hop_between_points_of_which_one_is_no_minimum(aiida_profile):
     node = make_hop('O-T', final=[-30.0, 31.0, 40.0])
     assert node.exit_status == 241
-    assert '1 and 1 are imaginary, 0 and 1 should be' in node.exit_message
+    assert '1 and 1 are imaginary, not 0 and 1' in node.exit_message
 
 
 @pytest.mark.parametrize('reverse', [0.0, None])
@@ -239,7 +239,7 @@ def follow_tracers(sites, temperature, seed, frames=4000, tracers=24, interval=0
     positions += hops.vibrations(rng, frames, tracers, interval, fast=0.15, slow=0.08)
     jumps = find_jumps(positions, sites.positions, sites.cell)
     lattice_constants = {'lattice_a_angstrom': hops.A, 'lattice_c_angstrom': hops.C}
-    found = describe(Tallies.of([jumps], sites, interval), temperature)
+    found = site_results(Tallies.of([jumps], sites, interval), temperature)
     return orm.Dict(found | lattice_constants | {'temperature_k': temperature})
 
 

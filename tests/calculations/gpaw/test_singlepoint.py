@@ -72,7 +72,7 @@ def test_protocols_are_valid(protocol):
     ('change', 'message'),
     [
         ({'optimizer': {'name': 'BFGS'}}, 'keys that no single point has: optimizer'),
-        ({'atoms_getters': ['forces']}, 'atoms_getters must be those of a single point'),
+        ({'atoms_getters': ['forces']}, 'atoms_getters must be as in a protocol'),
         ({'calculator': {'name': 'emt'}}, "'emt' is not gpaw"),
         ({'calculator': {'name': 'gpaw'}}, 'args lack convergence, mode, occupations, xc'),
     ],

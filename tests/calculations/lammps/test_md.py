@@ -173,7 +173,7 @@ def test_invalid_inputs_are_refused(inputs, change, message, tiny_mace):
 def test_state_of_another_step_is_refused(inputs):
     del inputs['structure']
     inputs |= {'state': state_of(hydride(), 30), 'parameters': orm.Dict(md_parameters(first_step=40))}
-    with pytest.raises(ValueError, match='the state is that of step 30'):
+    with pytest.raises(ValueError, match='the state is of step 30'):
         run_get_node(LammpsMdCalculation, **inputs)
 
 

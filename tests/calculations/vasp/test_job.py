@@ -184,7 +184,7 @@ def test_a_run_can_write_more_often_than_it_must(make_inputs, prepare):
 
 
 def test_incar_is_a_dictionary_and_for_vasp_alone():
-    assert 'is no dictionary' in md.incar_message(vasp_md_parameters(incar='NCORE = 8'))
+    assert 'is not a dictionary' in md.incar_message(vasp_md_parameters(incar='NCORE = 8'))
 
 
 @pytest.mark.parametrize('job', JOBS)

@@ -297,7 +297,7 @@ def test_wrong_starts_are_refused(inputs):
 def test_contradicting_iconst_is_refused(inputs):
     other = START.cell.array * np.array([[1.0], [1.0], [1.1]])
     iconst = orm.SinglefileData(io.StringIO(iconst_text(other, 'fixed')), 'ICONST')
-    refuse(inputs | {'iconst': iconst}, 'iconst: .*ratio must be that of the cell')
+    refuse(inputs | {'iconst': iconst}, 'iconst: .*give the ratio of the cell')
     iconst = orm.SinglefileData(io.StringIO('no such thing\n'), 'ICONST')
     refuse(inputs | {'iconst': iconst}, 'iconst: .*no kind of coordinate')
 

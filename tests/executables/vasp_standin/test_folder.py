@@ -101,7 +101,7 @@ def test_block_of_another_ensemble(tmp_path, capsys):
     [
         (lambda text: 'R 1 40 0\n', 'atom 40 does not exist'),
         (lambda text: 'LR 1 0\n', 'angles'),
-        (lambda text: text + 'S 0 0 0 1.4 0 -1 0\n', 'the ratio must be that of the cell'),
+        (lambda text: text + 'S 0 0 0 1.4 0 -1 0\n', 'give the ratio of the cell'),
     ],
 )
 def test_iconst(tmp_path, capsys, change, words):
