@@ -232,7 +232,7 @@ def find_or_submit(
     potentials = load_potentials(foundation, elements_of(dataset, subject), head)
     choices = (subject, potentials, protocol, bool(reading.get('allow_implausible')))
     study_builder(codes, dataset, dataset_file, *choices, False)  # which refuses what cannot be studied
-    if dataset is not None and not dataset.is_stored:
+    if dataset is not None and dataset_file is not None and not dataset.is_stored:
         dataset = store_dataset(dataset_file, **reading)
     key = study_key(dataset, *choices)
     known = find_study(key)
@@ -403,7 +403,7 @@ def make_hosts(
         }
     except InputsError as error:
         others = elements_messages({'dataset': dataset, 'potentials': potentials})
-        raise InputsError(joined([str(error), *others])) from None
+        raise InputsError(joined([str(error), *others]) or str(error)) from None
 
 
 def follow_study(study: orm.WorkChainNode, directory: Path) -> None:

@@ -100,7 +100,7 @@ def digest_of(path: Path) -> str:
 def settings_of(path: Path, reading: Mapping[str, str | bool | None]) -> dict[str, str | bool]:
     """Return how a file is read."""
     settings = EXAMPLE_SETTINGS if digest_of(path) == EXAMPLE_SHA256 else OTHER_SETTINGS
-    return settings | {key: value for key, value in reading.items() if value}
+    return {**settings, **{key: value for key, value in reading.items() if value}}
 
 
 def load_potential(path: Path | None, head: str | None = None) -> PotentialData:

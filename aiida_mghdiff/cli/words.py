@@ -34,11 +34,11 @@ def as_options(message: str) -> str:
 def telling_warnings() -> Iterator[None]:
     """Say what a reader warns of in the words of the command."""
 
-    def tell(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    def tell(message: Warning | str, category: type[Warning], *place: Any, **named: Any) -> None:
         if issubclass(category, ImplausibleWarning):
             click.echo(f'Warning: {as_options(str(message))}', err=True)
         else:
-            show(message, category, *place)
+            show(message, category, *place, **named)
 
     with warnings.catch_warnings():
         show, warnings.showwarning = warnings.showwarning, tell
