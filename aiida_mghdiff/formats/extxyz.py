@@ -27,7 +27,7 @@ from ase.io import read
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from aiida_mghdiff.formats.errors import FormatError
-from aiida_mghdiff.formats.frames import frame_problem
+from aiida_mghdiff.formats.frames import frame_problem, is_numeric
 from aiida_mghdiff.formats.isolated_atoms import is_isolated_atom, isolated_atom_energies
 from aiida_mghdiff.formats.plausibility import ImplausibleWarning, implausible
 
@@ -61,7 +61,7 @@ def read_extxyz(
     :raises FormatError: for a frame that is damaged, not periodic, lacks energy, forces or group, or has labels that
         cannot be right.
     """
-    frames, groups, places, isolated = [], [], [], []
+    frames, groups, places, numbers, isolated = [], [], [], [], []
     other_stresses: set[str] = set()
     for index, (line, text) in enumerate(_split_frames(path)):
         place = f'frame {index} (line {line})'
@@ -70,6 +70,7 @@ def read_extxyz(
             isolated.append((place, atoms, _isolated_energy(path, place, atoms, energy_key)))
             continue
         places.append(place)
+        numbers.append(index)
         frames.append(_label(path, place, atoms, (energy_key, forces_key, stress_key)))
         if group_key is not None:
             groups.append(_group(path, place, atoms, group_key))
@@ -77,7 +78,7 @@ def read_extxyz(
     if not frames:
         reason = 'only isolated atoms: there is no configuration to learn from' if isolated else 'no frames'
         raise FormatError(path, '', f'{reason} in this file')
-    if not allow_implausible and (finding := implausible(frames)) is not None:
+    if not allow_implausible and (finding := implausible(frames, numbers)) is not None:
         raise FormatError(path, places[finding.index], finding.reason)
     if other_stresses and stress_key and all(atoms.calc.results.get('stress') is None for atoms in frames):
         words = f'no frame of {Path(path).name} has {stress_key!r}: stresses are not read. Name one of the keys that'
@@ -88,7 +89,7 @@ def read_extxyz(
 
 def _split_frames(path: str | Path) -> Iterator[tuple[int, str]]:
     """Yield the line, from 1, and the text of each frame. (ASE itself stops at the first blank line.)"""
-    lines = Path(path).read_text(encoding='utf-8', errors='replace').splitlines()
+    lines = Path(path).read_text(encoding='utf-8-sig', errors='replace').splitlines()
     start, index = 0, 0
     while start < len(lines):
         if not lines[start].strip():
@@ -167,6 +168,8 @@ def _voigt(stress: np.ndarray) -> np.ndarray:
 def _floats(value: Any) -> float | np.ndarray | None:
     if value is None:
         return None
+    if not is_numeric(value):
+        raise TypeError(f'the first is {np.ravel(value)[0]!r}')
     array = np.asarray(value, dtype=float)
     return array if array.ndim else float(array)
 
@@ -174,7 +177,7 @@ def _floats(value: Any) -> float | np.ndarray | None:
 def _isolated_energy(path: str | Path, place: str, atoms: Atoms, key: str) -> float:
     energy = _find(atoms, key)
     try:
-        if energy is not None and np.isfinite(value := float(energy)):
+        if energy is not None and is_numeric(energy) and np.isfinite(value := float(energy)):
             return value
     except (TypeError, ValueError):
         pass

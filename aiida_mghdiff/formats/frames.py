@@ -55,7 +55,7 @@ def arrays_from_frames(
         'numbers': np.concatenate([atoms.numbers for atoms in frames]).astype(np.int64),
         'cells': np.array([atoms.cell.array for atoms in frames], dtype=np.float64),
         'positions': np.concatenate([atoms.positions for atoms in frames]).astype(np.float64),
-        'energies': np.array([_energy(labels, keys) for labels in results], dtype=np.float64),
+        'energies': np.array([energy_of(labels, keys) for labels in results], dtype=np.float64),
         'forces': np.concatenate([labels['forces'] for labels in results]).astype(np.float64),
         'stresses': np.array(stresses, dtype=np.float64),
     }
@@ -102,7 +102,7 @@ def frame_problem(atoms: Atoms, energy_keys: Sequence[str] = ENERGY_KEYS['free']
     if problem := _cell_problem(atoms):
         return problem
     results = atoms.calc.results if atoms.calc is not None else {}
-    energy, forces, stress = _energy(results, energy_keys), results.get('forces'), results.get('stress')
+    energy, forces, stress = energy_of(results, energy_keys), results.get('forces'), results.get('stress')
     if energy is None or forces is None:
         return f'no {"energy" if energy is None else "forces"}'
     if np.size(energy) != 1:
@@ -111,8 +111,10 @@ def frame_problem(atoms: Atoms, energy_keys: Sequence[str] = ENERGY_KEYS['free']
         return f'forces have the shape {np.shape(forces)}, not {(len(atoms), 3)}'
     if stress is not None and np.shape(stress) != (6,):
         return f'stress has the shape {np.shape(stress)}, not (6,)'
-    values = {'positions': atoms.positions, 'energy': energy, 'forces': forces}
-    broken = [name for name, value in (values | {'stress': stress}).items() if not _is_finite(value)]
+    values = {'positions': atoms.positions, 'energy': energy, 'forces': forces, 'stress': stress}
+    if wrong := [name for name, value in values.items() if not is_numeric(value)]:
+        return f'{wrong[0]} is not made of numbers: the first is {np.ravel(values[wrong[0]])[0]!r}'
+    broken = [name for name, value in values.items() if not _is_finite(value)]
     return f'{broken[0]} is not finite: compute the frame again, or leave it out' if broken else None
 
 
@@ -128,11 +130,17 @@ def _cell_problem(atoms: Atoms) -> str | None:
     )
 
 
+def is_numeric(value: object) -> bool:
+    """Return whether a label is made of real numbers, or is None; truth values and texts are none."""
+    return value is None or np.asarray(value).dtype.kind in 'iuf'
+
+
 def _is_finite(value: npt.ArrayLike | None) -> bool:
     return value is None or bool(np.isfinite(value).all())
 
 
-def _energy(results: Mapping[str, Any], keys: Sequence[str]) -> Any:
+def energy_of(results: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    """Return the energy of labels under the first of the keys that they have, None without one."""
     return next((results[key] for key in keys if results.get(key) is not None), None)
 
 

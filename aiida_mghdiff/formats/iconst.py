@@ -48,7 +48,7 @@ def read_iconst(path: str | Path) -> list[Coordinate]:
         coordinate, and a complex coordinate without a coefficient for each primitive.
     """
     coordinates: list[Coordinate] = []
-    for number, line in enumerate(Path(path).read_text(encoding='utf-8', errors='replace').splitlines(), start=1):
+    for number, line in enumerate(Path(path).read_text(encoding='utf-8-sig', errors='replace').splitlines(), start=1):
         if words := line.split('!')[0].split('#')[0].split():
             try:
                 coordinates.append(_coordinate(words, coordinates))

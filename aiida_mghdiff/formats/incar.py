@@ -26,7 +26,7 @@ def read_incar(path: str | Path) -> dict[str, str]:
         quotation without an end.
     """
     values: dict[str, str] = {}
-    for line, statement in _statements(Path(path).read_text(encoding='utf-8', errors='replace')):
+    for line, statement in _statements(Path(path).read_text(encoding='utf-8-sig', errors='replace')):
         tag, equals, value = (part.strip() for part in statement.partition('='))
         place = f'line {line}'
         if not equals or not _TAG.fullmatch(tag):

@@ -1,23 +1,36 @@
 """Isolated atoms among labelled frames: no configurations, but the energies of the elements at infinite distance.
 
-Training sets for MACE carry them as frames of one atom with ``config_type=IsolatedAtom``, with or without a cell.
+Training sets for MACE carry them as frames of one atom with ``config_type=IsolatedAtom``, with or without a cell. One
+atom whose periodic images are 8 Å away or more is isolated, too, whatever the frame is called: in no crystal are
+neighbours as far apart (caesium: 5.3 Å).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 from ase import Atoms
+from ase.geometry import minkowski_reduce
 
 _CONFIG_TYPE = 'isolatedatom'
+SMALLEST_DISTANCE_ANGSTROM = 8.0
 #: Energies of one element further apart are a contradiction.
 _TOLERANCE_EV = 1e-3
 
 
 def is_isolated_atom(atoms: Atoms) -> bool:
-    """Return whether a frame is one of an isolated atom: it says so, or it is one atom in no periodic cell."""
-    name = str(atoms.info.get('config_type', '')).lower()
-    return name.replace('_', '').replace(' ', '') == _CONFIG_TYPE or (len(atoms) == 1 and not atoms.pbc.any())
+    """Return whether a frame is one of an isolated atom: it says so, or it is one atom far from its periodic images."""
+    name = ''.join(filter(str.isalpha, str(atoms.info.get('config_type', '')).lower()))
+    return name == _CONFIG_TYPE or (len(atoms) == 1 and _nearest_image(atoms) >= SMALLEST_DISTANCE_ANGSTROM)
+
+
+def _nearest_image(atoms: Atoms) -> float:
+    """Return the shortest periodic translation in Å, infinite without one."""
+    if not atoms.pbc.any() or not np.isfinite(atoms.cell.array).all() or not atoms.cell.lengths()[atoms.pbc].all():
+        return 0.0 if atoms.pbc.any() else np.inf
+    reduced, _ = minkowski_reduce(atoms.cell.array, atoms.pbc)
+    return float(np.linalg.norm(reduced[atoms.pbc], axis=1).min())
 
 
 def isolated_atom_energies(frames: Iterable[tuple[str, Atoms, float]]) -> dict[str, float]:

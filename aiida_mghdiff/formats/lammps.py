@@ -103,7 +103,7 @@ def read_dump(path: str | Path) -> Dump:
 
     :raises FormatError: where the file is empty or is no such dump.
     """
-    lines = Path(path).read_text().splitlines()
+    lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
     try:
         n_atoms = int(lines[3])
         names = lines[_HEADER_LINES - 1].removeprefix('ITEM: ATOMS').split()
@@ -142,7 +142,7 @@ def read_series(path: str | Path) -> dict[str, np.ndarray]:
     :returns: name -> [m]; a last row cut off in the middle is left out.
     :raises FormatError: where a row has not one number for each name.
     """
-    title, *rows = Path(path).read_text().splitlines(keepends=True) or ['# ']
+    title, *rows = Path(path).read_text(encoding='utf-8-sig').splitlines(keepends=True) or ['# ']
     names = title.removeprefix('#').split()
     complete = ''.join(row for row in rows if row.endswith('\n'))
     try:

@@ -30,10 +30,11 @@ def choose_head(heads: Sequence[str], named: str | None) -> str | None:
     :param named: head that the user asked for.
     :raises ValueError: for a head that does not exist, or for several heads without a choice.
     """
+    heads = [str(head) for head in heads]  # some models have texts of numpy
     if named is not None:
         if named not in heads:
-            raise ValueError(_absent(heads, named))
-        return named
+            raise ValueError(_absent(heads, str(named)))
+        return str(named)
     if len(heads) < 2:
         return heads[0] if heads else None
     if TRAINED_HEAD in heads and REPLAY_HEAD in heads:
@@ -64,7 +65,9 @@ def read_heads(path: str | Path) -> list[str] | None:
     if not isinstance(model, _Inert) or not isinstance(model.state, dict) or 'r_max' not in _names(model.state):
         return None
     heads = model.state.get('heads', [])
-    return [str(head) for head in heads] if isinstance(heads, list | tuple) else None
+    if not isinstance(heads, list | tuple) or any(isinstance(head, _Inert) for head in heads):
+        return None
+    return [str(head) for head in heads]
 
 
 def is_torch_file(path: str | Path) -> bool:
@@ -138,6 +141,28 @@ def _first(value: Any, *_: Any) -> Any:
     return value
 
 
+def _bytes(text: Any, *_: Any) -> Any:
+    """Return bytes, which old protocols of pickle keep as a text in Latin 1."""
+    return text.encode('latin1')
+
+
+def _text_of_numpy(_: Any, data: Any = b'') -> Any:
+    """Return a text of numpy, which is in UTF-32; a number is none and stays inert."""
+    try:
+        return data.decode('utf-32-le').rstrip('\0')
+    except (UnicodeDecodeError, AttributeError):
+        return _Inert()
+
+
+#: What is more than an inert object, by its name in the pickle.
+_KNOWN = {
+    'restore_type_tag': _first,  # TorchScript wraps each list in a function that says its type
+    '_codecs.encode': _bytes,
+    'numpy.core.multiarray.scalar': _text_of_numpy,
+    'numpy._core.multiarray.scalar': _text_of_numpy,
+}
+
+
 class _Unpickler(pickle.Unpickler):
     """Loads a pickle without any class or function of it."""
 
@@ -145,8 +170,7 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(file, encoding='utf-8')
 
     def find_class(self, module: str, name: str) -> Any:
-        # TorchScript wraps each list in a function that says its type
-        return _first if name == 'restore_type_tag' else _Inert
+        return _KNOWN.get(name) or _KNOWN.get(f'{module}.{name}', _Inert)
 
     def persistent_load(self, pid: Any) -> Any:
         # a legacy file keeps the class of a module beside the source code of the class

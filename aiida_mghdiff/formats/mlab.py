@@ -13,6 +13,7 @@ A file is either read completely or refused with its line and the reason.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
@@ -149,7 +150,7 @@ def read_mlab(path: str | Path, allow_implausible: bool = False) -> MlAb:
     _check_cells(reader, frames)
     _check_ctifor(reader, frames)
     _check_basis(reader, header, frames)
-    if not allow_implausible and (finding := implausible(frames)) is not None:
+    if not allow_implausible and (finding := implausible(frames, range(1, len(frames) + 1))) is not None:
         raise FormatError(path, f'configuration {finding.index + 1}', finding.reason)
     return MlAb(frames, header.version, header.types, header.basis, header.reference_energies, header.masses)
 
@@ -243,7 +244,7 @@ class _Reader:
     """A cursor over the bytes of a file. Lines are counted only when there is something to complain about."""
 
     def __init__(self, path: str | Path) -> None:
-        data = Path(path).read_bytes()
+        data = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
         if b'\r' in data:
             data = data.replace(b'\r\n', b'\n')
         self.path = path

@@ -14,6 +14,7 @@ Several runs of one kind of atoms, one after the other in one file, are read as 
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
@@ -57,7 +58,7 @@ _SIGMA_ENERGY = re.compile(rb'\s*(ML)?\s*energy  without entropy\s*=.*?\benergy\
 _MEMORY = re.compile(rb'\s*Maximum memory used \(kb\):\s*([\d.]+)\s*')
 _END = b'General timing and accounting'
 #: Files that were saved in Windows may begin with a byte order mark.
-_BOM_AND_BLANKS = b'\xef\xbb\xbf \t'
+_BOM_AND_BLANKS = codecs.BOM_UTF8 + b' \t'
 
 
 def standin_mark(labelled_by: str) -> str:

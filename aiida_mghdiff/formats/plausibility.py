@@ -6,6 +6,10 @@ and the message names it. Fewer than five such frames are warned of, and so is a
 
 Zeros are refused where they stand for labels that were not computed: energies of exactly 0, stresses of exactly 0 on
 atoms that feel forces, forces of exactly 0 where no symmetry makes them vanish.
+
+Atoms closer than 0.3 Å, images of the cell included, are one atom that is there twice. Stresses of some frames that
+are far larger than their forces imply, while those of the others are not, are in another unit; these frames are named,
+and so are frames whose energies are far from those of like frames (:mod:`aiida_mghdiff.science.energy_outliers`).
 """
 
 from __future__ import annotations
@@ -15,17 +19,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ase import Atoms
+from ase import Atoms, units
 from ase.neighborlist import neighbor_list
 
+from aiida_mghdiff.formats.frames import ENERGY_KEYS, energy_of
+from aiida_mghdiff.science.energy_offsets import element_counts
+from aiida_mghdiff.science.energy_outliers import Outliers, outlying_energies
 from aiida_mghdiff.science.stress_scale import CUTOFF_ANGSTROM, Cell, StressScale, pair_forces, stress_scale
 from aiida_mghdiff.science.units import BAR_IN_GPA, EV_PER_ANGSTROM3_IN_GPA, KBAR_IN_EV_PER_ANGSTROM3
 
+SMALLEST_DISTANCE_ANGSTROM = 0.3
 LARGEST_FORCE_EV_PER_ANGSTROM = 100.0
 LARGEST_STRESS_EV_PER_ANGSTROM3 = 1.0
 HIGH_MEDIAN_STRESS_EV_PER_ANGSTROM3 = 0.1
 #: A ratio of stresses to what forces imply that no set in one unit reaches, and every set in GPa does.
 LARGEST_RATIO = 30.0
+#: Sizes of stresses over sizes of forces that lie further apart are looked at as two groups; so many times at most.
+_LEAST_GAP, _MOST_GAPS = 4.0, 3
+_LEAST_FORCE_EV_PER_ANGSTROM = 0.1
 #: Fewer cells may have stresses and forces that do not compare.
 _LEAST_CELLS = 5
 #: The fit needs no more atoms than this.
@@ -50,11 +61,23 @@ _NO_FORCES = (
 )
 _ALLOW = 'to take all labels as they are, set allow_implausible'
 
+#: So many stretches of frames are named.
+_NAMED = 5
+
 UNITS = {
     'GPa': EV_PER_ANGSTROM3_IN_GPA,
     'kbar': 1 / KBAR_IN_EV_PER_ANGSTROM3,
     'bar': EV_PER_ANGSTROM3_IN_GPA / BAR_IN_GPA,
 }
+ENERGY_UNITS = {
+    'Hartree': units.Hartree,
+    'Rydberg': units.Rydberg,
+    'kcal/mol': units.kcal / units.mol,
+    'kJ/mol': units.kJ / units.mol,
+    'meV': 1e-3,
+}
+#: An energy in another unit is within this factor of the expected one.
+_SAME_ENERGY = 1.1
 VIRIAL = 'a virial in eV (minus stress times volume)'
 
 
@@ -70,9 +93,20 @@ class Finding:
     reason: str
 
 
-def implausible(frames: Sequence[Atoms]) -> Finding | None:
-    """Return what cannot be right in the labels of frames, None where nothing is; warn of unusual stresses."""
-    return _large_force(frames) or _placeholders(frames) or _wrong_stresses(frames)
+def implausible(frames: Sequence[Atoms], numbers: Sequence[int] | None = None) -> Finding | None:
+    """Return what cannot be right in frames and their labels, None where nothing is; warn of unusual stresses.
+
+    :param numbers: of the frames, by which several are named; by default counted from 0.
+    """
+    names = range(len(frames)) if numbers is None else numbers
+    return (
+        _coinciding_atoms(frames)
+        or _large_force(frames)
+        or _placeholders(frames)
+        or _odd_energies(frames, names)
+        or _mixed_stresses(frames, names)
+        or _wrong_stresses(frames)
+    )
 
 
 def within_bounds(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -98,6 +132,113 @@ def excess(atoms: Atoms) -> str | None:
     if largest > LARGEST_STRESS_EV_PER_ANGSTROM3:
         return f'{_stress_words(largest)} is above {LARGEST_STRESS_EV_PER_ANGSTROM3:g} eV/Å³'
     return None
+
+
+def _coinciding_atoms(frames: Sequence[Atoms]) -> Finding | None:
+    for index, atoms in enumerate(frames):
+        # heights of cells are above 0.5 Å, so that the rounded image is the nearest one wherever atoms coincide
+        inverse = np.linalg.inv(atoms.cell.array)
+        vectors = atoms.positions[:, None] - atoms.positions
+        vectors -= np.round(vectors @ inverse) @ atoms.cell.array
+        squares = np.einsum('ijk,ijk->ij', vectors, vectors)
+        np.fill_diagonal(squares, np.inf)
+        if squares.min(initial=np.inf) < SMALLEST_DISTANCE_ANGSTROM**2:
+            first, second = sorted(np.unravel_index(squares.argmin(), squares.shape))
+            names = ' and '.join(f'{atom} ({atoms.symbols[atom]})' for atom in (first, second))
+            reason = (
+                f'atoms {names} are {np.sqrt(squares.min()):.3g} Å apart, images of the cell included: one atom is '
+                f'there twice, or lengths are no Å. Remove one of them, or leave the frame out; {_ALLOW}'
+            )
+            return Finding(index, reason)
+    return None
+
+
+def _odd_energies(frames: Sequence[Atoms], numbers: Sequence[int]) -> Finding | None:
+    """Return which energies are far from those of frames of like composition and density."""
+    natoms, atom_numbers = np.array([len(atoms) for atoms in frames]), np.concatenate([each.numbers for each in frames])
+    counts = element_counts(natoms, atom_numbers, np.unique(atom_numbers))
+    labels = [atoms.calc.results for atoms in frames]
+    energies = np.array([energy_of(each, ENERGY_KEYS['free']) for each in labels], dtype=float).ravel()
+    volumes = np.array([atoms.get_volume() for atoms in frames])
+    forces = np.array([np.sqrt(np.mean(np.square(each['forces']).sum(axis=1))) for each in labels])
+    found = outlying_energies(counts, energies, volumes, forces)
+    if found is None:
+        return None
+    first, given = int(found.indices[0]), energies[found.indices]
+    each = (given - found.expected) / natoms[found.indices]
+    reason = (
+        f'the energy is {given[0]:.6g} eV, {abs(each[0]):.3g} eV/atom {"above" if each[0] > 0 else "below"} frames of '
+        f'like composition and density. So it is in {_listed(found.indices, numbers)}: '
+        f'{_energy_words(found, given, natoms[found.indices])}. Convert these energies, compute them again, or leave '
+        f'such frames out; {_ALLOW}'
+    )
+    return Finding(first, reason)
+
+
+def _energy_words(found: Outliers, given: np.ndarray, natoms: np.ndarray) -> str:
+    """Return the likely reason of outlying energies ``given [k]`` of cells of ``natoms [k]``."""
+    factors = {f'energies look like {unit}': factor for unit, factor in ENERGY_UNITS.items()}
+    factors |= {'energies are of the other sign': -1.0, 'energies look like those of one atom': natoms}
+    ratios = found.expected / np.where(given == 0, np.nan, given)
+    for words, factor in factors.items():
+        each = ratios / factor
+        if np.all(each > 0) and np.median(np.abs(np.log(each))) < np.log(_SAME_ENERGY):
+            return words
+    return 'electrons went astray, or energies are of another method'
+
+
+def _listed(indices: Sequence[int] | np.ndarray, numbers: Sequence[int]) -> str:
+    """Return the numbers of frames in words, and how many of all they are."""
+    runs: list[list[int]] = []
+    for index in indices:
+        if runs and index == runs[-1][-1] + 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    words = [f'{numbers[run[0]]}' + (f' to {numbers[run[-1]]}' if run[1:] else '') for run in runs]
+    shown = ', '.join(words[:_NAMED]) + (', ...' if words[_NAMED:] else '')
+    return f'{"frames" if len(indices) > 1 else "frame"} {shown} ({len(indices)} of {len(numbers)})'
+
+
+def _mixed_stresses(frames: Sequence[Atoms], numbers: Sequence[int]) -> Finding | None:
+    """Return which frames have stresses in another unit than the others."""
+    for small, large in _groups_of_stresses(frames):
+        scales = [stress_scale(list(_cells(frames, _some(frames, group)))) for group in (small, large)]
+        if None in scales or scales[0].ratio > LARGEST_RATIO or scales[1].ratio < LARGEST_RATIO:
+            continue
+        largest = np.array([np.abs(frames[index].calc.results['stress']).max() for index in large])
+        units_ = units_of_ratio(scales[1], float(np.median([frames[index].get_volume() for index in large])))
+        words = f'it looks like {" or ".join(units_)}. ' if units_ else ''
+        reason = (
+            f'stresses of {_listed(large, numbers)} are about {scales[1].ratio:.2g} times what their forces imply, '
+            f'stresses of other frames {scales[0].ratio:.2g} times: {words}Convert these stresses to eV/Å³'
+        )
+        overall = stress_scale(list(_cells(frames, _some(frames, sorted(small + large)))))
+        is_off = overall is not None and overall.ratio > LARGEST_RATIO
+        if largest.max() > LARGEST_STRESS_EV_PER_ANGSTROM3 or len(large) >= _LEAST_CELLS or is_off:
+            return Finding(large[0], f'{reason}; {_ALLOW}')
+        warnings.warn(f'{reason}.', ImplausibleWarning, stacklevel=4)
+    return None
+
+
+def _groups_of_stresses(frames: Sequence[Atoms]) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield frames with small and with large stresses for their forces, for each gap between, the widest first."""
+    sizes = {index: size for index, atoms in enumerate(frames) if (size := _stress_over_force(atoms)) is not None}
+    order = sorted(sizes, key=sizes.get)
+    gaps = np.diff(np.log([sizes[index] for index in order]))
+    for place in np.argsort(-gaps)[:_MOST_GAPS]:
+        if gaps[place] > np.log(_LEAST_GAP):
+            yield sorted(order[: place + 1]), sorted(order[place + 1 :])
+
+
+def _stress_over_force(atoms: Atoms) -> float | None:
+    """Return the size of the traceless virial over that of forces in Å, None where one of them tells nothing."""
+    stress, forces = atoms.calc.results.get('stress'), atoms.calc.results['forces']
+    size = np.sqrt(np.mean(np.square(forces)))
+    if stress is None or size < _LEAST_FORCE_EV_PER_ANGSTROM:
+        return None
+    shear = np.concatenate([stress[:3] - np.mean(stress[:3]), stress[3:]])
+    return float(np.linalg.norm(shear) * atoms.get_volume() / (size * np.sqrt(len(atoms)))) or None
 
 
 def _large_force(frames: Sequence[Atoms]) -> Finding | None:

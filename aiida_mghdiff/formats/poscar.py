@@ -77,7 +77,7 @@ def read_poscar(path_or_text: str | Path) -> Poscar:
     if isinstance(path_or_text, str) and '\n' in path_or_text:
         lines = _Lines('POSCAR', path_or_text)
     else:
-        lines = _Lines(path_or_text, Path(path_or_text).read_text(encoding='utf-8', errors='replace'))
+        lines = _Lines(path_or_text, Path(path_or_text).read_text(encoding='utf-8-sig', errors='replace'))
     comment = lines.take('the comment').strip()
     factors, cell = _read_lattice(lines)
     symbols, counts = _read_species(lines)

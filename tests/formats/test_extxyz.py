@@ -113,3 +113,50 @@ def test_what_ase_writes_is_read(read_text, tmp_path):
     (atoms,) = read_extxyz(tmp_path / 'again.extxyz', 'energy', 'forces', 'stress', allow_implausible=True).frames
     assert atoms == frames[0]
     np.testing.assert_allclose(atoms.get_forces(), frames[0].get_forces(), atol=1e-8)
+
+
+def test_byte_order_mark(tmp_path):
+    (tmp_path / 'labels.extxyz').write_text('\ufeff' + FRAME, encoding='utf-8')
+    (atoms,) = read_extxyz(tmp_path / 'labels.extxyz', allow_implausible=True).frames
+    assert str(atoms.symbols) == 'MgH'
+
+
+@pytest.mark.parametrize('energy', ['T', 'F', 'abc', '"T T"', '1+2j'])
+def test_energy_that_is_no_number(read_text, energy):
+    with pytest.raises(FormatError, match=r'frame 1 \(line 5\): (a label is not made of numbers|energy has the shape)'):
+        read_text(FRAME + FRAME.replace('-1.5', energy))
+    atom = f'1\nProperties=species:S:1:pos:R:3 config_type=IsolatedAtom REF_energy={energy} pbc="F F F"\nMg 0 0 0\n'
+    with pytest.raises(FormatError, match='an isolated atom without an energy'):
+        read_text(FRAME + atom)
+
+
+def test_forces_that_are_no_numbers(read_text):
+    text = FRAME.replace('REF_forces:R:3', 'REF_forces:L:3').replace('0.1 0.2 0.3\n', 'T T T\n')
+    with pytest.raises(FormatError, match=r'frame 0 \(line 1\): a label is not made of numbers \(the first is'):
+        read_text(text.replace('-T T T', 'F F F').replace('-0.1 -0.2 -0.3', 'F F F'))
+
+
+def boxed(lattice, more=''):
+    """Return a frame of one atom in a periodic cell, with forces."""
+    return (
+        f'1\nLattice="{lattice}" Properties=species:S:1:pos:R:3:REF_forces:R:3 REF_energy=-0.25 pbc="T T T" {more}\n'
+        'Mg 0 0 0 0 0 0\n'
+    )
+
+
+@pytest.mark.parametrize('kind', ['', 'config_type=isolated', 'config_type="isolated atom Mg"', 'config_type=foo'])
+@pytest.mark.parametrize('lattice', ['20 0 0 0 20 0 0 0 20', '8 0 0 0 9 0 0 0 8.5', '20 0 0 19 21 0 0 0 20'])
+def test_one_atom_far_from_its_images_is_isolated(read_text, kind, lattice):
+    content = read_text(FRAME + boxed(lattice, kind))
+    assert (len(content.frames), content.isolated_atoms) == (1, {'Mg': -0.25})
+
+
+@pytest.mark.parametrize('lattice', ['3.2 0 0 0 20 0 0 0 20', '0 2.3 2.3 2.3 0 2.3 2.3 2.3 0', '9 0 0 8 5.9 0 0 0 20'])
+def test_one_atom_of_a_crystal_chain_or_layer_stays(read_text, lattice):
+    content = read_text(FRAME + boxed(lattice, 'config_type=isolated'))
+    assert (len(content.frames), content.isolated_atoms) == (2, {})
+
+
+@pytest.mark.parametrize('name', ['isolated_atom', 'Isolated Atom', 'isolated-atom', 'IsolatedAtom'])
+def test_frames_that_say_they_are_isolated_atoms(read_text, name):
+    assert read_text(FRAME + boxed('4 0 0 0 4 0 0 0 4', f'config_type="{name}"')).isolated_atoms == {'Mg': -0.25}

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 
+import numpy as np
 import pytest
 from models import make_multihead_mace
 
@@ -53,6 +54,20 @@ def test_heads_of_a_file(tmp_path, heads, is_zip):
     path = make_multihead_mace(tmp_path / 'some.model', heads)
     torch.save(torch.load(path, weights_only=False), path, _use_new_zipfile_serialization=is_zip)
     assert read_heads(path) == heads
+
+
+@pytest.mark.parametrize('is_zip', [True, False])
+@pytest.mark.parametrize('protocol', [2, 4])
+def test_heads_that_are_texts_of_numpy(tmp_path, is_zip, protocol):
+    import torch
+
+    path = make_multihead_mace(tmp_path / 'some.model', ['pt_head', 'Grün'])
+    model = torch.load(path, weights_only=False)
+    model.heads = [np.str_(head) for head in model.heads]
+    torch.save(model, path, _use_new_zipfile_serialization=is_zip, pickle_protocol=protocol)
+    assert read_heads(path) == ['pt_head', 'Grün']
+    with pytest.raises(ValueError, match="no head 'nosuch': its heads are pt_head and Grün"):
+        choose_head(model.heads, np.str_('nosuch'))
 
 
 def test_model_of_a_mace_without_heads(tmp_path):

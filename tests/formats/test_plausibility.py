@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -119,7 +120,7 @@ ZEROS = {
 @pytest.mark.parametrize('label', ZEROS)
 @pytest.mark.parametrize('first', [0, 3])
 def test_zeros_in_the_place_of_labels_are_refused(example, tmp_path, label, first):
-    """All frames, or some of them; one alone may be so."""
+    """All frames, or some of them; one alone may be so, unless its energy is far from the others."""
     frames = [*example[:first], *relabelled(example[first:6], ZEROS[label])]
     finding = implausible(frames)
     assert finding.index == first
@@ -127,7 +128,8 @@ def test_zeros_in_the_place_of_labels_are_refused(example, tmp_path, label, firs
     write(tmp_path / 'frames.extxyz', frames, format='extxyz')
     with pytest.raises(FormatError, match=rf'frame {first} .*exactly 0'):
         read_extxyz(tmp_path / 'frames.extxyz', 'energy', 'forces', 'stress')
-    assert implausible([*example[:5], *relabelled(example[5:6], ZEROS[label])]) is None
+    alone = implausible([*example[:5], *relabelled(example[5:6], ZEROS[label])])
+    assert alone is None if label != 'energy' else 'in frame 5 (1 of 6)' in alone.reason
 
 
 def silent(*crystals):
@@ -247,3 +249,130 @@ def test_isolated_atoms_that_contradict_are_refused(example_data, tmp_path, more
     write(tmp_path / 'frames.extxyz', frames, format='extxyz')
     with pytest.raises(FormatError, match=message):
         read_extxyz(tmp_path / 'frames.extxyz')
+
+
+def written(tmp_path, frames):
+    """Return the path of a file with the frames, behind an isolated atom."""
+    path = tmp_path / 'labels.extxyz'
+    atom = '1\nProperties=species:S:1:pos:R:3 config_type=IsolatedAtom REF_energy=-0.1 pbc="F F F"\nCu 0 0 0\n'
+    images = []
+    for atoms in frames:
+        copy = atoms.copy()
+        labels = atoms.calc.results
+        copy.info |= {'REF_energy': labels['energy'], 'REF_stress': labels['stress']}
+        copy.arrays['REF_forces'] = labels['forces']
+        images.append(copy)
+    write(path, images, format='extxyz')
+    path.write_text(atom + path.read_text())
+    return path
+
+
+def copper(count):
+    """Return cells of copper with the labels of EMT at room temperature, in eV."""
+    rng, frames = np.random.default_rng(1), []
+    for _ in range(count):
+        atoms = bulk('Cu', 'fcc', a=3.6, cubic=True).repeat(2)
+        atoms.positions += rng.normal(0, 0.08, atoms.positions.shape)
+        atoms.set_cell(atoms.cell @ (np.eye(3) + rng.normal(0, 0.01, (3, 3))), scale_atoms=True)
+        atoms.calc = EMT()
+        energy, forces, stress = atoms.get_potential_energy() - 3.5 * 32, atoms.get_forces(), atoms.get_stress()
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces, stress=stress)
+        frames.append(atoms)
+    return frames
+
+
+def changed(frames, indices, change):
+    return [relabelled([atoms], change)[0] if index in indices else atoms for index, atoms in enumerate(frames)]
+
+
+@pytest.mark.parametrize('unit', ['GPa', 'kbar'])
+@pytest.mark.parametrize('indices', [range(10), range(3, 9), range(0, 20, 2), range(0, 18)])
+def test_a_part_of_the_stresses_in_another_unit_is_named(tmp_path, unit, indices):
+    frames = changed(copper(20), indices, stresses_times(FACTORS[unit]))
+    with pytest.raises(FormatError) as caught:
+        read_extxyz(written(tmp_path, frames))
+    named = {10: '1 to 10', 6: '4 to 9', 18: '1 to 18'}[len(indices)] if indices.step == 1 else '1, 3, 5, 7, 9, ...'
+    assert f'stresses of frames {named} ({len(indices)} of 20) are about' in str(caught.value)
+    assert unit in str(caught.value).partition('it looks like')[2]
+    assert f'frame {indices[0] + 1} (line' in str(caught.value)
+    assert len(read_extxyz(written(tmp_path, frames), allow_implausible=True).frames) == 20
+
+
+def test_few_stresses_in_another_unit_are_named(example):
+    quiet = sorted(example, key=lambda atoms: abs(atoms.get_stress()).max())
+    frames = changed(quiet[:20], [4, 7], stresses_times(FACTORS['GPa']))
+    assert max(abs(atoms.get_stress()).max() for atoms in frames) < 1
+    assert implausible(frames).reason.startswith('stresses of frames 4, 7 (2 of 20) are about')
+    frames = changed(quiet[:60], [7], stresses_times(FACTORS['GPa']))
+    with pytest.warns(ImplausibleWarning, match=r'stresses of frame 7 \(1 of 60\) are about'):
+        assert implausible(frames) is None
+
+
+def energies_times(factor):
+    return lambda atoms: {'energy': factor * atoms.get_potential_energy()}
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (energies_times(1 / 27.2114), 'energies look like Hartree'),
+        (energies_times(1 / 13.6057), 'energies look like Rydberg'),
+        (energies_times(96.485), 'energies look like kJ/mol'),
+        (energies_times(23.06), 'energies look like kcal/mol'),
+        (energies_times(1000), 'energies look like meV'),
+        (energies_times(-1), 'energies are of the other sign'),
+        (energies_times(1 / 32), 'energies look like those of one atom'),
+        (lambda atoms: {'energy': atoms.get_potential_energy() + 50}, 'electrons went astray'),
+    ],
+)
+@pytest.mark.parametrize('indices', [[2], [2, 3, 4, 7], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]])
+def test_energies_far_from_those_of_like_frames(tmp_path, change, words, indices):
+    path = written(tmp_path, changed(copper(21), indices, change))
+    with pytest.raises(FormatError) as caught:
+        read_extxyz(path)
+    assert f'frame {indices[0] + 1} (line' in str(caught.value)
+    assert f'({len(indices)} of 21): {words}' in str(caught.value)
+    assert 'allow_implausible' in str(caught.value)
+    assert len(read_extxyz(path, allow_implausible=True).frames) == 21
+
+
+def test_other_compositions_and_densities_are_no_outliers():
+    """Dimers and gas in boxes, compressed cells and alloys beside a crystal."""
+    frames = copper(20)
+    for scale in (0.88, 0.9, 0.95, 1.05, 1.1, 1.3, 2.0):
+        frames += relabelled(compressed(scale), lambda atoms: {'energy': atoms.get_potential_energy() - 3.5 * 32})
+    for element in ('Ni', 'Al', 'Au'):
+        for atoms in copper(3):
+            mixed = atoms.copy()
+            mixed.symbols[:5] = element
+            mixed.calc = EMT()
+            energy = mixed.get_potential_energy() - 3.5 * 27
+            mixed.calc = SinglePointCalculator(mixed, **(atoms.calc.results | {'energy': energy}))
+            frames.append(mixed)
+    for distance in (1.9, 2.2, 2.5, 3.5):
+        dimer = Atoms('Cu2', positions=[[0, 0, 0], [0, 0, distance]], cell=[12, 12, 12], pbc=True)
+        dimer.calc = EMT()
+        energy = dimer.get_potential_energy() - 7.0
+        forces = dimer.get_forces()
+        dimer.calc = SinglePointCalculator(dimer, energy=energy, forces=forces)
+        frames.append(dimer)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', ImplausibleWarning)
+        assert implausible(frames) is None
+
+
+@pytest.mark.parametrize('position', [[0.0, 0.0, 0.1], [0.0, 0.0, -0.1], [7.2, 7.2, 7.15], [-0.1, 7.3, 0.0]])
+def test_atoms_in_one_place(tmp_path, position):
+    frames = copper(3)
+    frames[1].positions[3] = frames[1].cell.cartesian_positions(np.array(position) / 7.2) + frames[1].positions[0]
+    with pytest.raises(FormatError, match=r'frame 2 \(line .*\): atoms 0 \(Cu\) and 3 \(Cu\) are 0\.[01]\d* Å apart'):
+        read_extxyz(written(tmp_path, frames))
+    assert len(read_extxyz(written(tmp_path, frames), allow_implausible=True).frames) == 3
+
+
+@pytest.mark.parametrize('energy', [True, '-1.5', None])
+def test_labels_of_frames_that_are_no_numbers(energy):
+    atoms = copper(1)[0]
+    atoms.calc.results |= {'energy': energy, 'free_energy': energy}
+    with pytest.raises(ValueError, match=r'frame 0: (energy is not made of numbers: the first is|no energy)'):
+        arrays_from_frames([atoms])
