@@ -317,7 +317,7 @@ def test_wrong_known_configurations_are_refused(inputs, tmp_path):
     refuse(inputs | {'configurations': parts}, 'needs a learning_state')
     refuse(inputs | {'configurations': parts, 'ml_ab': mlab}, 'either ml_ab or configurations')
     refuse(inputs | {'learning_state': learning_state([0, 1, 2])}, 'give them too')
-    parts |= {'part001': dataset_of(labelled_frames(1, seed=2), labels='standin:chgnet-r2scan')}
+    parts |= {'part001': dataset_of(labelled_frames(1, seed=2), labelled_by='standin:chgnet-r2scan')}
     refuse(
         inputs | {'configurations': parts, 'learning_state': learning_state([0, 1, 2])},
         'labelled by standin:chgnet-r2scan, vasp: give configurations of one origin',
