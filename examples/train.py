@@ -35,7 +35,7 @@ def main(
     parts = split_dataset(load_dataset(dataset, allow_implausible=allow_implausible), orm.Dict(settings))
     from_scratch = architecture == 'mace' and foundation is None
     builder = TrainWorkChain.get_builder_from_protocol(
-        load_codes(computer)['python'],
+        load_codes(computer),
         parts['training'],
         parts['validation'],
         architecture=architecture,

@@ -59,14 +59,14 @@ def test_cluster(run, tiny_mace):
     found = run('cluster', **{'my.model': tiny_mace})
     assert set(found['builder'].temperatures)
     assert found['builder'].codes['lammps'].label == 'lmp'
-    assert found['builder'].options['max_wallclock_seconds'] == 86400
+    assert found['builder'].options.default['max_wallclock_seconds'] == 86400
 
 
 def test_readme(run, tiny_mace):
     found = run('../../README', **{'my.model': tiny_mace})
     assert len(found['host'].sites) == 128
     assert found['builder'].codes['lammps'].label == 'mghdiff-lmp'
-    assert found['builder'].options['max_wallclock_seconds'] == 86400
+    assert found['builder'].options.default['max_wallclock_seconds'] == 86400
 
 
 def test_barrier(run, host):
@@ -74,7 +74,7 @@ def test_barrier(run, host):
 
 
 def test_learn(run, host):
-    assert run('learn', hydride(host))['builder'].options['max_wallclock_seconds'] == 86400
+    assert run('learn', hydride(host))['builder'].options.default['max_wallclock_seconds'] == 86400
 
 
 def test_label(run):

@@ -317,7 +317,7 @@ def test_segment_makes_room_and_goes_on_after_its_wall_time(code):
         iconst=shape_file(),
         parameters=orm.Dict(tags),
         settings=orm.Dict(mlff_settings(tracer_stride=10, thermo_stride=10, frame_stride=100)),
-        options=orm.Dict(OPTIONS | {'resources': resources, 'max_wallclock_seconds': 30}),
+        options={'default': orm.Dict(OPTIONS | {'resources': resources, 'max_wallclock_seconds': 30})},
     )
     assert node.is_finished_ok, node.exit_message
     jobs = sorted((call for call in node.called if isinstance(call, orm.CalcJobNode)), key=lambda job: job.pk)
@@ -342,7 +342,7 @@ def test_diffusion(code, force_field):
         potcars=placeholder_potcars(['Mg', 'H']),
         protocol='smoke',
         overrides={'settings': {'independent_replicas': False, 'starts': {'count': 2}}},
-        options=OPTIONS,
+        options={'default': OPTIONS},
     )
     outputs, node = run_get_node(builder)
     assert node.is_finished_ok, node.exit_message

@@ -27,19 +27,16 @@ class MpiJob(CalcJob):
         """Return whether the main code runs under MPI where nobody says it: programs of this package never do."""
         return is_parallel(code)
 
-    def main_withmpi(self) -> bool:
-        """Return whether the main code runs under MPI."""
-        return runs_under_mpi(type(self), self.inputs.code, self.inputs.metadata.options)
 
-
-def runs_under_mpi(job: type[MpiJob], code: orm.AbstractCode, options: Mapping[str, Any]) -> bool:
+def runs_under_mpi(
+    job: type[MpiJob], code: orm.AbstractCode, computer: orm.Computer | None, options: Mapping[str, Any]
+) -> bool:
     """Return whether the main code of a job runs under MPI.
 
     :param options: ``metadata.options`` of the job.
     """
     said = (code.with_mpi, options.get('withmpi'), options.get(MAIN))
-    n_ranks = ranks_of(code.computer, options['resources'])  # type: ignore[arg-type]  # a job's code is of a computer
-    default = job.default_withmpi(code, n_ranks)
+    default = job.default_withmpi(code, ranks_of(computer, options['resources']) if computer else 1)
     return next((value for value in said if value is not None), default)
 
 

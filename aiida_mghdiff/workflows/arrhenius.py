@@ -16,11 +16,11 @@ from aiida_mghdiff.calculations.validation import IS_TEMPERATURE, complete_messa
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.diffusion import (
     DiffusionWorkChain,
-    define_diffusion_inputs,
     define_diffusion_outputs,
     found_outputs,
     validate_diffusion,
 )
+from aiida_mghdiff.workflows.jobs import Options
 from aiida_mghdiff.workflows.protocol import ProtocolMixin
 from aiida_mghdiff.workflows.tasks import TaskWorkChain
 
@@ -64,7 +64,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
     def define(cls, spec: ProcessSpec) -> None:
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
-        define_diffusion_inputs(spec)
+        spec.expose_inputs(DiffusionWorkChain, exclude=('temperature', 'metadata'))
         spec.input_namespace('temperatures', valid_type=orm.Float, dynamic=True, help='Temperatures in K by label.')
         spec.input(
             'extrapolation',
@@ -94,9 +94,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
 
     def launch(self, key: str) -> orm.ProcessNode:
         """Launch the diffusion run of one temperature."""
-        names = ('codes', 'potential', 'potcars', 'host', 'settings', 'segment_steps', 'options', 'clean_workdir')
-        inputs = {name: self.inputs[name] for name in (*names, 'restarts') if name in self.inputs}
-        inputs['temperature'] = self.inputs.temperatures[key]
+        inputs = {**self.exposed_inputs(DiffusionWorkChain), 'temperature': self.inputs.temperatures[key]}
         node = self.submit(DiffusionWorkChain, **inputs, metadata={'call_link_label': key})
         self.report(f'launched {key}: {node.process_label}<{node.pk}>')
         return node
@@ -151,7 +149,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         potcars: dict[str, PotcarData] | None = None,
         protocol: str | None = None,
         overrides: dict[str, Any] | None = None,
-        options: dict[str, Any] | None = None,
+        options: Options | None = None,
     ) -> ProcessBuilder:
         """Return a builder.
 
@@ -159,6 +157,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         :param potcars: by element, for VASP.
         :param overrides: of the protocol file: ``temperatures_k``, ``extrapolation``, ``max_in_flight``, ``diffusion``
             (overrides of ``DiffusionWorkChain``).
+        :param options: ``metadata.options`` of the jobs: for all (``default``), for this kind (``md``).
         :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)

@@ -35,14 +35,15 @@ from aiida_mghdiff.calculations.validation import (
     self_diffusion_message,
 )
 from aiida_mghdiff.data.potential import PotentialData
-from aiida_mghdiff.workflows.cleaning import define_restarts
 from aiida_mghdiff.workflows.diffusion_settings import PLANNED_RUN, STAGES, length_messages
 from aiida_mghdiff.workflows.engines import incar_message, md_message, validate_md_codes
+from aiida_mghdiff.workflows.jobs import Options, options_inputs
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
-from aiida_mghdiff.workflows.segment import MdSegmentWorkChain
+from aiida_mghdiff.workflows.protocol import ProtocolMixin
 from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
+#: Inputs that the runs have from what asks for them.
+SHARED = ('codes', 'options', 'potential', 'potcars', 'segment_steps', 'clean_workdir', 'restarts')
 #: Outputs at one temperature: type, whether each run has it, help. Series of temperatures and studies give them on.
 OUTPUTS: dict[str, tuple[type[orm.Data], bool, str]] = {
     'diffusion': (orm.Dict, True, 'Diffusion coefficient and its interval.'),
@@ -53,20 +54,6 @@ OUTPUTS: dict[str, tuple[type[orm.Data], bool, str]] = {
     'pairs': (orm.Dict, False, 'Numbers of tracer pairs against chance.'),
     'density': (orm.ArrayData, False, 'Density of tracers in the unit cell.'),
 }
-
-
-def define_diffusion_inputs(spec: ProcessSpec) -> None:
-    """Define the inputs that diffusion at one temperature and over several share."""
-    spec.input_namespace('codes', valid_type=orm.AbstractCode, dynamic=True, help='As those of ``mghdiff.md``.')
-    spec.input('potential', valid_type=PotentialData, help='The potential that gives the forces.')
-    spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCAR of each element, for VASP.')
-    spec.input('host', valid_type=orm.StructureData, help='Supercell of the host, without tracers.')
-    words = keys_help('Complete settings, see protocols.', DIFFUSION_SETTINGS)
-    spec.input('settings', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
-    spec.input('segment_steps', valid_type=orm.Int, serializer=orm.to_aiida_type, help='Most steps of one MD job.')
-    spec.input('options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.')
-    spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
-    define_restarts(spec, md=MdSegmentWorkChain)
 
 
 def define_diffusion_outputs(spec: ProcessSpec, keys: str) -> None:
@@ -155,7 +142,10 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
     def define(cls, spec: ProcessSpec) -> None:
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
-        define_diffusion_inputs(spec)
+        spec.expose_inputs(MolecularDynamicsWorkChain, include=SHARED)
+        spec.input('host', valid_type=orm.StructureData, help='Supercell of the host, without tracers.')
+        words = keys_help('Complete settings, see protocols.', DIFFUSION_SETTINGS)
+        spec.input('settings', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
         spec.input('temperature', valid_type=orm.Float, serializer=orm.to_aiida_type, help='Target temperature in K.')
         spec.inputs.validator = validate_diffusion
         spec.outline(
@@ -333,8 +323,7 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
 
     def submit_md(self, name: str, **start: orm.Data) -> orm.WorkChainNode:
         """Launch the MD run of that name in the plan."""
-        names = ('codes', 'potential', 'potcars', 'segment_steps', 'options', 'clean_workdir', 'restarts')
-        inputs = {key: self.inputs[key] for key in names if key in self.inputs} | start
+        inputs = {**self.exposed_inputs(MolecularDynamicsWorkChain), **start}
         label = name.replace('_', '')
         return self.submit(
             MolecularDynamicsWorkChain, **inputs, parameters=self.ctx.plan[name], metadata={'call_link_label': label}
@@ -371,7 +360,7 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         potcars: dict[str, PotcarData] | None,
         protocol: str | None,
         overrides: dict[str, Any] | None,
-        options: dict[str, Any] | None,
+        options: Options | None,
     ) -> ProcessBuilder:
         """Fill in what diffusion at one temperature and over several share."""
         own = cls.get_protocol_inputs(protocol, overrides)['md']
@@ -382,7 +371,7 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         builder.host = host
         builder.settings = orm.Dict(cls.get_settings(potential.architecture, protocol, overrides))
         builder.segment_steps = orm.Int(md['segment_steps'])
-        builder.options = orm.Dict(merge(md['options'], options or {}))
+        builder.options = options_inputs(options, default=md['options'])
         builder.clean_workdir = orm.Bool(md['clean_workdir'])
         return builder
 
@@ -397,7 +386,7 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         potcars: dict[str, PotcarData] | None = None,
         protocol: str | None = None,
         overrides: dict[str, Any] | None = None,
-        options: dict[str, Any] | None = None,
+        options: Options | None = None,
     ) -> ProcessBuilder:
         """Return a builder.
 
@@ -406,6 +395,7 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         :param potcars: by element, for VASP.
         :param overrides: of the protocol file: ``settings`` (say ``supercell: {tracer_count: 6}``, ``seed``,
             ``nve: {duration_ps: 500}``), and ``md`` (overrides of ``MolecularDynamicsWorkChain``).
+        :param options: ``metadata.options`` of the jobs: for all (``default``), for this kind (``md``).
         :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
         builder = cls.get_builder()

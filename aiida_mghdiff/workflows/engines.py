@@ -22,9 +22,12 @@ from aiida_mghdiff.calculations.vasp.job import potcars_message
 from aiida_mghdiff.data.architectures import CHGNET, MACE, VASP_MLFF, Architecture, plugin_records
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.workflows.jobs import job_message, job_options
 
 Codes = Mapping[str, orm.AbstractCode]
 PYTHON = 'python'
+#: The other code of a job of two codes, by the role of the main one.
+_SECOND = {'lammps': 'convert', 'vasp': 'reduce'}
 #: Key of INCAR tags among the parameters of evaluations, which are by architecture: a name of a port has no hyphen.
 VASP_TAGS = 'vasp_mlff'
 
@@ -121,6 +124,9 @@ EVALUATE = Job(PYTHON, 'mghdiff.evaluate')
 LAMMPS_MD = Job('lammps', 'mghdiff.lammps.md', converter, missing_converter_message)
 VASP_MD = Job('vasp', 'mghdiff.vasp.md', md_in_vasp, missing_potcars_message, md.incar_message, in_blocks=True)
 VASP_NEB = Job('vasp', 'mghdiff.vasp.neb', potcars, missing_potcars_message)
+#: The band alone, with a VASP of its own that was built with VTST.
+VTST_NEB = Job('vasp_neb', 'mghdiff.vasp.neb')
+ASE_VIBRATIONS = Job(PYTHON, 'mghdiff.ase.vibrations')
 VASP_EVALUATE = Job('vasp', 'mghdiff.vasp.evaluate', evaluation_in_vasp, evaluation_in_vasp_message)
 
 
@@ -161,6 +167,11 @@ def engines_of(architecture: str) -> Engines:
     return table()[architecture]
 
 
+def jobs_with_code(jobs: Sequence[Job], architecture: str, codes: Codes) -> list[Job]:
+    """Return the jobs that there is a code for."""
+    return [job for job in jobs if job.key(architecture, codes) in codes]
+
+
 def md_engine(potential: PotentialData, codes: Codes) -> tuple[Job, orm.AbstractCode]:
     """Return the MD job that runs a potential, and its code: the preferred job that there is a code for.
 
@@ -168,9 +179,8 @@ def md_engine(potential: PotentialData, codes: Codes) -> tuple[Job, orm.Abstract
     """
     name = potential.architecture
     jobs = table()[name].md if name in table() else ()
-    for job in jobs:
-        if (key := job.key(name, codes)) in codes:
-            return job, codes[key]
+    for job in jobs_with_code(jobs, name, codes):
+        return job, job.code(name, codes)
     wanted = ' or '.join(f'codes.{job.role}' for job in jobs) or 'an engine that this version does not have'
     raise ValueError(f'a {name} potential needs {wanted} for MD: `aiida-mghdiff setup` makes the codes.')
 
@@ -186,7 +196,19 @@ def validate_md_codes(inputs: Mapping[str, Any], symbols: Sequence[str]) -> str 
         job, _ = md_engine(inputs['potential'], inputs.get('codes', {}))
     except ValueError as error:
         return str(error)
-    return job.message(inputs, symbols)
+    return job.message(inputs, symbols) or options_message(inputs, 'md', job, inputs['potential'].architecture)
+
+
+def options_message(inputs: Mapping[str, Any], kind: str, job: Job, architecture: str) -> str | None:
+    """Return what AiiDA would refuse of the options of a job; None also where there is no code, which others say.
+
+    :param inputs: of a WorkChain.
+    :param kind: of job, as ``options`` has it.
+    """
+    codes = inputs.get('codes', {})
+    if (key := job.key(architecture, codes)) not in codes:
+        return None
+    return job_message(inputs, kind, job.process, codes[key], codes.get(_SECOND.get(job.role)))
 
 
 def incar_message(inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> str | None:
@@ -239,13 +261,14 @@ def is_evaluated(architecture: str | None, inputs: Mapping[str, Any]) -> bool:
 def evaluation(potential: PotentialData, inputs: Mapping[str, Any]) -> tuple[type[CalcJob], dict[str, Any]]:
     """Return the job that evaluates a potential, and its inputs beside potential and dataset.
 
-    :param inputs: ``codes``, ``potcars``, and ``evaluation``: parameters by architecture.
+    :param inputs: ``codes``, ``options``, ``potcars``, and ``evaluation``: parameters by architecture.
     """
     name = potential.architecture
     job = engines_of(name).evaluation
     parameters = {'parameters': inputs['evaluation'][name]} if job.role == PYTHON else {}
     code = job.code(name, inputs['codes'])
-    return job.process, {'code': code, **parameters, **job.extra(inputs)}
+    options = job_options(inputs, 'evaluate', job.process, code)
+    return job.process, {'code': code, 'metadata': {'options': options}, **parameters, **job.extra(inputs)}
 
 
 def evaluation_parameters(overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

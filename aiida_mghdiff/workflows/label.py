@@ -22,6 +22,7 @@ from aiida_mghdiff.calculations.vasp import singlepoint as vasp
 from aiida_mghdiff.calculations.vasp.job import potcars_message
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.workflows.cleaning import CleaningMixin
+from aiida_mghdiff.workflows.jobs import Options, define_jobs, job_message, job_options, options_inputs
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
 from aiida_mghdiff.workflows.tasks import TaskWorkChain, failure_text
 
@@ -51,6 +52,11 @@ def validate_label(inputs: Mapping[str, Any], _: Any = None) -> str | None:
     if not has_mesh(inputs['kpoints']):
         return 'kpoints must be a mesh: KpointsData.set_kpoints_mesh.'
     if 'dataset' not in inputs and (message := structures_message(inputs['structures'])):
+        return message
+    codes = inputs.get('codes', {})
+    if engine not in codes:
+        return f'codes.{engine} is missing: it labels the frames; `aiida-mghdiff setup` makes the code.'
+    if message := job_message(inputs, 'label', ENGINES[engine][0], codes[engine]):
         return message
     return potcars_message(elements_of(inputs), inputs.get('potcars', {})) if engine == 'vasp' else None
 
@@ -111,7 +117,6 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
         spec.input('engine', valid_type=orm.Str, serializer=orm.to_aiida_type, validator=validate_engine)
-        spec.input('code', valid_type=orm.AbstractCode, help='VASP, or a Python interpreter that has GPAW.')
         spec.input('dataset', valid_type=DatasetData, required=False, help='Frames whose labels are replaced.')
         spec.input_namespace(
             'structures',
@@ -142,9 +147,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
             validator=validate_retries,
             help='How many times a frame that failed is tried again.',
         )
-        spec.input(
-            'options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.'
-        )
+        define_jobs(spec)
         spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
         spec.inputs.validator = validate_label
         spec.outline(
@@ -189,17 +192,18 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
     def launch(self, key: str) -> orm.ProcessNode:
         """Launch the single point of a frame, or its repetition."""
         frame, _, attempt = key.partition(RETRY)
-        process, _ = ENGINES[self.inputs.engine.value]
+        engine = self.inputs.engine.value
+        (process, _), code = ENGINES[engine], self.inputs.codes[engine]
         parameters = self.inputs.get('retry_parameters', self.inputs.parameters) if attempt else self.inputs.parameters
         structure = self.child(frame).inputs.structure if attempt else self.make_structure(frame)
         inputs = {
-            'code': self.inputs.code,
+            'code': code,
             'structure': structure,
             'parameters': parameters,
             'kpoints': self.inputs.kpoints,
-            'metadata': {'options': self.inputs.options.get_dict(), 'call_link_label': key},
+            'metadata': {'options': job_options(self.inputs, 'label', process, code), 'call_link_label': key},
         }
-        if self.inputs.engine == 'vasp':
+        if engine == 'vasp':
             inputs['potcars'] = {symbol: self.inputs.potcars[symbol] for symbol in structure.get_symbols_set()}
         return self.submit(process, **inputs)
 
@@ -292,23 +296,24 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
     @classmethod
     def get_builder_from_protocol(
         cls,
-        code: orm.AbstractCode,
+        codes: Mapping[str, orm.AbstractCode],
         frames: DatasetData | Mapping[str, orm.StructureData | orm.TrajectoryData],
         *,
         engine: str,
         potcars: Mapping[str, PotcarData] | None = None,
         protocol: str | None = None,
         overrides: dict[str, Any] | None = None,
-        options: dict[str, Any] | None = None,
+        options: Options | None = None,
     ) -> ProcessBuilder:
         """Return a builder.
 
-        :param code: VASP, or for GPAW a Python interpreter that has it.
+        :param codes: ``vasp`` or ``gpaw``: what the engine needs.
         :param frames: a dataset, whose labels are replaced, or structures and trajectories by any keys.
         :param engine: ``vasp`` or ``gpaw``.
         :param potcars: for VASP, by element.
-        :param overrides: of the protocol file: ``max_in_flight``, ``retries``, ``options``, and by engine
-            ``parameters``, ``retry_parameters``, ``kpoints``.
+        :param overrides: of the protocol file: ``max_in_flight``, ``retries``, and by engine ``parameters``,
+            ``retry_parameters``, ``kpoints``.
+        :param options: ``metadata.options`` of the jobs: for all (``default``), for this kind (``label``).
         :raises ValueError: for an unknown engine, protocol or key of the overrides, frames that have no cell, or cells
             that are too different for one mesh of k-points.
         """
@@ -317,7 +322,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         if not isinstance(frames, DatasetData) and (message := structures_message(frames)):
             raise ValueError(message)
         builder = cls.get_builder()
-        builder.engine, builder.code = orm.Str(engine), code
+        builder.engine, builder.codes = orm.Str(engine), dict(codes)
         builder['dataset' if isinstance(frames, DatasetData) else 'structures'] = frames
         builder.parameters, builder.retry_parameters = orm.Dict(parameters), orm.Dict(retry_parameters)
         kpoints = orm.KpointsData()
@@ -325,7 +330,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         builder.kpoints = kpoints
         builder.potcars = dict(potcars or {})
         builder.retries, builder.max_in_flight = orm.Int(inputs['retries']), orm.Int(inputs['max_in_flight'])
-        builder.options = orm.Dict(merge(inputs['options'], options or {}))
+        builder.options = options_inputs(options, default=inputs['options'])
         builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
         return builder
 

@@ -34,6 +34,7 @@ from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.workflows.cleaning import RestartWorkChain, report_of_refused
+from aiida_mghdiff.workflows.jobs import define_jobs, job_message, job_options
 
 #: Outputs of a job that a segment gives one a part; a part is what one job ran.
 PARTS = {
@@ -55,20 +56,12 @@ WHOLE = ('OUT_OF_WALLTIME', 'SCF_NOT_CONVERGED')
 
 def define_learning(spec: ProcessSpec) -> None:
     """Define the ports that a segment and a schedule of segments share."""
-    spec.input_namespace(
-        'codes',
-        valid_type=orm.AbstractCode,
-        dynamic=True,
-        help='``vasp``; ``reduce``: a Python interpreter on its machine that reduces trajectories there.',
-    )
-    spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCARs by element.')
     spec.input('structure', valid_type=orm.StructureData, required=False, help='Start; velocities are drawn.')
     spec.input('state', valid_type=MdStateData, required=False, help='Start, with its velocities.')
     spec.input_namespace(
         'configurations', valid_type=DatasetData, dynamic=True, help='Known ones: part0000, part0001, ...'
     )
     spec.input('learning_state', valid_type=orm.ArrayData, required=False, help='How these make up ML_AB.')
-    spec.input('options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.')
     for name, node_class in PARTS.items():
         spec.output_namespace(name, valid_type=node_class, dynamic=True, help=f'``{name}`` of each part of the run.')
     spec.output('state', valid_type=MdStateData, required=False, help='The end of the run: all that continues it.')
@@ -89,8 +82,16 @@ def validate_learning(inputs: dict[str, Any], _: Any = None) -> str | None:
         return f'configurations must be named part0000, part0001, ... in their order, not {", ".join(names)}.'
     if 'vasp' not in inputs.get('codes', {}):
         return 'codes.vasp is missing: VASP, or the stand-in that `aiida-mghdiff setup` makes.'
+    codes = inputs['codes']
+    if message := job_message(inputs, 'learn', VaspMlffCalculation, codes['vasp'], codes.get('reduce')):
+        return message
     symbols = start_atoms(inputs).get_chemical_symbols()
     return potcars_message(symbols, inputs.get('potcars', {}))
+
+
+def learning_options(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``metadata.options`` of the jobs of a segment."""
+    return job_options(inputs, 'learn', VaspMlffCalculation, inputs['codes']['vasp'])
 
 
 def validate_segment(inputs: dict[str, Any], _: Any = None) -> str | None:
@@ -127,6 +128,8 @@ class LearningSegmentWorkChain(RestartWorkChain):
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
         define_learning(spec)
+        define_jobs(spec)
+        spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCARs by element.')
         spec.input('parameters', valid_type=orm.Dict, help='INCAR tags of the segment.')
         spec.input(
             'settings', valid_type=orm.Dict, help=keys_help('Stage, first step, what is recorded.', JOB_SETTINGS)
@@ -151,7 +154,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
         super().setup()
         self.ctx.inputs = job_inputs(self.inputs) | {
             'code': self.inputs.codes['vasp'],
-            'metadata': {'options': self.inputs.options.get_dict()},
+            'metadata': {'options': learning_options(self.inputs)},
         }
         if 'reduce' in self.inputs.codes:
             self.ctx.inputs['reduce_code'] = self.inputs.codes['reduce']

@@ -13,10 +13,11 @@ from aiida_mghdiff.calculations.functions.parameters import segment_parameters
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.science.units import PS_IN_FS
-from aiida_mghdiff.workflows.cleaning import define_restarts, loop_inputs
+from aiida_mghdiff.workflows.cleaning import RESTART, define_restarts, loop_inputs
 from aiida_mghdiff.workflows.engines import with_dtype
+from aiida_mghdiff.workflows.jobs import Options, options_inputs
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, merge
-from aiida_mghdiff.workflows.segment import PARTS, MdSegmentWorkChain, define_md_run
+from aiida_mghdiff.workflows.segment import PARTS, MdSegmentWorkChain
 from aiida_mghdiff.workflows.survival import SurvivalMixin
 
 #: Keys of the protocol in physical time, and the keys of the parameters in steps that they become; unit in fs.
@@ -37,10 +38,10 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
     def define(cls, spec: ProcessSpec) -> None:
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
-        define_md_run(spec)
+        spec.expose_inputs(MdSegmentWorkChain, exclude=(*RESTART, 'metadata'))
+        spec.expose_outputs(MdSegmentWorkChain)
         define_restarts(spec, md=MdSegmentWorkChain)
         spec.input('segment_steps', valid_type=orm.Int, serializer=orm.to_aiida_type, help='Most steps of one job.')
-        spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
         spec.outline(
             cls.setup,
             while_(cls.has_steps_left)(cls.run_segment, cls.inspect_segment),
@@ -65,13 +66,10 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
 
     def run_segment(self) -> ToContext:
         """Launch the next segment."""
-        names = ('codes', 'potential', 'potcars', 'options', 'clean_workdir')
-        inputs = {name: self.inputs[name] for name in names if name in self.inputs} | loop_inputs(self.inputs, 'md')
+        inputs = {**self.exposed_inputs(MdSegmentWorkChain), **loop_inputs(self.inputs, 'md')}
         inputs['parameters'] = self.next_parameters()
         if (state := self.last_state()) is not None:
-            inputs['state'] = state
-        else:
-            inputs |= {name: self.inputs[name] for name in ('structure', 'state') if name in self.inputs}
+            inputs = {name: node for name, node in inputs.items() if name != 'structure'} | {'state': state}
         label = f'seg{len(self.ctx.segments):03d}'
         node = self.submit(MdSegmentWorkChain, **inputs, metadata={'call_link_label': label})
         return ToContext(segments=append_(node))
@@ -150,7 +148,7 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         potcars: dict[str, PotcarData] | None = None,
         protocol: str | None = None,
         overrides: dict[str, Any] | None = None,
-        options: dict[str, Any] | None = None,
+        options: Options | None = None,
     ) -> ProcessBuilder:
         """Return a builder.
 
@@ -159,7 +157,8 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         :param potcars: by element, for VASP.
         :param start: a structure, whose velocities are drawn, or a state.
         :param overrides: of the protocol file: ``parameters`` (say ``duration_ps``), ``ensembles``, ``architectures``,
-            ``segment_steps``, ``options``, ``clean_workdir``.
+            ``segment_steps``, ``clean_workdir``.
+        :param options: ``metadata.options`` of the jobs: for all (``default``), for this kind (``md``).
         :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)
@@ -173,6 +172,6 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         builder['state' if is_state else 'structure'] = start
         builder.parameters = orm.Dict(parameters | run)
         builder.segment_steps = orm.Int(inputs['segment_steps'])
-        builder.options = orm.Dict(merge(inputs['options'], options or {}))
+        builder.options = options_inputs(options, default=inputs['options'])
         builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
         return builder

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aiida import orm
-from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain, if_, while_
+from aiida.engine import CalcJob, ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain, if_, while_
 from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.ase import neb, vibrations
@@ -31,8 +31,18 @@ from aiida_mghdiff.calculations.vasp.neb import BAND_TAGS, VaspNebCalculation
 from aiida_mghdiff.calculations.vasp.relax import RELAXATION_TAGS, VaspRelaxCalculation
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.cleaning import CleaningMixin
-from aiida_mghdiff.workflows.engines import PYTHON, Job, barrier_job, with_dtype
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge, protocol_inputs
+from aiida_mghdiff.workflows.engines import (
+    ASE_VIBRATIONS,
+    PYTHON,
+    VASP_NEB,
+    VTST_NEB,
+    Job,
+    barrier_job,
+    options_message,
+    with_dtype,
+)
+from aiida_mghdiff.workflows.jobs import Options, define_jobs, job_options, options_inputs
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, protocol_inputs
 from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
 #: Structures of a path whose vibrations are asked: outputs of the search, which has no saddle point on some paths.
@@ -71,6 +81,16 @@ def _engine_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
         yield elements_message(inputs['potential'], symbols, tracer)
     if message is None:
         yield _ase_message(inputs) if job.role == PYTHON else _vasp_message(symbols, inputs)
+        yield _options_message(inputs, job)
+
+
+def _options_message(inputs: Mapping[str, Any], job: Job) -> str | None:
+    """Return what AiiDA would refuse of the options of the jobs."""
+    architecture = inputs['potential'].architecture if 'potential' in inputs else ''
+    jobs = {'barrier': [job, *([VTST_NEB] if job is VASP_NEB else [])]}
+    jobs |= {'vibrations': [ASE_VIBRATIONS]} if 'vibrations' in inputs else {}
+    messages = [options_message(inputs, kind, each, architecture) for kind, some in jobs.items() for each in some]
+    return joined(messages)
 
 
 def _code_message(job: Job, inputs: Mapping[str, Any]) -> str | None:
@@ -125,12 +145,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
     def define(cls, spec: ProcessSpec) -> None:
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
-        spec.input_namespace(
-            'codes',
-            valid_type=orm.AbstractCode,
-            dynamic=True,
-            help='``python`` (or ``mace``, say: a Python of its own), ``vasp``.',
-        )
+        define_jobs(spec)
         spec.input('potential', valid_type=PotentialData, required=False, help='What gives the forces; DFT without.')
         spec.input('host', valid_type=orm.StructureData, help='Supercell of the host, without tracers.')
         words = keys_help('Tracer and named path.', PATH_SETTINGS)
@@ -145,9 +160,6 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='VASP: POTCARs by element.')
         words = keys_help('Vibrations, where asked.', VIBRATION_KEYS)
         spec.input('vibrations', valid_type=orm.Dict, required=False, help=words)
-        spec.input(
-            'options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.'
-        )
         spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
         spec.inputs.validator = validate_barrier
         repetition = if_(cls.has_crashed)(cls.repeat_crashed)
@@ -200,7 +212,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         """Launch the relaxations of the end points that are not relaxed yet."""
         nodes = {}
         for name in self.ctx.unrelaxed:
-            inputs = self.vasp_inputs(f'relax_{name}') | {'structure': self.ctx.inputs[name]}
+            inputs = self.vasp_inputs(VaspRelaxCalculation, f'relax_{name}') | {'structure': self.ctx.inputs[name]}
             nodes[name] = self.submit(VaspRelaxCalculation, parameters=self.inputs.relaxation, **inputs)
         return ToContext(**nodes)
 
@@ -234,27 +246,31 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
     def run_neb(self) -> ToContext:
         """Launch the ciNEB job."""
         if self.runs_in_vasp():
-            inputs = self.vasp_inputs('neb') | {'parameters': self.inputs.parameters}
+            inputs = self.vasp_inputs(VaspNebCalculation, 'neb') | {'parameters': self.inputs.parameters}
             return ToContext(neb=self.submit(VaspNebCalculation, **inputs, **self.ctx.inputs))
-        return ToContext(neb=self.submit(self.job.process, **self.job_inputs('neb'), **self.ctx.inputs))
+        inputs = self.job_inputs('barrier', self.job.process, 'neb')
+        return ToContext(neb=self.submit(self.job.process, **inputs, **self.ctx.inputs))
 
-    def job_inputs(self, label: str) -> dict[str, Any]:
+    def job_inputs(self, kind: str, process: type[CalcJob], label: str) -> dict[str, Any]:
         """Return the inputs that all jobs of ASE on this path share."""
+        code = self.job.code(self.inputs.potential.architecture, self.inputs.codes)
         return {
-            'code': self.job.code(self.inputs.potential.architecture, self.inputs.codes),
+            'code': code,
             'potential': self.inputs.potential,
             'parameters': self.inputs.parameters,
-            'metadata': {'call_link_label': label, 'options': self.inputs.options.get_dict()},
+            'metadata': {'call_link_label': label, 'options': job_options(self.inputs, kind, process, code)},
         }
 
-    def vasp_inputs(self, label: str) -> dict[str, Any]:
-        """Return the inputs that all jobs of VASP on this path share."""
+    def vasp_inputs(self, process: type[CalcJob], label: str) -> dict[str, Any]:
+        """Return the inputs that all jobs of VASP on this path share; a VASP with VTST may be one of its own."""
+        codes = self.inputs.codes
+        code = codes['vasp_neb'] if process is VaspNebCalculation and 'vasp_neb' in codes else codes['vasp']
         potential = {'potential': self.inputs.potential} if 'potential' in self.inputs else {}
         return potential | {
-            'code': self.inputs.codes['vasp'],
+            'code': code,
             'potcars': dict(self.inputs.potcars),
             'kpoints': self.inputs.kpoints,
-            'metadata': {'call_link_label': label, 'options': self.inputs.options.get_dict()},
+            'metadata': {'call_link_label': label, 'options': job_options(self.inputs, 'barrier', process, code)},
         }
 
     def inspect_neb(self) -> ExitCode | None:
@@ -289,7 +305,8 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         nodes = {}
         for name in self.stationary():
             structure = self.ctx.neb.outputs[STATIONARY[name]]
-            inputs = self.job_inputs(f'vibrations_{name}') | {'structure': structure}
+            inputs = self.job_inputs('vibrations', AseVibrationsCalculation, f'vibrations_{name}')
+            inputs |= {'structure': structure}
             inputs['parameters'] = parameters['saddle' if name == 'saddle' else 'minimum']
             nodes[f'vibrations_{name}'] = self.submit(AseVibrationsCalculation, **inputs)
         return ToContext(**nodes)
@@ -337,7 +354,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         potcars: dict[str, PotcarData] | None = None,
         protocol: str | None = None,
         overrides: dict[str, Any] | None = None,
-        options: dict[str, Any] | None = None,
+        options: Options | None = None,
     ) -> ProcessBuilder:
         """Return a builder.
 
@@ -345,8 +362,9 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         :param path: one of the named paths of hcp: ``O-O c``, ``O-O ab``, ``O-T``, ``T-T``.
         :param vibrations: whether vibrations at the minima and the saddle point are asked.
         :param potcars: POTCARs by element, for VASP.
-        :param overrides: of the protocol file: ``parameters``, ``vasp``, ``vibrations``, ``options``,
-            ``clean_workdir``.
+        :param overrides: of the protocol file: ``parameters``, ``vasp``, ``vibrations``, ``clean_workdir``.
+        :param options: ``metadata.options`` of the jobs: for all (``default``), for these kinds (``barrier``,
+            ``vibrations``).
         :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)
@@ -355,7 +373,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         builder.host = host
         builder.path = orm.Dict({'tracer_element': tracer_element, 'path': path})
         builder.parameters = orm.Dict(parameters_for(potential, inputs['parameters']))
-        builder.options = orm.Dict(merge(inputs['options'], options or {}))
+        builder.options = options_inputs(options, default=inputs['options'])
         builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
         if potential is not None:
             builder.potential = potential

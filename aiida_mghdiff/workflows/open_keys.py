@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any
 
-from aiida.engine import CalcJob
 from ase.data import chemical_symbols
 
 from aiida_mghdiff.calculations import evaluate
@@ -34,6 +33,10 @@ class Of:
 
     places: tuple[str, ...]
     closed: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Close the options of jobs, which builders take by an argument of their own."""
+        object.__setattr__(self, 'closed', {'options': 'give options to the builder', **self.closed})
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,6 @@ def of_architectures(content: Any, **known: Any) -> Open:
     return Open(IS_ARCHITECTURE, '<architecture>', content, near=architectures, known=known)
 
 
-OPTIONS = dict.fromkeys(CalcJob.spec().inputs['metadata']['options'], ANYTHING)
 PER_ATOM = Open(IS_SYMBOL, '<symbol>', VALUE, instead=(str,), near=lambda: chemical_symbols[1:])
 TAGS = Open(IS_TAG, '<tag>', ANYTHING)
 OF_GPAW = Open(Check('a parameter of GPAW', str.isidentifier), '<parameter>', ANYTHING)
@@ -106,10 +108,9 @@ _CHGNET = ('chgnet/train:parameters', 'chgnet/train:fine-tune')
 #: Of the command ``demo``, which makes the hosts by them.
 _HOSTS = {'repeats': 'give the supercells themselves, host and neb_host'}
 #: Of a run in a study: jobs of all runs share these.
-_OF_STUDY = {key: f'all runs share it, so set md.{key}' for key in ('segment_steps', 'options', 'clean_workdir')}
+_OF_STUDY = {key: f'all runs share it, so set md.{key}' for key in ('segment_steps', 'clean_workdir')}
 
 OPEN: dict[str, Any] = {
-    'md:options': OPTIONS,
     'md:parameters.incar': TAGS,
     'md:architectures': of_architectures(Of(_MD)),
     'diffusion:md': Of(('md:',)),
@@ -117,25 +118,20 @@ OPEN: dict[str, Any] = {
     'diffusion:settings.nvt': Of(('md:parameters', 'md:ensembles.nvt'), _TRACER),
     'diffusion:settings.nve': Of(('md:parameters', 'md:ensembles.nve'), _TRACER),
     'arrhenius:diffusion': Of(('diffusion:',)),
-    'vibrations:options': OPTIONS,
-    'neb:options': OPTIONS,
     'neb:vasp.dft.parameters': Open(IS_TAG, '<tag>', ANYTHING, closed=_IN_VASP),
     'neb:vasp.force_field.parameters': Open(IS_TAG, '<tag>', ANYTHING, closed=_IN_VASP),
     'neb:vasp.relaxation': Open(IS_TAG, '<tag>', ANYTHING, closed=_RELAXATION),
     'neb:vasp.band': Open(IS_TAG, '<tag>', ANYTHING, closed=_BAND),
     'neb:vibrations': VIBRATIONS,
-    'otf:options': OPTIONS,
     'otf:settings.stages': [dict.fromkeys(STAGE_KEYS, VALUE)],
     'otf:settings.electrons': TAGS,
     'otf:settings.learning': TAGS,
     'otf:settings.refit': Open(IS_TAG, '<tag>', ANYTHING, instead=(NoneType,)),
-    'label:options': OPTIONS,
     'label:vasp.parameters': TAGS,
     'label:vasp.retry_parameters': TAGS,
     'label:gpaw.parameters.calculator.args': OF_GPAW,
     'label:gpaw.parameters.kpoints_options': OF_GPAW,
     'label:gpaw.retry_parameters': Of(('label:gpaw.parameters',)),
-    'validate:options': OPTIONS,
     'validate:evaluation': EVALUATION,
     'validate:label.overrides': Of(('label:',)),
     **{f'mace/train:{kind}': Of(_MACE) for kind in ('parameters', 'scratch', 'naive', 'multihead')},

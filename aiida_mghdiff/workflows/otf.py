@@ -25,14 +25,16 @@ from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.workflows.cleaning import CleaningMixin, define_restarts, loop_inputs
+from aiida_mghdiff.workflows.jobs import Options, options_inputs
 from aiida_mghdiff.workflows.learning_segment import (
     PARTS,
     LearningSegmentWorkChain,
     define_learning,
+    learning_options,
     validate_learning,
     validate_segment,
 )
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
+from aiida_mghdiff.workflows.protocol import ProtocolMixin
 from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
 #: Why the dataset lacks what a job labelled: see `merge_datasets`.
@@ -75,6 +77,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
         define_learning(spec)
+        spec.expose_inputs(LearningSegmentWorkChain, include=('codes', 'options', 'potcars', 'clean_workdir'))
         define_restarts(spec, learn=LearningSegmentWorkChain)
         words = keys_help('Complete settings.', SETTINGS)
         spec.input('settings', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
@@ -108,8 +111,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
     def run_segment(self) -> ToContext:
         """Launch the next segment from where the last one ended."""
         label, plan = self.ctx.labels[len(self.ctx.segments)], self.ctx.plan
-        names = ('codes', 'potcars', 'options', 'clean_workdir')
-        inputs = {name: self.inputs[name] for name in names} | dict(self.ctx.learned)
+        inputs = {**self.exposed_inputs(LearningSegmentWorkChain), **self.ctx.learned}
         inputs |= loop_inputs(self.inputs, 'learn')
         inputs |= {name: plan[f'{label}_{name}'] for name in ('parameters', 'settings')}
         inputs |= {name: plan[name] for name in ('kpoints', 'iconst')}
@@ -160,7 +162,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
             'kpoints': plan['kpoints'],
             'parameters': plan['refit_parameters'],
             'settings': plan['refit_settings'],
-            'metadata': {'call_link_label': 'refit', 'options': self.inputs.options.get_dict()},
+            'metadata': {'call_link_label': 'refit', 'options': learning_options(self.inputs)},
         }
         return ToContext(refit=self.submit(VaspMlffCalculation, **inputs))
 
@@ -227,14 +229,15 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         *,
         protocol: str | None = None,
         overrides: dict[str, Any] | None = None,
-        options: dict[str, Any] | None = None,
+        options: Options | None = None,
     ) -> ProcessBuilder:
         """Return a builder.
 
         :param codes: ``vasp``; ``reduce``: a Python interpreter on its machine, to reduce trajectories there.
         :param potcars: by element.
         :param start: a structure with its tracers, whose atoms are grouped by element, or a state to go on from.
-        :param overrides: of the protocol file: ``settings``, ``options``, ``clean_workdir``.
+        :param overrides: of the protocol file: ``settings``, ``clean_workdir``.
+        :param options: ``metadata.options`` of the jobs: for all (``default``), for this kind (``learn``).
         :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)
@@ -243,6 +246,6 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         builder.potcars = potcars
         builder['state' if isinstance(start, MdStateData) else 'structure'] = start
         builder.settings = orm.Dict(inputs['settings'])
-        builder.options = orm.Dict(merge(inputs['options'], options or {}))
+        builder.options = options_inputs(options, default=inputs['options'])
         builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
         return builder

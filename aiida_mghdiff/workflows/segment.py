@@ -18,6 +18,7 @@ from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.workflows.cleaning import RestartWorkChain, report_of_refused
 from aiida_mghdiff.workflows.engines import Job, incar_message, job_parameters, md_engine, validate_md_codes
+from aiida_mghdiff.workflows.jobs import define_jobs, job_options
 
 #: Outputs of an MD job that a segment gives one a part; a part is what one job ran.
 PARTS = {
@@ -33,16 +34,9 @@ MOST_JOBS = 10_000
 def define_md_run(spec: ProcessSpec) -> None:
     """Define the ports that a segment and a run of segments share."""
     define_md_inputs(spec)
-    spec.input_namespace(
-        'codes',
-        valid_type=orm.AbstractCode,
-        dynamic=True,
-        help='``lammps``, ``python`` (or ``mace``, say: a Python of its own), ``vasp``: the engines; ``convert``: '
-        '``mace_create_lammps_model``, for an ``lmp`` built with MACE; ``reduce``: a Python on the machine of VASP.',
-    )
+    define_jobs(spec)
     words = keys_help('Complete MD parameters.', MD_KEYS)
     spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
-    spec.input('options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.')
     for name, node_class in PARTS.items():
         spec.output_namespace(name, valid_type=node_class, dynamic=True, help=f'``{name}`` of each part of the run.')
     spec.output('state', valid_type=MdStateData, help='The end of the run: all that continues it.')
@@ -94,7 +88,7 @@ class MdSegmentWorkChain(RestartWorkChain):
         self.ctx.inputs = {name: self.inputs[name] for name in names if name in self.inputs}
         job, code = md_engine(self.inputs.potential, self.inputs.codes)
         self.ctx.inputs |= {'code': code, **job.extra(self.inputs)}
-        self.ctx.inputs['metadata'] = {'options': self.inputs.options.get_dict()}
+        self.ctx.inputs['metadata'] = {'options': job_options(self.inputs, 'md', job.process, code)}
         self.prepare_job()
 
     @property

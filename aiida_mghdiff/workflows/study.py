@@ -37,17 +37,21 @@ from aiida_mghdiff.workflows.diffusion import (
 )
 from aiida_mghdiff.workflows.diffusion_settings import dtype_messages
 from aiida_mghdiff.workflows.engines import (
+    ASE_VIBRATIONS,
+    Job,
     barrier_architectures,
-    barrier_job,
     engines_of,
     evaluation,
     evaluation_parameters,
     is_evaluated,
+    jobs_with_code,
     of_python,
+    options_message,
+    table,
     trainer,
-    training_job,
     with_dtype,
 )
+from aiida_mghdiff.workflows.jobs import Options, options_inputs
 from aiida_mghdiff.workflows.learning_segment import LearningSegmentWorkChain
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.neb import BarrierWorkChain, path_message, vibrations_message
@@ -99,7 +103,7 @@ def validate_study(inputs: dict[str, Any], _: Any = None) -> str | None:
     parts, refusal = try_split(inputs)
     messages = [learning_message(inputs), vasp_message(inputs), *dataset_messages(inputs), *host_messages(inputs)]
     messages += [refusal, *split_messages(inputs), *elements_messages(inputs), *barrier_messages(inputs)]
-    messages += parameters_messages(inputs)
+    messages += [*parameters_messages(inputs), *options_messages(inputs)]
     return joined([*messages, *learned_messages(inputs, parts), *run_messages(inputs)])
 
 
@@ -128,6 +132,23 @@ def parameters_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
                 yield f'{namespace}.{architecture}: {message}'
 
 
+def options_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
+    """Yield what AiiDA would refuse of the options of jobs, also where their potential is yet to be trained."""
+    for label in labels_of(inputs):
+        if (name := architecture_of(inputs, label)) not in table():
+            continue
+        engines = engines_of(name)
+        md = jobs_with_code(engines.md, name, inputs.get('codes', {})) if inputs.get('diffusion', {}) else []
+        jobs: dict[str, list[Job]] = {
+            'train': [engines.training] if engines.training and label in inputs.get('training', {}) else [],
+            'evaluate': [engines.evaluation] if is_evaluated(name, inputs) else [],
+            'barrier': [engines.barrier] if inputs.get('paths', {}) and name in inputs.get('neb', {}) else [],
+            'vibrations': [ASE_VIBRATIONS] if inputs.get('paths', {}) and name in inputs.get('vibrations', {}) else [],
+            'md': md[:1],
+        }
+        yield from (options_message(inputs, kind, job, name) for kind, some in jobs.items() for job in some)
+
+
 def learning_message(inputs: dict[str, Any]) -> str | None:
     """Return what on-the-fly learning would be refused for."""
     message = validate_schedule(learning_inputs(inputs)) if 'otf' in inputs else None
@@ -136,9 +157,8 @@ def learning_message(inputs: dict[str, Any]) -> str | None:
 
 def learning_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the inputs of the on-the-fly learning: its own, codes and POTCARs of the study."""
-    codes = {name: code for name, code in inputs.get('codes', {}).items() if name in ('vasp', 'reduce')}
-    own = {'codes': codes, 'potcars': dict(inputs.get('potcars', {}))}
-    return dict(inputs['otf']) | own | restarts_inputs(inputs, 'learn')
+    shared = {name: inputs.get(name, {}) for name in ('codes', 'options', 'potcars')}
+    return dict(inputs['otf']) | shared | restarts_inputs(inputs, 'learn')
 
 
 def vasp_message(inputs: dict[str, Any]) -> str | None:
@@ -315,7 +335,7 @@ def run_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
 def inputs_messages(inputs: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[str | None]:
     """Yield what ``DiffusionWorkChain`` would refuse of a run, its host aside."""
     choice = run['potential'].value
-    shared = {name: inputs[name] for name in ('host', 'codes', 'potcars') if name in inputs}
+    shared = {name: inputs[name] for name in ('host', 'codes', 'options', 'potcars') if name in inputs}
     shared |= {'potential': inputs['potentials'][choice]} if choice in inputs.get('potentials', {}) else {}
     shared |= {'settings': run['settings']}
     for temperature in run['temperatures'].values():
@@ -380,16 +400,17 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
     def define(cls, spec: ProcessSpec) -> None:
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
-        spec.input_namespace(
-            'codes', valid_type=orm.AbstractCode, dynamic=True, help='``python``, and the codes of ``mghdiff.md``.'
+        spec.expose_inputs(BarrierWorkChain, include=('codes', 'options', 'clean_workdir'))
+        spec.expose_inputs(TrainWorkChain, include=('codes', 'options', 'clean_workdir'))
+        spec.expose_inputs(
+            DiffusionWorkChain, include=('codes', 'options', 'potcars', 'segment_steps', 'clean_workdir')
         )
-        spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCAR of each element, for VASP.')
         words = 'Labelled configurations.'
         spec.input('dataset', valid_type=DatasetData, validator=converged_message, required=False, help=words)
         spec.expose_inputs(
             OnTheFlyWorkChain,
             namespace='otf',
-            exclude=('codes', 'potcars', 'clean_workdir', 'restarts'),
+            exclude=('codes', 'options', 'potcars', 'clean_workdir', 'restarts'),
             namespace_options={
                 'required': False,
                 'populate_defaults': False,
@@ -418,11 +439,6 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         spec.input_namespace(
             'diffusion', dynamic=True, help='By key: ``potential`` (label or best:...), ``settings``, ``temperatures``.'
         )
-        spec.input('segment_steps', valid_type=orm.Int, serializer=orm.to_aiida_type, help='Most steps of one MD job.')
-        spec.input(
-            'options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.'
-        )
-        spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
         define_restarts(spec, learn=LearningSegmentWorkChain, train=TrainWorkChain, md=MdSegmentWorkChain)
         spec.inputs.validator = validate_study
         spec.outline(
@@ -513,15 +529,9 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
 
     def launch_train(self, label: str, metadata: dict[str, Any]) -> orm.ProcessNode:
         """Launch a training."""
-        architecture = self.inputs.training[label]['architecture'].value
-        inputs = dict(self.inputs.training[label]) | loop_inputs(self.inputs, 'train')
-        inputs |= {
-            'code': training_job(architecture).code(architecture, self.inputs.codes),
-            'training': self.ctx.datasets['training'],
-            'validation': self.ctx.datasets['validation'],
-            'options': self.inputs.options,
-            'clean_workdir': self.inputs.clean_workdir,
-        }
+        inputs = {**self.exposed_inputs(TrainWorkChain), **self.inputs.training[label]}
+        inputs |= {name: self.ctx.datasets[name] for name in ('training', 'validation')}
+        inputs |= loop_inputs(self.inputs, 'train')
         return self.submit(TrainWorkChain, **inputs, metadata=metadata)
 
     def launch_evaluate(self, label: str, metadata: dict[str, Any]) -> orm.ProcessNode:
@@ -529,34 +539,31 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         potential = self.potential(label)
         process, inputs = evaluation(potential, self.inputs)
         inputs |= {'potential': potential, 'dataset': self.ctx.datasets['test']}
-        return self.submit(process, **inputs, metadata=metadata | {'options': self.inputs.options.get_dict()})
+        inputs['metadata'] |= metadata
+        return self.submit(process, **inputs)
 
     def launch_barrier(self, name: str, metadata: dict[str, Any]) -> orm.ProcessNode:
         """Launch a barrier."""
         label, path = self.ctx.barriers[f'barrier_{name}']
         potential = self.potential(label)
-        key = barrier_job(potential).key(potential.architecture, self.inputs.codes)
         known = self.inputs.get('vibrations', {})
         vibrations = {'vibrations': known[potential.architecture]} if potential.architecture in known else {}
         return self.submit(
             BarrierWorkChain,
+            **self.exposed_inputs(BarrierWorkChain),
             **vibrations,
-            codes={key: self.inputs.codes[key]},
             potential=potential,
             host=self.inputs.neb_host,
             path=self.inputs.paths[path],
             parameters=self.inputs.neb[potential.architecture],
-            options=self.inputs.options,
-            clean_workdir=self.inputs.clean_workdir,
             metadata=metadata,
         )
 
     def launch_diffusion(self, key: str, metadata: dict[str, Any]) -> orm.ProcessNode:
         """Launch diffusion at one temperature, or at several with the Arrhenius fit."""
         run = self.inputs.diffusion[key]
-        names = ('codes', 'potcars', 'host', 'segment_steps', 'options', 'clean_workdir')
-        inputs = {name: self.inputs[name] for name in names if name in self.inputs}
-        inputs |= {'potential': self.chosen(run['potential'].value), 'settings': run['settings'], 'metadata': metadata}
+        inputs = {**self.exposed_inputs(DiffusionWorkChain), 'host': self.inputs.host, 'settings': run['settings']}
+        inputs |= {'potential': self.chosen(run['potential'].value), 'metadata': metadata}
         inputs |= restarts_inputs(self.inputs, 'md')
         if len(run['temperatures']) == 1:
             (temperature,) = run['temperatures'].values()
@@ -639,7 +646,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         potcars: dict[str, PotcarData] | None = None,
         protocol: str | None = None,
         overrides: dict[str, Any] | None = None,
-        options: dict[str, Any] | None = None,
+        options: Options | None = None,
     ) -> ProcessBuilder:
         """Return a builder.
 
@@ -654,6 +661,8 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         :param potentials: given potentials by label, such as ``mace_mp`` and ``chgnet_mp``.
         :param potcars: by element, for VASP.
         :param overrides: of the protocol file.
+        :param options: ``metadata.options`` of the jobs: for all (``default``), for each kind (``learn``, ``train``,
+            ``evaluate``, ``md``, ``barrier``, ``vibrations``).
         :raises ValueError: where there is no tracer, or several: they are named; for an unknown protocol, and for keys
             of the overrides that the protocol file does not have.
         """
@@ -668,6 +677,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
             inputs = merge(merge(known, own), own.get('from_nothing', {}))
         require_complete(inputs, known)
         md = MolecularDynamicsWorkChain.get_protocol_inputs(protocol, inputs['md'])
+        protocols = {'default': md['options']}
         builder = cls.get_builder()
         builder.codes = codes
         if isinstance(dataset, DatasetData):
@@ -675,7 +685,8 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         else:
             changes = merge({'settings': {'tracer_element': tracer}}, inputs['otf'])
             own = OnTheFlyWorkChain.get_protocol_inputs(protocol, changes)
-            builder.otf = {'structure': dataset} | {name: orm.Dict(own[name]) for name in ('settings', 'options')}
+            builder.otf = {'structure': dataset, 'settings': orm.Dict(own['settings'])}
+            protocols['learn'] = own['options']
         builder.split = orm.Dict(inputs['split'])
         builder.potentials = potentials
         builder.potcars = potcars or {}
@@ -696,7 +707,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         shared = {'settings': {'supercell': {'tracer_element': tracer}}, 'md': inputs['md']}
         builder.diffusion = diffusion_inputs(inputs['diffusion'], known, shared, protocol)
         builder.segment_steps = orm.Int(md['segment_steps'])
-        builder.options = orm.Dict(merge(md['options'], options or {}))
+        builder.options = options_inputs(options, **protocols)
         builder.clean_workdir = orm.Bool(md['clean_workdir'])
         builder.max_in_flight = orm.Int(inputs['max_in_flight'])
         return builder

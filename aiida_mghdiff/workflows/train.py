@@ -19,13 +19,14 @@ from aiida_mghdiff.calculations.exit_codes import JOB_REFUSALS, define_exit_code
 from aiida_mghdiff.data.dataset import DatasetData, converged_message
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.cleaning import RestartWorkChain, report_of_refused
-from aiida_mghdiff.workflows.engines import trainer
+from aiida_mghdiff.workflows.engines import options_message, trainer, training_job
+from aiida_mghdiff.workflows.jobs import Options, define_jobs, job_options, options_inputs
 from aiida_mghdiff.workflows.protocol import checked, has_protocols, merge, protocol_inputs
 
 DATASETS = ('training', 'validation', 'replay')
 #: Ends of a training that is not what was asked for.
 TRAINING_FAILURES = ('E0S_IGNORED', 'FINETUNING_MODE_CHANGED', 'STRUCTURES_REPLACED', 'TRAINING_DIVERGED')
-JOB_INPUTS = ('code', *DATASETS, 'potential', 'parameters')
+JOB_INPUTS = (*DATASETS, 'potential', 'parameters')
 
 
 def validate_architecture(node: orm.Str, _: Any = None) -> str | None:
@@ -48,6 +49,20 @@ def validate_training(inputs: Mapping[str, Any], _: Any = None) -> str | None:
     return ports.validator(inputs, ports)
 
 
+def validate_jobs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
+    """Return what is wrong with the inputs, code and options included."""
+    return validate_training(inputs) or code_message(inputs)
+
+
+def code_message(inputs: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the code of the training, or with the options of its jobs."""
+    architecture = inputs['architecture'].value
+    job = training_job(architecture)
+    if job.key(architecture, inputs.get('codes', {})) not in inputs.get('codes', {}):
+        return f'codes.{job.role} is missing: it trains {architecture}; `aiida-mghdiff setup` makes the code.'
+    return options_message(inputs, 'train', job, architecture)
+
+
 def has_stresses(*datasets: DatasetData) -> bool:
     """Return whether all configurations of the datasets have a stress."""
     return all(dataset.base.attributes.get('has_stress') for dataset in datasets)
@@ -63,7 +78,7 @@ class TrainWorkChain(RestartWorkChain):
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
         spec.input('architecture', valid_type=orm.Str, serializer=orm.to_aiida_type, validator=validate_architecture)
-        spec.input('code', valid_type=orm.AbstractCode, help='Python interpreter of an environment with the engines.')
+        define_jobs(spec)
         words = 'Configurations to learn from.'
         spec.input('training', valid_type=DatasetData, validator=converged_message, help=words)
         words = 'Configurations that choose the best epoch.'
@@ -72,10 +87,7 @@ class TrainWorkChain(RestartWorkChain):
         words = 'Replay set of multihead fine-tuning.'
         spec.input('replay', valid_type=DatasetData, validator=converged_message, required=False, help=words)
         spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete hyper-parameters.')
-        spec.input(
-            'options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of the jobs.'
-        )
-        spec.inputs.validator = validate_training
+        spec.inputs.validator = validate_jobs
         spec.inputs['max_iterations'].default = lambda: orm.Int(20)
         spec.inputs['on_unhandled_failure'].default = lambda: orm.Str('restart_once')
         spec.outline(
@@ -97,7 +109,10 @@ class TrainWorkChain(RestartWorkChain):
         """Collect the inputs of the first job."""
         super().setup()
         self.ctx.inputs = {name: self.inputs[name] for name in JOB_INPUTS if name in self.inputs}
-        self.ctx.inputs['metadata'] = {'options': self.inputs.options.get_dict()}
+        architecture = self.inputs.architecture.value
+        code = training_job(architecture).code(architecture, self.inputs.codes)
+        options = job_options(self.inputs, 'train', self.process_class, code)
+        self.ctx.inputs |= {'code': code, 'metadata': {'options': options}}
         if not has_stresses(*(self.inputs[name] for name in DATASETS if name in self.inputs)):
             self.report('not all configurations have a stress: energies and forces are trained alone')
 
@@ -149,7 +164,7 @@ class TrainWorkChain(RestartWorkChain):
     @classmethod
     def get_builder_from_protocol(
         cls,
-        code: orm.AbstractCode,
+        codes: Mapping[str, orm.AbstractCode],
         training: DatasetData,
         validation: DatasetData,
         *,
@@ -158,23 +173,24 @@ class TrainWorkChain(RestartWorkChain):
         replay: DatasetData | None = None,
         protocol: str | None = None,
         overrides: dict[str, Any] | None = None,
-        options: dict[str, Any] | None = None,
+        options: Options | None = None,
     ) -> ProcessBuilder:
         """Return a builder.
 
         Where not all configurations have a stress, energies and forces are trained alone.
 
+        :param codes: ``python``, or by the name of the architecture a Python of its own.
         :param architecture: ``mace`` or ``chgnet``.
         :param potential: the potential to fine-tune; none trains from scratch.
         :param overrides: of the protocol file: ``parameters`` (say ``max_num_epochs``), or for one kind of training
             ``scratch``, ``naive``, ``multihead`` (MACE), ``fine-tune`` (CHGNet).
-        :param options: ``metadata.options`` of the jobs.
+        :param options: ``metadata.options`` of the jobs: for all (``default``), for this kind (``train``).
         :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
         kind = trainer(architecture).training_kind(potential is not None, replay is not None)
         builder = cls.get_builder()
         builder.architecture = orm.Str(architecture)
-        builder.code = code
+        builder.codes = dict(codes)
         builder.training, builder.validation = training, validation
         for name, node in {'potential': potential, 'replay': replay}.items():
             if node is not None:
@@ -182,7 +198,7 @@ class TrainWorkChain(RestartWorkChain):
         has_stress = has_stresses(training, validation, *([] if replay is None else [replay]))
         parameters = cls.get_parameters(architecture, kind, protocol, overrides, has_stress=has_stress)
         builder.parameters = orm.Dict(parameters)
-        builder.options = orm.Dict(merge(protocol_inputs('md', protocol)['options'], options or {}))
+        builder.options = options_inputs(options, default=protocol_inputs('md', protocol)['options'])
         return builder
 
 

@@ -18,9 +18,10 @@ from aiida_mghdiff.calculations.validation import complete_message, joined, keys
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.science.sampling import TooFewFramesError, sample_evenly
-from aiida_mghdiff.workflows.engines import PYTHON, engines_of, evaluation, evaluation_parameters
+from aiida_mghdiff.workflows.engines import PYTHON, engines_of, evaluation, evaluation_parameters, options_message
+from aiida_mghdiff.workflows.jobs import Options, options_inputs
 from aiida_mghdiff.workflows.label import LabelWorkChain, validate_label
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge
+from aiida_mghdiff.workflows.protocol import ProtocolMixin
 from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
 DIFFUSION = 'aiida.workflows:mghdiff.diffusion'
@@ -64,7 +65,7 @@ def _potential_messages(inputs: Mapping[str, Any], label: str, potential: Potent
         yield f'codes.{job.role} is missing: it evaluates {label}; `aiida-mghdiff setup` makes the code.'
     if job.role == PYTHON and name not in inputs.get('evaluation', {}):
         yield f'evaluation has no parameters for {name} potentials, such as {label}.'
-    yield job.message(inputs, sorted(potential.elements))
+    yield job.message(inputs, sorted(potential.elements)) or options_message(inputs, 'evaluate', job, name)
 
 
 def _frames(inputs: Mapping[str, Any]) -> dict[str, orm.TrajectoryData]:
@@ -75,7 +76,8 @@ def _frames(inputs: Mapping[str, Any]) -> dict[str, orm.TrajectoryData]:
 
 def _label_message(inputs: Mapping[str, Any]) -> str | None:
     """Return why the frames cannot be labelled."""
-    message = validate_label({**inputs.get('label', {}), 'structures': _frames(inputs)})
+    shared = {name: inputs.get(name, {}) for name in ('codes', 'options', 'potcars')}
+    message = validate_label({**inputs.get('label', {}), **shared, 'structures': _frames(inputs)})
     return message and f'label: {message}'
 
 
@@ -115,14 +117,8 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
     def define(cls, spec: ProcessSpec) -> None:
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
-        spec.input_namespace(
-            'codes',
-            valid_type=orm.AbstractCode,
-            dynamic=True,
-            help='``python`` (or ``mace``, say: a Python of its own), ``vasp``: what evaluates.',
-        )
+        spec.expose_inputs(LabelWorkChain, include=('codes', 'options', 'potcars'))
         spec.input_namespace('potentials', valid_type=PotentialData, dynamic=True, help='By label.')
-        spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='For potentials that VASP evaluates.')
         spec.input_namespace('trajectories', dynamic=True, help='By run: full frames of its segments by any keys.')
         spec.input(
             'sampling',
@@ -133,13 +129,10 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         )
         words = keys_help('By architecture.', EVALUATION_KEYS)
         spec.input_namespace('evaluation', valid_type=orm.Dict, dynamic=True, help=words)
-        spec.input(
-            'options', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='``metadata.options`` of evaluations.'
-        )
         spec.expose_inputs(
             LabelWorkChain,
             namespace='label',
-            exclude=('dataset', 'structures'),
+            exclude=('dataset', 'structures', 'codes', 'options', 'potcars'),
             namespace_options={'validator': None, 'help': 'How frames are labelled.'},
         )
         spec.inputs.validator = validate_validation
@@ -171,7 +164,7 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
 
     def label(self) -> ToContext:
         """Launch the labelling of all frames."""
-        inputs = dict(self.exposed_inputs(LabelWorkChain, 'label'))
+        inputs = dict(self.exposed_inputs(LabelWorkChain, 'label'))  # codes, options and POTCARs of the top included
         inputs |= {'structures': self.ctx.frames, 'metadata': {'call_link_label': 'label'}}
         return ToContext(label=self.submit(LabelWorkChain, **inputs))
 
@@ -189,8 +182,8 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         for label, potential in self.inputs.potentials.items():
             process, inputs = evaluation(potential, self.inputs)
             inputs |= {'potential': potential, 'dataset': self.ctx.label.outputs.dataset}
-            metadata = {'call_link_label': f'evaluate_{label}', 'options': self.inputs.options.get_dict()}
-            nodes[f'evaluate_{label}'] = self.submit(process, **inputs, metadata=metadata)
+            inputs['metadata'] |= {'call_link_label': f'evaluate_{label}'}
+            nodes[f'evaluate_{label}'] = self.submit(process, **inputs)
         return ToContext(**nodes)
 
     def results(self) -> ExitCode | None:
@@ -223,7 +216,7 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         potcars: dict[str, PotcarData] | None = None,
         protocol: str | None = None,
         overrides: dict[str, Any] | None = None,
-        options: dict[str, Any] | None = None,
+        options: Options | None = None,
     ) -> ProcessBuilder:
         """Return a builder.
 
@@ -233,8 +226,10 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
             runs are sampled, or the full frames of a run by any keys.
         :param engine: that labels the frames: ``vasp`` or ``gpaw``.
         :param potcars: for VASP, by element.
-        :param overrides: of the protocol file: ``sampling``, ``evaluation``, ``options``, and ``label`` (``protocol``,
+        :param overrides: of the protocol file: ``sampling``, ``evaluation``, and ``label`` (``protocol``,
             ``overrides`` of ``LabelWorkChain``).
+        :param options: ``metadata.options`` of the jobs: for all (``default``), for these kinds (``label``,
+            ``evaluate``).
         :raises ValueError: for a run without frames, an unknown protocol or key of the overrides, and what
             ``LabelWorkChain`` refuses.
         """
@@ -243,11 +238,7 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
             key: run_trajectories(run) if isinstance(run, orm.ProcessNode) else dict(run) for key, run in runs.items()
         }
         flat = {f'{key}__{name}': node for key, parts in trajectories.items() for name, node in parts.items()}
-        if engine not in codes:
-            raise ValueError(f'codes.{engine} is missing: it labels the frames.')
-        label = LabelWorkChain.get_builder_from_protocol(
-            codes[engine], flat, engine=engine, potcars=potcars, options=options, **inputs['label']
-        )
+        label = LabelWorkChain.get_builder_from_protocol(codes, flat, engine=engine, potcars=potcars, **inputs['label'])
         builder = cls.get_builder()
         builder.codes = codes
         builder.potentials = potentials
@@ -256,6 +247,9 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         builder.sampling = orm.Dict(inputs['sampling'])
         parameters = evaluation_parameters(inputs['evaluation'])
         builder.evaluation = {name: orm.Dict(values) for name, values in parameters.items()}
-        builder.options = orm.Dict(merge(inputs['options'], options or {}))
-        builder.label = {key: node for key, node in label._inputs(prune=True).items() if key != 'structures'}
+        own = label._inputs(prune=True)
+        protocols = {'default': inputs['options'], 'label': own['options']['default'].get_dict()}
+        builder.options = options_inputs(options, **protocols)
+        shared = ('structures', 'codes', 'options', 'potcars')
+        builder.label = {key: node for key, node in own.items() if key not in shared}
         return builder

@@ -34,7 +34,7 @@ def code_of(computer, name, with_mpi=None):
     ],
 )
 def test_code_then_user_then_job_say_it(slurm, job, name, with_mpi, options, expected):
-    assert runs_under_mpi(job, code_of(slurm, name, with_mpi), options) is expected
+    assert runs_under_mpi(job, code_of(slurm, name, with_mpi), slurm, options) is expected
 
 
 def test_ranks(slurm, aiida_computer):

@@ -60,7 +60,7 @@ def test_incar_tags_are_for_vasp_alone(generate_workchain, codes, tiny_potential
 
     def make(potential, **tags):
         builder = DiffusionWorkChain.get_builder_from_protocol(
-            codes | {'vasp': codes['python']},
+            codes,
             potential,
             host,
             temperature_k=600.0,

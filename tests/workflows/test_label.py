@@ -42,8 +42,10 @@ def dataset(aiida_profile):
 def build(codes, dataset):
     """Return a function that makes the inputs of a run with GPAW, some of them changed."""
 
+    own = {'gpaw': codes['python'], 'vasp': codes['vasp']}
+
     def run(frames=dataset, **changes):
-        builder = LabelWorkChain.get_builder_from_protocol(codes['python'], frames, engine='gpaw', protocol='smoke')
+        builder = LabelWorkChain.get_builder_from_protocol(own, frames, engine='gpaw', protocol='smoke')
         inputs = builder._inputs(prune=True) | changes
         return {key: value for key, value in inputs.items() if value is not None}
 
@@ -76,7 +78,7 @@ def finish(chain, key, node):
         ({'engine': 'qe'}, "engine 'qe' is not one of vasp, gpaw"),
         ({'engine': 'vasp'}, 'parameters lack'),
         ({'parameters': {}}, 'must be as in a protocol'),
-        ({'code': None}, "'code'"),
+        ({'codes': {}}, r'codes\.gpaw is missing: it labels the frames'),
     ],
 )
 def test_refuses(generate_workchain, build, changes, message):
@@ -112,23 +114,23 @@ def test_refuses_trajectories_without_cells(build):
 
 def test_builder_refuses(codes, dataset):
     with pytest.raises(ValueError, match='there are no frames'):
-        LabelWorkChain.get_builder_from_protocol(codes['python'], {}, engine='gpaw')
+        LabelWorkChain.get_builder_from_protocol(codes, {}, engine='gpaw')
     with pytest.raises(ValueError, match="engine 'qe' is not one of vasp, gpaw"):
-        LabelWorkChain.get_builder_from_protocol(codes['python'], dataset, engine='qe')
+        LabelWorkChain.get_builder_from_protocol(codes, dataset, engine='qe')
     with pytest.raises(ValueError, match="no protocol 'fast'"):
-        LabelWorkChain.get_builder_from_protocol(codes['python'], dataset, engine='gpaw', protocol='fast')
+        LabelWorkChain.get_builder_from_protocol(codes, dataset, engine='gpaw', protocol='fast')
 
 
 def test_overrides(codes, dataset):
     changes = {'parameters': {'encut': 700.0}, 'retry_parameters': {'nelm': 999}, 'kpoints': {'mesh': [9, 9, 5]}}
     overrides = {'vasp': changes, 'retries': 4}
     builder = LabelWorkChain.get_builder_from_protocol(
-        codes['python'], dataset, engine='vasp', overrides=overrides, options={'max_wallclock_seconds': 60}
+        codes, dataset, engine='vasp', overrides=overrides, options={'label': {'max_wallclock_seconds': 60}}
     )
     assert builder.parameters['encut'] == builder.retry_parameters['encut'] == 700.0
     assert (builder.parameters['nelm'], builder.retry_parameters['nelm']) == (100, 999)
     assert builder.kpoints.get_kpoints_mesh()[0] == [9, 9, 5]
-    assert (builder.retries.value, builder.options['max_wallclock_seconds']) == (4, 60)
+    assert (builder.retries.value, builder.options.label['max_wallclock_seconds']) == (4, 60)
 
 
 def test_refuses_elements_without_potcar(generate_workchain, build):
@@ -254,7 +256,7 @@ def test_labels_with_gpaw(gpaw, build, dataset):
     """Two at a time; the first attempts are given too few steps, so that every frame needs its second."""
     changes = {'gpaw': {'parameters': {'calculator': {'args': {'maxiter': 2}}}}}
     parameters, retry = LabelWorkChain.get_parameters('gpaw', 'smoke', changes)
-    inputs = build(code=gpaw, parameters=parameters, retry_parameters=retry)
+    inputs = build(codes={'gpaw': gpaw}, parameters=parameters, retry_parameters=retry)
     outputs, node = run_get_node(LabelWorkChain, **inputs)
     assert node.is_finished_ok, node.exit_message
     assert outputs['summary']['failed_frames'] == []
@@ -281,7 +283,7 @@ def test_reproduces_the_example_data(gpaw, example_data):
     frames = [content.frames[formulas.index(formula)] for formula in sorted(set(formulas))]
     known = DatasetData.from_frames(frames, energy_kind='free', labelled_by='gpaw')
     builder = LabelWorkChain.get_builder_from_protocol(
-        gpaw,
+        {'gpaw': gpaw},
         known,
         engine='gpaw',
         protocol='pbe',
@@ -325,7 +327,7 @@ def build_vasp(aiida_code_installed, codes, mixed_frames, tiny_mace):
 
     def run(**tags):
         return LabelWorkChain.get_builder_from_protocol(
-            code,
+            {'vasp': code},
             mixed_frames,
             engine='vasp',
             potcars=placeholder_potcars(['Mg', 'H']),

@@ -59,7 +59,7 @@ def run_segment(codes, records):
         inputs |= {'codes': {'vasp': code}, 'potcars': placeholder_potcars(['Mg', 'H'])}
         inputs |= {'parameters': orm.Dict(mlff_tags(**tags)), 'settings': orm.Dict(mlff_settings())}
         options = {'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}, 'withmpi': False}
-        return run_get_node(LearningSegmentWorkChain, **inputs, options=orm.Dict(options))
+        return run_get_node(LearningSegmentWorkChain, **inputs, options={'learn': orm.Dict(options)})
 
     return run
 

@@ -323,7 +323,7 @@ def test_jobs_that_are_killed_are_run_once_more(codes, host, tiny_potential, tmp
         path='O-T',
         protocol='smoke',
         vibrations=True,
-        options={'prepend_text': f'{first} || true'},
+        options={'default': {'prepend_text': f'{first} || true'}},
     )
     _, node = run_get_node(builder)
     assert node.is_finished_ok, node.exit_message

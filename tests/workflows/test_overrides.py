@@ -50,8 +50,8 @@ OTHERS = {
     'neb': {'vibrations': ('vibrations', 'parameters')},
     'validate': {'label.overrides': ('label', '')},
 }
-#: Places whose keys are the user's: tags of INCAR, parameters of GPAW. AiiDA's options have their own keys.
-OPEN = ('electrons', 'learning', 'refit', 'band', 'relaxation', 'resources', 'args', 'kpoints_options', 'convergence')
+#: Places whose keys are the user's: tags of INCAR, parameters of GPAW.
+OPEN = ('electrons', 'learning', 'refit', 'band', 'relaxation', 'args', 'kpoints_options', 'convergence')
 OPEN += ('repeats', 'vasp.parameters', 'vasp.retry_parameters', 'dft.parameters', 'force_field.parameters')
 #: A run and a training of the user's own.
 MINE = {
@@ -67,12 +67,11 @@ def builders(codes, tiny_potential, host):
     atoms.append('H')
     atoms.positions[-1] = (1.6, 0.92, 1.3)
     start, dataset, potcars = orm.StructureData(ase=atoms), make_dataset(12), placeholder_potcars(['Mg', 'H'])
-    codes = codes | {'vasp': codes['python'], 'reduce': codes['python'], 'gpaw': codes['python']}
     study = partial(StudyWorkChain.get_builder_from_protocol, codes)
     options = {'potentials': {'mace_mp': tiny_potential}, 'potcars': potcars, 'protocol': 'smoke'}
     on_host = (codes, tiny_potential, host)
     md = {'ensemble': 'nvt', 'temperature_k': 500.0, 'seed': 1}
-    train = partial(TrainWorkChain.get_builder_from_protocol, codes['python'], dataset, dataset)
+    train = partial(TrainWorkChain.get_builder_from_protocol, codes, dataset, dataset)
     return {
         'study': partial(study, dataset, host, host, **options),
         'study from nothing': partial(study, start, host, host, **options),
@@ -81,7 +80,7 @@ def builders(codes, tiny_potential, host):
         'diffusion': partial(DiffusionWorkChain.get_builder_from_protocol, *on_host, temperature_k=500.0),
         'md': partial(MolecularDynamicsWorkChain.get_builder_from_protocol, codes, tiny_potential, start, **md),
         'neb': partial(BarrierWorkChain.get_builder_from_protocol, *on_host, path='O-T', vibrations=True),
-        'label': partial(LabelWorkChain.get_builder_from_protocol, codes['python'], dataset, engine='gpaw'),
+        'label': partial(LabelWorkChain.get_builder_from_protocol, codes, dataset, engine='gpaw'),
         'validate': partial(
             ValidationWorkChain.get_builder_from_protocol,
             codes,
@@ -99,8 +98,8 @@ def whole_file(name):
     content = load_protocol_file(name)
     whole = merge(content['default_inputs'], MINE if name == 'study' else {})
     for protocol in content['protocols'].values():
-        whole = merge({key: value for key, value in protocol.items() if key != 'description'}, whole)
-    return whole
+        whole = merge(protocol, whole)
+    return {key: value for key, value in whole.items() if key not in ('description', 'options')}
 
 
 def levels(name, values=None, place=''):
@@ -139,9 +138,8 @@ def misspelt(key):
 def test_every_builder_refuses_a_wrong_key_at_every_level(builders, name):
     before = orm.QueryBuilder().append(orm.Node).count()
     places = dict(levels(FILES[name]))
-    places.pop('diffusion.mine.overrides.md.options', None)  # all runs of a study share them
     assert '' in places
-    assert len(places) >= (3 if name != 'chgnet' else 2)
+    assert len(places) >= (3 if name not in ('chgnet', 'otf') else 2)
     for place, keys in places.items():
         labels = place in ('study', 'paths', 'training', 'diffusion') and FILES[name] == 'study'
         for key in [] if labels else keys:
@@ -214,7 +212,7 @@ def test_levels_are_those_of_all_files(name, place):
         ),
         ('study', {'repeats': {'host': [2, 2, 2]}}, 'repeats: it cannot be set here; give the supercells themselves'),
         ('study', {'paths': {'o_tt': None}}, 'paths.o_tt lacks path, which a new one needs; did you mean o_t?'),
-        ('study', {'diffusion': {'best_mace_h1': {'overrides': {'md': {'options': {}}}}}}, 'set md.options.'),
+        ('study', {'md': {'options': {}}}, 'md.options: it cannot be set here; give options to the builder.'),
     ],
 )
 def test_a_key_at_the_wrong_place_is_told_its_own(builders, name, overrides, message):
@@ -232,7 +230,7 @@ def test_all_wrong_keys_are_told_at_once(builders):
 @pytest.mark.parametrize('name', sorted(set(FILES.values())))
 def test_what_a_file_has_are_overrides(name):
     for protocol, content in load_protocol_file(name)['protocols'].items():
-        overrides = {key: value for key, value in content.items() if key not in ('description', 'repeats')}
+        overrides = {key: value for key, value in content.items() if key not in ('description', 'options', 'repeats')}
         assert protocol_inputs(name, protocol, overrides) == protocol_inputs(name, protocol)
 
 

@@ -39,7 +39,7 @@ def inputs(codes, tiny_potential, atoms):
         'potential': tiny_potential,
         'structure': orm.StructureData(ase=atoms),
         'parameters': orm.Dict(parameters | {'temperature_k': 300.0, 'seed': 1, 'first_step': 0}),
-        'options': orm.Dict({'resources': {'num_machines': 1}}),
+        'options': {'default': orm.Dict({'resources': {'num_machines': 1}})},
     }
 
 

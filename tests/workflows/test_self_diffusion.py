@@ -98,7 +98,7 @@ def test_workflows(generate_workchain, codes, tiny_potential, host, dataset, pro
 
 def test_barrier_in_vasp(generate_workchain, codes, host):
     builder = BarrierWorkChain.get_builder_from_protocol(
-        {'vasp': codes['python']}, None, host, path='O-T', tracer_element='Mg', potcars=placeholder_potcars(['Mg'])
+        {'vasp': codes['vasp']}, None, host, path='O-T', tracer_element='Mg', potcars=placeholder_potcars(['Mg'])
     )
     with pytest.raises(ValueError, match=re.escape(SENTENCE)):
         submit(generate_workchain, BarrierWorkChain, builder)
@@ -106,7 +106,7 @@ def test_barrier_in_vasp(generate_workchain, codes, host):
 
 def test_learning(generate_workchain, codes, host):
     builder = OnTheFlyWorkChain.get_builder_from_protocol(
-        {'vasp': codes['python'], 'reduce': codes['python']},
+        {'vasp': codes['vasp'], 'reduce': codes['python']},
         placeholder_potcars(['Mg']),
         host,
         protocol='smoke',
@@ -132,7 +132,7 @@ def test_molecular_dynamics(generate_workchain, codes, tiny_potential, host):
 
 
 def test_study_from_nothing(generate_workchain, codes, tiny_potential, host):
-    engines = codes | {'vasp': codes['python'], 'reduce': codes['python']}
+    engines = codes | {'reduce': codes['python']}
     builder = StudyWorkChain.get_builder_from_protocol(
         engines,
         host,

@@ -388,7 +388,7 @@ def test_evaluation_of_the_learned_force_field_is_a_valid_job(generate_workchain
     assert node.process_label == 'VaspEvaluateCalculation'
     assert set(node.inputs.potcars) == {'Mg', 'H'}
     assert node.inputs.dataset.uuid == dataset.uuid
-    assert node.get_option('withmpi') is False
+    assert node.get_option('max_wallclock_seconds') == 600
     (record,) = orm.Log.collection.get_logs_for(study.node)
     assert record.message.endswith(f'launched evaluate_vasp_mlff: VaspEvaluateCalculation<{node.pk}>')
 

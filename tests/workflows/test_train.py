@@ -23,7 +23,7 @@ def builder(codes, example_data):
     """A training of the smallest MACE on a handful of frames."""
     frames = read_extxyz(example_data / 'mgh_pbe.extxyz').frames
     parts = [DatasetData.from_frames(chosen) for chosen in (frames[:4], frames[4:6])]
-    return TrainWorkChain.get_builder_from_protocol(codes['python'], *parts, architecture='mace', protocol='smoke')
+    return TrainWorkChain.get_builder_from_protocol(codes, *parts, architecture='mace', protocol='smoke')
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def build(codes):
     def make(architecture, training=None, **options):
         parts = training or make_dataset(4), make_dataset(2, start=2)
         return TrainWorkChain.get_builder_from_protocol(
-            codes['python'], *parts, architecture=architecture, **{'protocol': 'smoke'} | options
+            codes, *parts, architecture=architecture, **{'protocol': 'smoke'} | options
         )
 
     return make

@@ -98,9 +98,8 @@ def test_refuses_runs_of_different_atoms(generate_workchain, build):
 
 
 def test_refuses_what_labelling_would_refuse(generate_workchain, build):
-    label = dict(build()['label']) | {'potcars': placeholder_potcars(['Mg'])}
     with pytest.raises(ValueError, match=r'label: potcars has no POTCAR for H'):
-        generate_workchain(ValidationWorkChain, build(label=label))
+        generate_workchain(ValidationWorkChain, build(potcars=placeholder_potcars(['Mg'])))
 
 
 def test_refuses_a_potential_that_does_not_know_the_frames(generate_workchain, build, tiny_potential):
@@ -111,11 +110,12 @@ def test_refuses_a_potential_that_does_not_know_the_frames(generate_workchain, b
     assert 'codes.python is missing' in str(refusal.value)
 
 
-def test_refuses_labels_without_a_code(codes, tiny_potential):
-    with pytest.raises(ValueError, match=r'codes\.gpaw is missing: it labels'):
-        ValidationWorkChain.get_builder_from_protocol(
-            {'python': codes['python']}, {'a': tiny_potential}, {'t': {'nve0': make_run(1)}}, engine='gpaw'
-        )
+def test_refuses_labels_without_a_code(generate_workchain, codes, tiny_potential):
+    builder = ValidationWorkChain.get_builder_from_protocol(
+        {'python': codes['python']}, {'a': tiny_potential}, {'t': {'nve0': make_run(1)}}, engine='gpaw'
+    )
+    with pytest.raises(ValueError, match=r'label: codes\.gpaw is missing: it labels'):
+        generate_workchain(ValidationWorkChain, builder._inputs(prune=True))
 
 
 def test_tags_of_the_user_reach_evaluations_in_vasp(generate_workchain, build, tmp_path):

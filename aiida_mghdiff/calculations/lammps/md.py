@@ -14,7 +14,7 @@ from aiida_lammps.calculations.raw import LammpsRawCalculation
 from aiida_mghdiff.calculations.exit_codes import JOB_FAILURES, define_exit_codes
 from aiida_mghdiff.calculations.lammps import script
 from aiida_mghdiff.calculations.md import MD_KEYS, define_md, has_own_restart, start_symbols, validate_md_inputs
-from aiida_mghdiff.calculations.mpi import MpiJob, is_parallel
+from aiida_mghdiff.calculations.mpi import MpiJob, is_parallel, runs_under_mpi
 from aiida_mghdiff.calculations.program import CachedIfContinued, set_options
 from aiida_mghdiff.calculations.validation import keys_help
 from aiida_mghdiff.data.architectures import MACE
@@ -144,8 +144,9 @@ class LammpsMdCalculation(MpiJob, CachedIfContinued, LammpsRawCalculation):
             dtype = self.inputs.parameters['dtype']
             arguments = [job_files.POTENTIAL_FILE, '--dtype', dtype, *(['--head', head] if head else [])]
             yield _code_info(self.inputs.convert_code, arguments, 'convert.log', withmpi=False)
-        arguments = ['-in', options.input_filename]
-        yield _code_info(self.inputs.code, arguments, options.output_filename, withmpi=self.main_withmpi())
+        code, computer = self.inputs.code, self.node.computer
+        withmpi = runs_under_mpi(type(self), code, computer, options)
+        yield _code_info(code, ['-in', options.input_filename], options.output_filename, withmpi=withmpi)
 
     def _files(self) -> Iterator[tuple[str, str, str]]:
         yield self.inputs.potential.copy_entry()

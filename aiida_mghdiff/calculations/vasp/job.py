@@ -29,7 +29,7 @@ from aiida_vasp.data.potcar import PotcarData
 from ase import Atoms
 
 from aiida_mghdiff.calculations.exit_codes import JOB_FAILURES, define_exit_codes
-from aiida_mghdiff.calculations.mpi import MpiJob
+from aiida_mghdiff.calculations.mpi import MpiJob, runs_under_mpi
 from aiida_mghdiff.calculations.program import CachedIfContinued, set_options, zipapp_bytes
 from aiida_mghdiff.calculations.validation import IS_COUNT
 from aiida_mghdiff.calculations.vasp.force_field import FORCE_FIELD
@@ -284,7 +284,8 @@ class VaspJob(MpiJob, CachedIfContinued, VaspCalculation):
         """Write all files, stop VASP before the wall time, and list what is retrieved."""
         calcinfo = super().prepare_for_submission(folder)
         calcinfo.codes_run_mode = CodeRunMode.SERIAL
-        calcinfo.codes_info[0].withmpi = self.main_withmpi()
+        code, options = self.inputs.code, self.inputs.metadata.options
+        calcinfo.codes_info[0].withmpi = runs_under_mpi(type(self), code, self.node.computer, options)
         calcinfo.provenance_exclude_list = ['POTCAR']
         calcinfo.retrieve_list = [self._KEPT_OUTPUT]
         calcinfo.retrieve_temporary_list = [STDOUT, *self.temporary_files()]

@@ -61,10 +61,11 @@ def _images_message(images: orm.TrajectoryData, n_images: int) -> str | None:
 def _ranks_message(inputs: Mapping[str, Any], n_images: int) -> str | None:
     """Return why the ranks of MPI cannot be shared out: each image gets as many."""
     options = inputs.get('metadata', {}).get('options', {})
-    if not {'code', 'resources'} <= {*inputs, *options}:
+    computer = inputs['code'].computer if 'code' in inputs else None
+    if computer is None or 'resources' not in options:
         return None
-    code, ranks = inputs['code'], ranks_of(inputs['code'].computer, options['resources'])
-    if runs_under_mpi(VaspNebCalculation, code, options) and ranks % n_images:
+    ranks = ranks_of(computer, options['resources'])
+    if runs_under_mpi(VaspNebCalculation, inputs['code'], computer, options) and ranks % n_images:
         return f'{ranks} MPI ranks cannot be shared by {n_images} images: ask for a multiple of {n_images}.'
     return None
 

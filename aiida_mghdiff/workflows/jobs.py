@@ -1,0 +1,192 @@
+"""Codes and options of jobs: two namespaces, the same in every WorkChain.
+
+``options`` has what AiiDA's ``metadata.options`` has, for all jobs (``default``) and for each kind of job. The keys of
+a kind win over the keys of ``default``, and a value is replaced as a whole, ``resources`` too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+from typing import Any
+
+from aiida import orm
+from aiida.engine import CalcJob, ProcessSpec
+
+from aiida_mghdiff.calculations.mpi import MAIN, MpiJob
+from aiida_mghdiff.calculations.program import ProgramCalculation
+from aiida_mghdiff.calculations.validation import unknown_message
+from aiida_mghdiff.data.architectures import architectures
+
+#: What builders take: ``metadata.options`` by ``default`` and kind of job.
+Options = Mapping[str, Mapping[str, Any]]
+
+CODES = {
+    'python': 'Python interpreter of an environment with the engines',
+    'lammps': '``lmp`` or ``mghdiff-lmp``',
+    'convert': '``mace_create_lammps_model``, for an ``lmp`` that was built with MACE',
+    'vasp': 'VASP or ``mghdiff-vasp-standin``',
+    'vasp_neb': 'a VASP built with VTST, for barriers, if ``vasp`` is none',
+    'reduce': 'Python interpreter on the machine of VASP, which reduces trajectories there',
+    'gpaw': 'Python interpreter that has GPAW',
+}
+DEFAULT = 'default'
+KINDS = {
+    'learn': 'on-the-fly learning and refits',
+    'label': 'single points',
+    'train': 'trainings',
+    'evaluate': 'evaluations of potentials',
+    'md': 'molecular dynamics',
+    'barrier': 'relaxations of end points and searches for barriers',
+    'vibrations': 'vibrations',
+}
+#: Roles of a code by the engine that its default plugin is for.
+_ROLES = {'vasp': ('vasp', 'vasp_neb'), 'lammps': ('lammps',)}
+_COMPILED = ('lammps', 'vasp', 'vasp_neb')
+_OPTIONS = CalcJob.spec().inputs['metadata']['options']
+
+
+def define_jobs(spec: ProcessSpec) -> None:
+    """Define the namespaces ``codes`` and ``options``."""
+    words = ', '.join(f'``{role}`` ({meaning})' for role, meaning in CODES.items())
+    spec.input_namespace(
+        'codes',
+        valid_type=orm.AbstractCode,
+        dynamic=True,
+        validator=codes_message,
+        help=f'Codes by role: {words}; or by architecture a Python interpreter of its own.',
+    )
+    spec.input_namespace(
+        'options',
+        dynamic=True,
+        validator=options_message,
+        help='``metadata.options`` of the jobs: ``default``, and by kind of job what differs.',
+    )
+    for name, meaning in {DEFAULT: 'all jobs', **KINDS}.items():
+        spec.input(
+            f'options.{name}',
+            valid_type=orm.Dict,
+            serializer=orm.to_aiida_type,
+            required=False,
+            help=f'``metadata.options`` of {meaning}.',
+        )
+
+
+def codes_message(codes: Mapping[str, orm.AbstractCode], _: Any = None) -> str | None:
+    """Return what is wrong with the codes: a role that there is not, or a code of another engine."""
+    own = [name for name in architectures() if name.isidentifier()]
+    return unknown_message(codes, [*CODES, *own], 'codes') or next(_swapped(codes), None)
+
+
+def _swapped(codes: Mapping[str, orm.AbstractCode]) -> Iterator[str]:
+    for role, code in codes.items():
+        engine = (code.default_calc_job_plugin or '').removeprefix('mghdiff.').partition('.')[0]
+        if role not in _ROLES.get(engine, (role,)):
+            yield f'codes.{role} is {code.full_label}, a code of {engine}: did you mean codes.{engine}?'
+        elif role in _COMPILED and PurePath(code.get_executable()).name.startswith('python'):
+            yield f'codes.{role} is {code.full_label}, a Python interpreter: did you mean codes.python?'
+
+
+def options_message(options: Mapping[str, Any], _: Any = None) -> str | None:
+    """Return what is wrong with the options: a kind of job or a key that there is not, or a value of another type."""
+    for name in options:
+        if name in _OPTIONS:
+            return f'options.{name}: say for which jobs: options.{DEFAULT}.{name} for all, options.md.{name}, ...'
+    if message := unknown_message(options, [DEFAULT, *KINDS], 'options'):
+        return message
+    messages = (_keys_message(dict(values), f'options.{name}') for name, values in options.items())
+    return next(filter(None, messages), None)
+
+
+def _keys_message(values: Mapping[str, Any], place: str) -> str | None:
+    if message := unknown_message(values, _OPTIONS, place):
+        return message
+    for key, value in values.items():
+        if error := _OPTIONS[key].validate(value):
+            return f'{place}.{key} = {value!r}: {error.message}'
+    return None
+
+
+def asked(inputs: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Return what the user asks for a kind of job."""
+    options = inputs.get('options', {})
+    return {key: value for name in (DEFAULT, kind) if name in options for key, value in dict(options[name]).items()}
+
+
+def job_options(inputs: Mapping[str, Any], kind: str, job: type[CalcJob], code: orm.AbstractCode) -> dict[str, Any]:
+    """Return ``metadata.options`` of a job.
+
+    Programs of this package are one process, so that a ``withmpi`` for all jobs is not for them.
+
+    :param inputs: of the WorkChain.
+    :param code: the main one.
+    """
+    values = asked(inputs, kind)
+    users = values.pop('withmpi', None)
+    said = users if code.with_mpi is None else code.with_mpi
+    if said is None or issubclass(job, ProgramCalculation):
+        return values
+    return values | {MAIN if issubclass(job, MpiJob) else 'withmpi': said}
+
+
+def job_message(
+    inputs: Mapping[str, Any],
+    kind: str,
+    job: type[CalcJob],
+    code: orm.AbstractCode,
+    second: orm.AbstractCode | None = None,
+) -> str | None:
+    """Return what AiiDA would refuse of a job's options, once the job is submitted: its resources, or MPI.
+
+    :param inputs: of the WorkChain, whose ``options`` are valid.
+    :param second: the other code of a job of two codes.
+    """
+    values = asked(inputs, kind)
+    return _resources_message(values, kind, code) or _mpi_message(values, kind, job, code, second)
+
+
+def _resources_message(values: Mapping[str, Any], kind: str, code: orm.AbstractCode) -> str | None:
+    if 'resources' not in values or code.computer is None:
+        return None
+    scheduler, resources = code.computer.get_scheduler(), dict(values['resources'])
+    place = f'options.{kind}.resources'
+    if message := unknown_message(resources, scheduler.job_resource_class.get_valid_keys(), place):
+        return message
+    scheduler.preprocess_resources(resources, code.computer.get_default_mpiprocs_per_machine())
+    try:
+        scheduler.validate_resources(**resources)
+    except ValueError as error:
+        return f'{place} = {values["resources"]}: {error} (scheduler {code.computer.scheduler_type})'
+    return None
+
+
+def _mpi_message(
+    values: Mapping[str, Any],
+    kind: str,
+    job: type[CalcJob],
+    code: orm.AbstractCode,
+    second: orm.AbstractCode | None,
+) -> str | None:
+    for each in (code, second):
+        is_program = each is second or issubclass(job, ProgramCalculation)
+        if each is not None and each.with_mpi and is_program:
+            return f'code {each.full_label} has with_mpi = True, but its program is one process: make one without it.'
+    users = values.get('withmpi')
+    if users is None or code.with_mpi in (None, users) or issubclass(job, ProgramCalculation):
+        return None
+    return f'options.{kind}.withmpi = {users}, but code {code.full_label} has with_mpi = {code.with_mpi}: drop one.'
+
+
+def options_inputs(users: Options | None, **protocols: Mapping[str, Any]) -> dict[str, orm.Dict]:
+    """Return the namespace ``options`` of a builder.
+
+    :param users: by ``default`` and kind of job; they win over the protocols, also ``default`` over a kind of these.
+    :param protocols: options of protocols by ``default`` and kind of job.
+    :raises ValueError: for a kind of job or a key that there is not, with the nearest one.
+    """
+    users = users or {}
+    if message := options_message(users):
+        raise ValueError(message)
+    every = users.get(DEFAULT, {})
+    values = {name: {**protocol, **every, **users.get(name, {})} for name, protocol in protocols.items()}
+    return {name: orm.Dict(dict(value)) for name, value in {**users, **values}.items()}

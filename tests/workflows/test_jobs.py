@@ -1,0 +1,220 @@
+"""Codes and options, the same in every WorkChain: what is refused at the top, and what Slurm would get in the end."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from aiida import orm
+from aiida.engine import run_get_node
+from aiida.plugins import CalculationFactory, WorkflowFactory
+from job_inputs import JOBS
+
+from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
+from aiida_mghdiff.workflows.jobs import CODES, KINDS, codes_message, job_message, job_options, options_inputs
+from aiida_mghdiff.workflows.study import StudyWorkChain
+
+FOUR_NODES = {'num_machines': 4, 'num_mpiprocs_per_machine': 48}
+ONE_CORE = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
+GPU = {'custom_scheduler_commands': '#SBATCH --gpus=1'}
+#: Nodes and an account for VASP, a GPU for trainings, another partition for MD, one core for the rest.
+OPTIONS = {
+    'default': {'resources': ONE_CORE, 'max_wallclock_seconds': 3600, 'withmpi': True},
+    'learn': {'resources': FOUR_NODES, 'account': 'hydride'},
+    'label': {'resources': FOUR_NODES, 'account': 'hydride'},
+    'barrier': {'resources': FOUR_NODES, 'account': 'hydride'},
+    'train': {'queue_name': 'gpu', **GPU},
+    'md': {'queue_name': 'gpu_small', **GPU},
+}
+#: Kind of each job.
+KIND = {
+    'mghdiff.mace.train': 'train',
+    'mghdiff.chgnet.train': 'train',
+    'mghdiff.evaluate': 'evaluate',
+    'mghdiff.vasp.evaluate': 'evaluate',
+    'mghdiff.ase.md': 'md',
+    'mghdiff.lammps.md': 'md',
+    'mghdiff.vasp.md': 'md',
+    'mghdiff.ase.neb': 'barrier',
+    'mghdiff.vasp.neb': 'barrier',
+    'mghdiff.vasp.relax': 'barrier',
+    'mghdiff.ase.vibrations': 'vibrations',
+    'mghdiff.vasp.mlff': 'learn',
+    'mghdiff.vasp.singlepoint': 'label',
+    'mghdiff.gpaw.singlepoint': 'label',
+}
+EXECUTABLE = {'vasp': '/opt/vasp_std', 'lammps': '/opt/lmp', 'gpaw': '/opt/python3'}
+SECOND = {
+    'mghdiff.lammps.md': ('convert_code', '/opt/mace_create_lammps_model'),
+    'mghdiff.vasp.mlff': ('reduce_code', '/opt/python3'),
+    'mghdiff.vasp.md': ('reduce_code', '/opt/python3'),
+}
+
+
+def code_on(computer, executable, **values):
+    return orm.InstalledCode(computer, executable, label=executable.rpartition('/')[2], **values).store()
+
+
+@pytest.fixture
+def script(slurm, tiny_potential, tmp_path, monkeypatch):
+    """Return a function that gives the script of a job that asks what a WorkChain would hand it."""
+    (tmp_path / 'run').mkdir()
+    monkeypatch.chdir(tmp_path / 'run')
+
+    def dry_run(entry_point, options):
+        process, engine = CalculationFactory(entry_point), entry_point.split('.')[1]
+        code = code_on(slurm, EXECUTABLE.get(engine, '/opt/python3'))
+        inputs = {key: value for key, value in JOBS[entry_point](tiny_potential, tmp_path).items() if value is not None}
+        if entry_point in SECOND:
+            name, executable = SECOND[entry_point]
+            inputs[name] = code_on(slurm, executable)
+        asked = job_options({'options': options_inputs(options)}, KIND[entry_point], process, code)
+        inputs |= {'code': code, 'metadata': {'options': asked, 'dry_run': True, 'store_provenance': False}}
+        _, node = run_get_node(process, **inputs)
+        with open(os.path.join(node.dry_run_info['folder'], node.dry_run_info['script_filename'])) as handle:
+            return handle.read().splitlines()
+
+    return dry_run
+
+
+def launched(lines):
+    """Return the lines of a script that start an executable."""
+    return [
+        line.partition(' >')[0].replace("'", '').strip()
+        for line in lines
+        if '/opt/' in line and not line.startswith('type ')
+    ]
+
+
+@pytest.mark.parametrize('entry_point', JOBS)
+def test_every_kind_of_job_on_four_nodes(script, entry_point):
+    """With ``withmpi`` for all jobs and 192 ranks: VASP, an own ``lmp`` and GPAW run under MPI, Python does not."""
+    lines = script(entry_point, {'default': {'resources': FOUR_NODES, 'withmpi': True}})
+    assert {'#SBATCH --nodes=4', '#SBATCH --ntasks-per-node=48'} <= set(lines)
+    parallel = entry_point.split('.')[1] in EXECUTABLE
+    started = launched(lines)
+    main = next(line for line in started if EXECUTABLE.get(entry_point.split('.')[1], '/opt/python3') in line)
+    assert main.startswith('srun -n 192 /opt/') is parallel, started
+    others = [line for line in started if line != main]
+    assert len(others) == (entry_point in SECOND)
+    assert all(line.startswith('/opt/') for line in others)
+
+
+@pytest.mark.parametrize('entry_point', JOBS)
+def test_jobs_themselves_know_who_runs_under_mpi(script, entry_point):
+    """Without a word about MPI only GPAW stays serial that could be parallel."""
+    started = launched(script(entry_point, {'default': {'resources': FOUR_NODES}}))
+    parallel = [line for line in started if line.startswith('srun -n 192 ')]
+    assert len(parallel) == (entry_point.split('.')[1] in ('vasp', 'lammps'))
+
+
+@pytest.mark.parametrize(
+    ('entry_point', 'expected', 'command'),
+    [
+        ('mghdiff.vasp.mlff', ['--nodes=4', '--ntasks-per-node=48', '--account=hydride'], 'srun -n 192 /opt/vasp_std'),
+        ('mghdiff.vasp.neb', ['--nodes=4', '--account=hydride'], 'srun -n 192 /opt/vasp_std'),
+        ('mghdiff.mace.train', ['--nodes=1', '--partition=gpu', '--gpus=1'], '/opt/python3 mghdiff.pyz'),
+        ('mghdiff.ase.md', ['--nodes=1', '--partition=gpu_small', '--gpus=1'], '/opt/python3 mghdiff.pyz'),
+        ('mghdiff.evaluate', ['--nodes=1', '--ntasks-per-node=1'], '/opt/python3 mghdiff.pyz'),
+    ],
+)
+def test_each_kind_gets_what_it_was_given(script, entry_point, expected, command):
+    lines = script(entry_point, OPTIONS)
+    assert {f'#SBATCH {option}' for option in expected} <= set(lines)
+    assert launched(lines)[0] == command
+
+
+@pytest.fixture
+def study(generate_workchain, slurm, tiny_potential, host):
+    """Return a function that makes a study from nothing on Slurm with given options, and some codes changed."""
+    atoms = host.get_ase()
+    atoms.append('H')
+    atoms.positions[-1] = (1.6, 0.92, 1.3)
+    codes = {'python': code_on(slurm, '/opt/python3'), 'vasp': code_on(slurm, '/opt/vasp_std')}
+
+    def make(options, **changes):
+        builder = StudyWorkChain.get_builder_from_protocol(
+            codes | changes,
+            orm.StructureData(ase=atoms),
+            host,
+            host,
+            potentials={'mace_mp': tiny_potential},
+            potcars=placeholder_potcars(['Mg', 'H']),
+            protocol='smoke',
+            options=options,
+        )
+        return generate_workchain(StudyWorkChain, builder._inputs(prune=True))
+
+    return make
+
+
+def test_one_builder_call(study):
+    process = study(OPTIONS)
+    assert process.inputs.options.learn['resources'] == FOUR_NODES
+    assert process.inputs.options.learn['max_wallclock_seconds'] == 3600  # of the user's default, not the protocol's
+    assert process.inputs.options.default['resources'] == ONE_CORE
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'trian': {}}, r'options\.trian: no such key; did you mean train\?'),
+        ({'resources': ONE_CORE}, r'options\.resources: say for which jobs: options\.default\.resources for all'),
+        ({'md': {'queue': 'a'}}, r'options\.md\.queue: no such key; did you mean queue_name\?'),
+        ({'default': {'max_wallclock_second': 1}}, 'did you mean max_wallclock_seconds'),
+        ({'train': {'max_wallclock_seconds': 'long'}}, r"options\.train\.max_wallclock_seconds = 'long'"),
+    ],
+)
+def test_misspelt_options_are_refused_by_the_builder(study, options, message):
+    with pytest.raises(ValueError, match=message):
+        study(options)
+
+
+@pytest.mark.parametrize('kind', ['learn', 'train', 'evaluate', 'md', 'barrier'])
+def test_resources_are_checked_for_each_kind_before_anything_is_submitted(study, kind):
+    """The resource class of the scheduler is asked, for jobs of trained potentials too."""
+    with pytest.raises(ValueError, match=rf'options\.{kind}\.resources\.num_machine: no such key; did you mean'):
+        study({kind: {'resources': {'num_machine': 1}}})
+    with pytest.raises(ValueError, match=rf'options\.{kind}\.resources = .*tot_num_mpiprocs.*core\.slurm'):
+        study({kind: {'resources': FOUR_NODES | {'tot_num_mpiprocs': 7}}})
+
+
+def test_what_aiida_would_refuse_of_mpi_is_refused_before(study, slurm):
+    with pytest.raises(ValueError, match=r'learn\.withmpi = True, but code vasp_std@slurm has with_mpi = False'):
+        study({'learn': {'withmpi': True}}, vasp=code_on(slurm, '/opt/vasp_std', with_mpi=False))
+    with pytest.raises(ValueError, match='code python3@slurm has with_mpi = True, but its program is one process'):
+        study({}, python=code_on(slurm, '/opt/python3', with_mpi=True))
+
+
+@pytest.mark.parametrize(
+    ('role', 'executable', 'plugin', 'message'),
+    [
+        ('vaps', '/opt/vasp_std', None, r'codes\.vaps: no such key; did you mean vasp\?'),
+        ('lammps', '/opt/vasp_std', 'mghdiff.vasp.mlff', r'a code of vasp: did you mean codes\.vasp\?'),
+        ('python', '/opt/lmp', 'lammps.raw', r'a code of lammps: did you mean codes\.lammps\?'),
+        ('vasp', '/opt/python3.11', None, r'a Python interpreter: did you mean codes\.python\?'),
+        ('vasp_neb', '/opt/vasp_vtst', 'vasp.vasp', None),
+        ('mace', '/opt/python3', None, None),
+    ],
+)
+def test_codes_of_another_role_are_refused(slurm, role, executable, plugin, message):
+    found = codes_message({role: code_on(slurm, executable, default_calc_job_plugin=plugin)})
+    if message is None:
+        assert found is None
+    else:
+        with pytest.raises(AssertionError, match=message):
+            raise AssertionError(found)
+
+
+@pytest.mark.parametrize('name', ['md', 'diffusion', 'arrhenius', 'otf', 'train', 'label', 'neb', 'validate', 'study'])
+def test_both_namespaces_are_the_same_everywhere(name):
+    inputs = WorkflowFactory(f'mghdiff.{name}').spec().inputs
+    assert set(inputs['options']) == {'default', *KINDS}
+    assert all(f'``{role}``' in inputs['codes'].help for role in CODES)
+
+
+def test_portable_codes_have_no_scheduler_yet(aiida_profile, tmp_path):
+    (tmp_path / 'run').write_text('#!/bin/sh\n')
+    code = orm.PortableCode(filepath_executable='run', filepath_files=tmp_path, label='own')
+    inputs = {'options': options_inputs({'md': {'resources': {'nodes': 1}}})}
+    assert job_message(inputs, 'md', CalculationFactory('mghdiff.ase.md'), code) is None
