@@ -85,7 +85,7 @@ def dataset(aiida_profile):
         atoms.calc = EMT()
         atoms.get_stress()
         frames.append(atoms)
-    return DatasetData.from_frames(frames, labels='emt')
+    return DatasetData.from_frames(frames, labelled_by='emt')
 
 
 def test_the_file_becomes_a_potential(emt):

@@ -111,7 +111,7 @@ def test_datasets_become_mlab(inputs, folder):
 )
 def test_configurations_of_the_standin_are_marked(inputs, folder, mode, labels, name):
     """VASP takes over the names of the configurations that it reads: what it writes is marked, too."""
-    inputs['configurations'] = {'part000': dataset_of(labelled_frames(3), labels=labels)}
+    inputs['configurations'] = {'part000': dataset_of(labelled_frames(3), labelled_by=labels)}
     if mode == 'train':
         inputs['learning_state'] = learning_state([2, 0, 1])
     prepare(with_tags(inputs, ml_mode=mode), folder)
