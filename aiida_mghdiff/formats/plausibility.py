@@ -177,7 +177,9 @@ def _odd_energies(frames: Sequence[Atoms], numbers: Sequence[int]) -> Finding | 
 
 def _energy_words(found: Outliers, given: np.ndarray, natoms: np.ndarray) -> str:
     """Return the likely reason of outlying energies ``given [k]`` of cells of ``natoms [k]``."""
-    factors = {f'energies look like {unit}': factor for unit, factor in ENERGY_UNITS.items()}
+    factors: dict[str, float | np.ndarray] = {
+        f'energies look like {unit}': factor for unit, factor in ENERGY_UNITS.items()
+    }
     factors |= {'energies are of the other sign': -1.0, 'energies look like those of one atom': natoms}
     ratios = found.expected / np.where(given == 0, np.nan, given)
     for words, factor in factors.items():
@@ -203,15 +205,15 @@ def _listed(indices: Sequence[int] | np.ndarray, numbers: Sequence[int]) -> str:
 def _mixed_stresses(frames: Sequence[Atoms], numbers: Sequence[int]) -> Finding | None:
     """Return which frames have stresses in another unit than the others."""
     for small, large in _groups_of_stresses(frames):
-        scales = [stress_scale(list(_cells(frames, _some(frames, group)))) for group in (small, large)]
-        if None in scales or scales[0].ratio > LARGEST_RATIO or scales[1].ratio < LARGEST_RATIO:
+        low, high = (stress_scale(list(_cells(frames, _some(frames, group)))) for group in (small, large))
+        if low is None or high is None or low.ratio > LARGEST_RATIO or high.ratio < LARGEST_RATIO:
             continue
         largest = np.array([np.abs(frames[index].calc.results['stress']).max() for index in large])
-        units_ = units_of_ratio(scales[1], float(np.median([frames[index].get_volume() for index in large])))
+        units_ = units_of_ratio(high, float(np.median([frames[index].get_volume() for index in large])))
         words = f'it looks like {" or ".join(units_)}. ' if units_ else ''
         reason = (
-            f'stresses of {_listed(large, numbers)} are about {scales[1].ratio:.2g} times what their forces imply, '
-            f'stresses of other frames {scales[0].ratio:.2g} times: {words}Convert these stresses to eV/Å³'
+            f'stresses of {_listed(large, numbers)} are about {high.ratio:.2g} times what their forces imply, '
+            f'stresses of other frames {low.ratio:.2g} times: {words}Convert these stresses to eV/Å³'
         )
         overall = stress_scale(list(_cells(frames, _some(frames, sorted(small + large)))))
         is_off = overall is not None and overall.ratio > LARGEST_RATIO
@@ -224,7 +226,7 @@ def _mixed_stresses(frames: Sequence[Atoms], numbers: Sequence[int]) -> Finding 
 def _groups_of_stresses(frames: Sequence[Atoms]) -> Iterator[tuple[list[int], list[int]]]:
     """Yield frames with small and with large stresses for their forces, for each gap between, the widest first."""
     sizes = {index: size for index, atoms in enumerate(frames) if (size := _stress_over_force(atoms)) is not None}
-    order = sorted(sizes, key=sizes.get)
+    order = sorted(sizes, key=sizes.__getitem__)
     gaps = np.diff(np.log([sizes[index] for index in order]))
     for place in np.argsort(-gaps)[:_MOST_GAPS]:
         if gaps[place] > np.log(_LEAST_GAP):
