@@ -139,7 +139,7 @@ def test_what_was_not_reduced_is_retrieved(folder):
     assert (folder / 'XDATCAR').is_file()
     assert not (folder / 'reduced.npz').exists()
     (folder / 'OUTCAR').unlink()
-    assert 'no OUTCAR' in run(folder).stdout.splitlines()[-1]
+    assert 'OUTCAR is missing' in run(folder).stdout.splitlines()[-1]
     (folder / 'OUTCAR').write_text(outcar_head(['Mg', 'H'], [2, 1]) + ml_step(STEP) + outcar_end())
     assert run(folder).returncode == 0
     assert not {'OUTCAR', 'XDATCAR'} & {path.name for path in folder.iterdir()}
