@@ -307,4 +307,4 @@ def test_e0s_of_one_composition_are_refused_or_warned_of(tmp_path):
     chosen = parameters('scratch', allow_implausible=True, max_num_epochs=1)
     results = run_program(tmp_path / 'allowed', 'mace.train', single_composition(), parameters=chosen)
     assert results['e0s_rank'] == 1
-    assert 'at these compositions alone' in results['warnings'][0]
+    assert 'only at these compositions' in results['warnings'][0]
