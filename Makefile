@@ -37,7 +37,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 export PLACE := $(abspath $(VENV))
 export PATH := $(PLACE)/bin:$(PATH)
 
-.PHONY: venv place demo test test-all coverage lint docs bench intervals clean clean-demo distclean always
+.PHONY: venv place demo test test-all test-faults coverage lint docs bench intervals clean clean-demo distclean always
 
 venv: $(VENV)/.installed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,20 @@ REPOSITORY = Path(__file__).parents[1]
 CPU = 'https://download.pytorch.org/whl/cpu'
 #: What a `make` that runs the tests would tell this one.
 OF_MAKE = ('MAKEFLAGS', 'MAKELEVEL', 'MFLAGS', 'TORCH_INDEX', 'VENV')
+#: `venv` and `demo` have tests of their own.
+TARGETS = (
+    'test',
+    'test-all',
+    'test-faults',
+    'coverage',
+    'lint',
+    'docs',
+    'bench',
+    'clean',
+    'clean-demo',
+    'distclean',
+    'intervals',
+)
 
 
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -77,14 +92,19 @@ def checkout(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['my work', "it's", 'dol$lar', 'ü', 'a#b', 'semi;colon'])
-@pytest.mark.parametrize(
-    'target', ['test', 'coverage', 'lint', 'docs', 'bench', 'clean', 'clean-demo', 'distclean', 'intervals']
-)
+@pytest.mark.parametrize('target', TARGETS)
 def test_targets_do_not_name_the_checkout(checkout, name, target):
     """What the shell gets is relative: no blank or quote of the path can break it."""
     done = checkout(name, '-n', target)
     assert done.returncode == 0, done.stderr
     assert name not in done.stdout
+
+
+def test_every_target_is_phony_and_is_tested_here():
+    makefile = (REPOSITORY / 'Makefile').read_text()
+    targets = set(re.findall(r'^([a-z-]+):', makefile, re.MULTILINE))
+    assert targets <= set(re.search(r'^\.PHONY: (.+)$', makefile, re.MULTILINE)[1].split())
+    assert targets - {'venv', 'place', 'demo', 'always'} == set(TARGETS)
 
 
 def test_programs_of_the_environment_are_found_in_a_checkout_with_blanks(checkout, tmp_path):
