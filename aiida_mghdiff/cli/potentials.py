@@ -21,7 +21,7 @@ from aiida_mghdiff.formats.job_files import ZIPAPP, read_failure
 from aiida_mghdiff.formats.mace_heads import choose_head, read_heads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 #: Where a MACE foundation model may lie, beside what the user names: MACE's own cache.
 MACE_CACHE = Path.home() / '.cache' / 'mace'
@@ -53,19 +53,29 @@ def read_potential(path: Path, architecture: str, head: str | None = None) -> Po
     """
     if not path.is_file():
         raise PotentialError(f'there is no model file {path}: name another.')
+    heads = read_heads(path) or []
     try:
-        head = choose_head(read_heads(path) or [], head)
+        head = choose_head(heads, head)
     except ValueError as error:
         raise PotentialError(f'{path}: {error}') from None
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     query = orm.QueryBuilder().append(
         PotentialData, filters={'attributes.sha256': digest, 'attributes.architecture': architecture}
     )
-    if known := [node for node in query.all(flat=True) if node.head in (None, head)]:
+    heads_taken = (head, None) if _is_default(heads, head) else (head,)  # earlier versions stored nodes without a head
+    if known := [node for node in query.all(flat=True) if node.head in heads_taken]:
         return known[0]
     node = PotentialData.from_file(path, origin='pretrained', **_model_properties(path, architecture) | {'head': head})
     node.label = path.name
     return node
+
+
+def _is_default(heads: Sequence[str], head: str | None) -> bool:
+    """Return whether programs take this head of a model where its node names none."""
+    try:
+        return choose_head(heads, None) == head
+    except ValueError:
+        return False
 
 
 def _model_properties(path: Path, architecture: str) -> dict:

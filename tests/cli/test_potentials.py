@@ -71,6 +71,28 @@ def test_found_models_with_several_heads(aiida_profile_clean, cache):
     assert import_potential(cache / 'small.model', 'mace').uuid == node.uuid
 
 
+@pytest.mark.parametrize(
+    ('heads', 'asked', 'is_taken'),
+    [
+        (['pt_head', 'Default'], 'Default', True),
+        (['pt_head', 'Default'], None, True),
+        (['pt_head', 'Default'], 'pt_head', False),
+        (['A', 'B'], 'A', False),
+    ],
+)
+def test_a_node_of_an_earlier_version_without_a_head(aiida_profile_clean, cache, heads, asked, is_taken):
+    """It stands for the head that programs take where none is named, and for no other."""
+    path = cache / 'small.model'
+    make_multihead_mace(path, heads)
+    options = {'architecture': 'mace', 'origin': 'pretrained', 'elements': ['H', 'Mg'], 'dtype': 'float64'}
+    old = PotentialData.from_file(path, head=heads[0], **options)
+    old.base.attributes.set('head', None)
+    old.store()
+    node = import_potential(path, 'mace', asked)
+    assert (node.uuid == old.uuid) is is_taken
+    assert is_taken or node.head == asked
+
+
 def test_a_missing_file_is_named(aiida_profile, tmp_path):
     with pytest.raises(PotentialError, match=r'there is no model file .*nothing\.model: name another'):
         import_potential(tmp_path / 'nothing.model', 'mace')
