@@ -37,9 +37,8 @@ _FOLDER = '.mghdiff-direct'
 
 #: Colours, window titles and cursor movements of a terminal.
 _ESCAPES = re.compile(r'\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])')
-#: The line with the job id. Where there is none, a bare number is taken: jobs of earlier versions have such a line.
+#: The line with the job id.
 _JOB_ID = re.compile(r'mghdiff-job ([1-9][0-9]*)')
-_PROCESS_ID = re.compile(r'([1-9][0-9]*)')
 #: A line of `_get_joblist_command`: id, state, user, seconds and the name of a job of this scheduler.
 _JOB = re.compile(rf'([1-9][0-9]*)\s+\S+\s+\S+\s+[0-9]+\s+({_QUEUED}|{_RUNNING})(?:\s.*)?')
 
@@ -73,9 +72,9 @@ class SlotScheduler(DirectScheduler):
 
         :raises SchedulerError: without such a line, or if the command failed.
         """
-        for form in (_JOB_ID, _PROCESS_ID) if retval == 0 else ():
-            if found := [match[1] for line in _lines(stdout) if (match := form.fullmatch(line))]:
-                return found[-1]
+        found = [match[1] for line in _lines(stdout) if (match := _JOB_ID.fullmatch(line))]
+        if retval == 0 and found:
+            return found[-1]
         raise SchedulerError(
             f'The machine gave no job id: exit status {retval}, output {_end_of(stdout)}, errors {_end_of(stderr)}. '
             'Correct these errors. If a profile file of the login shell ends the shell, let AiiDA use no login '

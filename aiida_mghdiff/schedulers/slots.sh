@@ -26,13 +26,19 @@ mghdiff_leave_queue() {
 
 # On a line of its own that no login shell prints, before or after it.
 mghdiff_print_id() {
-    printf '\nmghdiff-job %s\n' "$$"
+    printf '\nmghdiff-job %s\n' "$1"
 }
 
 # A job is submitted again if its submitter was killed before it noted the job id: it must not run twice.
+# Earlier versions wrote the bare number.
 mghdiff_claim_folder() {
-    [[ -s "$mghdiff_id" ]] && exec cat "$mghdiff_id"
-    mghdiff_print_id > "$mghdiff_id"
+    local claimed
+    if [[ -s "$mghdiff_id" ]]; then
+        claimed=$(< "$mghdiff_id")
+        mghdiff_print_id "${claimed##*[!0-9]}"
+        exit
+    fi
+    mghdiff_print_id "$$" > "$mghdiff_id"
 }
 
 # fd 9 locks the ticket from its creation on; under the common lock nobody can see it unlocked.
@@ -95,7 +101,7 @@ mghdiff_run() {
 case "${1:-}" in
     queue)
         mghdiff_take_ticket
-        mghdiff_print_id
+        mghdiff_print_id "$$"
         exec > /dev/null 2>&1
         mghdiff_wait_for_turn
         mghdiff_wait_for_slot

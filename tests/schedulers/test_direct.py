@@ -276,6 +276,17 @@ def test_a_job_that_is_submitted_again_runs_once(machine, seconds):
     assert not list((machine.workdir / '.mghdiff-direct' / 'queue').iterdir())
 
 
+def test_a_job_that_an_earlier_version_submitted_keeps_its_id(machine):
+    """It noted the bare number; a script of this version is submitted again in its folder."""
+    job_id = machine.submit('echo start >> starts')
+    machine.wait(job_id)
+    folder = machine.folder(job_id)
+    assert (folder / '.mghdiff-job-id').read_text() == f'\nmghdiff-job {job_id}\n'
+    (folder / '.mghdiff-job-id').write_text('\n26326\n')
+    assert machine.scheduler.submit_job(str(folder), '_aiidasubmit.sh') == '26326'
+    assert (folder / 'starts').read_text().split() == ['start']
+
+
 def test_jobs_of_the_user(machine):
     """What the daemon asks for: all jobs of this scheduler, nothing else."""
     ids = [machine.submit('sleep 30'), machine.submit('sleep 30')]
@@ -362,11 +373,9 @@ def test_login_shell_that_prints(login_machine, login_shell, banner):
 @pytest.mark.parametrize(
     ('output', 'job_id'),
     [
-        ('Welcome to the cluster\n26326\n', '26326'),
-        ('\n\nWelcome\n\n26326\n\n', '26326'),
-        ('4711\nWelcome\n26326', '26326'),
-        ('\x1b[0m26326\x1b[0m\r\n', '26326'),
-        ('26326\nGoodbye, 3 jobs\n', '26326'),
+        ('Welcome to the cluster\nmghdiff-job 26326\n', '26326'),
+        ('\n\nWelcome\n\nmghdiff-job 26326\n\n', '26326'),
+        ('mghdiff-job 26326\nGoodbye, 3 jobs\n', '26326'),
         ('4711\nmghdiff-job 26326\n99999\n', '26326'),
         ('\x1b[0mmghdiff-job 26326\x1b[0m\r\n4711', '26326'),
     ],
@@ -380,7 +389,8 @@ def test_job_id_in_the_words_of_a_login_shell(output, job_id):
     [
         (0, '', "exit status 0, output none, errors 'no space left'"),
         (0, 'Welcome to the cluster\n\n-17\n0\n1.5', "output '-17; 0; 1.5'"),
-        (1, 'Welcome\n26326\n', 'exit status 1'),
+        (0, 'Welcome\nnodes up:\n128\n', "output 'Welcome; nodes up:; 128'"),
+        (1, 'Welcome\nmghdiff-job 26326\n', 'exit status 1'),
     ],
 )
 def test_no_job_id_is_refused_in_words(status, output, words):
