@@ -96,17 +96,18 @@ class Loop:
     def converged(self, nelm: int | None, ediff: float | None) -> bool | None:
         """Return whether the loop met EDIFF; None without ``Iteration`` lines, since nothing supports VASP's words.
 
-        VASP 6, and a hard stop, say that EDIFF was not reached. If the file does not echo NELM (an old or trimmed
-        file), or the loop ended before NELM, VASP's words decide. A loop of NELM iterations converged only if its last
-        changes show it.
+        VASP 6, and a hard stop, say that EDIFF was not reached. If the loop ended before NELM, VASP's words decide. A
+        loop of NELM iterations converged only if its last changes show it. If the file does not echo NELM (an old or
+        trimmed file), the last changes decide, too; without changes or EDIFF only VASP's words are left.
         """
         if self.is_reached is False:
             return False
         if not self.iteration:
             return None
-        if nelm is None or self.iteration < nelm:
-            return bool(self.is_reached)
-        return ediff is not None and bool(self.changes) and all(change <= ediff for change in self.changes)
+        met_ediff = None if ediff is None or not self.changes else all(change <= ediff for change in self.changes)
+        if nelm is None:
+            return bool(self.is_reached) if met_ediff is None else met_ediff
+        return bool(self.is_reached) if self.iteration < nelm else bool(met_ediff)
 
 
 @dataclass

@@ -261,10 +261,26 @@ def test_more_iterations_than_their_column_has_digits(reader):
     assert converged(reader, 10000 * [FAR], settings=settings) == [True]
 
 
-@pytest.mark.parametrize('settings', ['', '   NELM   = ******;   NELMIN=  2; NELMDL= -5     # of ELM steps \n'])
-def test_without_nelm_the_words_of_vasp_decide(reader, settings):
+STARS = '   NELM   = ******;   NELMIN=  2; NELMDL= -5     # of ELM steps \n'
+
+
+@pytest.mark.parametrize('settings', ['', STARS], ids=['none', 'stars'])
+def test_without_nelm_and_ediff_the_words_of_vasp_decide(reader, settings):
     loops = [(4 * [FAR], REACHED), (4 * [FAR], NOT_REACHED), (4 * [FAR], STOPPED)]
     assert converged(reader, *loops, settings=settings) == [True, False, False]
+
+
+@pytest.mark.parametrize('line', ['', STARS], ids=['none', 'stars'])
+@pytest.mark.parametrize('version', [VASP5, VASP6])
+def test_without_nelm_the_last_changes_decide(reader, line, version):
+    """A trimmed file of VASP 5 says that EDIFF is reached, whether or not the loop ended at NELM."""
+    settings = ''.join(line if 'NELM ' in row else row for row in scf_settings(60).splitlines(keepends=True))
+    assert 'EDIFF' in settings
+    loops = [60 * [FAR], [FAR, (4.8e-3, -9e-7)], [FAR, (-4e-7, -1.5e-3)], [FAR, '**************  (-0.9000000E-06)']]
+    assert converged(reader, *loops, settings=settings, version=version) == 4 * [False]
+    assert converged(reader, [NEAR], [FAR, NEAR], 59 * [FAR] + [NEAR], settings=settings, version=version) == 3 * [True]
+    others = [([FAR, NEAR], STOPPED), ([FAR, NEAR], NOT_REACHED), ([FAR, ''], REACHED), ([FAR, ''], '')]
+    assert converged(reader, *others, settings=settings, version=version) == [False, False, True, False]
 
 
 @pytest.mark.parametrize('version', [VASP5, VASP6])

@@ -119,7 +119,7 @@ def largest(vectors: np.ndarray) -> float:
 class IonicParser(VaspJobParser):
     """Base of the parsers of jobs that move ions."""
 
-    CACHE_VERSION = 4
+    CACHE_VERSION = 5
 
     @property
     def is_dft(self) -> bool:
