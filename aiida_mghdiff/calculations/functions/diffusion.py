@@ -323,7 +323,7 @@ def describe_runs(replicas: list[FittedReplica], estimate: DiffusionEstimate, ju
         'temperature_k': float(np.mean(temperatures)),
         'replica_temperatures_k': temperatures,
         'replica_diffusion_coefficients_m2_s': [
-            in_si(one.mean()) if estimate.diffusing else None for one in estimate.coefficients
+            in_si(one.mean()) if estimate.diffusing and one.mean() > 0 else None for one in estimate.coefficients
         ],
         'replica_ci95_m2_s': [interval_in_si(limits) for limits in estimate.replica_intervals()],
         'replica_jump_counts': [replica.jumps for replica in replicas],

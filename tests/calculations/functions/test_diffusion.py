@@ -144,6 +144,22 @@ def test_coefficient_that_is_not_positive_is_null_along_its_axis():
     assert 0 < sum(found) < 6
 
 
+def test_coefficient_of_a_replica_that_is_not_positive_is_null(walks):
+    """A replica whose tracers only vibrate: half of these fits are negative."""
+    found, still = [], walks[0][:1]
+    for seed in range(6):
+        noise = np.random.default_rng(seed).normal(scale=0.3, size=walks[0][:1000].shape)
+        outputs = diffusion_coefficient(
+            orm.Dict(SETTINGS), r0_s0=segment(walks[0][:1000]), r1_s0=segment(still + noise)
+        )
+        values, slopes = outputs['diffusion'].get_dict(), outputs['msd'].get_array('slopes').sum(axis=1)
+        known = [value is not None for value in values['replica_diffusion_coefficients_m2_s']]
+        assert values['diffusing']
+        assert known == [limits is not None for limits in values['replica_ci95_m2_s']] == list(slopes > 0)
+        found.append(known[1])
+    assert 0 < sum(found) < 6
+
+
 @pytest.mark.parametrize('method', ['automatic', 'gls'])
 def test_runs_too_short_for_the_automatic_estimate_have_least_squares(walks, result, method):
     segments = {f'r{i}_s0': segment(walk[:1500]) for i, walk in enumerate(walks)}
