@@ -378,16 +378,19 @@ def _write_incomplete(progress: Progress) -> None:
     job.write_results({'completed': False, 'n_epochs': len(progress.curves)})
 
 
-def summary(progress: Progress, validation: Arrays, warnings: Iterable[str] = ()) -> TrainingSummary:
+def summary(
+    progress: Progress, validation: Arrays, trains_stress: bool, warnings: Iterable[str] = ()
+) -> TrainingSummary:
     """Return the content of ``results.json``: errors on the validation set before the training and at the best epoch.
 
     :param validation: the validation set; a warning tells if a constant would predict it better.
+    :param trains_stress: whether stresses enter the loss: an untrained stress is no reason for a warning.
     :param warnings: other warnings.
     """
     best = next(row for row in progress.curves if row['epoch'] == progress.best_epoch)
     errors = {key.removesuffix('_valid'): value for key, value in best.items() if '_valid' in key}
     return {
-        'warnings': [*warnings, *_failure_warnings(errors, validation)],
+        'warnings': [*warnings, *_failure_warnings(errors, validation, trains_stress)],
         'completed': True,
         'n_epochs': len(progress.curves),
         'best_epoch': progress.best_epoch,
@@ -397,12 +400,14 @@ def summary(progress: Progress, validation: Arrays, warnings: Iterable[str] = ()
     }
 
 
-def _failure_warnings(errors: Mapping[str, float], validation: Arrays) -> Iterator[str]:
+def _failure_warnings(errors: Mapping[str, float], validation: Arrays, trains_stress: bool) -> Iterator[str]:
     """Yield messages about errors larger than the spread of the labels: a constant would predict better."""
     spreads = {
         'energy': ('eV/atom', np.std(validation['energies'] / validation['natoms'])),
         'force': ('eV/Å', np.std(validation['forces'])),
     }
+    if trains_stress and not np.isnan(errors['stress_rmse']):
+        spreads['stress'] = ('eV/Å³', np.nanstd(validation['stresses']))
     for name, (unit, spread) in spreads.items():
         if (rmse := errors[f'{name}_rmse']) > spread > 0:
             yield (

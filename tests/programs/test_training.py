@@ -191,25 +191,36 @@ def test_batches_stop_when_the_time_is_over():
 
 
 @pytest.mark.parametrize(
-    ('energy', 'force', 'said'), [(0.01, 0.05, []), (2.0, 0.05, ['energy']), (2.0, 9.0, ['energy', 'force'])]
+    ('energy', 'force', 'stress', 'said'),
+    [
+        (0.01, 0.05, 0.001, []),
+        (2.0, 0.05, 0.001, ['energy']),
+        (2.0, 9.0, 0.001, ['energy', 'force']),
+        (0.01, 0.05, 50.0, ['stress']),
+        (0.01, 0.05, math.nan, []),
+    ],
 )
-def test_training_worse_than_a_constant_says_so(energy, force, said):
+@pytest.mark.parametrize('trains_stress', [True, False])
+def test_training_worse_than_a_constant_says_so(energy, force, stress, said, trains_stress):
     validation = {
         'energies': np.array([-17.0, -36.0]),
         'natoms': np.array([10, 20]),
         'forces': np.array([[0.3, 0, 0], [-0.3, 0, 0]]),
+        'stresses': np.array([6 * [0.01], 3 * [-0.01] + 3 * [math.nan]]),
     }
     row = {
         'epoch': 0,
         'loss_valid': 1.0,
         'energy_rmse_valid': energy,
         'force_rmse_valid': force,
-        'stress_rmse_valid': 0,
+        'stress_rmse_valid': stress,
     }
     progress = training.Progress(
         best_epoch=0, curves=[row], initial={'loss': 1.0, 'energy_rmse': 1.0, 'force_rmse': 1.0, 'stress_rmse': 1.0}
     )
-    warnings = training.summary(progress, validation, ['before'])['warnings']
+    warnings = training.summary(progress, validation, trains_stress, ['before'])['warnings']
     assert warnings[0] == 'before'
-    assert [warning.split()[4] for warning in warnings[1:]] == said
+    assert [warning.split()[4] for warning in warnings[1:]] == [
+        name for name in said if trains_stress or name != 'stress'
+    ]
     assert all('A constant would do better' in warning for warning in warnings[1:])

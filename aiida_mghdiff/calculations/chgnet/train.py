@@ -69,7 +69,7 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
 class ChgnetTrainCalculation(TrainCalculation):
     """Fine-tunes a CHGNet potential with CHGNet's ``Trainer``."""
 
-    CACHE_VERSION = 3
+    CACHE_VERSION = 4
     _PROGRAM = 'chgnet.train'
     _PARAMETERS = KEYS
 

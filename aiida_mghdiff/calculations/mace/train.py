@@ -168,7 +168,7 @@ def _stage_two_message(parameters: Mapping[str, Any]) -> str | None:
 class MaceTrainCalculation(TrainCalculation):
     """Trains a MACE potential with ``mace_run_train``: from scratch, or fine-tunes, naively or with a replay set."""
 
-    CACHE_VERSION = 3
+    CACHE_VERSION = 4
     _PROGRAM = 'mace.train'
     _PARAMETERS = KEYS
     _DATASETS: ClassVar[tuple[str, ...]] = ('training', 'validation', 'replay')

@@ -53,7 +53,9 @@ def main() -> None:
     check_model(numbers, e0s)
     training.write_curves(progress)
     results: TrainingResults = {
-        **training.summary(progress, datasets[1], _warnings(inputs, numbers, rank)),
+        **training.summary(
+            progress, datasets[1], parameters['stress_loss_ratio'] > 0, _warnings(inputs, numbers, rank)
+        ),
         'mode': 'fine-tune',
         'e0s_ev': training.by_symbol(numbers, e0s),
         'e0s_rank': rank,

@@ -77,7 +77,9 @@ def main() -> None:
     check_model(numbers, e0s)
     training.write_curves(progress)
     results: MaceTrainingResults = {
-        **training.summary(progress, datasets[1], training.offset_warnings(numbers, start['e0s_rank'])),
+        **training.summary(
+            progress, datasets[1], _trains_stress(parameters), training.offset_warnings(numbers, start['e0s_rank'])
+        ),
         **start,
         'e0s_restored': restored,
         'elements': trainer.elements(),
@@ -149,6 +151,10 @@ def _read_replay(parameters: dict[str, Any]) -> tuple[Arrays, Arrays] | None:
 def _stage_starts(parameters: dict[str, Any]) -> tuple[int, ...]:
     stage_two = parameters['stage_two']
     return (0,) if stage_two is None else (0, stage_two['start_stage_two'])
+
+
+def _trains_stress(parameters: dict[str, Any]) -> bool:
+    return max(parameters['stress_weight'], (parameters['stage_two'] or {}).get('stage_two_stress_weight', 0)) > 0
 
 
 def choose_e0s(
