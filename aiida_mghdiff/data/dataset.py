@@ -14,7 +14,15 @@ from ase.formula import Formula
 
 from aiida_mghdiff.data.arrays import require_finite, set_array
 from aiida_mghdiff.data.stored_keys import stored_value
-from aiida_mghdiff.formats.frames import arrays_from_frames, frames_from_arrays, select_frames
+from aiida_mghdiff.formats.frames import (
+    ENERGY_KEYS,
+    arrays_from_frames,
+    energy_of,
+    frames_from_arrays,
+    is_numeric,
+    select_frames,
+)
+from aiida_mghdiff.formats.isolated_atoms import is_isolated_atom, isolated_atom_energies, join_energies
 from aiida_mghdiff.formats.plausibility import implausible
 
 ENERGY_KINDS = ('free', 'sigma0')
@@ -61,21 +69,34 @@ class DatasetData(orm.ArrayData):
     ) -> DatasetData:
         """Return an unstored dataset of labelled, periodic frames.
 
+        Frames of isolated atoms (``formats.isolated_atoms``) are not configurations: their energies join
+        ``isolated_atoms``.
+
         :param groups: for each frame the index of its group (say, its trajectory) into ``group_names``.
         :param isolated_atoms: energies in eV of isolated atoms by symbol, with the labels' zero of energy.
         :param allow_implausible: take labels that cannot be right (``formats.plausibility``) as they are.
-        :raises ValueError: naming the frame, where a label is missing, not finite or cannot be right.
+        :raises ValueError: naming the frame, where a label is missing, not finite or cannot be right; if all frames are
+            isolated atoms, or two energies of one element differ.
         """
         _check_energy_kind(energy_kind)
-        arrays = arrays_from_frames(frames, energy_kind, groups)
-        if not allow_implausible and (finding := implausible(frames)) is not None:
-            raise ValueError(f'frame {finding.index}: {finding.reason}.')
+        found = {index: atoms for index, atoms in enumerate(frames) if is_isolated_atom(atoms)}
+        kept = [index for index in range(len(frames)) if index not in found]
+        if found and not kept:
+            raise ValueError('only isolated atoms: there is no configuration to learn from')
+        chosen = [frames[index] for index in kept]
+        of_chosen = None if groups is None else [groups[index] for index in kept]
+        arrays = arrays_from_frames(chosen, energy_kind, of_chosen, kept)
+        if not allow_implausible and (finding := implausible(chosen, kept)) is not None:
+            raise ValueError(f'frame {kept[finding.index]}: {finding.reason}.')
+        energies = isolated_atom_energies(
+            (f'frame {index}', atoms, _isolated_energy(index, atoms, energy_kind)) for index, atoms in found.items()
+        )
         return cls.from_arrays(
             arrays,
             energy_kind=energy_kind,
             labelled_by=labelled_by,
             group_names=group_names,
-            isolated_atoms=isolated_atoms,
+            isolated_atoms=join_energies([('isolated_atoms', isolated_atoms or {}), ('frames', energies)]),
         )
 
     @classmethod
@@ -192,6 +213,14 @@ def converged_message(dataset: DatasetData | None, _: object = None) -> str | No
             'leave these out with `merge_datasets(all=dataset)`.'
         )
     return None
+
+
+def _isolated_energy(index: int, atoms: Atoms, energy_kind: str) -> float:
+    """Return the energy in eV of an isolated atom."""
+    energy = energy_of({} if atoms.calc is None else atoms.calc.results, ENERGY_KEYS[energy_kind])
+    if energy is None or not is_numeric(energy) or np.size(energy) != 1 or not np.isfinite(energy).all():
+        raise ValueError(f'frame {index}: an isolated atom without an energy: {energy!r} is no finite number')
+    return float(energy)
 
 
 def _check_energy_kind(energy_kind: str) -> None:

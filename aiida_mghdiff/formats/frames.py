@@ -31,7 +31,10 @@ SMALLEST_HEIGHT_ANGSTROM = 0.5
 
 
 def arrays_from_frames(
-    frames: Sequence[Atoms], energy_kind: str = 'free', groups: Sequence[int] | None = None
+    frames: Sequence[Atoms],
+    energy_kind: str = 'free',
+    groups: Sequence[int] | None = None,
+    numbers: Sequence[int] | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the flat arrays of labelled, periodic frames.
 
@@ -39,15 +42,16 @@ def arrays_from_frames(
     :param energy_kind: ``free`` (the free energy, force consistent; the energy where there is no other) or
         ``sigma0`` (the energy extrapolated to zero smearing).
     :param groups: the group of each frame, see :func:`index_groups`.
-    :raises ValueError: naming the frame (counted from 0), if a label is missing, not finite or of a wrong shape, or
+    :param numbers: of the frames, by which errors name them; by default counted from 0.
+    :raises ValueError: naming the frame, if a label is missing, not finite or of a wrong shape, or
         the frame is not periodic in three dimensions.
     """
     if not frames:
         raise ValueError('no frames: a dataset needs at least one labelled configuration')
     keys = ENERGY_KEYS[energy_kind]
-    for index, atoms in enumerate(frames):
+    for number, atoms in zip(numbers or range(len(frames)), frames, strict=True):
         if problem := frame_problem(atoms, keys):
-            raise ValueError(f'frame {index}: {problem}')
+            raise ValueError(f'frame {number}: {problem}')
     results = [atoms.calc.results for atoms in frames]
     stresses = [np.full(6, np.nan) if labels.get('stress') is None else labels['stress'] for labels in results]
     arrays = {

@@ -14,6 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.frames import arrays_from_frames
 from aiida_mghdiff.formats.plausibility import excess
 
 _ADVICE = 'Atoms are too close, or the electronic state is wrong: leave the frame out, or change algo or mixing.'
@@ -49,7 +50,8 @@ class SinglePointParser(Parser):
         results = {'energy': free_energy, 'free_energy': free_energy}
         arrays = {'forces': np.array(forces, dtype=float), 'stress': np.array(stress, dtype=float)}
         atoms.calc = SinglePointCalculator(atoms, **results, **arrays)
-        dataset = DatasetData.from_frames([atoms], energy_kind='free', labelled_by=labelled_by, allow_implausible=True)
+        # not from_frames: the label of an isolated atom is a result, too
+        dataset = DatasetData.from_arrays(arrays_from_frames([atoms]), energy_kind='free', labelled_by=labelled_by)
         if words := excess(atoms):
             return self.exit_codes.ERROR_LABEL_IMPLAUSIBLE.format(message=f'{words}. {_ADVICE}')
         self.out('dataset', dataset)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aiida import orm
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from models import make_multihead_mace, write_sealed
@@ -100,6 +101,40 @@ def test_dataset_refuses_bad_labels():
         DatasetData.from_frames(make_frames(), energy_kind='total')
     with pytest.raises(ValueError, match='group'):
         DatasetData.from_frames(make_frames(), groups=[0, 0, 1, 2], group_names=['a', 'b'])
+
+
+def isolated(energy, symbol='H', **keywords):
+    """Return a frame of an isolated atom; by default it says so, and has neither cell nor forces."""
+    atoms = Atoms(symbol, **keywords or {'info': {'config_type': 'IsolatedAtom'}})
+    atoms.calc = SinglePointCalculator(atoms, energy=energy, free_energy=None if energy is None else energy - 0.1)
+    return atoms
+
+
+@pytest.mark.parametrize(('kind', 'energy'), [('free', -1.1), ('sigma0', -1.0)])
+@pytest.mark.parametrize('keywords', [{}, {'pbc': False}, {'pbc': True, 'cell': [12, 12, 12]}])
+def test_isolated_atoms_are_no_configurations(keywords, kind, energy):
+    """They have no place in a dataset, whose frames and groups stay as they are."""
+    frames, names = make_frames(), {'groups': [1, 0, 0, 1, 1], 'group_names': ['a', 'b'], 'energy_kind': kind}
+    node = DatasetData.from_frames([isolated(-1.0, **keywords), *frames], **names, isolated_atoms={'Mg': -0.2})
+    plain = DatasetData.from_frames(frames, **names | {'groups': [0, 0, 1, 1]})
+    assert node.isolated_atoms == {'H': pytest.approx(energy), 'Mg': -0.2}
+    for name, array in plain.get_arrays().items():
+        np.testing.assert_array_equal(node.get_array(name), array)
+
+
+def test_isolated_atoms_that_cannot_be_used_are_refused():
+    frames = make_frames()
+    with pytest.raises(ValueError, match='only isolated atoms'):
+        DatasetData.from_frames([isolated(-1.0)])
+    with pytest.raises(ValueError, match='frame 4: an isolated atom without an energy'):
+        DatasetData.from_frames([*frames, isolated(None)])
+    with pytest.raises(ValueError, match=r'frames: an isolated H has -1\.1 eV, but -3\.0 eV before'):
+        DatasetData.from_frames([*frames, isolated(-1.0)], isolated_atoms={'H': -3.0})
+    with pytest.raises(ValueError, match='frame 1: no energy'):
+        DatasetData.from_frames([isolated(-1.0), Atoms('H2', cell=[3, 3, 3], pbc=True)])
+    frames[2].calc.results['forces'][0, 0] = 150
+    with pytest.raises(ValueError, match='frame 3: '):
+        DatasetData.from_frames([isolated(-1.0), *frames])
 
 
 def test_dataset_keeps_where_its_configurations_are_from():
