@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.plugins import CalculationFactory
+from ase import Atoms
 from ase.build import bulk
 from parsing import parse_job
 
@@ -21,6 +22,7 @@ RESULTS = {
     'number_of_iterations': 12,
     'versions': {'gpaw': '22.8.0', 'ase': '3.22.1'},
 }
+MG = bulk('Mg', 'hcp', a=3.2, c=5.19)
 TRACEBACK = 'Traceback (most recent call last):\n  File "aiida_script.py", line 12, in <module>\n'
 
 
@@ -28,10 +30,10 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "aiida_script.py", line 
 def parse(aiida_profile, aiida_localhost, tmp_path):
     """Return a function that parses what a job left."""
 
-    def run(results=None, stderr='', scheduler_status=None):
+    def run(results=None, stderr='', scheduler_status=None, atoms=MG):
         if results is not None:
             (tmp_path / 'results.json').write_text(results)
-        inputs = {'structure': orm.StructureData(ase=bulk('Mg', 'hcp', a=3.2, c=5.19))}
+        inputs = {'structure': orm.StructureData(ase=atoms)}
         kept = {'stderr.txt': stderr}
         return parse_job(ENTRY_POINT, aiida_localhost, tmp_path, inputs, scheduler_status, kept=kept)
 
@@ -55,6 +57,15 @@ def test_converged(parse):
         'labelled_by': 'gpaw',
         'versions': RESULTS['versions'],
     }
+
+
+def test_label_of_an_isolated_atom_is_one_configuration(parse):
+    """The workflow that collects labels asks for it by its frame."""
+    atoms = Atoms('H', cell=[12, 12, 12], pbc=True)
+    code, outputs = parse(json.dumps(RESULTS | {'forces': [[0, 0, 0]]}), atoms=atoms)
+    assert code is None
+    assert outputs['dataset'].get_arrays()['energies'].tolist() == [RESULTS['potential_energy']]
+    assert outputs['dataset'].isolated_atoms == {}
 
 
 @pytest.mark.parametrize(
