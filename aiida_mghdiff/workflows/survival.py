@@ -7,14 +7,15 @@ step again, and would launch again what the first one had launched.
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiida import orm
 from aiida.common.links import LinkType
-from aiida.engine import CalcJob, ProcessState, ToContext, WorkChain
+from aiida.engine import CalcJob, ProcessState, ToContext
 from aiida.engine.utils import prepare_inputs
 
 from aiida_mghdiff.calculations.exit_codes import exit_codes
+from aiida_mghdiff.workflows.ports import PortsMixin
 
 CALLS = (LinkType.CALL_CALC, LinkType.CALL_WORK)
 #: Ends of a job that was killed or broke down: no retrieved files, a node that failed, and output that is missing,
@@ -28,13 +29,7 @@ CRASHED = (
 REPEATED = '_repeated'
 
 
-if TYPE_CHECKING:
-    Base = WorkChain  # AiiDA lets no subclass of it change how it is loaded; a class before it in the order may
-else:
-    Base = object
-
-
-class SurvivalMixin(Base):
+class SurvivalMixin(PortsMixin):
     """Base of all WorkChains; before `WorkChain` in the order of bases."""
 
     def load_instance_state(self, saved_state: Any, load_context: Any) -> None:
