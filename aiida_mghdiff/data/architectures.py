@@ -21,8 +21,8 @@ from aiida_mghdiff.formats.mace_heads import choose_head, is_dictionary, is_torc
 from aiida_mghdiff.formats.ml_ff import read_ml_ff_header
 
 GROUP = 'aiida_mghdiff.architectures'
-#: Names that no architecture may have: codes of other engines, and modules beside the calculators.
-RESERVED = ('python', 'lammps', 'convert', 'vasp', 'vasp_neb', 'reduce', 'gpaw', 'base', 'loading')
+#: Names that no architecture may have: roles of codes, the learned force field, and modules beside the calculators.
+RESERVED = ('python', 'lammps', 'convert', 'vasp', 'vasp_neb', 'reduce', 'gpaw', 'vasp_mlff', 'base', 'loading')
 
 _CALCULATORS = 'aiida_mghdiff.programs.calculators'
 

@@ -116,7 +116,8 @@ def asked(inputs: Mapping[str, Any], kind: str) -> dict[str, Any]:
 def job_options(inputs: Mapping[str, Any], kind: str, job: type[CalcJob], code: orm.AbstractCode) -> dict[str, Any]:
     """Return ``metadata.options`` of a job.
 
-    Programs of this package are one process, so that a ``withmpi`` for all jobs is not for them.
+    Programs of this package are one process, so that a ``withmpi`` for all jobs is not for them; :func:`job_message`
+    refuses one for their kind.
 
     :param inputs: of the WorkChain.
     :param code: the main one.
@@ -142,7 +143,9 @@ def job_message(
     :param second: the other code of a job of two codes.
     """
     values = asked(inputs, kind)
-    return _resources_message(values, kind, code) or _mpi_message(values, kind, job, code, second)
+    own = dict(inputs.get('options', {}).get(kind, {}))
+    messages = (_own_mpi_message(own, kind, job), _mpi_message(values, kind, job, code, second))
+    return _resources_message(values, kind, code) or next(filter(None, messages), None)
 
 
 def _resources_message(values: Mapping[str, Any], kind: str, code: orm.AbstractCode) -> str | None:
@@ -158,6 +161,15 @@ def _resources_message(values: Mapping[str, Any], kind: str, code: orm.AbstractC
     except ValueError as error:
         return f'{place} = {values["resources"]}: {error} (scheduler {code.computer.scheduler_type})'
     return None
+
+
+def _own_mpi_message(own: Mapping[str, Any], kind: str, job: type[CalcJob]) -> str | None:
+    if not own.get('withmpi') or not issubclass(job, ProgramCalculation):
+        return None
+    return (
+        f'options.{kind}.withmpi = True, but {job.__name__} runs a program of one process: leave withmpi out; VASP and '
+        'LAMMPS take with_mpi of their codes, too.'
+    )
 
 
 def _mpi_message(

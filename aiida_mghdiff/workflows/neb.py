@@ -24,7 +24,7 @@ from aiida_mghdiff.calculations.functions.paths import (
 from aiida_mghdiff.calculations.functions.rates import hop
 from aiida_mghdiff.calculations.hosts import host_message
 from aiida_mghdiff.calculations.md import elements_message
-from aiida_mghdiff.calculations.validation import complete_message, joined, keys_help, self_diffusion_message
+from aiida_mghdiff.calculations.validation import complete_message, joined, keys_help, self_diffusion_message, without
 from aiida_mghdiff.calculations.vasp.ionic import tags_message
 from aiida_mghdiff.calculations.vasp.job import potcars_message, symbols_message
 from aiida_mghdiff.calculations.vasp.neb import BAND_TAGS, VaspNebCalculation
@@ -49,6 +49,9 @@ from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 STATIONARY = {'initial': 'initial_relaxed', 'saddle': 'saddle', 'final': 'final_relaxed'}
 #: Inputs that a search in VASP needs beside those of every search.
 OF_VASP = ('relaxation', 'interpolation', 'displacement_angstrom', 'kpoints')
+#: Parameters of vibrations that follow from path and structure, with values that any of these has.
+OF_PATH = {'tracer_element': 'H', 'expected_imaginary_modes': 0}
+VIBRATION_SETTINGS = without(VIBRATION_KEYS, *OF_PATH)
 
 
 def validate_barrier(inputs: dict[str, Any], _: Any = None) -> str | None:
@@ -118,8 +121,7 @@ def _ase_message(inputs: Mapping[str, Any]) -> str | None:
 
 def vibrations_message(settings: Mapping[str, Any], architecture: str) -> str | None:
     """Return a message about a fault in the parameters that the vibrations of a path share, whatever its tracer."""
-    tracer = {'tracer_element': 'H', 'expected_imaginary_modes': 0}
-    return vibrations.parameters_message({**settings, **tracer}, architecture)
+    return vibrations.parameters_message({**settings, **OF_PATH}, architecture)
 
 
 def _vasp_message(symbols: list[str], inputs: Mapping[str, Any]) -> str | None:
@@ -158,7 +160,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         spec.input('displacement_angstrom', valid_type=orm.Float, required=False, help='VASP: shift of the ends.')
         spec.input('kpoints', valid_type=orm.KpointsData, required=False, help='VASP: the mesh.')
         spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='VASP: POTCARs by element.')
-        words = keys_help('Vibrations, where asked.', VIBRATION_KEYS)
+        words = keys_help('Vibrations, where asked.', VIBRATION_SETTINGS)
         spec.input('vibrations', valid_type=orm.Dict, required=False, help=words)
         spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
         spec.inputs.validator = validate_barrier

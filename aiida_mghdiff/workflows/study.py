@@ -12,13 +12,28 @@ from aiida_vasp.data.potcar import PotcarData
 from aiida_mghdiff.calculations import evaluate
 from aiida_mghdiff.calculations.ase import neb
 from aiida_mghdiff.calculations.exit_codes import SettingsError, define_exit_codes
-from aiida_mghdiff.calculations.functions.dataset import parts_of_settings, split, split_dataset
+from aiida_mghdiff.calculations.functions.dataset import (
+    FRACTIONS_SETTINGS,
+    INDICES_SETTINGS,
+    parts_of_settings,
+    split,
+    split_dataset,
+)
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
 from aiida_mghdiff.calculations.functions.parameters import settings_message
-from aiida_mghdiff.calculations.functions.rates import barrier_diffusion
+from aiida_mghdiff.calculations.functions.paths import PATH_SETTINGS
+from aiida_mghdiff.calculations.functions.rates import EXTRAPOLATION_SETTINGS, barrier_diffusion
 from aiida_mghdiff.calculations.functions.select import select_best
 from aiida_mghdiff.calculations.hosts import host_message, subject_of
-from aiida_mghdiff.calculations.validation import joined, nearest, self_diffusion_message
+from aiida_mghdiff.calculations.validation import (
+    Check,
+    complete_message,
+    joined,
+    keys_help,
+    nearest,
+    self_diffusion_message,
+    unknown_message,
+)
 from aiida_mghdiff.data.architectures import VASP_MLFF
 from aiida_mghdiff.data.dataset import DatasetData, converged_message
 from aiida_mghdiff.data.md_state import MdStateData
@@ -54,7 +69,7 @@ from aiida_mghdiff.workflows.engines import (
 from aiida_mghdiff.workflows.jobs import Options, options_inputs
 from aiida_mghdiff.workflows.learning_segment import LearningSegmentWorkChain
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
-from aiida_mghdiff.workflows.neb import BarrierWorkChain, path_message, vibrations_message
+from aiida_mghdiff.workflows.neb import VIBRATION_SETTINGS, BarrierWorkChain, path_message, vibrations_message
 from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain, start_node, validate_schedule
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, merge, protocol_inputs
 from aiida_mghdiff.workflows.segment import MdSegmentWorkChain
@@ -71,6 +86,28 @@ from aiida_mghdiff.workflows.train import (
 BEST = 'best:'
 #: What trainings, paths and diffusion runs of a protocol must have.
 NEEDED = {'training': ('architecture',), 'paths': ('path',), 'diffusion': ('potential', 'temperatures_k')}
+
+
+def is_node(node_class: type[orm.Data]) -> Check:
+    """Return the check that a value is a node of a class."""
+    return Check(f'a {node_class.__name__} node', lambda value: isinstance(value, node_class))
+
+
+IS_TEMPERATURES = Check(
+    'a Float node in K for each label',
+    lambda values: isinstance(values, Mapping) and bool(values) and all(map(is_node(orm.Float).holds, values.values())),
+)
+#: Inputs of each training and each diffusion run, which it must have and may have; the study gives all others.
+ENTRIES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
+    'training': (
+        {'architecture': is_node(orm.Str), 'parameters': is_node(orm.Dict)},
+        {'potential': is_node(PotentialData), 'replay': is_node(DatasetData)},
+    ),
+    'diffusion': (
+        {'potential': is_node(orm.Str), 'settings': is_node(orm.Dict), 'temperatures': IS_TEMPERATURES},
+        {},
+    ),
+}
 #: Outputs of each barrier: its name there, type, help.
 BARRIER_OUTPUTS: dict[str, tuple[str, type[orm.Data], str]] = {
     'barriers': ('barrier', orm.Dict, 'Barriers both ways, or why there is none.'),
@@ -96,6 +133,8 @@ def validate_study(inputs: dict[str, Any], _: Any = None) -> str | None:
     """Return all that is wrong with the inputs: labels, codes, hosts, elements, trainings, runs."""
     if ('dataset' in inputs) == ('otf' in inputs):
         return 'give either a dataset or otf, the inputs of the on-the-fly learning that makes one.'
+    if message := joined(entry_messages(inputs)):
+        return message
     if message := joined([*label_messages(inputs), *run_settings_messages(inputs)]):
         return message
     if 'otf' in inputs and not {'structure', 'state'} & set(inputs['otf']):
@@ -105,6 +144,16 @@ def validate_study(inputs: dict[str, Any], _: Any = None) -> str | None:
     messages += [refusal, *split_messages(inputs), *elements_messages(inputs), *barrier_messages(inputs)]
     messages += [*parameters_messages(inputs), *options_messages(inputs)]
     return joined([*messages, *learned_messages(inputs, parts), *run_messages(inputs)])
+
+
+def entry_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
+    """Yield which input of a training or diffusion run is unknown, missing or of another type."""
+    for name, (needed, others) in ENTRIES.items():
+        for label, values in inputs.get(name, {}).items():
+            place, given = f'{name}.{label}', values if isinstance(values, Mapping) else {}
+            wanted = needed | {key: check for key, check in others.items() if key in given}
+            message = unknown_message(given, needed | others, place)
+            yield message or complete_message(values, wanted, place, 'each entry needs its own')
 
 
 def label_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
@@ -418,27 +467,31 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
                 'help': 'On-the-fly learning that makes the dataset.',
             },
         )
-        spec.input('split', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Settings of ``split_dataset``.')
+        words = keys_help(keys_help('By fractions.', FRACTIONS_SETTINGS) + ' Or by indices.', INDICES_SETTINGS)
+        spec.input('split', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
         spec.input_namespace('potentials', valid_type=PotentialData, dynamic=True, help='Given potentials by label.')
-        spec.input_namespace(
-            'training', dynamic=True, help='By label: ``architecture``, ``parameters``, ``potential`` to fine-tune.'
-        )
-        spec.input_namespace('evaluation', valid_type=orm.Dict, dynamic=True, help='Parameters by architecture.')
+        needed, others = ENTRIES['training']
+        words = keys_help('By label; ``potential`` and ``replay`` may be left out.', needed | others)
+        spec.input_namespace('training', dynamic=True, help=words)
+        words = keys_help('Parameters by architecture.', evaluate.KEYS)
+        spec.input_namespace('evaluation', valid_type=orm.Dict, dynamic=True, help=words)
         spec.input('neb_host', valid_type=orm.StructureData, required=False, help='Host of the barriers.')
-        spec.input_namespace('paths', valid_type=orm.Dict, dynamic=True, help='Named paths by key.')
-        spec.input_namespace('neb', valid_type=orm.Dict, dynamic=True, help='ciNEB parameters by architecture.')
-        spec.input_namespace('vibrations', valid_type=orm.Dict, dynamic=True, help='Parameters by architecture.')
+        words = keys_help('Named paths by any key.', PATH_SETTINGS)
+        spec.input_namespace('paths', valid_type=orm.Dict, dynamic=True, help=words)
+        words = keys_help('ciNEB parameters by architecture.', neb.KEYS)
+        spec.input_namespace('neb', valid_type=orm.Dict, dynamic=True, help=words)
+        words = keys_help('Parameters by architecture.', VIBRATION_SETTINGS)
+        spec.input_namespace('vibrations', valid_type=orm.Dict, dynamic=True, help=words)
         spec.input(
             'extrapolation',
             valid_type=orm.Dict,
             required=False,
             validator=validate_extrapolation,
-            help='``temperatures_k``, at which the rates of hops and of jumps give D.',
+            help=keys_help('Where the rates of hops and of jumps give D.', EXTRAPOLATION_SETTINGS),
         )
         spec.input('host', valid_type=orm.StructureData, required=False, help='Host of the diffusion runs.')
-        spec.input_namespace(
-            'diffusion', dynamic=True, help='By key: ``potential`` (label or best:...), ``settings``, ``temperatures``.'
-        )
+        words = keys_help('By any key; ``potential`` is a label or best:...', ENTRIES['diffusion'][0])
+        spec.input_namespace('diffusion', dynamic=True, help=words)
         define_restarts(spec, learn=LearningSegmentWorkChain, train=TrainWorkChain, md=MdSegmentWorkChain)
         spec.inputs.validator = validate_study
         spec.outline(

@@ -15,7 +15,10 @@ from aiida.engine import (
     while_,
 )
 
+from aiida_mghdiff.calculations.chgnet.train import KEYS as CHGNET_KEYS
 from aiida_mghdiff.calculations.exit_codes import JOB_REFUSALS, define_exit_codes, exit_codes
+from aiida_mghdiff.calculations.mace.train import KEYS as MACE_KEYS
+from aiida_mghdiff.calculations.validation import keys_help
 from aiida_mghdiff.data.dataset import DatasetData, converged_message
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.cleaning import RestartWorkChain, report_of_refused
@@ -86,7 +89,8 @@ class TrainWorkChain(RestartWorkChain):
         spec.input('potential', valid_type=PotentialData, required=False, help='Potential to fine-tune.')
         words = 'Replay set of multihead fine-tuning.'
         spec.input('replay', valid_type=DatasetData, validator=converged_message, required=False, help=words)
-        spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help='Complete hyper-parameters.')
+        words = keys_help(keys_help('Complete hyper-parameters. MACE.', MACE_KEYS) + ' CHGNet.', CHGNET_KEYS)
+        spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
         spec.inputs.validator = validate_jobs
         spec.inputs['max_iterations'].default = lambda: orm.Int(20)
         spec.inputs['on_unhandled_failure'].default = lambda: orm.Str('restart_once')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 
 import pytest
 from aiida import orm
@@ -11,6 +12,9 @@ from aiida.plugins import CalculationFactory, WorkflowFactory
 from job_inputs import JOBS
 
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
+from aiida_mghdiff.data.architectures import RESERVED, architectures
+from aiida_mghdiff.data.potential import LEARNED
+from aiida_mghdiff.programs import calculators
 from aiida_mghdiff.workflows.jobs import CODES, KINDS, codes_message, job_message, job_options, options_inputs
 from aiida_mghdiff.workflows.study import StudyWorkChain
 
@@ -186,6 +190,18 @@ def test_what_aiida_would_refuse_of_mpi_is_refused_before(study, slurm):
         study({}, python=code_on(slurm, '/opt/python3', with_mpi=True))
 
 
+@pytest.mark.parametrize('kind', ['train', 'evaluate', 'md', 'barrier'])
+def test_programs_of_one_process_refuse_mpi_for_their_kind_alone(study, slurm, kind):
+    """Also where the code has a word on MPI; ``default`` is for others too, so that they pass over it."""
+    message = rf'options\.{kind}\.withmpi = True, but \w+Calculation runs a program of one process: leave withmpi out'
+    for said in (None, False):
+        python = code_on(slurm, '/opt/python3', with_mpi=said)
+        with pytest.raises(ValueError, match=message):
+            study({kind: {'withmpi': True}}, python=python)
+        study({'default': {'withmpi': True}, kind: {'withmpi': False}}, python=python)
+        study({'default': {'withmpi': True}}, python=python)
+
+
 @pytest.mark.parametrize(
     ('role', 'executable', 'plugin', 'message'),
     [
@@ -218,3 +234,9 @@ def test_portable_codes_have_no_scheduler_yet(aiida_profile, tmp_path):
     code = orm.PortableCode(filepath_executable='run', filepath_files=tmp_path, label='own')
     inputs = {'options': options_inputs({'md': {'resources': {'nodes': 1}}})}
     assert job_message(inputs, 'md', CalculationFactory('mghdiff.ase.md'), code) is None
+
+
+def test_no_architecture_of_another_package_takes_a_name_that_is_used_here():
+    """``data`` cannot read the roles of codes from here."""
+    beside = {module.name for module in pkgutil.iter_modules(calculators.__path__)} - set(architectures())
+    assert set(RESERVED) == {*CODES, LEARNED, *beside}

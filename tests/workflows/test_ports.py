@@ -103,3 +103,18 @@ def test_the_learning_of_a_study_is_refused_too(generate_workchain, study_from_n
     inputs['otf'] = inputs['otf'] | {'learning_stat': 1}
     with pytest.raises(ValueError, match=r'otf\.learning_stat: no such key; did you mean learning_state\?'):
         generate_workchain(study_from_nothing.process_class, inputs)
+
+
+@pytest.mark.parametrize(
+    ('entry_point', 'names'),
+    [
+        (
+            'mghdiff.study',
+            ('split', 'training', 'evaluation', 'paths', 'neb', 'vibrations', 'extrapolation', 'diffusion'),
+        ),
+        ('mghdiff.train', ('parameters',)),
+    ],
+)
+def test_help_lists_the_keys(entry_point, names):
+    inputs = WorkflowFactory(entry_point).spec().inputs
+    assert [name for name in names if ' Keys: ``' not in inputs[name].help] == []

@@ -15,8 +15,10 @@ from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import LEARNED
 from aiida_mghdiff.formats.extxyz import read_extxyz
+from aiida_mghdiff.workflows.cleaning import RESTART
 from aiida_mghdiff.workflows.protocol import merge
-from aiida_mghdiff.workflows.study import StudyWorkChain
+from aiida_mghdiff.workflows.study import ENTRIES, StudyWorkChain
+from aiida_mghdiff.workflows.train import TrainWorkChain
 
 
 @pytest.fixture
@@ -258,6 +260,60 @@ def test_refuses_parameters_of_later_jobs(generate_workchain, builder, namespace
     changes = {namespace: dict(builder[namespace]) | {architecture: orm.Dict(values)}}
     with pytest.raises(ValueError, match=message):
         make(generate_workchain, builder, **changes)
+
+
+def changed(entry, changes):
+    """Return an entry with new empty values by name; None leaves the name out."""
+    kept = {name: value for name, value in entry.items() if name not in changes}
+    return kept | {name: make_value() for name, make_value in changes.items() if make_value}
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'parametrs': orm.Dict}, r'training\.x\.parametrs: no such key; did you mean parameters\?'),
+        ({'potentail': orm.Dict}, r'training\.x\.potentail: no such key; did you mean potential\?'),
+        ({'max_iterations': orm.Int}, r'training\.x\.max_iterations: no such key'),
+        ({'architecture': None}, r'training\.x lack architecture'),
+        ({'potential': dict}, r'training\.x: potential = \{\} is not a PotentialData node'),
+        ({'parameters': dict}, r'training\.x: parameters = \{\} is not a Dict node'),
+    ],
+)
+def test_refuses_an_input_that_no_training_has(generate_workchain, builder, changes, message):
+    """Else it would end the study in an exception, at the step that launches the training."""
+    with pytest.raises(ValueError, match=message):
+        make(generate_workchain, builder, training={'x': changed(builder.training['mace_tr'], changes)})
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'segment_steps': orm.Int}, r'diffusion\.x\.segment_steps: no such key'),
+        ({'temprature': orm.Float}, r'diffusion\.x\.temprature: no such key; did you mean temperatures\?'),
+        ({'settings': None}, r'diffusion\.x lack settings'),
+        ({'temperatures': dict}, r'diffusion\.x: temperatures = \{\} is not a Float node in K for each label'),
+        ({'potential': orm.Dict}, r'diffusion\.x: potential = .* is not a Str node'),
+    ],
+)
+def test_refuses_an_input_that_no_diffusion_run_has(generate_workchain, builder, changes, message):
+    """Else it would be taken, and read by nothing."""
+    with pytest.raises(ValueError, match=message):
+        make(generate_workchain, builder, diffusion={'x': changed(builder.diffusion['best_mace_h1'], changes)})
+
+
+def test_a_training_takes_what_the_study_does_not_give():
+    given = {
+        'training',
+        'validation',
+        'codes',
+        'options',
+        'clean_workdir',
+        'metadata',
+        'pause_on_max_iterations',
+        *RESTART,
+    }
+    needed, others = ENTRIES['training']
+    assert {*needed, *others} == set(TrainWorkChain.spec().inputs) - given
 
 
 def test_refuses_settings_that_lack_a_section(generate_workchain, builder):

@@ -21,6 +21,13 @@ from aiida_mghdiff.science.splits import SplitError, check_indices, split_by_gro
 
 PARTS = ('training', 'validation', 'test')
 IS_KEY = Check('a key of the file', lambda value: isinstance(value, str) and value != '')
+IS_FRACTIONS = Check(
+    f'a fraction for each of {", ".join(PARTS)}, which sum to one', lambda value: _are_fractions(value)
+)
+ARE_INDICES = Check(f'a list of indices for {", ".join(PARTS)}', lambda value: _are_indices(value))
+#: The two ways to say how a dataset is split.
+FRACTIONS_SETTINGS = {'fractions': IS_FRACTIONS, 'seed': IS_SEED}
+INDICES_SETTINGS = {'indices': ARE_INDICES}
 
 # Each with its default: files follow conventions, so a setting need only be given where a file departs from them.
 MLAB_SETTINGS = {'labelled_by': (None, optional(IS_TEXT)), 'allow_implausible': (False, IS_BOOL)}
@@ -120,8 +127,7 @@ def parts_of_settings(values: Mapping[str, Any]) -> set[str]:
     """
     if 'indices' in values:
         return set(_chosen_parts(values))
-    words = f'a fraction for each of {", ".join(PARTS)}, which sum to one'
-    _require(complete_message(values, {'fractions': Check(words, _are_fractions), 'seed': IS_SEED}, 'settings'))
+    _require(complete_message(values, FRACTIONS_SETTINGS, 'settings'))
     return {part for part, share in values['fractions'].items() if share > 0}
 
 
@@ -172,8 +178,7 @@ def _are_fractions(value: Any) -> bool:
 
 
 def _chosen_parts(values: Mapping[str, Any]) -> dict[str, list[int]]:
-    are_indices = Check(f'a list of indices for {", ".join(PARTS)}', _are_indices)
-    _require(complete_message(values, {'indices': are_indices}, 'settings'))
+    _require(complete_message(values, INDICES_SETTINGS, 'settings'))
     return {part: values['indices'][part] for part in PARTS if part in values['indices']}
 
 
