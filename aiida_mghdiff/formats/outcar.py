@@ -333,8 +333,8 @@ class _Steps:
 
     def _check_atoms(self) -> None:
         """Refuse another run whose steps are no more of the atoms, or the labels, that the reader tells."""
-        first, head = self.reader.head, self.head
-        if (first.n_atoms, first.symbols, first.standin) != (head.n_atoms, head.symbols, head.standin):
+        first, head = ((run.n_atoms, run.symbols, run.counts, run.standin) for run in (self.reader.head, self.head))
+        if first != head:
             self.is_of_others = True
             raise self._error('another run ends its head here, of other atoms or labels: give each OUTCAR as a file')
 

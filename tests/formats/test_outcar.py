@@ -313,7 +313,15 @@ def test_second_run_that_is_cut_has_not_finished(reader):
     assert (outcar.finished, outcar.truncated is None) == (False, False)
 
 
-@pytest.mark.parametrize('head', [outcar_head(['Mg', 'H'], [3, 1]), outcar_head(['Zn', 'H'], [2, 1]), None])
+@pytest.mark.parametrize(
+    'head',
+    [
+        outcar_head(['Mg', 'H'], [3, 1]),
+        outcar_head(['Zn', 'H'], [2, 1]),
+        outcar_head(['Mg', 'H'], [1, 2]),
+        None,
+    ],
+)
 def test_second_run_of_other_atoms_or_labels(reader, head):
     standin = outcar_head(['Mg', 'H'], [2, 1], extra=' NOT VASP: stand-in, labels mace:0123456789ab\n')
     outcar = reader(TEXT + (standin if head is None else head) + dft_step(1, STEPS[0]))
