@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from aiida import orm
@@ -704,7 +704,8 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         """Return a builder.
 
         The protocol says what is trained, which paths and diffusion runs are made; a training that would fine-tune a
-        potential that is not given is left out. Where not all configurations have a stress, none is trained.
+        potential that is not given is left out, and so is a run of a potential that there is not. Where not all
+        configurations have a stress, none is trained.
 
         :param codes: ``python``, or by the name of an architecture a Python of its own; ``lammps`` for MD with MACE in
             LAMMPS, with ``convert`` where that is an ``lmp`` of your own; ``vasp`` and ``reduce`` for VASP.
@@ -717,7 +718,8 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         :param options: ``metadata.options`` of the jobs: for all (``default``), for each kind (``learn``, ``train``,
             ``evaluate``, ``md``, ``barrier``, ``vibrations``).
         :raises ValueError: where there is no tracer, or several: they are named; for an unknown protocol, and for keys
-            of the overrides that the protocol file does not have.
+            of the overrides that the protocol file does not have; for a training or run of the overrides that asks for
+            a potential that there is not.
         """
         potentials = potentials or {}
         own = checked('study', overrides or {})
@@ -729,6 +731,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
             known = merge(known, known['from_nothing'])
             inputs = merge(merge(known, own), own.get('from_nothing', {}))
         require_complete(inputs, known)
+        require_known('training', 'foundation', inputs, known, potentials)
         md = MolecularDynamicsWorkChain.get_protocol_inputs(protocol, inputs['md'])
         protocols = {'default': md['options']}
         builder = cls.get_builder()
@@ -756,9 +759,10 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         series = ArrheniusWorkChain.get_protocol_inputs(protocol, inputs['arrhenius'])
         builder.extrapolation = orm.Dict(series['extrapolation'])
         learned = {} if 'dataset' in builder else {LEARNED: VASP_MLFF.name}
-        known = architectures(potentials, builder['training']) | learned
+        labels = architectures(potentials, builder['training']) | learned
+        require_known('diffusion', 'potential', inputs, known, [*labels, *(f'{BEST}{name}' for name in table())])
         shared = {'settings': {'supercell': {'tracer_element': tracer}}, 'md': inputs['md']}
-        builder.diffusion = diffusion_inputs(inputs['diffusion'], known, shared, protocol)
+        builder.diffusion = diffusion_inputs(inputs['diffusion'], labels, shared, protocol)
         builder.segment_steps = orm.Int(md['segment_steps'])
         builder.options = options_inputs(options, **protocols)
         builder.clean_workdir = orm.Bool(md['clean_workdir'])
@@ -777,6 +781,24 @@ def require_complete(inputs: Mapping[str, Any], known: Mapping[str, Any]) -> Non
             if missing and not (values is None and label in known[name]):
                 near = nearest(label, known[name])
                 raise ValueError(f'{name}.{label} lacks {", ".join(missing)}, which a new one needs; {near}')
+
+
+def require_known(
+    name: str, key: str, inputs: Mapping[str, Any], protocols: Mapping[str, Any], labels: Iterable[str]
+) -> None:
+    """Refuse a potential that the user asks for and that there is not: only what a protocol names is left out.
+
+    :param name: ``training``, whose ``key`` is ``foundation``; or ``diffusion``, whose key is ``potential``.
+    :param protocols: the inputs without the user's overrides.
+    :param labels: what may stand at the key.
+    :raises ValueError: with the label and the nearest known potential.
+    """
+    labels = list(labels)
+    for label, values in inputs[name].items():
+        choice = (values or {}).get(key)
+        if choice not in (None, (protocols[name].get(label) or {}).get(key), *labels):
+            near = nearest(str(choice), labels) if labels else 'give potentials.'
+            raise ValueError(f'{name}.{label}: {key} = {choice!r} is not given, nor trained here; {near}')
 
 
 def tracer_of(dataset: DatasetData | orm.StructureData, host: orm.StructureData) -> str:

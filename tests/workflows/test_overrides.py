@@ -221,6 +221,30 @@ def test_a_key_at_the_wrong_place_is_told_its_own(builders, name, overrides, mes
     assert message in str(refusal.value)
 
 
+@pytest.mark.parametrize('start', ['study', 'study from nothing'])
+@pytest.mark.parametrize(
+    ('overrides', 'message'),
+    [
+        ({'training': {'tr': {'architecture': 'mace', 'foundation': 'nosuch'}}}, "training.tr: foundation = 'nosuch'"),
+        ({'training': {'mace_ft': {'foundation': 'mace_mp_0'}}}, 'did you mean mace_mp?'),
+        ({'diffusion': {'mine': {'potential': 'mace_mp_0', 'temperatures_k': [500.0]}}}, 'did you mean mace_mp?'),
+        ({'diffusion': {'mine': {'potential': 'chgnet_ft', 'temperatures_k': [500.0]}}}, "potential = 'chgnet_ft'"),
+        ({'diffusion': {'chgnet_ft_h1': {'potential': 'mace_tt'}}}, 'diffusion.chgnet_ft_h1: potential'),
+        ({'diffusion': {'best_mace_h1': {'potential': 'best:mac'}}}, 'did you mean best:mace?'),
+    ],
+)
+def test_no_training_and_no_run_of_the_users_own_is_left_out(builders, start, overrides, message):
+    with pytest.raises(ValueError, match=' is not given, nor trained here; ') as refusal:
+        builders[start](overrides=overrides)
+    assert message in str(refusal.value)
+
+
+def test_what_only_the_protocol_names_is_left_out(builders):
+    study = builders['study'](overrides={'diffusion': {'chgnet_ft_h1': {'temperatures_k': [700.0]}}})
+    assert set(study.diffusion) == {'best_mace_h1'}
+    assert set(study.training) == {'mace_ft', 'mace_tr'}
+
+
 def test_all_wrong_keys_are_told_at_once(builders):
     with pytest.raises(ValueError, match=' ') as refusal:
         builders['md'](overrides={'segment_step': 3, 'parameters': {'durations_ps': 3}})
