@@ -56,6 +56,8 @@ _ITERATION = re.compile(rb'-+ Iteration\s*(\d+|\*+)\(\s*(\d+|\*+)')
 _FREE_ENERGY = re.compile(rb'\s*free  energy (ML)?\s*TOTEN\s*=\s*(\S+)\s+eV')
 _SIGMA_ENERGY = re.compile(rb'\s*(ML)?\s*energy  without entropy\s*=.*?\benergy\(sigma->0\)\s*=\s*(\S+)')
 _MEMORY = re.compile(rb'\s*Maximum memory used \(kb\):\s*([\d.]+)\s*')
+# A killed job leaves half a line, behind which the version of an appended run stands. A title may name VASP, too
+_APPENDED = re.compile(rb' vasp\.\d.*(?:\(build|complex|gamma-only|standin).*')
 _END = b'General timing and accounting'
 #: Files that were saved in Windows may begin with a byte order mark.
 _BOM_AND_BLANKS = codecs.BOM_UTF8 + b' \t'
@@ -130,6 +132,14 @@ class _Head:
         text = line.lstrip(_BOM_AND_BLANKS)
         return cls(text.decode(errors='replace').strip()) if text.startswith(b'vasp.') else None
 
+    @classmethod
+    def within(cls, line: bytes) -> _Head | None:
+        """Return the head of another run that begins with the line, or behind half a line."""
+        if b'vasp.' not in line:
+            return None
+        match = _APPENDED.search(line)
+        return cls.of(match[0] if match else line)
+
     def take(self, line: bytes) -> bool:
         """Take the next line; return whether it is the first behind the head."""
         if _ITERATION.match(line) or b'TOTAL-FORCE' in line:
@@ -201,7 +211,7 @@ class OutcarReader:
             if head is None:
                 raise FormatError(path, 'line 1', 'no OUTCAR: it must begin with the version, vasp.<number>')
             for line in handle:
-                if not line.endswith(b'\n') or head.take(line):
+                if not line.endswith(b'\n') or _Head.within(line) or head.take(line):
                     break
         self.head = head
         self.version, self.vtst, self.standin = head.version, head.vtst, head.standin
@@ -260,6 +270,7 @@ class _Steps:
     def __init__(self, reader: OutcarReader, handle: BinaryIO) -> None:
         self.reader, self.handle = reader, handle
         self.head = reader.head
+        self.following: _Head | None = None  # of a run that begins here
         self.is_within_head = self.is_of_others = False
         self.line = 0  # lines passed
         self.index = 0  # of the last step
@@ -268,7 +279,6 @@ class _Steps:
         self.cell: np.ndarray | None = None
         self.step = _Unfinished()
         self.handlers: dict[bytes, Callable[[bytes], OutcarStep | None]] = {
-            b'vasp.': self._take_version,
             b'(sigma->0)': self._take_sigma_energy,
             b' Iteration ': self._take_iteration,
             b'total energy-change': self._take_changes,
@@ -286,7 +296,10 @@ class _Steps:
         self.pattern = re.compile(b'|'.join(map(re.escape, self.handlers)))
 
     def __iter__(self) -> Iterator[OutcarStep]:
-        while line := self._next():
+        while (line := self._next()) or self.following:
+            if self.following:
+                self._begin_run(self.following)
+                continue
             try:
                 step = self._take(line)
             except FormatError as error:
@@ -312,24 +325,23 @@ class _Steps:
         return self.handlers[match[0]](line) if match else None
 
     def _next(self) -> bytes:
-        """Pass a line and return it; nothing at the end of the file, within a line too."""
-        line = self.handle.readline()
+        """Pass a line and return it; nothing at the end of the file or of a run, within a line too."""
+        line = b'' if self.following else self.handle.readline()
         if not line.endswith(b'\n'):
             return b''
         self.line += 1
-        return line
+        self.following = _Head.within(line) if self.line > 1 else None
+        return b'' if self.following else line
 
     def _error(self, reason: str, line: int | None = None) -> FormatError:
         return FormatError(self.reader.path, f'line {self.line if line is None else line}', reason)
 
-    def _take_version(self, line: bytes) -> None:
+    def _begin_run(self, head: _Head) -> None:
         """Begin with another run, where a file has one behind the first."""
-        head = _Head.of(line) if self.line > 1 else None
-        if head is not None:
-            self._note_lost_step()
-            self.head, self.is_within_head, self.step = head, True, _Unfinished()
-            self.index = self.iteration = self.last_dft = 0
-            self.reader.finished = self.reader.reached_ediffg = False
+        self._note_lost_step()
+        self.head, self.following, self.is_within_head, self.step = head, None, True, _Unfinished()
+        self.index = self.iteration = self.last_dft = 0
+        self.reader.finished = self.reader.reached_ediffg = False
 
     def _check_atoms(self) -> None:
         """Refuse another run whose steps are no more of the atoms, or the labels, that the reader tells."""
@@ -446,7 +458,7 @@ class _Steps:
         )
 
     def _rows(self, count: int, read: Callable[[bytes], np.ndarray]) -> np.ndarray | None:
-        """Pass rows of six numbers and return them, ``[count, 6]``; None where the file ends within them."""
+        """Pass rows of six numbers and return them, ``[count, 6]``; None where the run ends within them."""
         values = np.empty((count, 6))
         for row in range(count):
             line = self._next()

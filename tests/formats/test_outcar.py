@@ -313,6 +313,34 @@ def test_second_run_that_is_cut_has_not_finished(reader):
     assert (outcar.finished, outcar.truncated is None) == (False, False)
 
 
+def test_run_behind_a_killed_run_is_judged_by_its_own_settings(reader):
+    """The killed run may end anywhere, within a line too; its last step is left out and named."""
+    heads = [outcar_head(['Mg', 'H'], [2, 1], version=VASP5, settings=scf_settings(nelm)) for nelm in (60, 4)]
+    first, killed = (loop_step(index, STEPS[index], [FAR, NEAR], REACHED) for index in (1, 2))
+    second = heads[1] + loop_step(1, STEPS[0], 4 * [FAR], REACHED) + outcar_end()
+    for cut in range(killed.index('\n') + 1, killed.index('energy  without entropy'), 7):
+        outcar = reader(heads[0] + first + killed[:cut] + second)
+        assert [step.scf_converged for step in outcar] == [True, False]
+        summary = summarise_outcar(outcar.path)
+        assert [step.scf_converged for step in summary.dft_steps] == [True, False]
+        assert summary.truncated.endswith('step 2 above is not whole')
+
+
+@pytest.mark.parametrize('counts', [[1, 2], [2, 1]])
+@pytest.mark.parametrize('cut', [len(HEAD) - 40, HEAD.index('ions per type') + 4])
+def test_run_behind_half_a_head(reader, counts, cut):
+    outcar = reader(HEAD[:cut] + outcar_head(['Mg', 'H'], counts) + dft_step(1, STEPS[0]) + outcar_end())
+    if outcar.counts == counts:
+        assert_step(next(iter(outcar)), STEPS[0])
+    else:
+        with pytest.raises(FormatError, match='another run'):
+            list(outcar)
+
+
+def test_title_may_name_vasp(reader):
+    assert converged(reader, [FAR, NEAR], settings='   SYSTEM = made for vasp.6.4 \n' + scf_settings(4)) == [True]
+
+
 @pytest.mark.parametrize(
     'head',
     [
