@@ -54,8 +54,8 @@ def read_extxyz(
 ) -> ExtXyz:
     """Read labelled frames.
 
-    :param stress_key: a frame may lack it; None reads no stress. A key that names a virial holds one, and a frame
-        without the key may have a virial under one of :data:`VIRIAL_KEYS`.
+    :param stress_key: a frame may lack it; None reads no stress. A key that names a virial, but no stress, holds a
+        virial. A frame without the key may have a virial under one of :data:`VIRIAL_KEYS`.
     :param group_key: key of the comment line that is the same in frames that are correlated, say of one trajectory.
     :param allow_implausible: take labels that cannot be right as they are.
     :raises FormatError: for a frame that is damaged, not periodic, lacks energy, forces or group, or has labels that
@@ -150,7 +150,7 @@ def _stress(atoms: Atoms, key: str) -> np.ndarray | None:
     if found is None:
         return None
     values = _voigt(np.asarray(_find(atoms, found), dtype=float))
-    if 'virial' not in found.lower():
+    if 'virial' not in found.lower() or 'stress' in found.lower():
         return values
     return -values / atoms.get_volume() if atoms.cell.rank == 3 else None
 

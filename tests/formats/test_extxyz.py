@@ -54,6 +54,13 @@ def test_stresses_under_another_key_are_named(read_text, other):
         read_text(FRAME.replace('REF_stress', other).replace('1 2 3 4 5 6', '1 6 5 6 2 4 5 4 3'))
 
 
+@pytest.mark.parametrize(('key', 'factor'), [('virial_stress', 1), ('Stress_from_virial', 1), ('dft_Virial', -1 / 120)])
+def test_only_a_key_without_stress_names_a_virial(read_text, key, factor):
+    """The cell has 120 Å³."""
+    (atoms,) = read_text(FRAME.replace('REF_stress', key), stress_key=key).frames
+    np.testing.assert_allclose(atoms.get_stress(), factor * np.arange(1, 7))
+
+
 def test_keys_that_ase_takes_for_a_calculator(read_text):
     text = FRAME.replace('REF_', '').replace('1 2 3 4 5 6', '1 6 5 6 2 4 5 4 3')
     content = read_text(text, energy_key='energy', forces_key='forces', stress_key='stress')
