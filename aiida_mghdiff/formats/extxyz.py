@@ -149,7 +149,7 @@ def _stress(atoms: Atoms, key: str) -> np.ndarray | None:
     found = next((name for name in (key, *VIRIAL_KEYS) if _find(atoms, name) is not None), None)
     if found is None:
         return None
-    values = _voigt(np.asarray(_find(atoms, found), dtype=float))
+    values = _voigt(np.asarray(_floats(_find(atoms, found))))
     if 'virial' not in found.lower() or 'stress' in found.lower():
         return values
     return -values / atoms.get_volume() if atoms.cell.rank == 3 else None

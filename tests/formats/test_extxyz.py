@@ -143,6 +143,14 @@ def test_forces_that_are_no_numbers(read_text):
         read_text(text.replace('-T T T', 'F F F').replace('-0.1 -0.2 -0.3', 'F F F'))
 
 
+@pytest.mark.parametrize('key', ['REF_stress', 'REF_virial'])
+@pytest.mark.parametrize('stress', ['T T T T T T', 'T T F T T T T F T', '1 2 3 4 5 low'])
+def test_stress_that_is_no_number(read_text, key, stress):
+    text = FRAME.replace('REF_stress', key).replace('1 2 3 4 5 6', stress)
+    with pytest.raises(FormatError, match=r'frame 1 \(line 5\): a label is not made of numbers \(the first is'):
+        read_text(FRAME + text)
+
+
 def boxed(lattice, more=''):
     """Return a frame of one atom in a periodic cell, with forces."""
     return (
