@@ -89,18 +89,20 @@ def read_extxyz(
 
 def _split_frames(path: str | Path) -> Iterator[tuple[int, str]]:
     """Yield the line, from 1, and the text of each frame. (ASE itself stops at the first blank line.)"""
-    lines = Path(path).read_text(encoding='utf-8-sig', errors='replace').splitlines()
+    # not splitlines, which also splits at a form feed or U+2028 within a comment
+    lines = Path(path).read_text(encoding='utf-8-sig', errors='replace').removesuffix('\n').split('\n')
     start, index = 0, 0
     while start < len(lines):
         if not lines[start].strip():
             start += 1
             continue
         place = f'frame {index} (line {start + 1})'
-        if not lines[start].strip().isdigit():
-            raise FormatError(path, place, f'a number of atoms should stand here, not {lines[start][:40].strip()!r}')
-        end = start + int(lines[start]) + 2
+        count = lines[start].strip()
+        if not (count.isascii() and count.isdecimal()):
+            raise FormatError(path, place, f'a number of atoms should stand here, not {count[:40]!r}')
+        end = start + int(count) + 2
         if end > len(lines):
-            raise FormatError(path, place, f'the file ends within this frame of {int(lines[start])} atoms')
+            raise FormatError(path, place, f'the file ends within this frame of {int(count)} atoms')
         yield start + 1, '\n'.join(lines[start:end]) + '\n'
         start, index = end, index + 1
 

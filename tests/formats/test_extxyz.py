@@ -128,6 +128,26 @@ def test_byte_order_mark(tmp_path):
     assert str(atoms.symbols) == 'MgH'
 
 
+@pytest.mark.parametrize('number', ['²', '２', '1²', '-1'])
+def test_number_of_atoms_that_is_no_number(read_text, number):
+    with pytest.raises(FormatError, match=rf'frame 1 \(line 5\): a number of atoms .* not {number!r}'):
+        read_text(FRAME + FRAME.replace('2', number, 1))
+
+
+@pytest.mark.parametrize('end', ['\n', '\r\n', '\r'])
+@pytest.mark.parametrize('sign', ['\u2028', '\x0c', '\x85', '\x1c'])
+def test_only_line_ends_end_a_line(tmp_path, sign, end):
+    text = FRAME.replace('trajectory=a', f'note="one{sign}two" trajectory=a')
+    (tmp_path / 'labels.extxyz').write_bytes((text + FRAME).replace('\n', end).encode())
+    frames = read_extxyz(tmp_path / 'labels.extxyz', allow_implausible=True).frames
+    assert [atoms.info for atoms in frames] == [{'note': f'one{sign}two', 'trajectory': 'a'}, {'trajectory': 'a'}]
+
+
+def test_file_that_ends_before_the_last_atom(read_text):
+    with pytest.raises(FormatError, match='the file ends within this frame of 2 atoms'):
+        read_text(FRAME.rpartition('H 1 2 3')[0])
+
+
 @pytest.mark.parametrize('energy', ['T', 'F', 'abc', '"T T"', '1+2j'])
 def test_energy_that_is_no_number(read_text, energy):
     with pytest.raises(FormatError, match=r'frame 1 \(line 5\): (a label is not made of numbers|energy has the shape)'):
