@@ -46,8 +46,11 @@ def found(pattern, texts):
 
 
 def pattern_of(word):
-    """Return the pattern of a word or, if it begins with an underscore or has one, of a part of a key."""
-    return rf'{re.escape(word)}(?![A-Za-z])' if word in ENDINGS else rf'(?<![\w-]){re.escape(word)}(?![\w-])'
+    """Return the pattern of a word, also at the end of a line or the start of a sentence, or of a part of a key."""
+    if word in ENDINGS:
+        return rf'{re.escape(word)}(?![A-Za-z])'
+    words = r'\s+'.join(map(re.escape, word[1:].split()))
+    return rf'(?<![\w-])[{word[0].upper()}{word[0].lower()}]{words}(?![\w-])'
 
 
 @pytest.fixture(scope='module')
@@ -71,4 +74,5 @@ def test_exceptions_are_needed(texts):
 def test_finds_words():
     """Whole words only; parts of keys at the end of a key or before another part."""
     assert found(pattern_of('distil'), {'a': 'x\nto distil it', 'b': 'distillation, un-distil'}) == ['a:2: distil']
+    assert found(pattern_of('data set'), {'a': 'Data\nset'}) == ['a:1: Data\nset']
     assert found(pattern_of('_nm'), {'a': 'length_nm = 1', 'b': 'length_nmax'}) == ['a:1: _nm']

@@ -127,10 +127,13 @@ def joined_place(place: str, key: str) -> str:
     return f'{place}.{key}' if place else str(key)
 
 
-def nearest(key: str, known: Iterable[str]) -> str:
-    """Return which known key an unknown one is likely to mean, in words; all of them where none is near."""
+def nearest(key: str, known: Iterable[str], refused: Iterable[str] = ()) -> str:
+    """Return which known key an unknown one is likely to mean, in words; all of them where none is near.
+
+    :param refused: keys that may be meant, too, and get an answer of their own.
+    """
     known = list(known)
-    if close := get_close_matches(str(key), known, n=1):
+    if close := get_close_matches(str(key), [*known, *refused], n=1):
         return f'did you mean {close[0]}?'
     return f'known are {", ".join(sorted(known))}.' if known else 'there are no keys here.'
 

@@ -89,7 +89,7 @@ class OutcarStep:
 
 @dataclass
 class Loop:
-    """The electronic loop of a DFT step, as far as it was read: its last iteration, and VASP's words at its end."""
+    """The SCF of a DFT step, as far as it was read: its last iteration, and VASP's words at its end."""
 
     iteration: int = 0
     changes: tuple[float, ...] = ()  # abs(dE) and abs(d eps) of the last iteration, eV

@@ -18,11 +18,11 @@ half of what they gain. Intervals of D along an axis follow the same rule.
 The relative error that weights an Arrhenius fit is always that over tracers: three replicas give weights so erratic
 that the interval of the activation energy covers 71 %. It is never taken below that of counting jumps, 1/sqrt(jumps).
 
-Where an estimate is known to be off, D is by least squares instead, with a warning. ``science.whittle`` says where
-``automatic`` is. ``gls`` is where its lag is shorter than half the time that a tracer stays: returns between cages then
-count as diffusion, and D is 3 to 15 % too high (H in Mg, rates T-T : T-O : O-T : O-O of 8:1:1:0.5; longer lags leave at
-most 3 %). On other networks ``gls`` gives way where D at double the lag is surely lower; where it is lower, but not
-surely so, a warning says so.
+Where an estimate is known to be off, D is by least squares instead, with a warning. For ``automatic``
+``science.whittle`` says where. An estimate of ``gls`` is off if its lag is shorter than half the time that a tracer
+stays: returns between cages then count as diffusion, and D is 3 to 15 % too high (H in Mg, rates T-T : T-O : O-T : O-O
+of 8:1:1:0.5; longer lags leave at most 3 %). On other networks ``gls`` gives way where D at double the lag is surely
+lower; where it is lower, but not surely so, a warning says so.
 
 Gate: rattling between the two sites of a cage gives a significant slope although nothing diffuses. Where no tracer
 jumped between cages there is no D, but an upper bound: at most 3.0 jumps are expected (Poisson, 95 %), each of length

@@ -3,7 +3,7 @@
 Two answers to what chance would give. Poisson: independent points anywhere. Random sites: the tracers that a frame has
 on octahedral and on tetrahedral sites, put on sites of that kind at random, no two on one, each with a measured offset
 from its site (vibration). Tracers on lattice sites have neighbours at the distances of sites even if they do not see
-each other, so that the second is what an attraction must be told from.
+each other, so that an attraction must be compared with random sites.
 
 Frames are correlated: a chi-squared test that takes them as independent rejects the truth nearly always. For the number
 of pairs, as for the indicator of each of its values, the statistical inefficiency g is the number of frames worth one

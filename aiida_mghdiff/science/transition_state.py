@@ -1,4 +1,4 @@
-"""Hopping rates by harmonic transition-state theory.
+"""Rates of hops by harmonic transition-state theory.
 
 The rate of a hop over a saddle point is (kT/h) (Z_saddle / Z_minimum) exp(-E / kT), with E the barrier of the potential
 energy and Z the vibrational partition functions, the unstable mode of the saddle point left out (Eyring, J. Chem. Phys.

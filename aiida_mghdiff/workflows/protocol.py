@@ -96,8 +96,8 @@ def _messages_of_key(key: str, value: Any, node: Any, place: str, root: Of) -> I
         yield f'{where}: {f"no such key; {nearest(key, near)}" if near else _words(key, node.key)}'
     elif not isinstance(node, Open) and key not in _known(node):
         fitting = (other for other, it in _places(key, root) if not any(_messages(value, it, '', root)))
-        other, near = next(fitting, None), [*_known(node), *getattr(node, 'closed', ())]
-        yield f'{where}: no such key{f" here; did you mean {other}?" if other else f"; {nearest(key, near)}"}'
+        other, words = next(fitting, None), nearest(key, _known(node), getattr(node, 'closed', ()))
+        yield f'{where}: no such key{f" here; did you mean {other}?" if other else f"; {words}"}'
     elif value is not None or not getattr(node, 'removable', False):
         yield from _messages(value, _known(node).get(key, getattr(node, 'content', VALUE)), where, root)
 

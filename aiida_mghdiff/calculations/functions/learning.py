@@ -292,7 +292,7 @@ CARRIED = ('ml_mconf', 'ml_mb', 'nelm', 'algo')
 
 @calcfunction
 def carry_on(parameters: orm.Dict, before: orm.Dict, results: orm.Dict) -> orm.Dict:
-    """Return INCAR tags with what the segment before had come to: more room, more electronic steps, its threshold.
+    """Return INCAR tags with what the segment before had come to: more room, more steps of the SCF, its threshold.
 
     :param before: INCAR tags of its last job; ``results``: the results of that.
     """
@@ -313,7 +313,7 @@ def _threshold(tags: Mapping[str, Any], results: orm.Dict) -> dict[str, float]:
 
 @calcfunction
 def more_electronic_steps(parameters: orm.Dict) -> orm.Dict:
-    """Return INCAR tags with twice as many electronic steps, of the most robust algorithm."""
+    """Return INCAR tags with twice as many steps of the SCF, of the most robust algorithm."""
     tags = parameters.get_dict()
     return orm.Dict(tags | {'nelm': 2 * tags.get('nelm', USUAL_NELM), 'algo': 'Normal'})
 

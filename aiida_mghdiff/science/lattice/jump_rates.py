@@ -2,11 +2,11 @@
 
 The rate of each class is k(T) = nu exp(-E / kT). For Markov jumps the likelihood of a class depends only on its counts
 N at each temperature and on the times t that tracers spent on its starting sites. The counts are Poisson counts of mean
-k(T) m t, with m the number of targets around a site. The maximum over (ln nu, E) is found by Newton
-steps; its covariance is the inverse of the Fisher information (McCullagh and Nelder, Generalized Linear Models, 2nd
-edition, chapter 6). A temperature without a jump is a count of zero and has its say, which ln k has not: a straight
-line through ln k would be biased by few counts. Classes are independent of each other, O-T and its way back T-O too,
-although their counts are equal but for one a tracer: the times have the randomness.
+k(T) m t, with m the number of targets around a site. The maximum over (ln nu, E) is found by Newton steps; its
+covariance is the inverse of the Fisher information (McCullagh and Nelder, Generalized Linear Models, 2nd edition,
+chapter 6). A temperature without a jump enters the fit as a count of zero; a straight line through ln k could not
+include it, and few counts would bias it. Classes are independent of each other, O-T and its way back T-O too, although
+their counts are equal but for one a tracer: the times have the randomness.
 
 D follows at each temperature from the rates of all classes (:mod:`aiida_mghdiff.science.lattice.network`), its
 relative error by the delta method: the variances of ln k at that temperature, by the squares of d ln D / d ln k. The
