@@ -1,3 +1,10 @@
-"""AiiDA plugin for tracer diffusion in metals with machine-learning potentials."""
+"""AiiDA plugin for tracer diffusion in metals with machine-learning potentials.
+
+What people use is imported from here: ``__init__.pyi`` lists it. A module is loaded when its name is first used, so
+that importing the package itself costs nothing.
+"""
+
+import lazy_loader
 
 __version__ = '0.1.0'
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

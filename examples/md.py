@@ -8,9 +8,8 @@ import click
 from aiida import orm
 from aiida.engine import run_get_node
 
-from aiida_mghdiff.calculations.functions.supercell import build_supercell
+from aiida_mghdiff import MolecularDynamicsWorkChain, build_supercell
 from aiida_mghdiff.cli.inputs import load_codes, load_potential, make_host
-from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 
 
 @click.command()

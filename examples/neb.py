@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 from aiida.engine import run_get_node
 
+from aiida_mghdiff import BarrierWorkChain
 from aiida_mghdiff.cli.inputs import load_codes, load_potential, make_host
-from aiida_mghdiff.workflows.neb import BarrierWorkChain
 
 
 @click.command()

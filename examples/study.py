@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 from aiida.engine import run_get_node, submit
 
+from aiida_mghdiff import StudyWorkChain
 from aiida_mghdiff.calculations.hosts import subject_of
 from aiida_mghdiff.cli.demo import permissive
 from aiida_mghdiff.cli.inputs import EXAMPLE, load_codes, load_dataset, load_potential, make_host_of
 from aiida_mghdiff.report import result_table, write_report
-from aiida_mghdiff.workflows.study import StudyWorkChain
 
 
 @click.command()

@@ -8,9 +8,8 @@ import click
 from aiida import orm
 from aiida.engine import run_get_node
 
-from aiida_mghdiff.calculations.functions.dataset import split_dataset
+from aiida_mghdiff import TrainWorkChain, split_dataset
 from aiida_mghdiff.cli.inputs import EXAMPLE, load_codes, load_dataset, load_potential
-from aiida_mghdiff.workflows.train import TrainWorkChain
 
 
 @click.command()

@@ -17,6 +17,7 @@ from training_inputs import make_chgnet, make_dataset
 
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.workflows.protocol import protocol_inputs
+from aiida_mghdiff.workflows.study import StudyWorkChain
 
 HOWTO = Path(__file__).parents[1] / 'docs' / 'howto'
 BLOCK = re.compile(r'^( *)```python\n(.*?)^ *```$', re.MULTILINE | re.DOTALL)
@@ -100,6 +101,16 @@ def test_a_refused_file_ends_the_recipe_with_the_reason(run, files, tmp_path, pl
     (tmp_path / 'damaged').write_text('no labels\n')
     with pytest.raises(SystemExit, match=r'damaged.*: '):
         run('data', **files | {place: tmp_path / 'damaged'})
+
+
+def test_train(run, files, tiny_mace, tiny_potential):
+    dataset = run('data', **files, only=2)['dataset']
+    nodes = {1300: dataset, 1301: make_dataset(3), 1302: make_dataset(2), 1303: make_dataset(2), 1400: tiny_potential}
+    found = run('train', nodes, **{'foundation.model': tiny_mace})
+    assert found['training'] is nodes[1301]
+    assert found['builder'].process_class is StudyWorkChain
+    assert len(found['builder'].host.sites) == 128
+    assert set(found['builder'].training) == {'mace_ft', 'mace_tr'}
 
 
 def test_diffusion(run, tiny_potential, host):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import re
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+import aiida_mghdiff
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / 'aiida_mghdiff'
@@ -42,6 +45,13 @@ def imported_by(names):
 
 def test_package_imports_next_to_nothing():
     assert imported_by(['aiida_mghdiff']) & (ENGINES | {'aiida', 'numpy', 'ase', 'scipy'}) == set()
+
+
+@pytest.mark.parametrize('name', aiida_mghdiff.__all__)
+def test_names_for_users(name):
+    """Each is what it is in its own module."""
+    value = getattr(aiida_mghdiff, name)
+    assert value is getattr(importlib.import_module(value.__module__), name)
 
 
 def test_rooms_with_aiida_import_no_engine():

@@ -37,7 +37,8 @@ def zipapp_bytes(program: str, calculator: tuple[str, bytes] | None = None) -> b
     """
     name, source = calculator or ('', b'')
     content = {'__main__.py': f'from aiida_mghdiff.programs.job import run\n\nrun({program!r})\n'.encode()}
-    for path in [PACKAGE / '__init__.py', *sources(f'aiida_mghdiff.programs.{program}', source=source)]:
+    content[archive_name(PACKAGE / '__init__.py')] = b''  # its names for users have no place in a job
+    for path in sources(f'aiida_mghdiff.programs.{program}', source=source):
         content[archive_name(path)] = path.read_bytes()
     if calculator:
         content[f'aiida_mghdiff/programs/calculators/{name}.py'] = source

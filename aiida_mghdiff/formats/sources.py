@@ -19,7 +19,7 @@ def sources(*modules: str, source: bytes = b'') -> list[Path]:
     """Return the files of modules of this package and of all that they import from it, sorted.
 
     Imports inside functions count, imports for type checkers do not. The package's own ``__init__.py`` is left out: it
-    has the version, which changes nothing that is computed.
+    has the version and names for users, which change nothing that is computed.
 
     :param modules: full names, such as ``aiida_mghdiff.programs.ase.md``.
     :param source: of a module from elsewhere, whose imports from this package count too.

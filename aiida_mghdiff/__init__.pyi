@@ -1,0 +1,28 @@
+"""Names for users: nodes, WorkChains, functions that make nodes, readers. ``__init__.py`` reads this list."""
+
+from .calculations.functions.dataset import dataset_from_extxyz as dataset_from_extxyz
+from .calculations.functions.dataset import dataset_from_mlab as dataset_from_mlab
+from .calculations.functions.dataset import split_dataset as split_dataset
+from .calculations.functions.merge import merge_datasets as merge_datasets
+from .calculations.functions.rates import barrier_diffusion as barrier_diffusion
+from .calculations.functions.supercell import build_hcp as build_hcp
+from .calculations.functions.supercell import build_host as build_host
+from .calculations.functions.supercell import build_supercell as build_supercell
+from .data.dataset import DatasetData as DatasetData
+from .data.md_state import MdStateData as MdStateData
+from .data.potential import PotentialData as PotentialData
+from .data.tracers import TracerTrajectoryData as TracerTrajectoryData
+from .formats.extxyz import read_extxyz as read_extxyz
+from .formats.mlab import read_mlab as read_mlab
+from .formats.mlab import write_mlab as write_mlab
+from .workflows.arrhenius import ArrheniusWorkChain as ArrheniusWorkChain
+from .workflows.diffusion import DiffusionWorkChain as DiffusionWorkChain
+from .workflows.label import LabelWorkChain as LabelWorkChain
+from .workflows.md import MolecularDynamicsWorkChain as MolecularDynamicsWorkChain
+from .workflows.neb import BarrierWorkChain as BarrierWorkChain
+from .workflows.otf import OnTheFlyWorkChain as OnTheFlyWorkChain
+from .workflows.study import StudyWorkChain as StudyWorkChain
+from .workflows.train import TrainWorkChain as TrainWorkChain
+from .workflows.validate import ValidationWorkChain as ValidationWorkChain
+
+__version__: str
