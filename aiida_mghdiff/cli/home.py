@@ -10,6 +10,8 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import click
+
 #: Commands whose profiles live in a folder that the user names.
 OWN_FOLDER = ('demo', 'profile')
 
@@ -18,7 +20,10 @@ def import_aiida(command: str) -> None:
     """Import AiiDA's configuration for a command so that the import makes no ``~/.aiida``.
 
     Commands that use the user's profiles find them, where there are any. Else AiiDA gets a folder that is gone at once.
+
+    :raises click.ClickException: if no folder for temporary files can be used.
     """
+    check_temporary()
     before = os.environ.get('AIIDA_PATH')
     if command not in OWN_FOLDER and _has_folder(before):
         return
@@ -31,6 +36,19 @@ def import_aiida(command: str) -> None:
             del os.environ['AIIDA_PATH']
             if before is not None:
                 os.environ['AIIDA_PATH'] = before
+
+
+def check_temporary() -> None:
+    """Check that a folder for temporary files can be used.
+
+    :raises click.ClickException: with the folders that were tried, and the remedy.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise click.ClickException(
+            f'{error.strerror}: make room on the disk, or set TMPDIR to a folder that can be written.'
+        ) from error
 
 
 def _has_folder(variable: str | None) -> bool:

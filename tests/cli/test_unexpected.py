@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from resource import RLIMIT_FSIZE, setrlimit
 
 import click
 import pytest
@@ -85,16 +86,29 @@ def test_refusals_and_interrupts_are_no_failures(place, monkeypatch):
 
 
 def test_log_where_nothing_can_be_written(place, monkeypatch):
-    """It goes to the folder of temporary files, or in the worst case is shown."""
+    """It goes to the folder of temporary files, or if this was deleted meanwhile, its last line is shown."""
     monkeypatch.setattr(AiiDAConfigDir, 'get', lambda: place / 'nowhere')
-    monkeypatch.setattr(tempfile, 'gettempdir', lambda: str(place))
+    monkeypatch.setattr(tempfile, 'tempdir', str(place))
     monkeypatch.setattr(environment, 'load', fail)
     assert f'The traceback is in {place / LOG}' in call('report', '1')
-    monkeypatch.setattr(tempfile, 'gettempdir', lambda: str(place / 'nowhere'))
+    monkeypatch.setattr(tempfile, 'tempdir', str(place / 'nowhere'))
     assert re.search(
         r'It came from .*test_unexpected\.py, line \d+\. Its traceback could not be written anywhere: make room or set',
         call('report', '1'),
     )
+
+
+@pytest.mark.parametrize('words', [('setup',), ('doctor',), ('profile', 'there'), ('report', '1'), ('demo',)])
+def test_no_folder_for_temporary_files(tmp_path, words):
+    """As on a full disk: no process of the command may write a byte."""
+    result = command(tmp_path, *words, cwd=tmp_path, preexec_fn=lambda: setrlimit(RLIMIT_FSIZE, (0, 0)))
+    assert result.returncode == 1
+    assert re.fullmatch(
+        r'Error: No usable temporary directory found in \[.*\]: make room on the disk, or set TMPDIR to a folder that '
+        r'can be written\.\n',
+        result.stderr,
+    )
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_error_that_an_error_came_from_is_named():
@@ -120,10 +134,10 @@ def whole_profile(daemon_environment, tmp_path_factory):
     return folder
 
 
-def command(folder, *words):
+def command(folder, *words, **options):
     variables = {key: value for key, value in os.environ.items() if key != 'AIIDA_PATH'} | {'AIIDA_PATH': str(folder)}
     arguments = [Path(sys.executable).with_name('aiida-mghdiff'), *map(str, words)]
-    return subprocess.run(arguments, env=variables, capture_output=True, text=True, check=False)
+    return subprocess.run(arguments, env=variables, capture_output=True, text=True, check=False, **options)
 
 
 def damage_configuration(folder):
