@@ -135,15 +135,17 @@ def validate_study(inputs: dict[str, Any], _: Any = None) -> str | None:
         return 'give either a dataset or otf, the inputs of the on-the-fly learning that makes one.'
     if message := joined(entry_messages(inputs)):
         return message
-    if message := joined([*label_messages(inputs), *run_settings_messages(inputs)]):
-        return message
+    wrong_settings = [*run_settings_messages(inputs)]
+    messages = [*label_messages(inputs), *wrong_settings, learning_message(inputs)]
     if 'otf' in inputs and not {'structure', 'state'} & set(inputs['otf']):
-        return learning_message(inputs)
+        return joined(messages)
     parts, refusal = try_split(inputs)
-    messages = [learning_message(inputs), vasp_message(inputs), *dataset_messages(inputs), *host_messages(inputs)]
+    messages += [vasp_message(inputs), *dataset_messages(inputs), *host_messages(inputs)]
     messages += [refusal, *split_messages(inputs), *elements_messages(inputs), *barrier_messages(inputs)]
     messages += [*parameters_messages(inputs), *options_messages(inputs)]
-    return joined([*messages, *learned_messages(inputs, parts), *run_messages(inputs)])
+    if not wrong_settings:  # these checks read the settings of the runs
+        messages += [*learned_messages(inputs, parts), *run_messages(inputs)]
+    return joined(messages)
 
 
 def entry_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:

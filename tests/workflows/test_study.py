@@ -517,6 +517,28 @@ def test_gives_all_reasons_at_once(generate_workchain, build_for, tiny_potential
         assert message.count(words) == 1, message
 
 
+@pytest.mark.parametrize('fault', ['code', 'label', 'settings'])
+def test_no_reason_hides_another(generate_workchain, build_for, tiny_potential, fault):
+    """Neither a missing code, nor a label given twice, nor settings of the wrong shape."""
+    dataset = host_datasets.make_dataset('Pd', host_datasets.PALLADIUM, ['H'] * 12)
+    builder = build_for(dataset, host_datasets.make_host('Pd', host_datasets.PALLADIUM))
+    tiny_potential.base.attributes.set('elements', ['Pd'])
+    changes = {'paths': {'o_x': orm.Dict({'tracer_element': 'H', 'path': 'O-X'})}}
+    if fault == 'code':
+        changes['codes'], words = {}, 'codes.python is missing'
+    elif fault == 'label':
+        changes['training'] = {'mace_mp': builder.training['mace_ft']}
+        words = 'labels mace_mp name a given and a trained potential'
+    else:
+        key, run = next(iter(builder.diffusion.items()))
+        changes['diffusion'] = {key: dict(run) | {'settings': orm.Dict({'seed': 1})}}
+        words = f'diffusion.{key}: '
+    with pytest.raises(ValueError, match=words) as refusal:
+        make(generate_workchain, builder, **changes)
+    for words in ('Pd (host, neb_host) is fcc', "path = 'O-X' is not one of O-O c", 'potentials.mace_mp knows no H'):
+        assert str(refusal.value).count(words) == 1, str(refusal.value)
+
+
 def test_refuses_trainings_that_learn_nothing_of_the_tracer(generate_workchain, build_for):
     """What they give would be refused by the diffusion runs, after all trainings."""
     dataset = host_datasets.make_dataset(tracers=[''] * 12)
