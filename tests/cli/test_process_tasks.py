@@ -176,13 +176,18 @@ os.kill(pid('worker'), signal.SIGKILL)
         assert told['lost'] == []
 
     def test_restart_of_the_daemon(self, run):
+        """It is told to stop while jobs of a step are still to be launched, and others are not over."""
         told = run(
             KEEP
             + """
 import subprocess
 node = launch()
 until(seen('first_1'))
-subprocess.run([str(Path(sys.executable).parent / 'verdi'), 'daemon', 'restart'], check=False, capture_output=True)
+launched = len(node.called)
+environment.stop_daemon()
+assert 0 < launched < JOBS, f'{launched} jobs were launched when the daemon was told to stop'
+assert not all(child.is_terminated for child in node.called), 'all jobs were over when the daemon had stopped'
+subprocess.run([str(Path(sys.executable).parent / 'verdi'), 'daemon', 'start'], check=True, capture_output=True)
 """
             + END
         )
