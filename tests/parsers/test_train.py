@@ -7,13 +7,15 @@ import pytest
 from aiida import orm
 from aiida.common.links import LinkType
 from aiida.plugins import ParserFactory
+from program_runs import chgnet_file
 
 RESULTS = {'completed': True, 'mode': 'naive', 'elements': ['H', 'Mg'], 'dtype': 'float32', 'best_epoch': 1}
 
 
 @pytest.fixture
-def parse(aiida_profile_clean, aiida_localhost, tmp_path):
+def parse(aiida_profile_clean, aiida_localhost, tmp_path, tiny_mace):
     """Return a function that parses what a training left."""
+    models = {'mghdiff.mace.train': tiny_mace, 'mghdiff.chgnet.train': chgnet_file()}
 
     def run(entry_point, results, stdout='', files=('learning_curves.npz', 'trained.model')):
         node = orm.CalcJobNode(computer=aiida_localhost, process_type=f'aiida.calculations:{entry_point}')
@@ -27,7 +29,7 @@ def parse(aiida_profile_clean, aiida_localhost, tmp_path):
         if results is not None:
             (tmp_path / 'results.json').write_text(json.dumps(results))
         for name in files:
-            (tmp_path / name).write_bytes(b'content')
+            (tmp_path / name).write_bytes(models[entry_point].read_bytes())
         if 'learning_curves.npz' in files:
             np.savez(tmp_path / 'learning_curves.npz', epoch=np.arange(3.0), loss_valid=np.array([3.0, 1.0, 2.0]))
         return ParserFactory(entry_point).parse_from_node(
