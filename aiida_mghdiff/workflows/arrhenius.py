@@ -12,7 +12,7 @@ from aiida_vasp.data.potcar import PotcarData
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes, has_ended_with
 from aiida_mghdiff.calculations.functions.arrhenius import arrhenius_fit
 from aiida_mghdiff.calculations.functions.rates import EXTRAPOLATION_SETTINGS, jump_diffusion
-from aiida_mghdiff.calculations.validation import IS_TEMPERATURE, complete_message, joined, keys_help
+from aiida_mghdiff.calculations.validation import IS_COUNT, IS_TEMPERATURE, complete_message, joined, keys_help
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.diffusion import (
     DiffusionWorkChain,
@@ -21,7 +21,7 @@ from aiida_mghdiff.workflows.diffusion import (
     validate_diffusion,
 )
 from aiida_mghdiff.workflows.jobs import Options
-from aiida_mghdiff.workflows.protocol import ProtocolMixin
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, setting
 from aiida_mghdiff.workflows.tasks import TaskWorkChain
 
 
@@ -167,5 +167,5 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         temperatures = temperatures_k or inputs['temperatures_k']
         builder.extrapolation = orm.Dict(inputs['extrapolation'])
         builder.temperatures = {temperature_label(value): orm.Float(value) for value in temperatures}
-        builder.max_in_flight = orm.Int(inputs['max_in_flight'])
+        builder.max_in_flight = setting(inputs, 'max_in_flight', IS_COUNT)
         return builder

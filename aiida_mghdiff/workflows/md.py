@@ -10,13 +10,14 @@ from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.functions.parameters import segment_parameters
+from aiida_mghdiff.calculations.validation import IS_BOOL, IS_COUNT, IS_POSITIVE
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.science.units import PS_IN_FS
 from aiida_mghdiff.workflows.cleaning import RESTART, define_restarts, loop_inputs
 from aiida_mghdiff.workflows.engines import with_dtype
 from aiida_mghdiff.workflows.jobs import Options, options_inputs
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, merge
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, merge, setting
 from aiida_mghdiff.workflows.segment import PARTS, MdSegmentWorkChain
 from aiida_mghdiff.workflows.survival import SurvivalMixin
 
@@ -27,6 +28,11 @@ TIMES = {
     'thermo_interval_fs': ('thermo_stride', 1.0),
     'frame_interval_fs': ('frame_stride', 1.0),
 }
+
+
+def validate_segment_steps(node: orm.Int, _: Any = None) -> str | None:
+    """Return a message about a fault in the number: a run in segments without steps would never end."""
+    return None if node.value >= 1 else f'segment_steps = {node.value}: it must be a whole number of at least 1.'
 
 
 class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
@@ -41,7 +47,13 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         spec.expose_inputs(MdSegmentWorkChain, exclude=(*RESTART, 'metadata'))
         spec.expose_outputs(MdSegmentWorkChain)
         define_restarts(spec, md=MdSegmentWorkChain)
-        spec.input('segment_steps', valid_type=orm.Int, serializer=orm.to_aiida_type, help='Most steps of one job.')
+        spec.input(
+            'segment_steps',
+            valid_type=orm.Int,
+            serializer=orm.to_aiida_type,
+            validator=validate_segment_steps,
+            help='Most steps of one job.',
+        )
         spec.outline(
             cls.setup,
             while_(cls.has_steps_left)(cls.run_segment, cls.inspect_segment),
@@ -123,6 +135,7 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         :param overrides: of the protocol file: ``parameters``, ``ensembles``, ``architectures``.
         :param stage: keys of ``parameters``, as the protocol of a process that has this run as one of its stages sets
             them; ``stage_overrides``: as the user does.
+        :raises ValueError: for a time that is not positive.
         """
         inputs, own = cls.get_protocol_inputs(protocol), checked('md', overrides or {})
         values = inputs['parameters'] | inputs['ensembles'][ensemble] | (stage or {})
@@ -131,6 +144,9 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         for changes in (own.get('parameters'), of_ensemble.get(ensemble), of_architecture.get(architecture)):
             values = merge(values, changes or {})
         values = merge(values, stage_overrides or {})
+        for key in ('time_step_fs', *TIMES):
+            if not IS_POSITIVE.holds(values[key]):
+                raise ValueError(f'{key} = {values[key]!r} of MD in {ensemble} is not {IS_POSITIVE.words}.')
         for key, (target, femtoseconds) in TIMES.items():
             values[target] = max(1, round(values.pop(key) * femtoseconds / values['time_step_fs']))
         return values | {'ensemble': ensemble}
@@ -171,7 +187,7 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         builder.potcars = potcars or {}
         builder['state' if is_state else 'structure'] = start
         builder.parameters = orm.Dict(parameters | run)
-        builder.segment_steps = orm.Int(inputs['segment_steps'])
+        builder.segment_steps = setting(inputs, 'segment_steps', IS_COUNT)
         builder.options = options_inputs(options, default=inputs['options'])
-        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
+        builder.clean_workdir = setting(inputs, 'clean_workdir', IS_BOOL)
         return builder

@@ -24,7 +24,14 @@ from aiida_mghdiff.calculations.functions.paths import (
 from aiida_mghdiff.calculations.functions.rates import hop
 from aiida_mghdiff.calculations.hosts import host_message
 from aiida_mghdiff.calculations.md import elements_message
-from aiida_mghdiff.calculations.validation import complete_message, joined, keys_help, self_diffusion_message, without
+from aiida_mghdiff.calculations.validation import (
+    IS_BOOL,
+    complete_message,
+    joined,
+    keys_help,
+    self_diffusion_message,
+    without,
+)
 from aiida_mghdiff.calculations.vasp.ionic import tags_message
 from aiida_mghdiff.calculations.vasp.job import potcars_message, symbols_message
 from aiida_mghdiff.calculations.vasp.neb import BAND_TAGS, VaspNebCalculation
@@ -42,7 +49,7 @@ from aiida_mghdiff.workflows.engines import (
     with_dtype,
 )
 from aiida_mghdiff.workflows.jobs import Options, define_jobs, job_options, options_inputs
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, protocol_inputs
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, protocol_inputs, setting
 from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
 #: Structures of a path whose vibrations are asked: outputs of the search, which has no saddle point on some paths.
@@ -376,7 +383,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         builder.path = orm.Dict({'tracer_element': tracer_element, 'path': path})
         builder.parameters = orm.Dict(parameters_for(potential, inputs['parameters']))
         builder.options = options_inputs(options, default=inputs['options'])
-        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
+        builder.clean_workdir = setting(inputs, 'clean_workdir', IS_BOOL)
         if potential is not None:
             builder.potential = potential
         if barrier_job(potential).role != PYTHON:

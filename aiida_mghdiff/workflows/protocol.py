@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
+from aiida import orm
 
 from aiida_mghdiff.calculations.validation import Check, joined, joined_place, nearest
 from aiida_mghdiff.workflows.open_keys import ANYTHING, OPEN, VALUE, Of, Open
@@ -65,6 +66,16 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
         both = isinstance(value, dict) and isinstance(result.get(key), dict)
         result[key] = merge(result[key], value) if both else copy.deepcopy(value)
     return result
+
+
+def setting(inputs: Mapping[str, Any], key: str, check: Check) -> orm.Data:
+    """Return the node of a setting that is no part of a Dict.
+
+    :raises ValueError: for a value that AiiDA would turn into another one: 'no' into true, 1.5 into 1.
+    """
+    if not check.holds(inputs[key]):
+        raise ValueError(f'{key} = {inputs[key]!r} is not {check.words}.')
+    return orm.to_aiida_type(inputs[key])
 
 
 def _messages(changes: Any, node: Any, place: str, root: Of) -> Iterator[str]:

@@ -26,6 +26,8 @@ from aiida_mghdiff.calculations.functions.rates import EXTRAPOLATION_SETTINGS, b
 from aiida_mghdiff.calculations.functions.select import select_best
 from aiida_mghdiff.calculations.hosts import host_message, subject_of
 from aiida_mghdiff.calculations.validation import (
+    IS_BOOL,
+    IS_COUNT,
     Check,
     complete_message,
     joined,
@@ -71,7 +73,7 @@ from aiida_mghdiff.workflows.learning_segment import LearningSegmentWorkChain
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.neb import VIBRATION_SETTINGS, BarrierWorkChain, path_message, vibrations_message
 from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain, start_node, validate_schedule
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, merge, protocol_inputs
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, merge, protocol_inputs, setting
 from aiida_mghdiff.workflows.segment import MdSegmentWorkChain
 from aiida_mghdiff.workflows.survival import ending, is_repeatable
 from aiida_mghdiff.workflows.tasks import TaskWorkChain
@@ -765,10 +767,10 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         require_known('diffusion', 'potential', inputs, known, [*labels, *(f'{BEST}{name}' for name in table())])
         shared = {'settings': {'supercell': {'tracer_element': tracer}}, 'md': inputs['md']}
         builder.diffusion = diffusion_inputs(inputs['diffusion'], labels, shared, protocol)
-        builder.segment_steps = orm.Int(md['segment_steps'])
+        builder.segment_steps = setting(md, 'segment_steps', IS_COUNT)
         builder.options = options_inputs(options, **protocols)
-        builder.clean_workdir = orm.Bool(md['clean_workdir'])
-        builder.max_in_flight = orm.Int(inputs['max_in_flight'])
+        builder.clean_workdir = setting(md, 'clean_workdir', IS_BOOL)
+        builder.max_in_flight = setting(inputs, 'max_in_flight', IS_COUNT)
         return builder
 
 
@@ -869,7 +871,12 @@ def training_inputs(
 def vibration_inputs(
     names: list[str], protocol: str | None, overrides: dict[str, Any] | None = None
 ) -> dict[str, orm.Dict]:
-    """Return the namespace ``vibrations`` of a builder: the parameters of each architecture named."""
+    """Return the namespace ``vibrations`` of a builder: the parameters of each architecture named.
+
+    :raises ValueError: where the names are no list.
+    """
+    if not isinstance(names, list):
+        raise ValueError(f'vibrations = {names!r}: give a list of architectures, such as [mace], or [] for none.')
     parameters = protocol_inputs('vibrations', protocol, overrides)['parameters']
     return {name: orm.Dict(with_dtype(name, parameters)) for name in names}
 

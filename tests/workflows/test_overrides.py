@@ -245,6 +245,67 @@ def test_what_only_the_protocol_names_is_left_out(builders):
     assert set(study.training) == {'mace_ft', 'mace_tr'}
 
 
+def refusal_of(build, overrides):
+    """Return why a builder refuses overrides."""
+    with pytest.raises(ValueError, match=r' is not | give ') as refusal:
+        build(overrides=overrides)
+    return str(refusal.value)
+
+
+@pytest.mark.parametrize('value', ['no', 'false', 0, 1, None])
+def test_scratch_is_emptied_only_where_the_user_says_true(builders, value):
+    wrong, words = {'clean_workdir': value}, f'clean_workdir = {value!r} is not true or false.'
+    for name in ('md', 'neb', 'label', 'otf'):
+        assert refusal_of(builders[name], wrong) == words
+        assert builders[name](overrides={'clean_workdir': True}).clean_workdir.value is True
+    for name in ('diffusion', 'study', 'study from nothing'):
+        assert refusal_of(builders[name], {'md': wrong}) == words
+    assert refusal_of(builders['arrhenius'], {'diffusion': {'md': wrong}}) == words
+
+
+@pytest.mark.parametrize('value', [0, -5, True, 1.5, '3'])
+def test_numbers_of_steps_and_of_children_are_whole_and_positive(builders, value):
+    words = f' = {value!r} is not a positive whole number.'
+    assert refusal_of(builders['md'], {'segment_steps': value}) == f'segment_steps{words}'
+    for name in ('diffusion', 'study'):
+        assert refusal_of(builders[name], {'md': {'segment_steps': value}}) == f'segment_steps{words}'
+    for name in ('arrhenius', 'label', 'study'):
+        assert refusal_of(builders[name], {'max_in_flight': value}) == f'max_in_flight{words}'
+
+
+@pytest.mark.parametrize('name', ['md', 'diffusion', 'arrhenius', 'study'])
+@pytest.mark.parametrize('value', [0, -5, True, 1.5])
+def test_the_port_takes_no_segments_without_steps(builders, name, value):
+    builder = builders[name]()
+    with pytest.raises(ValueError, match='segment_steps'):
+        builder.segment_steps = value
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('duration_ps', -1),
+        ('duration_ps', 0),
+        ('frame_interval_fs', 0),
+        ('frame_interval_fs', -3),
+        ('tracer_interval_fs', '5'),
+        ('thermo_interval_fs', None),
+        ('time_step_fs', 0),
+    ],
+)
+def test_times_are_positive(builders, key, value):
+    words = f'{key} = {value!r} of MD in %s is not a positive number.'
+    assert refusal_of(builders['md'], {'parameters': {key: value}}) == words % 'nvt'
+    assert refusal_of(builders['diffusion'], {'settings': {'npt': {key: value}}}) == words % 'npt'
+    run = {'best_mace_h1': {'overrides': {'settings': {'nve': {key: value}}}}}
+    assert refusal_of(builders['study'], {'diffusion': run}) == words % 'nve'
+
+
+@pytest.mark.parametrize('value', ['no', True, None, 3])
+def test_vibrations_of_a_study_are_a_list_of_architectures(builders, value):
+    assert refusal_of(builders['study'], {'vibrations': value}).startswith(f'vibrations = {value!r}: give a list of')
+
+
 def test_all_wrong_keys_are_told_at_once(builders):
     with pytest.raises(ValueError, match=' ') as refusal:
         builders['md'](overrides={'segment_step': 3, 'parameters': {'durations_ps': 3}})
