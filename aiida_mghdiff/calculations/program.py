@@ -154,4 +154,4 @@ def set_options(spec: CalcJobProcessSpec, **defaults: str) -> None:
     options = spec.inputs['metadata']['options']
     resources = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
     for name, value in {**defaults, 'resources': resources}.items():
-        options[name].default = value
+        options[name].default, options[name].required = value, False  # a builder asks for what is required

@@ -65,9 +65,7 @@ class SurvivalMixin(PortsMixin):
     def repeat(self, node: orm.CalcJobNode) -> orm.CalcJobNode:
         """Run a job once more, with the same inputs."""
         self.report(f'{node.process_label}<{node.pk}> [{node.exit_status}] {node.exit_message} Running it once more.')
-        # not get_builder_restart: a builder refuses options without resources, which a job takes from its defaults
-        inputs: dict[str, Any] = node.base.links.get_incoming(link_type=LinkType.INPUT_CALC).nested()
-        node.recursive_merge(inputs, node.get_metadata_inputs() or {})
+        inputs = node.get_builder_restart()._inputs(prune=True)
         inputs['metadata']['call_link_label'] = f'{call_label(node)}{REPEATED}'
         return self.submit(node.process_class, **inputs)
 

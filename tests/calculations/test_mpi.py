@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from aiida import orm
+from aiida.plugins import CalculationFactory
+from job_inputs import JOBS
 
 from aiida_mghdiff.calculations.lammps.md import LammpsMdCalculation
 from aiida_mghdiff.calculations.mpi import ranks_of, runs_under_mpi
@@ -44,3 +46,11 @@ def test_ranks(slurm, aiida_computer):
     assert ranks_of(slurm, {'num_machines': 2}) == 32
     with pytest.raises(ValueError, match='tot_num_mpiprocs'):
         ranks_of(slurm, FOUR_NODES | {'tot_num_mpiprocs': 7})
+
+
+@pytest.mark.parametrize('name', JOBS)
+def test_a_builder_takes_options_without_resources(name):
+    """The job has a default for them, so that ``get_builder_restart`` works where nobody gave any."""
+    builder = CalculationFactory(name).get_builder()
+    builder.metadata.options = {'max_wallclock_seconds': 60}
+    assert builder.metadata.options['max_wallclock_seconds'] == 60
