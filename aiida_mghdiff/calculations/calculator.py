@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiida.common.exceptions import InputValidationError
 
 from aiida_mghdiff.calculations.program import ProgramCalculation, zipapp_bytes
+from aiida_mghdiff.calculations.validation import complete_message
 from aiida_mghdiff.data.architectures import Architecture, architecture_of, architectures
 
 
@@ -24,6 +26,11 @@ class CalculatorCalculation(ProgramCalculation):
     The cache does not see what a job brings. ``CACHE_VERSION`` tells it what changed in our own calculators; the digest
     of another package's calculator is kept beside it, and so in the hash of the job's node.
     """
+
+    @classmethod
+    def parameters_message(cls, parameters: Mapping[str, Any], architecture: str) -> str | None:
+        """Return a message about a fault in the parameters, for potentials of an architecture."""
+        return complete_message(parameters, cls._PARAMETERS) or architecture_message(architecture, parameters['dtype'])
 
     @property
     def architecture(self) -> Architecture:

@@ -8,9 +8,9 @@ from typing import Any
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 
-from aiida_mghdiff.calculations.calculator import CalculatorCalculation, architecture_message
+from aiida_mghdiff.calculations.calculator import CalculatorCalculation
 from aiida_mghdiff.calculations.program import array_files
-from aiida_mghdiff.calculations.validation import complete_message, one_of
+from aiida_mghdiff.calculations.validation import one_of
 from aiida_mghdiff.data.dataset import DatasetData, converged_message
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.job_files import DATASET_FOLDER, PREDICTIONS_FILE
@@ -21,14 +21,9 @@ KEYS = {'dtype': one_of('float64', 'float32'), 'device': one_of('cpu', 'cuda', '
 def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
     """Return a message about a fault in the inputs, if anything."""
     potential = inputs['potential']
-    return parameters_message(inputs['parameters'].get_dict(), potential.architecture) or unknown_elements_message(
-        potential, inputs['dataset']
-    )
-
-
-def parameters_message(parameters: Mapping[str, Any], architecture: str) -> str | None:
-    """Return a message about a fault in the parameters, for potentials of an architecture."""
-    return complete_message(parameters, KEYS) or architecture_message(architecture, parameters['dtype'])
+    parameters = inputs['parameters'].get_dict()
+    message = EvaluateCalculation.parameters_message(parameters, potential.architecture)
+    return message or unknown_elements_message(potential, inputs['dataset'])
 
 
 def unknown_elements_message(potential: PotentialData, dataset: DatasetData) -> str | None:

@@ -9,8 +9,8 @@ from aiida import orm
 from aiida.engine import CalcJob, ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain, if_, while_
 from aiida_vasp.data.potcar import PotcarData
 
-from aiida_mghdiff.calculations.ase import neb, vibrations
 from aiida_mghdiff.calculations.ase.neb import KEYS as NEB_KEYS
+from aiida_mghdiff.calculations.ase.neb import AseNebCalculation
 from aiida_mghdiff.calculations.ase.vibrations import KEYS as VIBRATION_KEYS
 from aiida_mghdiff.calculations.ase.vibrations import AseVibrationsCalculation
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes, has_ended_with
@@ -120,7 +120,7 @@ def _code_message(job: Job, inputs: Mapping[str, Any]) -> str | None:
 
 def _ase_message(inputs: Mapping[str, Any]) -> str | None:
     architecture = inputs['potential'].architecture
-    if message := neb.parameters_message(inputs['parameters'].get_dict(), architecture):
+    if message := AseNebCalculation.parameters_message(inputs['parameters'].get_dict(), architecture):
         return message
     message = vibrations_message(inputs['vibrations'].get_dict(), architecture) if 'vibrations' in inputs else None
     return message and f'vibrations: {message}'
@@ -128,7 +128,7 @@ def _ase_message(inputs: Mapping[str, Any]) -> str | None:
 
 def vibrations_message(settings: Mapping[str, Any], architecture: str) -> str | None:
     """Return a message about a fault in the parameters that the vibrations of a path share, whatever its tracer."""
-    return vibrations.parameters_message({**settings, **OF_PATH}, architecture)
+    return AseVibrationsCalculation.parameters_message({**settings, **OF_PATH}, architecture)
 
 
 def _vasp_message(symbols: list[str], inputs: Mapping[str, Any]) -> str | None:

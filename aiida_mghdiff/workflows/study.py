@@ -9,8 +9,10 @@ from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, if_, while_
 from aiida_vasp.data.potcar import PotcarData
 
-from aiida_mghdiff.calculations import evaluate
-from aiida_mghdiff.calculations.ase import neb
+from aiida_mghdiff.calculations.ase.neb import KEYS as NEB_KEYS
+from aiida_mghdiff.calculations.ase.neb import AseNebCalculation
+from aiida_mghdiff.calculations.evaluate import KEYS as EVALUATION_KEYS
+from aiida_mghdiff.calculations.evaluate import EvaluateCalculation
 from aiida_mghdiff.calculations.exit_codes import SettingsError, define_exit_codes
 from aiida_mghdiff.calculations.functions.dataset import (
     FRACTIONS_SETTINGS,
@@ -175,8 +177,8 @@ def label_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
 def parameters_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the parameters of evaluations, barriers and vibrations by architecture."""
     checks = {
-        'evaluation': evaluate.parameters_message,
-        'neb': neb.parameters_message,
+        'evaluation': EvaluateCalculation.parameters_message,
+        'neb': AseNebCalculation.parameters_message,
         'vibrations': vibrations_message,
     }
     for namespace, check in checks.items():
@@ -477,12 +479,12 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         needed, others = ENTRIES['training']
         words = keys_help('By label; ``potential`` and ``replay`` may be left out.', needed | others)
         spec.input_namespace('training', dynamic=True, help=words)
-        words = keys_help('Parameters by architecture.', evaluate.KEYS)
+        words = keys_help('Parameters by architecture.', EVALUATION_KEYS)
         spec.input_namespace('evaluation', valid_type=orm.Dict, dynamic=True, help=words)
         spec.input('neb_host', valid_type=orm.StructureData, required=False, help='Host of the barriers.')
         words = keys_help('Named paths by any key.', PATH_SETTINGS)
         spec.input_namespace('paths', valid_type=orm.Dict, dynamic=True, help=words)
-        words = keys_help('ciNEB parameters by architecture.', neb.KEYS)
+        words = keys_help('ciNEB parameters by architecture.', NEB_KEYS)
         spec.input_namespace('neb', valid_type=orm.Dict, dynamic=True, help=words)
         words = keys_help('Parameters by architecture.', VIBRATION_SETTINGS)
         spec.input_namespace('vibrations', valid_type=orm.Dict, dynamic=True, help=words)

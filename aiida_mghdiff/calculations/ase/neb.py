@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 
-from aiida_mghdiff.calculations.calculator import CalculatorCalculation, architecture_message
+from aiida_mghdiff.calculations.calculator import CalculatorCalculation
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.functions.paths import ends_message
 from aiida_mghdiff.calculations.program import structure_content
@@ -17,7 +16,6 @@ from aiida_mghdiff.calculations.validation import (
     IS_COUNT,
     IS_NOT_NEGATIVE,
     IS_POSITIVE,
-    complete_message,
     one_of,
 )
 from aiida_mghdiff.data.potential import PotentialData
@@ -48,16 +46,11 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
         return None
     parameters = inputs['parameters'].get_dict()
     return (
-        parameters_message(parameters, inputs['potential'].architecture)
+        AseNebCalculation.parameters_message(parameters, inputs['potential'].architecture)
         or ends_message(inputs['initial'].get_ase(), inputs['final'].get_ase())
         or symbols_message(inputs['potential'], inputs['initial'])
         or _restart_message(inputs.get('restart'), parameters['n_images'])
     )
-
-
-def parameters_message(parameters: Mapping[str, Any], architecture: str) -> str | None:
-    """Return a message about a fault in the parameters, for potentials of an architecture."""
-    return complete_message(parameters, KEYS) or architecture_message(architecture, parameters['dtype'])
 
 
 def symbols_message(potential: PotentialData, structure: orm.StructureData) -> str | None:

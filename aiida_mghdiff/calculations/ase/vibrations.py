@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 
 from aiida_mghdiff.calculations.ase.neb import symbols_message
-from aiida_mghdiff.calculations.calculator import CalculatorCalculation, architecture_message
+from aiida_mghdiff.calculations.calculator import CalculatorCalculation
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.hosts import mass_message
 from aiida_mghdiff.calculations.program import structure_content
@@ -17,7 +16,6 @@ from aiida_mghdiff.calculations.validation import (
     IS_NOT_NEGATIVE,
     IS_POSITIVE,
     IS_SYMBOL,
-    complete_message,
     one_of,
     self_diffusion_message,
 )
@@ -39,16 +37,11 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
         return None
     parameters = inputs['parameters'].get_dict()
     return (
-        parameters_message(parameters, inputs['potential'].architecture)
+        AseVibrationsCalculation.parameters_message(parameters, inputs['potential'].architecture)
         or symbols_message(inputs['potential'], inputs['structure'])
         or mass_message(inputs['structure'])
         or _tracer_message(inputs['structure'], parameters['tracer_element'])
     )
-
-
-def parameters_message(parameters: Mapping[str, Any], architecture: str) -> str | None:
-    """Return a message about a fault in the parameters, for potentials of an architecture."""
-    return complete_message(parameters, KEYS) or architecture_message(architecture, parameters['dtype'])
 
 
 def _tracer_message(structure: orm.StructureData, tracer: str) -> str | None:
