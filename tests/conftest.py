@@ -93,6 +93,17 @@ def host(aiida_profile):
 
 
 @pytest.fixture
+def hydride(host):
+    """The host with one hydrogen in a hollow."""
+    from aiida import orm
+
+    atoms = host.get_ase()
+    atoms.append('H')
+    atoms.positions[-1] = (1.6, 0.92, 1.3)
+    return orm.StructureData(ase=atoms)
+
+
+@pytest.fixture
 def generate_workchain():
     """Return a function that makes a WorkChain with its inputs, without running it."""
     from aiida.engine.utils import instantiate_process

@@ -53,13 +53,6 @@ def run(codes, generate_workchain, monkeypatch):
     return run_page
 
 
-def hydride(host):
-    atoms = host.get_ase()
-    atoms.append('H')
-    atoms.positions[-1] = (1.6, 0.92, 1.3)
-    return orm.StructureData(ase=atoms)
-
-
 def test_cluster(run, tiny_mace):
     found = run('cluster', **{'my.model': tiny_mace})
     assert set(found['builder'].temperatures)
@@ -78,8 +71,8 @@ def test_barrier(run, host):
     assert run('barrier', host, only=1)['builder'].path['path'] == 'O-T'
 
 
-def test_learn(run, host):
-    assert run('learn', hydride(host))['builder'].options.default['max_wallclock_seconds'] == 86400
+def test_learn(run, hydride):
+    assert run('learn', hydride)['builder'].options.default['max_wallclock_seconds'] == 86400
 
 
 def test_label(run):
@@ -122,8 +115,8 @@ def test_diffusion(run, tiny_potential, host):
     assert found['builder'].settings['max_time_ps'] == 24000.0
 
 
-def test_validate(run, tiny_potential, host):
-    replica = orm.TrajectoryData([hydride(host)] * 400)
+def test_validate(run, tiny_potential, hydride):
+    replica = orm.TrajectoryData([hydride] * 400)
     replica.set_array('times', 0.5 * np.arange(400))
     nodes = {1234: tiny_potential, 1250: make_chgnet()} | {key: {'nve_0': replica} for key in (2100, 2300)}
     assert set(run('validate', nodes)['builder'].trajectories) == {'t300k', 't673k'}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from aiida import orm
 
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.dataset import DatasetData
@@ -21,14 +20,11 @@ def study_builder(codes, tiny_potential, host, example_data):
 
 
 @pytest.fixture
-def study_from_nothing(codes, tiny_potential, host):
+def study_from_nothing(codes, tiny_potential, host, hydride):
     """A smoke study that begins with a structure."""
-    atoms = host.get_ase()
-    atoms.append('H')
-    atoms.positions[-1] = (1.6, 0.92, 1.3)
     return StudyWorkChain.get_builder_from_protocol(
         codes | {'reduce': codes['python']},
-        orm.StructureData(ase=atoms),
+        hydride,
         host,
         host,
         potentials={'mace_mp': tiny_potential},

@@ -129,17 +129,14 @@ def test_each_kind_gets_what_it_was_given(script, entry_point, expected, command
 
 
 @pytest.fixture
-def study(generate_workchain, slurm, tiny_potential, host):
+def study(generate_workchain, slurm, tiny_potential, host, hydride):
     """Return a function that makes a study from nothing on Slurm with given options, and some codes changed."""
-    atoms = host.get_ase()
-    atoms.append('H')
-    atoms.positions[-1] = (1.6, 0.92, 1.3)
     codes = {'python': code_on(slurm, '/opt/python3'), 'vasp': code_on(slurm, '/opt/vasp_std')}
 
     def make(options, **changes):
         builder = StudyWorkChain.get_builder_from_protocol(
             codes | changes,
-            orm.StructureData(ase=atoms),
+            hydride,
             host,
             host,
             potentials={'mace_mp': tiny_potential},

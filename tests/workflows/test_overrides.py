@@ -61,12 +61,9 @@ MINE = {
 
 
 @pytest.fixture
-def builders(codes, tiny_potential, host):
+def builders(codes, tiny_potential, host, hydride):
     """For each builder a function that calls it with overrides."""
-    atoms = host.get_ase()
-    atoms.append('H')
-    atoms.positions[-1] = (1.6, 0.92, 1.3)
-    start, dataset, potcars = orm.StructureData(ase=atoms), make_dataset(12), placeholder_potcars(['Mg', 'H'])
+    start, dataset, potcars = hydride, make_dataset(12), placeholder_potcars(['Mg', 'H'])
     study = partial(StudyWorkChain.get_builder_from_protocol, codes)
     options = {'potentials': {'mace_mp': tiny_potential}, 'potcars': potcars, 'protocol': 'smoke'}
     on_host = (codes, tiny_potential, host)

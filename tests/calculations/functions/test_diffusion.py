@@ -5,23 +5,12 @@ import pytest
 from aiida import orm
 from hops import O_T, RATTLING, T_O, T_T, Network, regime, trajectory, wrap
 from scipy.spatial.transform import Rotation
+from study_graph import FIT
 
 from aiida_mghdiff.calculations.functions.diffusion import diffusion_coefficient
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 
-SETTINGS = {
-    'method': 'least-squares',
-    'fit_start_ps': 0.0,
-    'fit_end_ps': 10.0,
-    'lag_ps': None,
-    'c_axis': 'c',
-    'jump_threshold': 1.63,
-    'jump_length': 1.96,
-    'jump_averaging_ps': 0.1,
-    'start_spacing_ps': None,
-    'target_relative_interval': None,
-    'looks': 1,
-}
+SETTINGS = FIT | {'fit_start_ps': 0.0, 'fit_end_ps': 10.0}
 RATES = RATTLING | {T_O: 0.2, O_T: 0.1}
 CELL = Network(RATES).cell
 
