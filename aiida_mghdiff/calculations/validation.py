@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from aiida import orm
 from ase.data import atomic_numbers
 
 
@@ -125,6 +126,15 @@ def unknown_message(given: Iterable[str], known: Iterable[str], place: str) -> s
 def joined_place(place: str, key: str) -> str:
     """Return the place of a key: ``settings.supercell``."""
     return f'{place}.{key}' if place else str(key)
+
+
+def at_least(name: str, least: int) -> Callable[[Any, Any], str | None]:
+    """Return the validator of a port for whole numbers that have a lower limit."""
+
+    def message(node: orm.Int, _: Any = None) -> str | None:
+        return None if node.value >= least else f'{name} = {node.value}: it must be at least {least}.'
+
+    return message
 
 
 def nearest(key: str, known: Iterable[str], refused: Iterable[str] = ()) -> str:

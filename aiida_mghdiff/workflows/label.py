@@ -18,7 +18,7 @@ from aiida_mghdiff.calculations.functions.labels import (
     gather_frames,
 )
 from aiida_mghdiff.calculations.gpaw import singlepoint as gpaw
-from aiida_mghdiff.calculations.validation import IS_BOOL, IS_COUNT, IS_STEP
+from aiida_mghdiff.calculations.validation import IS_BOOL, IS_COUNT, IS_STEP, at_least
 from aiida_mghdiff.calculations.vasp import singlepoint as vasp
 from aiida_mghdiff.calculations.vasp.job import potcars_message
 from aiida_mghdiff.data.dataset import DatasetData
@@ -98,11 +98,6 @@ def engine_message(engine: str) -> str:
     return f'engine {engine!r} is not one of {", ".join(ENGINES)}.'
 
 
-def validate_retries(node: orm.Int, _: Any = None) -> str | None:
-    """Return a message about a fault in the number of retries."""
-    return None if node.value >= 0 else f'retries = {node.value}: it must be at least 0.'
-
-
 class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
     """Labels frames with single points, at most ``max_in_flight`` at a time; the next starts as soon as one ends.
 
@@ -145,7 +140,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
             valid_type=orm.Int,
             serializer=orm.to_aiida_type,
             default=lambda: orm.Int(1),
-            validator=validate_retries,
+            validator=at_least('retries', 0),
             help='How many times a frame that failed is tried again.',
         )
         define_jobs(spec)

@@ -10,7 +10,7 @@ from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.functions.parameters import segment_parameters
-from aiida_mghdiff.calculations.validation import IS_BOOL, IS_COUNT, IS_POSITIVE
+from aiida_mghdiff.calculations.validation import IS_BOOL, IS_COUNT, IS_POSITIVE, at_least
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.science.units import PS_IN_FS
@@ -30,11 +30,6 @@ TIMES = {
 }
 
 
-def validate_segment_steps(node: orm.Int, _: Any = None) -> str | None:
-    """Return a message about a fault in the number: a run in segments without steps would never end."""
-    return None if node.value >= 1 else f'segment_steps = {node.value}: it must be a whole number of at least 1.'
-
-
 class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
     """Runs MD in one ensemble; each segment goes on exactly where the last one ended."""
 
@@ -51,7 +46,7 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
             'segment_steps',
             valid_type=orm.Int,
             serializer=orm.to_aiida_type,
-            validator=validate_segment_steps,
+            validator=at_least('segment_steps', 1),  # without a step a run in segments would never end
             help='Most steps of one job.',
         )
         spec.outline(

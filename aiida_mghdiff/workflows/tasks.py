@@ -14,12 +14,8 @@ from aiida.engine import ExitCode, ProcessSpec, ProcessState, WorkChain
 from aiida.engine.processes.workchains.awaitable import Awaitable, construct_awaitable
 
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes
+from aiida_mghdiff.calculations.validation import at_least
 from aiida_mghdiff.workflows.survival import SurvivalMixin
-
-
-def validate_limit(node: orm.Int, _: Any = None) -> str | None:
-    """Return a message about a fault in the limit: without room for a child nothing would ever start."""
-    return None if node.value >= 1 else f'max_in_flight = {node.value}: it must be at least 1.'
 
 
 class TaskWorkChain(SurvivalMixin, WorkChain):
@@ -38,7 +34,7 @@ class TaskWorkChain(SurvivalMixin, WorkChain):
             valid_type=orm.Int,
             serializer=orm.to_aiida_type,
             default=lambda: orm.Int(8),
-            validator=validate_limit,
+            validator=at_least('max_in_flight', 1),  # without room for a child nothing would start
             help='How many children may run at the same time.',
         )
         define_exit_codes(spec, 'CHILDREN_FAILED')
