@@ -18,6 +18,7 @@ from lammps_runs import TYPES, Bench, hydride
 from md_parameters import md_parameters
 from models import make_multihead_mace
 from scipy.constants import Boltzmann, atomic_mass
+from training_inputs import make_chgnet
 
 from aiida_mghdiff.calculations.lammps import script
 from aiida_mghdiff.calculations.lammps.md import LammpsMdCalculation
@@ -160,7 +161,7 @@ def potential_with(model, **changes):
         (lambda _: {'parameters': orm.Dict(md_parameters(temperature_k=0.5))}, 'at least 1 K'),
         (lambda _: {'parameters': orm.Dict(md_parameters(tracer_element='Li'))}, 'no Li atom'),
         (lambda _: {'state': state_of(hydride())}, 'either a structure'),
-        (lambda model: potential_with(model, architecture='chgnet'), 'LAMMPS runs mace potentials'),
+        (lambda _: {'potential': make_chgnet()}, 'LAMMPS runs mace potentials'),
         (lambda model: potential_with(model, elements=['Mg']), 'not H'),
         (lambda _: {'code': orm.InstalledCode(orm.load_computer('localhost'), '/opt/lmp')}, 'convert_code is missing'),
     ],
