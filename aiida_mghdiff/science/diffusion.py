@@ -60,7 +60,7 @@ QUICK, STRICT = 0.25, 0.002
 
 
 class MethodError(ValueError):
-    """An unknown method of estimation, or a missing input of a method."""
+    """An unknown method of estimation, a missing input of a method, or times that no run has."""
 
 
 @dataclass(frozen=True)
@@ -198,10 +198,11 @@ def estimate_diffusion(
     :param confidence: probability of the interval and of the upper bound.
     :raises PositionsError: for positions that are not finite or wrapped, no replica, or a single tracer in all.
     :raises TooShortError: where the runs are too short for the window, the lag or the method.
-    :raises MethodError: for a method that does not exist, or ``gls`` without a lag.
+    :raises MethodError: for a method that does not exist, ``gls`` without a lag, or times that no run has.
     :raises ConfidenceError: for a confidence that is no fraction between 0 and 1.
     """
     check_confidence(confidence)
+    _check_times(frame_time_ps, window_ps, jumps)
     checked = check_replicas(replicas)
     taken, coefficients, warnings = _estimate(checked, frame_time_ps, method, window_ps, lag_ps)
     kind = 'lag_warnings' if taken == 'gls' else 'doubts'
@@ -209,6 +210,18 @@ def estimate_diffusion(
         jumps = count_all_jumps(checked, frame_time_ps)
     tracer_time = frame_time_ps * sum((len(positions) - 1) * positions.shape[1] for positions in checked)
     return DiffusionEstimate(taken, tuple(coefficients), jumps, tracer_time, confidence, **{kind: tuple(warnings)})
+
+
+def _check_times(frame_time_ps: float, window_ps: tuple[float, float], jumps: int | None) -> None:
+    """Refuse times and numbers of jumps that no run has."""
+    if not 0 < frame_time_ps < np.inf:
+        raise MethodError(f'frame_time_ps = {frame_time_ps} is not a positive number: give the time between frames.')
+    if not 0 <= window_ps[0] < window_ps[1] < np.inf:
+        raise MethodError(
+            f'window_ps = {window_ps} is no window: give a first lag of at least 0, and a longer last one.'
+        )
+    if jumps is not None and jumps < 0:
+        raise MethodError(f'jumps = {jumps} is below 0: give the number of jumps that were counted.')
 
 
 def check_replicas(replicas: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -94,11 +94,15 @@ def options_message(options: Mapping[str, Any], _: Any = None) -> str | None:
             return f'options.{name}: say for which jobs: options.{DEFAULT}.{name} for all, options.md.{name}, ...'
     if message := unknown_message(options, [DEFAULT, *KINDS], 'options'):
         return message
-    messages = (_keys_message(dict(values), f'options.{name}') for name, values in options.items())
+    messages = (_keys_message(values, f'options.{name}') for name, values in options.items())
     return next(filter(None, messages), None)
 
 
-def _keys_message(values: Mapping[str, Any], place: str) -> str | None:
+def _keys_message(values: Any, place: str) -> str | None:
+    if isinstance(values, orm.Dict):
+        values = values.get_dict()
+    if not isinstance(values, Mapping):
+        return f'{place} = {values!r} is no dictionary: give keys of metadata.options with their values.'
     if message := unknown_message(values, _OPTIONS, place):
         return message
     for key, value in values.items():

@@ -181,6 +181,24 @@ def test_methods_that_cannot_be(replicas):
         estimate_diffusion(replicas, INTERVAL, method='gls')
 
 
+@pytest.mark.parametrize(
+    ('frame_time', 'options', 'words'),
+    [
+        (0.0, {}, 'frame_time_ps = 0.0 is not a positive number'),
+        (-0.05, {}, 'frame_time_ps = -0.05'),
+        (float('nan'), {}, 'frame_time_ps = nan'),
+        (INTERVAL, {'window_ps': (20, 5)}, 'no window'),
+        (INTERVAL, {'window_ps': (-5, 5)}, 'no window'),
+        (INTERVAL, {'window_ps': (0, float('inf'))}, 'no window'),
+        (INTERVAL, {'jumps': -3}, 'jumps = -3 is below 0'),
+    ],
+)
+@pytest.mark.parametrize('method', METHODS)
+def test_times_that_no_run_has(replicas, method, frame_time, options, words):
+    with pytest.raises(MethodError, match=words):
+        estimate_diffusion(replicas, frame_time, method=method, **(OPTIONS | options))
+
+
 def test_positions_that_cannot_be(replicas):
     with pytest.raises(PositionsError, match='no tracer has no error'):
         estimate_diffusion([], INTERVAL)

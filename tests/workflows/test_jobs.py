@@ -163,6 +163,8 @@ def test_one_builder_call(study):
         ({'resources': ONE_CORE}, r'options\.resources: say for which jobs: options\.default\.resources for all'),
         ({'md': {'queue': 'a'}}, r'options\.md\.queue: no such key; did you mean queue_name\?'),
         ({'default': {'max_wallclock_second': 1}}, 'did you mean max_wallclock_seconds'),
+        ({'default': None}, r'options\.default = None is no dictionary'),
+        ({'md': 'queue'}, r"options\.md = 'queue' is no dictionary"),
         ({'train': {'max_wallclock_seconds': 'long'}}, r"options\.train\.max_wallclock_seconds = 'long'"),
     ],
 )
