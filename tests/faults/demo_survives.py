@@ -1,9 +1,9 @@
 """Kill parts of a running `demo --protocol smoke`, or all of it, and check that it ends as if nothing had happened.
 
 Four faults, each at three moments: `kill -9` of the broker, of the worker and of everything (the command, the daemon
-with its parts, all jobs), and `verdi daemon restart` while a WorkChain launches children. After each the command, or a
-second start of it, must end with exit status 0 and all results; no two jobs of the same inputs may have finished, and
-no job may have run twice.
+with its parts, all jobs), and `verdi daemon restart` while a WorkChain launches children: when the worker is gone, some
+children must have been launched that nobody has begun. After each the command, or a second start of it, must end with
+exit status 0 and all results; no two jobs of the same inputs may have finished, and no job may have run twice.
 
 The first run has no fault. It is interrupted where the later moments begin, and leaves a copy of its folder there: a
 run with a fault in the middle or late goes on from such a copy, so that the fault still hits real work.
@@ -42,6 +42,15 @@ JOBS = {'early': ('train',), 'middle': ('neb', 'vibrations'), 'late': ('md',)}
 LAUNCHED = {'early': ('train_',), 'middle': ('barrier_', 'neb', 'vibrations_'), 'late': ('nve', 'nvt')}
 LIMIT_SECONDS = 1800.0
 HEAD = '| fault | moment | what happened | jobs failed | jobs | seconds | verdict |\n|---|---|---|---|---|---|---|\n'
+
+#: `verdi daemon restart` that has imported all it needs, and waits for a line: a launch is over in half a second.
+RESTART = """
+from aiida.cmdline.commands.cmd_verdi import verdi
+import aiida.engine.daemon.client, aiida.orm, aiida.storage.sqlite_dos
+print('ready', flush=True)
+input()
+verdi(['daemon', 'restart'])
+"""
 
 JOB = 'process.calculation.calcjob.CalcJobNode.'
 QUERY_JOBS = f"""
@@ -142,9 +151,38 @@ class Demo:
             for row in self.rows(QUERY_JOBS)
         )
 
-    def launches(self, labels: tuple[str, ...]) -> bool:
-        """Return whether a child of one of these labels was just launched: no worker has begun it."""
-        return any(state == 'created' and label.startswith(labels) for label, state in self.rows(QUERY_CALLS))
+    def launches(self, labels: tuple[str, ...]) -> int:
+        """Return how many children of these labels were launched that no worker has begun."""
+        return sum(state == 'created' and label.startswith(labels) for label, state in self.rows(QUERY_CALLS))
+
+    def restart_daemon(self, labels: tuple[str, ...]) -> None:
+        """Restart AiiDA's daemon as soon as a child of one of these labels is launched.
+
+        :raises SystemExit: if every such child had begun when the worker was gone.
+        """
+        self.wait_for((self.folder / '.aiida').is_dir)
+        command, environment = [sys.executable, '-c', RESTART], os.environ | {'AIIDA_PATH': str(self.folder)}
+        pipes = {'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE, 'text': True}
+        with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, **pipes) as restart:
+            restart.stdout.readline()
+            self.wait_until_there(partial(self.launches, labels))
+            worker = self.part('worker')
+            restart.stdin.write('\n')
+            restart.stdin.flush()
+            while worker.is_running():
+                time.sleep(0.01)
+            launched = self.launches(labels)
+        if not launched:
+            raise SystemExit('every child had begun when the worker was gone: run this fault again')
+
+    def wait_until_there(self, is_there: Callable[[], Any]) -> None:
+        """Wait for a moment of a running demo whose daemon runs.
+
+        :raises SystemExit: if the demo ends before.
+        """
+        self.wait_for(lambda: self.command.poll() is not None or (self.daemon_runs() and is_there()))
+        if self.command.poll() is not None:
+            raise SystemExit(f'the demo ended before the moment:\n{self.output()}')
 
     def interrupt(self) -> None:
         """End the command as Ctrl-C does, and wait until its jobs have ended by themselves."""
@@ -168,14 +206,11 @@ class Demo:
 
 def break_demo(demo: Demo, fault: str, moment: str) -> None:
     """Wait for the moment, then let the fault happen; after the end of everything the command starts again."""
-    is_there = partial(demo.launches, LAUNCHED[moment]) if fault == 'restart' else partial(demo.runs_job, JOBS[moment])
-    demo.wait_for(lambda: demo.command.poll() is not None or (demo.daemon_runs() and is_there()))
-    if demo.command.poll() is not None:
-        raise SystemExit(f'the demo ended before the moment:\n{demo.output()}')
     if fault == 'restart':
-        environment = os.environ | {'AIIDA_PATH': str(demo.folder)}
-        subprocess.run([SCRIPTS / 'verdi', 'daemon', 'restart'], env=environment, check=False, capture_output=True)
-    elif fault == 'everything':
+        demo.restart_daemon(LAUNCHED[moment])
+        return
+    demo.wait_until_there(partial(demo.runs_job, JOBS[moment]))
+    if fault == 'everything':
         demo.kill_everything()
         demo.start()
     else:
