@@ -1,4 +1,4 @@
-"""The command `aiida-mghdiff`. A subcommand's module is imported when it is called, so that `--help` is quick."""
+"""The command `aiida-mghdiff`. A subcommand's module is imported only when it is called, so that `--help` is quick."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import click
 
 from aiida_mghdiff.cli.home import import_aiida
 
-#: name: (module:command, one line of help). The help stands here so that listing imports nothing.
+#: name: (module:command, one line of help). The help stands here so that a list of commands imports nothing.
 COMMANDS = {
     'setup': ('aiida_mghdiff.cli.setup:setup', 'Make the computer and the codes in an AiiDA profile.'),
-    'doctor': ('aiida_mghdiff.cli.doctor:doctor', "Check the codes' environments, and whether they changed."),
+    'doctor': ('aiida_mghdiff.cli.doctor:doctor', "Check the codes' environments, and compare them with earlier jobs."),
     'profile': ('aiida_mghdiff.cli.profile:profile', 'Make a self-contained AiiDA profile in a folder.'),
     'report': ('aiida_mghdiff.cli.report:report', 'Write the report and figures of a stored study.'),
     'demo': ('aiida_mghdiff.cli.demo:demo', 'Run a whole study in a profile of its own and write its report.'),
@@ -20,7 +20,7 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """A group that imports a subcommand when it is needed."""
+    """A command group that imports a subcommand only when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the subcommands."""
@@ -35,7 +35,7 @@ class LazyGroup(click.Group):
         return getattr(import_module(module), name)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a subcommand; where it fails unexpectedly, say so in words and keep the traceback in a log."""
+        """Run a subcommand; after an unexpected failure, print a message and keep the traceback in a log."""
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.Abort, click.exceptions.Exit):

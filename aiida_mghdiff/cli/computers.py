@@ -1,4 +1,4 @@
-"""Whether a computer can run jobs: what `verdi computer test` looks at, answered in one sentence."""
+"""Check whether a computer can run jobs, as `verdi computer test` does, and answer in one sentence."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from aiida.orm import Computer
     from aiida.transports import Transport
 
-#: What `mghdiff.direct` needs, and the packages that have it.
+#: Programs that `mghdiff.direct` needs, and the packages that contain them.
 _PROGRAMS = {'bash': 'bash', 'flock': 'util-linux', 'timeout': 'coreutils', 'ps': 'procps'}
 _TEST_FILE, _TEST_TEXT = '.mghdiff-test', 'written by aiida-mghdiff\n'
 
 
 def computer_message(computer: Computer) -> str | None:
-    """Return why a computer cannot run jobs and what to do; None where it can."""
+    """Return why a computer cannot run jobs and what to do; None if it can run them."""
     return _configuration_message(computer) or _connection_message(computer)
 
 
@@ -45,9 +45,9 @@ def _connection_message(computer: Computer) -> str | None:
     what = 'be reached'
     try:
         with computer.get_transport() as transport:
-            for what, test in _TESTS.items():  # noqa: B007 (it is named where the test fails)
+            for what, test in _TESTS.items():  # noqa: B007 (the handler below names the failed test)
                 test(computer, transport)
-    except Exception as error:  # transports and schedulers raise what they like
+    except Exception as error:  # transports and schedulers raise any exception
         words = ' '.join(str(error).split()) or type(error).__name__
         return f'computer `{computer.label}` cannot {what}: {words}'
     return None
@@ -60,7 +60,7 @@ def _run_shell(computer: Computer, transport: Transport) -> None:
         if transport.exec_command_wait(f'command -v {program}')[0] != 0:
             missing.append(f'{program} (package {package})')
     if missing:
-        raise OSError(f'it lacks {", ".join(missing)}; install these.')
+        raise OSError(f'it lacks {", ".join(missing)}; install them.')
     status, _, stderr = transport.exec_command_wait('true')
     if status != 0:
         raise OSError(f'`true` ended with status {status}: {stderr}')
@@ -82,10 +82,10 @@ def _keep_file(computer: Computer, transport: Transport) -> None:
         transport.getfile(str(folder / _TEST_FILE), str(received))
         transport.remove(str(folder / _TEST_FILE))
         if received.read_text() != _TEST_TEXT:
-            raise OSError('a file came back with another content.')
+            raise OSError('a copied file came back with different content.')
 
 
-#: What a computer must be able to do, in words, and the test of it.
+#: Abilities that a computer needs, in words, and the test of each.
 _TESTS: dict[str, Callable[[Computer, Transport], None]] = {
     'run the shell of its jobs': _run_shell,
     'list its jobs': _list_jobs,

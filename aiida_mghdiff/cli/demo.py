@@ -1,4 +1,4 @@
-"""`aiida-mghdiff demo`: the whole study at the size of a laptop, in a profile of its own."""
+"""`aiida-mghdiff demo`: run the whole study at the size of a laptop, in its own profile."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: The extra that held the key of a study in earlier versions.
 STUDY_KEY = 'mghdiff_demo'
 SLOTS = 2
-#: Where a foundation model may lie beside the checkout.
+#: Folder beside the checkout that may contain a foundation model.
 FOUNDATIONS = Path('../shared/data/mace')
 
 
@@ -48,20 +48,20 @@ FOUNDATIONS = Path('../shared/data/mace')
     type=click.Choice(['dataset', 'otf']),
     default='dataset',
     show_default=True,
-    help='Begin from the dataset, or from nothing: the stand-in for VASP then learns on the fly and labels one.',
+    help='Begin from the dataset, or from nothing: then the stand-in for VASP learns on the fly and labels a dataset.',
 )
 @click.option(
     '--allow-implausible',
     is_flag=True,
-    help='Take labels and energies per element that cannot be right as they are, instead of refusing them.',
+    help='Accept implausible labels and energies per element instead of refusing them.',
 )
 @click.option('--energy-key', help='Key of the energies of the file.  [default: REF_energy]')
 @click.option('--forces-key', help='Key of the forces of the file.  [default: REF_forces]')
 @click.option('--stress-key', help='Key of the stresses of the file.  [default: REF_stress]')
-@click.option('--group-key', help='Key that is the same in frames of one trajectory, which no split cuts.')
-@click.option('--head', help='Head of the foundation model, where it has several.')
-@click.option('--host', help='Element of the host.  [default: the one that the dataset tells]')
-@click.option('--tracer', help='Element that diffuses.  [default: the one that the dataset tells]')
+@click.option('--group-key', help='Key that is equal in all frames of one trajectory; no split cuts a trajectory.')
+@click.option('--head', help='Head of the foundation model, if it has several.')
+@click.option('--host', help='Element of the host.  [default: found in the dataset]')
+@click.option('--tracer', help='Element that diffuses.  [default: found in the dataset]')
 def demo(
     directory: Path,
     protocol: str,
@@ -75,8 +75,8 @@ def demo(
 ) -> None:
     """Run the whole study on a laptop: potentials, errors, barriers, diffusion, and a report.
 
-    Everything lives in DIRECTORY: the AiiDA profile, the jobs, the results. Interrupted, the command goes on where it
-    stopped when it is called again; a finished study is only reported again.
+    Everything lives in DIRECTORY: the AiiDA profile, the jobs, the results. After an interruption, call the same
+    command again to continue. For a finished study the command only writes the report again.
     """
     from aiida_mghdiff.cli.environment import SetupError, check_place
     from aiida_mghdiff.cli.inputs import EXAMPLE
@@ -94,21 +94,21 @@ def demo(
 
 
 def check_reading(origin: str, foundation: Path | None, head: str | None, reading: Mapping[str, Any]) -> None:
-    """Refuse options for a file that is not read.
+    """Refuse options of a file that the study does not read.
 
-    :raises ClickException: with what is wrong and what to do.
+    :raises ClickException: says what is wrong and what to do.
     """
     given = [READING[key] for key, value in reading.items() if value and key.endswith('_key')]
     if given and origin == 'otf':
-        raise click.ClickException(f'{given[0]} names a key of a dataset: a study --from otf reads none.')
+        raise click.ClickException(f'{given[0]} names a key of a dataset, but a study --from otf reads no dataset.')
     if head is not None and foundation is None:
         raise click.ClickException(f'--head {head} names a head of a model: name its file with --foundation.')
 
 
 def check_elements(origin: str, host: str | None, tracer: str | None) -> None:
-    """Refuse a host or tracer that is no element, or that no dataset is asked for.
+    """Refuse a host or tracer that is no element, or that is given without a dataset.
 
-    :raises ClickException: with what is wrong and what to do.
+    :raises ClickException: says what is wrong and what to do.
     """
     from aiida_mghdiff.calculations.validation import IS_SYMBOL, self_diffusion_message
 
@@ -116,7 +116,7 @@ def check_elements(origin: str, host: str | None, tracer: str | None) -> None:
         if value is None:
             continue
         if origin == 'otf':
-            raise click.ClickException(f'{option} chooses an element of a dataset: a study --from otf is of H in Mg.')
+            raise click.ClickException(f'{option} chooses an element of a dataset, but --from otf studies H in Mg.')
         if not IS_SYMBOL.holds(value):
             advice = IS_SYMBOL.advice(value) or ': name an element, such as Ti'
             raise click.ClickException(f'{option} {value} is not {IS_SYMBOL.words}{advice}.')
@@ -125,16 +125,16 @@ def check_elements(origin: str, host: str | None, tracer: str | None) -> None:
 
 
 def check_choices(protocol: str, foundation: Path | None, dataset: Path | None, origin: str) -> None:
-    """Refuse what cannot be done before anything is made.
+    """Refuse choices that cannot work before anything is made.
 
-    :raises ClickException: with what is wrong and what to do.
+    :raises ClickException: says what is wrong and what to do.
     """
     from aiida_mghdiff.cli.inputs import EXAMPLE
     from aiida_mghdiff.workflows.protocol import protocol_inputs
 
     if origin == 'otf' and dataset is not None:
         raise click.ClickException(
-            f'{dataset} would not be used: a study --from otf labels its own dataset. Leave out one of the two.'
+            f'{dataset} would not be used, for a study --from otf labels its own dataset. Leave out one of the two.'
         )
     if origin == 'dataset' and not (dataset or EXAMPLE).is_file():
         raise click.ClickException(
@@ -150,9 +150,9 @@ def check_choices(protocol: str, foundation: Path | None, dataset: Path | None, 
 
 @contextmanager
 def only_one(directory: Path) -> Iterator[None]:
-    """Keep a second demo out of a directory while this one runs: the one that ends first would stop the daemon of both.
+    """Refuse a second demo in a directory while one runs: the first to end would stop the daemon of both.
 
-    :raises ClickException: where another one runs.
+    :raises ClickException: if another demo runs in the directory.
     """
     with (directory / 'lock').open('w') as lock:
         try:
@@ -174,7 +174,7 @@ def run(
     head: str | None,
     reading: Mapping[str, Any],
 ) -> None:
-    """Run the study of these choices to its end, and write its report."""
+    """Run the study with these choices to its end, and write its report."""
     from aiida.engine.daemon.client import DaemonException
 
     from aiida_mghdiff.cli import environment
@@ -198,7 +198,7 @@ def run(
         raise click.ClickException(f'{error}{environment.waiting_words(directory)}') from None
     except KeyboardInterrupt:
         raise click.ClickException(
-            'interrupted. What runs goes on to its end, nothing new begins; the same command goes on from there.'
+            'interrupted. Running jobs continue to their end, but no new job begins. Call the same command to continue.'
         ) from None
     finally:
         environment.stop_daemon()
@@ -215,12 +215,12 @@ def find_or_submit(
     head: str | None = None,
     reading: Mapping[str, Any] = MappingProxyType({}),
 ) -> orm.WorkChainNode:
-    """Return the study of these choices that runs or is finished, or submit it; without a file, one from nothing.
+    """Return the running or finished study with these choices, or submit it.
 
-    A failed one is submitted again: what finished of it comes from the cache. What cannot be studied is refused before
-    dataset, hosts and study are stored.
+    Without a file, the study learns on the fly. A failed study is submitted again: its finished jobs come from the
+    cache. A study that cannot work is refused before the dataset, the hosts and the study are stored.
 
-    :raises InputsError: with all that is wrong with the dataset, its host, its tracer, the potentials.
+    :raises InputsError: lists all faults of the dataset, its host, its tracer and the potentials.
     """
     from aiida.engine import submit
 
@@ -231,7 +231,7 @@ def find_or_submit(
     subject = find_subject(dataset, dataset_file, host, tracer)
     potentials = load_potentials(foundation, elements_of(dataset, subject), head)
     choices = (subject, potentials, protocol, bool(reading.get('allow_implausible')))
-    study_builder(codes, dataset, dataset_file, *choices, False)  # which refuses what cannot be studied
+    study_builder(codes, dataset, dataset_file, *choices, False)  # refuses a study that cannot work
     if dataset is not None and dataset_file is not None and not dataset.is_stored:
         dataset = store_dataset(dataset_file, **reading)
     key = study_key(dataset, *choices)
@@ -250,12 +250,12 @@ def find_or_submit(
 
 
 def description_of(key: str) -> str:
-    """Return the description of the study of a key: it is stored with the node, so that none is without it."""
+    """Return the description of the study with a key; the node is stored with it, so no study lacks its key."""
     return f'aiida-mghdiff demo, key {key}'
 
 
 def find_study(key: str) -> orm.WorkChainNode | None:
-    """Return the last study of a key, None where there is none; one whose submission was killed is ended."""
+    """Return the last study with a key, or None. If its submission was killed, it is ended."""
     from aiida.orm import QueryBuilder, WorkChainNode
 
     from aiida_mghdiff.workflows.survival import end_half_made
@@ -271,9 +271,9 @@ def find_study(key: str) -> orm.WorkChainNode | None:
 def find_subject(
     dataset: DatasetData | None, dataset_file: Path | None, host: str | None, tracer: str | None
 ) -> Subject:
-    """Return host and tracer: what the user or else the dataset says; H in Mg of a study from nothing.
+    """Return host and tracer, from the user or else from the dataset; without a dataset, H in Mg.
 
-    :raises InputsError: where the dataset leaves a choice to the user.
+    :raises InputsError: if the user must choose because the dataset is ambiguous.
     """
     from aiida_mghdiff.calculations.hosts import Subject, SubjectError, subject_of
     from aiida_mghdiff.cli.inputs import FROM_NOTHING, InputsError
@@ -293,7 +293,7 @@ def study_key(
     protocol: str,
     allow_implausible: bool,
 ) -> str:
-    """Return what tells one study of this command from another: the choices, and the protocols as they are now."""
+    """Return the key that identifies a study of this command: the choices, and the protocols as they are now."""
     import hashlib
 
     from aiida_mghdiff.workflows.protocol import FOLDER
@@ -310,14 +310,14 @@ def study_key(
 
 
 def elements_of(dataset: DatasetData | None, subject: Subject) -> set[str]:
-    """Return the elements that each potential of the study must know: host, tracer, and those of the dataset."""
+    """Return the elements that each potential must know: host, tracer, and all elements of the dataset."""
     return {subject.host, subject.tracer} | set(dataset.base.attributes.get('elements') if dataset else ())
 
 
 def load_potentials(foundation: Path | None, elements: set[str], head: str | None) -> dict[str, PotentialData]:
     """Return the pre-trained potentials by label: CHGNet's own weights, and a MACE foundation model.
 
-    That is the one that is named; without a name, one that is found and knows the elements, if there is one.
+    The user may name the model. Otherwise the first model is taken that is found and knows the elements, if any.
     """
     from aiida_mghdiff.cli.inputs import load_potential
     from aiida_mghdiff.cli.potentials import find_mace
@@ -325,7 +325,7 @@ def load_potentials(foundation: Path | None, elements: set[str], head: str | Non
     mace = load_potential(foundation, head) if foundation else find_mace([FOUNDATIONS], elements, click.echo)
     if mace is None:
         click.echo(
-            'No MACE foundation model to fine-tune: name one with --foundation; MACE is trained from scratch alone.'
+            'No MACE foundation model to fine-tune: name a model with --foundation. MACE is only trained from scratch.'
         )
     return {'chgnet_mp': load_potential(None)} | ({'mace_mp': mace} if mace else {})
 
@@ -340,10 +340,10 @@ def study_builder(
     allow_implausible: bool,
     store: bool,
 ) -> ProcessBuilder:
-    """Return the builder of the study of a dataset, or of one that begins from nothing.
+    """Return the builder of a study that begins from a dataset, or from nothing.
 
-    :param store: False leaves no trace in the profile: the builder is only checked.
-    :raises InputsError: with all that the study would be refused for.
+    :param store: if False, nothing is stored in the profile; the builder is only checked.
+    :raises InputsError: lists all reasons to refuse the study.
     """
     from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
     from aiida_mghdiff.cli.inputs import InputsError, make_start
@@ -375,7 +375,7 @@ def study_builder(
 
 
 def permissive(trainings: dict[str, Any]) -> dict[str, Any]:
-    """Return the overrides that let the trainings take energies per element that cannot be right."""
+    """Return overrides that make the trainings accept implausible energies per element."""
     return {'training': {label: {'parameters': {'allow_implausible': True}} for label in trainings}}
 
 
@@ -387,9 +387,9 @@ def make_hosts(
     potentials: dict[str, PotentialData],
     store: bool,
 ) -> dict[str, orm.StructureData]:
-    """Return the supercells of the host by name, each with so many repeats.
+    """Return the supercells of the host by name, each with its numbers of repeats.
 
-    :raises InputsError: where the dataset has no host that the study can treat; and what else it would be refused for.
+    :raises InputsError: if the workflows cannot treat the host of the dataset; lists all other faults, too.
     """
     from aiida_mghdiff.calculations.validation import joined
     from aiida_mghdiff.cli.inputs import InputsError, make_host, make_host_of
@@ -411,19 +411,19 @@ def follow_study(study: orm.WorkChainNode, directory: Path) -> None:
     from aiida_mghdiff.cli.environment import DaemonKeeper
     from aiida_mghdiff.cli.progress import follow
 
-    click.echo(f'Two jobs run at a time. More, in another terminal: {verdi(directory, "status -c", study)}')
+    click.echo(f'Two jobs run at a time. For more, call in another terminal: {verdi(directory, "status -c", study)}')
     follow(study, SLOTS, DaemonKeeper().keep)
 
 
 def verdi(directory: Path, command: str, study: orm.WorkChainNode) -> str:
-    """Return the line that asks the profile in a directory about a study, as it works in the folder of this process."""
+    """Return the command line of `verdi` about a study, valid in the working folder of this process."""
     program, here = Path(sys.executable).with_name('verdi'), Path.cwd()
     program = program.relative_to(here) if program.is_relative_to(here) else program
     return f'AIIDA_PATH={shlex.quote(str(directory))} {shlex.quote(str(program))} process {command} {study.pk}'
 
 
 def finish(study: orm.WorkChainNode, directory: Path) -> None:
-    """Write report and archive, print the results and their places."""
+    """Write report and archive; print the results and the paths of the files."""
     from aiida_mghdiff.cli.unexpected import state_of
     from aiida_mghdiff.report import result_table, write_report
 
@@ -437,9 +437,9 @@ def finish(study: orm.WorkChainNode, directory: Path) -> None:
 
 
 def write_archive(study: orm.WorkChainNode, archive: Path) -> bool:
-    """Write the archive of a study; return whether that was possible.
+    """Write the archive of a study; return whether this was possible.
 
-    It is not while jobs go on that a study had launched before it ended in an exception.
+    It is impossible while jobs of the study run on, as they do after an exception of the study.
     """
     from aiida.tools.archive import create_archive
     from aiida.tools.archive.exceptions import ExportValidationError
@@ -448,6 +448,6 @@ def write_archive(study: orm.WorkChainNode, archive: Path) -> bool:
     try:
         create_archive([study], filename=archive, overwrite=True)
     except ExportValidationError as error:
-        click.echo(f'{archive} is not written, for processes of the study are not over: {error}')
+        click.echo(f'{archive} is not written, because processes of the study still run: {error}')
         return False
     return True

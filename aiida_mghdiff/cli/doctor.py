@@ -1,8 +1,8 @@
-"""`aiida-mghdiff doctor`: do the engines import where the codes lead, and are they still what earlier jobs used?
+"""`aiida-mghdiff doctor`: check that the engines of each code import, and that their versions are unchanged.
 
-A Code stands for a path; AiiDA's cache does not see what a later `pip install` puts behind it. Every job records the
-versions of its engines in its output `results`; here they are compared with what is installed now. VASP tells its
-version in a job alone, so of VASP itself the jobs are compared with each other.
+A Code is only a path: AiiDA's cache does not notice when `pip install` changes the environment behind it. Every job
+records the versions of its engines in its output `results`. This command compares them with the installed versions.
+VASP tells its version only in a job, so the versions that VASP's jobs recorded are compared with each other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from aiida_mghdiff.formats.job_files import LAUNCHER, STANDIN, without_sources
 if TYPE_CHECKING:
     from aiida.orm import AbstractCode, InstalledCode
 
-#: module: distribution. What the programs import.
+#: module: distribution. The programs import these modules.
 ENGINES = {
     'torch': 'torch',
     'ase': 'ase',
@@ -33,24 +33,24 @@ ENGINES = {
     'symmetrix': 'symmetrix-xl',
     'vesin': 'vesin',
 }
-#: What the stand-in for VASP imports, with the labels that it has by default.
+#: The stand-in for VASP imports these modules for its default labels.
 STANDIN_ENGINES = {'torch': 'torch', 'ase': 'ase', 'chgnet': 'chgnet', 'featomic': 'featomic'}
 GPAW_ENGINES = {'gpaw': 'gpaw', 'ase': 'ase'}
 
 INSTALL_ENGINES = 'install aiida-mghdiff[engines] there'
 INSTALL_GPAW = 'apt-get install gpaw gpaw-data, or name another interpreter (`aiida-mghdiff setup --gpaw`)'
 
-#: Recorded by jobs, and no distribution: the interpreter, LAMMPS, VASP, and the launcher with its sources' digest.
+#: Jobs record these, but they are no distributions: the interpreter, LAMMPS, VASP, and the digest of the launcher.
 _NO_DISTRIBUTIONS = ('python', 'LAMMPS', 'vasp', 'mghdiff-lmp')
 
 _NEW_CODE = (
     'make a new code for the changed environment (`aiida-mghdiff setup --suffix ...`), '
-    'or cached results of the old one are taken for its own'
+    'or AiiDA takes cached results of the old environment for results of the new one'
 )
 
 _BEGIN = 'mghdiff-doctor-begins'
 
-#: GPAW comes without its PAW datasets.
+#: GPAW is installed without its PAW datasets.
 _GPAW_PROBE = """
 if not errors:
     import gpaw, os
@@ -58,7 +58,7 @@ if not errors:
         errors.append(f'there are no PAW datasets in {" or ".join(gpaw.setup_paths)}')
 """
 
-#: Runs in the code's interpreter: imports each engine and prints one JSON line with versions and errors.
+#: Runs in the code's interpreter: import each engine and print one JSON line with versions and errors.
 _PROBE = """
 import importlib, json, sys
 from importlib import metadata
@@ -80,7 +80,7 @@ print('mghdiff-doctor ' + json.dumps({'versions': versions, 'errors': errors}))
 
 @dataclass
 class Diagnosis:
-    """What was found about one code."""
+    """Versions, warnings and errors that were found for one code."""
 
     versions: dict[str, str | None] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
@@ -89,9 +89,9 @@ class Diagnosis:
 
 @click.command()
 @click.option('-p', '--profile', help='AiiDA profile.  [default: the default profile]')
-@click.option('-c', '--code', 'labels', multiple=True, help='Code to check.  [default: all that `setup` made]')
+@click.option('-c', '--code', 'labels', multiple=True, help='Code to check.  [default: all codes that `setup` made]')
 def doctor(profile: str | None, labels: tuple[str, ...]) -> None:
-    """Check that the engines import where the codes lead, and warn when they changed since earlier jobs."""
+    """Check that the engines of each code import, and warn if their versions changed since earlier jobs."""
     try:
         environment.load(profile)
     except environment.SetupError as error:
@@ -100,13 +100,13 @@ def doctor(profile: str | None, labels: tuple[str, ...]) -> None:
     failed = [code.full_label for code in codes if not _report(code, diagnose(code))]
     _report_daemon()
     if failed:
-        raise click.ClickException('not usable as they are: ' + ', '.join(failed))
+        raise click.ClickException('these codes are not usable: ' + ', '.join(failed))
 
 
 def load_code(label: str) -> AbstractCode:
-    """Return the code of a label, with or without its computer.
+    """Return the code with a label; the label may include the computer.
 
-    :raises ClickException: if there is none, or more than one.
+    :raises ClickException: if there is no such code, or more than one.
     """
     from aiida import orm
     from aiida.common.exceptions import MultipleObjectsError, NotExistent
@@ -124,9 +124,9 @@ def load_code(label: str) -> AbstractCode:
 
 
 def _codes_of_this_profile() -> list[InstalledCode]:
-    """Return the codes that `setup` made here; name those that came with an archive.
+    """Return the codes that `setup` made on this machine; list codes that came with an archive as not checked.
 
-    :raises ClickException: if there is none.
+    :raises ClickException: if there are no such codes.
     """
     codes = codes_of_setup()
     imported = [code for code in codes if not code.computer.is_configured]
@@ -138,15 +138,15 @@ def _codes_of_this_profile() -> list[InstalledCode]:
 
 
 def _report_daemon() -> None:
-    """Say that no daemon runs submitted jobs, where that is so."""
+    """Warn if no daemon runs submitted jobs."""
     from aiida.common.exceptions import ConfigurationError
     from aiida.engine.daemon.client import get_daemon_client
 
     try:
         if not get_daemon_client().is_daemon_running:
-            click.echo('The daemon does not run: submitted jobs wait for it (`verdi daemon start`).')
+            click.echo('The daemon does not run, so submitted jobs wait. Start it with `verdi daemon start`.')
     except ConfigurationError as error:
-        click.echo(f'The profile has no daemon, jobs run in the foreground alone: {error}')
+        click.echo(f'The profile has no daemon, so jobs only run in the foreground: {error}')
 
 
 def _report(code: AbstractCode, diagnosis: Diagnosis) -> bool:
@@ -169,13 +169,13 @@ def codes_of_setup() -> list[InstalledCode]:
 
 
 def diagnose(code: AbstractCode) -> Diagnosis:
-    """Run the code's executable once and compare with its earlier jobs."""
+    """Run the code's executable once and compare its versions with its earlier jobs."""
     from aiida.orm import InstalledCode
 
     if not isinstance(code, InstalledCode):
         kind = type(code).__name__
         return Diagnosis(
-            errors=[f'it is a {kind}: codes with an executable of a computer (InstalledCode) can be checked.']
+            errors=[f'it is a {kind}, but only an InstalledCode (an executable on a computer) can be checked.']
         )
     if message := _plugin_message(code) or computer_message(code.computer):
         return Diagnosis(errors=[message])
@@ -194,7 +194,7 @@ def diagnose(code: AbstractCode) -> Diagnosis:
 
 
 def _plugin_message(code: InstalledCode) -> str | None:
-    """Return why a code is none of this package's; None where it may be."""
+    """Return why a code does not belong to this package; None if it may belong."""
     plugin = code.default_calc_job_plugin
     if plugin and not plugin.startswith('mghdiff.') and environment.ROLE not in code.base.extras.all:
         return f'it is a code of another plugin (`{plugin}`): name a code that `aiida-mghdiff setup` made.'
@@ -202,7 +202,7 @@ def _plugin_message(code: InstalledCode) -> str | None:
 
 
 def _role(code: InstalledCode) -> str:
-    """Return what a code is for: what `setup` says, else what its default job is."""
+    """Return the role of a code: from `setup`, or else from its default job."""
     plugin = code.default_calc_job_plugin or ''
     role = next((role for role in environment.DEFAULT_JOBS if plugin.startswith(f'mghdiff.{role}.')), 'python')
     return code.base.extras.get(environment.ROLE, role)
@@ -224,7 +224,7 @@ def _diagnose_python(
 
 
 def _diagnose_standin(code: InstalledCode, path: Path) -> Diagnosis:
-    """It is a script of an environment: that one is looked at, and the line with which the stand-in begins OUTCAR."""
+    """Check the environment of the stand-in's script, and the version line that the stand-in writes into OUTCAR."""
     diagnosis = _diagnose_python(code, path.with_name('python'), STANDIN_ENGINES, INSTALL_ENGINES)
     output, error = _run(code, shlex.join([str(path), '--version']))
     version = output.strip()
@@ -238,7 +238,7 @@ def _diagnose_standin(code: InstalledCode, path: Path) -> Diagnosis:
 
 
 def _diagnose_vasp(code: InstalledCode) -> Diagnosis:
-    """VASP does nothing without input files: look whether it is there with its libraries, and what jobs recorded."""
+    """Check that VASP and its libraries exist, and compare its jobs' versions: VASP cannot run without inputs."""
     path = shlex.quote(str(code.filepath_executable))
     output, error = _run(code, f'command -v {path} > /dev/null && echo found; ldd {path} 2> /dev/null || true')
     if 'found' not in output.splitlines():
@@ -262,7 +262,7 @@ def _diagnose_lammps(code: InstalledCode) -> Diagnosis:
 
 
 def changes(recorded: dict[str, str], found: dict[str, str | None]) -> list[str]:
-    """Return a warning for each engine that earlier jobs recorded in another version."""
+    """Return a warning for each engine whose version differs from earlier jobs."""
     return [
         f'{name} is {found.get(name) or "missing"}, earlier jobs of this code recorded {version}: {_NEW_CODE}'
         for name, version in recorded.items()
@@ -271,7 +271,7 @@ def changes(recorded: dict[str, str], found: dict[str, str | None]) -> list[str]
 
 
 def recorded_versions(code: InstalledCode) -> dict[str, str]:
-    """Return the versions that the jobs of a code recorded in their `results`, the latest job's for each engine."""
+    """Return the versions that jobs of a code recorded in `results`; for each engine the latest job counts."""
     versions: dict[str, Any] = {}
     for recorded in _records(code):
         versions |= recorded
@@ -284,7 +284,7 @@ def _records(code: InstalledCode) -> list[dict[str, Any]]:
 
     query = QueryBuilder()
     query.append(type(code), filters={'uuid': code.uuid}, tag='code')
-    # not as another code of the job, such as the one that reduces a trajectory of VASP
+    # leave out jobs that use the code for another role, such as the reduction of a VASP trajectory
     query.append(CalcJobNode, with_incoming='code', edge_filters={'label': 'code'}, tag='job')
     query.append(Dict, with_incoming='job', edge_filters={'label': 'results'}, project='attributes.versions')
     query.order_by({'job': 'ctime'})
@@ -292,9 +292,9 @@ def _records(code: InstalledCode) -> list[dict[str, Any]]:
 
 
 def _run(code: InstalledCode, command: str) -> tuple[str, str]:
-    """Run a shell command on the code's computer, in the environment of a job: stdout and stderr.
+    """Run a shell command on the code's computer, in the environment of a job; return stdout and stderr.
 
-    What a login shell or the lines before a job print on stdout is left out.
+    Output of the login shell and of the lines before a job is left out.
     """
     prepend = [code.computer.get_prepend_text(), code.prepend_text]
     script = '\n'.join([*filter(None, prepend), f'echo; echo {_BEGIN}', command])
@@ -304,5 +304,5 @@ def _run(code: InstalledCode, command: str) -> tuple[str, str]:
 
 
 def _last_line(*texts: str) -> str:
-    """Return the last line of the first text that has any."""
+    """Return the last line of the first text that is not empty."""
     return next((text.strip().splitlines()[-1] for text in texts if text.strip()), 'no output')

@@ -1,6 +1,6 @@
-"""What a study needs around it: a profile, a running daemon, a computer and codes.
+"""Set up the environment of a study: a profile, a running daemon, a computer and codes.
 
-Everything here can be called again: what exists and is as asked is left alone, what exists and differs is named.
+Every function can be called again: it keeps an existing item that fits, and reports an existing item that differs.
 """
 
 from __future__ import annotations
@@ -37,36 +37,36 @@ PROFILE = 'mghdiff'
 CACHING_PATTERN = 'aiida.calculations:mghdiff.*'
 SCHEDULER = 'mghdiff.direct'
 CONVERTER = 'mace_create_lammps_model'
-#: The interpreter that has the GPAW of Debian's package.
+#: The interpreter that imports GPAW from Debian's package.
 DEBIAN_PYTHON = '/usr/bin/python3'
 
-#: The attribute of a code that says what `setup` made it for.
+#: The attribute of a code that stores its role in `setup`.
 ROLE = 'mghdiff_role'
 DEFAULT_JOBS = {'lammps': 'mghdiff.lammps.md', 'vasp': 'mghdiff.vasp.mlff', 'gpaw': 'mghdiff.gpaw.singlepoint'}
 
-#: AiiDA's default (2 s) is too short on a machine whose cores are all busy with jobs.
+#: AiiDA's default (2 s) is too short while jobs occupy all cores.
 _DAEMON_TIMEOUT_SECONDS = 60
-#: Between TERM and KILL, for a worker or a daemon that does not end.
+#: Time between TERM and KILL, for a worker or a daemon that does not end.
 _END_SECONDS = 10
-#: Between looks at a daemon that starts.
+#: Time between two looks at a daemon that starts.
 _LOOK_SECONDS = 0.2
-#: `verdi daemon restart` takes as long on a busy machine.
+#: `verdi daemon restart` takes this long on a busy machine.
 _PATIENCE_SECONDS = 20.0
 _MOST_NAMED = 3
-#: Commands of `verdi daemon` that run as long as the daemon does.
+#: Commands of `verdi daemon` that run as long as the daemon.
 _PARTS = ('start-circus', 'worker', 'broker')
-#: What circus, AiiDA's supervisor, runs beside the workers.
+#: Circus, AiiDA's supervisor, runs this beside the workers.
 _STATISTICS = 'from circus import stats; stats.main()'
 
 
-#: In the path of a profile: its storage takes % for a code, AIIDA_PATH takes : for the end of a path, and the work
-#: directory of a computer takes braces for the user's name.
+#: Characters that the path of a profile must not contain: its storage reads % as an escape code, AIIDA_PATH reads : as
+#: the end of a path, and the work directory of a computer reads braces as the user's name.
 _NOT_IN_PROFILES = '%:{}\n'
-#: The sockets of the daemon's broker lie in the folder of temporary files, and Linux allows their paths 107 bytes.
+#: The sockets of the daemon's broker lie in the temporary folder, and Linux limits their paths to 107 bytes.
 _SOCKET, _SOCKET_BYTES = '/aiida_zeromq_12345678/router.sock', 107
 
-#: Where libraries keep what they make once: by default in the user's home and in the folder of temporary files. Each
-#: variable leads to its folder in `.cache` of a profile; the first one holds for all libraries that follow XDG.
+#: Variables that lead the caches of libraries into `.cache` of a profile. By default libraries use the user's home and
+#: the temporary folder. The first variable holds for all libraries that follow XDG.
 _CACHES = {
     'XDG_CACHE_HOME': '',
     'MPLCONFIGDIR': 'matplotlib',
@@ -77,15 +77,14 @@ _CACHES = {
 
 
 class SetupError(Exception):
-    """Something exists that is not what was asked for, or is missing; the message names the remedy."""
+    """An existing item differs from the requested one, or an item is missing; the message names the remedy."""
 
 
 def make_profile(directory: Path, name: str = PROFILE) -> Profile:
-    """Load the profile of an `AIIDA_PATH` of its own, and make it where it does not exist.
+    """Load the profile in its own `AIIDA_PATH`; make it if it does not exist.
 
-    SQLite storage and the ZeroMQ broker: no service is needed, and nothing outside of the directory is touched. The
-    environment variable `AIIDA_PATH` of this process and its children leads to the directory from now on, and so do
-    those of caches.
+    The profile has SQLite storage and the ZeroMQ broker: it needs no service and touches nothing outside the
+    directory. From now on `AIIDA_PATH` and the cache variables lead this process and its children to the directory.
 
     :raises SetupError: if the configuration in the directory cannot be read.
     """
@@ -108,16 +107,16 @@ def make_profile(directory: Path, name: str = PROFILE) -> Profile:
             broker_backend='core.zeromq',
             broker_config=BrokerFactory('core.zeromq').get_default_config(),
         )
-        config.set_option('runner.poll.interval', 5, scope=name)  # the broker tells at once; this is its safety net
+        config.set_option('runner.poll.interval', 5, scope=name)  # a safety net: the broker tells at once
         config.set_default_profile(name, overwrite=True)
         config.store()
     return load_profile(name, allow_switch=True)
 
 
 def check_place(directory: Path) -> None:
-    """Make a directory, once it is sure that a profile and its daemon can live there.
+    """Make a directory after checking that a profile and its daemon can live there.
 
-    :raises SetupError: with the reason and the remedy.
+    :raises SetupError: names the reason and the remedy.
     """
     folder, temporary = str(directory.resolve()), tempfile.gettempdir()
     there = next(path for path in (directory.resolve(), *directory.resolve().parents) if os.path.exists(path))
@@ -131,7 +130,7 @@ def check_place(directory: Path) -> None:
     if len(os.fsencode(temporary + _SOCKET)) > _SOCKET_BYTES:
         most = _SOCKET_BYTES - len(_SOCKET)
         raise SetupError(
-            f"AiiDA's daemon cannot use the folder of temporary files {temporary}: set TMPDIR to one whose path has at "
+            f"AiiDA's daemon cannot use the temporary folder {temporary}: set TMPDIR to a folder whose path has at "
             f'most {most} bytes.'
         )
     try:
@@ -143,7 +142,7 @@ def check_place(directory: Path) -> None:
 
 
 def environment_message() -> str | None:
-    """Return why AiiDA's daemon cannot be started from the environment of this process."""
+    """Return why AiiDA's daemon cannot start from the environment of this process, or None."""
     if _is_one_word(str(_bin() / 'verdi')):
         return None
     return (
@@ -153,20 +152,20 @@ def environment_message() -> str | None:
 
 
 def _bin() -> Path:
-    """Return the folder of this environment's commands."""
+    """Return the folder with this environment's commands."""
     return Path(sys.executable).parent
 
 
 def _is_one_word(path: str) -> bool:
-    """Whether a path is one word of a command line, which is what AiiDA hands to its supervisor."""
+    """Return whether a path is one word of a command line, as AiiDA's supervisor requires."""
     try:
         return shlex.split(path) == [path]
-    except ValueError:  # a quote that is not closed
+    except ValueError:  # an unclosed quote
         return False
 
 
 def use_directory(directory: Path) -> None:
-    """Let AiiDA's configuration and the caches of libraries live in a directory, in this process and its children."""
+    """Let AiiDA's configuration and the caches of libraries live in a directory, for this process and its children."""
     from aiida.manage.configuration import reset_config
     from aiida.manage.configuration.settings import AiiDAConfigDir
 
@@ -175,14 +174,14 @@ def use_directory(directory: Path) -> None:
     os.environ.update({name: str(folder.with_name('.cache') / part) for name, part in _CACHES.items()})
     reset_config()
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore', UserWarning)  # "Creating AiiDA configuration folder": that is what we ask for
+        warnings.simplefilter('ignore', UserWarning)  # "Creating AiiDA configuration folder" is wanted here
         AiiDAConfigDir.set(folder)
 
 
 def load(profile: str | None) -> Profile:
     """Load a profile, or the default one, and open its storage.
 
-    :raises SetupError: if there is none, or its storage does not open.
+    :raises SetupError: if there is no profile, or its storage does not open.
     """
     from aiida.common.exceptions import ConfigurationError, MissingConfigurationError, ProfileConfigurationError
     from aiida.manage.configuration import load_profile
@@ -190,9 +189,9 @@ def load(profile: str | None) -> Profile:
     try:
         loaded = load_profile(profile)
     except (ProfileConfigurationError, MissingConfigurationError) as error:
-        # AiiDA appends its whole configuration, or names a folder that this command alone saw
+        # AiiDA appends its whole configuration, or names a temporary folder that the user does not know
         is_new = isinstance(error, MissingConfigurationError)
-        reason = 'none has been made' if is_new else str(error).split(': None')[0]
+        reason = 'no profile exists' if is_new else str(error).split(': None')[0]
         raise SetupError(
             f'no AiiDA profile ({reason}): make one with `verdi presto`, or see `verdi profile list`.'
         ) from error
@@ -203,9 +202,9 @@ def load(profile: str | None) -> Profile:
 
 
 def configuration_words(error: Exception) -> str:
-    """Return what to do where AiiDA's configuration cannot be read."""
+    """Return the remedy for an AiiDA configuration that cannot be read."""
     return (
-        f"AiiDA's configuration cannot be read ({error}): restore one of the copies config.json.* beside it, or move "
+        f"AiiDA's configuration cannot be read ({error}): restore a copy config.json.* from the same folder, or move "
         'the folder away to begin anew.'
     )
 
@@ -222,7 +221,7 @@ def open_storage(profile: Profile) -> None:
     try:
         get_manager().get_profile_storage()
     except (ConfigurationError, LockedProfileError, SQLAlchemyError, OSError) as error:
-        reason = str(getattr(error, 'orig', error)).rstrip('.')  # in the database's own words, without the statement
+        reason = str(getattr(error, 'orig', error)).rstrip('.')  # the database's own words, without the SQL statement
         raise SetupError(
             f'the storage of profile `{profile.name}` does not open: {reason}. Restore a backup of it, or leave it and '
             'make another profile.'
@@ -230,14 +229,14 @@ def open_storage(profile: Profile) -> None:
 
 
 def start_daemon(workers: int = 1) -> set[int]:
-    """Start the daemon of the loaded profile, unless it runs as a whole; return the processes that it had lost.
+    """Start the daemon of the loaded profile, unless it is complete; return the processes whose tasks were lost.
 
-    Of a daemon that is not whole the rest is ended first. Then nothing runs a process, and those that lost their task
-    get one.
+    The rest of an incomplete daemon is ended first. Then no worker runs a process, and processes without a task get a
+    new one.
     """
     from aiida.engine.daemon import client
 
-    # AiiDA looks for `verdi` on PATH alone: not there, or another one, where this environment is not activated
+    # AiiDA searches `verdi` on PATH alone, which lacks it or has another one if this environment is not activated
     client.VERDI_BIN = shutil.which('verdi', path=str(_bin())) or client.VERDI_BIN
     daemon = client.get_daemon_client()
     if _answers(daemon) and is_whole(daemon_parts(daemon)):
@@ -251,17 +250,17 @@ def start_daemon(workers: int = 1) -> set[int]:
 
 
 def lost_words(lost: set[int]) -> str:
-    """Return the sentence about processes that ``start_daemon`` gave a task."""
-    return f'{len(lost)} processes had been lost in a crash; they have a task again.'
+    """Return the sentence about processes that got a new task from ``start_daemon``."""
+    return f'{len(lost)} processes had lost their task in a crash; they have a new one.'
 
 
 def waiting_words(directory: Path) -> str:
-    """Return what becomes of the processes in a directory that are not over, where no command looks after them."""
+    """Return the sentence about unfinished processes in a directory that no command follows."""
     if not (count := len(active_processes())):
         return ''
     return (
-        f'\n{count} processes of an earlier study in {directory} are not over: they go on when its command is called '
-        f'again, or after `aiida-mghdiff profile {shlex.quote(str(directory))}`.'
+        f'\n{count} processes of an earlier study in {directory} are not finished. To continue them, call its command '
+        f'again, or `aiida-mghdiff profile {shlex.quote(str(directory))}`.'
     )
 
 
@@ -273,10 +272,10 @@ def _wait_until_whole(daemon: DaemonClient) -> None:
 
 
 def end_daemon() -> None:
-    """End the daemon of the loaded profile with all its parts, however they are; jobs go on."""
+    """End the daemon of the loaded profile with all its parts, in whatever state; jobs go on."""
     from aiida.engine.daemon.client import DaemonException, get_daemon_client
 
-    with suppress(DaemonException):  # it may be restarting a worker, and take no command
+    with suppress(DaemonException):  # a daemon that restarts a worker takes no command
         stop_daemon()
     client = get_daemon_client()
     _end([process for process in psutil.process_iter() if _is_part(process, client.profile.name)])
@@ -296,7 +295,7 @@ def daemon_parts(daemon: DaemonClient) -> set[Part]:
     """Return the broker and the workers that run under the daemon."""
     pid, parts = daemon.get_daemon_pid(), set()
     for process in psutil.Process(pid).children() if _lives(daemon) else ():
-        with suppress(psutil.NoSuchProcess):  # it ended just now, ZombieProcess included
+        with suppress(psutil.NoSuchProcess):  # the process just ended, or is a zombie
             words = process.cmdline()
             if words[2:5] == ['-p', daemon.profile.name, 'daemon']:
                 parts.add(Part(process.pid, words[5], process.create_time()))
@@ -304,9 +303,9 @@ def daemon_parts(daemon: DaemonClient) -> set[Part]:
 
 
 def is_whole(parts: set[Part]) -> bool:
-    """Return whether there is a broker, and workers that began after it: older ones are connected to its predecessor.
+    """Return whether there is a broker, and all workers began after it: older workers use the previous broker.
 
-    A broker that was killed is started again by the daemon, but takes messages at another place.
+    The daemon restarts a killed broker, but the new broker listens at another address.
     """
     brokers = [part.began for part in parts if part.role == 'broker']
     workers = [part.began for part in parts if part.role == 'worker']
@@ -314,22 +313,22 @@ def is_whole(parts: set[Part]) -> bool:
 
 
 class DaemonKeeper:
-    """Looks after the daemon of a study, and heals what a crash has lost."""
+    """Watches the daemon of a study, and repairs the damage of a crash."""
 
     def __init__(self, patience: float = _PATIENCE_SECONDS) -> None:
-        """Begin to look after the daemon.
+        """Begin to watch the daemon.
 
-        :param patience: how long in s a fault lasts before it is healed. A daemon may just be restarted by hand, and
-            the task of a process that is just launched be on its way.
+        :param patience: time in s that a fault must last before it is repaired. Shorter faults are normal: a user may
+        restart the daemon, or a new process may not have its task yet.
         """
         self.patience = patience
         self.parts: set[Part] = set()
         self.since: dict[str, float] = {}
 
     def keep(self) -> str | None:
-        """Start the daemon anew where a fault lasts; return what was done, in one sentence, or None.
+        """Restart the daemon if a fault lasts; return one sentence about the repair, or None.
 
-        Only while nothing runs a process it is certain which ones have no task.
+        Only while no worker runs is it certain which processes have no task.
         """
         now = time.monotonic()
         self.since = {fault: self.since.get(fault, now) for fault in sorted(self.faults())}
@@ -344,12 +343,12 @@ class DaemonKeeper:
         return f'AiiDA had lost {", ".join(lasting[:_MOST_NAMED])}: its daemon was started again, and {revived}.'
 
     def heal(self, tell: Callable[[str], None]) -> None:
-        """Look until no fault is left, or until what lasts is healed.
+        """Wait until no fault is left, or until every lasting fault is repaired.
 
-        :param tell: takes a sentence about what is looked for, and about what was done.
+        :param tell: takes a sentence about a suspected fault, and a sentence about the repair.
         """
         if faults := sorted(self.faults()):
-            tell(f'AiiDA may have lost {", ".join(faults[:_MOST_NAMED])}: looking for {self.patience:g} s.')
+            tell(f'AiiDA may have lost {", ".join(faults[:_MOST_NAMED])}: watching for {self.patience:g} s.')
         while self.faults():
             if done := self.keep():
                 return tell(done)
@@ -357,9 +356,10 @@ class DaemonKeeper:
         return None
 
     def faults(self) -> set[str]:
-        """Return what is lost now.
+        """Return the parts of the daemon and the tasks that are lost now.
 
-        A worker that was replaced counts, too: the broker may not have heard of it, and give its tasks to nobody.
+        A replaced worker counts as a fault, too: the broker may not have noticed, and keep its tasks from other
+        workers.
         """
         from aiida.engine.daemon.client import get_daemon_client
 
@@ -376,7 +376,7 @@ class DaemonKeeper:
 
 
 def _lives(daemon: DaemonClient) -> bool:
-    """Whether the daemon's process exists: its process id file outlives a power cut."""
+    """Return whether the daemon's process exists: its process id file outlives a power cut."""
     pid = daemon.get_daemon_pid()
     try:
         process = psutil.Process(pid) if pid else None
@@ -388,7 +388,7 @@ def _lives(daemon: DaemonClient) -> bool:
 
 
 def _end(processes: list[psutil.Process]) -> None:
-    """End processes, those that do not end in time by force; return when they have ended."""
+    """End processes, by force if they do not end in time; return after all have ended."""
     for signal in ('terminate', 'kill'):
         for process in processes:
             with suppress(psutil.NoSuchProcess):
@@ -397,24 +397,24 @@ def _end(processes: list[psutil.Process]) -> None:
 
 
 def _is_part(process: psutil.Process, profile: str) -> bool:
-    """Whether a process is the daemon of the profile or a part of it: worker, broker, or the statistics of circus.
+    """Return whether a process is the profile's daemon or a part: worker, broker, or the statistics of circus.
 
-    Parts of a daemon that was killed run on: without it nothing else would ever end them.
+    Parts of a killed daemon run on, and nothing else would ever end them.
     """
     from aiida.manage.configuration import get_config
 
     try:
         words, folder = process.cmdline(), process.environ().get('AIIDA_PATH')
-    except psutil.Error:  # it ended meanwhile, or is another user's
+    except psutil.Error:  # the process ended meanwhile, or belongs to another user
         return False
-    if folder != get_config().dirpath:  # as AiiDA sets it for its daemons
+    if folder != get_config().dirpath:  # AiiDA sets this variable for its daemons
         return False
     is_statistics = words[2:3] == [_STATISTICS] and words[-1].endswith(f'/circus-{profile}.log')
     return is_statistics or words[2:6] in (['-p', profile, 'daemon', part] for part in _PARTS)
 
 
 def _answers(daemon: DaemonClient) -> bool:
-    """Whether the daemon lives and answers."""
+    """Return whether the daemon lives and answers."""
     from aiida.engine.daemon.client import DaemonException
 
     try:
@@ -424,7 +424,7 @@ def _answers(daemon: DaemonClient) -> bool:
 
 
 def stop_daemon() -> None:
-    """Stop the daemon of the loaded profile, if it runs; jobs go on and are picked up by the next daemon."""
+    """Stop the daemon of the loaded profile, if it runs; jobs go on, and the next daemon picks them up."""
     from aiida.engine.daemon.client import get_daemon_client
 
     client = get_daemon_client()
@@ -435,18 +435,18 @@ def stop_daemon() -> None:
 
 
 def _socket_folder(client: DaemonClient) -> Path | None:
-    """Return where the sockets of the daemon lie, or lay before it was killed: a folder of temporary files."""
+    """Return the temporary folder with the sockets of the daemon, also if the daemon was killed."""
     file = Path(client.circus_socket_file)
     return Path(file.read_text().strip()) if file.is_file() else None
 
 
 def _delete_sockets(folder: Path | None) -> None:
-    """Delete the sockets of a daemon that ended; AiiDA may have deleted another folder, a new one, in their place."""
+    """Delete the sockets of a daemon that ended; AiiDA may have deleted a new daemon's folder instead."""
     if folder is None:
         return
     for path in folder.glob('circus.*.sock'):
         path.unlink(missing_ok=True)
-    with suppress(OSError):  # it is gone, or has something else
+    with suppress(OSError):  # the folder is gone, or contains other files
         folder.rmdir()
 
 
@@ -463,18 +463,18 @@ def setup_codes(
     suffix: str = '',
     prepend_text: str = '',
 ) -> dict[str, InstalledCode]:
-    """Make this machine usable: the computer with `mghdiff.direct`, and a code for each engine; all of them or nothing.
+    """Set up this machine: the computer with `mghdiff.direct`, and a code for each engine; all of them or nothing.
 
-    :param workdir: where jobs run; by default `scratch/` in AiiDA's configuration folder.
-    :param slots: jobs that run at a time; by default 2, or what the existing computer has.
-    :param threads: OMP_NUM_THREADS of a job; by default the cores of this machine over the slots.
+    :param workdir: folder in which jobs run; by default `scratch/` in AiiDA's configuration folder.
+    :param slots: number of jobs that run at a time; by default 2, or the number of the existing computer.
+    :param threads: OMP_NUM_THREADS of a job; by default the cores of this machine divided by the slots.
     :param python: interpreter of the environment with the engines; by default this one.
-    :param lmp: a LAMMPS executable with MACE, which gets a converter of its models; by default the `mghdiff-lmp` beside
-        the interpreter.
-    :param vasp: a VASP executable; by default the `mghdiff-vasp-standin` beside the interpreter, if there is one.
-    :param gpaw: an interpreter that has GPAW; by default that of the engines or Debian's, where one of them has it.
-    :returns: codes by role: `python`, `lammps`, and where there are any `convert`, `vasp` and `gpaw`.
-    :raises SetupError: if a computer or a code of that label exists and is another one, or an executable is missing.
+    :param lmp: a LAMMPS executable with MACE, which also gets a code that converts MACE models; by default the
+        `mghdiff-lmp` beside the interpreter.
+    :param vasp: a VASP executable; by default the `mghdiff-vasp-standin` beside the interpreter, if it exists.
+    :param gpaw: an interpreter with GPAW; by default the engines' or Debian's interpreter, if one of them has GPAW.
+    :returns: codes by role: `python`, `lammps`, and if available `convert`, `vasp` and `gpaw`.
+    :raises SetupError: if another computer or code has the label already, or an executable is missing.
     """
     python = python or str(Path(sys.prefix) / 'bin' / 'python')
     lmp = lmp or str(Path(python).parent / LAUNCHER)
@@ -488,14 +488,14 @@ def setup_codes(
 
 
 def all_or_nothing() -> AbstractContextManager[Any]:
-    """Return a context that takes back what was stored in it if it ends with an exception."""
+    """Return a context that removes everything stored in it if it ends with an exception."""
     from aiida.manage import get_manager
 
     return get_manager().get_profile_storage().transaction()
 
 
 def set_resources(computer: Computer, slots: int | None, threads: int | None) -> None:
-    """Set how many jobs run at a time, and the threads of each; see `setup_codes`."""
+    """Set the number of jobs that run at a time, and the threads of each; see `setup_codes`."""
     if slots is None and not computer.get_prepend_text():
         slots = min(2, available_cores())
     if slots is not None:
@@ -506,10 +506,10 @@ def set_resources(computer: Computer, slots: int | None, threads: int | None) ->
 
 
 def local_computer(label: str = COMPUTER, workdir: Path | None = None) -> Computer:
-    """Load or make and configure the computer for jobs on this machine.
+    """Load the computer for jobs on this machine, or make and configure it.
 
-    :raises SetupError: if a computer of that label exists with another scheduler or work directory or is another
-        machine's, or a new one does not work.
+    :raises SetupError: if the computer exists with another scheduler or work directory, if it belongs to another
+        machine, or if a new computer does not work.
     """
     from aiida.common.exceptions import NotExistent
     from aiida.orm import load_computer
@@ -520,13 +520,13 @@ def local_computer(label: str = COMPUTER, workdir: Path | None = None) -> Comput
         return _make_computer(label, workdir or _default_workdir())
     if computer.scheduler_type != SCHEDULER:
         raise SetupError(
-            f'computer `{label}` exists, with the scheduler `{computer.scheduler_type}`: '
-            f'choose another label for one with `{SCHEDULER}`.'
+            f'computer `{label}` exists with the scheduler `{computer.scheduler_type}`: '
+            f'choose another label for a computer with `{SCHEDULER}`.'
         )
     if workdir is not None and Path(computer.get_workdir()) != workdir.resolve():
         raise SetupError(
-            f'computer `{label}` exists, with the work directory {computer.get_workdir()}: '
-            f'choose another label for one in {workdir.resolve()}.'
+            f'computer `{label}` exists with the work directory {computer.get_workdir()}: '
+            f'choose another label for a computer in {workdir.resolve()}.'
         )
     if not computer.is_configured:
         raise SetupError(f'computer `{label}` came with an archive: choose another label for this machine.')
@@ -537,7 +537,7 @@ def _loaded_profile() -> Profile:
     from aiida.manage.configuration import get_profile
 
     profile = get_profile()
-    assert profile is not None  # each command loads one first
+    assert profile is not None  # each command loads a profile first
     return profile
 
 
@@ -552,12 +552,12 @@ def _make_computer(label: str, workdir: Path) -> Computer:
 
     if {'{', '}'} & set(str(workdir)):
         raise SetupError(
-            f'the work directory {workdir} has braces, which stand for names in AiiDA. Choose another one.'
+            f'the work directory {workdir} contains braces, which AiiDA replaces by names. Choose another folder.'
         )
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SetupError(f'the work directory {workdir} cannot be made: {error}. Choose another one.') from error
+        raise SetupError(f'the work directory {workdir} cannot be made: {error}. Choose another folder.') from error
     computer = Computer(
         label=label,
         hostname='localhost',
@@ -584,12 +584,13 @@ def add_codes(
     suffix: str = '',
     prepend_text: str = '',
 ) -> dict[str, InstalledCode]:
-    """Load or make the codes of a computer: the Python interpreter, and what of LAMMPS, VASP and GPAW there is.
+    """Load or make the codes of a computer: the Python interpreter, and LAMMPS, VASP and GPAW if available.
 
-    :param lmp: LAMMPS, called as it is; None for none. ``vasp``: likewise. For a LAMMPS that is not ``mghdiff-lmp``
-        there is the code ``convert``, too: the program beside the interpreter that converts models of MACE for it.
-    :param gpaw: a Python interpreter that has GPAW; None for none.
-    :raises SetupError: if an executable is missing or a code of that label leads to another one.
+    :param lmp: the LAMMPS executable; None for no code. A LAMMPS other than ``mghdiff-lmp`` also gets the code
+        ``convert``, the program beside the interpreter that converts MACE models for LAMMPS.
+    :param vasp: the VASP executable; None for no code.
+    :param gpaw: a Python interpreter with GPAW; None for no code.
+    :raises SetupError: if an executable is missing, or an existing code of the same label has another executable.
     """
     if gpaw is not None and _is_here(computer) and not has_gpaw(gpaw):
         raise SetupError(f'{gpaw} has no GPAW: `apt-get install gpaw gpaw-data`, or name another interpreter.')
@@ -610,7 +611,7 @@ def add_codes(
 
 @functools.cache
 def has_gpaw(python: str) -> bool:
-    """Return whether an interpreter of this machine exists and finds GPAW."""
+    """Return whether an interpreter of this machine exists and can import GPAW."""
     if shutil.which(python) is None:
         return False
     look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('gpaw') is None)"
@@ -636,29 +637,29 @@ def _code(computer: Computer, label: str, executable: str, role: str, prepend_te
     if (str(code.filepath_executable), code.prepend_text) != (executable, prepend_text):
         raise SetupError(
             f'code `{code.full_label}` exists and leads to {code.filepath_executable} '
-            f'(prepend text {code.prepend_text!r}): give the new one a name of its own (setup --suffix).'
+            f'(prepend text {code.prepend_text!r}): choose another label for the new code (setup --suffix).'
         )
     code.base.extras.set(ROLE, role)
-    return code  # type: ignore[return-value]  # it has an executable
+    return code  # type: ignore[return-value]  # its entry point has an executable
 
 
 def _absolute(computer: Computer, executable: str) -> str:
-    """The path of an executable; on this machine it must exist."""
+    """Return the absolute path of an executable; on this machine the executable must exist."""
     if not _is_here(computer):
         return executable
     found = shutil.which(executable)
     if found is None:
-        raise SetupError(f'no executable {executable}: install `aiida-mghdiff[engines]` there, or name another one.')
+        raise SetupError(f'no executable {executable}: install `aiida-mghdiff[engines]` there, or name another.')
     return str(Path(found).absolute())
 
 
 def _is_here(computer: Computer) -> bool:
-    """Whether a computer is this machine."""
+    """Return whether a computer is this machine."""
     return computer.transport_type == 'core.local'
 
 
 def enable_caching() -> None:
-    """Let the loaded profile re-use finished jobs of this plugin that have equal inputs."""
+    """Let the loaded profile re-use finished jobs of this plugin for equal inputs."""
     from aiida.manage.configuration import get_config
 
     config, profile = get_config(), _loaded_profile()
@@ -669,5 +670,5 @@ def enable_caching() -> None:
 
 
 def available_cores() -> int:
-    """Number of cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))

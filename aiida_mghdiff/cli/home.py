@@ -1,6 +1,6 @@
-"""Keep AiiDA out of the home of a user who has no profiles there: `demo` and `profile` have folders of their own.
+"""Keep AiiDA out of the home of a user without profiles: `demo` and `profile` have their own folders.
 
-Imports nothing of AiiDA before it is asked to: the import itself is what makes ``~/.aiida``.
+This module imports AiiDA only inside a function, because the import itself makes ``~/.aiida``.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from pathlib import Path
 
 import click
 
-#: Commands whose profiles live in a folder that the user names.
+#: Commands whose profiles live in a folder named by the user.
 OWN_FOLDER = ('demo', 'profile')
 
 
 def import_aiida(command: str) -> None:
-    """Import AiiDA's configuration for a command so that the import makes no ``~/.aiida``.
+    """Import AiiDA's configuration for a command without making ``~/.aiida``.
 
-    Commands that use the user's profiles find them, where there are any. Else AiiDA gets a folder that is gone at once.
+    A command that uses the user's profiles finds them if they exist. Otherwise AiiDA gets a folder that is deleted at
+    once.
 
     :raises click.ClickException: if no folder for temporary files can be used.
     """
@@ -41,7 +42,7 @@ def import_aiida(command: str) -> None:
 def check_temporary() -> None:
     """Check that a folder for temporary files can be used.
 
-    :raises click.ClickException: with the folders that were tried, and the remedy.
+    :raises click.ClickException: names the folders that were tried, and the remedy.
     """
     try:
         tempfile.gettempdir()
@@ -52,6 +53,6 @@ def check_temporary() -> None:
 
 
 def _has_folder(variable: str | None) -> bool:
-    """Return whether one of the folders of `AIIDA_PATH`, or else the home, has AiiDA's configuration."""
+    """Return whether a folder of `AIIDA_PATH`, or else the home, contains AiiDA's configuration."""
     places = [Path(place).expanduser() for place in (variable or '~').split(':') if place]
     return any((place if place.name == '.aiida' else place / '.aiida').is_dir() for place in places)

@@ -23,50 +23,50 @@ from aiida_mghdiff.formats.plausibility import ImplausibleWarning
 
 EXAMPLE = Path('examples/data/mgh_pbe.extxyz')
 EXAMPLE_SHA256 = '2d77ddfe2c6afc1e65e188a3fa3b6a25415125365336e95b6fc325f4dd6a9f57'
-#: How the example data are labelled (their README).
+#: Origin of the labels of the example data, from their README.
 EXAMPLE_SETTINGS = {'labelled_by': 'gpaw', 'energy_kind': 'free', 'group_key': 'trajectory'}
-#: Of another file nothing is known.
+#: Origin of the labels of any other file.
 OTHER_SETTINGS = {'labelled_by': 'unknown'}
-#: The host of the example data, and the lattice constants in Å that they were made at (their README).
+#: The host of the example data, and their lattice constants in Å, from their README.
 MAGNESIUM = {'element': 'Mg', 'a': 3.20, 'c': 5.19}
-#: What a study without a dataset is about.
+#: Host and tracer of a study without a dataset.
 FROM_NOTHING = {'host': 'Mg', 'tracer': 'H'}
 
 
 def load_codes(computer: str) -> dict[str, orm.AbstractCode]:
     """Return the codes that ``aiida-mghdiff setup`` made on a computer.
 
-    :raises ClickException: where there are none.
+    :raises ClickException: if there are no such codes.
     """
     try:
         return {'python': orm.load_code(f'python@{computer}'), 'lammps': orm.load_code(f'mghdiff-lmp@{computer}')}
     except NotExistent:
         raise ClickException(
-            f'there are no codes python and mghdiff-lmp on computer {computer}: `aiida-mghdiff setup` makes them.'
+            f'computer {computer} has no codes python and mghdiff-lmp: make them with `aiida-mghdiff setup`.'
         ) from None
 
 
 class InputsError(ValueError):
-    """Inputs that a study cannot have; the message names the remedy, in the options of the command."""
+    """Invalid inputs of a study; the message names the remedy, in the options of the command."""
 
     def __init__(self, message: str) -> None:
         super().__init__(as_options(message))
 
 
 def load_dataset(path: Path = EXAMPLE, **reading: str | bool | None) -> DatasetData:
-    """Return the dataset of an extxyz file; the same file gives the same node, and stays in the graph.
+    """Return the stored dataset of an extxyz file; the same file gives the same node.
 
-    :param reading: settings of ``dataset_from_extxyz`` that a user chose; None and False stand for its defaults.
-    :raises InputsError: where the file cannot be read as labelled configurations; nothing of it is stored then.
+    :param reading: settings of ``dataset_from_extxyz`` that a user chose; None and False mean the default.
+    :raises InputsError: if the file cannot be read as labelled configurations; then nothing is stored.
     """
     dataset = read_dataset(path, **reading)
     return dataset if dataset.is_stored else store_dataset(path, **reading)
 
 
 def read_dataset(path: Path, **reading: str | bool | None) -> DatasetData:
-    """Return the dataset of an extxyz file: the stored one where the file was read so before, else an unstored one.
+    """Return the dataset of an extxyz file: the stored node if the file was read before, otherwise an unstored node.
 
-    :raises InputsError: where the file cannot be read as labelled configurations.
+    :raises InputsError: if the file cannot be read as labelled configurations.
     """
     settings = orm.Dict(settings_of(path, reading))
     query = orm.QueryBuilder().append(orm.SinglefileData, filters={'extras.sha256': digest_of(path)}, tag='file')
@@ -83,7 +83,7 @@ def read_dataset(path: Path, **reading: str | bool | None) -> DatasetData:
 
 
 def store_dataset(path: Path, **reading: str | bool | None) -> DatasetData:
-    """Return the stored dataset of an extxyz file that ``read_dataset`` has read, and has told the warnings of."""
+    """Return the stored dataset of an extxyz file; ``read_dataset`` has already shown its warnings."""
     file = orm.SinglefileData(path.resolve())
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', ImplausibleWarning)
@@ -98,27 +98,27 @@ def digest_of(path: Path) -> str:
 
 
 def settings_of(path: Path, reading: Mapping[str, str | bool | None]) -> dict[str, str | bool]:
-    """Return how a file is read."""
+    """Return the settings with which a file is read."""
     settings = EXAMPLE_SETTINGS if digest_of(path) == EXAMPLE_SHA256 else OTHER_SETTINGS
     return {**settings, **{key: value for key, value in reading.items() if value}}
 
 
 def load_potential(path: Path | None, head: str | None = None) -> PotentialData:
-    """Return a MACE model file as a node, or the weights that CHGNet brings where none is given."""
+    """Return a MACE model file as a node; without a file, the weights of CHGNet's package."""
     return import_potential(path, MACE.name, head) if path else import_potential(find_chgnet(), CHGNET.name)
 
 
 def make_start(repeats: list[int], *, store: bool = True) -> orm.StructureData:
-    """Return the cell that on-the-fly learning starts from: the host with one H on an interstitial site."""
+    """Return the first cell of on-the-fly learning: the host with one H on an interstitial site."""
     tracers = {'tracer_element': FROM_NOTHING['tracer'], 'tracer_count': 1, 'seed': 1, 'minimum_distance': 2.6}
     host = make_host(repeats, store=store)
     return build_supercell(host, orm.Dict(tracers), metadata={'store_provenance': store})
 
 
 def make_host(repeats: list[int], *, store: bool = True) -> orm.StructureData:
-    """Return a supercell of hcp magnesium, at the lattice constants of the example data.
+    """Return a supercell of hcp magnesium with the lattice constants of the example data.
 
-    :param store: False leaves no trace in the profile.
+    :param store: if False, nothing is stored in the profile.
     """
     return build_hcp(orm.Dict(MAGNESIUM | {'repeats': repeats}), metadata={'store_provenance': store})
 
@@ -126,10 +126,10 @@ def make_host(repeats: list[int], *, store: bool = True) -> orm.StructureData:
 def make_host_of(
     dataset: DatasetData, subject: Subject, repeats: list[int], path: Path, *, store: bool = True
 ) -> orm.StructureData:
-    """Return a supercell of the host of a dataset that was read from a file, at the lattice constants of these data.
+    """Return a supercell of the host of a dataset from a file, with the lattice constants of these data.
 
-    :param store: False leaves no trace in the profile.
-    :raises InputsError: where the host is none that the workflows can treat.
+    :param store: if False, nothing is stored in the profile.
+    :raises InputsError: if the workflows cannot treat the host.
     """
     if subject.host == MAGNESIUM['element'] and digest_of(path) == EXAMPLE_SHA256:
         return make_host(repeats, store=store)

@@ -1,4 +1,4 @@
-"""Pre-trained potentials: where they are found, and how they become nodes."""
+"""Find pre-trained potentials, and turn them into nodes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from aiida_mghdiff.formats.mace_heads import choose_head, read_heads
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-#: Where a MACE foundation model may lie, beside what the user names: MACE's own cache.
+#: MACE's own cache, which may contain a foundation model.
 MACE_CACHE = Path.home() / '.cache' / 'mace'
 
 
 class PotentialError(Exception):
-    """A model file that is not there or cannot be read; the message names the remedy, in the options of the command."""
+    """A model file is missing or cannot be read; the message names the remedy, in the options of the command."""
 
     def __init__(self, message: str) -> None:
         super().__init__(as_options(message))
@@ -37,19 +37,19 @@ class PotentialError(Exception):
 def import_potential(path: Path, architecture: str, head: str | None = None) -> PotentialData:
     """Return the stored node of a pre-trained model file; the same file and head give the same node.
 
-    :raises PotentialError: where the file or the engine is missing, or the file cannot be loaded.
+    :raises PotentialError: if the file or the engine is missing, or the file cannot be loaded.
     """
     return read_potential(path, architecture, head).store()
 
 
 def read_potential(path: Path, architecture: str, head: str | None = None) -> PotentialData:
-    """Return the node of a pre-trained model file: a new one, or the stored one where it was imported before.
+    """Return the node of a pre-trained model file: the stored node of an earlier import, or a new one.
 
-    The engine reads the file in a process of its own, so that this one imports no torch.
+    The engine reads the file in its own process, so that this process imports no torch.
 
-    :param head: of a MACE model, where the user names one.
-    :raises PotentialError: where the file or the engine is missing, the file cannot be loaded, or has several heads of
-        which none is meant.
+    :param head: head of a MACE model, if the user names one.
+    :raises PotentialError: if the file or the engine is missing, if the file cannot be loaded, or if it has several
+        heads and the user named none.
     """
     if not path.is_file():
         raise PotentialError(f'there is no model file {path}: name another.')
@@ -62,7 +62,7 @@ def read_potential(path: Path, architecture: str, head: str | None = None) -> Po
     query = orm.QueryBuilder().append(
         PotentialData, filters={'attributes.sha256': digest, 'attributes.architecture': architecture}
     )
-    heads_taken = (head, None) if _is_default(heads, head) else (head,)  # earlier versions stored nodes without a head
+    heads_taken = (head, None) if _is_default(heads, head) else (head,)  # nodes of earlier versions have no head
     if known := [node for node in query.all(flat=True) if node.head in heads_taken]:
         return known[0]
     node = PotentialData.from_file(path, origin='pretrained', **_model_properties(path, architecture) | {'head': head})
@@ -71,7 +71,7 @@ def read_potential(path: Path, architecture: str, head: str | None = None) -> Po
 
 
 def _is_default(heads: Sequence[str], head: str | None) -> bool:
-    """Return whether programs take this head of a model where its node names none."""
+    """Return whether programs use this head of a model if its node names none."""
     try:
         return choose_head(heads, None) == head
     except ValueError:
@@ -95,23 +95,23 @@ def _model_properties(path: Path, architecture: str) -> dict:
 
 
 def find_chgnet() -> Path:
-    """Return the weights of CHGNet 0.3.0, which its wheel brings.
+    """Return the weights file of CHGNet 0.3.0 from CHGNet's package.
 
-    :raises PotentialError: where chgnet is not installed.
+    :raises PotentialError: if chgnet is not installed.
     """
     spec = importlib.util.find_spec('chgnet')
     if spec is None or not spec.submodule_search_locations:
         raise PotentialError(f'{sys.executable} has no package chgnet: install aiida-mghdiff[engines].')
     files = sorted((Path(spec.submodule_search_locations[0]) / 'pretrained' / '0.3.0').glob('*.pth.tar'))
     if not files:
-        raise PotentialError('the installed chgnet brings no weights 0.3.0: install chgnet 0.4.2.')
+        raise PotentialError('the installed chgnet lacks the weights 0.3.0: install chgnet 0.4.2.')
     return files[0]
 
 
 def find_mace(folders: list[Path], elements: set[str], tell: Callable[[str], None]) -> PotentialData | None:
-    """Return the first MACE foundation model in the folders or in MACE's cache that knows the elements.
+    """Return the first MACE foundation model, in the folders or in MACE's cache, that knows the elements.
 
-    :param tell: takes a line for each model that is passed over: it cannot be read, or lacks an element.
+    :param tell: takes a line for each skipped model, which cannot be read or lacks an element.
     """
     for path in (path for folder in [*folders, MACE_CACHE] for path in sorted(folder.glob('*model'))):
         try:
@@ -120,7 +120,7 @@ def find_mace(folders: list[Path], elements: set[str], tell: Callable[[str], Non
             tell(f'{path} was found and is not used: {error}')
             continue
         if missing := sorted(elements - set(node.elements)):
-            tell(f'{path} was found and is not used: it knows no {", ".join(missing)}.')
+            tell(f'{path} was found and is not used: it does not know {", ".join(missing)}.')
         else:
             return node.store()
     return None

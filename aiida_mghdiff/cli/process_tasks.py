@@ -1,6 +1,6 @@
-"""Tasks in the queue of AiiDA's ZeroMQ broker: a worker runs a process because the queue has a task for it.
+"""Tasks in the queue of AiiDA's ZeroMQ broker: a worker runs a process only if the queue has a task for it.
 
-If the broker is killed, or a worker while it stops, a task can get lost. Its process then waits for ever.
+A task can get lost if the broker is killed, or a worker while it stops. Then the process waits for ever.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 def lost_processes() -> set[int]:
-    """Return the processes that wait for a worker, or should be run by one, without a task; only look.
+    """Return the processes that need a worker but have no task; change nothing.
 
-    A process that a worker launches at this very moment may be among them, or one that ends.
+    The result may include a process that a worker launches at this moment, or a process that just ends.
     """
     active = active_processes()
     return active - tasks_in_queue()
 
 
 def active_processes() -> set[int]:
-    """Return the processes of the daemon that are not over.
+    """Return the daemon's processes that have not ended.
 
-    Only these have a checkpoint to go on from. A process that somebody runs in an interpreter has none.
+    Only these have a checkpoint from which to continue; a process that runs in an interpreter has none.
     """
     from aiida.orm import ProcessNode, QueryBuilder
 
@@ -36,9 +36,9 @@ def active_processes() -> set[int]:
 
 
 def tasks_in_queue() -> set[int]:
-    """Return the processes that have a task, given to a worker or not.
+    """Return the processes that have a task, whether or not a worker has received it.
 
-    AiiDA's own functions must not be asked while the broker runs: they take all tasks away from the workers.
+    AiiDA's own functions must not be used while the broker runs: they take all tasks away from the workers.
     """
     return {pk for folder in ('pending', 'processing') for pk in _tasks_in(folder)}
 
@@ -48,16 +48,16 @@ def _tasks_in(folder: str) -> list[int]:
     for path in (_broker()._storage_path / 'tasks' / folder).glob('*.json'):
         try:
             pks.append(json.loads(path.read_text())['body']['args']['pid'])
-        except (FileNotFoundError, ValueError, KeyError):  # the task is done, or no task of a process
+        except (FileNotFoundError, ValueError, KeyError):  # the task is done, or is no task of a process
             continue
     return pks
 
 
 def repair_tasks() -> set[int]:
-    """Give each process without a task one, drop tasks of ended processes and second tasks; return the revived.
+    """Give each process without a task a new one, drop tasks of ended processes and duplicates; return the revived.
 
-    This is `verdi process repair`, with two differences. A revived process keeps its task until it ends, as any other,
-    and a process has one task only: two workers would run it twice.
+    `verdi process repair` does the same, with two differences. Here a revived process keeps its task until it ends, and
+    a process has only one task: with two, two workers would run it.
     The daemon must not run: no worker may still run a process that gets a task, and the broker must read the queue.
     """
     from aiida.brokers.zeromq.queue import PersistentQueue
@@ -78,9 +78,9 @@ def repair_tasks() -> set[int]:
 
 
 def forget_broker() -> None:
-    """Delete what a killed broker left about itself; the queue stays.
+    """Delete the address file of a killed broker; the queue stays.
 
-    A worker that starts before the new broker would connect to the old one, for ever.
+    With the file, a worker that starts before the new broker would connect to the old broker, for ever.
     """
     broker = _broker()
     if sockets := broker._get_sockets_path():
@@ -92,4 +92,4 @@ def forget_broker() -> None:
 def _broker() -> ZeromqBroker:
     from aiida.manage import get_manager
 
-    return get_manager().get_broker()  # type: ignore[return-value]  # the one of profiles of this package
+    return get_manager().get_broker()  # type: ignore[return-value]  # profiles of this package use ZeroMQ

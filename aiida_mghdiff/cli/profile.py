@@ -1,4 +1,4 @@
-"""`aiida-mghdiff profile`: a self-contained AiiDA profile in a folder."""
+"""`aiida-mghdiff profile`: make or load a self-contained AiiDA profile in a folder."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import click
 @click.command()
 @click.argument('directory', type=click.Path(path_type=Path, file_okay=False))
 @click.option('--workers', type=click.IntRange(min=0), default=1, show_default=True, help='Daemon workers; 0 for none.')
-@click.option('--stop', is_flag=True, help='Only stop its daemon.')
+@click.option('--stop', is_flag=True, help='Only stop the daemon of the profile.')
 def profile(directory: Path, workers: int, stop: bool) -> None:
-    """Make or load a profile that lives in DIRECTORY alone, and start its daemon.
+    """Make or load a profile that uses DIRECTORY only, and start its daemon.
 
-    It needs no service: SQLite storage and the ZeroMQ broker. Delete the folder to get rid of all of it.
+    The profile needs no service: it has SQLite storage and the ZeroMQ broker. To remove it, delete the folder.
     """
     from aiida.engine.daemon.client import DaemonException
 
     from aiida_mghdiff.cli import environment
 
     if stop and not (directory / '.aiida').is_dir():
-        raise click.ClickException(f'there is no profile in {directory}')
+        raise click.ClickException(f'there is no profile in {directory}: leave out --stop to make one.')
     try:
         if not stop:
             environment.check_place(directory)
@@ -40,7 +40,7 @@ def profile(directory: Path, workers: int, stop: bool) -> None:
 
 
 def start_daemon(workers: int) -> None:
-    """Start the daemon; of one that runs, and of one that was killed, heal what was lost, and say so."""
+    """Start the daemon, repair the damage if it was killed, and report the repair."""
     from aiida_mghdiff.cli import environment
 
     if lost := environment.start_daemon(workers):

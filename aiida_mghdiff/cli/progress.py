@@ -1,4 +1,4 @@
-"""A live view of a running workflow: which jobs run, how far they are, and the time that is left."""
+"""Show a running workflow live: the running jobs, their progress, and the remaining time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ BAR_WIDTH = 20
 
 @dataclass
 class Job:
-    """A job of the workflow, as seen now; ``done`` is a fraction, ``left`` the time that it still needs in s."""
+    """A job of the workflow at this moment; ``done`` is a fraction, ``left`` the remaining time in s."""
 
     label: str
     node: orm.CalcJobNode
@@ -49,14 +49,14 @@ class Job:
 
 @dataclass
 class Watch:
-    """Follows the jobs of a study; a job's pace is measured from when it was first seen to move."""
+    """Follows the jobs of a study; the pace of a job is measured from its first observed progress."""
 
     process: orm.ProcessNode
     slots: int
     first_seen: dict[int | None, tuple[float, float]] = field(default_factory=dict)
     step_seconds: dict[str, float] = field(default_factory=dict)
-    durations: dict[str, dict[int | None, float]] = field(default_factory=dict)  # s, by kind and job: those seen to run
-    over: dict[int | None, list[Job]] = field(default_factory=dict)  # jobs below the processes that are over
+    durations: dict[str, dict[int | None, float]] = field(default_factory=dict)  # s, by kind and job, if seen to run
+    over: dict[int | None, list[Job]] = field(default_factory=dict)  # jobs below ended processes
 
     def __post_init__(self) -> None:
         """Read the plan of the study once."""
@@ -69,7 +69,7 @@ class Watch:
         return self._below(self.process, '')
 
     def _below(self, node: orm.ProcessNode, path: str) -> list[Job]:
-        """Return the jobs below a process; what is over is asked once, since the daemon needs the processor more."""
+        """Return the jobs below a process; an ended process is queried only once, to save time."""
         if node.pk in self.over:
             return self.over[node.pk]
         jobs: list[Job] = []
@@ -98,11 +98,11 @@ class Watch:
         return Job(label, node, state, fraction, text, left)
 
     def left(self, jobs: list[Job]) -> tuple[float, bool]:
-        """Return the time in s until the study ends, and whether that is all: else it is a lower bound.
+        """Return the time in s until the study ends, and whether it is complete; otherwise it is a lower bound.
 
-        MD that is left goes at the pace seen, any other job takes the mean time of those of its kind that ended, and
-        all of it is spread over the slots; or it is the longest running job, where that takes longer. A lower bound
-        leaves out what has not been seen yet.
+        Remaining MD goes at its observed pace. Each other job takes the mean time of ended jobs of its kind. The sum is
+        spread over the slots. If the longest running job takes longer than that, its time is returned. A lower bound
+        leaves out kinds of jobs that have not been observed yet.
         """
         parts = [*self._left_of_md(jobs), *self._left_of_others(jobs)]
         work = sum(part for part in parts if part is not None)
@@ -110,7 +110,7 @@ class Watch:
         return max(work / self.slots, longest), None not in parts and not self._is_learning(jobs)
 
     def _left_of_md(self, jobs: list[Job]) -> Iterator[float | None]:
-        """Yield the time in s that the MD of each architecture still takes, None where its pace is not known."""
+        """Yield the remaining time in s of the MD of each architecture, or None if its pace is unknown."""
         planned = self.planned_steps.copy()
         for job in jobs:
             if is_md(job.node) and job.state != 'queued':
@@ -121,7 +121,7 @@ class Watch:
                 yield steps * self.step_seconds[name] if name in self.step_seconds else None
 
     def _left_of_others(self, jobs: list[Job]) -> Iterator[float | None]:
-        """Yield the time in s that the other jobs still take, by kind or each; None where it is not known."""
+        """Yield the remaining time in s of the other jobs, by kind or each; None if it is unknown."""
         waiting = self.planned_jobs.copy()
         for job in jobs:
             if is_md(job.node) or job.state == 'queued':
@@ -135,11 +135,11 @@ class Watch:
                 yield None if mean is None else count * mean
 
     def _is_learning(self, jobs: list[Job]) -> bool:
-        """Return whether the study still learns on the fly, which takes as many jobs as it takes."""
+        """Return whether the study still learns on the fly, which takes an unknown number of jobs."""
         return self.learns and not any(kind(job.node) in self.planned_jobs for job in jobs)
 
     def _mean(self, name: str) -> float | None:
-        """Return the mean time in s of the jobs of a kind that were seen to run and end, None where there are none."""
+        """Return the mean time in s of observed jobs of a kind from start to end; None without such jobs."""
         durations = self.durations.get(name, {}).values()
         return sum(durations) / len(durations) if durations else None
 
@@ -162,7 +162,7 @@ def job_state(node: orm.CalcJobNode) -> str:
 
 
 def last_progress(node: orm.CalcJobNode) -> tuple[int, int, str]:
-    """Return done, total and text of the last line of progress that a job on this machine printed."""
+    """Return done, total and text of the last progress line that a job on this machine printed."""
     folder = Path(node.get_remote_workdir() or '/nowhere')
     found = read_progress(tail(folder / (node.get_option('output_filename') or '')))
     if found is None and ':mghdiff.vasp.' in (node.process_type or ''):
@@ -177,7 +177,7 @@ def last_progress(node: orm.CalcJobNode) -> tuple[int, int, str]:
 
 
 def tail(path: Path) -> str:
-    """Return the end of a file; nothing where there is none."""
+    """Return the end of a file; an empty string if the file does not exist."""
     if not path.is_file():
         return ''
     with path.open('rb') as handle:
@@ -201,7 +201,7 @@ def architecture(node: orm.CalcJobNode) -> str:
 
 
 def planned_steps(inputs: dict[str, Any]) -> Counter[str]:
-    """Return the MD steps that all diffusion runs of a study make, by the architecture of their potential."""
+    """Return the number of MD steps of all diffusion runs of a study, by the architecture of their potential."""
     steps: Counter[str] = Counter()
     for run in inputs.get('diffusion', {}).values():
         settings = run['settings'].get_dict()
@@ -213,7 +213,7 @@ def planned_steps(inputs: dict[str, Any]) -> Counter[str]:
 
 
 def planned_jobs(inputs: dict[str, Any]) -> Counter[str]:
-    """Return how many jobs of each kind a study makes beside MD, if each succeeds at once."""
+    """Return the number of jobs of each kind except MD, if each job succeeds at the first try."""
     trained = inputs.get('training', {})
     jobs = Counter(training_job(training['architecture'].value).entry_point for training in trained.values())
     paths = len(inputs.get('paths', {}))
@@ -228,7 +228,7 @@ def planned_jobs(inputs: dict[str, Any]) -> Counter[str]:
 
 
 def render(watch: Watch, jobs: list[Job]) -> Group:
-    """Return the view: one line for the process, one for each job that runs, and how many wait."""
+    """Return the view: one line for the process, one for each running job, and the number of waiting jobs."""
     counts = {state: sum(job.state == state for job in jobs) for state in ('done', 'cached', 'failed', 'queued')}
     words = [f'{count} {state}' for state, count in counts.items() if count]
     left, is_all = watch.left(jobs)
@@ -244,7 +244,7 @@ def render(watch: Watch, jobs: list[Job]) -> Group:
 
 
 def bar(done: float) -> str:
-    """Return a bar of characters for a fraction."""
+    """Return a bar of characters that shows a fraction."""
     filled = round(done * BAR_WIDTH)
     return '█' * filled + '░' * (BAR_WIDTH - filled) + f' {done:4.0%}'
 
@@ -263,9 +263,9 @@ def follow(
     interval: float = 5.0,
     console: Console | None = None,
 ) -> None:
-    """Show the jobs of a process until it ends; on a console that is no terminal, a line for each job that ends.
+    """Show the jobs of a process until it ends; without a terminal, print a line for each job that ends.
 
-    :param keep_daemon: starts the daemon again where it is not sound, and returns what was done, if anything.
+    :param keep_daemon: restarts the daemon if it is damaged, and returns a sentence about the repair, or None.
     """
     console = console or Console()
     watch, told = Watch(process, slots), set[tuple[int | None, str]]()
@@ -285,7 +285,7 @@ def follow(
 
 
 def news(jobs: list[Job], told: set[tuple[int | None, str]]) -> Iterator[Text | str]:
-    """Yield a line for each job that ended or was paused; what was told before is in ``told``, and added to it."""
+    """Yield a line for each job that newly ended or paused; ``told`` keeps the jobs that were reported."""
     for job in jobs:
         what = 'paused' if job.node.paused and not job.node.is_terminated else job.state
         if what in (*_MARKS, 'paused') and (job.node.pk, what) not in told:
@@ -294,7 +294,7 @@ def news(jobs: list[Job], told: set[tuple[int | None, str]]) -> Iterator[Text | 
 
 
 def ended_line(job: Job) -> Text:
-    """Return the line that says how a job ended."""
+    """Return the line about the end of a job."""
     seconds = job.node.mtime.timestamp() - job.node.ctime.timestamp()
     text = f'{_MARKS[job.state]} {job.label}  {job.node.process_label}<{job.node.pk}>  {clock(seconds)} with queue'
     if job.state == 'failed':
@@ -304,8 +304,8 @@ def ended_line(job: Job) -> Text:
 
 
 def paused_line(job: Job) -> str:
-    """Return the line that says what to do about a job that AiiDA paused, as after five failures to submit it."""
+    """Return the advice for a job that AiiDA paused, for example after five failed submissions."""
     return (
-        f'{job.label} is paused: {job.node.process_status}. `verdi process report {job.node.pk}` says why; mend that, '
-        f'then `verdi process play {job.node.pk}` lets it go on.'
+        f'{job.label} is paused: {job.node.process_status}. `verdi process report {job.node.pk}` says why. '
+        f'Remove the cause, then continue with `verdi process play {job.node.pk}`.'
     )

@@ -1,4 +1,4 @@
-"""`aiida-mghdiff report`: numbers, figures and page of a study that is stored."""
+"""`aiida-mghdiff report`: write numbers, figures and page of a stored study."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ STUDY = 'aiida.workflows:mghdiff.study'
     type=click.Path(path_type=Path, file_okay=False),
     default='report',
     show_default=True,
-    help='Where results.json, report.html and figures/ are written.',
+    help='Folder for results.json, report.html and figures/.',
 )
 @click.option(
     '--references',
     type=click.Path(path_type=Path, dir_okay=False),
     multiple=True,
-    help='File of published values to compare with, beside those that come with this package; may be repeated.',
+    help='File of published values to compare with, besides the values of this package; may be repeated.',
 )
 @click.option(
     '--validation',
     'validations',
     multiple=True,
-    help='PK or UUID of a process of mghdiff.validate, whose errors are shown too; may be repeated.',
+    help='PK or UUID of a process of mghdiff.validate whose errors the report shows, too; may be repeated.',
 )
 @click.option(
     '--barrier',
     'barriers',
     multiple=True,
-    help='PK or UUID of a process of mghdiff.neb, whose barrier is shown too; may be repeated.',
+    help='PK or UUID of a process of mghdiff.neb whose barrier the report shows, too; may be repeated.',
 )
 def report(
     study: str,
@@ -76,20 +76,20 @@ def report(
 def load_study(identifier: str) -> WorkChainNode:
     """Return the node of a study.
 
-    :raises SetupError: where there is no such node, or it is none of a study.
+    :raises SetupError: if there is no such node, or the node is no study.
     """
     from aiida_mghdiff.cli.environment import SetupError
 
     node = load(identifier)
     if getattr(node, 'process_type', None) != STUDY:
-        raise SetupError(f'{identifier} is no study but a {type(node).__name__}: name a process of mghdiff.study.')
-    return node  # type: ignore[return-value]  # by its entry point
+        raise SetupError(f'{identifier} is a {type(node).__name__}, not a study: name a process of mghdiff.study.')
+    return node  # type: ignore[return-value]  # its entry point shows the type
 
 
 def load(identifier: str) -> Node:
     """Return a node.
 
-    :raises SetupError: where there is none.
+    :raises SetupError: if there is no such node.
     """
     from aiida.common.exceptions import MultipleObjectsError, NotExistent
     from aiida.orm import load_node

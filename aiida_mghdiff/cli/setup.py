@@ -1,4 +1,4 @@
-"""`aiida-mghdiff setup`: computer and codes in an AiiDA profile."""
+"""`aiida-mghdiff setup`: make computer and codes in an AiiDA profile."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 @click.command()
 @click.option('-p', '--profile', help='AiiDA profile.  [default: the default profile]')
 @click.option(
-    '--computer', help='Add codes to this existing (remote) computer; --python, --lmp, --vasp, --gpaw lie there.'
+    '--computer', help='Add codes to this existing (remote) computer; --python, --lmp, --vasp, --gpaw are paths there.'
 )
 @click.option('--label', default='mghdiff-localhost', show_default=True, help='Computer to make for this machine.')
-@click.option('--workdir', type=click.Path(path_type=Path, file_okay=False), help='Where jobs run on this machine.')
+@click.option('--workdir', type=click.Path(path_type=Path, file_okay=False), help='Folder for jobs on this machine.')
 @click.option('--slots', type=click.IntRange(min=1), help='Jobs at a time on this machine.  [default: 2]')
-@click.option('--threads', type=click.IntRange(min=1), help='Threads of a job.  [default: cores over slots]')
+@click.option('--threads', type=click.IntRange(min=1), help='Threads of a job.  [default: cores / slots]')
 @click.option('--python', help='Python of an environment with the engines.  [default: this one]')
 @click.option('--lmp', help='LAMMPS with MACE.  [default: the mghdiff-lmp beside that Python]')
 @click.option('--vasp', help='VASP executable.  [default: the stand-in beside that Python]')
-@click.option('--gpaw', help='Python that has GPAW.  [default: the one of the engines or of Debian, if it has]')
+@click.option('--gpaw', help="Python with GPAW.  [default: the engines' or Debian's Python, if it has GPAW]")
 @click.option('--suffix', default='', help='Appended to the labels of the codes, for a second environment.')
-@click.option('--prepend-text', default='', help='Shell lines before each job with these codes (modules).')
-@click.option('--enable-caching', 'caching', is_flag=True, help='Re-use finished jobs that have equal inputs.')
+@click.option('--prepend-text', default='', help='Shell lines before each job with these codes, to load modules.')
+@click.option('--enable-caching', 'caching', is_flag=True, help='Re-use finished jobs for equal inputs.')
 def setup(profile: str | None, computer: str | None, caching: bool, **options: Any) -> None:
-    """Make the computer and the codes that the workflows use. It can be called again, to change slots and threads.
+    """Make the computer and the codes for the workflows. Call it again to change slots and threads.
 
-    Without --computer: this machine, with a queue of --slots jobs at a time and enforced wall times.
+    Without --computer the computer is this machine, with a queue of --slots jobs at a time and enforced wall times.
     """
     from aiida_mghdiff.cli import environment
 
@@ -88,9 +88,9 @@ def _report_potcars(codes: dict[str, InstalledCode]) -> None:
         return
     if codes['vasp'].filepath_executable.name == STANDIN:
         placeholder_potcars(['Mg', 'H'])
-        click.echo(f'POTCARs of the stand-in, which hold no pseudopotential: family {FAMILY}.')
+        click.echo(f'The POTCARs of the stand-in contain no pseudopotential: family {FAMILY}.')
     else:
-        click.echo('POTCARs of VASP: aiida-vasp potcar uploadfamily --path ... --name PBE --description ...')
+        click.echo('Upload the POTCARs of VASP: aiida-vasp potcar uploadfamily --path ... --name PBE --description ...')
 
 
 def _report_caching(profile: str, enable: bool) -> None:
@@ -100,5 +100,5 @@ def _report_caching(profile: str, enable: bool) -> None:
         environment.enable_caching()
         click.echo(f'Caching is on for {environment.CACHING_PATTERN}.')
     else:
-        click.echo('Caching is left as it is; to re-use finished jobs that have equal inputs:')
+        click.echo('Caching is unchanged. To re-use finished jobs for equal inputs:')
         click.echo(f"  verdi -p {profile} config set caching.enabled_for '{environment.CACHING_PATTERN}' --append")

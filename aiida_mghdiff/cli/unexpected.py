@@ -1,4 +1,4 @@
-"""What a command says where it fails unexpectedly: what failed, where its log is, what its study does."""
+"""Messages for an unexpected failure of a command: what failed, where the log is, how the study continues."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FOLDER, _STUDY = 'aiida_mghdiff.folder', 'aiida_mghdiff.study'
 
 
 def watch(folder: Path | None = None, study: ProcessNode | None = None) -> None:
-    """Remember the folder that the command works in, and its study, in case that it fails."""
+    """Remember the folder and the study of the command, in case that it fails."""
     context = click.get_current_context(silent=True)
     if context is not None:
         context.meta.update(
@@ -29,9 +29,9 @@ def watch(folder: Path | None = None, study: ProcessNode | None = None) -> None:
 
 
 def failure(context: click.Context, error: Exception) -> click.ClickException:
-    """Write the traceback to a log; return the exception that says in words what failed.
+    """Write the traceback to a log; return an exception with a message for the user.
 
-    :param context: of the command group.
+    :param context: context of the command group.
     """
     words = [f'{context.invoked_subcommand or "the command"} failed unexpectedly: {what_failed(error)}.']
     words.append(write_log(context.meta.get(_FOLDER)))
@@ -41,22 +41,22 @@ def failure(context: click.Context, error: Exception) -> click.ClickException:
 
 
 def what_failed(error: BaseException) -> str:
-    """Return the error in one line, with the one that it came from, which says more."""
+    """Return the error in one line, with its original cause."""
     what = ' '.join(f'{type(error).__name__}: {error}'.split()).rstrip('.')
     return what if error.__cause__ is None else f'{what} ({what_failed(error.__cause__)})'
 
 
 def write_log(folder: Path | None) -> str:
-    """Append the traceback of the exception at hand to a log; return the sentence that says where that is.
+    """Append the current traceback to a log; return a sentence with the path of the log.
 
-    Where none can be written, return where the exception came from.
+    If no log can be written, return the file and line that raised the exception.
     """
     text = f'{datetime.now():%Y-%m-%d %H:%M:%S} {" ".join(sys.argv)}\n{traceback.format_exc()}\n'
     for place in _places(folder):
         try:
             with (place / LOG).open('a') as log:
                 log.write(text)
-        except OSError:  # full, or not ours
+        except OSError:  # the disk is full, or the folder belongs to another user
             continue
         return f'The traceback is in {(place / LOG).resolve()}: please report it with this file.'
     last = traceback.extract_tb(sys.exc_info()[2])[-1]
@@ -67,7 +67,7 @@ def write_log(folder: Path | None) -> str:
 
 
 def _places(folder: Path | None) -> Iterator[Path]:
-    """Yield where the log may be: the folder of the command, AiiDA's own, that of temporary files."""
+    """Yield the folders to try for the log: the command's folder, AiiDA's configuration, the temporary folder."""
     if folder is not None:
         yield folder
     if 'aiida.manage.configuration.settings' in sys.modules:
@@ -78,26 +78,26 @@ def _places(folder: Path | None) -> Iterator[Path]:
 
 
 def study_words(study: ProcessNode | None, submits: bool) -> str:
-    """Return what a study does that its command no longer follows, and how to go on.
+    """Return the state of a study whose command failed, and how to continue.
 
-    :param submits: whether the command submits studies; others only read them.
+    :param submits: whether the command submits studies; other commands only read them.
     """
     if study is None:
-        return 'This call submitted no study: the same command begins one, or goes on with an earlier one.'
+        return 'This call submitted no study: the same command begins a study, or continues an earlier one.'
     name = f'Study {study.uuid} (PK {study.pk})'
     try:
         state, ended = state_of(study), study.is_terminated
-    except Exception as error:  # what broke the command may have broken the profile, too
-        return f'{name} is in a state that cannot be read ({type(error).__name__}): see `verdi process list -a`.'
+    except Exception as error:  # the cause of the failure may have damaged the profile, too
+        return f'{name} has an unreadable state ({type(error).__name__}): see `verdi process list -a`.'
     if not submits:
         return f'{name} {state if ended else f"is {state}"}: the command changed nothing of it.'
     if ended:
-        return f'{name} {state}. The same command goes on from what is stored.'
-    return f'{name} is {state}: its jobs go on to their end, nothing new begins; the same command goes on from there.'
+        return f'{name} {state}. Call the same command to continue from its stored jobs.'
+    return f'{name} is {state}: running jobs continue, but no new job begins. Call the same command to continue.'
 
 
 def state_of(process: ProcessNode) -> str:
-    """Return how a process ended, or how far it is, in words."""
+    """Return in words how a process ended, or its present state."""
     if process.is_excepted:
         return f'ended in an exception ({process.exception})'
     if process.is_killed:

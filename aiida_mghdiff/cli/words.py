@@ -1,4 +1,4 @@
-"""Settings as the command line spells them, in messages that processes write for users of either."""
+"""Name settings by the options of the command line, in messages of processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 
 from aiida_mghdiff.formats.plausibility import ImplausibleWarning
 
-#: Options that choose how a file is read, by the setting of ``dataset_from_extxyz``.
+#: Options for the reading of a file, by the setting of ``dataset_from_extxyz``.
 READING = {
     'allow_implausible': '--allow-implausible',
     'energy_key': '--energy-key',
@@ -20,19 +20,19 @@ READING = {
     'stress_key': '--stress-key',
     'group_key': '--group-key',
 }
-#: Words that name a setting: ``head`` alone is no name but a word.
+#: Phrases that name a setting; ``head`` alone is an ordinary word.
 _SPELLINGS = READING | {'as head': 'as --head', 'leave head out': 'leave --head out', 'tracer_element': '--tracer'}
 _SETTINGS = re.compile(rf'\b({"|".join(_SPELLINGS)})\b')
 
 
 def as_options(message: str) -> str:
-    """Return a message with the options of the command in the place of the settings that it names."""
+    """Return a message in which options of the command replace the names of settings."""
     return _SETTINGS.sub(lambda match: _SPELLINGS[match[1]], message)
 
 
 @contextmanager
 def telling_warnings() -> Iterator[None]:
-    """Say what a reader warns of in the words of the command."""
+    """Show warnings of a reader in the words of the command."""
 
     def tell(message: Warning | str, category: type[Warning], *place: Any, **named: Any) -> None:
         if issubclass(category, ImplausibleWarning):

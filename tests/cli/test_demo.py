@@ -46,7 +46,7 @@ def refuse(tmp_path):
 
 def test_refuses_a_dataset_that_would_not_be_used(refuse, file):
     message = refuse('--dataset', file, '--from', 'otf')
-    assert f'{file} would not be used: a study --from otf labels its own dataset. Leave out one of the two.' in message
+    assert f'{file} would not be used, for a study --from otf labels its own dataset.' in message
 
 
 def test_refuses_files_that_are_not_there(refuse, file, tmp_path):

@@ -141,7 +141,7 @@ def test_host_and_tracer_are_elements_of_a_dataset(tmp_path):
         assert result.exit_code == 1
         return result.output
 
-    assert '--host chooses an element of a dataset: a study --from otf is of H in Mg.' in refuse(
+    assert '--host chooses an element of a dataset, but --from otf studies H in Mg.' in refuse(
         '--from', 'otf', '--host', 'Ti'
     )
     file = tmp_path / 'mine.extxyz'
@@ -187,7 +187,7 @@ class TestKeysOfTheFile:
     def test_are_for_a_dataset(self, tmp_path):
         options = ['--directory', str(tmp_path / 'demo'), '--from', 'otf', '--energy-key', 'dft_energy']
         result = CliRunner().invoke(demo, options)
-        assert '--energy-key names a key of a dataset: a study --from otf reads none.' in result.output
+        assert '--energy-key names a key of a dataset, but a study --from otf reads no dataset.' in result.output
 
     def test_every_setting_of_the_reader_is_an_option_or_a_fact_of_the_file(self):
         options = {option for parameter in demo.params for option in parameter.opts}

@@ -254,7 +254,7 @@ def test_command(computer, light, tmp_path):
     environment.add_codes(computer, script(tmp_path / 'python', 'exit 1'), None, suffix='-broken')
     result = CliRunner().invoke(doctor.doctor, [])
     assert result.exit_code == 1
-    assert 'not usable as they are: python-broken@machine' in result.output
+    assert 'these codes are not usable: python-broken@machine' in result.output
 
 
 # ---- computers and codes that cannot be checked ---------------------------------------------------------------------
@@ -406,5 +406,5 @@ def test_no_profile_at_all(tmp_path, place, arguments):
     command = [Path(sys.executable).with_name('aiida-mghdiff'), *arguments]
     done = subprocess.run(command, env=variables, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.startswith('Error: no AiiDA profile (none has been made): make one with `verdi presto`')
+    assert done.stderr.startswith('Error: no AiiDA profile (no profile exists): make one with `verdi presto`')
     assert not (tmp_path / '.aiida').exists()

@@ -62,5 +62,5 @@ class TestDataset:
 
 
 def test_missing_codes(aiida_profile):
-    with pytest.raises(ClickException, match='no codes python and mghdiff-lmp on computer nowhere'):
+    with pytest.raises(ClickException, match='computer nowhere has no codes python and mghdiff-lmp'):
         load_codes('nowhere')

@@ -154,7 +154,7 @@ class TestRefusals:
         (tmp_path / ('x' * 100)).mkdir()
         monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / ('x' * 100)))
         words = self.refuse(command, tmp_path / 'demo')
-        assert 'set TMPDIR to one whose path has at most 73 bytes' in words
+        assert 'set TMPDIR to a folder whose path has at most 73 bytes' in words
 
 
 @pytest.mark.usefixtures('daemon_environment')
@@ -176,5 +176,5 @@ def test_refused_demo_leaves_nothing(tmp_path, outside):
 
 
 def test_work_directory_with_braces(aiida_profile, tmp_path):
-    with pytest.raises(environment.SetupError, match='has braces, which stand for names in AiiDA'):
+    with pytest.raises(environment.SetupError, match='contains braces, which AiiDA replaces by names'):
         environment.local_computer('braces', tmp_path / '{work}')

@@ -39,7 +39,7 @@ def test_the_first_found_model_that_fits_is_used(aiida_profile_clean, cache):
     assert node.label == 'small.model'
     assert lines == [
         f'{cache}/broken.model was found and is not used: {cache}/broken.model cannot be loaded.',
-        f'{cache}/off23_model was found and is not used: it knows no Mg.',
+        f'{cache}/off23_model was found and is not used: it does not know Mg.',
     ]
     assert find_mace([], {'H', 'Mg'}, lines.append).uuid == node.uuid
 

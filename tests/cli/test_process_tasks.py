@@ -224,10 +224,10 @@ def test_a_demo_that_is_refused_after_a_crash(run, installation, tmp_path):
     words = ['demo', '--protocol', 'smoke', '--directory', installation['AIIDA_PATH'], '--dataset', str(file)]
     refused = call_command(installation, *words)
     assert refused.returncode == 1
-    assert re.search(r'\d processes had been lost in a crash; they have a task again\.', refused.stdout)
+    assert re.search(r'\d processes had lost their task in a crash; they have a new one\.', refused.stdout)
     assert 'nothing tells what diffuses' in refused.stderr
     assert re.search(
-        r'\d processes of an earlier study in .* are not over: they go on when its command is', refused.stderr
+        r'\d processes of an earlier study in .* are not finished. To continue them, call its command', refused.stderr
     )
     assert 'Profile mghdiff in' in call_command(installation, 'profile', installation['AIIDA_PATH']).stdout
     told = run(f"""

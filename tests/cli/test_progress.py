@@ -167,5 +167,5 @@ def test_a_job_that_ended_or_was_paused_is_told_once(make_job):
     assert len(lines) == 2
     assert '[303]' in lines[0]
     assert 'is paused: Pausing after failed transport task: submit_calculation failed 5 times. ' in lines[1]
-    assert f'then `verdi process play {paused.node.pk}` lets it go on.' in lines[1]
+    assert f'then continue with `verdi process play {paused.node.pk}`.' in lines[1]
     assert list(news([runs, ended, paused], told)) == []

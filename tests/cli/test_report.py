@@ -25,7 +25,7 @@ def test_report_of_a_study_that_just_started(profile, tmp_path):
 
 def test_refusals(profile, tmp_path):
     number = orm.Int(3).store()
-    for identifier, words in ((number.uuid, 'is no study but a Int'), ('abcdef01', 'is no node of this profile')):
+    for identifier, words in ((number.uuid, 'is a Int, not a study'), ('abcdef01', 'is no node of this profile')):
         result = CliRunner().invoke(main, ['report', identifier, '-p', profile, '--directory', str(tmp_path / 'none')])
         assert result.exit_code == 1
         assert words in result.output

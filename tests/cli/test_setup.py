@@ -116,7 +116,7 @@ class TestNothingHalfStored:
             (tmp_path / 'bin' / name).symlink_to(shutil.which(name))
         monkeypatch.setenv('PATH', str(tmp_path / 'bin'))
         words = self.refuse('--workdir', tmp_path / 'work', '--lmp', lmp)
-        assert 'cannot run the shell of its jobs: it lacks flock (package util-linux); install these.' in words
+        assert 'cannot run the shell of its jobs: it lacks flock (package util-linux); install them.' in words
         assert 'Nothing was stored.' in words
         (tmp_path / 'bin' / 'flock').symlink_to('/usr/bin/flock')
         assert invoke('--workdir', tmp_path / 'work', '--lmp', lmp).exit_code == 0

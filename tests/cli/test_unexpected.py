@@ -217,12 +217,12 @@ def test_demo_says_that_there_is_no_study_yet(run_demo):
 
 
 STATES = {
-    'is waiting: its jobs go on to their end, nothing new begins; the same command goes on': (ProcessState.WAITING, {}),
-    'is finished. The same command goes on from what is stored.': (
+    'is waiting: running jobs continue, but no new job begins. Call the same command': (ProcessState.WAITING, {}),
+    'is finished. Call the same command to continue from its stored jobs.': (
         ProcessState.FINISHED,
         {'exit_status': 0, 'exit_message': ''},
     ),
-    "ended in an exception (KeyError: 'x'). The same command": (
+    "ended in an exception (KeyError: 'x'). Call the same command": (
         ProcessState.EXCEPTED,
         {'exception': "KeyError: 'x'"},
     ),
@@ -230,7 +230,7 @@ STATES = {
         ProcessState.FINISHED,
         {'exit_status': 620, 'exit_message': 'These children failed: a (no)'},
     ),
-    'was killed. The same command goes on': (ProcessState.KILLED, {}),
+    'was killed. Call the same command to continue': (ProcessState.KILLED, {}),
 }
 
 
@@ -244,7 +244,7 @@ def test_demo_says_what_its_study_does(run_demo, words):
 def test_a_study_whose_state_cannot_be_read(run_demo, monkeypatch):
     monkeypatch.setattr(unexpected, 'state_of', fail)
     study = make_study(ProcessState.WAITING)
-    assert f'(PK {study.pk}) is in a state that cannot be read (RuntimeError)' in run_demo(study)
+    assert f'(PK {study.pk}) has an unreadable state (RuntimeError)' in run_demo(study)
 
 
 @pytest.mark.parametrize('is_over', [True, False])
@@ -264,7 +264,7 @@ def test_a_study_that_ended_in_an_exception_is_reported_in_words(aiida_profile, 
     assert 'ended in an exception: KeyError: ' in page
     assert (tmp_path / 'results.json').is_file()
     assert (tmp_path / 'study.aiida').is_file() == is_over
-    assert ('study.aiida is not written, for processes of the study are not over' in capsys.readouterr().out) != is_over
+    assert ('study.aiida is not written, because processes of the' in capsys.readouterr().out) != is_over
 
 
 def test_states_in_words(aiida_profile):
