@@ -195,7 +195,7 @@ def results(demo) -> dict:
 def test_interrupted_it_goes_on_where_it_stopped(interrupted, demo):
     _, status, output = interrupted
     assert status == 1
-    assert output.endswith('nothing new begins; the same command goes on from there.\n')
+    assert output.endswith('Call the same command to continue.\n')
     (study,) = re.findall(r'Submitted study ([0-9a-f-]{36})', output)
     assert f'Going on with study {study}.' in demo[1]
     assert 'Submitted' not in demo[1]
@@ -237,7 +237,7 @@ def test_what_verdi_tells_of_the_study(demo):
     The state is asked with the line that the demo printed.
     """
     environment = {key: value for key, value in os.environ.items() if key != 'AIIDA_PATH'}
-    (line,) = re.findall('More, in another terminal: (.*)', demo[1])
+    (line,) = re.findall('For more, call in another terminal: (.*)', demo[1])
     status, report = (
         subprocess.run(
             words, shell=True, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True

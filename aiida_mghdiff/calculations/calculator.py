@@ -1,4 +1,4 @@
-"""Base of the calculation jobs that compute with a potential by its ASE calculator."""
+"""Base of the calculation jobs that compute with a potential through its ASE calculator."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def architecture_message(name: str, dtype: str) -> str | None:
 
 
 class CalculatorCalculation(ProgramCalculation):
-    """Runs a program that computes with the input ``potential``, and brings the calculator of its architecture.
+    """Runs a program that computes with the input ``potential``, and adds the calculator of its architecture.
 
-    The cache does not see what a job brings. ``CACHE_VERSION`` tells it what changed in our own calculators; the digest
-    of another package's calculator is kept beside it, and so in the hash of the job's node.
+    The cache does not see the added files. ``CACHE_VERSION`` changes with our own calculators. For another package's
+    calculator the node stores a digest, which is part of the hash of the job.
     """
 
     @classmethod
@@ -47,7 +47,7 @@ class CalculatorCalculation(ProgramCalculation):
     def zipapp(self) -> bytes:
         """Return the program with the calculator of the potential.
 
-        :raises InputValidationError: where the calculator changed since the job was made.
+        :raises InputValidationError: if the calculator changed after the job was made.
         """
         name, recorded = self.architecture.name, self.node.base.attributes.get(self.KEY_CACHE_VERSION).get('calculator')
         if self.architecture.calculator_digest != recorded:
@@ -55,7 +55,7 @@ class CalculatorCalculation(ProgramCalculation):
         return zipapp_bytes(self._PROGRAM, (name, self.architecture.calculator_source))
 
     def program_inputs(self) -> dict[str, Any]:
-        """Return what the program needs to load the potential."""
+        """Return the description with which the program loads the potential."""
         return {'potential': self.inputs.potential.description_for_program}
 
     def input_files(self) -> list[tuple[str, str, str]]:

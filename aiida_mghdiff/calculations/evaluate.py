@@ -19,7 +19,7 @@ KEYS = {'dtype': one_of('float64', 'float32'), 'device': one_of('cpu', 'cuda', '
 
 
 def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
-    """Return a message about a fault in the inputs, if anything."""
+    """Return a message about a fault in the inputs, or None."""
     potential = inputs['potential']
     parameters = inputs['parameters'].get_dict()
     message = EvaluateCalculation.parameters_message(parameters, potential.architecture)
@@ -27,16 +27,16 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
 
 
 def unknown_elements_message(potential: PotentialData, dataset: DatasetData) -> str | None:
-    """Return which elements of a dataset a potential does not know."""
+    """Return a message with the elements of a dataset that a potential does not know, or None."""
     if unknown := sorted(set(dataset.base.attributes.get('elements')) - set(potential.elements)):
-        return f'the potential knows no {", ".join(unknown)}: it cannot be evaluated on this dataset.'
+        return f'the potential does not know {", ".join(unknown)}: it cannot be evaluated on this dataset.'
     return None
 
 
 def define_predictions(spec: CalcJobProcessSpec) -> None:
-    """Define what goes into an evaluation and comes out of it, whichever engine makes it."""
+    """Define the inputs and outputs of an evaluation, the same for every engine."""
     spec.input('potential', valid_type=PotentialData, help='Potential to evaluate.')
-    words = 'Configurations to evaluate it on.'
+    words = 'Configurations on which the potential is evaluated.'
     spec.input('dataset', valid_type=DatasetData, validator=converged_message, help=words)
     spec.output(
         'predictions',

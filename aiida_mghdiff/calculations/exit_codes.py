@@ -1,9 +1,9 @@
-"""The one table of exit codes, and how calcfunctions refuse.
+"""The table of all exit codes, and the decorator with which calcfunctions refuse inputs.
 
-A number has one meaning in all jobs, calcfunctions and workflows. Each of them chooses rows of the table by name.
+A number has one meaning in all jobs, calcfunctions and workflows. Each of them selects rows of the table by name.
 
-A calcfunction that cannot do what is asked ends in an exit code with one clear sentence, never in an exception: the
-sentence is then in ``verdi process list`` and reaches the WorkChain that called the calcfunction.
+A calcfunction that refuses its inputs ends with an exit code and one clear sentence, never with an exception. The
+sentence is in ``verdi process list`` and reaches the WorkChain that called the calcfunction.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ class Failure(NamedTuple):
 
     status: int
     name: str
-    #: Of the node. The process that ends so fills in the words in braces.
+    #: Message of the node. The process that ends with this code fills in the words in braces.
     message: str
     cure: str
-    #: Whether a job that ended so is run again for the same inputs. Whatever a machine or an environment did is
-    #: forgotten; what the same inputs bring again is kept.
+    #: Whether the cache forgets such a job, so that the same inputs run again. Failures of a machine or an environment
+    #: are forgotten; failures that follow from the inputs are kept.
     invalidates_cache: bool = False
 
 
-# 200s: an input is refused. 300s: outputs are missing or not whole. 400s: a restart with more of something goes on.
-# 500s: the program ended, but not well. 600s: a workflow stopped where one of its steps or children failed.
+# 200s: an input is refused. 300s: outputs are missing or incomplete. 400s: a restart with more time, memory or steps
+# helps. 500s: the program ended with an unusable result. 600s: a workflow stopped because a step or child failed.
 # fmt: off
 TABLE = (
     Failure(210, 'ENGINE_MISSING', 'The environment of the job lacks a package: {message}',
@@ -52,7 +52,7 @@ TABLE = (
             'Choose a potential that knows all elements of the structure.'),
     Failure(213, 'INPUT_REFUSED', 'The program refused its input: {message}',
             'Change the input that the message names.'),
-    Failure(214, 'LABELS_DIFFER', 'Labels of two kinds make no force field: {message}',
+    Failure(214, 'LABELS_DIFFER', 'A force field needs labels of one origin: {message}',
             'Learn from labels of one origin.'),
     Failure(215, 'EXECUTABLE_MISSING', 'An executable of the job is missing: {message}',
             'Correct the path of the code, or load the module of the executable in the prepend text.', True),
@@ -76,27 +76,27 @@ TABLE = (
             'Run longer, or ask for a shorter window.'),
     Failure(225, 'TOO_FEW_FRAMES', 'There are not enough frames to choose from: {message}',
             'Ask for fewer frames, or record more often.'),
-    Failure(226, 'SEGMENTS_DO_NOT_JOIN', 'The segments do not make up whole runs: {message}',
-            'Give all segments of each run, once.'),
-    Failure(227, 'TOO_FEW_TEMPERATURES', 'There is no line to fit: {message}',
+    Failure(226, 'SEGMENTS_DO_NOT_JOIN', 'The segments do not form complete runs: {message}',
+            'Give each segment of each run once.'),
+    Failure(227, 'TOO_FEW_TEMPERATURES', 'There are too few temperatures for a fit: {message}',
             'Give results at two temperatures or more.'),
     Failure(228, 'NODES_DO_NOT_MATCH', 'The inputs do not belong together: {message}',
             'Give inputs of one system and one run.'),
     Failure(229, 'ENDS_COINCIDE', 'There is no path between the end points: {message}',
             'Choose another path, or a host in which both ends are minima.'),
     Failure(230, 'FILE_REFUSED', 'The file cannot be read: {message}',
-            'Mend the file at the place that the message names.'),
+            'Correct the file at the place that the message names.'),
     Failure(231, 'SPLIT_IMPOSSIBLE', 'The dataset cannot be split as asked: {message}',
             'Change the fractions, or give more configurations.'),
-    Failure(232, 'FRAMES_INVALID', 'A frame is no arrangement of atoms: {message}',
-            'Leave the frame out, or mend the file that holds the frame.'),
-    Failure(233, 'POSITIONS_INVALID', 'There is no D in these positions: {message}',
+    Failure(232, 'FRAMES_INVALID', 'A frame is not a valid structure: {message}',
+            'Leave the frame out, or correct the file with the frame.'),
+    Failure(233, 'POSITIONS_INVALID', 'The positions give no D: {message}',
             'Give unwrapped positions of a run.'),
     Failure(234, 'SITES_DO_NOT_FIT', 'The tracers do not sit on the sites of the host: {message}',
             'Give the host of the run, and smaller cores of the sites.'),
-    Failure(240, 'NO_NETWORK', 'The hops make up no network: {message}',
-            'Give the hops that the message misses.'),
-    Failure(241, 'NO_SADDLE_POINT', 'The path has no minima with a saddle point between: {message}',
+    Failure(240, 'NO_NETWORK', 'The hops form no network: {message}',
+            'Give the hops that the message names.'),
+    Failure(241, 'NO_SADDLE_POINT', 'The path has no saddle point between two minima: {message}',
             'Choose a path that leads over a saddle point.'),
     Failure(300, 'OUTPUT_MISSING', 'Output is missing: {message}; look at the output of the scheduler.',
             'Run the job once more; workflows do.', True),
@@ -104,12 +104,12 @@ TABLE = (
             'Run the job once more; workflows do.', True),
     Failure(304, 'OUTPUT_INVALID', 'An output file cannot be read: {message}',
             'Run the job once more; workflows do.', True),
-    Failure(310, 'OUTPUT_TRUNCATED', 'Files end in the middle; what is whole was kept: {message}',
-            'Go on from the outputs; workflows do.', True),
+    Failure(310, 'OUTPUT_TRUNCATED', 'Files are truncated; complete parts were kept: {message}',
+            'Continue from the outputs; workflows do.', True),
     Failure(311, 'LAMMPS_ERROR', 'LAMMPS stopped with an error: {message}',
             'Look at the output of LAMMPS.', True),
-    Failure(400, 'OUT_OF_WALLTIME', 'The job stopped before its wall time, or at it; outputs, if any, continue it.',
-            'Go on from the outputs; workflows do. Without outputs ask for more time.'),
+    Failure(400, 'OUT_OF_WALLTIME', 'The job stopped before or at its wall time; its outputs, if any, continue it.',
+            'Continue from the outputs; workflows do. Without outputs ask for more time.'),
     Failure(410, 'OUT_OF_MEMORY', 'The job ran out of memory: {message}',
             'Ask for more memory, or for more machines.', True),
     Failure(420, 'NON_FINITE', 'Energies or forces are no finite numbers: {message}',
@@ -122,28 +122,28 @@ TABLE = (
             'Raise ML_MCONF; workflows do.'),
     Failure(442, 'MB_REACHED', 'There is no room for more local reference configurations (ML_MB): {message}',
             'Raise ML_MB; workflows do.'),
-    Failure(500, 'E0S_IGNORED', 'The model does not have the energies per element (E0s) that were asked for: {message}',
-            'Give E0s in a form that the program takes.'),
+    Failure(500, 'E0S_IGNORED', 'The model does not have the requested energies per element (E0s): {message}',
+            'Give E0s in a form that the program accepts.'),
     Failure(501, 'FINETUNING_MODE_CHANGED', 'MACE changed mode or settings of the training by itself: {message}',
-            'Ask for the mode and the settings that MACE chose, or change what made it choose.'),
+            'Ask for the mode and the settings that MACE chose, or change the inputs that made MACE choose them.'),
     Failure(502, 'STRUCTURES_REPLACED', 'The program left out or replaced structures: {message}',
             'Leave these structures out of the dataset.'),
     Failure(503, 'TRAINING_DIVERGED', 'The training diverged: {message}',
             'Lower the learning rate, or look at the labels.'),
     Failure(510, 'NEB_NOT_CONVERGED', 'The path did not converge: {message}',
-            'Go on from the path, or allow more steps.'),
+            'Continue from the path, or allow more steps.'),
     Failure(511, 'ENDPOINT_NOT_CONVERGED', 'An end point did not relax: {message}',
             'Allow more steps, or start nearer to the minimum.'),
     Failure(512, 'ENDPOINT_COLLAPSED', 'Both end points relaxed to the same place: {message}',
             'Choose another path: an end of this one is no minimum.'),
     Failure(513, 'RELAXATION_NOT_CONVERGED', 'The relaxation did not converge: {message}',
-            'Go on from the structure, or allow more steps.'),
+            'Continue from the structure, or allow more steps.'),
     Failure(520, 'TEMPERATURE_RUNAWAY', 'The temperature ran away: {message}',
             'Shorten the time step, or choose a better potential.'),
-    Failure(530, 'WRONG_NUMBER_OF_IMAGINARY_MODES', 'Not the stationary point that was asked: {message}',
-            'Converge the structure further; its vibrations are given all the same.'),
-    Failure(531, 'SPILLING_FACTOR', 'The force field does not know where the run went: {message}',
-            'Learn there, too.'),
+    Failure(530, 'WRONG_NUMBER_OF_IMAGINARY_MODES', 'The structure is not the requested stationary point: {message}',
+            'Converge the structure further; its vibrations are in the outputs.'),
+    Failure(531, 'SPILLING_FACTOR', 'The run left the configurations that the force field knows: {message}',
+            'Learn at these conditions, too.'),
     Failure(532, 'FORCE_FIELD_UNLEARNED', 'The run ended without a force field: {message}',
             'Run longer, or lower ML_CTIFOR.'),
     Failure(610, 'NO_PROGRESS', 'A job made no progress before its wall time: raise max_wallclock_seconds.',
@@ -153,7 +153,7 @@ TABLE = (
     Failure(612, 'LATTICE_CHANGED', 'A length of the cell changed by {change:.0%} within {steps} steps, more than the '
             'plane waves of one job describe: look at the start, or heat more slowly.',
             'Look at the start, or heat more slowly.'),
-    Failure(613, 'BROKEN', 'Two jobs in a row broke down without progress: {message}',
+    Failure(613, 'BROKEN', 'Two jobs in a row crashed without progress: {message}',
             'Look at the output of the last job.'),
     Failure(620, 'CHILDREN_FAILED', 'These children failed: {failed}; left out: {left_out}.',
             'Look at the children; all others have their outputs.'),
@@ -164,31 +164,31 @@ TABLE = (
             'Look at the coefficients of diffusion.'),
     Failure(630, 'ENDPOINTS_FAILED', 'The end points cannot be placed: {message}',
             'Choose another path or host.'),
-    Failure(631, 'ENDS_NOT_RELAXED', 'The end points are no two minima: {message}',
+    Failure(631, 'ENDS_NOT_RELAXED', 'The end points are not two different minima: {message}',
             'Choose another path, or allow more steps.'),
     Failure(632, 'NEB_FAILED', 'The ciNEB run failed: {message}', 'Look at the ciNEB job.'),
     Failure(633, 'VIBRATIONS_FAILED', 'Vibrations of {name} failed: {message}', 'Look at the job of the vibrations.'),
     Failure(640, 'LABELS_FAILED', 'Not all frames have a label: {message}',
             'Look at the single points; the other frames have their labels.'),
     Failure(641, 'NO_FRAME_LABELLED', 'No frame could be labelled: {message}', 'Look at the single points.'),
-    Failure(642, 'FRAMES_REFUSED', 'The frames cannot be labelled: {message}', 'Leave out the frame that is named.'),
-    Failure(643, 'LABELS_DO_NOT_MATCH', 'The labels cannot be put together: {message}',
+    Failure(642, 'FRAMES_REFUSED', 'The frames cannot be labelled: {message}', 'Leave out the named frame.'),
+    Failure(643, 'LABELS_DO_NOT_MATCH', 'The labels cannot be joined: {message}',
             'Label all frames with one code and one set of parameters.'),
     Failure(650, 'LEARNING_FAILED', 'On-the-fly learning failed: {message}', 'Look at the learning workflow.'),
     Failure(651, 'REFIT_FAILED', 'The refit failed: {message}', 'Look at the job of the refit.'),
-    Failure(652, 'NOTHING_LEARNED', 'No configuration has a label that is good: {message}',
+    Failure(652, 'NOTHING_LEARNED', 'No configuration has a usable label: {message}',
             'Lower ML_CTIFOR, or let the SCF converge.'),
     Failure(660, 'SPLIT_FAILED', 'The dataset cannot be split: {message}', 'Change the settings of the split.'),
-    Failure(661, 'TRAINING_REFUSED', 'The parts of the dataset train no potential: {message}',
+    Failure(661, 'TRAINING_REFUSED', 'No potential can be trained on the parts of the dataset: {message}',
             'Change the settings of the training, or give more configurations.'),
     Failure(670, 'SAMPLING_FAILED', 'Frames of {run} cannot be sampled: {message}', 'Change the settings of sampling.'),
     Failure(671, 'EVALUATIONS_FAILED', 'These potentials were not evaluated: {failed}',
-            'Look at the evaluations; the other potentials have theirs.'),
+            'Look at the evaluations; all other potentials were evaluated.'),
 )
 # fmt: on
 
-#: Statuses of other packages' exit codes that our processes inherit, or that a class they derive from has. No row of
-#: the table reuses one for another meaning.
+#: Statuses of exit codes of other packages that our processes or their base classes inherit. No row of the table
+#: uses one of them with another meaning.
 INHERITED = {
     'aiida-core': (0, 1, 2, 10, 11, 100, 110, 120, 131, 140, 150, 160),
     "AiiDA's restart loop": (301, 302, 401, 402),
@@ -196,12 +196,12 @@ INHERITED = {
     'aiida-vasp': (333, 350, 351, 352, 700, 701, 702, 703, 704, 1002, 1004, 1005),
 }
 
-#: The exit codes of the table by label, ``ERROR_<name>``: what handlers of restart loops name.
+#: The exit codes of the table by label, ``ERROR_<name>``; handlers of restart loops use these.
 EXIT_CODES = ExitCodesNamespace(
     {f'ERROR_{row.name}': ExitCode(row.status, row.message, row.invalidates_cache) for row in TABLE}
 )
 
-#: Every job can end so, but single points have fewer failures.
+#: Every job can end with these codes, but single points have fewer failures.
 JOB_FAILURES = (
     'ENGINE_MISSING',
     'POTENTIAL_UNREADABLE',
@@ -215,7 +215,7 @@ JOB_FAILURES = (
     'OUT_OF_MEMORY',
     'NON_FINITE',
 )
-#: A job that ends so would end so again.
+#: A repeated job would end with the same code.
 JOB_REFUSALS = (
     'ENGINE_MISSING',
     'POTENTIAL_UNREADABLE',
@@ -235,7 +235,7 @@ def exit_codes(*names: str) -> list[ExitCode]:
 
 
 def define_exit_codes(spec: ProcessSpec, *names: str) -> None:
-    """Define in a specification the exit codes of these rows of the table."""
+    """Define the exit codes of these rows of the table in a specification."""
     for name, code in zip(names, exit_codes(*names), strict=True):
         spec.exit_code(
             code.status, f'ERROR_{name}', message=str(code.message), invalidates_cache=code.invalidates_cache
@@ -248,30 +248,30 @@ def has_ended_with(node: orm.ProcessNode, *names: str) -> bool:
 
 
 class SettingsError(ValueError):
-    """Settings that are incomplete or wrong."""
+    """Settings are incomplete or wrong."""
 
 
 class NotFiniteError(ValueError):
-    """Numbers that are not finite."""
+    """Numbers are not finite."""
 
 
 class SegmentsError(ValueError):
-    """Segments that do not make up whole runs of one system."""
+    """Segments do not form complete runs of one system."""
 
 
 class MismatchError(ValueError):
-    """Nodes that do not belong together."""
+    """Nodes do not belong together."""
 
 
 class EndsError(ValueError):
-    """End points between which there is no path."""
+    """End points are not joined by a path."""
 
 
 class FramesError(ValueError):
-    """Frames that are no arrangement of atoms."""
+    """Frames are not valid structures."""
 
 
-#: Row of the table by what a calcfunction raises.
+#: Row of the table by the exception that a calcfunction raises.
 REFUSALS: dict[type[ValueError], str] = {
     SettingsError: 'SETTINGS_INVALID',
     NotFiniteError: 'NOT_FINITE',
@@ -294,13 +294,13 @@ REFUSALS: dict[type[ValueError], str] = {
 
 
 def refusing(*refusals: type[ValueError]) -> Callable[[Any], Any]:
-    """Return a decorator that makes a calcfunction end in an exit code where its body raises one of these.
+    """Return a decorator: if the body of a calcfunction raises one of these exceptions, it ends with an exit code.
 
-    The exit codes go into the function's process specification. The function itself stays as it is, so that the node
-    of a call keeps its source file.
+    The exit codes are in the function's process specification. The function itself is unchanged, so that the node of a
+    call keeps its source file.
 
-    Its calls are never taken from the cache: AiiDA's hash has the file of the function, not the modules that it calls,
-    so that a changed estimator would give its old results. All of them are quick.
+    Calls are never taken from the cache. AiiDA's hash includes the file of the function, but not the modules that it
+    calls, so a changed estimator would return its old results. All calcfunctions are quick.
     """
 
     def decorate(function: Any) -> Any:
@@ -322,7 +322,7 @@ def refusing(*refusals: type[ValueError]) -> Callable[[Any], Any]:
 
 
 def never(_: orm.ProcessNode) -> bool:
-    """Return False: the node of a call is no valid source of the cache."""
+    """Return False: the cache must not take the node of a call."""
     return False
 
 
@@ -338,9 +338,9 @@ def read_settings(settings: orm.Dict, keys: Mapping[str, Check]) -> dict[str, An
 
 
 def require_finite(**arrays: np.ndarray) -> None:
-    """Refuse arrays that hold NaN or infinity.
+    """Refuse arrays that contain NaN or infinity.
 
-    :raises NotFiniteError: with the name of the array.
+    :raises NotFiniteError: names the array.
     """
     for name, values in arrays.items():
         bad = np.count_nonzero(~np.isfinite(values))

@@ -1,4 +1,4 @@
-"""What a dataset is about, and which hosts the workflows can treat: checked before the first job."""
+"""Find host and tracer of a dataset, and check before the first job whether workflows can treat the host."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from aiida_mghdiff.science.lattice.crystals import Configuration, hcp_unit_cell,
 from aiida_mghdiff.science.lattice.geometry import LatticeError, PlacementError, place_tracers
 from aiida_mghdiff.science.lattice.hcp import unit_cell
 
-#: How Python users name host and tracer.
+#: Names of host and tracer for Python users.
 PARAMETERS = ('the element of host', 'tracer_element')
 _CELL_VECTORS = 'abc'
-#: Cosine of the angle between the c axis of the host and a cell vector along it, at least.
+#: Smallest allowed cosine of the angle between the c axis of the host and a cell vector along it.
 _PARALLEL = 0.99
-#: Masses in u between which hydrogen is D or T. (Atoms of other elements keep masses from before a substitution.)
+#: Limits in u of the masses of D and T. (Atoms of other elements keep masses from before a substitution.)
 _HEAVY_HYDROGEN = (1.5, 3.5)
 
 
 class SubjectError(ValueError):
-    """A dataset that does not say alone what diffuses in what."""
+    """The dataset does not determine host and tracer."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What diffuses in what, as chemical symbols."""
+    """Host and tracer, as chemical symbols."""
 
     host: str
     tracer: str
@@ -45,12 +45,12 @@ def subject_of(
     name: str = 'the dataset',
     choices: tuple[str, str] = PARAMETERS,
 ) -> Subject:
-    """Return the host and the tracer of a dataset; what is given is not looked for.
+    """Return the host and the tracer of a dataset; given elements are not searched.
 
     The tracer is the element on interstitial sites of the host, which has more atoms (``science.lattice.crystals``).
 
-    :param name: of the dataset, and how the user names host and tracer (``choices``), for messages.
-    :raises SubjectError: where the dataset has no candidate or several: they are named.
+    :param name: name of the dataset; ``choices`` are the user's names of host and tracer, for messages.
+    :raises SubjectError: if the dataset has no candidate or several; the message names them.
     """
     elements = dataset.base.attributes.get('elements')
     if tracer is not None and not IS_SYMBOL.holds(tracer):
@@ -84,21 +84,21 @@ def _candidates_message(name: str, elements: Sequence[str], found: Sequence[Subj
         words = ' or '.join(f'{pair.tracer} in {pair.host}' for pair in found)
         return f'{name} may be about {words}: choose with {asked}.'
     if len(elements) == 1:
-        return f'{name} has {elements[0]} atoms alone, so that nothing tells what diffuses: name it with {asked}.'
+        return f'{name} has only {elements[0]} atoms, so the tracer is unknown: name it with {asked}.'
     return (
-        f'no element of {name} ({", ".join(elements)}) is found to be interstitial in another: name what diffuses in '
-        f'what with {asked}.'
+        f'no element of {name} ({", ".join(elements)}) is found to be interstitial in another: name host '
+        f'and tracer with {asked}.'
     )
 
 
 def pairs_of(dataset: DatasetData) -> list[Subject]:
-    """Return what the dataset may be about, by its composition and geometry alone."""
+    """Return the candidates of host and tracer, from the composition and geometry of the dataset."""
     pairs = interstitial_pairs(configurations_of(dataset))
     return [Subject(*(chemical_symbols[number] for number in pair)) for pair in pairs]
 
 
 def configurations_of(dataset: DatasetData) -> list[Configuration]:
-    """Return the arrangements of atoms of a dataset."""
+    """Return the structures of a dataset."""
     ends = np.cumsum(dataset.get_array('natoms'))[:-1]
     positions, numbers = (np.split(dataset.get_array(name), ends) for name in ('positions', 'numbers'))
     return [Configuration(*arrays) for arrays in zip(dataset.get_array('cells'), positions, numbers, strict=True)]
@@ -107,9 +107,9 @@ def configurations_of(dataset: DatasetData) -> list[Configuration]:
 def hcp_lattice_of(dataset: DatasetData, subject: Subject) -> tuple[float, float]:
     """Return the lattice parameters a and c in Å of the hcp host: means over its configurations.
 
-    Counted are configurations of the host and of interstitial elements alone.
+    Only configurations of the host and of interstitial elements count.
 
-    :raises LatticeError: where there are none, or their host is not hcp.
+    :raises LatticeError: if there are none, or the host is not hcp.
     """
     interstitial = {subject.tracer} | {pair.tracer for pair in pairs_of(dataset) if pair.host == subject.host}
     known = [atomic_numbers[symbol] for symbol in (subject.host, *interstitial)]
@@ -117,7 +117,7 @@ def hcp_lattice_of(dataset: DatasetData, subject: Subject) -> tuple[float, float
     pure = [one for one in configurations_of(dataset) if host in one.numbers and np.isin(one.numbers, known).all()]
     if not pure:
         raise LatticeError(
-            f'no configuration of the dataset has {subject.host} and interstitial atoms alone: '
+            f'no configuration of the dataset consists of {subject.host} and interstitial atoms only: '
             'hosts of several elements are not supported yet.'
         )
     atoms = [(one.cell, one.of(host)) for one in thinned(pure)]
@@ -138,18 +138,18 @@ def hcp_lattice_of(dataset: DatasetData, subject: Subject) -> tuple[float, float
 def _unit_cell_or_none(atoms: tuple[np.ndarray, np.ndarray]) -> np.ndarray | None:
     try:
         return hcp_unit_cell(*atoms)
-    except LatticeError:  # too warm, or with a vacancy
+    except LatticeError:  # the cell is too warm, or has a vacancy
         return None
 
 
 def not_hcp(what: str, lattice: str | None) -> str:
     """Return the message that refuses a host of another or unknown lattice."""
-    found = f'is {lattice}' if lattice else 'has no lattice that is recognised (hcp, fcc, bcc)'
-    return f'{what} {found}, which is not supported yet: interstitial sites and paths are known for hcp hosts only.'
+    found = f'is {lattice}' if lattice else 'has an unknown lattice (not hcp, fcc or bcc)'
+    return f'{what} {found}, which is not supported yet: interstitial sites and paths are known only for hcp hosts.'
 
 
 def host_message(host: orm.StructureData, name: str = 'host') -> str | None:
-    """Return why interstitial sites and paths of a host are not known."""
+    """Return why interstitial sites and paths of a host are unknown, or None."""
     atoms = host.get_ase()
     try:
         unit_cell(atoms.cell.array, atoms.positions)
@@ -162,18 +162,18 @@ def host_message(host: orm.StructureData, name: str = 'host') -> str | None:
 
 
 def mass_message(structure: orm.StructureData) -> str | None:
-    """Return that hydrogen atoms have the mass of D or T: no engine here is told masses, all take the natural ones."""
+    """Return a message if hydrogen atoms have the mass of D or T: all engines here use natural masses."""
     for kind in structure.kinds:
         if kind.symbol == 'H' and _HEAVY_HYDROGEN[0] < kind.mass < _HEAVY_HYDROGEN[1]:
             return (
-                f'H atoms of the structure have a mass of {kind.mass:.3f} u: isotopes are not supported, runs have the '
-                f'mass of the natural element, {atomic_masses[1]:.3f} u; build the structure with this mass.'
+                f'H atoms of the structure have a mass of {kind.mass:.3f} u: isotopes are not supported: runs '
+                f'use the natural mass, {atomic_masses[1]:.3f} u; build the structure with this mass.'
             )
     return None
 
 
 def axis_message(host: orm.StructureData, c_axis: str | None) -> str | None:
-    """Return why D along a and along c cannot be told apart in an hcp host with this setting."""
+    """Return why this setting cannot separate D along a from D along c in an hcp host, or None."""
     if c_axis is None:
         return None
     atoms = host.get_ase()
@@ -188,7 +188,7 @@ def axis_message(host: orm.StructureData, c_axis: str | None) -> str | None:
 
 
 def placement_message(host: orm.StructureData, supercell: Mapping[str, Any], seed: int) -> str | None:
-    """Return why tracers cannot be placed in an hcp host as asked."""
+    """Return why tracers cannot be placed in an hcp host as requested, or None."""
     atoms = host.get_ase()
     count, distance = supercell['tracer_count'], supercell['minimum_distance']
     try:

@@ -35,7 +35,7 @@ INCAR = 'incar'
 
 IS_ENSEMBLE = one_of(*ENSEMBLES)
 
-#: Keys of the parameters of every ensemble, with the check of their value.
+#: Keys of the parameters of every ensemble, with the check of each value.
 COMMON_KEYS = {
     'ensemble': IS_ENSEMBLE,
     'temperature_k': IS_TEMPERATURE,
@@ -68,16 +68,16 @@ def define_md(spec: CalcJobProcessSpec) -> None:
 
 
 def define_md_outputs(spec: CalcJobProcessSpec) -> None:
-    """Define the outputs of every MD job beside its results."""
+    """Define the outputs of every MD job except ``results``."""
     spec.output('tracers', valid_type=TracerTrajectoryData, required=False, help='Unwrapped tracers, host centre.')
     spec.output('trajectory', valid_type=orm.TrajectoryData, required=False, help='Sparse full frames, unwrapped.')
     spec.output('thermo', valid_type=orm.ArrayData, required=False, help='Temperature, energies, pressure, volume.')
-    spec.output('state', valid_type=MdStateData, required=False, help='All that continues the run.')
+    spec.output('state', valid_type=MdStateData, required=False, help='Final state, which continues the run.')
     define_exit_codes(spec, 'TEMPERATURE_RUNAWAY')
 
 
 def define_md_inputs(spec: ProcessSpec) -> None:
-    """Define the inputs of one MD job beside its code and parameters."""
+    """Define the inputs of one MD job except its code and parameters."""
     spec.input('potential', valid_type=PotentialData, help='The potential that gives the forces.')
     spec.input('structure', valid_type=orm.StructureData, required=False, help='Start; velocities are drawn.')
     spec.input('state', valid_type=MdStateData, required=False, help='Start, with its velocities.')
@@ -114,7 +114,7 @@ def parameters_message(parameters: dict[str, Any], takes_incar: bool = False) ->
 
 
 def step_message(inputs: Mapping[str, Any]) -> str | None:
-    """Return a message about a fault in the first step of a run that goes on from a state."""
+    """Return a message about a fault in the first step of a run that continues from a state, or None."""
     first_step = inputs['parameters']['first_step']
     if first_step and 'state' in inputs and inputs['state'].step != first_step:
         return f'parameters: first_step = {first_step}, but the state is of step {inputs["state"].step}.'
@@ -122,11 +122,11 @@ def step_message(inputs: Mapping[str, Any]) -> str | None:
 
 
 def has_own_restart(inputs: Mapping[str, Any], engine: str, integrator: str | None = None) -> bool:
-    """Return whether the state holds a restart file of this engine for the run that goes on.
+    """Return whether the state contains a restart file of this engine for a continued run.
 
-    A run that starts at step 0 begins a new one, with its own seed, whatever the state comes from.
+    A run that starts at step 0 is a new run with its own seed, even if it starts from a state.
 
-    :param integrator: the equations of motion of the run, as its state says them.
+    :param integrator: equations of motion of the run, as named in its state.
     """
     state, parameters = inputs.get('state'), inputs['parameters']
     if state is None or not parameters['first_step']:
@@ -135,7 +135,7 @@ def has_own_restart(inputs: Mapping[str, Any], engine: str, integrator: str | No
 
 
 def thermostat_seed(parameters: Mapping[str, Any]) -> int:
-    """Return the seed of the thermostat: another one in each segment, or segments would repeat the same noise."""
+    """Return the seed of the thermostat. It differs in each segment; otherwise segments would repeat the same noise."""
     sequence = np.random.SeedSequence([parameters['seed'], parameters['first_step']])
     return int(sequence.generate_state(1)[0]) % 900_000_000 + 1
 

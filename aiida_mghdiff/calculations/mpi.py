@@ -1,8 +1,8 @@
-"""Whether each code of a job runs under MPI.
+"""Decide whether each code of a job runs under MPI.
 
-AiiDA refuses a job in which the option ``withmpi``, a code and the job itself differ. Therefore the first of these says
-it: the code (``with_mpi``), the user's option, the job. AiiDA compares the option with every code of a job. In a job of
-two codes the user's word for the main one therefore is the option ``main_withmpi``.
+AiiDA refuses a job if the option ``withmpi``, a code and the job itself differ. Therefore the first of these decides:
+the code (``with_mpi``), the user's option, the job. AiiDA compares the option with every code of a job. So in a job of
+two codes the user sets the main code by the option ``main_withmpi``.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ MAIN = 'main_withmpi'
 
 
 class MpiJob(CalcJob):
-    """Part of a job that may run under MPI: its programs decide, where neither code nor user says it."""
+    """Part of a job that may run under MPI: if neither code nor user decides, its programs decide."""
 
     @classmethod
     def default_withmpi(cls, code: orm.AbstractCode, n_ranks: int) -> bool:
-        """Return whether the main code runs under MPI where nobody says it: programs of this package never do."""
+        """Return whether the main code runs under MPI by default: programs of this package never do."""
         return is_parallel(code)
 
 
@@ -41,17 +41,17 @@ def runs_under_mpi(
 
 
 def is_parallel(code: orm.AbstractCode) -> bool:
-    """Return whether an executable uses several ranks: what this package has in the place of VASP and LAMMPS does not.
+    """Return whether an executable uses several ranks: VASP and LAMMPS do, this package's substitutes do not.
 
-    It is known by its name.
+    The substitutes are recognised by name.
     """
     return PurePath(code.get_executable()).name not in (LAUNCHER, STANDIN)
 
 
 def ranks_of(computer: orm.Computer, resources: Mapping[str, Any]) -> int:
-    """Return how many ranks of MPI resources ask for.
+    """Return the number of MPI ranks of resources.
 
-    :raises ValueError: for resources that the scheduler does not take.
+    :raises ValueError: for resources that the scheduler does not accept.
     """
     scheduler, values = computer.get_scheduler(), dict(resources)
     scheduler.preprocess_resources(values, computer.get_default_mpiprocs_per_machine())
@@ -59,13 +59,13 @@ def ranks_of(computer: orm.Computer, resources: Mapping[str, Any]) -> int:
 
 
 def define_mpi(spec: CalcJobProcessSpec) -> None:
-    """Let the option ``withmpi`` have no default, so that its value is the user's word; define ``main_withmpi``."""
-    words = 'Whether the code runs under MPI; the code and the job say it where it is left out.'
+    """Remove the default of the option ``withmpi``, so that a value comes from the user; define ``main_withmpi``."""
+    words = 'Whether the code runs under MPI; if left out, the code and the job decide.'
     spec.input('metadata.options.withmpi', valid_type=bool, required=False, help=words)
-    words = 'The same for the main code of a job of two codes, which takes no ``withmpi``.'
+    words = 'The same for the main code of a job of two codes, which has no ``withmpi``.'
     spec.input(f'metadata.options.{MAIN}', valid_type=bool, required=False, help=words)
 
 
 def refuse_mpi(value: bool | None, _: Any = None) -> str | None:
-    """Return why a program of this package does not run under MPI."""
+    """Return why a program of this package does not run under MPI, or None."""
     return 'withmpi is true, but the program is one process: leave withmpi out.' if value else None

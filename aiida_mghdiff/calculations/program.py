@@ -1,8 +1,8 @@
 """Base of the calculation jobs that run a program of this package, and the zipapp that carries it.
 
-The program reaches the machine as one file, ``mghdiff.pyz``: a reproducible zipapp of the program and of all that it
-imports from this package. The Code is the Python interpreter of an environment that has the engines; nothing of this
-package needs to be installed there.
+The program reaches the machine as one file, ``mghdiff.pyz``: a reproducible zipapp of the program and of all its
+imports from this package. The Code is the Python interpreter of an environment with the engines, which needs nothing
+else of this package.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def zipapp_bytes(program: str, calculator: tuple[str, bytes] | None = None) -> b
     """Return the zipapp of a program: the same source gives the same bytes.
 
     :param program: its module below ``programs``, such as ``ase.md``.
-    :param calculator: architecture and source of the calculator that joins the program.
+    :param calculator: architecture and source of the calculator that is added to the program.
     """
     name, source = calculator or ('', b'')
     content = {'__main__.py': f'from aiida_mghdiff.programs.job import run\n\nrun({program!r})\n'.encode()}
-    content[archive_name(PACKAGE / '__init__.py')] = b''  # its names for users have no place in a job
+    content[archive_name(PACKAGE / '__init__.py')] = b''  # a job does not need the names for users
     for path in sources(f'aiida_mghdiff.programs.{program}', source=source):
         content[archive_name(path)] = path.read_bytes()
     if calculator:
@@ -50,7 +50,7 @@ def zipapp_bytes(program: str, calculator: tuple[str, bytes] | None = None) -> b
 
 
 def array_files(node: orm.ArrayData, folder: str) -> list[tuple[str, str, str]]:
-    """Return the entries of a ``local_copy_list`` that lay the arrays of a node as ``.npy`` files into a folder."""
+    """Return the entries of a ``local_copy_list`` that copy the arrays of a node as ``.npy`` files into a folder."""
     names = node.base.repository.list_object_names()
     return [(node.uuid, name, f'{folder}/{name}') for name in names]
 
@@ -71,11 +71,11 @@ class CachedIfContinued(CalcJob):
     AiiDA's hash does not include wall times: a cached job without progress would replace the same job with more time.
     """
 
-    CONTINUED_FROM: ClassVar[str | None] = None  #: the output that the next job begins with
+    CONTINUED_FROM: ClassVar[str | None] = None  #: the output from which the next job continues
 
     @classmethod
     def is_valid_cache(cls, node: orm.ProcessNode) -> bool:
-        """Return whether AiiDA's cache may take a job."""
+        """Return whether AiiDA's cache may use a job."""
         is_lost = has_ended_with(node, 'OUT_OF_WALLTIME') and not cls._has_advanced(node)
         return super().is_valid_cache(node) and not is_lost
 
@@ -140,7 +140,7 @@ class ProgramCalculation(CachedIfContinued):
         return zipapp_bytes(self._PROGRAM)
 
     def program_inputs(self) -> dict[str, Any]:
-        """Return what ``input.json`` holds beside the parameters."""
+        """Return the content of ``input.json`` except the parameters."""
         return {}
 
     def input_files(self) -> list[tuple[str, str, str]]:
@@ -149,9 +149,9 @@ class ProgramCalculation(CachedIfContinued):
 
 
 def set_options(spec: CalcJobProcessSpec, **defaults: str) -> None:
-    """Set the defaults of a job's options: those given, and one process on one machine."""
+    """Set the defaults of a job's options: the given ones, and one process on one machine."""
     define_mpi(spec)
     options = spec.inputs['metadata']['options']
     resources = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
     for name, value in {**defaults, 'resources': resources}.items():
-        options[name].default, options[name].required = value, False  # a builder asks for what is required
+        options[name].default, options[name].required = value, False  # a builder asks for required options

@@ -1,4 +1,4 @@
-"""What a single point from first principles is, whichever program makes it: outputs and exit codes."""
+"""Outputs and exit codes of a single point from first principles, the same for every program."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def define_singlepoint(spec: CalcJobProcessSpec) -> None:
         valid_type=DatasetData,
         required=False,
         help='The structure, labelled with free energy, forces and stress; only if the SCF converged '
-        'and no label is larger than any that can be right.',
+        'and the labels are plausible.',
     )
     spec.default_output_node = 'results'
     define_exit_codes(spec, *_EXIT_CODES)

@@ -1,4 +1,4 @@
-"""What the training jobs of all architectures share: ports, files, outputs and exit codes."""
+"""Ports, files, outputs and exit codes that the training jobs of all architectures share."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from aiida_mghdiff.science.splits import SplitError, hold_out
 IS_DECAY = Check('a number between 0 and 1', lambda value: IS_NUMBER.holds(value) and 0 < value <= 1)
 IS_SHARE = Check('a number above 0 and below 1', lambda value: IS_NUMBER.holds(value) and 0 < value < 1)
 
-#: Energies in eV that agree.
+#: Largest difference in eV of equal energies.
 _SAME_EV = 1e-3
 
 #: Parameters that every architecture has.
@@ -72,7 +72,7 @@ def section_message(parameters: Mapping[str, Any], section: str, keys: Mapping[s
 
 
 def data_message(inputs: Mapping[str, Any], uses_stress: bool) -> str | None:
-    """Return a message about a fault in the datasets, as far as the parameters have a say."""
+    """Return a message about a fault in the datasets for these parameters, or None."""
     parameters = inputs['parameters'].get_dict()
     fraction = parameters['validation_fraction']
     if ('validation' in inputs) == (fraction is not None):
@@ -96,9 +96,9 @@ def data_message(inputs: Mapping[str, Any], uses_stress: bool) -> str | None:
 def offsets_message(
     parameters: Mapping[str, Any], dataset: DatasetData, isolated: Mapping[str, float] | None = None
 ) -> str | None:
-    """Return a message about a fault in the E0s of a training set, as far as can be known before a potential is asked.
+    """Return a message about a fault in the E0s of a training set that is visible without the potential, or None.
 
-    :param isolated: energies in eV that win over the parameters, by symbol.
+    :param isolated: energies in eV by symbol, which have priority over the parameters.
     """
     kind, known = parameters['E0s'], dict(isolated or {})
     if isinstance(kind, Mapping):
@@ -123,7 +123,7 @@ def offsets_message(
 
 
 def missing_offsets_message(inputs: Mapping[str, Any], known: Iterable[str] = ()) -> str | None:
-    """Return of which elements the parameters give no E0, where they give energies.
+    """Return a message with the elements whose E0 the parameters lack, if they give energies, or None.
 
     :param known: symbols whose E0s are known without the parameters.
     """
@@ -137,20 +137,20 @@ def missing_offsets_message(inputs: Mapping[str, Any], known: Iterable[str] = ()
 
 
 def isolated_atoms_message(parameters: Mapping[str, Any], dataset: DatasetData) -> str | None:
-    """Return why the isolated atoms of a training set cannot be its E0s."""
+    """Return why the isolated atoms of a training set cannot be its E0s, or None."""
     isolated, kind = dataset.isolated_atoms, parameters['E0s']
     given = kind if isinstance(kind, Mapping) else {}
     for symbol in sorted(set(isolated) & set(given)):
         if abs(isolated[symbol] - given[symbol]) > _SAME_EV:
             return (
                 f'parameters: E0s gives {symbol} {given[symbol]:g} eV, but the isolated {symbol} of the training set '
-                f'has {isolated[symbol]:g} eV: leave out one of both.'
+                f'has {isolated[symbol]:g} eV: leave out one of them.'
             )
     return offsets_message(parameters, dataset, isolated)
 
 
 def training_count(dataset: DatasetData, fraction: float | None, seed: int) -> int:
-    """Return how many configurations of a dataset are trained on, without the ``fraction`` for validation.
+    """Return the number of configurations for training, without the ``fraction`` for validation.
 
     :raises SplitError: if the dataset cannot be split.
     """
@@ -165,10 +165,10 @@ def potential_message(inputs: Mapping[str, Any], architecture: str) -> str | Non
     """Return a message about a fault in the potential to fine-tune."""
     potential = inputs['potential']
     if potential.architecture != architecture:
-        return f'the potential is a {potential.architecture} one: this job trains {architecture}.'
+        return f'the potential is a {potential.architecture} potential: this job trains {architecture}.'
     elements = {symbol for name in ('training', 'validation') if name in inputs for symbol in _elements(inputs[name])}
     if unknown := sorted(elements - set(potential.elements)):
-        return f'the potential knows no {", ".join(unknown)}: fine-tune another potential, or train from scratch.'
+        return f'the potential does not know {", ".join(unknown)}: fine-tune another potential, or train from scratch.'
     return None
 
 
@@ -185,9 +185,9 @@ class TrainCalculation(ProgramCalculation):
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
-        """Define what all trainings share."""
+        """Define the ports and exit codes that all trainings share."""
         super().define(spec)
-        words = 'Configurations to learn from.'
+        words = 'Configurations for training.'
         spec.input('training', valid_type=DatasetData, validator=converged_message, help=words)
         spec.input(
             'validation',
@@ -201,7 +201,7 @@ class TrainCalculation(ProgramCalculation):
             'checkpoint',
             valid_type=orm.SinglefileData,
             required=False,
-            help='Output of a job with the same inputs that ran out of wall time: training goes on from there.',
+            help='Output of a job with the same inputs that ran out of wall time, from which training continues.',
         )
         spec.output('potential', valid_type=PotentialData, required=False, help='The weights of the best epoch.')
         spec.output(
@@ -211,7 +211,7 @@ class TrainCalculation(ProgramCalculation):
             help='For each epoch: epoch, stage, learning_rate, and loss, energy_rmse (eV/atom), force_rmse (eV/Å) and '
             'stress_rmse (eV/Å³), each with the suffix _train (running means) and _valid.',
         )
-        spec.output('checkpoint', valid_type=orm.SinglefileData, required=False, help='Where a restart goes on.')
+        spec.output('checkpoint', valid_type=orm.SinglefileData, required=False, help='State that a restart continues.')
         define_exit_codes(spec, 'E0S_IGNORED', 'STRUCTURES_REPLACED', 'TRAINING_DIVERGED')
 
     @classmethod
@@ -221,7 +221,7 @@ class TrainCalculation(ProgramCalculation):
 
     @classmethod
     def without_stress(cls, parameters: dict[str, Any]) -> dict[str, Any]:
-        """Return the hyper-parameters with energies and forces alone as targets."""
+        """Return the hyper-parameters with only energies and forces as targets."""
         raise NotImplementedError
 
     def program_inputs(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Validation of complete parameter Dicts: every key there, no other, each value of its kind."""
+"""Validation of complete parameter Dicts: every key is present, no other key, and each value is valid."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ase.data import atomic_numbers
 
 @dataclass(frozen=True)
 class Check:
-    """What a value must be: in words, and as a test."""
+    """Requirement on a value: in words, and as a test."""
 
     words: str
     holds: Callable[[Any], bool]
     advice: Callable[[Any], str] = lambda _: ''  # remedy for a wrong value
 
 
-#: What a dictionary of settings must hold: the check of each key, or the schema of a dictionary within it.
+#: Required content of a dictionary of settings: the check of each key, or the schema of a nested dictionary.
 Schema = Mapping[str, 'Check | Schema']
 
 
@@ -36,7 +36,7 @@ def isotope_advice(symbol: Any) -> str:
     """Return advice for the symbol of a hydrogen isotope."""
     if symbol not in ('D', 'T'):
         return ''
-    return ' but an isotope of H: atoms have the mass of the natural element here, so name H'
+    return ' but an isotope of H: atoms here have the mass of the natural element, so name H'
 
 
 IS_NUMBER = Check('a number', _is_number)
@@ -54,7 +54,7 @@ IS_TEXT = Check('a text', lambda value: isinstance(value, str))
 
 
 def one_of(*values: Any) -> Check:
-    """Return the check that a value is one of the given ones."""
+    """Return the check that a value is one of the given values."""
     return Check(f'one of {", ".join(map(str, values))}', lambda value: value in values)
 
 
@@ -66,7 +66,7 @@ def optional(check: Check) -> Check:
 def list_of(check: Check) -> Check:
     """Return the check that a value is a list, not empty, of values that pass another."""
     return Check(
-        f'a list, not empty, each item {check.words}',
+        f'a non-empty list, each item {check.words}',
         lambda value: isinstance(value, list) and bool(value) and all(map(check.holds, value)),
     )
 
@@ -77,9 +77,9 @@ def complete_message(
     place: str = 'parameters',
     remedy: str = 'a protocol (get_builder_from_protocol) fills in every key',
 ) -> str | None:
-    """Return a message about a fault in the values: an unknown, missing or invalid key; None where nothing is.
+    """Return a message about an unknown, missing or invalid key in the values, or None.
 
-    :param keys: the check of each key; a dictionary of them where the value has keys itself.
+    :param keys: the check of each key; a nested dictionary for a value with keys of its own.
     :param place: where the values are, as the user writes it.
     :param remedy: advice for a missing key.
     """
@@ -104,7 +104,7 @@ def without(keys: Schema, *names: str) -> Schema:
 
 
 def keys_help(words: str, keys: Schema) -> str:
-    """Return the help of a port: some words, and its keys with what each must be."""
+    """Return the help of a port: some words, and its keys with the requirement on each value."""
     return f'{words} Keys: {_listed(keys)}.'
 
 
@@ -129,7 +129,7 @@ def joined_place(place: str, key: str) -> str:
 
 
 def at_least(name: str, least: int) -> Callable[[Any, Any], str | None]:
-    """Return the validator of a port for whole numbers that have a lower limit."""
+    """Return the validator of a port for whole numbers with a lower limit."""
 
     def message(node: orm.Int, _: Any = None) -> str | None:
         return None if node.value >= least else f'{name} = {node.value}: it must be at least {least}.'
@@ -138,9 +138,9 @@ def at_least(name: str, least: int) -> Callable[[Any, Any], str | None]:
 
 
 def nearest(key: str, known: Iterable[str], refused: Iterable[str] = ()) -> str:
-    """Return which known key an unknown one is likely to mean, in words; all of them where none is near.
+    """Return in words the known key that an unknown key probably means; all known keys if none is similar.
 
-    :param refused: keys that may be meant, too, and get an answer of their own.
+    :param refused: similar keys that get an answer of their own.
     """
     known = list(known)
     if close := get_close_matches(str(key), [*known, *refused], n=1):
@@ -158,7 +158,7 @@ def self_diffusion_message(tracer: str, host: Iterable[str]) -> str | None:
         return None
     return (
         f'the tracer {tracer} is an element of the host ({", ".join(sorted(symbols))}): self-diffusion is not '
-        'supported, since nothing tells a tracer from an atom of the host; name a tracer of another element, and give '
+        'supported, since a tracer looks like an atom of the host; name a tracer of another element, and give '
         'the host without tracers.'
     )
 

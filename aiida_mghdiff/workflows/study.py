@@ -261,7 +261,7 @@ def elements_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
     symbols = barriers | set(inputs['dataset'].base.attributes.get('elements') if 'dataset' in inputs else ())
     for label, potential in inputs.get('potentials', {}).items():
         if unknown := sorted(symbols - set(potential.elements)):
-            yield f'potentials.{label} knows no {", ".join(unknown)}: leave it out, or give one that does.'
+            yield f'potentials.{label} does not know {", ".join(unknown)}: leave it out, or give one that does.'
 
 
 def learned_messages(inputs: Mapping[str, Any], parts: Mapping[str, DatasetData]) -> Iterator[str]:

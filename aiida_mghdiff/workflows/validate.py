@@ -54,7 +54,7 @@ def _potential_messages(inputs: Mapping[str, Any], label: str, potential: Potent
     """Yield why a potential cannot be evaluated: its elements, code, settings or POTCARs."""
     symbols = {symbol for node in _frames(inputs).values() for symbol in node.symbols}
     if unknown := sorted(symbols - set(potential.elements)):
-        yield f'potentials.{label} knows no {", ".join(unknown)}, which the frames hold: leave it out.'
+        yield f'potentials.{label} does not know {", ".join(unknown)}, which the frames hold: leave it out.'
     name, codes = potential.architecture, inputs.get('codes', {})
     try:
         job = engines_of(name).evaluation

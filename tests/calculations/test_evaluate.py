@@ -21,7 +21,7 @@ def test_refuses(inputs):
     assert 'dtype' in validate_inputs(inputs | {'parameters': orm.Dict({'dtype': 'half', 'device': 'cpu'})})
     assert 'float32' in validate_inputs(inputs | {'potential': make_chgnet()})
     inputs['potential'].base.attributes.set('elements', ['Mg'])
-    assert 'knows no H' in validate_inputs(inputs)
+    assert 'does not know H' in validate_inputs(inputs)
 
 
 def test_evaluates(inputs):

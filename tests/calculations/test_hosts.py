@@ -48,7 +48,7 @@ QUESTIONS = [
         {},
         r'may be about H in Mg or O in Mg: choose with --tracer\.',
     ),
-    (make_dataset, {'tracers': ['']}, {}, r'the dataset has Mg atoms alone, .* diffuses: name it with --tracer\.'),
+    (make_dataset, {'tracers': ['']}, {}, r'the dataset has only Mg atoms, .* unknown: name it with --tracer\.'),
     (make_dataset, {'tracers': ['H']}, {'host': 'Ti'}, r'the dataset has no Ti: its elements are H, Mg\.'),
 ]
 
@@ -72,7 +72,7 @@ def test_two_hosts_are_a_question():
 def test_a_hydride_is_a_question_and_its_answer_is_taken():
     hydride = bulk('PdH', 'rocksalt', a=4.1, cubic=True)
     dataset = DatasetData.from_frames([host_datasets.label(hydride)], labelled_by='none')
-    with pytest.raises(SubjectError, match=re.escape('(H, Pd) is found to be interstitial in another: name what')):
+    with pytest.raises(SubjectError, match=re.escape('(H, Pd) is found to be interstitial in another: name host')):
         subject_of(dataset)
     assert subject_of(dataset, host='Pd', tracer='H') == subject_of(dataset, tracer='H') == Subject('Pd', 'H')
 
@@ -96,7 +96,7 @@ def test_lattice_of_an_hcp_host(shake):
             'Pd, the host of the dataset, is fcc, which is not supported yet: interstitial sites',
         ),
         ('V', VANADIUM, 'V, the host of the dataset, is bcc, which is not supported yet'),
-        ('Po', {'crystalstructure': 'sc', 'a': 3.3}, 'Po, the host of the dataset, has no lattice that is recognised'),
+        ('Po', {'crystalstructure': 'sc', 'a': 3.3}, 'Po, the host of the dataset, has an unknown lattice'),
     ],
 )
 def test_other_lattices_are_refused(symbol, lattice, message):
@@ -110,5 +110,7 @@ def test_an_alloy_is_refused():
     dataset = DatasetData.from_frames([host_datasets.label(frame)], labelled_by='none')
     subject = subject_of(dataset)
     assert subject == Subject('Mg', 'H')
-    with pytest.raises(LatticeError, match='no configuration of the dataset has Mg and interstitial atoms alone'):
+    with pytest.raises(
+        LatticeError, match='no configuration of the dataset consists of Mg and interstitial atoms only'
+    ):
         hcp_lattice_of(dataset, subject)

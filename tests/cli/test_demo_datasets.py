@@ -57,7 +57,7 @@ def test_fcc_host_is_refused_in_one_sentence_and_nothing_is_stored(make_file, tm
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == (
         'Error: Pd, the host of the dataset, is fcc, which is not supported yet: interstitial sites and paths are '
-        'known for hcp hosts only.'
+        'known only for hcp hosts.'
     )
     assert 'Traceback' not in result.stderr
     assert 'Submitted' not in result.stdout

@@ -225,7 +225,7 @@ def test_a_demo_that_is_refused_after_a_crash(run, installation, tmp_path):
     refused = call_command(installation, *words)
     assert refused.returncode == 1
     assert re.search(r'\d processes had lost their task in a crash; they have a new one\.', refused.stdout)
-    assert 'nothing tells what diffuses' in refused.stderr
+    assert 'so the tracer is unknown' in refused.stderr
     assert re.search(
         r'\d processes of an earlier study in .* are not finished. To continue them, call its command', refused.stderr
     )

@@ -213,7 +213,7 @@ def make_study(state, **attributes):
 
 
 def test_demo_says_that_there_is_no_study_yet(run_demo):
-    assert 'This call submitted no study: the same command begins one' in run_demo()
+    assert 'This call submitted no study: the same command begins a study' in run_demo()
 
 
 STATES = {

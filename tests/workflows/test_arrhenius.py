@@ -67,5 +67,5 @@ def test_gives_on_what_its_runs_give(build):
 
 
 def test_refuses_temperatures_that_are_none(build):
-    with pytest.raises(ValueError, match='a list, not empty, each item a temperature of at least 1 K'):
+    with pytest.raises(ValueError, match='a non-empty list, each item a temperature of at least 1 K'):
         build({}, {'temperatures_k': [300.0, -5.0]})

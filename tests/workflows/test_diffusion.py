@@ -75,7 +75,7 @@ def test_incar_tags_are_for_vasp_alone(generate_workchain, codes, tiny_potential
     plan = make(make_force_field(tmp_path), ncore=8)
     assert plan['nve_0']['incar'] == {'ncore': 8}
     assert 'incar' not in plan['npt'].get_dict()
-    with pytest.raises(ValueError, match='settings: nve: incar: nsw cannot be given: the job sets it itself'):
+    with pytest.raises(ValueError, match='settings: nve: incar: nsw cannot be given, because the job sets it'):
         make(make_force_field(tmp_path), nsw=8)
     with pytest.raises(ValueError, match='settings: nve: incar has tags for VASP, which does not run this potential'):
         make(tiny_potential, ncore=8)
@@ -85,7 +85,7 @@ def test_incar_tags_are_for_vasp_alone(generate_workchain, codes, tiny_potential
 OTHER_HOSTS = {
     'fcc': (
         bulk('Pd', 'fcc', a=3.9, cubic=True).repeat(2),
-        r'Pd \(host\) is fcc, which is not supported yet: interstitial sites and paths are known for hcp hosts only\.',
+        r'Pd \(host\) is fcc, which is not supported yet: interstitial sites and paths are known only for hcp hosts\.',
     ),
     'bcc': (bulk('V', 'bcc', a=3.03, cubic=True).repeat(3), r'V \(host\) is bcc, which is not supported yet'),
     'a vacancy': (bulk('Mg', 'hcp', a=3.2, c=5.19).repeat(3)[1:], 'host: the host of 53 atoms has .* without tracers'),

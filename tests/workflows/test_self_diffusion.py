@@ -35,7 +35,7 @@ from aiida_mghdiff.workflows.protocol import protocol_inputs
 from aiida_mghdiff.workflows.study import StudyWorkChain
 
 SENTENCE = (
-    'the tracer Mg is an element of the host (Mg): self-diffusion is not supported, since nothing tells a tracer from '
+    'the tracer Mg is an element of the host (Mg): self-diffusion is not supported, since a tracer looks like '
     'an atom of the host; name a tracer of another element, and give the host without tracers.'
 )
 OF_MAGNESIUM = {'settings': {'supercell': {'tracer_element': 'Mg'}}}
@@ -170,7 +170,7 @@ def test_dataset(dataset):
     ('host', 'tracer', 'message'),
     [
         ('Mg', 'Mg', SENTENCE),
-        (None, 'D', '--tracer D is not a chemical symbol but an isotope of H: atoms have the mass of the natural'),
+        (None, 'D', '--tracer D is not a chemical symbol but an isotope of H: atoms here have the mass of the natural'),
         (None, 'Xx', '--tracer Xx is not a chemical symbol: name an element, such as Ti.'),
     ],
 )
@@ -193,7 +193,7 @@ def test_command_line(tmp_path, example_data, host, tracer, message):
 
 @pytest.mark.parametrize('element', ['D', 'T'])
 def test_isotopes(generate_workchain, codes, tiny_potential, host, dataset, element):
-    words = f'{element!r} is not a chemical symbol but an isotope of H: atoms have the mass of the natural element here'
+    words = f'{element!r} is not a chemical symbol but an isotope of H: atoms here have the mass of the natural element'
     overrides = {'settings': {'supercell': {'tracer_element': element}}}
     diffusion = DiffusionWorkChain.get_builder_from_protocol(
         codes, tiny_potential, host, temperature_k=600.0, protocol='smoke', overrides=overrides

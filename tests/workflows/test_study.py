@@ -197,7 +197,7 @@ def test_refuses_learning_without_potcars(generate_workchain, from_nothing):
 
 def test_refuses_a_potential_that_does_not_know_an_element(generate_workchain, builder, tiny_potential):
     tiny_potential.base.attributes.set('elements', ['Mg'])
-    with pytest.raises(ValueError, match=r'potentials\.mace_mp knows no H: leave it out'):
+    with pytest.raises(ValueError, match=r'potentials\.mace_mp does not know H: leave it out'):
         make(generate_workchain, builder)
 
 
@@ -366,7 +366,7 @@ def test_refuses_one_trajectory_with_all_other_reasons(generate_workchain, build
         ValueError, match=r'split: 3 parts need as many groups of frames, but the dataset has 1\.'
     ) as refusal:
         make(generate_workchain, builder, dataset=dataset)
-    assert 'potentials.mace_mp knows no H' in str(refusal.value)
+    assert 'potentials.mace_mp does not know H' in str(refusal.value)
 
 
 def test_refuses_an_element_that_only_the_test_part_has(generate_workchain, build_for):
@@ -510,7 +510,7 @@ def test_gives_all_reasons_at_once(generate_workchain, build_for, tiny_potential
     builder = build_for(dataset, host_datasets.make_host('Pd', host_datasets.PALLADIUM))
     tiny_potential.base.attributes.set('elements', ['Pd'])
     paths = {'o_x': orm.Dict({'tracer_element': 'H', 'path': 'O-X'})}
-    with pytest.raises(ValueError, match=r'potentials\.mace_mp knows no H') as refusal:
+    with pytest.raises(ValueError, match=r'potentials\.mace_mp does not know H') as refusal:
         make(generate_workchain, builder, paths=paths)
     message = str(refusal.value)
     for words in ('Pd (host, neb_host) is fcc', "paths.o_x: path: path = 'O-X' is not one of O-O c"):
@@ -535,14 +535,18 @@ def test_no_reason_hides_another(generate_workchain, build_for, tiny_potential, 
         words = f'diffusion.{key}: '
     with pytest.raises(ValueError, match=words) as refusal:
         make(generate_workchain, builder, **changes)
-    for words in ('Pd (host, neb_host) is fcc', "path = 'O-X' is not one of O-O c", 'potentials.mace_mp knows no H'):
+    for words in (
+        'Pd (host, neb_host) is fcc',
+        "path = 'O-X' is not one of O-O c",
+        'potentials.mace_mp does not know H',
+    ):
         assert str(refusal.value).count(words) == 1, str(refusal.value)
 
 
 def test_refuses_trainings_that_learn_nothing_of_the_tracer(generate_workchain, build_for):
     """What they give would be refused by the diffusion runs, after all trainings."""
     dataset = host_datasets.make_dataset(tracers=[''] * 12)
-    with pytest.raises(ValueError, match='the dataset has Mg atoms alone, so that nothing tells what diffuses'):
+    with pytest.raises(ValueError, match='the dataset has only Mg atoms, so the tracer is unknown'):
         build_for(dataset, host_datasets.make_host())
     builder = build_for(dataset, host_datasets.make_host(), tracer_element='H')
     with pytest.raises(

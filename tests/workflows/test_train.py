@@ -90,7 +90,7 @@ def build(codes):
             r'batch_size = 5 is larger than the training set \(4\)',
         ),
         ('chgnet', {}, 'potential is missing: chgnet is fine-tuned here'),
-        ('chgnet', {'potential': ('Mg',)}, 'the potential knows no H'),
+        ('chgnet', {'potential': ('Mg',)}, 'the potential does not know H'),
         ('mace', {'potential': ('Mg', 'H')}, 'the potential is a chgnet one'),
         ('chgnet', {'potential': ('Mg', 'H'), 'replay': 2}, 'replay is not for chgnet'),
     ],

@@ -105,7 +105,7 @@ def test_refuses_what_labelling_would_refuse(generate_workchain, build):
 def test_refuses_a_potential_that_does_not_know_the_frames(generate_workchain, build, tiny_potential):
     """Else every frame would be labelled before the evaluation fails; all reasons are given at once."""
     tiny_potential.base.attributes.set('elements', ['Mg'])
-    with pytest.raises(ValueError, match=r'potentials\.mace_tr knows no H, which the frames hold') as refusal:
+    with pytest.raises(ValueError, match=r'potentials\.mace_tr does not know H, which the frames hold') as refusal:
         generate_workchain(ValidationWorkChain, build(codes={}))
     assert 'codes.python is missing' in str(refusal.value)
 
@@ -125,7 +125,7 @@ def test_tags_of_the_user_reach_evaluations_in_vasp(generate_workchain, build, t
     _, own = evaluation(tagged['potentials']['vasp_mlff'], process.inputs)
     assert own['parameters'].get_dict() == {'ncore': 8}
     wrong = inputs | {'evaluation': dict(inputs['evaluation']) | {'vasp_mlff': orm.Dict({'nsw': 8})}}
-    with pytest.raises(ValueError, match=r'evaluation\.vasp_mlff: nsw cannot be given: the job sets it itself'):
+    with pytest.raises(ValueError, match=r'evaluation\.vasp_mlff: nsw cannot be given, because the job sets it'):
         generate_workchain(ValidationWorkChain, wrong)
 
 

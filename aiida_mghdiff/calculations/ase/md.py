@@ -27,12 +27,12 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
 def _engine_message(inputs: dict[str, Any]) -> str | None:
     parameters = inputs['parameters']
     if parameters['evaluator'] not in ('auto', 'torch'):
-        return f'parameters: evaluator = {parameters["evaluator"]!r}, but ASE has torch alone (or auto).'
+        return f'parameters: evaluator = {parameters["evaluator"]!r}, but ASE has only torch (or auto).'
     return architecture_message(inputs['potential'].architecture, parameters['dtype'])
 
 
 class AseMdCalculation(CalculatorCalculation):
-    """One run of molecular dynamics in ASE: velocity Verlet, BAOAB Langevin, or this with a Langevin piston."""
+    """One run of molecular dynamics in ASE: velocity Verlet, BAOAB Langevin, or Langevin with a Langevin piston."""
 
     CACHE_VERSION = 2
     CONTINUED_FROM = 'state'
@@ -49,11 +49,11 @@ class AseMdCalculation(CalculatorCalculation):
         spec.inputs.validator = validate_inputs
 
     def program_inputs(self) -> dict[str, Any]:
-        """Return potential, start and, where the state continues this very kind of run, the restart."""
+        """Return potential, start and, if the state continues the same kind of run, the restart."""
         return super().program_inputs() | start_content(self.inputs) | {'restart': self._restart()}
 
     def _restart(self) -> dict[str, Any] | None:
-        """Return the random state and cell momentum of the run that this one continues."""
+        """Return the random state and cell momentum of the continued run."""
         if not has_own_restart(self.inputs, ENGINE):
             return None
         return json.loads(self.inputs.state.base.repository.get_object_content(RESTART_FILE))

@@ -54,7 +54,7 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
 
 
 def symbols_message(potential: PotentialData, structure: orm.StructureData) -> str | None:
-    """Return which elements of a structure the potential does not know."""
+    """Return a message with the elements of a structure that the potential does not know, or None."""
     unknown = sorted(set(structure.get_symbols_set()) - set(potential.elements))
     if unknown:
         return f'the potential knows {", ".join(potential.elements)}, not {", ".join(unknown)}: take or train another.'
@@ -63,7 +63,7 @@ def symbols_message(potential: PotentialData, structure: orm.StructureData) -> s
 
 def _restart_message(restart: orm.TrajectoryData | None, n_images: int) -> str | None:
     if restart is not None and restart.numsteps != n_images + 2:
-        return f'restart has {restart.numsteps} images, end points included: n_images = {n_images} asks {n_images + 2}.'
+        return f'restart has {restart.numsteps} images with end points: n_images = {n_images} needs {n_images + 2}.'
     return None
 
 

@@ -46,7 +46,7 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
 
 def _tracer_message(structure: orm.StructureData, tracer: str) -> str | None:
     if tracer not in structure.get_symbols_set():
-        return f'the structure has no {tracer} atom: set tracer_element to what is to vibrate.'
+        return f'the structure has no {tracer} atom: set tracer_element to the element that vibrates.'
     symbols = structure.get_symbols_set()
     return self_diffusion_message(tracer, symbols) if symbols == {tracer} else None
 

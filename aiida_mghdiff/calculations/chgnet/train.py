@@ -20,7 +20,7 @@ from aiida_mghdiff.calculations.train import (
 from aiida_mghdiff.calculations.validation import IS_NOT_NEGATIVE, IS_POSITIVE, Check, complete_message, one_of
 from aiida_mghdiff.data.architectures import CHGNET
 
-#: Layers that can be frozen, by their names in CHGNet; the documentation of CHGNet recommends all of these.
+#: Layers that can be frozen, by their names in CHGNet; its documentation recommends to freeze all of them.
 LAYERS = (
     'atom_embedding',
     'bond_embedding',
@@ -35,7 +35,7 @@ IS_LAYERS = Check(
     f'a list of some of {", ".join(LAYERS)}', lambda value: isinstance(value, list) and set(value) <= set(LAYERS)
 )
 
-#: Names as in CHGNet's ``Trainer``, where it has the setting.
+#: Settings, with the names of CHGNet's ``Trainer`` if it has them.
 KEYS = COMMON_KEYS | {
     'E0s': e0s_check('estimated', 'foundation'),
     'targets': one_of('ef', 'efs'),
@@ -55,7 +55,7 @@ KEYS = COMMON_KEYS | {
 
 
 def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
-    """Return a message about a fault in the inputs, if anything."""
+    """Return a message about a fault in the inputs, or None."""
     parameters = inputs['parameters'].get_dict()
     return (
         complete_message(parameters, KEYS)
@@ -75,17 +75,17 @@ class ChgnetTrainCalculation(TrainCalculation):
 
     @classmethod
     def training_kind(cls, has_potential: bool, has_replay: bool) -> str:
-        """Return the one kind that there is."""
+        """Return the only kind of training."""
         return 'fine-tune'
 
     @classmethod
     def without_stress(cls, parameters: dict[str, Any]) -> dict[str, Any]:
-        """Return the hyper-parameters with energies and forces alone as targets."""
+        """Return the hyper-parameters with only energies and forces as targets."""
         return parameters | {'targets': 'ef'}
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
-        """Define the inputs of CHGNet: the potential to start from is required."""
+        """Define the inputs of CHGNet: the initial potential is required."""
         super().define(spec)
         spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.chgnet.train'
         spec.inputs['potential'].required = True

@@ -15,8 +15,8 @@ from aiida_ase.calculations.ase import AseCalculation
 from aiida_mghdiff.calculations.program import set_options
 from aiida_mghdiff.calculations.singlepoint import define_singlepoint
 
-#: Part of every parameters, in the form of aiida-ase: what the script writes. The free energy (``total_energy``, which
-#: aiida-ase always asks for, is the one extrapolated to zero smearing), forces, stress, and what computed them.
+#: Required part of the parameters of aiida-ase, which sets the outputs of the script: the free energy (aiida-ase's own
+#: ``total_energy`` is extrapolated to zero smearing), forces, stress and versions.
 GETTERS = {
     'atoms_getters': [['potential_energy', {'force_consistent': True}], 'forces', 'stress'],
     'calculator_getters': ['number_of_iterations'],
@@ -24,7 +24,7 @@ GETTERS = {
     'post_lines': ["results['versions'] = {'gpaw': gpaw.__version__, 'ase': ase.__version__}"],
 }
 
-#: Written by the script at its very end.
+#: The script writes this text at its end.
 RESULTS_FILE = AseCalculation._OUTPUT_FILE_NAME
 
 
@@ -34,7 +34,7 @@ def validate_parameters(node: orm.Dict, _: Any = None) -> str | None:
     if wrong := sorted(key for key, value in GETTERS.items() if values.get(key) != value):
         return f'parameters: {", ".join(wrong)} must be as in a protocol for single points (GETTERS).'
     if unknown := sorted(set(values) - {'calculator', 'kpoints_options', *GETTERS}):
-        return f'parameters have keys that no single point has: {", ".join(unknown)}.'
+        return f'parameters have keys that a single point does not know: {", ".join(unknown)}.'
     calculator = values.get('calculator', {})
     if calculator.get('name') != 'gpaw':
         return f'parameters: calculator.name = {calculator.get("name")!r} is not gpaw.'
@@ -61,7 +61,7 @@ def is_plane_waves(mode: Any) -> bool:
 
 
 def strip_structure(folder: Folder, name: str) -> None:
-    """Take times, user and random name out of a structure in ASE's JSON: the same structure gives the same file."""
+    """Remove times, user and random name from a structure in ASE's JSON: equal structures give equal files."""
     with folder.open(name) as handle:
         content = json.load(handle)
     for key in ('ctime', 'mtime', 'unique_id', 'user'):
@@ -71,11 +71,11 @@ def strip_structure(folder: Folder, name: str) -> None:
 
 
 class GpawSinglePointCalculation(AseCalculation):
-    """A script of aiida-ase for GPAW; the Code is the Python interpreter that has GPAW.
+    """A script of aiida-ase for GPAW; the Code is a Python interpreter with GPAW.
 
-    aiida-ase's own parsers lose what a label needs: ``ase.gpaw`` reads energy and forces from the text output, rounded,
-    and takes every failure for an electronic one; ``ase.ase`` calls all of them missing output. Failures of both stay
-    in the cache. So outputs, exit codes and the parser are our own; the script is aiida-ase's.
+    aiida-ase's own parsers lose parts of a label. ``ase.gpaw`` reads rounded energy and forces from the text output,
+    and reports every failure as an electronic one. ``ase.ase`` reports every failure as missing output. Failures of
+    both stay in the cache. So only the script is aiida-ase's; outputs, exit codes and the parser are our own.
     """
 
     CACHE_VERSION = 1
@@ -91,7 +91,7 @@ class GpawSinglePointCalculation(AseCalculation):
         define_singlepoint(spec)
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
-        """Write script and structure; keep the text output, and the results until they are parsed."""
+        """Write script and structure; keep the text output, and keep the results until they are parsed."""
         calcinfo = super().prepare_for_submission(folder)
         strip_structure(folder, self._input_aseatoms)
         log = self.inputs.metadata.options.output_filename

@@ -43,12 +43,12 @@ def validate_inputs(inputs: dict[str, Any], context: Any = None) -> str | None:
 
 
 def needs_converter(code: orm.AbstractCode) -> bool:
-    """Return whether a LAMMPS reads a converted model: each does but ``mghdiff-lmp``."""
+    """Return whether a LAMMPS reads a converted model: every LAMMPS except ``mghdiff-lmp`` does."""
     return is_parallel(code)
 
 
 def converter_message(code: orm.AbstractCode) -> str:
-    """Return why a LAMMPS needs a converter, and where it comes from."""
+    """Return why a LAMMPS needs a converter, and which command makes its code."""
     return (
         f'{code.full_label} is no {job_files.LAUNCHER}, so it needs a model that `mace_create_lammps_model` converted; '
         '`aiida-mghdiff setup --lmp` creates the code of the converter.'
@@ -56,10 +56,10 @@ def converter_message(code: orm.AbstractCode) -> str:
 
 
 class LammpsMdCalculation(MpiJob, CachedIfContinued, LammpsRawCalculation):
-    """One run of molecular dynamics: velocity Verlet, with Langevin noise, or this with an isotropic barostat.
+    """One run of molecular dynamics: velocity Verlet, with Langevin noise, or with noise and an isotropic barostat.
 
-    The Code is ``mghdiff-lmp``, or an ``lmp`` built with ML-MACE. The latter reads a converted model, which the
-    program of ``convert_code`` (``mace_create_lammps_model``) makes in the same job, right before.
+    The Code is ``mghdiff-lmp``, or an ``lmp`` built with ML-MACE. Such an ``lmp`` reads a converted model. The program
+    of ``convert_code`` (``mace_create_lammps_model``) converts the model in the same job.
     """
 
     CACHE_VERSION = 4
@@ -89,7 +89,7 @@ class LammpsMdCalculation(MpiJob, CachedIfContinued, LammpsRawCalculation):
 
     @classmethod
     def default_withmpi(cls, code: orm.AbstractCode, n_ranks: int) -> bool:
-        """Return whether ``lmp`` runs under MPI where nobody says it."""
+        """Return whether ``lmp`` runs under MPI by default."""
         return is_parallel(code) and n_ranks > 1
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
@@ -119,7 +119,7 @@ class LammpsMdCalculation(MpiJob, CachedIfContinued, LammpsRawCalculation):
         )
 
     def _head(self) -> str | None:
-        """Return the head that has to be named: none of a model that is known to have but one."""
+        """Return the head to name; None for a model with a single head."""
         potential = self.inputs.potential
         return potential.head if potential.heads is None or len(potential.heads) > 1 else None
 

@@ -47,7 +47,7 @@ def md_script(
     :param types: element of each LAMMPS atom type, the tracer last.
     :param draws_velocities: whether the start has no velocities.
     :param reads_restart: whether to start from LAMMPS' own restart file, which has the state of the barostat.
-    :param wall_seconds: when the run is to stop by itself, so that its final state is still written.
+    :param wall_seconds: time after which the run stops by itself, so that it still writes its final state.
     """
     lines = [
         *_setup(parameters, types, reads_restart, head),
@@ -89,14 +89,14 @@ def _dynamics(parameters: dict[str, Any], draws_velocities: bool) -> list[str]:
     if ensemble != 'nve':
         damping, seed = 1 / parameters['friction_per_ps'], thermostat_seed(parameters)
         lines.append(f'fix thermostat all langevin {temperature} {temperature} {damping!r} {seed}')
-        # not langevin's `zero yes`: it spreads the noise of the heavy atoms evenly, which heats the light ones
+        # langevin's `zero yes` would spread the noise of heavy atoms evenly, which heats light atoms
         lines.append('fix still all momentum 1 linear 1 1 1')
     return lines
 
 
 def _barostat(parameters: dict[str, Any]) -> str:
     pressure = parameters['pressure_gpa'] * _BAR_PER_GPA
-    # the fixed point keeps the corner of the box at the origin, where the next segment starts it
+    # the fixed point keeps the corner of the box at the origin, where the next segment expects it
     return f'nph iso {pressure!r} {pressure!r} {parameters["barostat_time_ps"]!r} fixedpoint 0 0 0'
 
 

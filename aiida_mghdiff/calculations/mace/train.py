@@ -100,7 +100,7 @@ MULTIHEAD_KEYS = {
 
 
 def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
-    """Return a message about a fault in the inputs, if anything."""
+    """Return a message about a fault in the inputs, or None."""
     parameters = inputs['parameters'].get_dict()
     return (
         complete_message(parameters, KEYS)
@@ -113,7 +113,7 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
 
 
 def e0s_message(parameters: Mapping[str, Any], dataset: DatasetData) -> str | None:
-    """Return the fault of the E0s, from isolated atoms in the training set or from the parameters, or None."""
+    """Return a message about a fault in the E0s, from isolated atoms or from the parameters, or None."""
     return (isolated_atoms_message if dataset.isolated_atoms else offsets_message)(parameters, dataset)
 
 
@@ -161,12 +161,12 @@ def _stage_two_message(parameters: Mapping[str, Any]) -> str | None:
         return None
     message = section_message(parameters, 'stage_two', STAGE_TWO_KEYS)
     if message is None and parameters['stage_two']['start_stage_two'] >= parameters['max_num_epochs']:
-        return 'parameters.stage_two: start_stage_two is not below max_num_epochs: it would never start.'
+        return 'parameters.stage_two: start_stage_two is not below max_num_epochs, so stage two would never start.'
     return message
 
 
 class MaceTrainCalculation(TrainCalculation):
-    """Trains a MACE potential with ``mace_run_train``: from scratch, or fine-tunes, naively or with a replay set."""
+    """Trains a MACE potential with ``mace_run_train`` from scratch, or fine-tunes it, naively or with a replay set."""
 
     CACHE_VERSION = 4
     _PROGRAM = 'mace.train'
@@ -182,7 +182,7 @@ class MaceTrainCalculation(TrainCalculation):
 
     @classmethod
     def without_stress(cls, parameters: dict[str, Any]) -> dict[str, Any]:
-        """Return the hyper-parameters with energies and forces alone as targets."""
+        """Return the hyper-parameters with only energies and forces as targets."""
         stage_two = parameters['stage_two'] and parameters['stage_two'] | {'stage_two_stress_weight': 0.0}
         return parameters | {'stress_weight': 0.0, 'stage_two': stage_two}
 
@@ -196,7 +196,7 @@ class MaceTrainCalculation(TrainCalculation):
             valid_type=DatasetData,
             validator=converged_message,
             required=False,
-            help='Configurations like those the potential was trained on, with its labels (multihead).',
+            help="Configurations similar to the potential's training set, with the same kind of labels (multihead).",
         )
         spec.inputs.validator = validate_inputs
         define_exit_codes(spec, 'FINETUNING_MODE_CHANGED')

@@ -1,9 +1,9 @@
-"""A force field that VASP learned, on every frame of a dataset.
+"""Evaluation of a force field that VASP learned, on every frame of a dataset.
 
-VASP evaluates one structure a run (``IBRION = -1``, as its developers do for the errors of force fields:
+VASP evaluates one structure in a run (``IBRION = -1``, as its developers do for the errors of force fields:
 https://github.com/vasp-dev/py4vasp/issues/179). A job for each frame would queue hundreds of times for seconds of work.
-So one job runs VASP again and again: its script lays down the POSCAR of the next frame and the POTCAR of its elements,
-and keeps OUTCAR. The first frame that fails ends it.
+So one job runs VASP many times. For each frame its script writes the POSCAR and the POTCAR of its elements, and keeps
+OUTCAR. The first failed frame ends the job.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ tail -n {KEPT_LINES} {STDOUT} >> {LAST_LINES}"""
 
 
 def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
-    """Return a message about a fault in the force field, the POTCARs or the tags of the user's own."""
+    """Return a message about a fault in the force field, the POTCARs or the user's INCAR tags, or None."""
     potential, dataset = inputs['potential'], inputs['dataset']
     return (
         force_field_message(potential)
@@ -62,14 +62,14 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
 
 
 def tags_message(tags: orm.Dict) -> str | None:
-    """Return a message about a fault in INCAR tags of the user's own."""
+    """Return a message about a fault in the user's INCAR tags, or None."""
     return own_tags_message(tags.get_dict(), INCAR)
 
 
 def frames_of(dataset: DatasetData) -> Iterator[tuple[str, Atoms]]:
-    """Yield each frame, its atoms grouped by element (``grouped_order``), with the path of its POSCAR in the job.
+    """Yield each frame, with atoms grouped by element (``grouped_order``), and the path of its POSCAR in the job.
 
-    Frames share a folder, and the POTCAR in it, where their elements come in the same order.
+    Frames with the same order of elements share a folder and its POTCAR.
     """
     for index, atoms in enumerate(dataset.get_frames()):
         grouped = atoms[grouped_order(atoms.numbers)]
@@ -78,7 +78,7 @@ def frames_of(dataset: DatasetData) -> Iterator[tuple[str, Atoms]]:
 
 
 def outcar_of(path: str) -> str:
-    """Return the path of the OUTCAR of a frame, from the path of its POSCAR."""
+    """Return the path of a frame's OUTCAR, from the path of its POSCAR."""
     return path.replace('POSCAR_', f'{OUTCAR}_')
 
 
@@ -97,15 +97,15 @@ class VaspEvaluateCalculation(VaspJob):
             del spec.inputs[name]
         spec.inputs['parameters'].required = False
         define_predictions(spec)
-        spec.outputs['results'].help = 'How many frames, and the versions.'
+        spec.outputs['results'].help = 'Number of frames, and versions.'
         spec.inputs.validator = validate_inputs
 
     def set_tags(self) -> dict[str, Any]:
-        """Return the INCAR tags of one structure."""
+        """Return the INCAR tags for one structure."""
         return INCAR
 
     def reserve(self) -> None:
-        """Return None: VASP looks for STOPCAR between ionic steps alone, and there is one a frame."""
+        """Return None: VASP checks STOPCAR only between ionic steps, and each frame has one."""
 
     def write_poscar(self, dst: str) -> None:
         """Write no POSCAR: each frame has its own."""
@@ -114,11 +114,11 @@ class VaspEvaluateCalculation(VaspJob):
         """Write no POTCAR: each folder of frames has its own."""
 
     def temporary_files(self) -> list[Any]:
-        """Return what a parser reads once, with the OUTCAR of each frame."""
+        """Return the files that a parser reads once, including the OUTCAR of each frame."""
         return [*super().temporary_files(), (f'{FRAMES}/*/{OUTCAR}_*', '.', 3)]
 
     def files_of_frames(self, frames: Mapping[str, Atoms]) -> dict[str, bytes]:
-        """Return the POSCAR of each frame, and the POTCAR that the frames of one folder share."""
+        """Return the POSCAR of each frame, and the POTCAR of each folder."""
         files = {path: poscar_text(atoms, None).encode() for path, atoms in frames.items()}
         symbols = {f'{Path(path).parent}/POTCAR': atoms.get_chemical_symbols() for path, atoms in frames.items()}
         return files | {path: self.potcar_of(names) for path, names in symbols.items()}

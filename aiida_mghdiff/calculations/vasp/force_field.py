@@ -1,4 +1,4 @@
-"""A force field that VASP learned: the input ``potential`` of its jobs."""
+"""A force field that VASP learned: the input ``potential`` of VASP's jobs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from aiida_mghdiff.data.potential import PotentialData
 ARCHITECTURE = VASP_MLFF.name
 FORCE_FIELD = 'ML_FF'
 
-#: Oldest format of ML_FF that a VASP with the fast mode writes (6.4). A newer one VASP itself accepts or refuses.
+#: Oldest format of ML_FF from a VASP with the fast mode (6.4). VASP itself accepts or refuses newer formats.
 OLDEST_FORMAT = (0, 2)
 
-#: Tags of a run with a force field. By default some versions of VASP write every tenth step, and energies alone.
+#: Tags of a run with a force field. By default some versions of VASP write only energies, at every tenth step.
 RUN_TAGS = {'ml_lmlff': True, 'ml_mode': 'run', 'ml_outblock': 1, 'ml_output_mode': 1}
 
 
 def force_field_message(potential: PotentialData) -> str | None:
-    """Return why VASP cannot run a potential."""
+    """Return why VASP cannot run a potential, or None."""
     if potential.architecture != ARCHITECTURE:
         return f'VASP runs {ARCHITECTURE} potentials, not {potential.architecture}.'
     version = potential.base.attributes.get('version')
@@ -28,9 +28,9 @@ def force_field_message(potential: PotentialData) -> str | None:
 
 
 def fast_message(potential: PotentialData, otherwise: str = '') -> str | None:
-    """Return that a force field has no fast mode: VASP takes the mode from the file, and is many times slower then.
+    """Return a message if a force field has no fast mode, without which VASP is many times slower.
 
-    :param otherwise: what can be done besides a refit.
+    :param otherwise: alternative to a refit, for the message.
     """
     if potential.base.attributes.get('fast'):
         return None
@@ -38,7 +38,7 @@ def fast_message(potential: PotentialData, otherwise: str = '') -> str | None:
 
 
 def unlearned_message(potential: PotentialData, symbols: Iterable[str]) -> str | None:
-    """Return which elements a force field does not know."""
+    """Return a message with the elements that a force field does not know, or None."""
     unknown = sorted(set(symbols) - set(potential.elements))
     if not unknown:
         return None
@@ -48,5 +48,5 @@ def unlearned_message(potential: PotentialData, symbols: Iterable[str]) -> str |
 
 
 def evaluator_of(potential: PotentialData | None) -> str:
-    """Return the name of what gives energies and forces: ``dft``, or the architecture and digest of a force field."""
+    """Return the name of the source of energies and forces: ``dft``, or architecture and digest of a force field."""
     return 'dft' if potential is None else f'{ARCHITECTURE} {potential.base.attributes.get("sha256")[:12]}'

@@ -1,4 +1,4 @@
-"""What relaxations and elastic bands in VASP share: DFT or a learned force field moves ions at a fixed cell.
+"""Base of relaxations and elastic bands in VASP: DFT or a learned force field moves ions at a fixed cell.
 
 The INCAR is the Dict ``parameters``: lower-case tags and their values. A force field adds ``ML_LMLFF`` and ``ML_MODE``.
 """
@@ -24,7 +24,7 @@ from aiida_mghdiff.calculations.vasp.force_field import RUN_TAGS, fast_message, 
 from aiida_mghdiff.calculations.vasp.job import VaspJob, own_tags_message, potcars_message, symbols_message
 from aiida_mghdiff.data.potential import PotentialData
 
-#: Tags without which an INCAR says nothing about the result: VASP's own defaults differ between versions.
+#: Required tags: VASP's own defaults differ between versions.
 TAGS = {
     'encut': IS_POSITIVE,
     'ediff': IS_POSITIVE,
@@ -56,13 +56,13 @@ def system_message(atoms: Atoms, inputs: Mapping[str, Any]) -> str | None:
 
 
 class IonicCalculation(VaspJob):
-    """Base of the jobs that move ions at a fixed cell."""
+    """Base of the jobs that move ions at a fixed cell, relaxations and elastic bands."""
 
     _TEMPORARY_FILES = ('CONTCAR',)
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
-        """Define what both share."""
+        """Define the ports and exit codes that both jobs share."""
         super().define(spec)
         del spec.inputs['vdw_kernel']
         spec.input(
@@ -74,5 +74,5 @@ class IonicCalculation(VaspJob):
         define_exit_codes(spec, 'SCF_NOT_CONVERGED')
 
     def set_tags(self) -> dict[str, Any]:
-        """Return the INCAR tags of the learned force field, where there is one."""
+        """Return the INCAR tags of the learned force field, or none for DFT."""
         return RUN_TAGS if 'potential' in self.inputs else {}

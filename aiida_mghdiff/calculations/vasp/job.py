@@ -1,11 +1,11 @@
 """One job of VASP: its files, the stop before the wall time, the reducing program, and what is retrieved.
 
-The six jobs add what is theirs. A port has one name in all of them: ``parameters`` has the user's own INCAR tags,
-``potcars`` a POTCAR for each element, ``potential`` the force field that VASP learned, ``state`` the start of a run
-that goes on.
+Each of the six jobs adds its own parts. A port has the same name in all of them: ``parameters`` has the user's own
+INCAR tags, ``potcars`` a POTCAR for each element, ``potential`` the force field that VASP learned, ``state`` the start
+of a continued run.
 
-POTCARs are licensed. Their content goes into the folder of a job only, never into a repository, and not into the folder
-of a dry run, which has titles and hashes instead. ``vaspout.h5`` holds a copy of them and is never retrieved.
+POTCARs are licensed. Their content is written only into the folder of a job, never into a repository. The folder of a
+dry run has titles and hashes instead. ``vaspout.h5`` contains a copy of them and is never retrieved.
 
 The handlers of aiida-vasp's ``VaspWorkChain`` (SCF, NELM, unfinished relaxation) are not used: they need the output
 ``misc`` of its parser and the scratch folder of the failed job, and they change tags without provenance.
@@ -44,20 +44,20 @@ from aiida_mghdiff.science.trajectory_reduction import ReductionPlan
 ENGINE = 'vasp'
 STDOUT = 'vasp_output'
 STOPPER = 'mghdiff_stopper'
-#: What is kept of VASP's standard output, which has a line or more a step.
+#: The retrieved last lines of VASP's standard output, which has at least one line for each step.
 LAST_LINES = 'vasp_last_lines'
 KEPT_LINES = 500
 
 #: Files of a run with moving atoms.
 RUN_FILES = ('CONTCAR', 'OSZICAR')
-#: From this NWRITE on, VASP's default, OUTCAR has the forces and the SCF of every step.
+#: From this NWRITE on, which is VASP's default, OUTCAR has the forces and the SCF of every step.
 FEWEST_NWRITE = 2
 
-#: Part of the wall time that is kept for the step in progress and what VASP writes at its end. A training step may be
-#: a whole single point, and a regression comes after it.
+#: Fraction of the wall time reserved for the step in progress and VASP's final output. A learning step may take a whole
+#: single point, followed by a regression.
 RESERVE_RUN, RESERVE_TRAIN = 0.05, 0.15
 
-#: Inputs of aiida-vasp that these jobs do without: nothing hangs on the scratch folder of an earlier job.
+#: Inputs of aiida-vasp that are removed: no job depends on the scratch folder of an earlier job.
 _FOREIGN_INPUTS = (
     'potential',
     'structure',
@@ -68,22 +68,22 @@ _FOREIGN_INPUTS = (
     'restart_folder',
 )
 _FIRST_OWN_STATUS = 200
-#: Tags with which VASP reads WAVECAR or CHGCAR.
+#: Tags that make VASP read WAVECAR or CHGCAR.
 _RESTART_TAGS = {'istart': (1, 2, 3), 'icharg': (1, 11)}
 
 
 def own_tags_message(tags: Mapping[str, Any], set_by_job: Iterable[str] = (), where: str = 'parameters') -> str | None:
-    """Return a message about a fault in INCAR tags of the user's own.
+    """Return a message about a fault in the user's INCAR tags, or None.
 
     :param where: place of the tags, for the message.
     """
     if wrong := sorted(tag for tag in tags if tag != tag.lower()):
         return f'{where}: write {", ".join(wrong)} in lower case.'
     if taken := sorted(set(tags) & set(set_by_job)):
-        return f'{where}: {", ".join(taken)} cannot be given: the job sets it itself; leave it out.'
+        return f'{where}: {", ".join(taken)} cannot be given, because the job sets it: leave it out.'
     if read := [tag for tag, values in _RESTART_TAGS.items() if tags.get(tag) in values]:
         return (
-            f'{where}: {read[0]} = {tags[read[0]]} reads a file of an earlier job, and these jobs begin without one: '
+            f'{where}: {read[0]} = {tags[read[0]]} reads a file of an earlier job, but these jobs begin without it: '
             f'leave out {read[0]}.'
         )
     if message := misspelt_message(tags, where):
@@ -93,12 +93,12 @@ def own_tags_message(tags: Mapping[str, Any], set_by_job: Iterable[str] = (), wh
         return None
     return (
         f'{where}: nwrite = {nwrite!r}: below {FEWEST_NWRITE} VASP leaves forces and the SCF out of '
-        f'OUTCAR for the steps between the first and the last one; leave out nwrite, or set {FEWEST_NWRITE}.'
+        f'OUTCAR for all steps but the first and the last; leave out nwrite, or set {FEWEST_NWRITE}.'
     )
 
 
 def symbols_message(symbols: Sequence[str]) -> str | None:
-    """Return a message about a fault in the order of the atoms: a species that comes back after another one."""
+    """Return a message if atoms of a species are not contiguous, or None."""
     try:
         require_grouped(symbols)
     except ValueError as error:
@@ -107,18 +107,18 @@ def symbols_message(symbols: Sequence[str]) -> str | None:
 
 
 def potcars_message(symbols: Sequence[str], potcars: Mapping[str, PotcarData]) -> str | None:
-    """Return which element of a structure has no POTCAR, or one of another element."""
+    """Return a message if the POTCAR of an element is missing or belongs to another element, or None."""
     elements = list(dict.fromkeys(symbols))
     missing = [element for element in elements if element not in potcars]
     if missing:
         return (
             f'potcars has no POTCAR for {", ".join(missing)}: upload a family (`aiida-vasp potcar uploadfamily`), or '
-            'for the stand-in take what `aiida-mghdiff setup` made.'
+            'for the stand-in take the POTCARs of `aiida-mghdiff setup`.'
         )
     wrong = [element for element in elements if potcars[element].element != element]
     if not wrong:
         return None
-    return f'potcars.{wrong[0]} is a POTCAR of {potcars[wrong[0]].element}: give one of {wrong[0]}.'
+    return f'potcars.{wrong[0]} is a POTCAR of {potcars[wrong[0]].element}: give a POTCAR of {wrong[0]}.'
 
 
 def start_atoms(inputs: Mapping[str, Any]) -> Atoms:
@@ -129,7 +129,7 @@ def start_atoms(inputs: Mapping[str, Any]) -> Atoms:
 def poscar_text(atoms: Atoms, velocities: np.ndarray | None) -> str:
     """Return a POSCAR of atoms that are grouped by element.
 
-    :param velocities: [n,3] in Å/fs; None where VASP is to draw them at TEBEG.
+    :param velocities: [n,3] in Å/fs; if None, VASP draws them at TEBEG.
     """
     symbols = atoms.get_chemical_symbols()
     blocks = list(dict.fromkeys(symbols))
@@ -146,16 +146,16 @@ def poscar_text(atoms: Atoms, velocities: np.ndarray | None) -> str:
 
 
 def integrator_of(mdalgo: int) -> str:
-    """Return the integrator in the state of a run; a predictor-corrector block in CONTCAR is valid for it only."""
+    """Return the integrator of a run's state; the predictor-corrector block of CONTCAR is valid only for it."""
     return f'MDALGO = {mdalgo}'
 
 
 def stopping_text(max_wallclock_seconds: int | None, reserve: float) -> tuple[str, str]:
-    """Return what the job script does before and after VASP, so that VASP ends by itself before its wall time.
+    """Return the shell lines before and after VASP that make VASP end by itself before its wall time.
 
-    VASP has no clock of its own and takes no signal: it looks for STOPCAR at every ionic step, and ``LSTOP`` there lets
-    it finish the step and write all of its files. So a shell in the background writes that file when the time is near.
-    Where VASP is done before, the shell and its ``sleep`` are ended, or a machine without queue would keep them.
+    VASP has no clock and handles no signal. At every ionic step it checks STOPCAR; with ``LSTOP`` it finishes the step
+    and writes all its files. So a shell in the background writes STOPCAR when the time is near. If VASP ends earlier,
+    the shell and its ``sleep`` are ended; otherwise a machine without a queue would keep them.
     """
     if not max_wallclock_seconds:
         return '', ''
@@ -170,16 +170,16 @@ class VaspJob(MpiJob, CachedIfContinued, VaspCalculation):
 
     _VASP_OUTPUT = STDOUT
     _PARSER: ClassVar[str]
-    #: What is kept of the standard output: all of it, or ``LAST_LINES``.
+    #: The kept part of the standard output: all of it, or ``LAST_LINES``.
     _KEPT_OUTPUT: ClassVar[str] = STDOUT
-    #: Files that a parser reads once, beside OUTCAR and the standard output.
+    #: Files that a parser reads once, in addition to OUTCAR and the standard output.
     _TEMPORARY_FILES: ClassVar[tuple[str, ...]] = ()
     #: Whether the second program of the job can reduce a trajectory.
     _REDUCES: ClassVar[bool] = False
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
-        """Define what all jobs of VASP share."""
+        """Define the ports and exit codes that all jobs of VASP share."""
         super().define(spec)
         _drop_foreign(spec)
         set_options(spec, parser_name=cls._PARSER, output_filename=cls._KEPT_OUTPUT)
@@ -190,16 +190,16 @@ class VaspJob(MpiJob, CachedIfContinued, VaspCalculation):
                 'reduce_code',
                 valid_type=orm.AbstractCode,
                 required=False,
-                help='Python interpreter (with numpy, h5py and ase) on the machine of VASP: reduces the trajectory '
-                'where it lies. Without it XDATCAR and OUTCAR are retrieved, gigabytes a ns, and reduced by the '
+                help='Python interpreter (with numpy, h5py and ase) on the machine of VASP, which reduces trajectories '
+                'there. Without it XDATCAR and OUTCAR are retrieved, gigabytes per ns, and reduced by the '
                 'parser.',
             )
-        spec.output('results', valid_type=orm.Dict, help='Energies, forces, versions and what was converged.')
+        spec.output('results', valid_type=orm.Dict, help='Energies, forces, versions and convergence.')
         spec.default_output_node = 'results'
         define_exit_codes(spec, *JOB_FAILURES, 'CODE_LACKS_ELEMENT', 'OUTPUT_TRUNCATED')
 
     def own_tags(self) -> dict[str, Any]:
-        """Return the INCAR tags of the user's own."""
+        """Return the user's own INCAR tags."""
         return self.inputs.parameters.get_dict() if 'parameters' in self.inputs else {}
 
     def set_tags(self) -> dict[str, Any]:
@@ -212,34 +212,34 @@ class VaspJob(MpiJob, CachedIfContinued, VaspCalculation):
         return self.own_tags() | self.set_tags()
 
     def start_atoms(self) -> Atoms:
-        """Return the atoms of POSCAR, in the order of POTCAR."""
+        """Return the atoms of POSCAR; POTCAR has the same order."""
         return start_atoms(self.inputs)
 
     def goes_on(self) -> bool:
-        """Return whether VASP's own CONTCAR, which the state holds, is the POSCAR."""
+        """Return whether VASP's own CONTCAR, stored in the state, is the POSCAR."""
         return False
 
     def iconst(self) -> str | None:
-        """Return the ICONST of a job that has none among its inputs."""
+        """Return the ICONST of a job without an ICONST input."""
         return None
 
     def plan(self) -> ReductionPlan | None:
-        """Return what is kept of the trajectory; None for a job without one."""
+        """Return the plan for reducing the trajectory; None for a job without a trajectory."""
         return None
 
     def reserve(self) -> float | None:
-        """Return the part of the wall time that is kept for the end of VASP; None where STOPCAR cannot stop it."""
+        """Return the fraction of the wall time reserved for the end of VASP; None if STOPCAR cannot stop the job."""
         return RESERVE_RUN
 
     def verify_inputs(self) -> None:
-        """Leave the inputs to the validators of the ports."""
+        """Do nothing: the validators of the ports check the inputs."""
 
     def write_incar(self, dst: str) -> None:
-        """Write INCAR; the table of aiida-vasp knows none of the tags ML_*."""
+        """Write INCAR; aiida-vasp's own writer does not know the tags ML_*."""
         Path(dst).write_text(write_incar(self._parameters))
 
     def write_kpoints(self, dst: str) -> None:
-        """Write KPOINTS; a force field needs none, but VASP does."""
+        """Write KPOINTS; VASP needs the file even with a force field."""
         if 'kpoints' in self.inputs:
             super().write_kpoints(dst)
         else:
@@ -253,18 +253,18 @@ class VaspJob(MpiJob, CachedIfContinued, VaspCalculation):
             Path(dst).write_text(poscar_text(self.start_atoms(), velocities))
 
     def write_potcar(self, dst: str) -> None:
-        """Write POTCAR; for a dry run titles and hashes."""
+        """Write POTCAR; in a dry run titles and hashes."""
         Path(dst).write_bytes(self.potcar_of(self.start_atoms().get_chemical_symbols()))
 
     def potcar_of(self, symbols: Sequence[str]) -> bytes:
-        """Return the POTCAR of atoms; for a dry run titles and hashes in its place."""
+        """Return the POTCAR of atoms; in a dry run titles and hashes instead."""
         nodes = [self.inputs.potcars[symbol] for symbol in dict.fromkeys(symbols)]
         if not self.inputs.metadata.get('dry_run'):
             return b''.join(node.get_content() for node in nodes)
         return b''.join(f'{node.title}  sha512 {node.sha512}\n'.encode() for node in nodes)
 
     def write_additional(self, folder: Folder, calcinfo: CalcInfo) -> None:
-        """List the force field, VASP's own CONTCAR and ICONST among the files of the inputs, or write ICONST."""
+        """List the force field, VASP's own CONTCAR and ICONST among the input files, or write ICONST."""
         super().write_additional(folder, calcinfo)
         inputs = self.inputs
         if 'potential' in inputs:
@@ -277,11 +277,11 @@ class VaspJob(MpiJob, CachedIfContinued, VaspCalculation):
             Path(folder.get_abs_path('ICONST')).write_text(text)
 
     def temporary_files(self) -> list[Any]:
-        """Return what a parser reads once: nothing of it but the nodes that it makes is kept."""
+        """Return the files that a parser reads once; only the nodes made from them are kept."""
         return [OUTCAR, *self._TEMPORARY_FILES, *([] if self.plan() is None else [TRAJECTORY])]
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
-        """Write all files, stop VASP before the wall time, and list what is retrieved."""
+        """Write all files, stop VASP before the wall time, and list the files to retrieve."""
         calcinfo = super().prepare_for_submission(folder)
         calcinfo.codes_run_mode = CodeRunMode.SERIAL
         code, options = self.inputs.code, self.inputs.metadata.options
@@ -304,7 +304,7 @@ class VaspJob(MpiJob, CachedIfContinued, VaspCalculation):
     def _reduce(self, folder: Folder, calcinfo: CalcInfo, plan: ReductionPlan) -> None:
         """Add the second program.
 
-        It renames OUTCAR and XDATCAR: these come back only where it failed, or a killed job never reached it.
+        It renames OUTCAR and XDATCAR, so they are retrieved only if it failed or the job was killed before.
         """
         code, info = self.inputs.reduce_code, CodeInfo()
         info.code_uuid, info.cmdline_params = code.uuid, [ZIPAPP]
@@ -318,7 +318,7 @@ class VaspJob(MpiJob, CachedIfContinued, VaspCalculation):
 
 
 def _drop_foreign(spec: CalcJobProcessSpec) -> None:
-    """Take out of a specification what aiida-vasp defines and these jobs do not have: ports, outputs, exit codes."""
+    """Remove aiida-vasp's ports, outputs and exit codes that these jobs do not use."""
     for name in _FOREIGN_INPUTS:
         del spec.inputs[name]
     for name in set(spec.outputs) - set(CalcJob.spec().outputs):
@@ -328,7 +328,7 @@ def _drop_foreign(spec: CalcJobProcessSpec) -> None:
 
 
 def _require(code: orm.AbstractCode) -> str:
-    """Return the line that ends a job before VASP begins where the executable of its second code is not there."""
+    """Return the line that ends a job before VASP begins if the executable of its second code is missing."""
     if not isinstance(code, orm.InstalledCode):
         return ''
     return f'type {shlex.quote(str(code.get_executable()))} > /dev/null || exit 127\n'

@@ -1,6 +1,6 @@
-"""INCAR tags that VASP knows. It ignores any other without a word, so a misspelt one would change a run in silence.
+"""INCAR tags that VASP knows. VASP ignores unknown tags silently, so a misspelt tag would change a run unnoticed.
 
-Only tags that differ in one letter from a known one are refused: the list of aiida-vasp lacks tags of new versions.
+Only tags that differ in one letter from a known tag are refused, because aiida-vasp's list lacks tags of new versions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def known_tags() -> frozenset[str]:
 
 
 def misspelt_message(tags: Iterable[str], where: str) -> str | None:
-    """Return which tag differs in one letter from a known one, None where none does."""
+    """Return a message with a tag that differs in one letter from a known tag, or None."""
     for tag in sorted(set(tags) - known_tags()):
         if near := sorted(known for known in known_tags() if _is_near(tag, known)):
             return f'{where}: VASP knows no tag {tag}, and would ignore it: did you mean {" or ".join(near)}?'
@@ -39,7 +39,7 @@ def misspelt_message(tags: Iterable[str], where: str) -> str | None:
 
 
 def _is_near(word: str, other: str) -> bool:
-    """Return whether two words differ in one letter: another one, one too many, or two in the wrong order."""
+    """Return whether two words differ in one letter: replaced, added, or two letters exchanged."""
     if len(word) == len(other):
         places = [place for place, letters in enumerate(zip(word, other, strict=True)) if len(set(letters)) == 2]
         swapped = len(places) == 2 and word[places[0] : places[1] + 1] == other[places[0] : places[1] + 1][::-1]

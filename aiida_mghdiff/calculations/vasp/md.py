@@ -39,14 +39,14 @@ from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K, EV_FS2_PER_ANGSTROM2
 MOST_SEEDS = 900_000_000
 
 OUTBLOCK = 'ml_outblock'
-#: INCAR tags that the job sets, beside ML_OUTBLOCK.
+#: INCAR tags that the job sets, in addition to ML_OUTBLOCK.
 SET_TAGS = (
     *('ml_lmlff', 'ml_mode', 'ml_output_mode', 'nblock', 'ibrion', 'nsw', 'potim', 'tebeg', 'teend', 'random_seed'),
     *('isym', 'lwave', 'lcharg', 'mdalgo', 'isif', 'andersen_prob', 'langevin_gamma', 'langevin_gamma_l', 'pmass'),
     'pstress',
 )
 
-#: ``auto``: in fast mode, which a refit gives; ``as-learned``: in the mode of the force field, fast or not.
+#: ``auto``: in fast mode, which a refit makes; ``as-learned``: in the mode of the force field, fast or not.
 EVALUATORS = ('auto', 'as-learned')
 
 THERMOSTATS = {'nve': None, 'nvt': 'VASP Langevin (MDALGO = 3)', 'npt': 'VASP Langevin (MDALGO = 3)'}
@@ -75,7 +75,7 @@ def validate_inputs(inputs: dict[str, Any], context: Any = None) -> str | None:
 
 
 def incar_message(parameters: Mapping[str, Any]) -> str | None:
-    """Return a message about a fault in the INCAR tags of the user's own among MD parameters."""
+    """Return a message about a fault in the user's INCAR tags in the MD parameters, or None."""
     own = parameters.get(INCAR, {})
     if not isinstance(own, dict):
         return f'parameters: {INCAR} = {own!r} is not a dictionary of INCAR tags.'
@@ -115,7 +115,7 @@ def stride_block(parameters: Mapping[str, Any]) -> int:
 
 
 def output_block(parameters: Mapping[str, Any]) -> int:
-    """Return the interval of written steps (ML_OUTBLOCK): a divisor of all strides and of both ends of the run.
+    """Return the interval of written steps (ML_OUTBLOCK), which divides all strides and both ends of the run.
 
     VASP writes CONTCAR only at these steps, too. The user may choose a smaller interval, but not a larger one.
     """
@@ -131,7 +131,7 @@ def incar(parameters: dict[str, Any], atoms: Atoms) -> dict[str, Any]:
         'ml_lmlff': True,
         'ml_mode': 'run',
         'ml_outblock': block,
-        # 0, where every step is written: no structures and forces in vasprun.xml, which nobody reads here
+        # 0 if every step is written: no structures and forces in vasprun.xml, which nothing reads here
         'ml_output_mode': int(ensemble != 'nvt'),
         'nblock': block,
         'ibrion': 0,
@@ -139,7 +139,7 @@ def incar(parameters: dict[str, Any], atoms: Atoms) -> dict[str, Any]:
         'potim': parameters['time_step_fs'],
         'tebeg': temperature,
         'teend': temperature,
-        # a seed for each segment: the same one would repeat the noise of the thermostat
+        # each segment has its own seed; the same seed would repeat the noise of the thermostat
         'random_seed': [thermostat_seed(parameters) % MOST_SEEDS, 0, 0],
         'isym': 0,
         'lwave': False,
@@ -192,7 +192,7 @@ def reduction_plan(parameters: dict[str, Any], atoms: Atoms, block: int, *, as_w
 
 
 class VaspMdCalculation(VaspJob):
-    """One run of molecular dynamics: velocity Verlet, with Langevin noise, or this with a barostat of fixed shape."""
+    """One run of molecular dynamics: velocity Verlet, with Langevin noise, or with a barostat of fixed shape."""
 
     CACHE_VERSION = 3
     CONTINUED_FROM = 'state'
@@ -208,14 +208,14 @@ class VaspMdCalculation(VaspJob):
         for name in ('kpoints', 'vdw_kernel'):
             del spec.inputs[name]
         spec.inputs['parameters'].help = keys_help(
-            f'Complete settings; ``{INCAR}`` may have INCAR tags of your own.', MD_KEYS
+            f'Complete settings; ``{INCAR}`` may contain your own INCAR tags.', MD_KEYS
         )
         define_md(spec)
         spec.outputs['results'].help = 'Means, drift, versions.'
         spec.inputs.validator = validate_inputs
 
     def own_tags(self) -> dict[str, Any]:
-        """Return the INCAR tags of the user's own."""
+        """Return the user's own INCAR tags."""
         return self.inputs.parameters.get(INCAR, {})
 
     def set_tags(self) -> dict[str, Any]:

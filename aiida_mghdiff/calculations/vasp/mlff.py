@@ -63,8 +63,8 @@ def _are_three(value: Any) -> bool:
 #: Below this temperature in K, VASP relaxes the structure instead of running MD.
 COLDEST_K = 0.1
 
-#: Tags of INCAR that a mode requires: their defaults change with the version, the POTCAR or the length of the run, so
-#: that a job without these tags may give another result tomorrow.
+#: INCAR tags that a mode requires. Their defaults change with the version, the POTCAR or the length of the run, so a
+#: job without them may later give another result.
 MOVING_TAGS = {
     'ibrion': one_of(0),
     'mdalgo': one_of(0, 1, 2, 3, 4, 5),
@@ -157,7 +157,7 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
 
 
 def mode_message(tags: Mapping[str, Any]) -> str | None:
-    """Return a message about a fault in ML_MODE, or with the tags that its mode must have."""
+    """Return a message about a fault in ML_MODE, or in the tags that its mode requires, or None."""
     mode = mode_of(tags)
     if mode not in MODES or tags.get('ml_lmlff') is not True:
         return f'parameters: ml_lmlff must be true and ml_mode one of {", ".join(MODES)}, not {tags.get("ml_mode")!r}.'
@@ -174,7 +174,7 @@ def spilling_message(tags: Mapping[str, Any], settings: Mapping[str, Any]) -> st
     if settings['spilling_limit'] is None:
         return None
     if mode_of(tags) != 'run':
-        return 'settings: spilling_limit is for mode run alone: learning has Bayesian errors; set null.'
+        return 'settings: spilling_limit is only for mode run, since learning has Bayesian errors; set null.'
     interval = tags.get('ml_estblock', tags.get('ml_ierr'))
     if not IS_COUNT.holds(interval):
         return (
@@ -182,7 +182,7 @@ def spilling_message(tags: Mapping[str, Any], settings: Mapping[str, Any]) -> st
             'number of steps between two of them.'
         )
     if interval > tags['nsw']:
-        return f'settings: spilling_limit: there is no spilling factor in {tags["nsw"]} steps, but every {interval}.'
+        return f'settings: spilling_limit: {tags["nsw"]} steps have no spilling factor: every {interval}th has.'
     return None
 
 
@@ -228,7 +228,7 @@ def iconst_message(atoms: Atoms, inputs: Mapping[str, Any]) -> str | None:
 def force_field_input_message(tags: Mapping[str, Any], atoms: Atoms, inputs: Mapping[str, Any]) -> str | None:
     """Return a message about a fault in the force field of a run: none given, without fast mode, of other elements."""
     if mode_of(tags) != 'run':
-        words = 'a potential is read in mode run alone; learning begins from ml_ab or configurations.'
+        words = 'a potential is read only in mode run; learning begins from ml_ab or configurations.'
         return words if 'potential' in inputs else None
     if 'potential' not in inputs:
         return 'mode run needs a force field: give a potential, or learn one first (ML_MODE = train, then refit).'
@@ -246,7 +246,7 @@ def known_message(tags: Mapping[str, Any], atoms: Atoms, inputs: Mapping[str, An
     if 'ml_ab' in inputs and parts:
         return 'give either ml_ab or configurations, not both.'
     if not parts and 'learning_state' in inputs:
-        return 'a learning_state tells the order of configurations: give them too.'
+        return 'a learning_state has the order of configurations: give the configurations, too.'
     if 'ml_ab' not in inputs and not parts:
         return (
             f'mode {mode} needs labelled configurations: give ml_ab or configurations.' * (mode in ('select', 'refit'))
@@ -279,7 +279,7 @@ def _content_message(tags: Mapping[str, Any], atoms: Atoms, inputs: Mapping[str,
 
 
 def known_content(inputs: Mapping[str, Any]) -> tuple[int, set[str]]:
-    """Return number and elements of the configurations that ML_AB will hold.
+    """Return the number and the elements of the configurations in the ML_AB of the job.
 
     :raises FormatError: for an ``ml_ab`` that is not an ML_AB file.
     """

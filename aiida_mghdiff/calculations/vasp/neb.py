@@ -1,7 +1,7 @@
 """Climbing-image nudged elastic band in VASP with the VTST code, at a fixed cell.
 
-Henkelman, Uberuaga, Jónsson, J. Chem. Phys. 113, 9901 (2000), doi:10.1063/1.1329672. VASP computes the images between
-the end points alone: the energies of the end points come from relaxations with the same method, as their ``results``.
+Henkelman, Uberuaga, Jónsson, J. Chem. Phys. 113, 9901 (2000), doi:10.1063/1.1329672. VASP computes only the images
+between the end points. The energies of the end points are ``results`` of relaxations with the same method.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from aiida_mghdiff.calculations.vasp.job import poscar_text
 from aiida_mghdiff.data.stored_keys import stored_value
 from aiida_mghdiff.formats.job_files import OUTCAR
 
-#: Tags of the band. A negative SPRING turns nudging on; IBRION = 3 with POTIM = 0 leaves the ions to VTST's optimizers,
-#: of which IOPT chooses one: VASP's own conjugate gradients (IBRION = 2) need an energy that a band does not have.
+#: Tags of the band. A negative SPRING turns nudging on. IBRION = 3 with POTIM = 0 leaves the ions to the optimizer of
+#: VTST that IOPT chooses. VASP's own conjugate gradients (IBRION = 2) need an energy that a band does not have.
 BAND_TAGS = TAGS | {
     'images': IS_COUNT,
     'spring': IS_NEGATIVE,
@@ -54,12 +54,12 @@ def validate_band(inputs: dict[str, Any], _: Any = None) -> str | None:
 
 def _images_message(images: orm.TrajectoryData, n_images: int) -> str | None:
     if images.numsteps != n_images + 2:
-        return f'images has {images.numsteps} structures, end points included: images = {n_images} asks {n_images + 2}.'
+        return f'images has {images.numsteps} structures with end points: images = {n_images} needs {n_images + 2}.'
     return None
 
 
 def _ranks_message(inputs: Mapping[str, Any], n_images: int) -> str | None:
-    """Return why the ranks of MPI cannot be shared out: each image gets as many."""
+    """Return why the MPI ranks cannot be divided equally among the images, or None."""
     options = inputs.get('metadata', {}).get('options', {})
     computer = inputs['code'].computer if 'code' in inputs else None
     if computer is None or 'resources' not in options:
@@ -71,7 +71,7 @@ def _ranks_message(inputs: Mapping[str, Any], n_images: int) -> str | None:
 
 
 def _end_message(name: str, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> str | None:
-    """Return why the results of a relaxation cannot give the energy of an end point of this band."""
+    """Return why the results of a relaxation cannot give the energy of an end point of this band, or None."""
     results = inputs[name].get_dict()
     missing = {'free_energy_ev', 'max_force_ev_per_angstrom', 'evaluator'} - set(results)
     missing |= {'labelled_by'} if stored_value(results, 'labelled_by') is None else set()
@@ -85,7 +85,7 @@ def _end_message(name: str, inputs: Mapping[str, Any], parameters: Mapping[str, 
     if results.get('n_steps') in results.get('unconverged_steps', []):
         return f'{name}: the SCF did not converge at its last step: relax the end point with a larger nelm.'
     if results['evaluator'] != (own := evaluator_of(inputs.get('potential'))):
-        return f'{name} is of {results["evaluator"]}, the band of {own}: their energies do not compare.'
+        return f'{name} is of {results["evaluator"]}, the band of {own}: these energies cannot be compared.'
     return None
 
 
@@ -113,7 +113,7 @@ class VaspNebCalculation(IonicCalculation):
         spec.input(
             'images',
             valid_type=orm.TrajectoryData,
-            help='Where the search starts, end points included: interpolated images, or the path of a run to continue.',
+            help='Start of the search, end points included: interpolated images, or the path of a run to continue.',
         )
         spec.input('initial_results', valid_type=orm.Dict, help='Results of the relaxation of the first end point.')
         spec.input('final_results', valid_type=orm.Dict, help='Results of the relaxation of the last end point.')
@@ -131,7 +131,7 @@ class VaspNebCalculation(IonicCalculation):
         return [image_folder(index) for index in range(1, self.inputs.images.numsteps - 1)]
 
     def temporary_files(self) -> list[Any]:
-        """Return what a parser reads once of each image."""
+        """Return the files of each image that a parser reads once."""
         names = (OUTCAR, *self._TEMPORARY_FILES)
         return [(f'{image}/{name}', '.', 2) for image in self.inner_folders() for name in names]
 
@@ -144,7 +144,7 @@ class VaspNebCalculation(IonicCalculation):
         inner = self.inner_folders()
         calcinfo.retrieve_list += [(f'{image}/OSZICAR', '.', 2) for image in inner]
         if 'potential' in self.inputs:
-            # VASP's manual does not say whether an image reads the one above or its own
+            # VASP's manual does not say whether an image reads the file in the folder above or its own
             potential = self.inputs.potential
             calcinfo.local_copy_list += [potential.copy_entry(f'{image}/{FORCE_FIELD}') for image in inner]
         return calcinfo

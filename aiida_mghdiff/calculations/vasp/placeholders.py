@@ -1,7 +1,7 @@
-"""Placeholder POTCARs, for the stand-in: files of our own writing that hold no pseudopotential.
+"""Placeholder POTCARs for the stand-in: files without a pseudopotential, written by this package.
 
-They have the header that aiida-vasp and the readers of VASP's outputs look at, and nothing else. Nobody can take them
-for VASP's: their symbols are ``Mg_standin``, ``H_standin``, their titles begin with ``STANDIN``, and VASP refuses them.
+They contain only the header that aiida-vasp and the readers of VASP's outputs use. Nobody can confuse them with VASP's
+POTCARs: their symbols are ``Mg_standin``, ``H_standin``, their titles begin with ``STANDIN``, and VASP refuses them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def placeholder_potcars(elements: Iterable[str]) -> dict[str, PotcarData]:
     """
     elements = list(dict.fromkeys(elements))
     with tempfile.TemporaryDirectory() as folder:
-        # aiida-vasp takes family and symbol from the names of the folders
+        # aiida-vasp reads family and symbol from the names of the folders
         paths = [Path(folder, FAMILY, symbol_of(element), 'POTCAR') for element in elements]
         for element, path in zip(elements, paths, strict=True):
             path.parent.mkdir(parents=True)
@@ -45,7 +45,7 @@ def symbol_of(element: str) -> str:
 
 
 def placeholder_text(element: str) -> str:
-    """Return the placeholder POTCAR of an element: the lines of a header that programs read, and no data."""
+    """Return the placeholder POTCAR of an element: the header lines that programs read, and no data."""
     number = atomic_numbers[element]
     title = f'STANDIN {symbol_of(element)} placeholder'
     valence = _VALENCE.get(element, 1.0)

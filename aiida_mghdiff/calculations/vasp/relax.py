@@ -32,7 +32,7 @@ class VaspRelaxCalculation(IonicCalculation):
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define ports and exit codes."""
         super().define(spec)
-        spec.input('structure', valid_type=orm.StructureData, help='Where the relaxation starts.')
+        spec.input('structure', valid_type=orm.StructureData, help='Start of the relaxation.')
         spec.inputs.validator = validate_relaxation
         spec.output('structure', valid_type=orm.StructureData, required=False, help='The last structure of the run.')
         define_exit_codes(spec, 'RELAXATION_NOT_CONVERGED')

@@ -12,7 +12,7 @@ from aiida_mghdiff.calculations.singlepoint import define_singlepoint
 from aiida_mghdiff.calculations.validation import IS_NOT_NEGATIVE, IS_POSITIVE, Check, one_of
 from aiida_mghdiff.calculations.vasp.job import VaspJob, own_tags_message, potcars_message, symbols_message
 
-#: Tags that a single point must give, since VASP's defaults depend on POTCAR and version or skip the stress.
+#: Required tags of a single point: VASP's defaults depend on POTCAR and version, or skip the stress.
 KEYS = {
     'encut': IS_POSITIVE,
     'ediff': IS_POSITIVE,
@@ -39,13 +39,13 @@ def validate_parameters(node: orm.Dict, _: Any = None) -> str | None:
 
 
 def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
-    """Return a message about a fault in the order of the atoms, or with the POTCARs."""
+    """Return a message about a fault in the order of the atoms or in the POTCARs, or None."""
     symbols = inputs['structure'].get_ase().get_chemical_symbols()
     return symbols_message(symbols) or potcars_message(symbols, inputs.get('potcars', {}))
 
 
 class VaspSinglePointCalculation(VaspJob):
-    """VASP on one structure: energy, forces, stress. OUTCAR is parsed and not kept, standard output is."""
+    """VASP on one structure: energy, forces, stress. Standard output is kept; OUTCAR is parsed but not kept."""
 
     CACHE_VERSION = 1
     _PARSER = 'mghdiff.vasp.singlepoint'
@@ -54,10 +54,10 @@ class VaspSinglePointCalculation(VaspJob):
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define inputs, outputs and exit codes."""
         super().define(spec)
-        spec.input('structure', valid_type=orm.StructureData, help='What is labelled.')
+        spec.input('structure', valid_type=orm.StructureData, help='Structure to label.')
         spec.inputs['parameters'].validator = validate_parameters
         spec.inputs.validator = validate_inputs
         define_singlepoint(spec)
 
     def reserve(self) -> None:
-        """Return None: VASP looks for STOPCAR between ionic steps alone, and there is one."""
+        """Return None: VASP checks STOPCAR only between ionic steps, and there is one."""

@@ -59,5 +59,5 @@ def check_elements(potential: dict[str, Any], numbers: Iterable[int]) -> None:
     if unknown:
         raise ProgramError(
             'ELEMENT_UNKNOWN',
-            f'The potential knows no {", ".join(unknown)}: train one on a dataset that has these elements.',
+            f'The potential does not know {", ".join(unknown)}: train one on a dataset that has these elements.',
         )

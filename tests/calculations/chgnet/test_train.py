@@ -32,7 +32,7 @@ def test_refuses_another_architecture_and_an_unknown_element(code, tiny_potentia
     inputs = chgnet_inputs(code)
     assert validate_inputs(inputs) is None
     assert 'this job trains chgnet' in validate_inputs(inputs | {'potential': tiny_potential})
-    assert 'knows no H' in validate_inputs(inputs | {'potential': make_chgnet(['Mg'])})
+    assert 'does not know H' in validate_inputs(inputs | {'potential': make_chgnet(['Mg'])})
 
 
 @pytest.mark.slow

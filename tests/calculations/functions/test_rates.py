@@ -169,7 +169,7 @@ def test_barriers_that_do_not_make_a_network(host, aiida_profile):
     assert 'hops are of H, Li' in message
     status, message = fail(barrier_diffusion, host, orm.Dict({'temperatures_k': []}), a=make_hop('O-T'))
     assert status == 220
-    assert 'a list, not empty' in message
+    assert 'a non-empty list' in message
     single = orm.StructureData(cell=np.diag([9.0, 9.0, 9.0]).tolist())
     single.append_atom(position=(0, 0, 0), symbols='Mg')
     assert fail(barrier_diffusion, single, settings, a=make_hop('O-T'), b=make_hop('T-T'))[0] == 222

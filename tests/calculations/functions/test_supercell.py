@@ -48,7 +48,7 @@ def test_seed_is_reproducible(host):
         ({'minimum_distance': 9.0}, 223, 'thin'),
         ({'tracer_count': 40, 'minimum_distance': 4.0}, 223, 'do not fit'),
         ({'tracer_element': 'Xx'}, 220, 'tracer_element'),
-        ({'tracer_element': 'D'}, 220, "'D' is not a chemical symbol but an isotope of H: atoms have the mass"),
+        ({'tracer_element': 'D'}, 220, "'D' is not a chemical symbol but an isotope of H: atoms here have the mass"),
         ({'tracer_element': 'Mg'}, 220, self_diffusion_message('Mg', ['Mg'])),
         ({'seed': None}, 220, 'seed'),
     ],

@@ -71,7 +71,7 @@ def test_protocols_are_valid(protocol):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'optimizer': {'name': 'BFGS'}}, 'keys that no single point has: optimizer'),
+        ({'optimizer': {'name': 'BFGS'}}, 'keys that a single point does not know: optimizer'),
         ({'atoms_getters': ['forces']}, 'atoms_getters must be as in a protocol'),
         ({'calculator': {'name': 'emt'}}, "'emt' is not gpaw"),
         ({'calculator': {'name': 'gpaw'}}, 'args lack convergence, mode, occupations, xc'),

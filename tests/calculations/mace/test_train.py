@@ -104,7 +104,7 @@ def test_refuses_a_potential_of_another_architecture_or_without_an_element(code,
     inputs = mace_inputs(code, 'naive')
     assert 'chgnet' in validate_inputs(inputs | {'potential': make_chgnet()})
     tiny_potential.base.attributes.set('elements', ['Mg'])
-    assert 'knows no H' in validate_inputs(inputs | {'potential': tiny_potential})
+    assert 'does not know H' in validate_inputs(inputs | {'potential': tiny_potential})
 
 
 def test_refuses_to_train_stresses_that_are_not_there(code):

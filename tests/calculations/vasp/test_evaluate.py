@@ -124,7 +124,7 @@ def test_refuses(inputs):
 
     assert 'VASP runs vasp-mlff potentials, not chgnet' in message(potential=make_chgnet())
     assert 'potcars has no POTCAR for Mg' in message(potcars=placeholder_potcars(['H']))
-    assert 'the potential knows no He' in message(dataset=make_frames(['MgHe']))
+    assert 'the potential does not know He' in message(dataset=make_frames(['MgHe']))
 
 
 def test_dry_run_leaves_titles_and_hashes(inputs, tmp_path, monkeypatch):

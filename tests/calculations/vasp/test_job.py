@@ -144,11 +144,11 @@ def test_tags_are_lower_case(make_inputs, job):
 @pytest.mark.parametrize(
     ('job', 'tags', 'words'),
     [
-        ('md', {'nsw': 5}, 'parameters: incar: nsw cannot be given: the job sets it itself'),
+        ('md', {'nsw': 5}, 'parameters: incar: nsw cannot be given, because the job sets it'),
         ('md', {'ml_mode': 'train', 'mdalgo': 2}, 'parameters: incar: mdalgo, ml_mode cannot be given'),
         ('md', {'ml_outblock': 4}, 'ml_outblock = 4 does not divide 2'),
         ('md', {'ml_outblock': 0.5}, 'ml_outblock = 0.5 does not divide 2'),
-        ('evaluate', {'nsw': 5}, 'parameters: nsw cannot be given: the job sets it itself'),
+        ('evaluate', {'nsw': 5}, 'parameters: nsw cannot be given, because the job sets it'),
         ('evaluate', {'ml_outblock': 5}, 'parameters: ml_outblock cannot be given'),
         ('relax', {'ml_mode': 'run'}, 'ml_mode cannot be given: DFT has no force field'),
         ('neb', {'ml_mode': 'run'}, 'ml_mode cannot be given: DFT has no force field'),
@@ -163,7 +163,7 @@ def test_tags_that_the_job_sets(make_inputs, job, tags, words):
 @pytest.mark.parametrize('job', ['relax', 'neb'])
 def test_tags_of_a_force_field_that_the_job_sets(make_inputs, tmp_path, job):
     inputs = make_inputs(job, ml_outblock=10) | {'potential': make_force_field(tmp_path)}
-    with pytest.raises(ValueError, match='ml_outblock cannot be given: the job sets it itself'):
+    with pytest.raises(ValueError, match='ml_outblock cannot be given, because the job sets it'):
         build(job, inputs)
 
 

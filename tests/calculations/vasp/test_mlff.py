@@ -271,11 +271,11 @@ def test_wrong_settings_are_refused(inputs, settings, message):
 def test_spilling_limit_needs_spilling_factors(inputs, tmp_path):
     """VASP computes none in learning, and in a run where ML_ESTBLOCK (ML_IERR) asks for them."""
     limited = with_settings(inputs, spilling_limit=0.02)
-    refuse(limited, 'spilling_limit is for mode run alone')
+    refuse(limited, 'spilling_limit is only for mode run')
     run = with_tags(limited, ml_mode='run') | {'potential': make_force_field(tmp_path)}
     refuse(run, 'set ml_estblock')
     refuse(with_tags(run, ml_estblock=0), 'set ml_estblock')
-    refuse(with_tags(run, ml_estblock=50), 'no spilling factor in 40 steps, but every 50')
+    refuse(with_tags(run, ml_estblock=50), '40 steps have no spilling factor: every 50')
 
 
 @pytest.mark.parametrize('tag', ['ml_estblock', 'ml_ierr'])
@@ -316,7 +316,7 @@ def test_wrong_known_configurations_are_refused(inputs, tmp_path):
     parts = {'part000': dataset_of(frames)}
     refuse(inputs | {'configurations': parts}, 'needs a learning_state')
     refuse(inputs | {'configurations': parts, 'ml_ab': mlab}, 'either ml_ab or configurations')
-    refuse(inputs | {'learning_state': learning_state([0, 1, 2])}, 'give them too')
+    refuse(inputs | {'learning_state': learning_state([0, 1, 2])}, 'give the configurations, too')
     parts |= {'part001': dataset_of(labelled_frames(1, seed=2), labelled_by='standin:chgnet-r2scan')}
     refuse(
         inputs | {'configurations': parts, 'learning_state': learning_state([0, 1, 2])},
@@ -328,7 +328,7 @@ def test_wrong_force_fields_are_refused(inputs, tmp_path):
     run = with_tags(inputs, ml_mode='run')
     refuse(run | {'potential': make_force_field(tmp_path, ('Mg',))}, 'knows Mg, not H')
     refuse(run | {'potential': make_force_field(tmp_path, fast=False)}, 'no fast mode')
-    refuse(inputs | {'potential': make_force_field(tmp_path)}, 'read in mode run alone')
+    refuse(inputs | {'potential': make_force_field(tmp_path)}, 'read only in mode run')
 
 
 def test_slow_force_field_runs_where_that_is_said(inputs, folder, tmp_path):

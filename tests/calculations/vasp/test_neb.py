@@ -111,7 +111,7 @@ def test_refuses_tags(inputs):
     assert 'ediffg = 0.01 is not a negative number' in message(ediffg=0.01)
     assert 'LCLIMB in lower case' in message(LCLIMB=True)
     assert 'ml_mode cannot be given' in message(ml_mode='run')
-    assert 'images = 3 asks 5' in message(images=3)
+    assert 'images = 3 needs 5' in message(images=3)
     assert 'nwrite = 1: below 2 VASP leaves forces' in message(nwrite=1)
     assert 'nwrite = 2.5: below 2' in message(nwrite=2.5)
     assert message(nwrite=2) is None

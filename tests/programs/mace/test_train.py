@@ -220,7 +220,7 @@ def test_corrupt_potential(tmp_path, datasets, tmp_path_factory):
 def test_unknown_element(tmp_path, datasets, tiny):
     arrays = {name: dict(values) for name, values in datasets.items()}
     arrays['training']['numbers'] = np.where(arrays['training']['numbers'] == 1, 8, 12)
-    with pytest.raises(job.ProgramError, match='knows no O') as error:
+    with pytest.raises(job.ProgramError, match='does not know O') as error:
         run_program(tmp_path, 'mace.train', arrays, tiny, parameters=parameters('naive'))
     assert error.value.name == 'ELEMENT_UNKNOWN'
 
