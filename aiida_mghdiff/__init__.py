@@ -1,7 +1,7 @@
 """AiiDA plugin for tracer diffusion in metals with machine-learning potentials.
 
-What people use is imported from here: ``__init__.pyi`` lists it. A module is loaded when its name is first used, so
-that importing the package itself costs nothing.
+Users import from here; ``__init__.pyi`` lists all names. A module is loaded when its name is first used, so that the
+import of the package itself is fast.
 """
 
 import lazy_loader

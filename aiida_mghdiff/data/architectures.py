@@ -1,7 +1,7 @@
 """The architectures of potentials: their names, floating-point types, elements, files and calculators.
 
-What runs each of them is in ``workflows/engines.py``. Other packages add architectures by the entry point group
-:data:`GROUP`.
+``workflows/engines.py`` has the engines of each architecture. Other packages add architectures by the entry point
+group :data:`GROUP`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from aiida_mghdiff.formats.mace_heads import choose_head, is_dictionary, is_torc
 from aiida_mghdiff.formats.ml_ff import read_ml_ff_header
 
 GROUP = 'aiida_mghdiff.architectures'
-#: Names that no architecture may have: roles of codes, the learned force field, and modules beside the calculators.
+#: Forbidden names of architectures: roles of codes, the learned force field, and modules beside the calculators.
 RESERVED = ('python', 'lammps', 'convert', 'vasp', 'vasp_neb', 'reduce', 'gpaw', 'vasp_mlff', 'base', 'loading')
 
 _CALCULATORS = 'aiida_mghdiff.programs.calculators'
@@ -29,7 +29,7 @@ _CALCULATORS = 'aiida_mghdiff.programs.calculators'
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model file, and what the user says about it."""
+    """A model file, with the user's information about it."""
 
     path: Path
     elements: Sequence[str]
@@ -38,9 +38,9 @@ class ModelFile:
 
 
 def no_attributes(file: ModelFile) -> dict[str, Any]:
-    """Return the attributes of a potential whose file tells nothing.
+    """Return no attributes, for files that contain none.
 
-    :raises ValueError: for a head, which it cannot have.
+    :raises ValueError: for a head, which such a potential cannot have.
     """
     if file.head is not None:
         raise ValueError(f'head is {file.head!r}, but only a mace potential has heads: leave head out.')
@@ -56,7 +56,7 @@ def mace_attributes(file: ModelFile) -> dict[str, Any]:
     _require_torch(file.path, 'MACE')
     if is_dictionary(file.path):
         raise ValueError(
-            f'{file.path.name} is a dictionary, such as the weights of CHGNet, and no MACE model: name the file that '
+            f'{file.path.name} is a dictionary, such as the weights of CHGNet, not a MACE model: name the file that '
             'MACECalculator loads, or another architecture.'
         )
     heads = read_heads(file.path) if file.heads is None else list(file.heads)
@@ -64,9 +64,9 @@ def mace_attributes(file: ModelFile) -> dict[str, Any]:
 
 
 def chgnet_attributes(file: ModelFile) -> dict[str, Any]:
-    """Return the attributes of a potential of CHGNet, whose file tells nothing.
+    """Return no attributes, since a file of CHGNet contains none.
 
-    :raises ValueError: for a file that is plainly none of CHGNet.
+    :raises ValueError: for a file that is plainly not of CHGNet.
     """
     _require_torch(file.path, 'CHGNet')
     if read_heads(file.path) is not None:
@@ -75,9 +75,9 @@ def chgnet_attributes(file: ModelFile) -> dict[str, Any]:
 
 
 def _require_torch(path: Path, title: str) -> None:
-    """Refuse a file that torch did not write: its first job would fail. An empty one is refused by the node."""
+    """Refuse a file that torch did not write: its first job would fail. The node itself refuses an empty file."""
     if path.stat().st_size and not is_torch_file(path):
-        raise ValueError(f'{path.name} is no model of {title}, for torch did not write it: name another file.')
+        raise ValueError(f'{path.name} is not a model of {title}, because torch did not write it: name another file.')
 
 
 def ml_ff_attributes(file: ModelFile) -> dict[str, Any]:
@@ -94,25 +94,25 @@ def ml_ff_attributes(file: ModelFile) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """What is true of every potential of one architecture."""
+    """Properties that all potentials of one architecture share."""
 
     name: str
-    title: str  # in messages and figures
-    dtypes: tuple[str, ...] = ('float64', 'float32')  # that its engines compute in, the usual one first
-    elements: tuple[str, ...] | None = None  # that every potential knows; None where each file has its own
+    title: str  # name in messages and figures
+    dtypes: tuple[str, ...] = ('float64', 'float32')  # types in which its engines compute, the usual one first
+    elements: tuple[str, ...] | None = None  # elements that every potential knows; None if they differ between files
     attributes_of: Callable[[ModelFile], dict[str, Any]] = no_attributes  # further attributes of a potential
-    calculator: str | None = None  # module with the ASE calculator, by its full name; None where ASE has none
+    calculator: str | None = None  # full name of the module with the ASE calculator; None without a calculator
 
     def dtype_message(self, dtype: str) -> str | None:
-        """Return why its engines cannot compute in a floating-point type."""
+        """Return why its engines cannot compute in a floating-point type, or None."""
         if dtype in self.dtypes:
             return None
         types = ' or '.join(self.dtypes)
-        return f'parameters: {self.title} computes in {types} only: set dtype to {types}.'
+        return f'parameters: {self.title} computes only in {types}: set dtype to {types}.'
 
     @property
     def calculator_source(self) -> bytes:
-        """Return the source of the calculator's module, which is found without importing it."""
+        """Return the source of the calculator's module, without importing it."""
         spec = find_spec(str(self.calculator))
         if spec is None or spec.origin is None:
             raise ValueError(f'architecture {self.name!r}: there is no module {self.calculator} with its calculator.')
@@ -146,9 +146,9 @@ def architectures() -> dict[str, Architecture]:
 
 
 def architecture_of(name: str) -> Architecture:
-    """Return the architecture of a name.
+    """Return the architecture with a name.
 
-    :raises ValueError: for a name that none has.
+    :raises ValueError: for an unknown name.
     """
     if name not in architectures():
         raise ValueError(f'there is no architecture {name!r}: it must be one of {", ".join(architectures())}.')
@@ -159,7 +159,7 @@ def architecture_of(name: str) -> Architecture:
 def plugin_records() -> dict[str, Any]:
     """Return the records that other packages register, by name: ``workflows.engines.Engines``.
 
-    :raises ValueError: where one cannot be loaded, or its name cannot be used.
+    :raises ValueError: if a record cannot be loaded, or its name cannot be used.
     """
     return {point.name: _load(point) for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
 

@@ -1,4 +1,4 @@
-"""What the array nodes of this package share: fixed layout of the stored bytes and validation."""
+"""Helpers of the array nodes of this package: fixed layout of the stored bytes, and validation."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from aiida import orm
 
 
 def set_array(node: orm.ArrayData, name: str, values: npt.ArrayLike, dtype: str, shape: tuple[int | None, ...]) -> None:
-    """Store an array in C order and little-endian, so that equal content hashes equal.
+    """Store an array in C order and little-endian, so that equal content has equal hashes.
 
     :param dtype: ``f4``, ``f8`` or ``i8``.
-    :param shape: expected shape, None where any length is fine.
-    :raises ValueError: where the shape differs or a number is not finite.
+    :param shape: expected shape; None allows any length.
+    :raises ValueError: if the shape differs or a number is not finite.
     """
     array = np.ascontiguousarray(values, dtype=f'<{dtype}')
     fits = all(want in (None, got) for got, want in zip(array.shape, shape, strict=False))
@@ -24,11 +24,11 @@ def set_array(node: orm.ArrayData, name: str, values: npt.ArrayLike, dtype: str,
 def require_finite(**arrays: np.ndarray) -> None:
     """Refuse numbers that are not finite.
 
-    :raises ValueError: with the name of the array and the first index.
+    :raises ValueError: names the array and the first index.
     """
     for name, values in arrays.items():
         bad = np.argwhere(~np.isfinite(values))
         if len(bad):
             raise ValueError(
-                f'{name} holds {len(bad)} numbers that are not finite, the first at index {bad[0].tolist()}.'
+                f'{name} contains {len(bad)} numbers that are not finite, the first at index {bad[0].tolist()}.'
             )

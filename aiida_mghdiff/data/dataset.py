@@ -27,23 +27,23 @@ from aiida_mghdiff.formats.plausibility import implausible
 
 ENERGY_KINDS = ('free', 'sigma0')
 
-#: Optional arrays [n] of what made a configuration: the stage of the run (index into the attribute ``stage_names``),
-#: its step (-1 where unknown), the temperature then in K (NaN where unknown), whether an on-the-fly force field has
-#: learned it (1) or only the dataset has it (0), and whether its SCF converged (1, 0; -1 if unknown).
+#: Optional arrays [n] with the origin of a configuration: the stage of the run (index into the attribute
+#: ``stage_names``), its step (-1 if unknown), its temperature in K (NaN if unknown), whether an on-the-fly force field
+#: has learned it (1) or only the dataset has it (0), and whether its SCF converged (1, 0; -1 if unknown).
 ORIGIN = {'stages': 'i8', 'steps': 'i8', 'temperatures_k': 'f8', 'learned': 'i8', 'converged': 'i8'}
-#: Arrays [n] of indices into a list of names, and the attribute that is this list.
+#: Arrays [n] of indices into a list of names, and the attribute with this list.
 NAMED = {'groups': 'group_names', 'stages': 'stage_names'}
 
 
 class DatasetData(orm.ArrayData):
-    """Configurations with energies, forces and, where known, stresses, as the flat arrays of ``formats.frames``.
+    """Configurations with energies, forces and, if known, stresses, as the flat arrays of ``formats.frames``.
 
-    Units and signs are ASE's: Å, eV, eV/Å, eV/Å³; stresses are NaN where absent. A dataset of molecular dynamics may
-    say where each configuration is from, in :data:`ORIGIN` arrays.
+    Units and signs are ASE's: Å, eV, eV/Å, eV/Å³; stresses are NaN if absent. A dataset of molecular dynamics may
+    contain the origin of each configuration, in :data:`ORIGIN` arrays.
     """
 
     class AttributesModel(orm.ArrayData.AttributesModel):
-        """What can be asked of a dataset."""
+        """Attributes of a dataset that queries can use."""
 
         n_configurations: int = OrmMetadataField(description='number of configurations')
         elements: list[str] = OrmMetadataField(description='symbols of all elements')
@@ -72,17 +72,17 @@ class DatasetData(orm.ArrayData):
         Frames of isolated atoms (``formats.isolated_atoms``) are not configurations: their energies join
         ``isolated_atoms``.
 
-        :param groups: for each frame the index of its group (say, its trajectory) into ``group_names``.
+        :param groups: for each frame the index of its group (for example its trajectory) into ``group_names``.
         :param isolated_atoms: energies in eV of isolated atoms by symbol, with the labels' zero of energy.
-        :param allow_implausible: take labels that cannot be right (``formats.plausibility``) as they are.
-        :raises ValueError: naming the frame, where a label is missing, not finite or cannot be right; if all frames are
-            isolated atoms, or two energies of one element differ.
+        :param allow_implausible: accept implausible labels (``formats.plausibility``) unchanged.
+        :raises ValueError: for a missing, infinite or implausible label, naming the frame; for frames that are all
+            isolated atoms; for two energies of one element.
         """
         _check_energy_kind(energy_kind)
         found = {index: atoms for index, atoms in enumerate(frames) if is_isolated_atom(atoms)}
         kept = [index for index in range(len(frames)) if index not in found]
         if found and not kept:
-            raise ValueError('only isolated atoms: there is no configuration to learn from')
+            raise ValueError('all frames are isolated atoms: there is no configuration to learn from')
         chosen = [frames[index] for index in kept]
         of_chosen = None if groups is None else [groups[index] for index in kept]
         arrays = arrays_from_frames(chosen, energy_kind, of_chosen, kept)
@@ -154,7 +154,7 @@ class DatasetData(orm.ArrayData):
 
     @property
     def isolated_atoms(self) -> dict[str, float]:
-        """Return the energies in eV of isolated atoms by symbol; empty where the dataset has none."""
+        """Return the energies in eV of isolated atoms by symbol; empty if the dataset has none."""
         return self.base.attributes.get('isolated_atoms', None) or {}
 
     def get_arrays(self) -> dict[str, np.ndarray]:
@@ -172,11 +172,11 @@ class DatasetData(orm.ArrayData):
     def select(self, indices: Sequence[int]) -> DatasetData:
         """Return an unstored dataset of some configurations, in the order of the indices; all names are kept.
 
-        :raises ValueError: for no index or one out of range.
+        :raises ValueError: for no index, or an index out of range.
         """
         count = self.base.attributes.get('n_configurations')
         if not len(indices) or min(indices) < 0 or max(indices) >= count:
-            raise ValueError(f'indices to select must lie between 0 and {count - 1}, and there must be one at least.')
+            raise ValueError(f'give at least one index to select, between 0 and {count - 1}.')
         attributes = self.base.attributes
         return type(self).from_arrays(
             select_frames(self.get_arrays(), indices),
@@ -190,7 +190,7 @@ class DatasetData(orm.ArrayData):
     def are_converged(self) -> np.ndarray:
         """Return for each configuration [n] whether its SCF is known to have converged.
 
-        See ``ORIGIN``. A dataset that tells of none, such as a user's file, is taken as it is.
+        See ``ORIGIN``. A dataset without this array, such as a user's file, counts as converged.
         """
         if 'converged' in self.get_arraynames():
             return self.get_array('converged') == 1
@@ -198,14 +198,14 @@ class DatasetData(orm.ArrayData):
 
     @property
     def names(self) -> dict[str, list[str] | None]:
-        """Return the names of groups and stages by attribute, None where there are none."""
+        """Return the names of groups and stages by attribute, or None."""
         return {attribute: self.base.attributes.get(attribute, None) for attribute in NAMED.values()}
 
 
 def converged_message(dataset: DatasetData | None, _: object = None) -> str | None:
-    """Return why nothing can learn from a dataset, or be compared with it: labels that may not have converged.
+    """Return why a dataset cannot be used for learning or comparison, or None: unknown convergence of the SCF.
 
-    The validator of each port that takes a dataset for its labels; an optional one may be given None.
+    This validates each port that takes a dataset for its labels; an optional port may be given None.
     """
     if dataset is not None and (count := int((~dataset.are_converged).sum())):
         return (
@@ -237,7 +237,7 @@ def _check_arrays(arrays: dict[str, np.ndarray]) -> None:
     require_finite(**{name: arrays[name] for name in ('cells', 'positions', 'energies', 'forces')})
     partly = np.isnan(arrays['stresses']).any(axis=-1) & ~np.isnan(arrays['stresses']).all(axis=-1)
     if partly.any() or np.isinf(arrays['stresses']).any():
-        raise ValueError('stresses of a dataset are six finite numbers a configuration, or all NaN where absent.')
+        raise ValueError('each stress of a dataset must be six finite numbers, or six NaN if absent.')
 
 
 def _check_names(arrays: dict[str, np.ndarray], array: str, names: Sequence[str] | None) -> None:

@@ -1,4 +1,4 @@
-"""The state of a molecular-dynamics run: all that continues it."""
+"""The state of a molecular-dynamics run, which continues the run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MdStateData(orm.ArrayData):
     """
 
     class AttributesModel(orm.ArrayData.AttributesModel):
-        """What can be asked of a state."""
+        """Attributes of a state that queries can use."""
 
         step: int = OrmMetadataField(description='step of the run')
         engine: str | None = OrmMetadataField(None, description='engine whose restart file the node holds')
@@ -77,7 +77,7 @@ class MdStateData(orm.ArrayData):
         return RESTART_FILE in self.base.repository.list_object_names()
 
     def has_restart_of(self, engine: str, ensemble: str, integrator: str | None = None) -> bool:
-        """Return whether the restart file is of this engine, ensemble and these equations of motion."""
+        """Return whether the restart file belongs to this engine, ensemble and these equations of motion."""
         owner = [self.base.attributes.get(name, None) for name in ('engine', 'ensemble', 'integrator')]
         return self.has_restart_file and owner == [engine, ensemble, integrator]
 

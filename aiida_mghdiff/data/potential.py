@@ -16,7 +16,7 @@ from aiida_mghdiff.formats.job_files import POTENTIAL_FILE
 
 ORIGINS = ('pretrained', 'fine-tuned', 'scratch', 'on-the-fly')
 DTYPES = ('float32', 'float64')
-#: Label of the force field that a study learns, where it begins from nothing.
+#: Label of the force field that a study without a dataset learns.
 LEARNED = 'vasp_mlff'
 
 
@@ -27,7 +27,7 @@ class PotentialData(orm.SinglefileData):
     """
 
     class AttributesModel(orm.SinglefileData.AttributesModel):
-        """What can be asked of a potential."""
+        """Attributes of a potential that queries can use."""
 
         architecture: str = OrmMetadataField(description='mace, chgnet, vasp-mlff, or one of another package')
         origin: str = OrmMetadataField(description=f'one of {", ".join(ORIGINS)}')
@@ -55,10 +55,10 @@ class PotentialData(orm.SinglefileData):
         """Return an unstored potential.
 
         :param path: the model file; its name does not matter for the node.
-        :param elements: symbols; may be left out where every potential of the architecture knows the same elements.
-        :param head: of a MACE model with several; without it the rule of
+        :param elements: symbols; may be left out if every potential of the architecture knows the same elements.
+        :param head: head of a MACE model with several heads; by default
             :func:`~aiida_mghdiff.formats.mace_heads.choose_head` chooses.
-        :param heads: of a MACE model; without it they are read from the file. No code of the file runs for that.
+        :param heads: all heads of a MACE model; by default they are read from the file, without running its code.
         :raises ValueError: for an unknown architecture, origin, dtype or element, an empty file, a head that the model
             does not have, several heads without a choice, a file of another architecture, or an ML_FF with other
             elements or without the header that VASP writes since 6.4.
@@ -112,21 +112,21 @@ class PotentialData(orm.SinglefileData):
 
     @property
     def head(self) -> str | None:
-        """Return the head of a MACE model that every program evaluates; None where the model has no named heads."""
+        """Return the head of a MACE model that every program evaluates; None if the model has no named heads."""
         return self.base.attributes.get('head', None)
 
     @property
     def heads(self) -> list[str] | None:
-        """Return all heads of a MACE model; None for other potentials, and where the file does not tell."""
+        """Return all heads of a MACE model; None for other potentials, and if they are unknown."""
         return self.base.attributes.get('heads', None)
 
     @property
     def description_for_program(self) -> dict[str, object]:
-        """Return what a program needs to load the file."""
+        """Return the description with which a program loads the file."""
         return {
             key: self.base.attributes.get(key, None) for key in ('architecture', 'elements', 'dtype', 'head', 'sha256')
         }
 
     def copy_entry(self, name: str = POTENTIAL_FILE) -> tuple[str, str, str]:
-        """Return the entry of a ``local_copy_list`` that lays the model file into a job's folder."""
+        """Return the entry of a ``local_copy_list`` that copies the model file into a job's folder."""
         return (self.uuid, POTENTIAL_FILE, name)

@@ -1,4 +1,4 @@
-"""Keys of the results that calcfunctions of this package store as a ``Dict``; what has a unit ends with it."""
+"""Keys of the results that calcfunctions of this package store as a ``Dict``; a key ends with its unit, if any."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Interval = list[float]
 
 
 class Estimate(TypedDict):
-    """D by one method; None where nothing diffuses."""
+    """D by one method; None without diffusion."""
 
     method: str
     diffusing: bool
@@ -26,7 +26,7 @@ class Estimate(TypedDict):
 
 
 class Runs(TypedDict):
-    """What the runs behind D are, and what each of them gave."""
+    """Size of the runs behind D, and the result of each."""
 
     n_replicas: int
     tracer_count: int
@@ -42,7 +42,7 @@ class Runs(TypedDict):
 
 
 class Collective(TypedDict):
-    """How tracers move together."""
+    """Collective motion of tracers."""
 
     collective_diffusion_coefficient_m2_s: float | None
     collective_ci95_m2_s: Interval | None
@@ -52,14 +52,14 @@ class Collective(TypedDict):
 
 
 class Motion(Collective):
-    """How the displacement grows with time."""
+    """Growth of the displacement with time."""
 
     log_log_slope: float
     log_log_slope_error: float | None
 
 
 class Precision(TypedDict):
-    """How narrow the interval of D is, over D, and was to be."""
+    """Reached and wanted width of the interval, relative to D."""
 
     reached_relative_interval: float | None
     target_relative_interval: float | None
@@ -68,7 +68,7 @@ class Precision(TypedDict):
 
 
 class Along(TypedDict):
-    """D along some axes; None where what was fitted is not positive."""
+    """D along some axes; None if the fitted value is not positive."""
 
     m2_s: float | None
     ci95_m2_s: Interval | None
@@ -159,7 +159,7 @@ class Network(TypedDict):
 
 
 class JumpClass(TypedDict):
-    """The line of one class of jumps, and what it was fitted to."""
+    """The line of one class of jumps, and the fitted data."""
 
     activation_energy_ev: float
     activation_energy_error_ev: float
@@ -173,7 +173,7 @@ class JumpClass(TypedDict):
 
 
 class NetworkResults(Network):
-    """D of a network of jumps, and where it came from."""
+    """D of a network of jumps, and its origin."""
 
     source: str
     extrapolated: list[bool]
@@ -194,7 +194,7 @@ class BarrierDiffusionResults(NetworkResults):
 
 
 class EnergyErrors(TypedDict):
-    """Errors of energies per atom; shifted: less the mean error of each composition."""
+    """Errors of energies per atom; in shifted errors the mean error of each composition is removed."""
 
     energy_rmse_mev_per_atom: float | None
     energy_mae_mev_per_atom: float | None
@@ -214,7 +214,7 @@ class ForceErrors(TypedDict):
 
 
 class CompositionErrors(ForceErrors):
-    """Errors of the configurations of one composition; of energies where there are several."""
+    """Errors of the configurations of one composition; of energies only for several configurations."""
 
     n_configurations: int
     energy_rmse_shifted_mev_per_atom: NotRequired[float | None]
@@ -223,7 +223,7 @@ class CompositionErrors(ForceErrors):
 
 
 class StressErrors(TypedDict):
-    """Errors of stress components: further results of ``error_metrics`` where the dataset has stresses."""
+    """Errors of stress components: further results of ``error_metrics`` if the dataset has stresses."""
 
     stress_rmse_gpa: float | None
     stress_mae_gpa: float | None

@@ -1,6 +1,6 @@
-"""Keys of attributes and results that have another name in nodes stored by an earlier version.
+"""Keys of attributes and results that had another name in earlier versions.
 
-Every reader of such a key goes through :func:`stored_value`.
+Every reader of such a key uses :func:`stored_value`.
 """
 
 from __future__ import annotations

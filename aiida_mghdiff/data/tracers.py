@@ -14,12 +14,12 @@ class TracerTrajectoryData(orm.ArrayData):
     """Unwrapped positions of the tracers and of the centre of the host, in float32.
 
     Arrays: ``tracer_positions`` [f,n,3] in Å, ``host_centre`` [f,3] in Å (mass-weighted), and ``cell`` [3,3] in Å, or
-    ``cells`` [f,3,3] where the cell changes. Frame i belongs to step ``first_step + i * stride``; times follow from
+    ``cells`` [f,3,3] if the cell changes. Frame i belongs to step ``first_step + i * stride``; times are computed from
     this, since a float32 time axis jitters by 1 % at 1 ns.
     """
 
     class AttributesModel(orm.ArrayData.AttributesModel):
-        """What can be asked of a tracer trajectory."""
+        """Attributes of a tracer trajectory that queries can use."""
 
         first_step: int = OrmMetadataField(description='step of the first frame')
         stride: int = OrmMetadataField(description='steps between frames')
@@ -47,7 +47,7 @@ class TracerTrajectoryData(orm.ArrayData):
         ensemble: str,
         mean_temperature_k: float,
     ) -> TracerTrajectoryData:
-        """Return an unstored trajectory; exactly one of ``cell`` and ``cells`` is given.
+        """Return an unstored trajectory; give either ``cell`` or ``cells``.
 
         :raises ValueError: for wrong shapes, numbers that are not finite, or a stride or time step not above zero.
         """

@@ -279,7 +279,7 @@ def _estimate(
         replacement = least_squares(replicas, frame_time_ps, window_ps)
     except TooShortError:
         return method, coefficients, [f'{doubt} The runs are too short for least squares: take longer ones.']
-    return 'least-squares', replacement, [f'{doubt} D is by least squares.']
+    return 'least-squares', replacement, [f'{doubt} Least squares gives D instead.']
 
 
 def _gls(

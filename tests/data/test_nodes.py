@@ -124,7 +124,7 @@ def test_isolated_atoms_are_no_configurations(keywords, kind, energy):
 
 def test_isolated_atoms_that_cannot_be_used_are_refused():
     frames = make_frames()
-    with pytest.raises(ValueError, match='only isolated atoms'):
+    with pytest.raises(ValueError, match='all frames are isolated atoms'):
         DatasetData.from_frames([isolated(-1.0)])
     with pytest.raises(ValueError, match='frame 4: an isolated atom without an energy'):
         DatasetData.from_frames([*frames, isolated(None)])
@@ -192,7 +192,7 @@ def test_a_file_that_is_plainly_no_model_is_refused(tmp_path, content, architect
     path = tmp_path / 'notes.txt'
     path.write_bytes(content)
     options = {'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float32'}
-    with pytest.raises(ValueError, match=rf'notes\.txt is no model of {title}, for torch did not write it'):
+    with pytest.raises(ValueError, match=rf'notes\.txt is not a model of {title}, because torch did not write it'):
         PotentialData.from_file(path, architecture=architecture, **options)
 
 
@@ -200,7 +200,7 @@ def test_a_model_of_another_architecture_is_refused(tiny_mace):
     options = {'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float32'}
     with pytest.raises(ValueError, match=r'tiny\.model is a MACE model: set architecture to mace'):
         PotentialData.from_file(tiny_mace, architecture='chgnet', **options)
-    with pytest.raises(ValueError, match=r'is a dictionary, such as the weights of CHGNet, and no MACE model'):
+    with pytest.raises(ValueError, match=r'is a dictionary, such as the weights of CHGNet, not a MACE model'):
         PotentialData.from_file(chgnet_file(), architecture='mace', **options)
     assert PotentialData.from_file(chgnet_file(), architecture='chgnet', **options).heads is None
 

@@ -145,7 +145,7 @@ def test_automatic_estimate_gives_way_where_it_is_known_to_fail(rates, coefficie
         least = estimate_diffusion(replicas, interval, method='least-squares')
         assert (result.method, result.value, result.interval) == ('least-squares', least.value, least.interval)
         assert words in result.warnings[0]
-        assert result.warnings[0].endswith('D is by least squares.')
+        assert result.warnings[0].endswith('Least squares gives D instead.')
     short = estimate_diffusion(replicas, interval, method='automatic', window_ps=(0, 2000))
     assert (short.method, short.warnings[0]) == ('automatic', short.doubts[0])
     assert 'too short for least squares' in short.doubts[0]

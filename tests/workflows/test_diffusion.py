@@ -165,9 +165,9 @@ def precise(generate_workchain, codes, tiny_potential, host):
 @pytest.mark.parametrize(
     ('settings', 'words'),
     [
-        ({'target_relative_interval': 0.1}, 'give both or none'),
+        ({'target_relative_interval': 0.1}, 'give both or neither'),
         (PRECISE | {'target_relative_interval': 0.0}, 'target_relative_interval = 0.0'),
-        (PRECISE | {'max_time_ps': 0.1}, r'first look has 0\.2 ps'),
+        (PRECISE | {'max_time_ps': 0.1}, r'first look takes 0\.2 ps'),
         ({'starts': {'count': 2}}, 'each NVT run starts 1 of the 2 replicas'),
         ({'independent_replicas': False}, 'each NVT run starts 2 of the 2 replicas'),
     ],
@@ -317,7 +317,7 @@ def change(generate_workchain, codes, tiny_potential, host):
         (['nve', 'steps'], 20, r'settings: nve: the fit window ends at .* ps, but the run has 0\.0. ps'),
         (['nve', 'tracer_stride'], 2000, r'settings: nve: the fit window ends at'),
         (['fit', 'fit_start_ps'], 50.0, r'settings: fit: fit_start_ps must be less than fit_end_ps'),
-        (['fit', 'method'], 'gls', r'settings: fit: lag_ps is null, the method gls needs one'),
+        (['fit', 'method'], 'gls', r'settings: fit: lag_ps is null, but the method gls needs a lag'),
     ],
 )
 def test_refuses_settings_that_would_end_the_run_later(change, path, value, message):

@@ -17,7 +17,7 @@ from aiida_mghdiff.science.arrhenius import (
     fit_arrhenius,
 )
 
-#: Where D is predicted beside the temperatures of the fit: below those at which plain MD sees jumps.
+#: Temperatures of predictions in addition to the fit's: plain MD sees no jumps there.
 PREDICTED_TEMPERATURES_K = (250.0, 300.0)
 _ITERATIONS = 5
 
@@ -29,8 +29,8 @@ def arrhenius_fit(**diffusion: orm.Dict) -> orm.Dict:
 
     Each point is placed at its effective temperature, where the fitted D equals the mean over the replicas'
     temperatures. The relative error over all tracers gives its weight. Temperatures without diffusion have no D and are
-    left out; the result names them. With two temperatures ``chi_squared`` is null. ``predictions`` has D on the line at
-    the temperatures of the fit and at 250 and 300 K, with intervals and whether they are ``extrapolated``.
+    left out; the result names them. With two temperatures ``chi_squared`` is null. ``predictions`` gives D on the line
+    at the temperatures of the fit and at 250 and 300 K, with intervals and the flag ``extrapolated``.
 
     :param diffusion: results of ``diffusion_coefficient``, one for each temperature, by any keys.
     """
@@ -54,7 +54,7 @@ def arrhenius_fit(**diffusion: orm.Dict) -> orm.Dict:
 def fit_replicas(results: list[DiffusionResults]) -> tuple[ArrheniusFit, list[float]]:
     """Return the fit and the temperatures of its points, which follow from its activation energy and are iterated.
 
-    :raises TooFewTemperaturesError: as ``fit_arrhenius`` does.
+    :raises TooFewTemperaturesError: see ``fit_arrhenius``.
     """
     coefficients = np.array([result['diffusion_coefficient_m2_s'] for result in results])
     errors = coefficients * [result['relative_error'] for result in results]

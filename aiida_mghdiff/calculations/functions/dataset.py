@@ -25,11 +25,11 @@ IS_FRACTIONS = Check(
     f'a fraction for each of {", ".join(PARTS)}, which sum to one', lambda value: _are_fractions(value)
 )
 ARE_INDICES = Check(f'a list of indices for {", ".join(PARTS)}', lambda value: _are_indices(value))
-#: The two ways to say how a dataset is split.
+#: The two ways to split a dataset.
 FRACTIONS_SETTINGS = {'fractions': IS_FRACTIONS, 'seed': IS_SEED}
 INDICES_SETTINGS = {'indices': ARE_INDICES}
 
-# Each with its default: files follow conventions, so a setting need only be given where a file departs from them.
+# Each setting has a default, because most files follow conventions.
 MLAB_SETTINGS = {'labelled_by': (None, optional(IS_TEXT)), 'allow_implausible': (False, IS_BOOL)}
 EXTXYZ_SETTINGS = {
     'labelled_by': (None, IS_TEXT),
@@ -55,7 +55,7 @@ def dataset_from_mlab(file: orm.SinglefileData, settings: orm.Dict) -> DatasetDa
     with file.as_path() as path, _NamedFile(file):
         frames = read_mlab(path, values['allow_implausible']).frames
     labelled_by = _labelled_by(frames, values['labelled_by'])
-    # the reader, which knows the place in the file, has checked what the settings do not allow
+    # the reader has already checked implausible labels, because it knows the place in the file
     return DatasetData.from_frames(frames, energy_kind='free', labelled_by=labelled_by, allow_implausible=True)
 
 
@@ -68,8 +68,8 @@ def dataset_from_extxyz(file: orm.SinglefileData, settings: orm.Dict) -> Dataset
 
     :param settings: ``labelled_by``, the origin of the labels, must be given. Defaults: ``energy_kind`` ``free``;
         ``energy_key`` ``REF_energy``; ``forces_key`` ``REF_forces``; ``stress_key`` ``REF_stress`` (null: no
-        stresses); ``group_key`` null, or a key that is the same in frames that are correlated (one trajectory);
-        ``allow_implausible`` false: labels that cannot be right (``formats.plausibility``) are refused.
+        stresses); ``group_key`` null, or a key that is equal in correlated frames (one trajectory);
+        ``allow_implausible`` false: implausible labels (``formats.plausibility``) are refused.
     """
     values = _with_defaults(settings, EXTXYZ_SETTINGS)
     options = {key: value for key, value in values.items() if key.endswith('_key') or key == 'allow_implausible'}
@@ -90,21 +90,21 @@ def dataset_from_extxyz(file: orm.SinglefileData, settings: orm.Dict) -> Dataset
 @refusing(SettingsError, SplitError)
 @calcfunction
 def split_dataset(dataset: DatasetData, settings: orm.Dict) -> dict[str, DatasetData]:
-    """Return ``training``, ``validation`` and ``test``; a part that is not asked for, or of fraction 0, is left out.
+    """Return ``training``, ``validation`` and ``test``; a part that is not requested or has fraction 0 is left out.
 
-    A group of correlated configurations is never cut, and each composition, of on-the-fly learning each in every stage
-    of the run, is in the training set where the number of groups allows it. Configurations keep their order.
+    A group of correlated configurations is never cut. If there are enough groups, the training set contains each
+    composition; for on-the-fly learning, each composition in every stage of the run. Configurations keep their order.
 
-    :param settings: ``fractions``, of each part, which sum to one, and ``seed``; or ``indices``, of each part.
+    :param settings: ``fractions`` of the parts, which sum to one, and ``seed``; or ``indices`` of the parts.
     """
     return split(dataset, settings.get_dict())
 
 
 def split(dataset: DatasetData, values: Mapping[str, Any]) -> dict[str, DatasetData]:
-    """Return the parts of a dataset that ``split_dataset`` makes with these settings, none of them stored.
+    """Return the unstored parts of a dataset that ``split_dataset`` makes with these settings.
 
     :raises SettingsError: for settings that are incomplete or wrong.
-    :raises SplitError: where the dataset cannot be split so, or has labels that may not have converged.
+    :raises SplitError: if the dataset cannot be split in this way, or the SCF of some labels may not have converged.
     """
     parts_of_settings(values)
     if message := converged_message(dataset):
@@ -146,7 +146,7 @@ def _labelled_by(frames: list[Atoms], said: str | None) -> str:
 
 
 class _NamedFile:
-    """Puts the file's own name in the place of the temporary path into the error of a reader."""
+    """Replaces the temporary path in the error of a reader by the file's own name."""
 
     def __init__(self, file: orm.SinglefileData) -> None:
         self.name = file.filename
@@ -170,7 +170,7 @@ def _require(problem: str | None) -> None:
 
 
 def _are_fractions(value: Any) -> bool:
-    """Whether these are shares of known parts that sum to one, with something for training."""
+    """Return whether these are fractions of known parts that sum to one, with some training set."""
     if not isinstance(value, dict) or not set(value) <= set(PARTS) or not value.get('training'):
         return False
     numbers = [share for share in value.values() if isinstance(share, int | float) and 0 <= share <= 1]
@@ -183,14 +183,14 @@ def _chosen_parts(values: Mapping[str, Any]) -> dict[str, list[int]]:
 
 
 def _are_indices(value: Any) -> bool:
-    """Whether these are non-empty lists of whole numbers for known parts, training among them."""
+    """Return whether these are non-empty lists of whole numbers for known parts, including training."""
     if not isinstance(value, dict) or not set(value) <= set(PARTS) or 'training' not in value:
         return False
     return all(isinstance(part, list) and part and all(type(index) is int for index in part) for part in value.values())
 
 
 def _strata(arrays: Mapping[str, np.ndarray]) -> list[tuple[int, ...]]:
-    """Return for each configuration what all parts should have of: its composition, and its stage where it has one."""
+    """Return the stratum of each configuration, which all parts should contain: composition and, if known, stage."""
     ends = np.cumsum(arrays['natoms'])
     stages = arrays.get('stages', np.zeros(len(ends), dtype=int)).tolist()
     compositions = np.split(arrays['numbers'], ends[:-1])

@@ -20,8 +20,8 @@ from aiida_mghdiff.science.positions import PositionsError
 def tracer_density(settings: orm.Dict, host: orm.StructureData, **runs: orm.ArrayData) -> orm.ArrayData:
     """Return the density of the tracers of all replicas in the hcp unit cell; see ``science.density``.
 
-    Arrays: ``density`` [x,y,z] in 1/Å³ with an integral of 1, the element i, j, k from i/x, j/y, k/z on in fractional
-    coordinates of ``cell`` [3,3] in Å; and in Å the places in it of the host atoms ``host_positions`` [2,3] and of the
+    Arrays: ``density`` [x,y,z] in 1/Å³ with an integral of 1; element i, j, k begins at i/x, j/y, k/z in fractional
+    coordinates of ``cell`` [3,3] in Å. Positions in this cell in Å: ``host_positions`` [2,3] of host atoms,
     ``octahedral`` [2,3] and ``tetrahedral`` [4,3] sites.
 
     :param settings: ``density_spacing``, the width of the bins in Å; ``core_radius`` of sites in Å; and settings of
@@ -36,7 +36,7 @@ def tracer_density(settings: orm.Dict, host: orm.StructureData, **runs: orm.Arra
 
 
 def places(sites: HcpSites) -> dict[str, np.ndarray]:
-    """Return where host atoms and sites are in the unit cell, in Å."""
+    """Return the positions of host atoms and sites in the unit cell in Å."""
     points = {
         'host_positions': sites.host,
         'octahedral': sites.positions[sites.is_octahedral],

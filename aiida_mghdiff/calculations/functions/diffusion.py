@@ -45,16 +45,16 @@ FIT_SETTINGS = {
     'looks': IS_COUNT,
 }
 STORED_LAGS = 2000
-#: A fractional coordinate that was wrapped changes by one, less what the tracer moved from frame to frame.
+#: A wrapped fractional coordinate changes by one, less the motion of the tracer between two frames.
 LEAP = 2 / 3
 WINDOWS = 20
 
 
 @dataclass(frozen=True)
 class FittedReplica:
-    """The displacements of the n tracers of a replica, f frames, with the window in which they are fitted."""
+    """The displacements of the n tracers of a replica, f frames, and the window of the fit."""
 
-    positions: np.ndarray  # [f,n,3] Å, without drift of the host, z along the c axis where that is known
+    positions: np.ndarray  # [f,n,3] Å, without drift of the host, z along the c axis if it is known
     frame_time_ps: float
     window: tuple[float, float]
     jumps: int
@@ -72,11 +72,11 @@ class FittedReplica:
 
     @cached_property
     def line(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return slope [3] in Å²/ps and intercept [3] in Å² of the mean over tracers."""
+        """Return slope [3] in Å²/ps and intercept [3] in Å² of the line through the mean over tracers."""
         return self.fit(self.msd.mean(axis=1))
 
     def fit(self, msd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return slopes and intercepts of displacements [f,...] over the window."""
+        """Return slopes and intercepts of displacements [f,...] in the window."""
         return einstein_fit(self.frame_time_ps * np.arange(len(msd)), msd, self.window)
 
     @property
@@ -90,26 +90,27 @@ class FittedReplica:
 def diffusion_coefficient(settings: orm.Dict, **segments: TracerTrajectoryData) -> dict[str, orm.Data]:
     """Return ``diffusion`` (Dict) and ``msd`` (arrays) of all replicas together; see ``science.diffusion``.
 
-    ``method`` of the result is the estimator that gave D. If runs are too short for the automatic estimate, or if it
-    is known to be wrong, D is by least squares, and ``warnings`` say so. ``estimates`` has D by all methods for which
-    the runs are long enough. Without jumps, D, its errors and its interval are null, and the result has an upper bound.
-    D along an axis and D of all tracers together are null if the fit is not positive. Both limits of an interval of D
-    are positive (``science.intervals``).
+    ``method`` of the result is the estimator of D. If runs are too short for the automatic estimate, or if it is known
+    to be wrong, least squares gives D, and ``warnings`` say so. ``estimates`` has D by all methods for which the runs
+    are long enough. Without jumps, D, its errors and its interval are null, and the result has an upper bound. D along
+    an axis and D of all tracers together are null if the fit is not positive. Both limits of an interval of D are
+    positive (``science.intervals``).
 
     Arrays of ``msd``, for r replicas: ``lag_times_ps`` [l], ``msd`` [r,l,3] in Å² (mean over tracers, along each axis),
-    ``collective_msd`` [r,l,3] in Å² (of the sum of all tracers, for each), ``slopes`` [r,3] in Å²/ps and ``intercepts``
-    [r,3] in Å². Lags reach to half the shortest run, or the end of the fit, at most 2000 of them. D by least squares
-    against the end of the window: ``window_ends_ps``, ``window_coefficients`` and their errors over tracers
-    ``window_errors`` [w] in Å²/ps.
+    ``collective_msd`` [r,l,3] in Å² (of the sum of all tracers, divided by their number), ``slopes`` [r,3] in Å²/ps and
+    ``intercepts`` [r,3] in Å². Lags reach to half the shortest run, or to the end of the fit, with at most 2000 lags.
+    D by least squares against the end of the window: ``window_ends_ps``, ``window_coefficients`` and their errors over
+    tracers ``window_errors`` [w] in Å²/ps.
 
     :param settings: ``method`` (of ``science.diffusion``); ``fit_start_ps`` and ``fit_end_ps``, first and last lag of
-        the fit by least squares; ``lag_ps`` of generalised least squares, null without; ``c_axis``, the cell vector
-        along the c axis of a hexagonal host, null for other hosts; ``jump_threshold`` in Å between the longest hop
-        within a cage and the shortest out of it; ``jump_length`` in Å for the upper bound; ``jump_averaging_ps``, over
-        which vibrations are averaged out before jumps are counted; ``start_spacing_ps``, the time between the starts of
-        replicas that one run gave, null where each replica has a start of its own; ``target_relative_interval``, half
-        the width of the interval over D that is wanted, or null; ``looks``, how often the interval is looked at until
-        then at most: each has the confidence that lets the last one cover 95 % (``science.precision``).
+        the fit by least squares; ``lag_ps`` of generalised least squares, null without this method; ``c_axis``, the
+        cell vector along the c axis of a hexagonal host, null for other hosts; ``jump_threshold`` in Å between the
+        longest hop within a cage and the shortest hop out of it; ``jump_length`` in Å for the upper bound;
+        ``jump_averaging_ps``, time over which positions are averaged to remove vibrations before jumps are counted;
+        ``start_spacing_ps``, time between the starts of replicas from one run, null if each replica has a separate
+        start; ``target_relative_interval``, wanted half width of the interval divided by D, or null; ``looks``, largest
+        number of looks at the interval: each look has a confidence such that the last one covers 95 %
+        (``science.precision``).
     :param segments: by keys ``r<replica>_s<index>``; the segments of a replica follow each other without gaps.
     """
     values = read_fit_settings(settings)
@@ -136,29 +137,29 @@ def diffusion_coefficient(settings: orm.Dict, **segments: TracerTrajectoryData) 
 def read_fit_settings(settings: orm.Dict) -> dict[str, Any]:
     """Return the settings.
 
-    :raises SettingsError: for a missing, unknown or invalid key, a window that ends before it starts, or no lag.
+    :raises SettingsError: for a missing, unknown or invalid key, a window that ends before it starts, or a missing lag.
     """
     values = read_settings(settings, FIT_SETTINGS)
     if values['fit_start_ps'] >= values['fit_end_ps']:
         raise SettingsError('fit_start_ps must be less than fit_end_ps.')
     if values['method'] == 'gls' and values['lag_ps'] is None:
-        raise SettingsError('lag_ps is null, the method gls needs one.')
+        raise SettingsError('lag_ps is null, but the method gls needs a lag.')
     return values
 
 
 def leave_out_axis(settings: dict[str, Any], segments: Mapping[str, TracerTrajectoryData]) -> list[str]:
-    """Set ``c_axis`` of the settings to null where the cell is of a cubic host; return the warning that says so."""
+    """Set ``c_axis`` of the settings to null if the host is cubic; return a warning about this."""
     cells = [node.get_array('cell') for node in segments.values() if 'cell' in node.get_arraynames()]
     if settings['c_axis'] is None or not any(map(has_cubic_shape, cells)):
         return []
     settings['c_axis'] = None
-    return ['the cell is of a cubic host, which has no c axis: D along a and along c is left out (set c_axis to null).']
+    return ['the cell is of a cubic host without a c axis: D along a and along c is left out (set c_axis to null).']
 
 
 def fit_replicas(segments: Mapping[str, TracerTrajectoryData], settings: dict[str, Any]) -> list[FittedReplica]:
-    """Return the runs, each joined of its segments.
+    """Return the runs, each joined from its segments.
 
-    :raises SegmentsError: for segments that do not make up runs recorded alike.
+    :raises SegmentsError: for segments that do not form runs recorded in the same way.
     """
     runs = group_segments(segments)
     replicas = [fit_replica(number, Replica(run), settings) for number, run in runs.items()]
@@ -168,11 +169,11 @@ def fit_replicas(segments: Mapping[str, TracerTrajectoryData], settings: dict[st
 
 
 def estimate_all(replicas: list[FittedReplica], settings: dict[str, Any]) -> dict[str, DiffusionEstimate]:
-    """Return the estimates by method; those left out that the runs are too short for, unless it is the one asked.
+    """Return the estimates by method for which the runs are long enough; the requested method is required.
 
-    Runs that are too short for the automatic estimate have the one by least squares in its place.
+    If the runs are too short for the automatic estimate, least squares replaces it.
 
-    :raises TooShortError: where the runs are too short for the window or the method asked.
+    :raises TooShortError: if the runs are too short for the window or the requested method.
     """
     jumps = sum(replica.jumps for replica in replicas)
     estimates: dict[str, DiffusionEstimate] = {}
@@ -191,15 +192,15 @@ def estimate_all(replicas: list[FittedReplica], settings: dict[str, Any]) -> dic
             if method == 'least-squares' or method == settings['method'] == 'gls':
                 raise
             if method == settings['method']:
-                doubts = (f'{error} D is by least squares.',)
+                doubts = (f'{error} Least squares gives D instead.',)
                 estimates[method] = replace(estimates['least-squares'], doubts=doubts)
     return estimates
 
 
 def shared_start_warnings(spacing_ps: float | None, residence: float | None, replicas: int) -> list[str]:
-    """Return the warning that replicas share one arrangement of tracers, where their starts are too close in time.
+    """Return a warning if replicas share one arrangement of tracers, because their starts are too close in time.
 
-    :param spacing_ps: time between the starts, None where each replica has a start of its own.
+    :param spacing_ps: time between the starts; None if each replica has a separate start.
     :param residence: mean time between jumps of a tracer in ps, None without jumps.
     """
     if spacing_ps is None or replicas == 1 or (residence is not None and spacing_ps >= residence):
@@ -207,14 +208,14 @@ def shared_start_warnings(spacing_ps: float | None, residence: float | None, rep
     time = 'longer than the runs' if residence is None else f'{residence:.3g} ps'
     return [
         f'the replicas start {spacing_ps:g} ps apart in one run, but the residence time is {time}: they share one '
-        'arrangement of tracers, and no interval knows it. Give each replica its own (independent_replicas).'
+        'arrangement of tracers, which no interval includes. Give each replica its own (independent_replicas).'
     ]
 
 
 def fit_replica(number: int, run: Replica, settings: dict[str, Any]) -> FittedReplica:
-    """Return the displacements of one replica, along the c axis where there is one.
+    """Return the displacements of one replica, with z along the c axis if there is one.
 
-    :raises SegmentsError: where the positions were wrapped.
+    :raises SegmentsError: if the positions were wrapped.
     """
     positions, cell = run.drift_free_positions, run.segments[0].get_array('cell')
     check_steps(number, positions, cell)
@@ -229,9 +230,9 @@ def fit_replica(number: int, run: Replica, settings: dict[str, Any]) -> FittedRe
 
 
 def check_steps(replica: int, positions: np.ndarray, cell: np.ndarray) -> None:
-    """Refuse positions that were wrapped: a step from a frame to the next as long as the cell.
+    """Refuse wrapped positions: a step between two frames as long as the cell.
 
-    :raises SegmentsError: naming the replica, the tracer and the frame.
+    :raises SegmentsError: names the replica, the tracer and the frame.
     """
     steps = np.abs(np.diff(positions, axis=0) @ np.linalg.inv(cell)).max(axis=-1)
     if steps.size and steps.max() > LEAP:
@@ -243,9 +244,9 @@ def check_steps(replica: int, positions: np.ndarray, cell: np.ndarray) -> None:
 
 
 def frame_along(cell: np.ndarray, name: str) -> np.ndarray:
-    """Return the rotation [3,3] that, multiplied from the right, puts the cell vector of that name along z.
+    """Return the rotation [3,3] that, multiplied from the right, turns the named cell vector along z.
 
-    The other axes, and signs, follow from the other cell vectors; displacements squared do not see signs.
+    The other axes, and signs, follow from the other cell vectors; signs do not matter for squared displacements.
     """
     order = np.roll(cell, -'abc'.index(name), axis=0)
     return np.linalg.qr(order.T)[0][:, [1, 2, 0]]
@@ -273,7 +274,7 @@ def estimate_results(estimate: DiffusionEstimate) -> Estimate:
 
 
 def along_axes(estimate: DiffusionEstimate, *axes: int) -> Along:
-    """Return D along some of the axes with its interval and error; null where what was fitted is not positive."""
+    """Return D along some of the axes with its interval and error; null if the fitted value is not positive."""
     mean = estimate.mean_along(*axes)
     known = estimate.diffusing and mean.value > 0
     return {
@@ -284,7 +285,7 @@ def along_axes(estimate: DiffusionEstimate, *axes: int) -> Along:
 
 
 def describe_precision(estimate: DiffusionEstimate, settings: dict[str, Any]) -> Precision:
-    """Return how narrow the interval is, and whether that is as narrow as asked; null where there is no D."""
+    """Return the relative width of the interval, and whether it reaches the target; null without D."""
     target, reached = settings['target_relative_interval'], estimate.relative_interval
     return {
         'reached_relative_interval': reached,
@@ -310,9 +311,9 @@ def describe_axes(estimate: DiffusionEstimate, c_axis: str | None) -> Axes:
 
 
 def describe_runs(replicas: list[FittedReplica], estimate: DiffusionEstimate, jump_length: float) -> Runs:
-    """Return what the runs are, their jumps, and D of each.
+    """Return the size of the runs, their jumps, and D of each.
 
-    :param jump_length: Å, of the upper bound.
+    :param jump_length: jump length in Å of the upper bound.
     """
     temperatures = [replica.temperature_k for replica in replicas]
     jumps, tracer_time = estimate.jumps, estimate.tracer_time_ps
@@ -334,7 +335,7 @@ def describe_runs(replicas: list[FittedReplica], estimate: DiffusionEstimate, ju
 
 
 def describe_motion(replicas: list[FittedReplica], diffusing: bool) -> Motion:
-    """Return how the displacement grows, and how tracers move together; the latter is None where nothing diffuses."""
+    """Return growth of the displacement and collective motion of tracers; the latter is None without diffusion."""
     slopes = [
         log_log_slope(replica.msd.mean(axis=1).sum(axis=-1), replica.frame_time_ps, replica.window)
         for replica in replicas
@@ -347,7 +348,7 @@ def describe_motion(replicas: list[FittedReplica], diffusing: bool) -> Motion:
 
 
 def describe_collective(replicas: list[FittedReplica], diffusing: bool) -> Collective:
-    """Return D of all tracers together and the Haven ratio with their intervals; null where D is not positive.
+    """Return D of all tracers together and the Haven ratio with their intervals; null if D is not positive.
 
     The samples are the axes of the replicas: displacements along them are uncorrelated.
     """
@@ -369,14 +370,14 @@ def describe_collective(replicas: list[FittedReplica], diffusing: bool) -> Colle
 
 
 def in_si(coefficient: Any) -> Any:
-    """Return a diffusion coefficient in Å²/ps, an array of them or none, in m²/s; nan becomes none."""
+    """Return a diffusion coefficient in Å²/ps, an array of them or None, in m²/s; nan becomes None."""
     if isinstance(coefficient, np.ndarray):
         return [in_si(None if np.isnan(value) else value) for value in coefficient]
     return None if coefficient is None else float(coefficient * ANGSTROM2_PER_PS_IN_M2_PER_S)
 
 
 def interval_in_si(limits: tuple[float, float] | None) -> list[float] | None:
-    """Return an interval in Å²/ps, or none, in m²/s."""
+    """Return an interval in Å²/ps, or None, in m²/s."""
     return None if limits is None else [in_si(limit) for limit in limits]
 
 
@@ -401,6 +402,6 @@ def msd_arrays(replicas: list[FittedReplica]) -> dict[str, np.ndarray]:
 
 
 def window_ends(start_ps: float, last_ps: float, frame_time_ps: float) -> np.ndarray:
-    """Return ends of the fit window in ps, evenly spaced on a logarithmic scale and each some frames past the start."""
+    """Return ends of the fit window in ps, evenly spaced on a logarithmic scale, each some frames after the start."""
     first = min(start_ps + max(5 * frame_time_ps, last_ps / 100), last_ps)
     return np.unique(np.round(np.geomspace(first, last_ps, WINDOWS) / frame_time_ps)) * frame_time_ps

@@ -1,4 +1,4 @@
-"""Frames to label from first principles, and the datasets that come back."""
+"""Frames to label from first principles, and the labelled datasets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aiida_mghdiff.formats.frames import concatenate_frames
 
 FRAME_KEY = 'frame_'
 _CELL_TOLERANCE_ANGSTROM = 1e-6
-#: No two nuclei come closer than this: a hydrogen molecule is 0.74 Å long.
+#: Nuclei are never closer than this: the bond of a hydrogen molecule is 0.74 Å long.
 _CLOSEST_ANGSTROM = 0.4
 
 
@@ -50,7 +50,7 @@ def gather_frames(**structures: orm.StructureData | orm.TrajectoryData) -> orm.A
 def frame_structure(**frames: orm.ArrayData) -> orm.StructureData:
     """Return one frame as a structure, its atoms grouped by element as in VASP's files (:func:`grouped_order`).
 
-    :param frames: by ``frame_<index>``, which says the frame, a dataset or what ``gather_frames`` returns.
+    :param frames: one node by ``frame_<index>``, which names the frame: a dataset, or the result of ``gather_frames``.
     """
     ((key, node),) = frames.items()
     numbers, cell, positions = frame_arrays(node, frame_index(key))
@@ -63,11 +63,11 @@ def frame_structure(**frames: orm.ArrayData) -> orm.StructureData:
 def collect_labels(frames: orm.ArrayData, **labelled: DatasetData) -> dict[str, orm.Data]:
     """Return ``dataset`` with the labelled frames, and ``summary``, which names the frames without labels.
 
-    Frames and atoms keep their order and, to the last digit, their positions; groups and origin go along. Without a
+    Frames and atoms keep their order and, to the last digit, their positions; groups and origin are copied. Without a
     labelled frame there is no ``dataset``.
 
-    :param frames: a dataset, whose own labels are left behind, or what ``gather_frames`` returns.
-    :param labelled: by ``frame_<index>`` the one configuration that a single point gave, grouped by element.
+    :param frames: a dataset, whose own labels are dropped, or the result of ``gather_frames``.
+    :param labelled: by ``frame_<index>`` the labelled configuration of a single point, grouped by element.
     """
     parts = {frame_index(key): node for key, node in sorted(labelled.items())}
     count = len(frames.get_array('natoms'))
@@ -119,7 +119,7 @@ def frame_arrays(frames: orm.ArrayData, index: int) -> tuple[np.ndarray, np.ndar
 
 
 def grouped_order(numbers: np.ndarray) -> np.ndarray:
-    """Return the order [n] that puts atoms of one element together: elements by their first atom, atoms as they are."""
+    """Return the order [n] that groups atoms by element: elements in the order of their first atom, atoms in order."""
     _, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
     return np.argsort(first[inverse], kind='stable')
 
@@ -137,17 +137,17 @@ def frame_index(key: str) -> int:
 def labelled_frame(frames: orm.ArrayData, index: int, node: DatasetData) -> dict[str, np.ndarray]:
     """Return the arrays of one frame in its own order of atoms, with the labels of a single point.
 
-    :raises MismatchError: where the single point is one of another structure.
+    :raises MismatchError: if the single point has another structure.
     """
     numbers, cell, positions = frame_arrays(frames, index)
     order, found = grouped_order(numbers), node.get_arrays()
     same = found['numbers'].tolist() == numbers[order].tolist()
     if not same or not np.allclose(found['cells'], cell, rtol=0, atol=_CELL_TOLERANCE_ANGSTROM):
-        raise MismatchError(f'the single point of frame {index} is one of another structure.')
+        raise MismatchError(f'the single point of frame {index} has another structure.')
     forces = np.empty_like(found['forces'])
     forces[order] = found['forces']
     own = {'numbers': numbers, 'cells': cell[None], 'positions': positions, 'forces': forces}
-    kept = ({'groups', *ORIGIN} - {'converged'}) & set(frames.get_arraynames())  # of the former labels
+    kept = ({'groups', *ORIGIN} - {'converged'}) & set(frames.get_arraynames())  # former labels are dropped
     return found | own | {name: frames.get_array(name)[index : index + 1] for name in kept}
 
 

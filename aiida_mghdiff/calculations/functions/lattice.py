@@ -1,4 +1,4 @@
-"""Replicas on the lattice of their host, the common ground of the analyses of structure."""
+"""Replicas on the lattice of their host, the common basis of the analyses of structure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STRUCTURE_SETTINGS = {
     'random_arrangements': IS_COUNT,
     'seed': IS_SEED,
 }
-#: Most measured offsets from sites to draw from.
+#: Largest number of measured offsets from sites from which to draw.
 _OFFSETS = 200_000
 
 
@@ -32,16 +32,16 @@ class LatticeReplicas:
     def __init__(self, host: orm.StructureData, replicas: list[Replica], core_radius: float) -> None:
         """Put the ideal host into the cell of the runs.
 
-        :raises LatticeError: where the host is no hcp crystal, or melted.
-        :raises SitesError: where tracers do not sit on its sites.
-        :raises MismatchError: where the host has not the atoms of the runs, or holds the tracer's element.
+        :raises LatticeError: if the host is no hcp crystal, or melted.
+        :raises SitesError: if tracers do not sit on its sites.
+        :raises MismatchError: if the atoms of host and runs differ, or the host contains the tracer's element.
         """
         ideal, tracer, self.replicas = host.get_ase(), replicas[0].tracer_element, replicas
         if message := self_diffusion_message(tracer, ideal.get_chemical_symbols()):
             raise MismatchError(message)
         self.is_host = replicas[0].symbols != tracer
         if ideal.get_chemical_symbols() != list(replicas[0].symbols[self.is_host]):
-            raise MismatchError(f'the host has not the atoms of the runs, {tracer} left out, in their order.')
+            raise MismatchError(f'the host must have the atoms of the runs without {tracer}, in the same order.')
         self.sites = HcpSites.from_host(replicas[0].cell, ideal.get_scaled_positions(wrap=False) @ replicas[0].cell)
         self.positions = [self._tracers(run) for run in replicas]
         self.jumps: list[Jumps] = [
@@ -74,6 +74,6 @@ class LatticeReplicas:
         return vectors[is_octahedral], vectors[~is_octahedral]
 
     def random_tracers(self, count: int, seed: int) -> np.ndarray:
-        """Return positions [count,n,3] in Å of tracers put on sites at random, with their occupancy and vibrations."""
+        """Return positions [count,n,3] in Å of tracers on random sites, with the measured occupancy and vibrations."""
         tracers, rng = self.positions[0].shape[1], np.random.default_rng(seed)
         return random_arrangements(self.sites, self.on_octahedral, self.offsets(), tracers, count, rng)

@@ -73,14 +73,14 @@ SETTINGS = {
     'kpoints': IS_MESH,
     'refit': optional(ARE_TAGS),
 }
-#: The plane waves of a job are those of its first cell: beyond this change of a length they are others than asked for.
+#: A job keeps the plane waves of its first cell: beyond this change of a length they no longer match the cut-off.
 LARGEST_LATTICE_CHANGE = 0.1
-#: A cell that changes by less than this is no reason to keep jobs short.
+#: A cell that changes by less than this needs no shorter jobs.
 SMALL_LATTICE_CHANGE = LARGEST_LATTICE_CHANGE / 4
 ROOM_FACTOR = 1.5
-#: VASP's own, where the tags do not say (VASP wiki, pages ML_MB and NELM).
+#: VASP's own defaults, if the tags do not set them (VASP wiki, pages ML_MB and NELM).
 USUAL_ROOM, USUAL_NELM = 1500, 60
-#: What a job's results say of its part in the history.
+#: Results of a job that enter the history.
 HISTORY = (
     'stage',
     'first_step',
@@ -99,7 +99,7 @@ HISTORY = (
     'threshold_ev_per_angstrom',
     'labelled_by',
 )
-#: Settings of a schedule that every job needs.
+#: Settings that every job of a schedule needs.
 RECORDED = ('tracer_element', 'tracer_stride', 'thermo_stride', 'frame_stride')
 #: Tags that follow from the other settings of a schedule.
 PLANNED = (
@@ -118,12 +118,12 @@ PLANNED = (
     'ml_mode',
 )
 #: Tags of learning that a refit does not take over: array sizes (ML_MCONF, ML_MB), set from the number of
-#: configurations, and tags of the regression, for which ML_MODE = refit has own defaults (VASP wiki, page ML_MODE).
+#: configurations, and tags of the regression, which have their own defaults for ML_MODE = refit (VASP wiki, ML_MODE).
 NOT_OF_REFIT = ('ml_mconf', 'ml_mb', 'ml_lfast', 'ml_ialgo_linreg', 'ml_sigw0', 'ml_sigv0', 'ml_eps_low')
 
 
 def settings_message(values: Mapping[str, Any]) -> str | None:
-    """Return a message about a fault in the settings of a schedule."""
+    """Return a message about a fault in the settings of a schedule, or None."""
     if message := complete_message(values, SETTINGS, 'settings'):
         return message
     for index, stage in enumerate(values['stages']):
@@ -131,7 +131,7 @@ def settings_message(values: Mapping[str, Any]) -> str | None:
             return message
     names = [stage['name'] for stage in values['stages']]
     if len(set(names)) < len(names):
-        return f'settings: the stages {", ".join(names)} share a name: give each its own.'
+        return f'settings: the stages {", ".join(names)} share a name: give each stage its own name.'
     for key in ('electrons', 'learning', 'refit'):
         # the array sizes of a refit follow from the learned configurations; smaller sizes would fail only at the end
         own = (*PLANNED, 'ml_mconf') if key == 'refit' else PLANNED
@@ -143,15 +143,15 @@ def settings_message(values: Mapping[str, Any]) -> str | None:
 @refusing(SettingsError)
 @calcfunction
 def plan_learning(settings: orm.Dict, start: orm.StructureData | MdStateData) -> dict[str, orm.Data]:
-    """Return what every segment of a schedule of on-the-fly learning is given.
+    """Return the inputs of all segments of a schedule of on-the-fly learning.
 
-    A stage is cut into segments; where it ramps the temperature, each has the temperatures at its ends.
+    A stage is divided into segments. If it ramps the temperature, each segment has the temperatures at its own ends.
 
     :param settings: keys as in ``SETTINGS``; ``electrons`` and ``learning`` are INCAR tags of all segments, ``refit``
         has additional tags of the final refit; null for no refit.
     :param start: ICONST keeps the shape of its cell; steps continue from a state's step.
     :returns: ``seg000_parameters`` (INCAR tags) and ``seg000_settings`` of each segment, ``iconst``, ``kpoints``;
-        ``refit_parameters`` and ``refit_settings`` where a refit is asked.
+        ``refit_parameters`` and ``refit_settings`` if a refit is requested.
     """
     values = settings.get_dict()
     if message := settings_message(values):
@@ -168,7 +168,7 @@ def plan_learning(settings: orm.Dict, start: orm.StructureData | MdStateData) ->
 
 
 def start_of(start: orm.StructureData | MdStateData) -> tuple[Atoms, int]:
-    """Return atoms and step that a schedule starts from."""
+    """Return atoms and step at the start of a schedule."""
     return (start.get_atoms(), start.step) if isinstance(start, MdStateData) else (start.get_ase(), 0)
 
 
@@ -207,7 +207,7 @@ def _segments(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _segment_tags(values: Mapping[str, Any], segment: Mapping[str, Any], index: int, species: int) -> dict[str, Any]:
-    """Return the INCAR tags of a segment: NpT with Langevin friction (MDALGO = 3, ISIF = 3), learning on the fly."""
+    """Return the INCAR tags of a segment: NPT with Langevin friction (MDALGO = 3, ISIF = 3), learning on the fly."""
     start, end = segment['temperatures_k']
     motion = {
         'ibrion': 0,
@@ -230,7 +230,7 @@ def _mode(name: str) -> dict[str, Any]:
 
 
 def _mesh(values: Mapping[str, Any]) -> orm.KpointsData:
-    """Return the mesh, centred at Γ."""
+    """Return the k-point mesh, centred at Γ."""
     kpoints = orm.KpointsData()
     kpoints.set_kpoints_mesh(values['kpoints'])
     return kpoints
@@ -276,9 +276,9 @@ def piece_of_segment(
 
 
 def _most_steps(all_steps: int, job_steps: int, results: Mapping[str, Any]) -> int:
-    """Return how many steps the next job may make: fewer where the cell changes, more where it is calm.
+    """Return the largest number of steps of the next job: fewer if the cell changes, more if it is stable.
 
-    :param all_steps: of the segment; ``job_steps``: that the last job should make; ``results``: of the last job.
+    :param all_steps: steps of the segment; ``job_steps``: planned steps of the last job; ``results``: its results.
     """
     change = results.get('lattice_change', SMALL_LATTICE_CHANGE)
     if change > LARGEST_LATTICE_CHANGE:
@@ -286,15 +286,15 @@ def _most_steps(all_steps: int, job_steps: int, results: Mapping[str, Any]) -> i
     return min(2 * job_steps, all_steps) if change < SMALL_LATTICE_CHANGE else job_steps
 
 
-#: Tags that a segment changes to go on, and that the next one needs as well.
+#: Tags that a segment changes to continue, and that the next segment needs as well.
 CARRIED = ('ml_mconf', 'ml_mb', 'nelm', 'algo')
 
 
 @calcfunction
 def carry_on(parameters: orm.Dict, before: orm.Dict, results: orm.Dict) -> orm.Dict:
-    """Return INCAR tags with what the segment before had come to: more room, more steps of the SCF, its threshold.
+    """Return INCAR tags with the changes of the previous segment: array sizes, steps of the SCF, threshold.
 
-    :param before: INCAR tags of its last job; ``results``: the results of that.
+    :param before: INCAR tags of its last job; ``results``: the results of this job.
     """
     tags = parameters.get_dict()
     tags |= {tag: value for tag, value in before.get_dict().items() if tag in CARRIED}
@@ -304,8 +304,8 @@ def carry_on(parameters: orm.Dict, before: orm.Dict, results: orm.Dict) -> orm.D
 def _threshold(tags: Mapping[str, Any], results: orm.Dict) -> dict[str, float]:
     """Return the last threshold of a job as a tag, or no tag.
 
-    VASP begins each job at ML_CTIFOR: a small one would ask for needless labels at the start of every job. With
-    ML_ICRITERIA = 0 the threshold is constant, and stays as asked.
+    VASP begins each job at ML_CTIFOR, and too small a value causes needless labels at the start of every job. With
+    ML_ICRITERIA = 0 the threshold is constant, so it is not changed.
     """
     threshold = results.get('threshold_ev_per_angstrom')
     return {'ml_ctifor': threshold} if tags.get('ml_icriteria', 1) != 0 and threshold else {}
@@ -313,20 +313,20 @@ def _threshold(tags: Mapping[str, Any], results: orm.Dict) -> dict[str, float]:
 
 @calcfunction
 def more_electronic_steps(parameters: orm.Dict) -> orm.Dict:
-    """Return INCAR tags with twice as many steps of the SCF, of the most robust algorithm."""
+    """Return INCAR tags with twice as many SCF steps and the most robust algorithm."""
     tags = parameters.get_dict()
     return orm.Dict(tags | {'nelm': 2 * tags.get('nelm', USUAL_NELM), 'algo': 'Normal'})
 
 
 @calcfunction
 def more_configurations(parameters: orm.Dict) -> orm.Dict:
-    """Return INCAR tags with room for more configurations."""
+    """Return INCAR tags with larger arrays for configurations."""
     return orm.Dict(_with_room(parameters.get_dict(), 'ml_mconf'))
 
 
 @calcfunction
 def more_references(parameters: orm.Dict) -> orm.Dict:
-    """Return INCAR tags with room for more local reference configurations."""
+    """Return INCAR tags with larger arrays for local reference configurations."""
     return orm.Dict(_with_room(parameters.get_dict(), 'ml_mb'))
 
 
@@ -337,16 +337,16 @@ def _with_room(tags: dict[str, Any], tag: str) -> dict[str, Any]:
 @refusing(MismatchError)
 @calcfunction
 def forget_unconverged(learning_state: orm.ArrayData, **configurations: DatasetData) -> orm.ArrayData:
-    """Return a learning state without the configurations whose SCF did not converge: ML_AB will lack them.
+    """Return a learning state without the configurations whose SCF did not converge; ML_AB will lack them.
 
-    Those that OUTCAR does not tell of are left out, too. Refused where nothing is left to go on with: no
-    configuration, or no reference configuration of an element.
+    Configurations with unknown convergence are left out, too. The function refuses a state without any remaining
+    configuration, or without a reference configuration of an element.
 
-    :param configurations: what the state orders, part after part in the order of the keys.
+    :param configurations: the configurations of the state, part after part in the order of the keys.
     """
     converged = np.concatenate([configurations[key].are_converged for key in sorted(configurations)])
     kept = converged[learning_state.get_array('order')]
-    place = np.cumsum(kept)  # of a configuration that is kept, from 1 as ML_AB counts
+    place = np.cumsum(kept)  # number of a kept configuration, counted from 1 as in ML_AB
     arrays = {name: learning_state.get_array(name) for name in learning_state.get_arraynames()}
     for name, rows in arrays.items():
         if name.startswith('basis_'):
@@ -355,7 +355,7 @@ def forget_unconverged(learning_state: orm.ArrayData, **configurations: DatasetD
         else:
             arrays[name] = rows[kept]
     if empty := [name for name, rows in arrays.items() if not len(rows)]:
-        raise MismatchError(f'without labels of an unconverged SCF nothing is left in {", ".join(empty)}.')
+        raise MismatchError(f'without labels of an unconverged SCF {", ".join(empty)} would be empty.')
     state, names = orm.ArrayData(arrays), ('types', 'reference_energies', 'masses', 'version')
     state.base.attributes.set_many({name: learning_state.base.attributes.get(name) for name in names})
     return state
@@ -368,7 +368,7 @@ def learning_history(**results: orm.Dict) -> orm.Dict:
     :param results: ``results`` of the jobs, which sort by their keys.
     """
     rows = [{'job': key} | {name: stored_value(results[key], name) for name in HISTORY} for key in sorted(results)]
-    # a job whose files told no steps made none
+    # a job whose files show no steps made none
     steps = sum(row['last_step'] - row['first_step'] for row in rows if row['last_step'] is not None)
     n_dft = sum(row['n_dft_steps'] for row in rows)
     return orm.Dict(

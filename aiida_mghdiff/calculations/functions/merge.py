@@ -1,4 +1,4 @@
-"""Datasets of several jobs as one."""
+"""Merge datasets of several jobs."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from aiida_mghdiff.formats.plausibility import within_bounds
 def merge_datasets(**parts: DatasetData) -> DatasetData:
     """Return configurations as one dataset, part after part in the order of the keys.
 
-    Of parts that were learned on the fly, labels are left out if their SCF is not known to have converged, or if they
-    are larger than any that can be right: the report says how many. Groups and stages of the same name become one, and
-    so do isolated atoms of one element. Refused: parts without groups, origins that not all parts tell, isolated atoms
-    of one element with two energies.
+    From parts that were learned on the fly, some labels are left out: their SCF is not known to have converged, or they
+    are implausibly large. The report gives the number. Groups and stages of the same name become one, and so do
+    isolated atoms of one element. These parts are refused: some have groups and some have not; some know the origin of
+    their configurations and some do not; two energies of an isolated atom of one element differ.
     """
     nodes = [parts[key] for key in sorted(parts)]
     origins = {node.labelled_by for node in nodes}
     kinds = {node.base.attributes.get('energy_kind') for node in nodes}
     if len(origins) > 1 or len(kinds) > 1:
-        raise MismatchError(f'labels of {", ".join(sorted(origins))} ({", ".join(sorted(kinds))}) do not mix.')
+        raise MismatchError(f'labels of {", ".join(sorted(origins))} ({", ".join(sorted(kinds))}) cannot be merged.')
     arrays = [node.get_arrays() for node in nodes]
     if len({tuple(sorted(part)) for part in arrays}) > 1 or 'groups' not in arrays[0]:
-        raise MismatchError('all parts must have groups, and tell the origin of their configurations or none must.')
+        raise MismatchError('all parts must have groups, and all or none must have the origin of their configurations.')
     names = {attribute: _join_names(nodes, arrays, array, attribute) for array, attribute in NAMED.items()}
     merged = concatenate_frames(arrays)
     good = np.flatnonzero(np.concatenate([_are_good(key, parts[key]) for key in sorted(parts)]))
@@ -47,9 +47,9 @@ def merge_datasets(**parts: DatasetData) -> DatasetData:
 
 
 def _are_good(key: str, part: DatasetData) -> np.ndarray:
-    """Return which configurations [n] of a part are kept; report how many are not.
+    """Return which configurations [n] of a part are kept; report the number of others.
 
-    Only VASP on the fly takes labels of any size. Of other datasets the reader judged the size, or the user allowed it.
+    Only on-the-fly learning in VASP accepts labels of any size. In other datasets the reader or the user accepted them.
     """
     converged = part.are_converged
     if 'converged' not in part.get_arraynames():
@@ -58,7 +58,7 @@ def _are_good(key: str, part: DatasetData) -> np.ndarray:
     if left_out := int((~good).sum()):
         Process.current().report(
             f'{key}: {left_out} of {len(good)} configurations are left out: the SCF of '
-            f'{int((~converged).sum())} is not known to have converged, the labels of the others are too large.'
+            f'{int((~converged).sum())} is not known to have converged, the other labels are too large.'
         )
     return good
 
@@ -73,7 +73,7 @@ def _join_isolated_atoms(parts: Mapping[str, DatasetData]) -> dict[str, float]:
 def _join_names(
     nodes: list[DatasetData], arrays: list[dict[str, np.ndarray]], array: str, attribute: str
 ) -> list[str] | None:
-    """Let the indices of all parts be ones into the same names; return these, None where there are none."""
+    """Let the indices of all parts refer to the same names; return these names, or None without names."""
     if array not in arrays[0]:
         return None
     names = list(dict.fromkeys(name for node in nodes for name in node.base.attributes.get(attribute)))

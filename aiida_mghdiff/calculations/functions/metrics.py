@@ -19,7 +19,7 @@ Arrays = dict[str, np.ndarray]
 @refusing(MismatchError, NotFiniteError)
 @calcfunction
 def error_metrics(dataset: DatasetData, predictions: orm.ArrayData) -> orm.Dict:
-    """Return RMSE, MAE and R² of energies, forces, and stresses where every configuration has one.
+    """Return RMSE, MAE and R² of energies, forces and, if every configuration has a stress, stresses.
 
     ``energy_*`` is per atom and raw; ``energy_*_shifted`` is after removing the constant shift of each composition,
     over compositions with several configurations (null without such a composition). ``by_element`` has the errors of
@@ -69,13 +69,13 @@ def energy_metrics(labels: Arrays, predicted: Arrays) -> EnergyErrors:
 
 
 def energies_per_atom(labels: Arrays, predicted: Arrays) -> tuple[np.ndarray, np.ndarray]:
-    """Return the energies [n] of the labels and the predicted ones in meV/atom."""
+    """Return the energies [n] of labels and predictions in meV/atom."""
     energies, found = (EV_IN_MEV * arrays['energies'] / labels['natoms'] for arrays in (labels, predicted))
     return energies, found
 
 
 def composition_metrics(labels: Arrays, predicted: Arrays) -> dict[str, CompositionErrors]:
-    """Return the errors of the configurations of each composition; a single one has no error of energy."""
+    """Return the errors of the configurations of each composition; a single configuration has no error of energy."""
     reference, found = energies_per_atom(labels, predicted)
     compositions = np.array(formulas_of(labels))
     of_atoms = np.repeat(compositions, labels['natoms'])

@@ -1,4 +1,4 @@
-"""Numbers of tracer pairs closer than a cut-off, against chance."""
+"""Numbers of tracer pairs closer than a cut-off, compared with chance."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ _LEVEL = 0.05
 @refusing(SettingsError, SegmentsError, MismatchError, LatticeError, SitesError, PositionsError)
 @calcfunction
 def tracer_pairs(settings: orm.Dict, host: orm.StructureData | None = None, **runs: orm.ArrayData) -> orm.Dict:
-    """Return how often tracers are pairs, and how often they would be by chance; see ``science.pairs``.
+    """Return how often tracers form pairs, and how often they would by chance; see ``science.pairs``.
 
-    ``numbers_of_pairs`` 0, 1, 2 ... and for each the fraction of frames with so many: ``observed``, ``poisson`` and
-    with a host ``random_sites``; the last number stands for itself and all higher ones. ``mean_pairs`` with its error
-    and ``mean_pairs_random_sites``; ``correlation_time_ps`` and ``effective_sample_size``, the number of independent
-    frames, null with the error of the mean where all frames have as many pairs; ``poisson_test`` and
-    ``random_sites_test``, null where the runs are too short for one.
+    ``numbers_of_pairs`` are 0, 1, 2 ...; the last number includes all higher numbers. For each number there is the
+    fraction of frames: ``observed``, ``poisson`` and, with a host, ``random_sites``. Further results: ``mean_pairs``
+    with its error and ``mean_pairs_random_sites``; ``correlation_time_ps`` and ``effective_sample_size``, the number of
+    independent frames (null, as is the error of the mean, if all frames have the same number of pairs);
+    ``poisson_test`` and ``random_sites_test``, null if the runs are too short for a test.
 
-    :param settings: ``pair_cutoff`` in Å; ``random_arrangements``, the number of them, and their ``seed``;
+    :param settings: ``pair_cutoff`` in Å; ``random_arrangements``, their number, and their ``seed``;
         ``core_radius`` of sites in Å; and settings of the other analyses of structure.
-    :param host: ideal hcp supercell without tracers; without it, nothing is compared with random sites.
+    :param host: ideal hcp supercell without tracers; without a host, nothing is compared with random sites.
     :param runs: segments of tracers by keys ``r<replica>_s<index>``, full frames by ``r<replica>_f<index>``.
     """
     values, replicas = read_settings(settings, STRUCTURE_SETTINGS), read_replicas(runs)
     if replicas[0].tracer_positions.shape[1] < 2:
-        raise MismatchError('the runs have a single tracer, which makes no pair.')
+        raise MismatchError('the runs have a single tracer, so there are no pairs.')
     cutoff = values['pair_cutoff']
     counts = [count_close_pairs(run.tracer_positions, run.cell, cutoff) for run in replicas]
     random = None
@@ -88,7 +88,7 @@ def pair_results(counts: list[np.ndarray], random: np.ndarray | None, frame_inte
 
 
 def describe_sampling(counts: list[np.ndarray], frame_interval_ps: float) -> dict[str, float | None]:
-    """Return what the frames are worth, and the error of the mean; None where the number never changes."""
+    """Return the number of independent frames, and the error of the mean; None if the number of pairs is constant."""
     everything = np.concatenate(counts)
     if not everything.std():
         return dict.fromkeys(('mean_pairs_error', 'correlation_time_ps', 'effective_sample_size'))
@@ -114,12 +114,11 @@ def describe_test(test: ChanceTest | None) -> dict[str, Any] | None:
 
 
 def warnings(samples: float | None) -> list[str]:
-    """Return what limits the worth of the numbers."""
+    """Return warnings about the limits of the numbers."""
     if samples is None:
-        return ['all frames have the same number of pairs: the runs tell no error of its mean. Run longer.']
+        return ['all frames have the same number of pairs, so the error of the mean is unknown. Run longer.']
     if samples >= LEAST_SAMPLES:
         return []
     return [
-        f'the runs are worth {samples:.0f} independent frames, {LEAST_SAMPLES} are needed to test against chance: run '
-        'longer.'
+        f'the runs have {samples:.0f} independent frames, but tests against chance need {LEAST_SAMPLES}: run longer.'
     ]

@@ -1,4 +1,4 @@
-"""Parameters of MD runs that follow from others: of a segment, and of all runs behind one diffusion coefficient."""
+"""Derived parameters of MD runs: of a segment, and of all runs behind one diffusion coefficient."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def segment_parameters(
 
     :param parameters: parameters of the whole run.
     :param segment_steps: largest number of steps of a segment; None for all remaining steps.
-    :param state: where the last segment ended; None for the first.
+    :param state: end of the last segment; None for the first segment.
     """
     values = steps_left(parameters, state)
     if segment_steps is not None:
@@ -68,7 +68,7 @@ def segment_parameters(
 @refusing()
 @calcfunction
 def block_parameters(parameters: orm.Dict, state: MdStateData | None = None) -> orm.Dict:
-    """Return the parameters of the next job of a run in VASP, which ends where something is written.
+    """Return the parameters of the next job of a run in VASP, which ends at a written step.
 
     :param parameters: parameters of the whole run.
     :param state: final state of the last job; None for the first job.
@@ -78,17 +78,17 @@ def block_parameters(parameters: orm.Dict, state: MdStateData | None = None) -> 
 
 
 def steps_left(parameters: orm.Dict, state: MdStateData | None) -> dict[str, Any]:
-    """Return the parameters of all that is left of a run."""
+    """Return the parameters of the remaining run."""
     values = parameters.get_dict()
     first = values['first_step'] if state is None else state.step
     return values | {'first_step': first, 'steps': values['first_step'] + values['steps'] - first}
 
 
 def steps_of_block(parameters: Mapping[str, Any]) -> int:
-    """Return how many steps the next job of VASP makes of a run.
+    """Return the number of steps of the next job of a run in VASP.
 
-    VASP counts written steps from the start of a job. So all jobs but short ones begin and end at a written step;
-    otherwise a job must write every step, gigabytes of them, to include the wanted steps.
+    VASP counts written steps from the start of a job. So all jobs except short ones begin and end at a written step.
+    Otherwise a job must write every step, gigabytes of data, to include the wanted steps.
     """
     left = parameters['steps']
     if parameters['ensemble'] == 'nvt':
@@ -102,7 +102,7 @@ def steps_of_block(parameters: Mapping[str, Any]) -> int:
 def vibration_parameters(vibrations: orm.Dict, path: orm.Dict) -> dict[str, orm.Dict]:
     """Return the parameters of the vibrations of the tracer at a ``minimum`` and at the ``saddle`` point of a path.
 
-    :param vibrations: what both share.
+    :param vibrations: parameters that both points share.
     :param path: ``tracer_element``, and the name of the path.
     """
     modes = {'minimum': 0, 'saddle': 1}
@@ -113,15 +113,15 @@ def vibration_parameters(vibrations: orm.Dict, path: orm.Dict) -> dict[str, orm.
 @refusing()
 @calcfunction
 def plan_diffusion(settings: orm.Dict, temperature: orm.Float) -> dict[str, orm.Dict]:
-    """Return the parameters of all runs behind one diffusion coefficient, each with a seed of its own.
+    """Return the parameters of all runs behind one diffusion coefficient, each with its own seed.
 
     :param settings: ``seed``, ``n_replicas``, ``independent_replicas``, ``target_relative_interval`` and
         ``max_time_ps`` (both null for one look), ``supercell`` (of ``build_supercell``, without seed), and ``npt``,
         ``nvt``, ``nve`` (MD parameters without temperature, seed and first step).
         and ``volume``, ``starts``, ``fit``, ``structure`` (settings of the analyses).
     :returns: ``npt``, ``supercell_<i>`` and ``nvt_<i>`` for each placement of tracers, ``nve_<i>`` for each replica and
-        ``nve_<i>_look<k>`` where it goes on at a later look; the settings of the analyses; and ``looks``, the names of
-        the ``runs`` of each look. See ``science.precision``.
+        ``nve_<i>_look<k>`` for its continuation at a later look; the settings of the analyses; and ``looks``, the names
+        of the ``runs`` of each look. See ``science.precision``.
     """
     values = settings.get_dict()
     looks = [runs_of_look(values, look) for look in range(looks_of(values))]
@@ -145,7 +145,7 @@ def plan_diffusion(settings: orm.Dict, temperature: orm.Float) -> dict[str, orm.
 
 
 def settings_message(settings: Mapping[str, Any]) -> str | None:
-    """Return a message about a fault in the settings; the engine checks the INCAR tags of the user."""
+    """Return a message about a fault in the settings, or None; the engine checks the user's INCAR tags."""
     own = {
         stage: without(settings[stage], INCAR) for stage in ENSEMBLE_KEYS if isinstance(settings.get(stage), Mapping)
     }
@@ -153,7 +153,7 @@ def settings_message(settings: Mapping[str, Any]) -> str | None:
 
 
 def replicas_message(settings: dict[str, Any]) -> str | None:
-    """Return a message about a fault in the number of replicas or the precision asked for; None where nothing is."""
+    """Return a message about a fault in the number of replicas or the requested precision, or None."""
     starts = 1 if settings['independent_replicas'] else settings['n_replicas']
     if settings['starts']['count'] != starts:
         return (
@@ -162,18 +162,18 @@ def replicas_message(settings: dict[str, Any]) -> str | None:
         )
     target, most = settings['target_relative_interval'], settings['max_time_ps']
     if (target is None) != (most is None):
-        return 'settings: target_relative_interval and max_time_ps go together: give both or none.'
+        return 'settings: target_relative_interval and max_time_ps go together: give both or neither.'
     if target is None:
         return None
     if not IS_POSITIVE.holds(target):
         return f'settings: target_relative_interval = {target} is not {IS_POSITIVE.words}.'
     if not IS_POSITIVE.holds(most) or most < first_time_ps(settings) * (1 - 1e-9):
-        return f'settings: max_time_ps = {most}: the first look has {first_time_ps(settings):g} ps of all replicas.'
+        return f'settings: max_time_ps = {most}: the first look takes {first_time_ps(settings):g} ps of all replicas.'
     return None
 
 
 def looks_of(settings: dict[str, Any]) -> int:
-    """Return how many looks at D there are at most."""
+    """Return the largest number of looks at D."""
     most = settings['max_time_ps']
     return 1 if most is None else count_looks(first_time_ps(settings), most)
 
@@ -184,7 +184,7 @@ def first_time_ps(settings: dict[str, Any]) -> float:
 
 
 def runs_of_look(settings: dict[str, Any], look: int) -> list[str]:
-    """Return the names of the NVT and NVE runs that a look adds to those before."""
+    """Return the names of the NVT and NVE runs that a look adds to earlier looks."""
     independent = settings['independent_replicas']
     replicas, length = growth(look, independent)
     before, length_before = growth(look - 1, independent) if look else (0, 1)
@@ -195,7 +195,7 @@ def runs_of_look(settings: dict[str, Any], look: int) -> list[str]:
 
 
 def plan_run(settings: dict[str, Any], temperature_k: float, name: str, looks: list[list[str]]) -> dict[str, Any]:
-    """Return the MD parameters of the run of a name."""
+    """Return the MD parameters of a run, by its name."""
     stage, _, number = name.partition('_')
     index, _, look = number.partition('_look')
     seed = derive_seed(settings['seed'], temperature_k, stage, int(index or 0), *map(int, [look] if look else []))
@@ -206,13 +206,13 @@ def plan_run(settings: dict[str, Any], temperature_k: float, name: str, looks: l
 
 
 def steps_of_look(settings: dict[str, Any], look: int, longer: bool) -> dict[str, int]:
-    """Return first step and number of steps of a replica that begins, or goes on, at a look."""
+    """Return first step and number of steps of a replica that begins or continues at a look."""
     steps, independent = settings['nve']['steps'], settings['independent_replicas']
     first = growth(look - 1, independent)[1] * steps if longer else 0
     return {'first_step': first, 'steps': growth(look, independent)[1] * steps - first}
 
 
 def derive_seed(seed: int, temperature_k: float, stage: str, *indices: int) -> int:
-    """Return a seed below 900 million that belongs to one run alone, always the same for the same run."""
+    """Return a seed below 900 million for one run; the same run always gets the same seed."""
     words: list[Any] = [seed, round(temperature_k * 1000), *stage.encode(), *indices]
     return int(np.random.SeedSequence(words).generate_state(1)[0]) % 899_999_999 + 1

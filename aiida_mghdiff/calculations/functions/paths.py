@@ -27,14 +27,14 @@ _OFF_AXIS = np.array([1.0, np.sqrt(2), np.sqrt(3)]) / np.sqrt(6)
 def path_endpoints(
     host: orm.StructureData, settings: orm.Dict, displacement_angstrom: orm.Float | None = None
 ) -> dict[str, orm.StructureData]:
-    """Return ``initial`` and ``final``: the host with one tracer, its last atom, on either site of a named path.
+    """Return ``initial`` and ``final``: the host with one tracer, its last atom, on each site of a named path.
 
     The tracer moves in a straight line; its final site may lie outside the cell.
 
     :param host: hcp supercell without tracers.
     :param settings: ``tracer_element`` and ``path``, one of ``O-O c``, ``O-O ab``, ``O-T``, ``T-T``.
-    :param displacement_angstrom: shift of the tracer off all symmetry axes, for ends that are to be relaxed: on a
-        symmetric site it has no force even where that is no minimum.
+    :param displacement_angstrom: shift of the tracer off all symmetry axes, for ends that will be relaxed: on a
+        symmetric site it has no force even if the site is no minimum.
     """
     values = read_settings(settings, PATH_SETTINGS)
     shift = 0.0 if displacement_angstrom is None else displacement_angstrom.value * _OFF_AXIS
@@ -51,14 +51,15 @@ def path_endpoints(
 def interpolate_path(
     initial: orm.StructureData, final: orm.StructureData, settings: orm.Dict
 ) -> dict[str, orm.TrajectoryData]:
-    """Return ``images``: a path between two relaxed end points, these included.
+    """Return ``images``: a path between two relaxed end points, including both.
 
-    The final end point is mapped onto the initial one, atom by atom by minimum image, and shifted as a whole to the
-    same centre, which changes no energy. Image-dependent pair potentials: Smidstrup et al., J. Chem. Phys. 140, 214106
+    The final end point is mapped onto the initial end point, atom by atom by minimum image, and shifted as a whole to
+    the same centre, which does not change the energy. Image-dependent pair potentials: Smidstrup et al., J. Chem. Phys.
+    140, 214106
     (2014), doi:10.1063/1.4878664.
 
     :param settings: ``n_images`` between the end points, ``interpolation`` (``idpp`` or ``linear``), and
-        ``minimum_endpoint_distance_angstrom``, below which no atom tells the end points apart.
+        ``minimum_endpoint_distance_angstrom``: end points count as equal if no atom moves farther.
     """
     values = read_settings(settings, INTERPOLATION_SETTINGS)
     first, last = initial.get_ase(), final.get_ase()
@@ -68,7 +69,7 @@ def interpolate_path(
     steps -= steps.mean(axis=0)
     distance = np.linalg.norm(steps, axis=1).max()
     if distance < values['minimum_endpoint_distance_angstrom']:
-        raise EndsError(f'no atom differs by more than {distance:.3f} Å between them: there is one minimum, not two.')
+        raise EndsError(f'no atom differs by more than {distance:.3f} Å between them: they are one minimum, not two.')
     last.positions = first.positions + steps
     images = [first, *(first.copy() for _ in range(values['n_images'])), last]
     NEB(images, method='improvedtangent').interpolate(method=values['interpolation'], mic=True)
@@ -76,7 +77,7 @@ def interpolate_path(
 
 
 def ends_message(first: Atoms, last: Atoms) -> str | None:
-    """Return why two structures cannot be the ends of a path."""
+    """Return why two structures cannot be the ends of a path, or None."""
     if first.get_chemical_symbols() != last.get_chemical_symbols():
         return 'initial and final must have the same atoms in the same order.'
     if not np.allclose(first.cell, last.cell, atol=1e-6):

@@ -1,4 +1,4 @@
-"""Diffusion coefficients from the rates of hops: of barriers and vibrations, and of jumps that were counted in MD."""
+"""Diffusion coefficients from rates of hops: from barriers and vibrations, or from jumps counted in MD."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from aiida_mghdiff.science.transition_state import NoSaddleError, attempt_freque
 from aiida_mghdiff.science.units import ANGSTROM2_PER_PS_IN_M2_PER_S, BOLTZMANN_EV_PER_K, EV_IN_MEV
 
 EXTRAPOLATION_SETTINGS = {'temperatures_k': list_of(IS_TEMPERATURE)}
-#: Both ends of a path between sites of one kind have one energy; a difference beyond this is one of their relaxation.
+#: Ends on sites of one kind have equal energies; a larger difference comes from incomplete relaxation.
 ASYMMETRY_EV = 0.02
-#: Share of jumps of no class of the network that D can be said to do without.
+#: Largest fraction of jumps outside all classes of the network without a warning.
 MOST_UNKNOWN = 0.05
 _RATES = {'classical': classical_rate, 'quantum': quantum_rate}
 
@@ -42,18 +42,18 @@ _RATES = {'classical': classical_rate, 'quantum': quantum_rate}
 @refusing(NoSaddleError)
 @calcfunction
 def hop(path: orm.Dict, barrier: orm.Dict, initial: orm.Dict, saddle: orm.Dict, final: orm.Dict) -> orm.Dict:
-    """Return what the rates of a hop follow from: barriers both ways and frequencies.
+    """Return the properties of a hop that determine its rates: barriers and frequencies in both directions.
 
     A path is refused if one of its ends is no minimum, or if it has no saddle point of first order: see
     ``science.bands``.
 
     ``*_barrier_ev`` are barriers of the potential energy, ``*_zero_point_barrier_ev`` include zero-point energies;
-    ``*_attempt_frequency_thz`` are Vineyard's (``science.transition_state``); ``elementary`` is false where the
-    path has a minimum of its own between its ends.
+    ``*_attempt_frequency_thz`` are Vineyard's (``science.transition_state``); ``elementary`` is false if the path has a
+    minimum between its ends.
 
-    :param path: ``tracer_element`` and ``path``, as of ``path_endpoints``.
+    :param path: ``tracer_element`` and ``path``, as in ``path_endpoints``.
     :param barrier: results of ``mghdiff.ase.neb``.
-    :param initial: results of ``mghdiff.ase.vibrations`` at the first end; ``saddle``, ``final``: at the others.
+    :param initial: results of ``mghdiff.ase.vibrations`` at the first end; ``saddle``, ``final``: at the other points.
     """
     if reason := read_band(barrier['energies_ev']).reason:
         raise NoSaddleError(f'{path["path"]}: {reason}')
@@ -85,14 +85,14 @@ def barrier_diffusion(
 ) -> dict[str, orm.Dict]:
     """Return D from barriers and vibrations, ``classical`` and ``quantum``; see ``science.lattice.barriers``.
 
-    ``classical`` is what MD of the same potential would give at infinite dilution; ``quantum`` has zero-point energies
+    ``classical`` is the D of MD with the same potential at infinite dilution; ``quantum`` includes zero-point energies
     and quantum vibrations. The keys are as in ``jump_diffusion``, without the lines of the classes.
 
     :param host: supercell in which the barriers were found, without tracers; its size gives the error of an energy.
     :param settings: ``temperatures_k``.
-    :param metrics: results of ``error_metrics`` of the potential: each energy has the error that it has there on a cell
-        of this size, after the shift of the composition. Without such an error there is no interval.
-    :param hops: results of ``hop``, by any keys; paths O-T and T-T at least.
+    :param metrics: results of ``error_metrics`` of the potential. Each energy gets the error of a cell of this size,
+        after the shift of the composition. Without such an error there is no interval.
+    :param hops: results of ``hop``, by any keys; at least the paths O-T and T-T.
     """
     temperatures = read_settings(settings, EXTRAPOLATION_SETTINGS)['temperatures_k']
     for node in hops.values():
@@ -121,9 +121,10 @@ def barrier_diffusion(
 @refusing(SettingsError, MismatchError, TooFewTemperaturesError, NetworkError)
 @calcfunction
 def jump_diffusion(settings: orm.Dict, **sites: orm.Dict) -> orm.Dict:
-    """Return D from jumps that were counted in MD at several temperatures; see ``science.lattice.jump_rates``.
+    """Return D from jumps counted in MD at several temperatures; see ``science.lattice.jump_rates``.
 
-    Arrays go with ``temperatures_k``: D (mean over directions, in the basal plane ``ab``, along ``c``), its 95 %
+    Arrays are in the order of ``temperatures_k``: D (mean over directions, in the basal plane ``ab``, along ``c``), its
+    95 %
     interval and relative error, the local activation energy, and the ``rates`` of each class in 1/ps to one target.
     ``extrapolated`` marks temperatures outside the range of the MD. Lattice constants are the means of the runs.
 
@@ -133,7 +134,7 @@ def jump_diffusion(settings: orm.Dict, **sites: orm.Dict) -> orm.Dict:
     temperatures = read_settings(settings, EXTRAPOLATION_SETTINGS)['temperatures_k']
     runs = sorted((node.get_dict() for node in sites.values()), key=lambda run: run.get('temperature_k', 0))
     if wrong := [run for run in runs if 'jump_counts' not in run]:
-        raise MismatchError(f'{len(wrong)} of {len(runs)} inputs have no jump_counts: give outputs `sites`.')
+        raise MismatchError(f'{len(wrong)} of {len(runs)} inputs have no jump_counts: give the outputs `sites`.')
     measured = [run['temperature_k'] for run in runs]
     counts, times = ([run[key] for run in runs] for key in ('jump_counts', 'total_times_ps'))
     fits, left_out = jump_rates.fit_classes(measured, counts, times, dispersions(runs))
@@ -167,8 +168,8 @@ def network_results(
 ) -> Network:
     """Return D in m²/s, its interval, local activation energy and the rates at each temperature.
 
-    :param rates_at: gives the rates by class in 1/ps at a temperature.
-    :param error_at: gives the standard error of ln D from the sensitivities at a temperature; None where none is known.
+    :param rates_at: returns the rates by class in 1/ps at a temperature.
+    :param error_at: returns the standard error of ln D from the sensitivities at a temperature; None if it is unknown.
     """
     rates = [rates_at(value) for value in temperatures]
     found = [diffusivity(a, c, each) for each in rates]
@@ -197,18 +198,18 @@ def in_m2_per_s(values: Iterable[float]) -> list[float]:
 
 
 def read_hops(hops: Mapping[str, orm.Dict]) -> tuple[dict[str, Hop], dict[str, str]]:
-    """Return the hops by path, and why other paths are left out.
+    """Return the hops by path, and the reasons why other paths are left out.
 
     :raises MismatchError: for two hops along one path, or of different tracers.
-    :raises NetworkError: where D needs a path that there is no hop along.
+    :raises NetworkError: if D needs a path without a hop.
     """
     nodes = [node.get_dict() for node in hops.values()]
     paths = [node['path'] for node in nodes]
     if len(set(paths)) < len(paths):
-        raise MismatchError(f'hops are along {", ".join(sorted(paths))}: give one of each path.')
+        raise MismatchError(f'hops are along {", ".join(sorted(paths))}: give one hop for each path.')
     if len(tracers := {node['tracer_element'] for node in nodes}) > 1:
         raise MismatchError(f'hops are of {", ".join(sorted(tracers))}: give hops of one tracer.')
-    left_out = {path: 'no hop along it was given.' for path in PATHS if path not in paths}
+    left_out = {path: 'no hop along this path was given.' for path in PATHS if path not in paths}
     faults = {node['path']: fault for node in nodes if (fault := fault_of_hop(node)) is not None}
     found = {node['path']: read_hop(node) for node in nodes if node['path'] not in faults}
     barriers.check_paths(found, faults)
@@ -216,16 +217,16 @@ def read_hops(hops: Mapping[str, orm.Dict]) -> tuple[dict[str, Hop], dict[str, s
 
 
 def fault_of_hop(values: Mapping[str, Any]) -> str | None:
-    """Return why a hop has no rate."""
+    """Return why a hop has no rate, or None."""
     if not all(values[f'{name}_barrier_ev'] for name in ('forward', 'reverse')):
-        return 'one of its directions has no barrier: that end of the path is no minimum of this potential.'
+        return 'one of its directions has no barrier: this end of the path is no minimum of this potential.'
     if not values['elementary']:
-        return 'the path has a minimum of its own between its ends: it is several hops, not one.'
+        return 'the path has a minimum between its ends: it is several hops, not one.'
     return None
 
 
 def read_hop(values: Mapping[str, Any]) -> Hop:
-    """Return a hop from what ``hop`` gives."""
+    """Return a hop from the result of ``hop``."""
     frequencies = {name: np.array(values[f'{name}_frequencies_thz']) for name in ('initial', 'saddle', 'final')}
     return Hop(values['path'], values['forward_barrier_ev'], values['reverse_barrier_ev'], **frequencies)
 
@@ -241,32 +242,32 @@ def lattice_constants(host: orm.StructureData) -> tuple[float, float]:
 
 
 def asymmetry_warnings(hops: Mapping[str, Hop]) -> list[str]:
-    """Return a warning for each path whose ends should have one energy and have not."""
+    """Return a warning for each path whose ends should have equal energies but do not."""
     differences = {path: abs(found.forward_barrier - found.reverse_barrier) for path, found in hops.items()}
     return [
-        f'the ends of {path} are of one kind, but differ by {value:.3f} eV: relax them more tightly.'
+        f'the ends of {path} are of one kind, but differ by {value:.3f} eV: relax them further.'
         for path, value in differences.items()
         if path != 'O-T' and value > ASYMMETRY_EV
     ]
 
 
 def low_barrier_warnings(hops: Mapping[str, Hop], temperature_k: float) -> list[str]:
-    """Return a warning for each barrier below kT, where transition-state theory has no ground."""
+    """Return a warning for each barrier below kT, for which transition-state theory does not hold."""
     lowest = {path: min(found.forward_barrier, found.reverse_barrier) for path, found in hops.items()}
     return [
-        f'the barrier of {path}, {value:.3f} eV, is below kT at {temperature_k:g} K: its rate there is a guess.'
+        f'the barrier of {path}, {value:.3f} eV, is below kT at {temperature_k:g} K: its rate there is unreliable.'
         for path, value in lowest.items()
         if value < BOLTZMANN_EV_PER_K * temperature_k
     ]
 
 
 def unknown_jumps_warnings(counts: Sequence[Mapping[str, int]]) -> list[str]:
-    """Return a warning where many jumps are of no class of the network."""
+    """Return a warning if many jumps are outside all classes of the network."""
     total = sum(sum(each.values()) for each in counts)
     unknown = sum(number for each in counts for name, number in each.items() if name not in TARGETS)
     if unknown <= MOST_UNKNOWN * total:
         return []
-    return [f'{100 * unknown / total:.0f} % of the jumps are of no class of the network and are left out.']
+    return [f'{100 * unknown / total:.0f} % of the jumps are outside all classes of the network and are left out.']
 
 
 def dispersions(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -18,15 +18,15 @@ from aiida_mghdiff.science.rdf import bin_centres, coordination_numbers, pair_hi
 
 
 class Histograms:
-    """Sums of numbers of pairs, as they are and as in an ideal gas, by name."""
+    """Sums of pair numbers by name, measured and in an ideal gas."""
 
     def __init__(self, r_max: float, n_bins: int) -> None:
-        """Start with none."""
+        """Start without pairs."""
         self.r_max, self.n_bins = r_max, n_bins
         self.sums: dict[str, Any] = {}
 
     def add(self, name: str, frames: np.ndarray, cells: np.ndarray, first: np.ndarray, second: np.ndarray) -> None:
-        """Count the pairs of two groups of atoms in frames; with no frame or no pair there is nothing to count."""
+        """Count the pairs of two groups of atoms in frames; without a frame or a pair, do nothing."""
         if not len(frames) or len(np.union1d(first, second)) < 2:
             return
         found = np.array(pair_histogram(frames, cells, (first, second), self.r_max, self.n_bins, own_images=False))
@@ -37,7 +37,7 @@ class Histograms:
         return np.divide(*self.sums[name])
 
     def add_numbers(self, arrays: dict[str, np.ndarray], name: str, density: float) -> None:
-        """Add g(r) and the coordination numbers up to r, for a density in 1/Å³ of the atoms that are counted."""
+        """Add g(r) and the coordination numbers up to r, for the density in 1/Å³ of the counted atoms."""
         arrays[name] = self.distribution(name)
         arrays[f'{name}_coordination'] = coordination_numbers(arrays[name], self.r_max, density)
 
@@ -50,15 +50,15 @@ def radial_distributions(
     """Return the radial distribution functions of all replicas together; see ``science.rdf``.
 
     Arrays: ``distances`` [b], the centres of the bins in Å; g(r) [b] of each pair of elements, ``Mg_Mg``, ``Mg_H``,
-    ``H_H`` (host first, tracers from all their frames, other atoms from the full frames); and with each
-    ``<name>_coordination`` [b], the mean number of atoms of the first element up to the bin's outer edge around one of
-    the second. With a host also ``Mg_H_octahedral`` and ``Mg_H_tetrahedral``, of tracers on such a site;
-    ``H_H_random_sites``, of tracers put on sites at random with the measured occupancy and vibrations; and the ratio
-    ``H_H_over_random_sites`` (NaN where the latter is zero).
+    ``H_H`` (host first; tracers from all their frames, other atoms from the full frames). Each has a
+    ``<name>_coordination`` [b], the mean number of atoms of the first element around an atom of the second, up to the
+    bin's outer edge. With a host there are also ``Mg_H_octahedral`` and ``Mg_H_tetrahedral``, for tracers on such a
+    site; ``H_H_random_sites``, for tracers on random sites with the measured occupancy and vibrations; and the ratio
+    ``H_H_over_random_sites`` (NaN if the denominator is zero).
 
     :param settings: ``maximum_distance`` and ``bin_width`` in Å; ``core_radius`` of sites in Å;
         ``random_arrangements``, their number, and their ``seed``; and settings of the other analyses of structure.
-    :param host: ideal hcp supercell without tracers; without it, nothing is resolved by sites.
+    :param host: ideal hcp supercell without tracers; without a host, there are no results by site.
     :param runs: segments of tracers by keys ``r<replica>_s<index>``, full frames by ``r<replica>_f<index>``.
     """
     values, replicas = read_settings(settings, STRUCTURE_SETTINGS), read_replicas(runs)

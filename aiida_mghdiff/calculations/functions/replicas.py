@@ -1,4 +1,4 @@
-"""Replicas, the runs at one temperature: segments of tracers and of full frames, joined in memory."""
+"""Replicas, the runs at one temperature: segments of tracers and full frames, joined in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FULL_FRAMES = re.compile(r'r(\d+)_f(\d+)')
 
 @dataclass(frozen=True)
 class Replica:
-    """One run: the segments of its tracers, f frames of n tracers, and of its k full frames, in order."""
+    """One run: in order the segments of its tracers, f frames of n tracers, and the segments of its k full frames."""
 
     segments: Sequence[TracerTrajectoryData]
     trajectories: Sequence[orm.TrajectoryData] = ()
@@ -45,7 +45,7 @@ class Replica:
 
     @property
     def drift_free_positions(self) -> np.ndarray:
-        """Return the unwrapped positions [f,n,3] of the tracers in Å against the centre of the host."""
+        """Return the unwrapped positions [f,n,3] of the tracers in Å, relative to the centre of the host."""
         return remove_drift(self.tracer_positions, self.host_centre)
 
     @property
@@ -87,7 +87,7 @@ class Replica:
 
     @property
     def tracer_rows(self) -> np.ndarray:
-        """Return for each full frame [k] the row of the tracers' frame at that time, or the nearest one."""
+        """Return for each full frame [k] the row of the tracers' frame at the same or the nearest time."""
         steps = np.concatenate([node.get_stepids() for node in self.trajectories])
         attributes = self.segments[0].base.attributes
         rows = np.round((steps - attributes.get('first_step')) / attributes.get('stride')).astype(int)
@@ -97,8 +97,8 @@ class Replica:
 def read_replicas(nodes: Mapping[str, orm.Data]) -> list[Replica]:
     """Return the replicas of tracers (keys ``r<replica>_s<index>``) and full frames (``r<replica>_f<index>``).
 
-    :raises SegmentsError: as :func:`group_segments` does, and for a replica without full frames.
-    :raises MismatchError: where the replicas differ in their cells, atoms or time between frames.
+    :raises SegmentsError: as :func:`group_segments`, and for a replica without full frames.
+    :raises MismatchError: if the replicas differ in their cells, atoms or time between frames.
     """
     segments = {key: node for key, node in nodes.items() if isinstance(node, TracerTrajectoryData)}
     trajectories: dict[int, list[orm.TrajectoryData]] = defaultdict(list)
@@ -118,11 +118,11 @@ def _check_alike(replicas: list[Replica]) -> None:
     first = replicas[0]
     for index, run in enumerate(replicas[1:], 1):
         if not np.allclose(run.cell, first.cell, atol=1e-3):
-            raise MismatchError(f'the cell of replica {index} differs from the first: analyse one volume at a time.')
+            raise MismatchError(f'the cell of replica {index} differs from replica 0: analyse one volume at a time.')
         if list(run.symbols) != list(first.symbols):
-            raise MismatchError(f'the atoms of replica {index} differ from the first.')
+            raise MismatchError(f'the atoms of replica {index} differ from replica 0.')
         if run.frame_interval_ps != first.frame_interval_ps:
-            raise MismatchError(f'replica {index} was recorded at another interval than the first.')
+            raise MismatchError(f'replica {index} was recorded at another interval than replica 0.')
 
 
 def group_segments(segments: Mapping[str, TracerTrajectoryData]) -> dict[int, list[TracerTrajectoryData]]:
@@ -134,7 +134,7 @@ def group_segments(segments: Mapping[str, TracerTrajectoryData]) -> dict[int, li
     if unknown := [key for key in segments if not _SEGMENT.fullmatch(key)]:
         raise SegmentsError(f'{", ".join(unknown)}: keys of segments must have the form r<replica>_s<index>.')
     if not segments:
-        raise SegmentsError('there are none: give at least one, by the key r0_s0.')
+        raise SegmentsError('there are no segments: give at least one, by the key r0_s0.')
     numbers = {key: tuple(map(int, _SEGMENT.findall(key)[0])) for key in segments}
     for key in sorted(numbers, key=numbers.__getitem__):
         runs[numbers[key][0]].append(segments[key])
@@ -144,15 +144,15 @@ def group_segments(segments: Mapping[str, TracerTrajectoryData]) -> dict[int, li
 
 
 def check_run(replica: int, run: list[TracerTrajectoryData]) -> None:
-    """Refuse segments that are not one run at constant volume without gaps.
+    """Refuse segments that do not form one run at constant volume without gaps.
 
-    :raises SegmentsError: naming the replica.
+    :raises SegmentsError: names the replica.
     """
     names = ('stride', 'time_step_fs', 'tracer_count', 'tracer_element', 'ensemble')
     if any(len({stored_value(node, name) for node in run}) > 1 for name in names):
         raise SegmentsError(f'the segments of replica {replica} differ in one of {", ".join(names)}.')
     if run[0].base.attributes.get('ensemble') == 'npt':
-        raise SegmentsError(f'replica {replica} is an npt run, its cell changes: measure diffusion at constant volume.')
+        raise SegmentsError(f'replica {replica} is an npt run, so its cell changes: measure D at constant volume.')
     steps = np.concatenate([node.steps for node in run])
     if np.any(np.diff(steps) != run[0].base.attributes.get('stride')):
         raise SegmentsError(f'the segments of replica {replica} leave a gap or overlap: give all of them, in order.')

@@ -1,4 +1,4 @@
-"""Frames of runs, sampled for labels from first principles."""
+"""Sample frames of runs for labels from first principles."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from aiida_mghdiff.calculations.validation import IS_COUNT, IS_SEED
 from aiida_mghdiff.science.sampling import TooFewFramesError, sample_evenly
 
 SAMPLING_SETTINGS = {'count': IS_COUNT, 'seed': IS_SEED}
-#: Relative difference of the times between frames that is no rounding.
+#: Largest relative difference of the times between frames that counts as rounding.
 _UNEVEN = 1e-3
 
 
 @refusing(SettingsError, MismatchError, TooFewFramesError)
 @calcfunction
 def sample_frames(settings: orm.Dict, **trajectories: orm.TrajectoryData) -> orm.TrajectoryData:
-    """Return frames at even distances in the joined time of all runs; the seed draws the first frame.
+    """Return frames at equal distances in the joined time of all runs; the seed draws the first frame.
 
     :param settings: ``count`` and ``seed``.
-    :param trajectories: frames of the segments of runs of the same atoms; in the order of their keys.
+    :param trajectories: frames of the segments of runs of the same atoms, in the order of their keys.
     """
     values = read_settings(settings, SAMPLING_SETTINGS)
     nodes = [trajectories[key] for key in sorted(trajectories)]
@@ -42,7 +42,7 @@ def sample_frames(settings: orm.Dict, **trajectories: orm.TrajectoryData) -> orm
 def check_runs(nodes: Sequence[orm.TrajectoryData]) -> None:
     """Refuse runs without cells or times, not of the same atoms, or not recorded at the same interval.
 
-    :raises MismatchError: with what differs.
+    :raises MismatchError: names the difference.
     """
     lacking = {name for node in nodes for name in ('cells', 'times') if name not in node.get_arraynames()}
     if lacking:
@@ -50,9 +50,7 @@ def check_runs(nodes: Sequence[orm.TrajectoryData]) -> None:
             f'a trajectory has no {" and no ".join(sorted(lacking))}: give `set_trajectory` cells in Å and times in ps.'
         )
     if len({tuple(node.symbols) for node in nodes}) > 1:
-        raise MismatchError(
-            'the trajectories are of different atoms: sample the runs of each composition by themselves.'
-        )
+        raise MismatchError('the trajectories are of different atoms: sample the runs of each composition separately.')
     intervals = np.concatenate([[], *(np.diff(node.get_array('times')) for node in nodes)])
     if len(intervals) and np.ptp(intervals) > _UNEVEN * intervals.max():
         raise MismatchError(

@@ -1,4 +1,4 @@
-"""Selection of the best of several potentials."""
+"""Select the best of several potentials."""
 
 from __future__ import annotations
 

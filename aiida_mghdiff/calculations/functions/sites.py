@@ -1,4 +1,4 @@
-"""What tracers do on the interstitial sites of their host: jumps, rates, occupancy, free energy."""
+"""Statistics of tracers on the interstitial sites of their host: jumps, rates, occupancy, free energy."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ _HOPS = tuple(name for name in CLASSES if name != 'other')
 @refusing(SettingsError, SegmentsError, MismatchError, LatticeError, SitesError, PositionsError)
 @calcfunction
 def site_statistics(settings: orm.Dict, host: orm.StructureData, **runs: orm.ArrayData) -> orm.Dict:
-    """Return what all replicas say about sites and jumps.
+    """Return statistics of sites and jumps over all replicas.
 
     See ``science.lattice.occupancy`` and the classes of ``science.lattice.hcp``.
 
-    ``jump_counts`` of each class; ``jump_rates_per_ps`` of a tracer on a site that such a jump leads from, to all its
-    targets together, with errors, and where none was seen ``jump_rate_upper_bounds_per_ps`` (95 %);
-    ``residence_times_ps`` (mean stay on a site, or in a pair of tetrahedral sites) and ``total_times_ps`` of all
-    tracers on sites of a kind; ``occupancy`` (fractions of time); ``free_energy_difference_ev`` of a tetrahedral less
-    an octahedral site. What the runs do not tell is null.
+    ``jump_counts`` of each class. ``jump_rates_per_ps`` of a tracer on a site from which such jumps start, to all
+    targets together, with errors; without jumps ``jump_rate_upper_bounds_per_ps`` (95 %). ``residence_times_ps`` (mean
+    stay on a site, or in a pair of tetrahedral sites) and ``total_times_ps`` of all tracers on sites of a kind.
+    ``occupancy`` (fractions of time). ``free_energy_difference_ev`` of a tetrahedral less an octahedral site. Unknown
+    values are null.
 
     :param settings: ``core_radius`` of sites in Å; and settings of the other analyses of structure.
     :param host: ideal hcp supercell without tracers.
@@ -101,7 +101,7 @@ def split(
 
 
 def warnings(tallies: Tallies) -> list[str]:
-    """Return what limits the worth of the statistics."""
+    """Return warnings about the limits of the statistics."""
     found = []
     if not tallies.changes.any():
         found.append(
@@ -110,7 +110,7 @@ def warnings(tallies: Tallies) -> list[str]:
     others, total = tallies.count('other').sum(), tallies.counts.sum()
     if others > 0.05 * total:
         found.append(
-            f'{others} of {total} jumps lead further than to a neighbouring site: several hops lie between two '
+            f'{others} of {total} jumps lead farther than to a neighbouring site: several hops lie between two '
             'frames. Record the tracers more often (tracer_interval_fs).'
         )
     return found

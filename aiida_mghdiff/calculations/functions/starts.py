@@ -1,4 +1,4 @@
-"""Starts of replicas, chosen from a run."""
+"""Choose starts of replicas from a run."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ STARTS_SETTINGS = {'count': IS_COUNT, 'minimum_spacing_ps': IS_NOT_NEGATIVE, 'di
 def select_starts(settings: orm.Dict, **trajectories: orm.TrajectoryData) -> dict[str, MdStateData]:
     """Return ``start_0``, ``start_1``, ...: frames whose total energy is closest to the mean, as states at step 0.
 
-    The total energy, kinetic energy included, alone fixes the temperature of an NVE run that starts from the frame.
+    The total energy, kinetic energy included, determines the temperature of an NVE run that starts from the frame.
 
-    :param settings: ``count``; ``minimum_spacing_ps`` between any two; ``discard_fraction`` of the run to leave out at
-        its start, before the mean is taken.
+    :param settings: ``count``; ``minimum_spacing_ps`` between any two; ``discard_fraction``, the part of the run to
+        leave out at its start, before the mean is taken.
     :param trajectories: full frames of all segments, with velocities and ``total_energies_ev``, by any keys.
     """
     values = read_settings(settings, STARTS_SETTINGS)
@@ -33,7 +33,7 @@ def select_starts(settings: orm.Dict, **trajectories: orm.TrajectoryData) -> dic
     energies = np.concatenate([[], *(node.get_array('total_energies_ev') for node in nodes)])
     require_finite(total_energies_ev=energies)
     if any('velocities' not in node.get_arraynames() for node in nodes):
-        raise sampling.TooFewFramesError('the frames have no velocities: VASP gives them in NVT runs alone.')
+        raise sampling.TooFewFramesError('the frames have no velocities: VASP gives them only in NVT runs.')
     order = np.argsort(times)
     chosen = sampling.select_starts(times[order], energies[order], **values)
     return {f'start_{rank}': make_start(*frames[order[index]]) for rank, index in enumerate(chosen)}

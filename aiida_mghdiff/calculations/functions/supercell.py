@@ -60,7 +60,7 @@ def build_hcp(settings: orm.Dict) -> orm.StructureData:
 def build_host(dataset: DatasetData, settings: orm.Dict) -> orm.StructureData:
     """Return a supercell of the hcp host of a dataset, at the mean lattice parameters of its configurations.
 
-    Counted are configurations that hold the host and interstitial atoms alone, warm and strained ones too.
+    Only configurations of the host and interstitial atoms count, also warm and strained ones.
 
     :param settings: ``element`` of the host, ``tracer_element``, ``repeats`` along the three cell vectors.
     """
@@ -79,7 +79,7 @@ def _hcp(element: str, a: float, c: float, repeats: Sequence[int]) -> orm.Struct
 @refusing(SettingsError, LatticeError, PlacementError)
 @calcfunction
 def build_supercell(host: orm.StructureData, settings: orm.Dict) -> orm.StructureData:
-    """Return the host with tracers on random interstitial sites, octahedral or tetrahedral, behind the host atoms.
+    """Return the host with tracers on random interstitial sites, octahedral or tetrahedral, after the host atoms.
 
     :param host: hcp supercell without tracers.
     :param settings: ``tracer_element``, ``tracer_count``, ``seed``, ``minimum_distance`` between tracers in Å.

@@ -19,7 +19,7 @@ VOLUME_SETTINGS = {'discard_fraction': IS_FRACTION}
 def mean_volume(settings: orm.Dict, **thermo: orm.ArrayData) -> orm.Float:
     """Return the mean volume of a run in Å³.
 
-    :param settings: ``discard_fraction`` of the run to leave out at its start.
+    :param settings: ``discard_fraction``, the part of the run to leave out at its start.
     :param thermo: thermodynamic series of all segments, with arrays ``steps`` and ``volume_a3``, by any keys.
     """
     values = read_settings(settings, VOLUME_SETTINGS)
@@ -37,8 +37,8 @@ def mean_volume(settings: orm.Dict, **thermo: orm.ArrayData) -> orm.Float:
 def scale_state(state: MdStateData, volume: orm.Float) -> MdStateData:
     """Return the state scaled uniformly to a volume in Å³: the start of a new run, step 0.
 
-    Velocities are kept; fractional coordinates are, unwrapped ones too. The engine's own restart file is left behind,
-    since it holds the old cell.
+    Velocities and fractional coordinates are kept, also unwrapped ones. The engine's own restart file is dropped, since
+    it contains the old cell.
     """
     cell = state.get_array('cell')
     factor = scale_factor(cell, volume)
@@ -61,7 +61,7 @@ def scale_structure(structure: orm.StructureData, volume: orm.Float) -> orm.Stru
 
 
 def scale_factor(cell: np.ndarray, volume: orm.Float) -> float:
-    """Return the factor of all lengths that gives the cell a volume in Å³.
+    """Return the scale factor of lengths that gives the cell a volume in Å³.
 
     :raises SettingsError: for a volume that is not positive.
     """

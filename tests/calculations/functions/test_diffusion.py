@@ -99,9 +99,7 @@ def test_all_methods_and_axes(walks, result):
 def test_a_cubic_host_has_no_c_axis(walks, cell):
     diffusion = diffusion_coefficient(orm.Dict(SETTINGS), r0_s0=segment(walks[0], cell=cell))['diffusion']
     assert (diffusion['d_ab_m2_s'], diffusion['d_c_m2_s'], diffusion['d_c_error_m2_s']) == (None, None, None)
-    assert any(
-        warning.startswith('the cell is of a cubic host, which has no c axis') for warning in diffusion['warnings']
-    )
+    assert any(warning.startswith('the cell is of a cubic host without a c axis') for warning in diffusion['warnings'])
     assert len(diffusion['per_axis_m2_s']) == 3
     silent = orm.Dict(SETTINGS | {'c_axis': None})
     other = diffusion_coefficient(silent, r0_s0=segment(walks[0], cell=cell))['diffusion']
@@ -160,7 +158,7 @@ def test_runs_too_short_for_the_automatic_estimate_have_least_squares(walks, res
     least = values['estimates']['least-squares']
     assert (values['method'], values['ci95_m2_s']) == ('least-squares', least['ci95_m2_s'])
     assert values['warnings'][0] == (
-        'the run has 75 blocks of 1 ps, the automatic estimate needs 100: run longer. D is by least squares.'
+        'the run has 75 blocks of 1 ps, the automatic estimate needs 100: run longer. Least squares gives D instead.'
     )
     assert least['warnings'] == []
 

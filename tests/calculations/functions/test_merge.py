@@ -36,7 +36,7 @@ def with_a_large_force(is_learned):
 def test_says_what_it_leaves_out(aiida_profile):
     merged, node = merge_datasets.run_get_node(a=with_a_large_force(is_learned=True))
     assert merged.get_array('steps').tolist() == [0]
-    words = 'a: 2 of 3 configurations are left out: the SCF of 1 is not known to have converged, the labels of'
+    words = 'a: 2 of 3 configurations are left out: the SCF of 1 is not known to have converged, the other'
     assert [log.message for log in orm.Log.collection.get_logs_for(node) if words in log.message]
 
 

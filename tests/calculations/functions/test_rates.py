@@ -109,7 +109,7 @@ def test_d_from_barriers(host):
         assert {key: value[0] for key, value in values['rates'].items()} == pytest.approx(rates)
         assert values['ci95_m2_s'] is values['relative_errors'] is values['energy_error_ev'] is None
         assert values['source'] == f'barriers, {name}'
-        assert values['classes_left_out'] == {'O-O ab': 'no hop along it was given.'}
+        assert values['classes_left_out'] == {'O-O ab': 'no hop along this path was given.'}
         assert values['warnings'] == []
     classical = found['classical']['diffusion_coefficients_m2_s']
     mean = BOLTZMANN_EV_PER_K * np.log(classical[1] / classical[0]) / (1 / 300 - 1 / 600)
@@ -213,7 +213,7 @@ def test_unknown_jumps_are_named(aiida_profile):
     run = make_sites(480.0)
     odd = orm.Dict(run.get_dict() | {'jump_counts': run['jump_counts'] | {'other': sum(run['jump_counts'].values())}})
     (warning,) = jump_diffusion(orm.Dict(SETTINGS), a=odd, b=make_sites(673.0))['warnings']
-    assert 'of no class of the network' in warning
+    assert 'outside all classes of the network' in warning
 
 
 def test_jumps_that_give_no_line(aiida_profile):

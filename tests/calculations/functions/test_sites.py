@@ -99,7 +99,7 @@ def test_nodes_that_do_not_belong_together():
     first = make_run(make_walks(frames=500))
     atoms = make_host().get_ase()
     status, message = refused(orm.StructureData(ase=atoms[:-1]), **first)
-    assert (status, 'has not the atoms' in message) == (228, True)
+    assert (status, 'must have the atoms' in message) == (228, True)
     status, message = refused(**{key: node for key, node in first.items() if '_s' in key})
     assert (status, 'replica 0 has no full frames' in message) == (226, True)
 
