@@ -44,9 +44,9 @@ def exit_code_lines() -> Iterator[str]:
     jobs = {label for _, process in processes('aiida.calculations') if is_job(process) for label in own_codes(process)}
     yield '# Exit codes\n'
     yield (
-        'A number has one meaning in the whole package. 200s: an input is refused; 300s: outputs are missing or not '
-        'whole; 400s: a restart with more of something goes on; 500s: the program ended, but not well; 600s: a '
-        'workflow stopped where one of its steps or children failed. Codes below 200 are those of AiiDA itself.\n'
+        'A number has one meaning in the whole package. 200s: an input is refused; 300s: outputs are missing or '
+        'incomplete; 400s: a restart with more time, memory or steps helps; 500s: the program ended with an unusable '
+        'result; 600s: a workflow stopped because a step or child failed. Codes below 200 belong to AiiDA itself.\n'
     )
     yield (
         'With caching on, a job that ended with a code that is cached is not run again for the same inputs: the same '

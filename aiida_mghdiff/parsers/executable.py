@@ -1,4 +1,4 @@
-"""Recognises a missing executable in the messages of shells and MPI launchers; all parsers use the same rule.
+"""Recognise a missing executable in the messages of shells and MPI launchers; all parsers use the same rule.
 
 A shell names its script and the line, then the executable and the reason, in the language of the machine:
 ``script: line 103: /opt/lmp: No such file or directory``. MPI launchers name the executable in their messages.

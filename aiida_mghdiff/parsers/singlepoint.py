@@ -50,7 +50,7 @@ class SinglePointParser(Parser):
         results = {'energy': free_energy, 'free_energy': free_energy}
         arrays = {'forces': np.array(forces, dtype=float), 'stress': np.array(stress, dtype=float)}
         atoms.calc = SinglePointCalculator(atoms, **results, **arrays)
-        # not from_frames: the label of an isolated atom is a result, too
+        # from_frames would drop isolated atoms, but the label of an isolated atom is a result, too
         dataset = DatasetData.from_arrays(arrays_from_frames([atoms]), energy_kind='free', labelled_by=labelled_by)
         if words := excess(atoms):
             return self.exit_codes.ERROR_LABEL_IMPLAUSIBLE.format(message=f'{words}. {_ADVICE}')

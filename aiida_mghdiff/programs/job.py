@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-#: Where srun, MPICH and Intel MPI, Open MPI and MVAPICH say how many ranks they started.
+#: Variables in which srun, MPICH and Intel MPI, Open MPI and MVAPICH give the number of ranks.
 RANKS = ('SLURM_STEP_NUM_TASKS', 'PMI_SIZE', 'OMPI_COMM_WORLD_SIZE', 'MV2_COMM_WORLD_SIZE')
-#: PMIx gives each rank its number alone.
+#: PMIx gives each rank only its own number.
 _RANK_NUMBER = 'PMIX_RANK'
 
 
@@ -43,7 +43,7 @@ class ProgramError(Exception):
 
 
 def run(program: str) -> None:
-    """Run a program; a known failure ends it with an own exit status and a last line ``ERROR: ...``.
+    """Run a program; a known failure ends it with its own exit status and a last line ``ERROR: ...``.
 
     :param program: module below ``programs``, such as ``ase.md``.
     """
@@ -59,14 +59,14 @@ def run(program: str) -> None:
 
 
 def count_ranks(environment: Mapping[str, str]) -> int:
-    """Return how many ranks a launcher of MPI started at least, as it says in the environment of each."""
+    """Return the smallest possible number of MPI ranks, from the environment of this rank."""
     counts = [environment.get(name, '') for name in RANKS]
     number = environment.get(_RANK_NUMBER, '')
     return max(1, *(int(count) for count in counts if count.isdecimal()), int(number) + 1 if number.isdecimal() else 1)
 
 
 def refuse_ranks(n_ranks: int) -> None:
-    """Refuse to be one of several copies of a program: each would do the same work and write the same files.
+    """Refuse to run as one of several copies of a program: each would do the same work and write the same files.
 
     :raises ProgramError: SEVERAL_RANKS.
     """

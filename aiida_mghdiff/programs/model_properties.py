@@ -1,4 +1,4 @@
-"""Prints the properties of a model file as JSON: ``python mghdiff.pyz model_properties FILE ARCHITECTURE``."""
+"""Print the properties of a model file as JSON: ``python mghdiff.pyz model_properties FILE ARCHITECTURE``."""
 
 from __future__ import annotations
 

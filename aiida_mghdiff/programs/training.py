@@ -55,7 +55,7 @@ class Trainer(Protocol):
         """Return the full state for the next epoch, not copied, since the caller writes it at once."""
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from such a state."""
+        """Continue from a state of :meth:`state`."""
 
 
 @dataclass
@@ -118,7 +118,7 @@ def read_datasets(parameters: Mapping[str, Any]) -> tuple[Arrays, Arrays]:
 def split(arrays: Arrays, fraction: float, seed: int) -> tuple[Arrays, Arrays]:
     """Split off about ``fraction`` of the frames, in whole groups if there are groups; return rest and split.
 
-    :raises ProgramError: INPUT_REFUSED if one of both would be empty.
+    :raises ProgramError: INPUT_REFUSED if one of them would be empty.
     """
     try:
         mask = hold_out(arrays.get('groups', np.arange(len(arrays['natoms']))), fraction, seed)
@@ -204,7 +204,7 @@ def by_symbol(numbers: Iterable[int], values: Iterable[float]) -> dict[str, floa
 def given_offsets(given: Mapping[str, float], numbers: Iterable[int]) -> np.ndarray:
     """Return the energies of ``numbers`` from a dictionary by symbol.
 
-    :raises ProgramError: INPUT_REFUSED if one is missing.
+    :raises ProgramError: INPUT_REFUSED if an energy is missing.
     """
     missing = [chemical_symbols[number] for number in numbers if chemical_symbols[number] not in given]
     if missing:
@@ -321,11 +321,11 @@ def load_checkpoint(trainer: Trainer, mark: str) -> Progress | None:
     try:
         content = torch.load(CHECKPOINT_FILE, map_location='cpu', weights_only=False)
     except Exception as error:
-        raise job.ProgramError('INPUT_REFUSED', f'The checkpoint cannot be read ({error}): start afresh.') from error
+        raise job.ProgramError('INPUT_REFUSED', f'The checkpoint cannot be read ({error}): start again.') from error
     if content['fingerprint'] != mark:
         raise job.ProgramError(
             'INPUT_REFUSED',
-            'The checkpoint belongs to other data or parameters: restart with the same (only max_num_epochs may grow).',
+            'The checkpoint belongs to other data or parameters: a restart keeps them (only max_num_epochs may grow).',
         )
     trainer.load_state(content['trainer'])
     return Progress(**content['progress'])

@@ -21,7 +21,7 @@ CAPTIONS = {
         'composition, which removes the constant shift between codes. R² in this figure ignores the differences '
         'between compositions; R² in the table includes them.'
     ),
-    'learning_curves': 'Errors on the validation set during training; the best epoch is the one that was kept.',
+    'learning_curves': 'Errors on the validation set during training; the best epoch was kept.',
     'sites': (
         'Interstitial sites of the host and the named paths between them. Dots: positions of the tracer in the images '
         'of the bands of the best potential.'
@@ -37,7 +37,7 @@ CAPTIONS = {
     ),
     'coefficients': (
         'Diffusion coefficients, each with its 95 % interval in the same power of ten. D₀ is the reference of the '
-        'comparison; colours show the difference in decades. A fit as D₀ is taken at the measured mean temperature, '
+        'comparison; colours show the difference in decades. A fit D₀ is taken at the measured mean temperature, '
         'since runs with the same target temperature differ in their measured temperature.'
     ),
     'msd': (
@@ -74,10 +74,10 @@ CAPTIONS = {
     'rdf': 'Radial distribution functions of the NVE runs; several contents of one potential go from dark to light.',
     'rdf_sites': (
         'Radial distributions by site: host atoms around tracers on octahedral and on tetrahedral sites; pairs of '
-        'tracers, compared with tracers placed on the sites at random, whose distribution has peaks, too.'
+        'tracers, compared with tracers on random sites, whose distribution has peaks, too.'
     ),
     'density': (
-        'Density of the tracer in the plane through c that holds octahedral and tetrahedral sites and host atoms, '
+        'Density of the tracer in the plane through c that contains octahedral and tetrahedral sites and host atoms, '
         'all runs folded into one hcp unit cell.'
     ),
     'pairs': (

@@ -272,11 +272,11 @@ def worth_points(study: Study) -> list[str]:
     tracers = ' and '.join(sorted({item.tracer_element for item in items}))
     replicas = sorted({item.results['n_replicas'] for item in items if item.results['n_replicas'] > 1})
     points = [
-        f'Few events. D rests on {spread(jumps, "g")} jumps at each temperature. Counting alone leaves a relative '
-        'error of one over the square root of their number; return jumps carry less information.',
+        f'Few events. D rests on {spread(jumps, "g")} jumps at each temperature. Counting alone gives a relative '
+        'error of one over the square root of their number. Return jumps contain less information.',
         f'Finite time. Each D comes from {spread(times, ".3g")} ps, summed over its replicas (the published study '
         'of H in Mg: 3000 ps). If a tracer stays in one site longer than a run, all replicas that start from the same '
-        'arrangement keep it, and no statistics over replicas shows this.',
+        'arrangement keep it. The statistics over replicas do not show this.',
         f'A small cell. {spread(atoms, "g")} atoms with periodic images: tracers meet their own images, and the '
         f'concentration is {spread(ratios, ".3g")} tracers per host atom (the published study of H in Mg: 0.031 to '
         '0.078 in 128 host atoms). The mean temperature of a run of so few atoms without a thermostat differs from '

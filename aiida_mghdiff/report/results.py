@@ -27,7 +27,7 @@ class ErrorsRow(TypedDict):
     """Root mean square errors of a potential on held-out frames."""
 
     potential: str
-    energy_mev_per_atom: float | None  # less the mean error of each composition
+    energy_mev_per_atom: float | None  # after the mean error of each composition is removed
     force_mev_per_angstrom: float | None
     n_configurations: int
     source: str
@@ -51,7 +51,7 @@ class DiffusionRow(TypedDict):
     """D at one temperature."""
 
     potential: str
-    temperature_k: float  # that was asked for
+    temperature_k: float  # target temperature
     tracer_count: int
     time_step_fs: float
     diffusion_coefficient_m2_s: float | None
@@ -74,7 +74,7 @@ class ArrheniusRow(TypedDict):
 
 
 class StudyResults(TypedDict):
-    """What ``results.json`` holds."""
+    """Content of ``results.json``."""
 
     potentials: list[PotentialRow]
     rmse: list[ErrorsRow]
@@ -86,7 +86,7 @@ class StudyResults(TypedDict):
 def study_results(node: orm.WorkChainNode) -> StudyResults:
     """Return the results of a study: ``potentials``, ``rmse``, ``barriers``, ``diffusion``, ``arrhenius``.
 
-    In each row, ``potential`` is the label of a potential, and ``uuid`` the node that holds the numbers. Missing values
+    In each row, ``potential`` is the label of a potential, and ``uuid`` the node with the numbers. Missing values
     are None. ``temperature_k`` of a diffusion row is the target temperature; the node has the measured mean
     temperature. Failed processes have no row.
     """

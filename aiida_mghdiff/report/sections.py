@@ -91,10 +91,8 @@ def ended(node: orm.ProcessNode) -> str:
 
 def workflow_section(study: Study) -> Section:
     """Return the section on the steps of the study."""
-    text = [
-        f'{len(study.calls)} processes below the study, and the data between them, as the provenance graph has them.'
-    ]
-    return Section('workflow', 'What was done', text, figures=['workflow'])
+    text = [f'{len(study.calls)} processes below the study, and the data between them, from the provenance graph.']
+    return Section('workflow', 'Workflow', text, figures=['workflow'])
 
 
 def potentials_section(study: Study) -> Section:

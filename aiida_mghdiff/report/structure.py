@@ -18,11 +18,11 @@ def structure_section(study: Study) -> Section:
     """Return the section on the tracers' positions and jumps."""
     tables = [site_table(study), pair_table(study), array_table(study), picture_table(study)]
     text = [
-        'What tracers do beside diffusing: the sites that they sit on, how long they stay, whether they keep to each '
-        'other.'
+        'Statistics of the tracers besides D: occupied sites, mean stays on the sites, and pairs of tracers compared '
+        'with chance.'
     ]
     found = [table for table in tables if table.cells]
-    return Section('structure', 'Where the tracers are', text, tables=found, figures=FIGURES)
+    return Section('structure', 'Positions of the tracers', text, tables=found, figures=FIGURES)
 
 
 def having(study: Study, name: str) -> list[tuple[Diffusion, Any]]:

@@ -92,7 +92,7 @@ DFT_STYLE = Style(INK, '#ffffff', '', 'H', (0, (8, 1.5)))
 
 
 def place_of(architecture: str) -> int:
-    """Return the place of an architecture in tables and figures: of an unknown one behind all that are known."""
+    """Return the place of an architecture in tables and figures; unknown architectures come last."""
     known = list(architectures())
     return known.index(architecture) if architecture in known else len(known)
 

@@ -131,7 +131,7 @@ def through(links: set[tuple[int, int]], titles: Mapping[int, str | None]) -> se
 
 
 def ordered(arrows: set[tuple[str, str]], titles: Iterable[str]) -> tuple[list[str], set[tuple[str, str]]]:
-    """Return titles sorted such that arrows lead forward, and the arrows without one of each cycle."""
+    """Return titles sorted such that arrows lead forward, and the arrows, with one removed from each cycle."""
     tails = {title: sorted(a for a, b in arrows if b == title) for title in titles}
     try:
         return list(TopologicalSorter(tails).static_order()), arrows

@@ -52,7 +52,7 @@ class SlotScheduler(DirectScheduler):
     _KILL_GRACE_SECONDS = 15
 
     def _get_submit_script_header(self, job_tmpl: JobTemplate) -> str:
-        """The queue and the wall time (`slots.sh`), then the header of `core.direct`."""
+        """Return the queue and the wall time (`slots.sh`), then the header of `core.direct`."""
         values = {
             '@LIMIT@': int(job_tmpl.max_wallclock_seconds or 0),
             '@GRACE@': self._KILL_GRACE_SECONDS,
@@ -109,7 +109,7 @@ class SlotScheduler(DirectScheduler):
         return jobs
 
     def _convert_time(self, string: str) -> int:
-        """Seconds since submission."""
+        """Return the seconds since submission."""
         return int(string)
 
     def _get_kill_command(self, jobid: int | str) -> str:

@@ -91,7 +91,7 @@ def test_interval_of_hops_covers_where_the_rule_stopped(method, coefficient, ind
                 break
         rows.append(np.array([result.value, *result.interval]) / coefficient)
         stopped[look] += 1
-    starts = 'starts of their own' if independent else 'shared starts'
+    starts = 'separate starts' if independent else 'shared starts'
     print(f'\nD = {coefficient}, {starts}, stopped at looks {stopped.tolist()}')
     _, _, coverage = summarise(method, np.array(rows))
     assert coverage >= 93

@@ -249,7 +249,7 @@ def test_refuses_a_training_before_anything_runs(generate_workchain, build_witho
             'evaluation',
             'chgnet',
             {'dtype': 'float64', 'device': 'cpu'},
-            r'evaluation\.chgnet: .* CHGNet computes in float32 only',
+            r'evaluation\.chgnet: .* CHGNet computes only in float32',
         ),
         ('neb', 'mace', {'n_images': 3}, r'neb\.mace: parameters lack climb, '),
         ('vibrations', 'mace', {'dtype': 'float64'}, r'vibrations\.mace: parameters lack displacement_angstrom'),

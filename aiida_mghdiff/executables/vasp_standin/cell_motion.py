@@ -75,7 +75,7 @@ def _conditions(coordinates: list[Coordinate]) -> np.ndarray:
     rows = np.array(constrained).reshape(-1, len(primitives))
     fixed = rows[~rows[:, lengths].any(axis=1)][:, angles]
     if len({frozenset(primitives[index].items) for index in angles}) < 3 or np.linalg.matrix_rank(fixed) < 3:
-        raise _unknown('cell angles of which not all three are constrained')
+        raise _unknown('cell angles unless all three are constrained')
     mixed = rows[rows[:, lengths].any(axis=1)]
     if mixed[:, angles].any():
         raise _unknown('a combination of lengths and angles')

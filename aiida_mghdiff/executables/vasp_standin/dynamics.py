@@ -52,7 +52,7 @@ class MolecularDynamics:
             if number > 1:
                 integrator.finish(labels, self._temperature(number))
             self._write(number, learned, first)
-            # end only at a written step: otherwise no file tells the step of CONTCAR
+            # end only at a written step: otherwise no file contains the step of CONTCAR
             if number == settings.nsw or (self.outputs.is_due(number) and stopping.is_asked()):
                 break
             integrator.begin(labels, self._temperature(number))
@@ -161,6 +161,6 @@ def _continue_thermostat(integrator: NoseHoover, block: str) -> None:
     except (IndexError, ValueError):
         raise ProgramError(
             'INPUT_REFUSED',
-            'POSCAR: the third line of the predictor-corrector block has not four numbers: delete the block.',
+            'POSCAR: the third line of the predictor-corrector block must have four numbers: delete the block.',
         ) from None
     integrator.position, integrator.velocity = position, velocity / units.fs

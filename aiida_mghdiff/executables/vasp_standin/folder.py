@@ -36,7 +36,7 @@ class Inputs:
 
     @property
     def learning(self) -> Learning:
-        """Return the tags of the force field, for those who work only with ML_LMLFF."""
+        """Return the tags of the force field; only for callers that need ML_LMLFF."""
         assert self.settings.learning is not None
         return self.settings.learning
 
@@ -143,7 +143,7 @@ def _check_dynamics(inputs: Inputs) -> None:
     if inputs.poscar.predictor_corrector is not None and not has_nose_thermostat(settings):
         raise ProgramError(
             'INPUT_REFUSED',
-            'POSCAR: its predictor-corrector block is of another ensemble (MDALGO = 2): delete what follows the '
+            'POSCAR: its predictor-corrector block is of another ensemble (MDALGO = 2): delete all lines after the '
             'velocities.',
         )
 

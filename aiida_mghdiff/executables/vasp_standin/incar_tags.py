@@ -246,7 +246,7 @@ def read_settings(raw: dict[str, str], labels: str = 'chgnet-r2scan') -> Setting
     settings = Settings(
         system=tags.text('SYSTEM', 'unknown system'),
         ibrion=tags.choice('IBRION', -1 if nsw <= 1 else 0, (-1, 0, 1, 2, 3), 'no step, MD or a relaxation'),
-        isif=tags.choice('ISIF', 2, (0, 1, 2, 3), 'a fixed cell, or with 3 one that moves'),
+        isif=tags.choice('ISIF', 2, (0, 1, 2, 3), 'a fixed cell, or with 3 a moving cell'),
         nsw=nsw,
         potim=tags.real('POTIM', 0.5),
         ediffg=tags.real('EDIFFG', 10 * tags.real('EDIFF', 1e-4)),
@@ -301,7 +301,7 @@ def _refuse_unknown(settings: Settings, tags: _Tags, labels: str) -> Settings:
     if unknown:
         raise ProgramError(
             'INPUT_REFUSED',
-            f'INCAR: the stand-in does not know {", ".join(unknown)} and ignores no unknown tag: '
+            f'INCAR: the stand-in does not know {", ".join(unknown)}, and refuses unknown tags: '
             'leave it out, or use VASP.',
         )
     for value, tag in ((settings.nsw, 'NSW'), (settings.block - 1, 'NBLOCK'), (settings.images, 'IMAGES')):
@@ -329,7 +329,7 @@ def _read_learning(tags: _Tags) -> Learning | None:
     mode = tags.text('ML_MODE', _STARTED_BY.get(tags.integer('ML_ISTART', 0), 'train'))
     if mode not in (mode.lower(), mode.upper()) or mode.lower() not in ('train', 'select', 'refit', 'run'):
         raise refusal('ML_MODE', mode, 'must be train, select, refit or run, all in lower or all in upper case')
-    criteria = tags.choice('ML_ICRITERIA', 1, (0, 1), 'a constant threshold, or one that follows the errors')
+    criteria = tags.choice('ML_ICRITERIA', 1, (0, 1), 'a constant threshold, or a threshold that follows the errors')
     learning = Learning(
         mode=mode.lower(),
         ctifor=tags.real('ML_CTIFOR', 0.002),
@@ -355,7 +355,7 @@ def _read_learning(tags: _Tags) -> Learning | None:
 
 
 def _read_electronic(tags: _Tags) -> dict[str, Any]:
-    """Return all settings for GPAW but the k-points."""
+    """Return all settings for GPAW except the k-points."""
     order = tags.integer('ISMEAR', 1)
     functional = tags.text('GGA', 'PE').upper()
     return {

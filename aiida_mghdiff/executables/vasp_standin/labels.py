@@ -34,7 +34,7 @@ GPAW_PYTHON = '/usr/bin/python3'
 #: GPAW's exception for an SCF that did not converge.
 _UNCONVERGED = 'KohnShamConvergenceError'
 CHOICES = 'chgnet-r2scan, mace:FILE or gpaw'
-#: What stands before the file of a choice.
+#: Prefix of the file in a choice.
 _MODEL = 'mace:'
 
 
@@ -63,7 +63,7 @@ def make_labeller(choice: str, numbers: list[int], electronic: dict[str, Any]) -
 
 
 def labeller_name(choice: str) -> str:
-    """Return the name of the labeller in outputs: the choice, with 12 digits of its SHA-256 in place of a file."""
+    """Return the name of the labeller in outputs: the choice, with 12 digits of the SHA-256 instead of a file."""
     path = _model_file(choice)
     if path is None or not path.is_file():
         return choice
@@ -119,7 +119,7 @@ def _mace(path: Path, numbers: list[int]) -> CalculatorLabeller:
 
 
 class GpawLabeller:
-    """Labels from GPAW's plane waves, with all settings of INCAR and KPOINTS that GPAW has, too."""
+    """Labels from GPAW with plane waves, using all settings of INCAR and KPOINTS that GPAW has, too."""
 
     name = 'gpaw'
 
@@ -164,7 +164,7 @@ class GpawLabeller:
                 stderr=log,
                 text=True,
                 env=environment,
-                start_new_session=True,  # a signal to the group of the stand-in must not cut a label off
+                start_new_session=True,  # a signal to the group of the stand-in must not interrupt a label
             )
         atexit.register(process.kill)
         return process

@@ -23,7 +23,7 @@ from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3
 
 #: Unit of the labels' noise in eV/atom, eV/Å and eV/Å³; the tags ML_WTOTEN, ML_WTIFOR and ML_WTSIF divide it.
 NOISE = (0.005, 0.5, 0.01)
-#: Descriptors are kept in memory up to this total size; the others are computed again.
+#: Descriptors are kept in memory up to this total size; all others are computed again.
 _KEPT_BYTES = 400_000_000
 
 
@@ -68,7 +68,7 @@ class Learner:
         self.configurations: list[Configuration] = []
         self.references = {number: References(self.soap.size) for number in numbers}
         self.force_field: ForceField | None = None
-        self.posterior: regression.Posterior  # from the first fit on, as the errors are
+        self.posterior: regression.Posterior  # set by the first fit, as are the errors
         self.training_errors: Errors
         self._scales = tuple(weight / noise for weight, noise in zip(weights, NOISE, strict=True))
         self._rows: list[dict[int, np.ndarray]] = []
@@ -166,11 +166,11 @@ class Learner:
         return dict(zip(self.numbers, solution.tolist(), strict=True))
 
     def predict(self, atoms: Atoms) -> tuple[Labels, BayesianErrors]:
-        """Return the labels that the force field gives for a configuration, and their Bayesian errors."""
+        """Return the labels that the force field predicts for a configuration, and their Bayesian errors."""
         descriptor = self.soap.compute(atoms)
         rows = np.hstack([design_rows(descriptor, number, self.references[number].spectra) for number in self.numbers])
         values = rows @ self.posterior.mean
-        assert self.force_field is not None  # whoever asks has seen that there is one
+        assert self.force_field is not None  # callers check this first
         reference = sum(self.force_field.energies[int(number)] for number in atoms.numbers)
         energy = float(values[0] * len(atoms) + reference)
         labels = Labels(energy, energy, values[1:-6].reshape(-1, 3), values[-6:])

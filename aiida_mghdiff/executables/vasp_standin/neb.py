@@ -60,7 +60,7 @@ class Band:
             output.finish(converged)
 
     def _write(self, forces: np.ndarray, converged: bool) -> None:
-        """Write what the band did to the forces of each image."""
+        """Write the forces of the band on each image."""
         energies = [image.get_potential_energy() for image in self.images]
         for index, (output, band_forces) in enumerate(zip(self.outputs, forces, strict=True), 1):
             neighbours = self.images[index - 1 : index + 2]

@@ -127,7 +127,7 @@ class Outputs:
 
 
 def replace(path: Path, text: str) -> None:
-    """Replace a file atomically: after a kill, either the old or the new file is whole."""
+    """Replace a file atomically: after a kill, either the old or the new file is complete."""
     beside = path.with_name(f'{path.name}.new')
     beside.write_text(text, encoding='utf-8')
     os.replace(beside, path)

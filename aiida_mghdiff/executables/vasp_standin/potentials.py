@@ -157,7 +157,7 @@ class OnTheFly:
         self.finish()
         raise ProgramError(
             'MCONF_REACHED',
-            f'ML_MCONF = {limit} is reached in step {step}: increase ML_MCONF and go on from ML_ABN and CONTCAR.',
+            f'ML_MCONF = {limit} is reached in step {step}: increase ML_MCONF, continue from ML_ABN and CONTCAR.',
         )
 
     def look_ahead(self, atoms: Atoms) -> Labels:
@@ -220,7 +220,7 @@ class Memory:
         if not self.inputs.learning.discard_references and max(sizes.values()) >= self.learner.max_references:
             raise ProgramError(
                 'MB_REACHED',
-                f'ML_MB = {self.learner.max_references} is reached: increase ML_MB and go on from ML_ABN and CONTCAR.',
+                f'ML_MB = {self.learner.max_references} is reached: increase ML_MB, continue from ML_ABN and CONTCAR.',
             )
 
     def write_learned(self) -> None:
@@ -234,7 +234,7 @@ class Memory:
         ctifor = [item.ctifor for item in learner.configurations]
         write_mlab(folder / 'ML_ABN.new', frames, ctifor, basis, masses=masses)
         (folder / 'ML_ABN.new').replace(folder / 'ML_ABN')
-        assert learner.force_field is not None  # it is that of the last fit
+        assert learner.force_field is not None  # from the last fit
         is_fast = self.inputs.learning.mode == 'refit'  # VASP's mark; here all force fields are equally fast
         header = MlFfHeader(ML_FF_VERSION, symbols, is_fast, len(frames), self.sizes(), self.labelled_by)
         write_ml_ff(folder / 'ML_FFN.new', header, learner.force_field.to_bytes())
@@ -312,7 +312,7 @@ def _force_field_problem(header: MlFfHeader, symbols: list[str]) -> str | None:
     if header.version != ML_FF_VERSION:
         return f'its version is {header.version}, but the stand-in reads {ML_FF_VERSION}: refit ML_AB (ML_MODE = refit)'
     if missing := [symbol for symbol in symbols if symbol not in header.elements]:
-        return f'it has learned nothing about {", ".join(missing)}, only about {", ".join(header.elements)}'
+        return f'it knows only {", ".join(header.elements)}, not {", ".join(missing)}'
     return None
 
 
@@ -322,9 +322,9 @@ def _limits(inputs: Inputs, stored: MlAb | None) -> tuple[int, int]:
     n_stored = 0 if stored is None else len(stored.frames)
     n_references = 0 if stored is None else max(map(len, stored.basis.values()), default=0)
     if learning.max_configurations is not None and learning.max_configurations < max(n_stored, 1):
-        raise refusal('ML_MCONF', str(learning.max_configurations), f'ML_AB holds {n_stored} configurations already')
+        raise refusal('ML_MCONF', str(learning.max_configurations), f'ML_AB already contains {n_stored} configurations')
     if learning.max_references is not None and learning.max_references < max(n_references, 1):
-        raise refusal('ML_MB', str(learning.max_references), f'ML_AB holds {n_references} of an element already')
+        raise refusal('ML_MB', str(learning.max_references), f'ML_AB already contains {n_references} of an element')
     room = min(_USUAL_CONFIGURATIONS, max(1, inputs.settings.nsw))
     configurations = learning.max_configurations or n_stored + room
     return configurations, learning.max_references or n_references + _USUAL_REFERENCES

@@ -1,4 +1,4 @@
-"""Learning modes without motion: ``refit`` fits all of ML_AB again, ``select`` learns its new configurations only.
+"""Learning modes without motion: ``refit`` fits all of ML_AB again, ``select`` learns only its new configurations.
 
 Select shows the configurations to the force field one by one, as on the fly, and chooses the references anew. Labels
 come from ML_AB only; no first-principles calculation runs, and steps have no energies.

@@ -1,4 +1,4 @@
-"""When to call first principles: if the Bayesian error exceeds a threshold that follows its history, as in VASP.
+"""Decide when to call first principles: the Bayesian error exceeds a threshold that follows its history, as in VASP.
 
 Jinnouchi, Karsai and Kresse, Phys. Rev. B 100, 014105 (2019), doi:10.1103/PhysRevB.100.014105, and the VASP wiki
 (ML_CTIFOR, ML_ICRITERIA, ML_CX, ML_MHIS, ML_CDOUB, ML_NMDINT, ML_MCONF_NEW). Above the threshold a configuration is

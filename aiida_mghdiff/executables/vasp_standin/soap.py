@@ -112,7 +112,7 @@ class Soap:
         )
 
     def compute(self, atoms: Atoms, forces: bool = True, stress: bool = True) -> Descriptor:
-        """Return the descriptor of a periodic configuration, with derivatives for forces and stress if asked for."""
+        """Return the descriptor of a periodic configuration, with derivatives for forces and stress if requested."""
         gradients = ['positions'] * forces + ['strain'] * (forces and stress)
         spectrum = self._calculator.compute(atoms, gradients=gradients, use_native_system=True)
         parts = {number: _Part(atoms, number, self.size) for number in self.numbers}
@@ -195,7 +195,7 @@ def design_rows(descriptor: Descriptor, number: int, references: np.ndarray) -> 
         spectra = part.spectra[:, block.columns]
         change = _projected(block.positions, block.centres, own, spectra, overlaps) * slopes[block.centres][:, None]
         forces -= (block.scatter(n) @ change.reshape(len(change), -1)).reshape(n, 3, m)
-        assert block.strain is not None  # labels have stresses, and descriptors to learn them
+        assert block.strain is not None  # descriptors for learning include the strain
         flat = block.strain.reshape(len(block.strained), 9, -1)
         by_strain = _projected(flat, block.strained, own, spectra, overlaps)
         virial += (by_strain * slopes[block.strained][:, None]).sum(axis=0)

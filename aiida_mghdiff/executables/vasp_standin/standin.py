@@ -32,7 +32,7 @@ DEFAULT_LABELS = 'chgnet-r2scan'
 ENGINES = ('chgnet', 'featomic', 'mace-torch', 'torch')
 
 _DESCRIPTION = f"""\
-Stands in for VASP without a licence: reads INCAR, POSCAR, KPOINTS, POTCAR (titles), ICONST, ML_AB and ML_FF, and writes
+Replaces VASP without a licence: reads INCAR, POSCAR, KPOINTS, POTCAR (titles), ICONST, ML_AB and ML_FF, and writes
 OUTCAR, OSZICAR, vasprun.xml, XDATCAR, CONTCAR, REPORT, ML_ABN, ML_FFN and ML_LOGFILE. It is not VASP, and its outputs
 say so. Labels come from a machine-learning potential or from GPAW. The force field is a Bayesian regression on SOAP
 descriptors that learns on the fly. Tags of the electronic structure have no effect; unknown tags are refused.
@@ -70,7 +70,7 @@ def version() -> str:
 
 
 def _engines() -> Iterator[str]:
-    """Yield name and version of each engine that is installed."""
+    """Yield name and version of each installed engine."""
     for name in ENGINES:
         try:
             yield f'{name} {metadata.version(name)}'
@@ -131,7 +131,7 @@ def _run_one(inputs: Inputs, labels: str) -> None:
 
 
 def _source_of_labels(inputs: Inputs, labels: str) -> tuple[str, Callable[[Outputs], Potential]]:
-    """Return the origin of the labels, and what makes the potential that writes to some outputs."""
+    """Return the origin of the labels, and the function that makes the potential for some outputs."""
     learning = inputs.settings.learning
     if learning is not None and learning.mode == 'run':
         force_field, name = read_force_field(inputs.numbers)

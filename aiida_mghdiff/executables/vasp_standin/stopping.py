@@ -20,5 +20,5 @@ def listen() -> None:
 
 
 def is_asked() -> bool:
-    """Return whether the run shall end."""
+    """Return whether the run must end."""
     return bool(_signalled) or (STOP_FILE.exists() and bool(_STOPS.search(STOP_FILE.read_text(errors='replace'))))

@@ -37,12 +37,12 @@ class VaspJobParser(Parser):
     files: Path
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
-        """Emit the outputs; return the exit code of what went wrong."""
+        """Emit the outputs; return the exit code of a failure."""
         self.files = Path(retrieved_temporary_folder or '').absolute()
         return self.parse_job()
 
     def parse_job(self) -> ExitCode | None:
-        """Emit the outputs of the job; return the exit code of what went wrong."""
+        """Emit the outputs of the job; return the exit code of a failure."""
         raise NotImplementedError
 
     def short(self, text: str) -> str:
@@ -80,7 +80,7 @@ class VaspJobParser(Parser):
         if missing := missing_executable(self.node, self.stdout):
             return missing
         if named := read_failure(text):
-            # The elements that VASP knows are those of the code: of its stand-in, not of an input.
+            # The code, VASP or its stand-in, determines the known elements, not an input.
             name = f'ERROR_{named[0]}'.replace('ELEMENT_UNKNOWN', 'CODE_LACKS_ELEMENT')
             return codes[name if name in codes else 'ERROR_PROGRAM_CRASHED'].format(message=named[1])
         if match := _NO_MEMORY.search(text):

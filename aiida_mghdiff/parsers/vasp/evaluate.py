@@ -26,7 +26,7 @@ class VaspEvaluateParser(VaspJobParser):
     CACHE_VERSION = 3
 
     def parse_job(self) -> ExitCode | None:
-        """Emit the predictions; return the exit code of what went wrong."""
+        """Emit the predictions; return the exit code of a failure."""
         dataset, frames = self.inputs['dataset'], dict(frames_of(self.inputs['dataset']))
         done = [path for path in frames if (self.files / outcar_of(path)).is_file()]
         if len(done) < len(frames):

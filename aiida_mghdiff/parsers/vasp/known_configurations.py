@@ -1,4 +1,4 @@
-"""Finds the same configuration in two files by composition, cell, positions and energy.
+"""Find the same configuration in two files by composition, cell, positions and energy.
 
 VASP sorts the configurations of ML_AB by composition, wraps positions into the cell, and its compiler decides the
 number of digits; OUTCAR has 5 decimals of a position and 8 of an energy. So neither the index in a file nor a digest of

@@ -323,4 +323,4 @@ class VaspMdRunParser(VaspJobParser):
         if not self.is_out_of_walltime:
             return codes.ERROR_OUTPUT_TRUNCATED.format(message=words) if missing else None
         code = codes.ERROR_OUT_OF_WALLTIME
-        return code._replace(message=f'{code.message} Not whole: {words}') if missing else code
+        return code._replace(message=f'{code.message} Incomplete: {words}') if missing else code

@@ -40,11 +40,11 @@ class VaspNebParser(IonicParser):
         """Return the exit code of runs whose steps do not form a band."""
         if any(run.is_without_vtst for run in runs):
             tags = ', '.join(tag.upper() for tag in ('iopt', 'ichain', 'lclimb') if tag in self.node.inputs.parameters)
-            message = f'OUTCAR of {runs[0].version} has no line VTST. Take a code that has it.'
+            message = f'OUTCAR of {runs[0].version} has no line VTST. Take a code with VTST.'
             return self.exit_codes.ERROR_VTST_MISSING.format(tags=tags, message=message)
         counts = [run.n_steps for run in runs]
         if min(counts) == 0 or max(counts) - min(counts) > 1:
-            return self.unfinished(f'the images have {", ".join(map(str, counts))} whole steps; {_end_of(runs)}')
+            return self.unfinished(f'the images have {", ".join(map(str, counts))} complete steps; {_end_of(runs)}')
         return None
 
     def _emit(self, runs: list[IonicRun]) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class VaspNebParser(IonicParser):
 
 def _end_of(runs: list[IonicRun]) -> str:
     """Return the end of the first truncated file."""
-    return next((run.truncated for run in runs if run.truncated), 'no file tells its end')
+    return next((run.truncated for run in runs if run.truncated), 'no file shows its end')
 
 
 def _coordinate(positions: np.ndarray) -> dict[str, Any]:

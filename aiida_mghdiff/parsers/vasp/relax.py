@@ -46,7 +46,7 @@ class VaspRelaxParser(IonicParser):
 
     def _outcome(self, run: IonicRun) -> ExitCode | None:
         if not run.finished:
-            return self.unfinished(run.truncated or f'OUTCAR ends after {run.n_steps} whole steps')
+            return self.unfinished(run.truncated or f'OUTCAR ends after {run.n_steps} complete steps')
         if not run.n_steps:
             return self.exit_codes.ERROR_OUTPUT_INVALID.format(message='OUTCAR has no step with energy and forces')
         if run.is_unconverged(run.n_steps):

@@ -1,4 +1,4 @@
-"""What the calculators of all architectures share."""
+"""Base of the calculators of all architectures."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from aiida_mghdiff.programs.job import ProgramError, missing_engine
 
 
 class AllAtOnce(Calculator, ABC):
-    """A calculator that computes all of its properties whenever the atoms change, whichever are asked for."""
+    """A calculator that computes all its properties whenever the atoms change, even if only some are requested."""
 
-    atoms: Atoms  # from the first call on
+    atoms: Atoms  # set by the first call
 
     def calculate(
         self,
@@ -36,7 +36,7 @@ class AllAtOnce(Calculator, ABC):
 
 
 def set_threads() -> None:
-    """Let torch use one core, or as many as ``OMP_NUM_THREADS`` grants: by default it takes the cores of other jobs."""
+    """Let torch use one core, or ``OMP_NUM_THREADS`` cores; by default it would take the cores of other jobs."""
     import torch
 
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', '1')))
@@ -55,7 +55,7 @@ def import_engine(module: str, distribution: str) -> Any:
 
 @contextmanager
 def readable(path: str) -> Iterator[None]:
-    """Turn whatever a damaged model file raises while it is loaded into one named failure."""
+    """Turn any exception of a damaged model file into one named failure."""
     try:
         yield
     except Exception as error:

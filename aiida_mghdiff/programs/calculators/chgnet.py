@@ -1,8 +1,8 @@
 """An ASE calculator of CHGNet models, about twice as fast on a CPU as CHGNet's own, with the same numbers.
 
-CHGNet's own calculator computes magnetic moments that nobody asked for, keeps the graph of the forces as if they were
-to be trained on, and builds the neighbour graph edge by edge. This one evaluates the same layers once, backward once
-(forces and stress together), on a graph built with array operations.
+CHGNet's own calculator computes magnetic moments that are not needed, keeps the graph of the forces as if for training,
+and builds the neighbour graph edge by edge. This calculator evaluates the same layers once, backward once (forces and
+stress together), on a graph built with array operations.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ DISTRIBUTIONS = ('ase', 'numpy', 'torch', 'chgnet', 'pymatgen', 'vesin')
 def load(potential: dict[str, Any], path: str, dtype: str, device: str = 'cpu') -> Calculator:
     """Return the calculator of a model.
 
-    :param dtype: ``float32``: CHGNet computes in nothing else.
+    :param dtype: must be ``float32``, the only type of CHGNet.
     :raises ProgramError: ENGINE_MISSING, POTENTIAL_UNREADABLE, or INPUT_REFUSED for the dtype.
     """
     if dtype != 'float32':
-        raise ProgramError('INPUT_REFUSED', f'CHGNet computes in float32, not in {dtype}: set dtype to float32.')
+        raise ProgramError('INPUT_REFUSED', f'CHGNet computes only in float32, not in {dtype}: set dtype to float32.')
     model = import_engine('chgnet.model.model', 'chgnet')
     set_threads()
     with readable(path):
@@ -82,16 +82,16 @@ class ChgnetCalculator(AllAtOnce):
 
     @property
     def _scale(self) -> int:
-        """Return what turns the model's energy, per atom or not, into that of the cell."""
+        """Return the factor from the model's energy, which may be per atom, to the energy of the cell."""
         return len(self.atoms) if self.model.is_intensive else 1
 
 
 def crystal_graph(atoms: Atoms, converter: Any) -> Any:
     """Return the graph that CHGNet's converter makes of periodic atoms, up to the order of its edges.
 
-    Atoms are wrapped first: CHGNet holds fractional coordinates in float32, which a far unwrapped tracer outgrows.
-    Each pair within the cutoff is one undirected edge, and two directed ones that follow each other by as many rows as
-    there are pairs. An angle is an ordered pair of short directed edges from the same atom.
+    Atoms are wrapped first, because CHGNet stores fractional coordinates in float32, which is too coarse for a tracer
+    far outside the cell. Each pair within the cutoff is one undirected edge and two directed edges, whose rows differ
+    by the number of pairs. An angle is an ordered pair of short directed edges from the same atom.
     """
     import torch
     from chgnet.graph.crystalgraph import CrystalGraph

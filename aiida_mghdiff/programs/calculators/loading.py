@@ -1,4 +1,4 @@
-"""Finds the calculator of a potential: the module of this package that is named like its architecture."""
+"""Find the calculator of a potential: the module of this package that has the name of the architecture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def calculator_module(architecture: str) -> ModuleType:
-    """Return the module of an architecture. A job carries it, whoever wrote it.
+    """Return the module of an architecture. A job contains it, even if another package wrote it.
 
     :raises ProgramError: INPUT_REFUSED.
     """
@@ -30,7 +30,7 @@ def calculator_module(architecture: str) -> ModuleType:
 
 
 def distributions(potential: dict[str, Any]) -> tuple[str, ...]:
-    """Return the distributions whose versions decide what a potential gives."""
+    """Return the distributions whose versions determine the results of a potential."""
     return calculator_module(potential['architecture']).DISTRIBUTIONS
 
 
@@ -46,12 +46,12 @@ def load_calculator(potential: dict[str, Any], path: str, dtype: str, device: st
 
 
 def chosen_head(calculator: Calculator) -> str | None:
-    """Return the head that a calculator evaluates; None where its model has no heads."""
+    """Return the head that a calculator evaluates; None if its model has no heads."""
     return getattr(calculator, 'head', None)
 
 
 def check_elements(potential: dict[str, Any], numbers: Iterable[int]) -> None:
-    """Refuse atoms that the potential was not made for.
+    """Refuse atoms of elements that the potential does not know.
 
     :raises ProgramError: ELEMENT_UNKNOWN with the symbols.
     """
@@ -59,5 +59,5 @@ def check_elements(potential: dict[str, Any], numbers: Iterable[int]) -> None:
     if unknown:
         raise ProgramError(
             'ELEMENT_UNKNOWN',
-            f'The potential does not know {", ".join(unknown)}: train one on a dataset that has these elements.',
+            f'The potential does not know {", ".join(unknown)}: train it on a dataset with these elements.',
         )

@@ -17,9 +17,9 @@ DISTRIBUTIONS = ('ase', 'numpy', 'torch', 'mace-torch', 'e3nn')
 
 
 def load(potential: dict[str, Any], path: str, dtype: str, device: str = 'cpu') -> Calculator:
-    """Return the calculator of a model, at the head that :func:`~aiida_mghdiff.formats.mace_heads.choose_head` chooses.
+    """Return the calculator of a model, for the head of :func:`~aiida_mghdiff.formats.mace_heads.choose_head`.
 
-    :param potential: the ``head`` that the user asked for, if any.
+    :param potential: has the ``head`` that the user requested, if any.
     :raises ProgramError: ENGINE_MISSING, POTENTIAL_UNREADABLE, or INPUT_REFUSED for the head.
     """
     calculators = import_engine('mace.calculators', 'mace-torch')

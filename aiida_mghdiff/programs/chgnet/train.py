@@ -76,7 +76,7 @@ def _warnings(inputs: dict[str, Any], numbers: list[int], rank: int | None) -> l
     warnings = training.offset_warnings(numbers, rank)
     if inputs.get('isolated_atoms'):
         warnings.append(
-            'the isolated atoms of the training set are not used: the energies per element of CHGNet are those of '
+            'the isolated atoms of the training set are not used: the energies per element of CHGNet are energies of '
             'atoms in solids.'
         )
     return warnings
@@ -237,7 +237,7 @@ class ChgnetTrainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from such a state."""
+        """Continue from a state of :meth:`state`."""
         self.batches.loader.generator.set_state(state['generator'])
         for name, part in self._stateful().items():
             part.load_state_dict(state[name])
@@ -289,5 +289,5 @@ def check_model(numbers: list[int], e0s: np.ndarray) -> None:
     if not np.allclose(found, e0s, rtol=1e-6, atol=1e-6):
         raise job.ProgramError(
             'E0S_IGNORED',
-            f'The model has the E0s {training.by_symbol(numbers, found)}, asked: {training.by_symbol(numbers, e0s)}.',
+            f'The model has the E0s {training.by_symbol(numbers, found)}, not {training.by_symbol(numbers, e0s)}.',
         )

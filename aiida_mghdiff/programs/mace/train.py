@@ -4,12 +4,13 @@
 program replaces its training loop (see :mod:`aiida_mghdiff.programs.training`) and calls MACE's functions for an epoch
 and for the validation. Before the first step it compares MACE's set-up with the parameters:
 
-- the energies of the isolated atoms (E0s) are computed here and given explicitly. MACE puts the foundation's in their
-  place where the elements are the same (fine-tuning a fine-tuned model); they are set again, and looked for once more
-  in the model that is written.
-- MACE switches multi-head fine-tuning off, or changes loss, learning rate and averaging, by itself: refused.
-- ``weight_pt_head`` has no effect in MACE 0.3.16 on replay data of one's own, nor a weight of a frame as a whole on the
-  loss of multi-head training: it is given as the weight of each frame's energy, forces and stress.
+- This program computes the energies of the isolated atoms (E0s) and gives them explicitly. If the elements are the same
+  (fine-tuning a fine-tuned model), MACE replaces them by the foundation's E0s. So they are set again, and checked once
+  more in the written model.
+- If MACE by itself switches multi-head fine-tuning off, or changes loss, learning rate or averaging, the training is
+  refused.
+- In MACE 0.3.16 ``weight_pt_head`` has no effect on the user's own replay data, and the weight of a whole frame has no
+  effect on the loss of multi-head training. So each frame's energy, forces and stress get this weight.
 
 The written model has one head.
 """
@@ -101,7 +102,7 @@ def prepare(
 ) -> tuple[dict[str, Any], np.ndarray, MaceStart]:
     """Return MACE's set-up, the E0s [elements] in eV, and results about the start of the training.
 
-    :raises ProgramError: for inputs that cannot be trained, or that MACE would train differently.
+    :raises ProgramError: for inputs that cannot be used, or that MACE would train differently.
     """
     parameters, isolated = inputs['parameters'], inputs.get('isolated_atoms', {})
     potential, foundation = _load_foundation(inputs.get('potential'), parameters['device'], numbers)
@@ -333,7 +334,7 @@ def check_model(numbers: list[int], e0s: np.ndarray) -> None:
     if not np.allclose(found, e0s, rtol=1e-6, atol=1e-6):
         raise job.ProgramError(
             'E0S_IGNORED',
-            f'The model has the E0s {training.by_symbol(numbers, found)}, asked: {training.by_symbol(numbers, e0s)}.',
+            f'The model has the E0s {training.by_symbol(numbers, found)}, not {training.by_symbol(numbers, e0s)}.',
         )
 
 
@@ -463,7 +464,7 @@ class MaceTrainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from such a state."""
+        """Continue from a state of :meth:`state`."""
         self.parts['train_loader'].generator.set_state(state['generator'])
         for name, part in self._stateful().items():
             part.load_state_dict(state[name])

@@ -146,7 +146,7 @@ def test_learned_files(tmp_path, capsys, learned):
     assert 'ML_FF' in said(run, ML_FF=field[:5000])
     other = hydride()
     other.numbers[-1] = 3
-    assert 'it has learned nothing about Li, only about Mg, H' in said(run, other, ML_FF=field)
+    assert 'it knows only Mg, H, not Li' in said(run, other, ML_FF=field)
 
 
 def test_band_of_different_structures(tmp_path, capsys):
