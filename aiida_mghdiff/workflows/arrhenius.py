@@ -31,31 +31,31 @@ def temperature_label(temperature_k: float) -> str:
 
 
 def validate_arrhenius(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return all that is wrong with the inputs: fewer than two temperatures, one below 1 K, or those of one D."""
+    """Return a message about all faults of the inputs, or None: temperatures, or the run at one temperature."""
     return joined([*temperature_messages(inputs), validate_diffusion(inputs)])
 
 
 def temperature_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with the temperatures."""
+    """Yield messages about faults of the temperatures."""
     temperatures = [node.value for node in inputs.get('temperatures', {}).values()]
     if len(set(temperatures)) < 2:
-        yield f'temperatures are {temperatures}: an activation energy needs at least two that differ.'
+        yield f'temperatures are {temperatures}: an activation energy needs at least two different temperatures.'
     for value in temperatures:
         if not IS_TEMPERATURE.holds(value):
             yield f'temperature {value} K is not {IS_TEMPERATURE.words}.'
 
 
 def validate_extrapolation(node: orm.Dict | None, _: Any = None) -> str | None:
-    """Return a message about a fault in the temperatures to which rates are extrapolated."""
+    """Return a message about a fault in the temperatures to which rates are extrapolated, or None."""
     return complete_message(node.get_dict(), EXTRAPOLATION_SETTINGS) if node is not None else None
 
 
 class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
     """Runs DiffusionWorkChain at each temperature and fits ln D against 1/T.
 
-    A temperature that failed is reported and left out of the fit. Where fewer than two diffuse, that is the result:
-    there are upper bounds, and no activation energy. The jumps that were counted give D once more, class by class, at
-    the temperatures of ``extrapolation``: where plain MD sees no jumps, too.
+    A failed temperature is reported and left out of the fit. If fewer than two temperatures have a D, there are upper
+    bounds and no activation energy. The jumps of the runs give D in a second way, class by class, at the temperatures
+    of ``extrapolation``, also where plain MD sees no jumps.
     """
 
     _PROTOCOL_FILE = 'arrhenius'
@@ -72,7 +72,9 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
             serializer=orm.to_aiida_type,
             required=False,
             validator=validate_extrapolation,
-            help=keys_help('Where the rates of jumps give D; without it they give none.', EXTRAPOLATION_SETTINGS),
+            help=keys_help(
+                'Temperatures at which rates of jumps give D; without it there is no such D.', EXTRAPOLATION_SETTINGS
+            ),
         )
         spec.inputs.validator = validate_arrhenius
         spec.outline(
@@ -89,7 +91,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         define_exit_codes(spec, 'FIT_FAILED')
 
     def setup(self) -> None:
-        """Make one task of each temperature."""
+        """Make one task for each temperature."""
         self.set_tasks({label: [] for label in self.inputs.temperatures})
 
     def launch(self, key: str) -> orm.ProcessNode:
@@ -100,7 +102,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         return node
 
     def give_on(self) -> None:
-        """Give the outputs of the temperatures that finished."""
+        """Return the outputs of the finished temperatures."""
         self.ctx.found = {}
         for key in filter(self.is_done, self.ctx.tasks):
             for name, node in found_outputs(self.child(key)).items():
@@ -109,7 +111,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
             self.out(name, nodes)
 
     def fit(self) -> ExitCode | None:
-        """Fit the temperatures that finished."""
+        """Fit the finished temperatures."""
         done = self.ctx.found.get('diffusion')
         if not done:
             return self.failure()
@@ -123,7 +125,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         return self.failure() or self.exit_codes.ERROR_FIT_FAILED.format(message=node.exit_message)
 
     def extrapolate(self) -> None:
-        """Fit the rates of jumps class by class; where too few were seen, that is the result."""
+        """Fit the rates of jumps class by class; if there are too few jumps, report this."""
         sites = self.ctx.found.get('sites')
         if not sites or 'extrapolation' not in self.inputs:
             return
@@ -135,7 +137,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
             self.report(f'the rates of jumps give no D: {node.exit_message}')
 
     def results(self) -> ExitCode | None:
-        """End in the exit code that names the temperatures that failed, if any."""
+        """Return the exit code that names the failed temperatures, or None."""
         return self.failure()
 
     @classmethod
@@ -153,11 +155,11 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
     ) -> ProcessBuilder:
         """Return a builder.
 
-        :param temperatures_k: in K; those of the protocol by default.
-        :param potcars: by element, for VASP.
-        :param overrides: of the protocol file: ``temperatures_k``, ``extrapolation``, ``max_in_flight``, ``diffusion``
-            (overrides of ``DiffusionWorkChain``).
-        :param options: ``metadata.options`` of the jobs: for all (``default``), for this kind (``md``).
+        :param temperatures_k: temperatures in K; by default from the protocol.
+        :param potcars: POTCARs by element, for VASP.
+        :param overrides: overrides of the protocol file: ``temperatures_k``, ``extrapolation``, ``max_in_flight``,
+            ``diffusion`` (overrides of ``DiffusionWorkChain``).
+        :param options: ``metadata.options`` for all jobs (``default``), and for this kind (``md``).
         :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)

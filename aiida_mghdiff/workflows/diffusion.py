@@ -43,33 +43,33 @@ from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, setting
 from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
-#: Inputs that the runs have from what asks for them.
+#: Inputs of the runs that come from the caller.
 SHARED = ('codes', 'options', 'potential', 'potcars', 'segment_steps', 'clean_workdir', 'restarts')
-#: Outputs at one temperature: type, whether each run has it, help. Series of temperatures and studies give them on.
+#: Outputs at one temperature: type, whether each run has it, help. Series of temperatures and studies return them, too.
 OUTPUTS: dict[str, tuple[type[orm.Data], bool, str]] = {
     'diffusion': (orm.Dict, True, 'Diffusion coefficient and its interval.'),
     'msd': (orm.ArrayData, True, 'Mean squared displacements and fits.'),
     'volume': (orm.Float, True, 'Mean volume of the NPT run in Å³.'),
     'rdf': (orm.ArrayData, False, 'Radial distribution functions.'),
     'sites': (orm.Dict, False, 'Jumps, rates, occupancy of interstitial sites.'),
-    'pairs': (orm.Dict, False, 'Numbers of tracer pairs against chance.'),
+    'pairs': (orm.Dict, False, 'Numbers of tracer pairs compared with chance.'),
     'density': (orm.ArrayData, False, 'Density of tracers in the unit cell.'),
 }
 
 
 def define_diffusion_outputs(spec: ProcessSpec, keys: str) -> None:
-    """Define the outputs of several runs, each by the ``keys`` that the help names."""
+    """Define the outputs of several runs, each by the ``keys`` that the help text gives."""
     for name, (node_class, _, words) in OUTPUTS.items():
         spec.output_namespace(name, valid_type=node_class, dynamic=True, help=f'{words} By {keys}.')
 
 
 def found_outputs(run: orm.WorkChainNode) -> dict[str, orm.Data]:
-    """Return which outputs at one temperature a run has."""
+    """Return the outputs at one temperature that a run has."""
     return {name: run.outputs[name] for name in OUTPUTS if name in run.outputs}
 
 
 def validate_diffusion(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return all that is wrong with the inputs: settings, host, temperature, elements, codes.
+    """Return a message about all faults of the inputs, or None: settings, host, temperature, elements, codes.
 
     Without a potential only settings, temperature and host are checked.
     """
@@ -81,7 +81,7 @@ def validate_diffusion(inputs: dict[str, Any], _: Any = None) -> str | None:
 
 
 def settings_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
-    """Yield what is wrong with settings of the right shape, and with the temperature."""
+    """Yield messages about faults of settings of the right shape, and of the temperature."""
     settings = inputs['settings'].get_dict()
     count = settings['supercell']['tracer_count']
     if not IS_COUNT.holds(count):
@@ -97,7 +97,7 @@ def settings_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
 
 
 def host_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
-    """Yield why the host has no sites, no room for the tracers, or no c axis where the settings say."""
+    """Yield why the host has no known sites, no room for the tracers, or no c axis along the vector of the settings."""
     if message := host_message(inputs['host']):
         yield message
     else:
@@ -105,7 +105,7 @@ def host_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
 
 
 def room_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
-    """Yield why an hcp host has no room for the tracers, or no c axis where the settings say."""
+    """Yield why an hcp host has no room for the tracers, or no c axis along the vector of the settings."""
     host, settings = inputs['host'], inputs['settings'].get_dict()
     yield axis_message(host, settings['fit']['c_axis'])
     if IS_COUNT.holds(settings['supercell']['tracer_count']):
@@ -132,9 +132,9 @@ def potential_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
 class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
     """NPT gives the mean volume, NVT the starts of the replicas, NVE the mean squared displacement.
 
-    With ``independent_replicas`` each replica has its own placement of tracers, NVT run and seeds; without, as in the
-    paper, all start from one NVT run. Where a precision is asked for, replicas are added and go on until D is known as
-    well as that, or the time is over (``science.precision``).
+    With ``independent_replicas`` each replica has its own placement of tracers, NVT run and seeds. Otherwise all
+    replicas start from one NVT run, as in the paper. If a precision is requested, replicas are added and continued
+    until D is known precisely enough, or the time limit is reached (``science.precision``).
     """
 
     _PROTOCOL_FILE = 'diffusion'
@@ -174,14 +174,14 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         self.ctx.look, self.ctx.starts = 0, []
 
     def run_npt(self) -> ToContext | ExitCode:
-        """Launch the run whose mean volume the others have."""
+        """Launch the run that gives the mean volume of all other runs."""
         structure = self.build_structure(0)
         if isinstance(structure, ExitCode):
             return structure
         return ToContext(npt=self.submit_md('npt', structure=structure))
 
     def build_structure(self, index: int) -> orm.StructureData | ExitCode:
-        """Return the supercell of a placement of tracers."""
+        """Return the supercell for a placement of tracers."""
         name = f'structure_{index}'
         if name not in self.ctx:
             supercell = self.ctx.plan[f'supercell_{index}']
@@ -189,7 +189,7 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         return self.ctx[name]
 
     def inspect_npt(self) -> ExitCode | None:
-        """Take the mean volume."""
+        """Read the mean volume."""
         if code := self.failed_run('npt', self.ctx.npt):
             return code
         volume = self.derive('mean_volume', mean_volume, self.ctx.plan['volume'], **self.ctx.npt.outputs.thermo)
@@ -197,14 +197,14 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         return volume if isinstance(volume, ExitCode) else None
 
     def should_look(self) -> bool:
-        """Return whether D is still to be measured, or not known as well as asked while there is time left."""
+        """Return whether D must be measured, or measured more precisely while there is time left."""
         if self.ctx.look == 0:
             return True
         reached = self.ctx.analysis['diffusion']['target_reached']
         return reached is False and self.ctx.look < len(self.ctx.looks)
 
     def names(self, stage: str) -> list[str]:
-        """Return the names of the runs of a stage that the look at hand adds."""
+        """Return the names of the runs of a stage that the present look adds."""
         return [name for name in self.ctx.looks[self.ctx.look] if name.startswith(f'{stage}_')]
 
     def run_nvt(self) -> ToContext | ExitCode:
@@ -218,7 +218,7 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         return ToContext(**nodes)
 
     def derive_start(self, index: int) -> dict[str, orm.Data] | ExitCode:
-        """Return what an NVT run starts from: the end of the NPT run, or a placement of its own."""
+        """Return the start of an NVT run: the end of the NPT run, or its own placement of tracers."""
         if not self.inputs.settings['independent_replicas']:
             key, start = 'state', self.derive('scale_state', scale_state, self.ctx.npt.outputs.state, self.ctx.volume)
         else:
@@ -241,7 +241,7 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         return None
 
     def run_nve(self) -> ToContext:
-        """Launch the new replicas, and let those that are there go on."""
+        """Launch the new replicas, and continue earlier replicas."""
         nodes = {}
         for name in self.names('nve'):
             index = int(name.split('_')[1])
@@ -250,7 +250,7 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         return ToContext(**nodes)
 
     def runs_of(self, index: int) -> list[orm.WorkChainNode]:
-        """Return the NVE runs of a replica, one after the other."""
+        """Return the NVE runs of a replica in order."""
         names = [f'nve_{index}', *(f'nve_{index}_look{look}' for look in range(len(self.ctx.looks)))]
         return [self.ctx[name] for name in names if name in self.ctx]
 
@@ -270,16 +270,16 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         return outputs if isinstance(outputs, ExitCode) else None
 
     def results(self) -> None:
-        """Give the diffusion coefficient, and say what limits its worth."""
+        """Return the diffusion coefficient, and report its limits."""
         self.out('volume', self.ctx.volume)
         self.out('diffusion', self.ctx.analysis['diffusion'])
         self.out('msd', self.ctx.analysis['msd'])
         self.report_warnings(self.ctx.analysis['diffusion'])
 
     def analyse_structure(self) -> None:
-        """Give radial distributions, pairs, sites and density, as far as the runs allow them.
+        """Return radial distributions, pairs, sites and density, as far as the runs allow them.
 
-        A host that melted has no sites; D, and what needs no sites, is given all the same.
+        A host that melted has no sites. Then D, and all results without sites, are returned.
         """
         runs = self.ctx.segments | self.full_frames()
         host = {'host': self.inputs.host}
@@ -301,7 +301,7 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         return frames
 
     def analyse(self, output: str, function: Any, inputs: dict[str, orm.Data]) -> orm.Data | None:
-        """Give the output of an analysis of structure; say why there is none, and return None, where it failed."""
+        """Return the output of an analysis of structure; if it failed, report the reason and return None."""
         found = self.derive(function.__name__, function, self.ctx.plan['structure'], **inputs)
         if isinstance(found, ExitCode):
             self.report(f'warning: no output {output}: {found.message}')
@@ -311,19 +311,19 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         return found
 
     def report_warnings(self, result: orm.Data) -> None:
-        """Report what a result says of its own limits."""
+        """Report the warnings of a result about its limits."""
         for warning in result.get_dict().get('warnings', []) if isinstance(result, orm.Dict) else []:
             self.report(f'warning: {warning}')
 
     def derive(self, label: str, function: Any, *args: orm.Data, **kwargs: orm.Data) -> Any:
-        """Run a calcfunction; return its result, or the exit code that says why it has none."""
+        """Run a calcfunction; return its result, or the exit code with the reason of its failure."""
         result, node = function.run_get_node(*args, **kwargs, metadata={'call_link_label': label})
         if node.is_finished_ok:
             return result
         return self.exit_codes.ERROR_ANALYSIS_FAILED.format(name=label, message=node.exit_message)
 
     def submit_md(self, name: str, **start: orm.Data) -> orm.WorkChainNode:
-        """Launch the MD run of that name in the plan."""
+        """Launch the MD run with a name in the plan."""
         inputs = {**self.exposed_inputs(MolecularDynamicsWorkChain), **start}
         label = name.replace('_', '')
         return self.submit(
@@ -331,7 +331,7 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         )
 
     def failed_run(self, name: str, node: orm.WorkChainNode) -> ExitCode | None:
-        """Return the exit code that names a failed run; None for one that finished."""
+        """Return the exit code that names a failed run; None for a finished run."""
         if node.is_finished_ok:
             return None
         return self.exit_codes.ERROR_RUN_FAILED.format(name=name, message=ending(node))
@@ -340,7 +340,7 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
     def get_settings(
         cls, architecture: str, protocol: str | None = None, overrides: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Return the complete settings of a protocol for an architecture, whose time step wins over the protocol's."""
+        """Return the complete settings of a protocol; the architecture's time step has priority over the protocol's."""
         stages = cls.get_protocol_inputs(protocol)['settings']
         inputs = cls.get_protocol_inputs(protocol, overrides)
         settings, own = inputs['settings'], (overrides or {}).get('settings', {})
@@ -363,7 +363,7 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         overrides: dict[str, Any] | None,
         options: Options | None,
     ) -> ProcessBuilder:
-        """Fill in what diffusion at one temperature and over several share."""
+        """Fill in the inputs that diffusion at one temperature and at several share."""
         own = cls.get_protocol_inputs(protocol, overrides)['md']
         md = MolecularDynamicsWorkChain.get_protocol_inputs(protocol, own)
         builder.codes = codes
@@ -391,12 +391,12 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
     ) -> ProcessBuilder:
         """Return a builder.
 
-        :param codes: ``lammps``, ``python``, ``vasp``: what the potential needs.
+        :param codes: ``lammps``, ``python`` or ``vasp``, as the potential needs.
         :param host: supercell of the host without tracers.
-        :param potcars: by element, for VASP.
-        :param overrides: of the protocol file: ``settings`` (say ``supercell: {tracer_count: 6}``, ``seed``,
-            ``nve: {duration_ps: 500}``), and ``md`` (overrides of ``MolecularDynamicsWorkChain``).
-        :param options: ``metadata.options`` of the jobs: for all (``default``), for this kind (``md``).
+        :param potcars: POTCARs by element, for VASP.
+        :param overrides: overrides of the protocol file: ``settings`` (for example ``supercell: {tracer_count: 6}``,
+            ``seed``, ``nve: {duration_ps: 500}``), and ``md`` (overrides of ``MolecularDynamicsWorkChain``).
+        :param options: ``metadata.options`` for all jobs (``default``), and for this kind (``md``).
         :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
         builder = cls.get_builder()

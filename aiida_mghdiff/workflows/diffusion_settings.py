@@ -1,4 +1,4 @@
-"""What is wrong with the settings of a diffusion run, as far as they tell it before the first job."""
+"""Check settings of a diffusion run before the first job."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from aiida_mghdiff.science.sampling import TooFewFramesError, select_starts
 from aiida_mghdiff.science.units import PS_IN_FS
 
 STAGES = ('npt', 'nvt', 'nve')
-#: What the plan of a run adds to the settings of the fit, and to the parameters of each MD run.
+#: Keys that the plan of a run adds to the settings of the fit and to the parameters of each MD run.
 PLANNED_FIT = {'start_spacing_ps': None, 'target_relative_interval': None, 'looks': 1}
 PLANNED_RUN = {'temperature_k': 300.0, 'seed': 1, 'first_step': 0}
 
 
 def length_messages(settings: Mapping[str, Any]) -> Iterator[str]:
-    """Yield which run is too short for what is taken from it."""
+    """Yield messages about runs that are too short for their analyses."""
     starts, fit = settings['starts'], settings['fit']
     times = times_of(settings['nvt'], 'frame_stride')
     try:
@@ -40,7 +40,7 @@ def length_messages(settings: Mapping[str, Any]) -> Iterator[str]:
 
 
 def dtype_messages(settings: Mapping[str, Any], architecture: str | None) -> Iterator[str]:
-    """Yield which run asks for numbers that no potential of an architecture computes in."""
+    """Yield messages about runs with a floating-point type in which no potential of an architecture computes."""
     known = architectures().get(architecture or '')
     if known is None:
         return
@@ -50,5 +50,5 @@ def dtype_messages(settings: Mapping[str, Any], architecture: str | None) -> Ite
 
 
 def times_of(parameters: Mapping[str, Any], stride: str) -> np.ndarray:
-    """Return the times [f] in ps at which a run records something."""
+    """Return the times [f] in ps at which a run records frames or values."""
     return np.arange(0, parameters['steps'] + 1, parameters[stride]) * parameters['time_step_fs'] / PS_IN_FS

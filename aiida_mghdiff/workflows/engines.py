@@ -1,6 +1,6 @@
-"""What runs a potential: one record for each architecture, and the choice of code and job from it.
+"""Engines of potentials: one record for each architecture, from which code and job are chosen.
 
-Records of other packages join by the entry point group ``aiida_mghdiff.architectures``.
+Other packages add records by the entry point group ``aiida_mghdiff.architectures``.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from aiida_mghdiff.workflows.jobs import job_message, job_options
 
 Codes = Mapping[str, orm.AbstractCode]
 PYTHON = 'python'
-#: The other code of a job of two codes, by the role of the main one.
+#: The second code of a job of two codes, by the role of the main code.
 _SECOND = {'lammps': 'convert', 'vasp': 'reduce'}
-#: Key of INCAR tags among the parameters of evaluations, which are by architecture: a name of a port has no hyphen.
+#: Key of INCAR tags in the parameters of evaluations by architecture: the name of a port contains no hyphen.
 VASP_TAGS = 'vasp_mlff'
 
 
 def nothing(*_: Any) -> dict[str, Any]:
-    """Return no inputs beside those that all jobs of a kind take."""
+    """Return no further inputs."""
     return {}
 
 
 def no_message(*_: Any) -> str | None:
-    """Return that nothing is wrong."""
+    """Return None: there is no fault."""
     return None
 
 
 def foreign_tags(_: Mapping[str, Any]) -> str:
-    """Return that an engine has no INCAR."""
-    return f'parameters: {INCAR} has tags for VASP, which does not run this potential: leave {INCAR} out.'
+    """Return a message that the engine has no INCAR."""
+    return f'parameters: {INCAR} has tags for VASP, but VASP does not run this potential: leave {INCAR} out.'
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,19 @@ class Job:
 
     role: str  # key of its code in ``codes``
     entry_point: str
-    extra: Callable[[Mapping[str, Any]], dict[str, Any]] = nothing  # inputs that other jobs of this kind have not
-    message: Callable[[Mapping[str, Any], Sequence[str]], str | None] = no_message  # what these lack, with the symbols
-    tags_message: Callable[[Mapping[str, Any]], str | None] = foreign_tags  # what is wrong with INCAR tags of a run
-    in_blocks: bool = False  # whether a run must be cut where the engine writes a restart
+    extra: Callable[[Mapping[str, Any]], dict[str, Any]] = nothing  # further inputs of this job
+    message: Callable[[Mapping[str, Any], Sequence[str]], str | None] = no_message  # fault of these, for symbols
+    tags_message: Callable[[Mapping[str, Any]], str | None] = foreign_tags  # fault of the INCAR tags of a run
+    in_blocks: bool = False  # whether a run must be divided at steps at which the engine writes a restart
 
     @property
     def process(self) -> type[CalcJob]:
-        """Return the job's class."""
+        """Return the class of the job."""
         process: Any = CalculationFactory(self.entry_point)
         return process
 
     def key(self, architecture: str, codes: Codes) -> str:
-        """Return the key of the job's code: an environment of the architecture's own wins over ``python``."""
+        """Return the key of the job's code: the architecture's own code has priority over ``python``."""
         return architecture if self.role == PYTHON and architecture in codes else self.role
 
     def code(self, architecture: str, codes: Codes) -> orm.AbstractCode:
@@ -74,13 +74,13 @@ class Job:
 
 
 def converter(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the code that converts models for a LAMMPS that was built with MACE."""
+    """Return the code that converts models for a LAMMPS built with MACE."""
     codes = inputs['codes']
     return {'convert_code': codes['convert']} if needs_converter(codes['lammps']) else {}
 
 
 def missing_converter_message(inputs: Mapping[str, Any], _: Sequence[str]) -> str | None:
-    """Return that such a LAMMPS has no converter."""
+    """Return a message if such a LAMMPS has no converter, or None."""
     code = inputs['codes']['lammps']
     if not needs_converter(code) or 'convert' in inputs['codes']:
         return None
@@ -88,12 +88,12 @@ def missing_converter_message(inputs: Mapping[str, Any], _: Sequence[str]) -> st
 
 
 def potcars(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the POTCARs, which VASP needs with a force field too."""
+    """Return the POTCARs, which VASP needs even with a force field."""
     return {'potcars': dict(inputs['potcars'])}
 
 
 def missing_potcars_message(inputs: Mapping[str, Any], symbols: Sequence[str]) -> str | None:
-    """Return which elements have no POTCAR."""
+    """Return a message with the elements without a POTCAR, or None."""
     return potcars_message(symbols, inputs.get('potcars', {}))
 
 
@@ -104,13 +104,13 @@ def md_in_vasp(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def evaluation_in_vasp(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the POTCARs, and the INCAR tags of the user's own."""
+    """Return the POTCARs, and the user's own INCAR tags."""
     tags = inputs.get('evaluation', {}).get(VASP_TAGS)
     return potcars(inputs) | ({} if tags is None else {'parameters': tags})
 
 
 def evaluation_in_vasp_message(inputs: Mapping[str, Any], symbols: Sequence[str]) -> str | None:
-    """Return which elements have no POTCAR, or what is wrong with the INCAR tags."""
+    """Return a message with the elements without a POTCAR or about faulty INCAR tags, or None."""
     if message := missing_potcars_message(inputs, symbols):
         return message
     tags = inputs.get('evaluation', {}).get(VASP_TAGS)
@@ -124,7 +124,7 @@ EVALUATE = Job(PYTHON, 'mghdiff.evaluate')
 LAMMPS_MD = Job('lammps', 'mghdiff.lammps.md', converter, missing_converter_message)
 VASP_MD = Job('vasp', 'mghdiff.vasp.md', md_in_vasp, missing_potcars_message, md.incar_message, in_blocks=True)
 VASP_NEB = Job('vasp', 'mghdiff.vasp.neb', potcars, missing_potcars_message)
-#: The band alone, with a VASP of its own that was built with VTST.
+#: The band, which may have its own VASP that was built with VTST.
 VTST_NEB = Job('vasp_neb', 'mghdiff.vasp.neb')
 ASE_VIBRATIONS = Job(PYTHON, 'mghdiff.ase.vibrations')
 VASP_EVALUATE = Job('vasp', 'mghdiff.vasp.evaluate', evaluation_in_vasp, evaluation_in_vasp_message)
@@ -132,14 +132,14 @@ VASP_EVALUATE = Job('vasp', 'mghdiff.vasp.evaluate', evaluation_in_vasp, evaluat
 
 @dataclass(frozen=True)
 class Engines:
-    """What runs the potentials of an architecture; the defaults are what any ASE calculator can do."""
+    """Jobs for the potentials of an architecture; by default the jobs that any ASE calculator can do."""
 
     architecture: Architecture
-    md: tuple[Job, ...] = (ASE_MD,)  # the preferred first
+    md: tuple[Job, ...] = (ASE_MD,)  # the preferred job first
     barrier: Job = ASE_NEB
     evaluation: Job = EVALUATE
-    training: Job | None = None  # a TrainCalculation; None where nothing here trains it
-    device: str = 'cpu'  # that potentials are evaluated on, where the user names none
+    training: Job | None = None  # a TrainCalculation; None if nothing here trains the architecture
+    device: str = 'cpu'  # device of evaluations, if the user names none
 
 
 _OURS = {
@@ -160,7 +160,7 @@ def table() -> dict[str, Engines]:
 def engines_of(architecture: str) -> Engines:
     """Return the record of an architecture.
 
-    :raises ValueError: where there is none.
+    :raises ValueError: if there is no record.
     """
     if architecture not in table():
         raise ValueError(f'nothing here runs {architecture} potentials: install the package that brings them.')
@@ -168,27 +168,27 @@ def engines_of(architecture: str) -> Engines:
 
 
 def jobs_with_code(jobs: Sequence[Job], architecture: str, codes: Codes) -> list[Job]:
-    """Return the jobs that there is a code for."""
+    """Return the jobs for which there is a code."""
     return [job for job in jobs if job.key(architecture, codes) in codes]
 
 
 def md_engine(potential: PotentialData, codes: Codes) -> tuple[Job, orm.AbstractCode]:
-    """Return the MD job that runs a potential, and its code: the preferred job that there is a code for.
+    """Return the MD job that runs a potential, and its code: the preferred job with a code.
 
-    :raises ValueError: where no code fits.
+    :raises ValueError: if no code fits.
     """
     name = potential.architecture
     jobs = table()[name].md if name in table() else ()
     for job in jobs_with_code(jobs, name, codes):
         return job, job.code(name, codes)
-    wanted = ' or '.join(f'codes.{job.role}' for job in jobs) or 'an engine that this version does not have'
+    wanted = ' or '.join(f'codes.{job.role}' for job in jobs) or 'an engine that this version lacks'
     raise ValueError(f'a {name} potential needs {wanted} for MD: `aiida-mghdiff setup` makes the codes.')
 
 
 def validate_md_codes(inputs: Mapping[str, Any], symbols: Sequence[str]) -> str | None:
-    """Return a message about a fault in the codes and the extra inputs of a process that runs MD with one potential.
+    """Return a message about faults of codes and extra inputs of a process that runs MD with one potential, or None.
 
-    :param symbols: of the atoms that will move.
+    :param symbols: symbols of the moving atoms.
     """
     if 'potential' not in inputs:
         return None
@@ -200,10 +200,10 @@ def validate_md_codes(inputs: Mapping[str, Any], symbols: Sequence[str]) -> str 
 
 
 def options_message(inputs: Mapping[str, Any], kind: str, job: Job, architecture: str) -> str | None:
-    """Return what AiiDA would refuse of the options of a job; None also where there is no code, which others say.
+    """Return why AiiDA would refuse the options of a job; None also without a code, which other messages report.
 
-    :param inputs: of a WorkChain.
-    :param kind: of job, as ``options`` has it.
+    :param inputs: inputs of a WorkChain.
+    :param kind: kind of job, a key of ``options``.
     """
     codes = inputs.get('codes', {})
     if (key := job.key(architecture, codes)) not in codes:
@@ -212,9 +212,9 @@ def options_message(inputs: Mapping[str, Any], kind: str, job: Job, architecture
 
 
 def incar_message(inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> str | None:
-    """Return a message about a fault in the INCAR tags among MD parameters; only VASP reads them.
+    """Return a message about a fault in the INCAR tags of MD parameters, or None; only VASP reads the tags.
 
-    :param inputs: of a process that runs MD with one potential, whose codes are valid.
+    :param inputs: inputs of a process that runs MD with one potential, with valid codes.
     """
     if INCAR not in parameters:
         return None
@@ -223,9 +223,9 @@ def incar_message(inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> s
 
 
 def md_message(inputs: Mapping[str, Any], structure: orm.StructureData, parameters: Mapping[str, Any]) -> str | None:
-    """Return what the job of an MD run would be refused for.
+    """Return why the job of an MD run would be refused, or None.
 
-    :param inputs: of a process that runs MD with one potential, whose codes are valid.
+    :param inputs: inputs of a process that runs MD with one potential, with valid codes.
     """
     job, code = md_engine(inputs['potential'], inputs['codes'])
     given = {'code': code, 'potential': inputs['potential'], 'structure': structure, 'parameters': orm.Dict(parameters)}
@@ -234,10 +234,10 @@ def md_message(inputs: Mapping[str, Any], structure: orm.StructureData, paramete
 
 
 def job_parameters(job: Job, parameters: orm.Dict, state: MdStateData | None, label: str) -> orm.Dict:
-    """Return the parameters of the next job of a run: those of the run where it is the only one.
+    """Return the parameters of the next job of a run; for a single job these are the parameters of the run.
 
-    :param state: where the last job ended, None for the first.
-    :param label: call link label of what derives them.
+    :param state: end of the last job, None for the first job.
+    :param label: call link label of the calcfunction that derives the parameters.
     """
     steps = steps_of_block(parameters.get_dict()) if job.in_blocks else parameters['steps']
     if state is None and steps == parameters['steps']:
@@ -248,7 +248,7 @@ def job_parameters(job: Job, parameters: orm.Dict, state: MdStateData | None, la
 
 
 def is_evaluated(architecture: str | None, inputs: Mapping[str, Any]) -> bool:
-    """Return whether a process evaluates an architecture: Python needs settings for it, VASP needs its code alone.
+    """Return whether a process evaluates an architecture: Python needs settings for it, VASP only needs its code.
 
     :param inputs: ``codes``, and ``evaluation``: parameters by architecture.
     """
@@ -259,7 +259,7 @@ def is_evaluated(architecture: str | None, inputs: Mapping[str, Any]) -> bool:
 
 
 def evaluation(potential: PotentialData, inputs: Mapping[str, Any]) -> tuple[type[CalcJob], dict[str, Any]]:
-    """Return the job that evaluates a potential, and its inputs beside potential and dataset.
+    """Return the job that evaluates a potential, and its inputs except potential and dataset.
 
     :param inputs: ``codes``, ``options``, ``potcars``, and ``evaluation``: parameters by architecture.
     """
@@ -274,7 +274,7 @@ def evaluation(potential: PotentialData, inputs: Mapping[str, Any]) -> tuple[typ
 def evaluation_parameters(overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return the parameters of evaluations in Python, by architecture.
 
-    :param overrides: what the user sets, by architecture.
+    :param overrides: the user's settings, by architecture.
     """
     records = {name: record for name, record in table().items() if record.evaluation.role == PYTHON}
     defaults = {
@@ -284,20 +284,20 @@ def evaluation_parameters(overrides: Mapping[str, Mapping[str, Any]]) -> dict[st
 
 
 def of_python(parameters: Mapping[str, orm.Dict]) -> dict[str, orm.Dict]:
-    """Return the parameters by architecture without the INCAR tags of evaluations in VASP."""
+    """Return the parameters by architecture, without the INCAR tags of evaluations in VASP."""
     return {name: node for name, node in parameters.items() if name != VASP_TAGS}
 
 
 def with_dtype(architecture: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters with a ``dtype`` that the architecture computes in: its usual one where theirs is none."""
+    """Return parameters with a ``dtype`` of the architecture: its usual one if the given one does not work."""
     dtypes = engines_of(architecture).architecture.dtypes
     return dict(parameters) | ({} if parameters['dtype'] in dtypes else {'dtype': dtypes[0]})
 
 
 def barrier_job(potential: PotentialData | None) -> Job:
-    """Return the job that finds barriers with a potential, or with DFT where there is none.
+    """Return the job that finds barriers with a potential, or with DFT without a potential.
 
-    :raises ValueError: where nothing runs the potential.
+    :raises ValueError: if nothing runs the potential.
     """
     return VASP_NEB if potential is None else engines_of(potential.architecture).barrier
 
@@ -315,7 +315,7 @@ def trained_architectures() -> list[str]:
 def training_job(architecture: str) -> Job:
     """Return the job that trains an architecture.
 
-    :raises ValueError: where there is none.
+    :raises ValueError: if there is no such job.
     """
     job = table()[architecture].training if architecture in table() else None
     if job is None:
@@ -327,7 +327,7 @@ def training_job(architecture: str) -> Job:
 def trainer(architecture: str) -> type[TrainCalculation]:
     """Return the class of the job that trains an architecture.
 
-    :raises ValueError: where there is none.
+    :raises ValueError: if there is no such job.
     """
     process: Any = training_job(architecture).process
     return process

@@ -1,7 +1,7 @@
 """Codes and options of jobs: two namespaces, the same in every WorkChain.
 
-``options`` has what AiiDA's ``metadata.options`` has, for all jobs (``default``) and for each kind of job. The keys of
-a kind win over the keys of ``default``, and a value is replaced as a whole, ``resources`` too.
+``options`` has the keys of AiiDA's ``metadata.options``, for all jobs (``default``) and for each kind of job. The keys
+of a kind have priority over ``default``, and each value is replaced as a whole, including ``resources``.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from aiida_mghdiff.calculations.program import ProgramCalculation
 from aiida_mghdiff.calculations.validation import unknown_message
 from aiida_mghdiff.data.architectures import architectures
 
-#: What builders take: ``metadata.options`` by ``default`` and kind of job.
+#: Argument of builders: ``metadata.options`` by ``default`` and kind of job.
 Options = Mapping[str, Mapping[str, Any]]
 
 CODES = {
     'python': 'Python interpreter of an environment with the engines',
     'lammps': '``lmp`` or ``mghdiff-lmp``',
-    'convert': '``mace_create_lammps_model``, for an ``lmp`` that was built with MACE',
+    'convert': '``mace_create_lammps_model``, for an ``lmp`` built with MACE',
     'vasp': 'VASP or ``mghdiff-vasp-standin``',
-    'vasp_neb': 'a VASP built with VTST, for barriers, if ``vasp`` is none',
+    'vasp_neb': 'a VASP with VTST, for barriers, if ``vasp`` has no VTST',
     'reduce': 'Python interpreter on the machine of VASP, which reduces trajectories there',
-    'gpaw': 'Python interpreter that has GPAW',
+    'gpaw': 'Python interpreter with GPAW',
 }
 DEFAULT = 'default'
 KINDS = {
@@ -40,7 +40,7 @@ KINDS = {
     'barrier': 'relaxations of end points and searches for barriers',
     'vibrations': 'vibrations',
 }
-#: Roles of a code by the engine that its default plugin is for.
+#: Roles of a code by the engine of its default plugin.
 _ROLES = {'vasp': ('vasp', 'vasp_neb'), 'lammps': ('lammps',)}
 _COMPILED = ('lammps', 'vasp', 'vasp_neb')
 _OPTIONS = CalcJob.spec().inputs['metadata']['options']
@@ -54,13 +54,13 @@ def define_jobs(spec: ProcessSpec) -> None:
         valid_type=orm.AbstractCode,
         dynamic=True,
         validator=codes_message,
-        help=f'Codes by role: {words}; or by architecture a Python interpreter of its own.',
+        help=f'Codes by role: {words}; or by architecture its own Python interpreter.',
     )
     spec.input_namespace(
         'options',
         dynamic=True,
         validator=options_message,
-        help='``metadata.options`` of the jobs: ``default``, and by kind of job what differs.',
+        help='``metadata.options`` of the jobs: ``default``, and by kind of job the differences.',
     )
     for name, meaning in {DEFAULT: 'all jobs', **KINDS}.items():
         spec.input(
@@ -73,7 +73,7 @@ def define_jobs(spec: ProcessSpec) -> None:
 
 
 def codes_message(codes: Mapping[str, orm.AbstractCode], _: Any = None) -> str | None:
-    """Return what is wrong with the codes: a role that there is not, or a code of another engine."""
+    """Return a message about an unknown role, or a code of another engine, or None."""
     own = [name for name in architectures() if name.isidentifier()]
     return unknown_message(codes, [*CODES, *own], 'codes') or next(_swapped(codes), None)
 
@@ -88,10 +88,10 @@ def _swapped(codes: Mapping[str, orm.AbstractCode]) -> Iterator[str]:
 
 
 def options_message(options: Mapping[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the options: a kind of job or a key that there is not, or a value of another type."""
+    """Return a message about an unknown kind of job or key in the options, or a value of a wrong type, or None."""
     for name in options:
         if name in _OPTIONS:
-            return f'options.{name}: say for which jobs: options.{DEFAULT}.{name} for all, options.md.{name}, ...'
+            return f'options.{name}: name the jobs: options.{DEFAULT}.{name} for all, options.md.{name}, ...'
     if message := unknown_message(options, [DEFAULT, *KINDS], 'options'):
         return message
     messages = (_keys_message(values, f'options.{name}') for name, values in options.items())
@@ -112,7 +112,7 @@ def _keys_message(values: Any, place: str) -> str | None:
 
 
 def asked(inputs: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """Return what the user asks for a kind of job."""
+    """Return the user's options for a kind of job."""
     options = inputs.get('options', {})
     return {key: value for name in (DEFAULT, kind) if name in options for key, value in dict(options[name]).items()}
 
@@ -120,11 +120,11 @@ def asked(inputs: Mapping[str, Any], kind: str) -> dict[str, Any]:
 def job_options(inputs: Mapping[str, Any], kind: str, job: type[CalcJob], code: orm.AbstractCode) -> dict[str, Any]:
     """Return ``metadata.options`` of a job.
 
-    Programs of this package are one process, so that a ``withmpi`` for all jobs is not for them; :func:`job_message`
-    refuses one for their kind.
+    Programs of this package are one process, so ``withmpi`` of all jobs does not apply to them; :func:`job_message`
+    refuses ``withmpi`` of their own kind.
 
-    :param inputs: of the WorkChain.
-    :param code: the main one.
+    :param inputs: inputs of the WorkChain.
+    :param code: the main code.
     """
     values = asked(inputs, kind)
     users = values.pop('withmpi', None)
@@ -141,10 +141,10 @@ def job_message(
     code: orm.AbstractCode,
     second: orm.AbstractCode | None = None,
 ) -> str | None:
-    """Return what AiiDA would refuse of a job's options, once the job is submitted: its resources, or MPI.
+    """Return why AiiDA would refuse a submitted job with these options (resources or MPI), or None.
 
-    :param inputs: of the WorkChain, whose ``options`` are valid.
-    :param second: the other code of a job of two codes.
+    :param inputs: inputs of the WorkChain, with valid ``options``.
+    :param second: the second code of a job of two codes.
     """
     values = asked(inputs, kind)
     own = dict(inputs.get('options', {}).get(kind, {}))
@@ -171,8 +171,8 @@ def _own_mpi_message(own: Mapping[str, Any], kind: str, job: type[CalcJob]) -> s
     if not own.get('withmpi') or not issubclass(job, ProgramCalculation):
         return None
     return (
-        f'options.{kind}.withmpi = True, but {job.__name__} runs a program of one process: leave withmpi out; VASP and '
-        'LAMMPS take with_mpi of their codes, too.'
+        f'options.{kind}.withmpi = True, but {job.__name__} runs a program of one process: leave withmpi out; for VASP '
+        'and LAMMPS you can set with_mpi of their codes instead.'
     )
 
 
@@ -186,7 +186,7 @@ def _mpi_message(
     for each in (code, second):
         is_program = each is second or issubclass(job, ProgramCalculation)
         if each is not None and each.with_mpi and is_program:
-            return f'code {each.full_label} has with_mpi = True, but its program is one process: make one without it.'
+            return f'code {each.full_label} has with_mpi = True, but its program is one process: drop with_mpi.'
     users = values.get('withmpi')
     if users is None or code.with_mpi in (None, users) or issubclass(job, ProgramCalculation):
         return None
@@ -196,9 +196,9 @@ def _mpi_message(
 def options_inputs(users: Options | None, **protocols: Mapping[str, Any]) -> dict[str, orm.Dict]:
     """Return the namespace ``options`` of a builder.
 
-    :param users: by ``default`` and kind of job; they win over the protocols, also ``default`` over a kind of these.
+    :param users: the user's options by ``default`` and kind of job; they have priority over all options of protocols.
     :param protocols: options of protocols by ``default`` and kind of job.
-    :raises ValueError: for a kind of job or a key that there is not, with the nearest one.
+    :raises ValueError: for an unknown kind of job or key; gives the nearest known name.
     """
     users = users or {}
     if message := options_message(users):

@@ -33,17 +33,17 @@ ENGINES: dict[str, tuple[type[CalcJob], Any]] = {
 }
 RETRY = '_retry_'
 
-#: Cells whose edges differ by more than this cannot share one mesh of k-points.
+#: Largest relative difference of edges of cells that can share one mesh of k-points.
 _SAME_CELL_TOLERANCE = 0.15
 _MOST_NAMED = 20
-#: So many frames given up before the first has a label end the launching.
+#: If this many frames failed before the first label, no further single point is launched.
 _HOPELESS = 5
 
 
 def validate_label(inputs: Mapping[str, Any], _: Any = None) -> str | None:
     """Return a message about a fault in the inputs, or None."""
     if ('dataset' in inputs) == bool(inputs.get('structures')):
-        return 'give the frames either as dataset or as structures, one of them at least.'
+        return 'give frames, either as dataset or as structures.'
     if 'engine' not in inputs or 'parameters' not in inputs:
         return None
     engine = inputs['engine'].value
@@ -63,14 +63,14 @@ def validate_label(inputs: Mapping[str, Any], _: Any = None) -> str | None:
 
 
 def structures_message(structures: Mapping[str, orm.StructureData | orm.TrajectoryData]) -> str | None:
-    """Return a message about a fault in structures: none there, not periodic, or sites that are no single atom."""
+    """Return a message about a fault in structures, or None: none given, not periodic, or sites of several atoms."""
     if not structures:
         return 'there are no frames: give a dataset, or structures and trajectories by any keys.'
     for key, node in structures.items():
         if not ('cells' in node.get_arraynames() if isinstance(node, orm.TrajectoryData) else all(node.pbc)):
             return f'structures.{key} is not periodic in three dimensions: give it a cell.'
         if isinstance(node, orm.StructureData) and (node.is_alloy or node.has_vacancies):
-            return f'structures.{key} has sites that are no single atom: a single point needs atoms.'
+            return f'structures.{key} has sites without a single atom: a single point needs one atom on each.'
     return None
 
 
@@ -89,21 +89,22 @@ def has_mesh(kpoints: orm.KpointsData) -> bool:
 
 
 def validate_engine(node: orm.Str, _: Any = None) -> str | None:
-    """Return a message about a fault in the engine."""
+    """Return a message about an unknown engine, or None."""
     return None if node.value in ENGINES else engine_message(node.value)
 
 
 def engine_message(engine: str) -> str:
-    """Return that an engine is not known."""
+    """Return the message about an unknown engine."""
     return f'engine {engine!r} is not one of {", ".join(ENGINES)}.'
 
 
 class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
-    """Labels frames with single points, at most ``max_in_flight`` at a time; the next starts as soon as one ends.
+    """Labels frames with single points, at most ``max_in_flight`` at a time; the next one starts when one ends.
 
-    A frame that fails is tried again, ``retries`` times; what still has no label is named in the summary and in the
-    exit code, and the dataset holds the others. A failure that every frame would share (no GPAW, no PAW dataset, input
-    refused) ends the launching, and so do several frames without a label before the first with one.
+    A failed frame is tried again, ``retries`` times. Frames without a label in the end are named in the summary and in
+    the exit code; the dataset contains all others. Some failures would affect every frame (no GPAW, no PAW dataset,
+    refused input): then no further single point is launched. The same holds after several failed frames before the
+    first label.
     """
 
     _PROTOCOL_FILE = 'label'
@@ -131,7 +132,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
             valid_type=orm.Dict,
             serializer=orm.to_aiida_type,
             required=False,
-            help='Those of a frame that is tried again: the same accuracy, by a more patient way to it.',
+            help='Parameters for a frame that is tried again: the same accuracy, but a more robust algorithm.',
         )
         spec.input('kpoints', valid_type=orm.KpointsData, help='One mesh for all frames.')
         spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='For VASP: POTCAR by element.')
@@ -141,7 +142,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
             serializer=orm.to_aiida_type,
             default=lambda: orm.Int(1),
             validator=at_least('retries', 0),
-            help='How many times a frame that failed is tried again.',
+            help='Number of further attempts for a failed frame.',
         )
         define_jobs(spec)
         spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
@@ -151,12 +152,12 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
             while_(cls.has_tasks)(cls.advance, cls.inspect),
             cls.results,
         )
-        spec.output('dataset', valid_type=DatasetData, required=False, help='The frames that were labelled.')
-        spec.output('summary', valid_type=orm.Dict, help='Indices of the frames that have no label; what labelled.')
+        spec.output('dataset', valid_type=DatasetData, required=False, help='The labelled frames.')
+        spec.output('summary', valid_type=orm.Dict, help='Indices of frames without a label; origin of the labels.')
         define_exit_codes(spec, 'LABELS_FAILED', 'NO_FRAME_LABELLED', 'FRAMES_REFUSED', 'LABELS_DO_NOT_MATCH')
 
     def setup(self) -> ExitCode | None:
-        """Gather the frames, and say what is ahead."""
+        """Gather the frames, and report the planned work."""
         if 'dataset' in self.inputs:
             self.ctx.frames = self.inputs.dataset
         else:
@@ -173,16 +174,16 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         return None
 
     def announcement(self, natoms: np.ndarray) -> str:
-        """Return how many single points are ahead."""
+        """Return the number of planned single points, in words."""
         mesh = self.inputs.kpoints.get_kpoints_mesh()[0]
         return (
             f'{len(natoms)} single points with {self.inputs.engine.value}: {natoms.min()} to {natoms.max()} atoms, '
-            f'k-points {"x".join(map(str, mesh))}, at most {self.inputs.max_in_flight.value} at a time; the first that '
-            'ends is measured.'
+            f'k-points {"x".join(map(str, mesh))}, at most {self.inputs.max_in_flight.value} at a time; the first one '
+            'gives the expected time.'
         )
 
     def ready(self) -> list[str]:
-        """Return the keys that may start, repetitions first: whether they help is soon known. None once stopped."""
+        """Return the keys that may start, repetitions first, to see soon whether they help; none after a stop."""
         return [] if self.ctx.stopped else sorted(super().ready(), key=lambda key: RETRY not in key)
 
     def launch(self, key: str) -> orm.ProcessNode:
@@ -208,7 +209,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         return frame_structure(**{frame: self.ctx.frames}, metadata={'call_link_label': f'structure_{frame}'})
 
     def inspect(self) -> None:
-        """Look at each child that ended: measure the first that ended well, try again what failed."""
+        """Inspect each ended child: measure the first successful one, and try failed frames again."""
         ended = [key for key in self.ctx.children if self.child(key) is not None and key not in self.ctx.ended]
         for key in ended:
             self.ctx.ended[key] = self.is_done(key)
@@ -218,7 +219,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
                 self.measure(key)
 
     def measure(self, key: str) -> None:
-        """Say what a single point takes and what is left."""
+        """Report the time of a single point and the remaining time."""
         node, left = self.child(key), len(self.ctx.tasks) - len(self.ctx.ended)
         seconds, limit = (node.mtime - node.ctime).total_seconds(), self.inputs.max_in_flight.value
         self.report(
@@ -227,7 +228,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         )
 
     def try_again(self, key: str) -> None:
-        """Add the next attempt at a frame that failed; stop the launching where there is no hope."""
+        """Add the next attempt for a failed frame; stop launching if no frame can succeed."""
         node, (frame, _, attempt) = self.child(key), key.partition(RETRY)
         if has_ended_with(node, *JOB_REFUSALS):
             self.stop('all frames would fail like this')
@@ -241,12 +242,12 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
                 self.stop(f'the first {_HOPELESS} frames failed, and none has a label')
 
     def stop(self, reason: str) -> None:
-        """Launch nothing any more."""
+        """Stop launching."""
         self.ctx.stopped = True
         self.report(f'no further single point is launched: {reason}')
 
     def results(self) -> ExitCode | None:
-        """Give the labelled frames and the summary; name the frames without a label."""
+        """Return the labelled frames and the summary; name the frames without a label."""
         labelled = {
             key.partition(RETRY)[0]: self.child(key).outputs.dataset for key in self.ctx.children if self.is_done(key)
         }
@@ -259,7 +260,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         return self.failure_of(outputs['summary']['failed_frames'], outputs['summary']['n_frames'])
 
     def failure_of(self, failed: Sequence[int], n_frames: int) -> ExitCode | None:
-        """Return the exit code that names the frames without a label; None where all have one."""
+        """Return the exit code that names the frames without a label, or None."""
         if not failed:
             return None
         reasons = [f'{index} ({self.reason(index)})' for index in failed[:_MOST_NAMED]]
@@ -270,7 +271,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         return self.exit_codes.ERROR_LABELS_FAILED.format(message=f'{len(failed)} of {n_frames} lack one: {words}')
 
     def reason(self, index: int) -> str:
-        """Return why a frame has no label: how its last attempt ended."""
+        """Return why a frame has no label: the end of its last attempt."""
         keys = [key for key in self.ctx.children if key.partition(RETRY)[0] == frame_key(index)]
         return failure_text(self.child(keys[-1])) if keys else 'not tried'
 
@@ -278,9 +279,9 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
     def get_parameters(
         cls, engine: str, protocol: str | None = None, overrides: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the parameters of a protocol, and those of a frame that is tried again.
+        """Return the parameters of a protocol, and the parameters for a frame that is tried again.
 
-        :param overrides: of the protocol file.
+        :param overrides: overrides of the protocol file.
         :raises ValueError: for an unknown engine or protocol, or a key that the protocol file does not have.
         """
         if engine not in ENGINES:
@@ -303,15 +304,15 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
     ) -> ProcessBuilder:
         """Return a builder.
 
-        :param codes: ``vasp`` or ``gpaw``: what the engine needs.
+        :param codes: ``vasp`` or ``gpaw``, as the engine needs.
         :param frames: a dataset, whose labels are replaced, or structures and trajectories by any keys.
         :param engine: ``vasp`` or ``gpaw``.
-        :param potcars: for VASP, by element.
-        :param overrides: of the protocol file: ``max_in_flight``, ``retries``, and by engine ``parameters``,
+        :param potcars: POTCARs by element, for VASP.
+        :param overrides: overrides of the protocol file: ``max_in_flight``, ``retries``, and by engine ``parameters``,
             ``retry_parameters``, ``kpoints``.
-        :param options: ``metadata.options`` of the jobs: for all (``default``), for this kind (``label``).
-        :raises ValueError: for an unknown engine, protocol or key of the overrides, frames that have no cell, or cells
-            that are too different for one mesh of k-points.
+        :param options: ``metadata.options`` for all jobs (``default``), and for this kind (``label``).
+        :raises ValueError: for an unknown engine, protocol or key of the overrides, for frames without a cell, or for
+            cells that are too different for one mesh of k-points.
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)
         parameters, retry_parameters = cls.get_parameters(engine, protocol, overrides)
@@ -342,11 +343,11 @@ def cells_of(frames: DatasetData | Mapping[str, orm.StructureData | orm.Trajecto
 
 
 def choose_mesh(settings: Mapping[str, Any], cells: np.ndarray) -> list[int]:
-    """Return the Gamma-centred mesh that all frames share, so that their energies can be compared.
+    """Return the Gamma-centred mesh of all frames; with one mesh their energies can be compared.
 
     :param settings: ``mesh``, or ``spacing_per_angstrom``, the largest distance of points along the vectors of the
         mean reciprocal cell (with 2π).
-    :raises ValueError: where a mesh must be chosen for cells of different sizes.
+    :raises ValueError: if a mesh must be chosen for cells of different sizes.
     """
     if settings.get('mesh'):
         return settings['mesh']
@@ -354,8 +355,8 @@ def choose_mesh(settings: Mapping[str, Any], cells: np.ndarray) -> list[int]:
     mean = edges.mean(axis=0)
     if np.max(np.abs(edges / mean - 1)) > _SAME_CELL_TOLERANCE:
         raise ValueError(
-            f'the frames have cells of different sizes (edges {edges.min():.1f} to {edges.max():.1f} Å): label those '
-            'of one size at a time, or give one mesh for all (overrides: kpoints.mesh).'
+            f'the frames have cells of different sizes (edges {edges.min():.1f} to {edges.max():.1f} Å): label one '
+            'size at a time, or give one mesh for all (overrides: kpoints.mesh).'
         )
     reciprocal = 2 * np.pi * np.linalg.inv(cells.mean(axis=0)).T
     return [

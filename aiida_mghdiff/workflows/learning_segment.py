@@ -1,4 +1,4 @@
-"""One segment of on-the-fly learning, continued after whatever can be cured."""
+"""One segment of on-the-fly learning, continued after every failure that can be cured."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.workflows.cleaning import RestartWorkChain, report_of_refused
 from aiida_mghdiff.workflows.jobs import define_jobs, job_message, job_options
 
-#: Outputs of a job that a segment gives one a part; a part is what one job ran.
+#: Outputs of a job that a segment returns for each part; a part is the work of one job.
 PARTS = {
     'results': orm.Dict,
     'learning': orm.ArrayData,
@@ -50,7 +50,7 @@ MOST_JOBS = 10_000
 #: The function that enlarges the arrays after each failure for a full array.
 ROOM = {'MCONF_REACHED': more_configurations, 'MB_REACHED': more_references}
 SCF_ATTEMPTS = 2
-#: Failures after which the next job goes on as if nothing had been.
+#: After these failures the next job simply continues.
 WHOLE = ('OUT_OF_WALLTIME', 'SCF_NOT_CONVERGED')
 
 
@@ -59,22 +59,25 @@ def define_learning(spec: ProcessSpec) -> None:
     spec.input('structure', valid_type=orm.StructureData, required=False, help='Start; velocities are drawn.')
     spec.input('state', valid_type=MdStateData, required=False, help='Start, with its velocities.')
     spec.input_namespace(
-        'configurations', valid_type=DatasetData, dynamic=True, help='Known ones: part0000, part0001, ...'
+        'configurations', valid_type=DatasetData, dynamic=True, help='Known configurations: part0000, part0001, ...'
     )
-    spec.input('learning_state', valid_type=orm.ArrayData, required=False, help='How these make up ML_AB.')
+    spec.input('learning_state', valid_type=orm.ArrayData, required=False, help='Order of these in ML_AB.')
     for name, node_class in PARTS.items():
         spec.output_namespace(name, valid_type=node_class, dynamic=True, help=f'``{name}`` of each part of the run.')
-    spec.output('state', valid_type=MdStateData, required=False, help='The end of the run: all that continues it.')
-    spec.output('learning_state', valid_type=orm.ArrayData, required=False, help='How all make up ML_ABN.')
+    spec.output('state', valid_type=MdStateData, required=False, help='End of the run, which continues it.')
+    spec.output('learning_state', valid_type=orm.ArrayData, required=False, help='Order of all of them in ML_ABN.')
     spec.output_namespace(
-        'configurations', valid_type=DatasetData, dynamic=True, help='What ``learning_state`` orders, part after part.'
+        'configurations',
+        valid_type=DatasetData,
+        dynamic=True,
+        help='Configurations of ``learning_state`` in order.',
     )
-    spec.output('force_field', valid_type=PotentialData, required=False, help='What was learned.')
+    spec.output('force_field', valid_type=PotentialData, required=False, help='The learned force field.')
     spec.inputs.validator = validate_learning
 
 
 def validate_learning(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return a message about a fault in the inputs: the start, or the code."""
+    """Return a message about a fault in the start or the code, or None."""
     if ('structure' in inputs) == ('state' in inputs):
         return 'give either a structure (velocities are drawn) or a state (velocities are carried over).'
     names = sorted(inputs.get('configurations', {}))
@@ -95,7 +98,7 @@ def learning_options(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def validate_segment(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return a message about a fault in the inputs of a segment: what its first job would refuse."""
+    """Return why the first job of a segment would be refused, or None."""
     if message := validate_learning(inputs):
         return message
     return validate_job(job_inputs(inputs))
@@ -107,19 +110,19 @@ def part_name(index: int) -> str:
 
 
 def job_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the inputs of the first job of a segment, but for its code and metadata."""
+    """Return the inputs of the first job of a segment, except its code and metadata."""
     names = ('structure', 'state', 'kpoints', 'iconst', 'learning_state', 'parameters', 'settings')
     own = {name: inputs[name] for name in names if name in inputs}
     return own | {name: dict(inputs.get(name, {})) for name in ('potcars', 'configurations')}
 
 
 def lattice_change(node: orm.CalcJobNode) -> float:
-    """Return the largest relative change of a length of the cell in a job; 0 where nothing tells it."""
+    """Return the largest relative change of a length of the cell in a job; 0 if it is unknown."""
     return node.outputs.results.get('lattice_change', 0.0) if 'results' in node.outputs else 0.0
 
 
 class LearningSegmentWorkChain(RestartWorkChain):
-    """Runs one segment of on-the-fly learning; what stops it is cured, and no labelled configuration is lost."""
+    """Runs one segment of on-the-fly learning, cures what stops it, and loses no labelled configuration."""
 
     _process_class = VaspMlffCalculation
 
@@ -132,10 +135,10 @@ class LearningSegmentWorkChain(RestartWorkChain):
         spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCARs by element.')
         spec.input('parameters', valid_type=orm.Dict, help='INCAR tags of the segment.')
         spec.input(
-            'settings', valid_type=orm.Dict, help=keys_help('Stage, first step, what is recorded.', JOB_SETTINGS)
+            'settings', valid_type=orm.Dict, help=keys_help('Stage, first step, strides of records.', JOB_SETTINGS)
         )
-        spec.input('kpoints', valid_type=orm.KpointsData, help='Mesh of the labels.')
-        spec.input('iconst', valid_type=orm.SinglefileData, required=False, help='What of the cell stays.')
+        spec.input('kpoints', valid_type=orm.KpointsData, help='k-point mesh of the labels.')
+        spec.input('iconst', valid_type=orm.SinglefileData, required=False, help='Constraints of the cell: ICONST.')
         spec.inputs['max_iterations'].default = lambda: orm.Int(MOST_JOBS)
         spec.inputs.validator = validate_segment
         spec.outline(
@@ -144,7 +147,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
             cls.results,
         )
         spec.output(
-            'last_parameters', valid_type=orm.Dict, help='INCAR tags of the segment, with what was changed to go on.'
+            'last_parameters', valid_type=orm.Dict, help='INCAR tags of the segment, with the changes to continue it.'
         )
         spec.output_namespace('datasets', valid_type=DatasetData, dynamic=True, help='New configurations by part.')
         define_exit_codes(spec, 'SCF_NOT_CONVERGED', 'NO_PROGRESS', 'UNPHYSICAL', 'LATTICE_CHANGED', 'BROKEN')
@@ -163,22 +166,22 @@ class LearningSegmentWorkChain(RestartWorkChain):
 
     @property
     def end(self) -> int:
-        """Return the step that the segment ends at."""
+        """Return the last step of the segment."""
         return self.inputs.settings['first_step'] + self.inputs.parameters['nsw']
 
     @process_handler(priority=600, exit_codes=exit_codes(*JOB_REFUSALS))
     def handle_refused(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Stop where VASP refused its input: it would again."""
+        """Stop if VASP refused its input: a repetition would be refused, too."""
         return report_of_refused(node)
 
     @process_handler(priority=500, exit_codes=exit_codes('NON_FINITE', 'TEMPERATURE_RUNAWAY'))
     def handle_unphysical(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Stop where a repetition would end the same way."""
+        """Stop if a repetition would end the same way."""
         return ProcessHandlerReport(True, self.exit_codes.ERROR_UNPHYSICAL.format(message=node.exit_message))
 
     @process_handler(priority=450)
     def handle_lattice_change(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """Repeat a job whose cell changed too much in two, each with the plane waves of its own cell."""
+        """Repeat a job whose cell changed too much in two halves, each with the plane waves of its own cell."""
         change = lattice_change(node)
         if change <= LARGEST_LATTICE_CHANGE:
             return None
@@ -186,7 +189,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
         steps = results['last_step'] - results['first_step']
         if steps <= FEWEST_STEPS:
             return ProcessHandlerReport(True, self.exit_codes.ERROR_LATTICE_CHANGED.format(change=change, steps=steps))
-        self.report(f'{node.process_label}<{node.pk}>: a length of the cell changed by {change:.0%}; in halves again')
+        self.report(f'{node.process_label}<{node.pk}>: a length of the cell changed by {change:.0%}; repeating halves')
         self.prepare_piece(results)
         return ProcessHandlerReport(True)
 
@@ -194,25 +197,25 @@ class LearningSegmentWorkChain(RestartWorkChain):
     def handle_electrons(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
         """Give the SCF more steps if it did not converge, however the job ended; stop if more steps do not help.
 
-        VASP learns from such labels, too: the jobs to come begin without them.
+        VASP learns from such labels, too; later jobs begin without them.
         """
         results = node.outputs.results if 'results' in node.outputs else {}
         has_labels = bool(results.get('unconverged_steps', []))
-        # Without any label the results name no step: the exit code alone tells of the electrons.
+        # Without any label the results name no step: only the exit code shows the failure of the SCF.
         if not (has_labels or has_ended_with(node, 'SCF_NOT_CONVERGED')):
             self.ctx.unconverged = 0
             return None
         self.ctx.unconverged += 1
         if self.ctx.unconverged > SCF_ATTEMPTS:
             self.take_over(node)
-            message = f'not even within nelm = {self.ctx.parameters["nelm"]}; look at {node.process_label}<{node.pk}>.'
+            message = f'not even with nelm = {self.ctx.parameters["nelm"]}; look at {node.process_label}<{node.pk}>.'
             return ProcessHandlerReport(True, self.exit_codes.ERROR_SCF_NOT_CONVERGED.format(message=message))
         self.change(more_electronic_steps)
         return None if has_labels else self.go_on(node)
 
     @process_handler(priority=350, exit_codes=exit_codes(*ROOM))
     def handle_no_room(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Go on with room for more configurations, or for more local reference configurations."""
+        """Continue with larger arrays for configurations, or for local reference configurations."""
         if report := self.report_of_stuck(node):
             return report
         self.change(next(function for name, function in ROOM.items() if has_ended_with(node, name)))
@@ -220,17 +223,17 @@ class LearningSegmentWorkChain(RestartWorkChain):
 
     @process_handler(priority=300)
     def handle_broken(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """Go on from what a job left that broke down, was killed or left files that end in the middle."""
+        """Continue from the output of a job that crashed, was killed or left truncated files."""
         if node.is_finished_ok or has_ended_with(node, *WHOLE):
             self.ctx.broken = 0
             return None
         if report := self.report_of_stuck(node):
             return report
-        self.report(f'{node.process_label}<{node.pk}> [{node.exit_status}] {node.exit_message} Going on with the rest.')
+        self.report(f'{node.process_label}<{node.pk}> [{node.exit_status}] {node.exit_message} Continuing.')
         return self.go_on(node)
 
     def report_of_stuck(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """Return the report that stops at the second failure in a row where no step was made; None otherwise."""
+        """Return a report that stops at the second failure in a row without a step, or None."""
         if self.ctx.broken and not self.has_advanced(node):
             return ProcessHandlerReport(True, self.exit_codes.ERROR_BROKEN.format(message=node.exit_message))
         self.ctx.broken += 1
@@ -238,7 +241,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
 
     @process_handler(priority=200)
     def handle_steps_left(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """Go on where a job stopped before its wall time, or where the segment goes on after its job."""
+        """Continue if a job stopped before its wall time, or if the segment has more steps than the job."""
         if 'state' not in node.outputs or (has_ended_with(node, 'OUT_OF_WALLTIME') and not self.has_advanced(node)):
             return ProcessHandlerReport(True, self.exit_codes.ERROR_NO_PROGRESS)
         return self.go_on(node)
@@ -248,7 +251,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
         return 'state' in node.outputs and node.outputs.state.step > self.ctx.inputs['settings']['first_step']
 
     def go_on(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Take over what a job left, and run the rest; the segment is done where none is left."""
+        """Take over the output of a job, and run the rest; without a rest the segment is done."""
         self.take_over(node)
         if 'state' in node.outputs:
             step = node.outputs.state.step
@@ -257,7 +260,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
         return ProcessHandlerReport(True)
 
     def take_over(self, node: orm.CalcJobNode) -> None:
-        """Let the next job begin with what this one learned, and where it ended."""
+        """Let the next job begin with the learned configurations and the end of this job."""
         self.ctx.parts.append(node)
         self.take_over_learned(node)
         self.make_room_for_known()
@@ -271,7 +274,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
     def take_over_learned(self, node: orm.CalcJobNode) -> None:
         """Pass the new and learned configurations to the next job, without labels of an unconverged SCF.
 
-        What was labelled before anything was learned has no order yet that the next job could go on with.
+        Labels from before the first learning have no order yet, so the next job cannot continue with them.
         """
         parts = dict(self.ctx.inputs['configurations'])
         if 'dataset' in node.outputs:
@@ -283,7 +286,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
             self.ctx.inputs |= {'learning_state': state, 'configurations': parts}
 
     def make_room_for_known(self) -> None:
-        """Make room where what is known fills all there is, though no job failed of it: the next would be refused."""
+        """Enlarge the arrays if the known configurations fill them: the next job would be refused otherwise."""
         room = self.ctx.parameters.get('ml_mconf')
         if room is not None and known_content(self.ctx.inputs)[0] >= room:
             self.change(more_configurations)
@@ -299,14 +302,14 @@ class LearningSegmentWorkChain(RestartWorkChain):
         return kept if call.is_finished_ok else None
 
     def prepare_piece(self, results: orm.Dict | None, state: MdStateData | None = None) -> None:
-        """Set the parameters of the next job: from a step to the end of the segment, or as far as one job may go.
+        """Set the parameters of the next job: to the end of the segment, or as far as one job may go.
 
-        :param results: of the last job.
-        :param state: where the next job begins; None where the last one began.
+        :param results: results of the last job.
+        :param state: start of the next job; None to repeat the start of the last job.
         """
         learned = [node.outputs.results for node in self.ctx.parts if 'results' in node.outputs]
         known: dict[str, Any] = {'job_results': results, 'state': state, 'learned': learned[-1] if learned else None}
-        piece = piece_of_segment(  # type: ignore[call-arg]  # AiiDA takes the label of the call, too
+        piece = piece_of_segment(  # type: ignore[call-arg]  # AiiDA accepts the label of the call, too
             self.ctx.parameters,
             self.inputs.settings,
             self.ctx.inputs['parameters'],
@@ -317,14 +320,14 @@ class LearningSegmentWorkChain(RestartWorkChain):
         self.ctx.inputs |= {'parameters': piece['parameters'], 'settings': piece['settings']}
 
     def change(self, function: Callable[..., orm.Dict]) -> None:
-        """Change INCAR tags of the jobs to come by a calcfunction."""
+        """Change INCAR tags of later jobs by a calcfunction."""
         before, label = self.ctx.parameters.get_dict(), f'iteration_{self.ctx.iteration + 1:02d}_changed'
         self.ctx.parameters = function(self.ctx.parameters, metadata={'call_link_label': label})
         changed = {tag: value for tag, value in self.ctx.parameters.get_dict().items() if before.get(tag) != value}
         self.report('continuing with ' + ', '.join(f'{tag.upper()} = {value}' for tag, value in changed.items()))
 
     def inspect_process(self) -> ExitCode | None:
-        """Cure what stopped the job; where nothing can, give what was learned before, and what the job labelled."""
+        """Cure what stopped the job; otherwise return the results from before, and the labels of the job."""
         code = super().inspect_process()
         if code is not None and code.status:
             self.ctx.last = self.ctx.children[self.ctx.iteration - 1]
@@ -332,9 +335,9 @@ class LearningSegmentWorkChain(RestartWorkChain):
         return code
 
     def labelling_jobs(self) -> list[orm.CalcJobNode]:
-        """Return the jobs whose labels are good: all parts, and one that ended the segment with nothing to go on from.
+        """Return the jobs with usable labels: all parts, and a job that ended the segment without a state.
 
-        Labels of a cell that changed too much have the plane waves of another one.
+        Labels of a cell that changed too much have plane waves of another cell.
         """
         jobs, last = list(self.ctx.parts), self.ctx.last
         if last is None or last.pk in {node.pk for node in jobs} or lattice_change(last) > LARGEST_LATTICE_CHANGE:
@@ -342,7 +345,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
         return [*jobs, last]
 
     def results(self) -> None:
-        """Give what every part ran and learned; a job that was repeated is no part."""
+        """Return the results of every part; a repeated job is no part."""
         parts = {part_name(index): node for index, node in enumerate(self.ctx.parts)}
         for name in PARTS:
             self.out(name, {label: node.outputs[name] for label, node in parts.items() if name in node.outputs})

@@ -21,7 +21,7 @@ from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, merge, sett
 from aiida_mghdiff.workflows.segment import PARTS, MdSegmentWorkChain
 from aiida_mghdiff.workflows.survival import SurvivalMixin
 
-#: Keys of the protocol in physical time, and the keys of the parameters in steps that they become; unit in fs.
+#: Keys of the protocol in physical time, and the corresponding keys of the parameters in steps; unit in fs.
 TIMES = {
     'duration_ps': ('steps', PS_IN_FS),
     'tracer_interval_fs': ('tracer_stride', 1.0),
@@ -31,7 +31,7 @@ TIMES = {
 
 
 class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
-    """Runs MD in one ensemble; each segment goes on exactly where the last one ended."""
+    """Runs MD in one ensemble; each segment continues exactly from the end of the last one."""
 
     _PROTOCOL_FILE = 'md'
 
@@ -46,8 +46,8 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
             'segment_steps',
             valid_type=orm.Int,
             serializer=orm.to_aiida_type,
-            validator=at_least('segment_steps', 1),  # without a step a run in segments would never end
-            help='Most steps of one job.',
+            validator=at_least('segment_steps', 1),  # with segments of no step a run would never end
+            help='Largest number of steps of one job.',
         )
         spec.outline(
             cls.setup,
@@ -57,18 +57,18 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         define_exit_codes(spec, 'SEGMENT_FAILED')
 
     def setup(self) -> None:
-        """Start at the beginning."""
+        """Start with the first segment."""
         self.ctx.segments = []
 
     def has_steps_left(self) -> bool:
-        """Return whether steps of the run are left."""
+        """Return whether the run has steps left."""
         parameters = self.inputs.parameters
         end = parameters['first_step'] + parameters['steps']
         state = self.last_state()
         return state is None or state.step < end
 
     def last_state(self) -> MdStateData | None:
-        """Return the state that the last segment ended in."""
+        """Return the final state of the last segment."""
         return self.ctx.segments[-1].outputs.state if self.ctx.segments else None
 
     def run_segment(self) -> ToContext:
@@ -82,7 +82,7 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         return ToContext(segments=append_(node))
 
     def next_parameters(self) -> orm.Dict:
-        """Return the parameters of the next segment; those of the whole run where it is one segment."""
+        """Return the parameters of the next segment; a single segment has the parameters of the run."""
         parameters, segment_steps = self.inputs.parameters, self.inputs.segment_steps
         if parameters['steps'] <= segment_steps.value:
             return parameters
@@ -92,7 +92,7 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         return segment_parameters(parameters, segment_steps, **start, metadata=label)
 
     def inspect_segment(self) -> ExitCode | None:
-        """Stop where a segment failed for good."""
+        """Stop if a segment failed finally."""
         node = self.ctx.segments[-1]
         if node.is_finished_ok:
             return None
@@ -100,7 +100,7 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         return self.exit_codes.ERROR_SEGMENT_FAILED.format(name=index, message=node.exit_message)
 
     def results(self) -> None:
-        """Give the outputs of all parts of all segments; nothing is joined into a copy."""
+        """Return the outputs of all parts of all segments; they are not joined into a copy."""
         for name in PARTS:
             nodes = {
                 f'seg{index:03d}_{label}': node
@@ -124,12 +124,12 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
     ) -> dict[str, Any]:
         """Return the MD parameters of a protocol, without temperature, seed and first step.
 
-        Times of the protocol become steps. An architecture may need a time step or dtype of its own: it wins over any
-        protocol, and only the user's overrides win over it.
+        Times of the protocol become steps. The time step and dtype of an architecture have priority over any protocol;
+        only the user's overrides have priority over them.
 
-        :param overrides: of the protocol file: ``parameters``, ``ensembles``, ``architectures``.
-        :param stage: keys of ``parameters``, as the protocol of a process that has this run as one of its stages sets
-            them; ``stage_overrides``: as the user does.
+        :param overrides: overrides of the protocol file: ``parameters``, ``ensembles``, ``architectures``.
+        :param stage: keys of ``parameters`` that the protocol of an outer process sets for this stage;
+            ``stage_overrides``: keys that the user sets for it.
         :raises ValueError: for a time that is not positive.
         """
         inputs, own = cls.get_protocol_inputs(protocol), checked('md', overrides or {})
@@ -163,13 +163,13 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
     ) -> ProcessBuilder:
         """Return a builder.
 
-        :param codes: ``lammps`` (and ``convert``, if it is an ``lmp`` of your own), ``python``, ``vasp``: what the
-            potential needs.
-        :param potcars: by element, for VASP.
+        :param codes: ``lammps`` (with ``convert``, for your own ``lmp``), ``python`` or ``vasp``, as the potential
+            needs.
+        :param potcars: POTCARs by element, for VASP.
         :param start: a structure, whose velocities are drawn, or a state.
-        :param overrides: of the protocol file: ``parameters`` (say ``duration_ps``), ``ensembles``, ``architectures``,
-            ``segment_steps``, ``clean_workdir``.
-        :param options: ``metadata.options`` of the jobs: for all (``default``), for this kind (``md``).
+        :param overrides: overrides of the protocol file: ``parameters`` (for example ``duration_ps``), ``ensembles``,
+            ``architectures``, ``segment_steps``, ``clean_workdir``.
+        :param options: ``metadata.options`` for all jobs (``default``), and for this kind (``md``).
         :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)

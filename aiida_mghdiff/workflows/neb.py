@@ -52,17 +52,17 @@ from aiida_mghdiff.workflows.jobs import Options, define_jobs, job_options, opti
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, protocol_inputs, setting
 from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
-#: Structures of a path whose vibrations are asked: outputs of the search, which has no saddle point on some paths.
+#: Structures of a path whose vibrations can be requested: outputs of the search. Some paths have no saddle point.
 STATIONARY = {'initial': 'initial_relaxed', 'saddle': 'saddle', 'final': 'final_relaxed'}
-#: Inputs that a search in VASP needs beside those of every search.
+#: Further inputs of a search in VASP.
 OF_VASP = ('relaxation', 'interpolation', 'displacement_angstrom', 'kpoints')
-#: Parameters of vibrations that follow from path and structure, with values that any of these has.
+#: Parameters of vibrations that follow from path and structure, with example values.
 OF_PATH = {'tracer_element': 'H', 'expected_imaginary_modes': 0}
 VIBRATION_SETTINGS = without(VIBRATION_KEYS, *OF_PATH)
 
 
 def validate_barrier(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return all that is wrong with the inputs: path, host, elements, code, or what one engine needs."""
+    """Return a message about all faults of path, host, elements, code, or the inputs of one engine, or None."""
     if not {'host', 'path'} <= set(inputs):
         return None
     if message := path_message(inputs['path']):
@@ -72,7 +72,7 @@ def validate_barrier(inputs: dict[str, Any], _: Any = None) -> str | None:
 
 
 def path_message(path: orm.Dict) -> str | None:
-    """Return a message about a fault in a named path."""
+    """Return a message about a fault in a named path, or None."""
     return complete_message(path.get_dict(), PATH_SETTINGS, 'path')
 
 
@@ -95,7 +95,7 @@ def _engine_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
 
 
 def _options_message(inputs: Mapping[str, Any], job: Job) -> str | None:
-    """Return what AiiDA would refuse of the options of the jobs."""
+    """Return why AiiDA would refuse the options of the jobs, or None."""
     architecture = inputs['potential'].architecture if 'potential' in inputs else ''
     jobs = {'barrier': [job, *([VTST_NEB] if job is VASP_NEB else [])]}
     jobs |= {'vibrations': [ASE_VIBRATIONS]} if 'vibrations' in inputs else {}
@@ -106,7 +106,7 @@ def _options_message(inputs: Mapping[str, Any], job: Job) -> str | None:
 def _code_message(job: Job, inputs: Mapping[str, Any]) -> str | None:
     codes = inputs.get('codes', {})
     if 'potential' not in inputs:
-        needs = 'give a potential, or for DFT potcars and codes.vasp: without a potential barriers run in VASP.'
+        needs = 'give a potential, or for DFT potcars and codes.vasp: without a potential, barriers run in VASP.'
         return None if job.role in codes else needs
     architecture = inputs['potential'].architecture
     if job.key(architecture, codes) in codes:
@@ -127,7 +127,7 @@ def _ase_message(inputs: Mapping[str, Any]) -> str | None:
 
 
 def vibrations_message(settings: Mapping[str, Any], architecture: str) -> str | None:
-    """Return a message about a fault in the parameters that the vibrations of a path share, whatever its tracer."""
+    """Return a message about a fault in the vibration parameters that all tracers share, or None."""
     return AseVibrationsCalculation.parameters_message({**settings, **OF_PATH}, architecture)
 
 
@@ -155,7 +155,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
         define_jobs(spec)
-        spec.input('potential', valid_type=PotentialData, required=False, help='What gives the forces; DFT without.')
+        spec.input('potential', valid_type=PotentialData, required=False, help='Gives the forces; DFT without it.')
         spec.input('host', valid_type=orm.StructureData, help='Supercell of the host, without tracers.')
         words = keys_help('Tracer and named path.', PATH_SETTINGS)
         spec.input('path', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
@@ -165,9 +165,9 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         words = keys_help('VASP: images between the end points.', INTERPOLATION_SETTINGS)
         spec.input('interpolation', valid_type=orm.Dict, required=False, help=words)
         spec.input('displacement_angstrom', valid_type=orm.Float, required=False, help='VASP: shift of the ends.')
-        spec.input('kpoints', valid_type=orm.KpointsData, required=False, help='VASP: the mesh.')
+        spec.input('kpoints', valid_type=orm.KpointsData, required=False, help='VASP: k-point mesh.')
         spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='VASP: POTCARs by element.')
-        words = keys_help('Vibrations, where asked.', VIBRATION_SETTINGS)
+        words = keys_help('Vibrations, if requested.', VIBRATION_SETTINGS)
         spec.input('vibrations', valid_type=orm.Dict, required=False, help=words)
         spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
         spec.inputs.validator = validate_barrier
@@ -182,13 +182,13 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
             cls.results,
             if_(cls.wants_vibrations)(cls.run_vibrations, repetition, cls.inspect_vibrations, cls.make_hop),
         )
-        spec.output('barrier', valid_type=orm.Dict, help='Barriers both ways, or why there is none; energies.')
+        spec.output('barrier', valid_type=orm.Dict, help='Barriers in both directions, or reasons for none; energies.')
         spec.output('images', valid_type=orm.TrajectoryData, help='Images of the path, end points included.')
         spec.output(
             'saddle', valid_type=orm.StructureData, required=False, help='The saddle point, if the path has one.'
         )
         spec.output_namespace('vibrations', valid_type=orm.Dict, dynamic=True, help='Vibrations at stationary points.')
-        spec.output('hop', valid_type=orm.Dict, required=False, help='Barriers and attempt frequencies both ways.')
+        spec.output('hop', valid_type=orm.Dict, required=False, help='Barriers and frequencies in both directions.')
         define_exit_codes(spec, 'ENDPOINTS_FAILED', 'ENDS_NOT_RELAXED', 'NEB_FAILED', 'VIBRATIONS_FAILED')
 
     def setup(self) -> ExitCode | None:
@@ -214,7 +214,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         return self.job.role != PYTHON
 
     def should_relax_ends(self) -> bool:
-        """Return whether an end point is still to be relaxed, or to be continued after a stop before the wall time."""
+        """Return whether an end point must be relaxed, or continued after a stop before the wall time."""
         return bool(self.ctx.unrelaxed)
 
     def relax_ends(self) -> ToContext:
@@ -237,7 +237,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         return None
 
     def interpolate(self) -> ExitCode | None:
-        """Lay images between the relaxed end points."""
+        """Interpolate images between the relaxed end points."""
         ends = {name: self.ctx.inputs[name] for name in ('initial', 'final')}
         path, node = interpolate_path.run_get_node(
             **ends, settings=self.inputs.interpolation, metadata={'call_link_label': 'interpolate'}
@@ -249,7 +249,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         return None
 
     def should_run_neb(self) -> bool:
-        """Return whether the path is still to be found, or to be continued after a stop before the wall time."""
+        """Return whether the path must be found, or continued after a stop before the wall time."""
         return self.ctx.neb is None or has_ended_with(self.ctx.neb, 'OUT_OF_WALLTIME')
 
     def run_neb(self) -> ToContext:
@@ -271,7 +271,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         }
 
     def vasp_inputs(self, process: type[CalcJob], label: str) -> dict[str, Any]:
-        """Return the inputs that all jobs of VASP on this path share; a VASP with VTST may be one of its own."""
+        """Return the inputs that all jobs of VASP on this path share; a second code may be a VASP with VTST."""
         codes = self.inputs.codes
         code = codes['vasp_neb'] if process is VaspNebCalculation and 'vasp_neb' in codes else codes['vasp']
         potential = {'potential': self.inputs.potential} if 'potential' in self.inputs else {}
@@ -293,18 +293,18 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         return self.exit_codes.ERROR_NEB_FAILED.format(message=ending(node))
 
     def can_continue(self, node: orm.CalcJobNode, output: str) -> bool:
-        """Return whether a job stopped before its wall time and left where it stands."""
+        """Return whether a job stopped before its wall time and returned the output to continue from."""
         stopped = has_ended_with(node, 'OUT_OF_WALLTIME') and output in node.outputs
         if stopped:
             self.report(f'{node.process_label}<{node.pk}> stopped before its wall time; continuing from its {output}')
         return stopped
 
     def wants_vibrations(self) -> bool:
-        """Return whether vibrations are asked."""
+        """Return whether vibrations are requested."""
         return 'vibrations' in self.inputs
 
     def stationary(self) -> list[str]:
-        """Return the names of the points whose vibrations are asked."""
+        """Return the names of the points for which vibrations are requested."""
         return [name for name, output in STATIONARY.items() if output in self.ctx.neb.outputs]
 
     def run_vibrations(self) -> ToContext:
@@ -321,7 +321,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         return ToContext(**nodes)
 
     def inspect_vibrations(self) -> ExitCode | None:
-        """Stop where vibrations failed; those at a point of the wrong kind are a result."""
+        """Stop if vibrations failed; vibrations at a point of the wrong kind are a result."""
         for name in self.stationary():
             node = self.ctx[f'vibrations_{name}']
             if not (node.is_finished_ok or has_ended_with(node, 'WRONG_NUMBER_OF_IMAGINARY_MODES')):
@@ -331,9 +331,9 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         return None
 
     def make_hop(self) -> None:
-        """Give what the rates of the hop follow from; a path over no saddle point of first order has none."""
+        """Return the properties that determine the rates of the hop, if it has a saddle point of first order."""
         if 'saddle' not in self.ctx.vibrations:
-            self.report(f'the path {self.inputs.path["path"]} has no saddle point, so that it is no hop')
+            self.report(f'the path {self.inputs.path["path"]} has no saddle point, so it is no hop')
             return
         result, node = hop.run_get_node(
             self.inputs.path, self.ctx.neb.outputs.results, **self.ctx.vibrations, metadata={'call_link_label': 'hop'}
@@ -344,7 +344,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
             self.report(f'the path {self.inputs.path["path"]} is no hop: {node.exit_message}')
 
     def results(self) -> None:
-        """Give the barrier and the path, whatever comes of the vibrations."""
+        """Return the barrier and the path, also if the vibrations failed."""
         self.out('barrier', self.ctx.neb.outputs.results)
         self.out('images', self.ctx.neb.outputs.path)
         if 'saddle' in self.ctx.neb.outputs:
@@ -367,12 +367,12 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
     ) -> ProcessBuilder:
         """Return a builder.
 
-        :param potential: what gives the forces; None for DFT in VASP.
+        :param potential: potential for the forces; None for DFT in VASP.
         :param path: one of the named paths of hcp: ``O-O c``, ``O-O ab``, ``O-T``, ``T-T``.
-        :param vibrations: whether vibrations at the minima and the saddle point are asked.
+        :param vibrations: whether vibrations at the minima and the saddle point are requested.
         :param potcars: POTCARs by element, for VASP.
-        :param overrides: of the protocol file: ``parameters``, ``vasp``, ``vibrations``, ``clean_workdir``.
-        :param options: ``metadata.options`` of the jobs: for all (``default``), for these kinds (``barrier``,
+        :param overrides: overrides of the protocol file: ``parameters``, ``vasp``, ``vibrations``, ``clean_workdir``.
+        :param options: ``metadata.options`` for all jobs (``default``), and for these kinds (``barrier``,
             ``vibrations``).
         :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
@@ -397,14 +397,14 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
 
 
 def parameters_for(potential: PotentialData | None, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return parameters with a ``dtype`` that the potential computes in; as they are for DFT."""
+    """Return parameters with a ``dtype`` of the potential; unchanged for DFT."""
     return parameters if potential is None else with_dtype(potential.architecture, parameters)
 
 
 def vasp_inputs_of_protocol(inputs: dict[str, Any], potential: PotentialData | None) -> dict[str, orm.Data]:
-    """Return the inputs of a search in VASP: the settings of the protocol in VASP's words.
+    """Return the inputs of a search in VASP: the settings of the protocol as VASP's tags.
 
-    :param inputs: of the protocol; ``vasp`` adds to ``parameters``, which every engine shares, what only VASP has.
+    :param inputs: inputs of the protocol; ``parameters`` are for every engine, ``vasp`` adds tags of VASP.
     """
     settings, vasp = inputs['parameters'], inputs['vasp']
     method = vasp['dft' if potential is None else 'force_field']

@@ -1,6 +1,6 @@
-"""Where a protocol leaves keys to the user, or takes those of another file: the one place that says so.
+"""Places of protocols at which keys are the user's own, or come from another protocol file.
 
-Overrides of a protocol have the keys of its file (``protocols/<name>.yaml``). ``OPEN`` has the exceptions.
+Overrides of a protocol have the keys of its file (``protocols/<name>.yaml``). ``OPEN`` lists the exceptions.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ from aiida_mghdiff.calculations.validation import IS_SYMBOL, Check
 from aiida_mghdiff.data.architectures import architectures
 from aiida_mghdiff.workflows.engines import VASP_TAGS
 
-#: What stands at a place without keys, and at one whose content another program checks.
+#: Content of a place without keys, and of a place that another program checks.
 VALUE, ANYTHING = 'a value', 'anything'
 
 
 @dataclass(frozen=True)
 class Of:
-    """Keys that protocol files have.
+    """Keys of protocol files.
 
-    :param places: where they have them: ``('diffusion:settings',)``, ``('md:',)`` for a whole file.
-    :param closed: keys that the user cannot set here, and why, or what to set instead.
+    :param places: places of the keys: ``('diffusion:settings',)``, ``('md:',)`` for a whole file.
+    :param closed: keys that the user cannot set here, with the reason or an alternative.
     """
 
     places: tuple[str, ...]
     closed: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Close the options of jobs, which builders take by an argument of their own."""
+        """Close the options of jobs, which are a separate argument of builders."""
         object.__setattr__(self, 'closed', {'options': 'give options to the builder', **self.closed})
 
 
 @dataclass(frozen=True)
 class Open:
-    """Keys of the user's own.
+    """The user's own keys.
 
-    :param key: what each must be; ``near``: names of which an unknown key may be a misspelling.
-    :param known: keys of which each has a content of its own.
-    :param name: any of them in messages.
-    :param content: what stands at each: ``VALUE``, ``ANYTHING``, ``Of``, ``Open``, or a dictionary of these.
-    :param removable: whether null may stand at each, which takes it out.
-    :param instead: types of values that may stand in the place of all keys.
-    :param closed: keys that the user cannot set here, and why, or what to set instead.
+    :param key: requirement on each key; ``near``: known names, to find a misspelling.
+    :param known: keys with their own content.
+    :param name: name of any of them in messages.
+    :param content: content of each key: ``VALUE``, ``ANYTHING``, ``Of``, ``Open``, or a dictionary of these.
+    :param removable: whether null is allowed for a key, and removes it.
+    :param instead: types of values that may replace all keys.
+    :param closed: keys that the user cannot set here, with the reason or an alternative.
     """
 
     key: Check
@@ -75,7 +75,7 @@ IS_TAG = Check(
 
 
 def of_architectures(content: Any, **known: Any) -> Open:
-    """Return what stands at a place with keys for each architecture."""
+    """Return the content of a place with keys for each architecture."""
     return Open(IS_ARCHITECTURE, '<architecture>', content, near=architectures, known=known)
 
 
@@ -84,7 +84,7 @@ TAGS = Open(IS_TAG, '<tag>', ANYTHING)
 OF_GPAW = Open(Check('a parameter of GPAW', str.isidentifier), '<parameter>', ANYTHING)
 EVALUATION = of_architectures(dict.fromkeys(evaluate.KEYS, VALUE), **{VASP_TAGS: TAGS})
 
-#: Tags of a search for a barrier in VASP, which the parameters that all engines share give.
+#: Tags of a search for a barrier in VASP that follow from the parameters of all engines.
 _BAND = {'images': 'n_images', 'lclimb': 'climb', 'ediffg': 'force_tolerance_ev_per_angstrom', 'nsw': 'max_steps'}
 _BAND = {tag: f'set parameters.{key}' for tag, key in _BAND.items()}
 _RELAXATION = {
@@ -96,8 +96,8 @@ VIBRATIONS = {
     'parameters': Of(
         ('vibrations:parameters',),
         {
-            'tracer_element': 'the argument tracer_element says it',
-            'expected_imaginary_modes': 'it is 0 at minima and 1 at the saddle point',
+            'tracer_element': 'the argument tracer_element sets it',
+            'expected_imaginary_modes': 'it is always 0 at minima and 1 at the saddle point',
         },
     )
 }
@@ -105,9 +105,9 @@ _TRACER = {'tracer_element': 'set settings.supercell.tracer_element'}
 _MD = ('md:parameters', 'md:ensembles.nvt', 'md:ensembles.npt')
 _MACE = tuple(f'mace/train:{kind}' for kind in ('parameters', 'scratch', 'naive', 'multihead'))
 _CHGNET = ('chgnet/train:parameters', 'chgnet/train:fine-tune')
-#: Of the command ``demo``, which makes the hosts by them.
+#: Settings of the command ``demo``, from which it makes the hosts.
 _HOSTS = {'repeats': 'give the supercells themselves, host and neb_host'}
-#: Of a run in a study: jobs of all runs share these.
+#: Keys of runs in a study that jobs of all runs share.
 _OF_STUDY = {key: f'all runs share it, so set md.{key}' for key in ('segment_steps', 'clean_workdir')}
 
 OPEN: dict[str, Any] = {
@@ -150,7 +150,7 @@ OPEN: dict[str, Any] = {
     'study:md': Of(('md:',)),
     'study:otf': Of(('otf:',), {'clean_workdir': 'set md.clean_workdir'}),
     'study:': Of(('study:',), _HOSTS),
-    'study:from_nothing': Of(('study:',), _HOSTS | {'from_nothing': 'give its keys once'}),
+    'study:from_nothing': Of(('study:',), _HOSTS | {'from_nothing': 'give its keys only once'}),
     'study:diffusion': Open(
         IS_LABEL,
         '<label>',

@@ -1,4 +1,4 @@
-"""On-the-fly learning: a schedule of temperatures, and the dataset and the force field that it gives."""
+"""On-the-fly learning: a schedule of temperatures that gives a dataset and a force field."""
 
 from __future__ import annotations
 
@@ -37,11 +37,8 @@ from aiida_mghdiff.workflows.learning_segment import (
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, setting
 from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
-#: Why the dataset lacks what a job labelled: see `merge_datasets`.
-LEFT_OUT = (
-    'their SCF did not converge, OUTCAR does not tell whether it did, or a force or stress is larger than any '
-    'that can be right'
-)
+#: Why the dataset lacks some labels of a job: see `merge_datasets`.
+LEFT_OUT = 'their SCF did not converge, its convergence is unknown, or a force or stress is implausibly large'
 
 
 def validate_schedule(inputs: dict[str, Any], _: Any = None) -> str | None:
@@ -59,15 +56,15 @@ def validate_schedule(inputs: dict[str, Any], _: Any = None) -> str | None:
 
 
 def start_node(inputs: Any) -> orm.StructureData | MdStateData:
-    """Return what the schedule starts from."""
+    """Return the start of the schedule."""
     return inputs['structure'] if 'structure' in inputs else inputs['state']
 
 
 class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
-    """Heats and holds a cell while VASP learns its force field, segment after segment, and refits at the end.
+    """Heats a cell and holds its temperature in several segments while VASP learns its force field, then refits.
 
-    Each segment begins where the last one ended: positions, velocities, thermostat, and the very force field. The
-    dataset has every configuration that was labelled, each with its stage, step and temperature.
+    Each segment continues from the end of the last one: positions, velocities, thermostat, and force field. The dataset
+    has every labelled configuration, with its stage, step and temperature.
     """
 
     _PROTOCOL_FILE = 'otf'
@@ -105,11 +102,11 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
             self.ctx.learned['learning_state'] = self.inputs.learning_state
 
     def has_segments_left(self) -> bool:
-        """Return whether segments of the schedule are left."""
+        """Return whether the schedule has segments left."""
         return len(self.ctx.segments) < len(self.ctx.labels)
 
     def run_segment(self) -> ToContext:
-        """Launch the next segment from where the last one ended."""
+        """Launch the next segment from the end of the last one."""
         label, plan = self.ctx.labels[len(self.ctx.segments)], self.ctx.plan
         inputs = {**self.exposed_inputs(LearningSegmentWorkChain), **self.ctx.learned}
         inputs |= loop_inputs(self.inputs, 'learn')
@@ -119,14 +116,14 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
             before = self.ctx.segments[-1].outputs
             label_of_call = {'call_link_label': f'{label}_carried'}
             last = max(before.results.items())[1]
-            inputs['parameters'] = carry_on(  # type: ignore[call-arg]  # AiiDA takes the label of the call, too
+            inputs['parameters'] = carry_on(  # type: ignore[call-arg]  # AiiDA accepts the label of the call, too
                 inputs['parameters'], before.last_parameters, last, metadata=label_of_call
             )
         node = self.submit(LearningSegmentWorkChain, **inputs, metadata={'call_link_label': label})
         return ToContext(segments=append_(node))
 
     def inspect_segment(self) -> ExitCode | None:
-        """Take over what the segment learned; stop where it failed for good, with what was learned before."""
+        """Take over the output of the segment; if it failed finally, stop with the results from before."""
         node = self.ctx.segments[-1]
         self.take_over(node)
         if node.is_finished_ok:
@@ -136,7 +133,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         return self.exit_codes.ERROR_SEGMENT_FAILED.format(name=label, message=ending(node))
 
     def take_over(self, segment: orm.WorkChainNode) -> None:
-        """Let the next segment begin with what this one learned, and where it ended."""
+        """Let the next segment begin with the learned configurations and the end of this segment."""
         outputs, learned = segment.outputs, self.ctx.learned
         if 'state' in outputs:
             self.ctx.learned = learned = {name: node for name, node in learned.items() if name != 'structure'}
@@ -147,7 +144,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
             learned['configurations'] = dict(outputs.configurations)
 
     def wants_refit(self) -> bool:
-        """Return whether a refit is asked and there is something to fit."""
+        """Return whether a refit is requested and possible."""
         return 'refit_parameters' in self.ctx.plan and 'learning_state' in self.ctx.learned
 
     def run_refit(self) -> ToContext:
@@ -167,26 +164,26 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         return ToContext(refit=self.submit(VaspMlffCalculation, **inputs))
 
     def inspect_refit(self) -> ExitCode | None:
-        """Stop where the refit failed, with what was learned before."""
+        """Stop if the refit failed, with the results from before."""
         if self.ctx.refit.is_finished_ok:
             return None
         self.give_learned()
         return self.exit_codes.ERROR_REFIT_FAILED.format(message=ending(self.ctx.refit))
 
     def results(self) -> ExitCode | None:
-        """Give the dataset, the force field and the history."""
+        """Return the dataset, the force field and the history."""
         self.give_learned()
         if 'dataset' in self.outputs:
             return None
-        reason = f'{LEFT_OUT}.' if self.datasets() else 'none was made; lower ML_CTIFOR.'
+        reason = f'{LEFT_OUT}.' if self.datasets() else 'there are no labels; lower ML_CTIFOR.'
         return self.exit_codes.ERROR_NOTHING_LEARNED.format(message=reason)
 
     def datasets(self) -> dict[str, DatasetData]:
-        """Return what each job of the schedule labelled."""
+        """Return the labelled configurations of each job of the schedule."""
         return self.of_segments('datasets')
 
     def of_segments(self, name: str) -> dict[str, Any]:
-        """Return an output of each part of each segment that has one, by a label that sorts."""
+        """Return an output of each part of each segment, if present, by labels in order."""
         return {
             f'seg{index:03d}_{label}': node
             for index, segment in enumerate(self.ctx.segments)
@@ -195,7 +192,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         }
 
     def give_learned(self) -> None:
-        """Give whatever there is: what was labelled before a failure is not lost."""
+        """Return all available results, so that labels from before a failure are not lost."""
         for name in PARTS:
             self.out(name, self.of_segments(name))
         for name in ('state', 'learning_state'):
@@ -214,7 +211,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
             self.out('force_field', learned[-1].outputs.force_field)
 
     def report_left_out(self, datasets: Iterable[DatasetData], merged: DatasetData) -> None:
-        """Say how many configurations were labelled and are not in the dataset."""
+        """Report the number of labelled configurations that are not in the dataset."""
         name = 'n_configurations'
         total = sum(node.base.attributes.get(name) for node in datasets)
         if left_out := total - merged.base.attributes.get(name):
@@ -234,10 +231,10 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         """Return a builder.
 
         :param codes: ``vasp``; ``reduce``: a Python interpreter on its machine, to reduce trajectories there.
-        :param potcars: by element.
-        :param start: a structure with its tracers, whose atoms are grouped by element, or a state to go on from.
-        :param overrides: of the protocol file: ``settings``, ``clean_workdir``.
-        :param options: ``metadata.options`` of the jobs: for all (``default``), for this kind (``learn``).
+        :param potcars: POTCARs by element.
+        :param start: a structure with tracers, with atoms grouped by element, or a state to continue from.
+        :param overrides: overrides of the protocol file: ``settings``, ``clean_workdir``.
+        :param options: ``metadata.options`` for all jobs (``default``), and for this kind (``learn``).
         :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)

@@ -1,4 +1,4 @@
-"""Names of inputs that a WorkChain does not have are refused, with the nearest one that it has."""
+"""Refuse unknown names of inputs of a WorkChain, and give the nearest known name."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from aiida_mghdiff.calculations.validation import unknown_message
 _TOP = ProcessSpec.NAME_INPUTS_PORT_NAMESPACE
 
 if TYPE_CHECKING:
-    Base = WorkChain  # AiiDA lets no subclass of it change how it is loaded; a class before it in the order may
+    Base = WorkChain  # AiiDA lets none of its subclasses change how it is loaded, but an earlier base class may
 else:
     Base = object
 
 
 class Ports(PortNamespace):
-    """A namespace of ports; where it is not dynamic, it refuses an unknown name with the nearest known one."""
+    """A namespace of ports; if it is not dynamic, it refuses an unknown name and gives the nearest known one."""
 
     def __getitem__(self, key: str) -> Port | PortNamespace:
-        """Return the port of a name.
+        """Return the port with a name.
 
-        :raises KeyError: with the nearest name, which a builder gives as the cause of its own error.
+        :raises KeyError: gives the nearest name; a builder shows this as the cause of its own error.
         """
         if not self.dynamic and (message := unknown_message([key], self, '' if self.name == _TOP else self.name)):
             raise KeyError(message)
@@ -35,7 +35,7 @@ class Ports(PortNamespace):
     def validate(
         self, port_values: Mapping[str, Any] | None = None, breadcrumbs: Sequence[str] = ()
     ) -> PortValidationError | None:
-        """Return the first error of the values: an unknown name first, which may stand for what is missing."""
+        """Return the first error of the values; unknown names come first, since one may be a misspelt required name."""
         path = (*breadcrumbs, self.name)
         if not self.dynamic and isinstance(port_values, Mapping):
             place = breadcrumbs_to_port(path[path[0] == _TOP :])
@@ -51,12 +51,12 @@ class Spec(WorkChainSpec):
 
 
 class PortsMixin(Base):
-    """Keeps the inputs of a WorkChain closed, also where another one exposes them."""
+    """Keeps the inputs of a WorkChain closed, also if another WorkChain exposes them."""
 
     _spec_class = Spec
 
     @classmethod
     def define(cls, spec: ProcessSpec) -> None:
-        """Take AiiDA's type from the inputs: a namespace that takes it over with them is opened to any name."""
+        """Remove AiiDA's type from the inputs: it would open an exposing namespace to any name."""
         super().define(spec)
         spec.inputs.valid_type = None

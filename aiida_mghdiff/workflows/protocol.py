@@ -1,7 +1,7 @@
-"""Protocols: named sets of settings, one YAML file a process, below ``workflows/protocols``.
+"""Protocols: named sets of settings in ``workflows/protocols``, one YAML file for each process.
 
-Overrides have the shape of the file. A key that the file does not know is refused with its place and the nearest known
-one; ``open_keys`` says where keys are the user's own.
+Overrides have the shape of the file. An unknown key is refused with its place and the nearest known key;
+``open_keys`` lists the places at which keys are the user's own.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def has_protocols(name: str) -> bool:
 def protocol_inputs(
     name: str, protocol: str | None = None, overrides: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return the settings of a protocol: the file's defaults, updated by the protocol's, updated by the overrides.
+    """Return the settings of a protocol: the defaults of the file, updated by the protocol, then by the overrides.
 
-    :raises ValueError: for a protocol that the file does not have, or a key of the overrides that it does not know.
+    :raises ValueError: for an unknown protocol, or an unknown key of the overrides.
     """
     content = load_protocol_file(name)
     protocol = protocol or content['default_protocol']
@@ -51,7 +51,7 @@ def protocol_inputs(
 def checked(name: str, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return overrides of a protocol file.
 
-    :raises ValueError: for each key that the file does not know, with the nearest that it does.
+    :raises ValueError: for all unknown keys; gives the nearest known keys.
     """
     root = OPEN.get(f'{name}:', Of((f'{name}:',)))
     if message := joined(_messages(overrides, root, '', root)):
@@ -60,7 +60,7 @@ def checked(name: str, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the base updated by the changes, dictionaries within dictionaries included."""
+    """Return the base updated by the changes, including nested dictionaries."""
     result = copy.deepcopy(dict(base))
     for key, value in changes.items():
         both = isinstance(value, dict) and isinstance(result.get(key), dict)
@@ -69,9 +69,9 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 
 def setting(inputs: Mapping[str, Any], key: str, check: Check) -> orm.Data:
-    """Return the node of a setting that is no part of a Dict.
+    """Return the node of a setting outside a Dict.
 
-    :raises ValueError: for a value that AiiDA would turn into another one: 'no' into true, 1.5 into 1.
+    :raises ValueError: for a value that AiiDA would change: 'no' into true, 1.5 into 1.
     """
     if not check.holds(inputs[key]):
         raise ValueError(f'{key} = {inputs[key]!r} is not {check.words}.')
@@ -79,10 +79,10 @@ def setting(inputs: Mapping[str, Any], key: str, check: Check) -> orm.Data:
 
 
 def _messages(changes: Any, node: Any, place: str, root: Of) -> Iterator[str]:
-    """Yield what is wrong with the keys of overrides.
+    """Yield messages about faults of the keys of overrides.
 
-    :param node: what stands at the place, see ``open_keys``.
-    :param root: the whole file, in which a key may have another place.
+    :param node: content of the place, see ``open_keys``.
+    :param root: the whole file, in which a key may belong to another place.
     """
     if isinstance(node, list):
         for index, item in enumerate(changes if isinstance(changes, list) else ()):
@@ -91,14 +91,14 @@ def _messages(changes: Any, node: Any, place: str, root: Of) -> Iterator[str]:
         if not _may_be(changes, node):
             yield f'{place or "overrides"} = {changes!r}: give a dictionary here.'
     elif node == VALUE:
-        yield f'{place}: give a value here, no keys ({", ".join(map(str, changes))}).'
+        yield f'{place}: give a value here, not keys ({", ".join(map(str, changes))}).'
     elif node != ANYTHING:
         for key, value in changes.items():
             yield from _messages_of_key(str(key), value, node, place, root)
 
 
 def _messages_of_key(key: str, value: Any, node: Any, place: str, root: Of) -> Iterator[str]:
-    """Yield what is wrong with one key of overrides and with all below it."""
+    """Yield messages about faults of one key of overrides and of all keys below it."""
     where = joined_place(place, key)
     if key in getattr(node, 'closed', ()):
         yield f'{where}: it cannot be set here; {node.closed[key]}.'
@@ -118,7 +118,7 @@ def _words(key: str, check: Check) -> str:
 
 
 def _known(node: Any) -> dict[str, Any]:
-    """Return the keys that may stand at a place, each with what stands there."""
+    """Return the keys that are allowed at a place, each with its content."""
     if isinstance(node, Open):
         return {**node.known, node.name: node.content}
     if not isinstance(node, Of):
@@ -134,7 +134,7 @@ def _known(node: Any) -> dict[str, Any]:
 
 
 def _standing_at(places: tuple[str, ...]) -> Any:
-    """Return what stands at one place, which several files or sections have."""
+    """Return the content of one place that several files or sections have."""
     for place in places:
         if place in OPEN:
             return OPEN[place]
@@ -143,7 +143,7 @@ def _standing_at(places: tuple[str, ...]) -> Any:
 
 
 def _values_at(place: str) -> list[Any]:
-    """Return what a file has at a place, such as ``diffusion:settings.fit``: its defaults and each of its protocols."""
+    """Return the values of a file at a place, such as ``diffusion:settings.fit``: of its defaults and protocols."""
     name, _, path = place.partition(':')
     content = load_protocol_file(name)
     values = [content['default_inputs'], *map(_without_description, content['protocols'].values())]
@@ -153,14 +153,14 @@ def _values_at(place: str) -> list[Any]:
 
 
 def _may_be(value: Any, node: Any) -> bool:
-    """Return whether a value may stand at a place, instead of the keys that may stand there."""
+    """Return whether a value is allowed at a place instead of keys."""
     if isinstance(node, Of):
         return any(type(value) is type(other) for place in node.places for other in _values_at(place))
     return isinstance(value, node.instead) if isinstance(node, Open) else node in (VALUE, ANYTHING)
 
 
 def _places(key: str, root: Of) -> Iterator[tuple[str, Any]]:
-    """Yield all places of a key in a file, with what stands there; the outermost first."""
+    """Yield all places of a key in a file, with their content; the outermost first."""
     level: list[tuple[str, Any]] = [('', root)]
     while level:
         level = [(joined_place(place, name), it) for place, node in level for name, it in _known(node).items()]
@@ -172,7 +172,7 @@ def _without_description(protocol: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ProtocolMixin:
-    """Gives a process its protocols."""
+    """Gives a process access to its protocols."""
 
     _PROTOCOL_FILE: ClassVar[str]
 

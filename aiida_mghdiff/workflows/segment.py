@@ -1,4 +1,4 @@
-"""One segment of a molecular-dynamics run, continued after whatever can be cured."""
+"""One segment of a molecular-dynamics run, continued after every failure that can be cured."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from aiida_mghdiff.workflows.cleaning import RestartWorkChain, report_of_refused
 from aiida_mghdiff.workflows.engines import Job, incar_message, job_parameters, md_engine, validate_md_codes
 from aiida_mghdiff.workflows.jobs import define_jobs, job_options
 
-#: Outputs of an MD job that a segment gives one a part; a part is what one job ran.
+#: Outputs of an MD job that a segment returns for each part; a part is the work of one job.
 PARTS = {
     'results': orm.Dict,
     'tracers': TracerTrajectoryData,
     'trajectory': orm.TrajectoryData,
     'thermo': orm.ArrayData,
 }
-#: Practically unlimited: a long run with a short wall time has many jobs. A job without a step is the last.
+#: Practically unlimited: a long run with a short wall time has many jobs. A job without a step ends the loop.
 MOST_JOBS = 10_000
 
 
@@ -39,19 +39,19 @@ def define_md_run(spec: ProcessSpec) -> None:
     spec.input('parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
     for name, node_class in PARTS.items():
         spec.output_namespace(name, valid_type=node_class, dynamic=True, help=f'``{name}`` of each part of the run.')
-    spec.output('state', valid_type=MdStateData, help='The end of the run: all that continues it.')
+    spec.output('state', valid_type=MdStateData, help='End of the run, which continues it.')
     spec.inputs.validator = validate_md_run
 
 
 def validate_md_run(inputs: dict, _: object = None) -> str | None:
-    """Return a message about a fault in the inputs of an MD run."""
+    """Return a message about a fault in the inputs of an MD run, or None."""
     if message := validate_md_inputs(inputs, takes_incar=True):
         return message
     return validate_md_codes(inputs, start_symbols(inputs)) or incar_message(inputs, inputs['parameters'])
 
 
 class MdSegmentWorkChain(RestartWorkChain):
-    """Runs one segment, in one job where it can; one that stops before its wall time is continued from its state."""
+    """Runs one segment, if possible in one job; a job that stops before its wall time is continued from its state."""
 
     _process_class = CalcJob
 
@@ -93,20 +93,20 @@ class MdSegmentWorkChain(RestartWorkChain):
 
     @property
     def end(self) -> int:
-        """Return the step that the segment ends at."""
+        """Return the last step of the segment."""
         return self.inputs.parameters['first_step'] + self.inputs.parameters['steps']
 
     def prepare_job(self, state: MdStateData | None = None) -> None:
         """Set the parameters of the next job.
 
-        :param state: where the last job ended, None for the first.
+        :param state: end of the last job, None for the first job.
         """
         label = f'iteration_{self.ctx.iteration + 1:02d}_parameters'
         self.ctx.inputs['parameters'] = job_parameters(self.job, self.inputs.parameters, state, label)
 
     @process_handler(priority=500)
     def handle_steps_left(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """Continue from the state that the job stopped at, in time or because it was killed, or that it ended in."""
+        """Continue from the state of a job that stopped in time, was killed, or completed its steps."""
         is_whole = node.is_finished_ok or has_ended_with(node, 'OUT_OF_WALLTIME', 'OUTPUT_TRUNCATED')
         if not is_whole or 'state' not in node.outputs:
             return None
@@ -124,16 +124,16 @@ class MdSegmentWorkChain(RestartWorkChain):
 
     @process_handler(priority=400, exit_codes=exit_codes('NON_FINITE', 'TEMPERATURE_RUNAWAY'))
     def handle_unphysical(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Stop where a repetition would end the same way."""
+        """Stop if a repetition would end the same way."""
         return ProcessHandlerReport(True, self.exit_codes.ERROR_UNPHYSICAL.format(message=node.exit_message))
 
     @process_handler(priority=300, exit_codes=exit_codes(*JOB_REFUSALS))
     def handle_refused(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Stop where the program refused its input: it would again."""
+        """Stop if the program refused its input: a repetition would be refused, too."""
         return report_of_refused(node)
 
     def results(self) -> None:
-        """Give the outputs of every job that ran a part of the segment."""
+        """Return the outputs of every job that ran a part of the segment."""
         parts = [node for node in self.ctx.children if 'state' in node.outputs]
         for name in PARTS:
             nodes = {f'part{index}': node.outputs[name] for index, node in enumerate(parts) if name in node.outputs}

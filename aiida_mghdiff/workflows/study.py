@@ -88,7 +88,7 @@ from aiida_mghdiff.workflows.train import (
 )
 
 BEST = 'best:'
-#: What trainings, paths and diffusion runs of a protocol must have.
+#: Required content of the trainings, paths and diffusion runs of a protocol.
 NEEDED = {'training': ('architecture',), 'paths': ('path',), 'diffusion': ('potential', 'temperatures_k')}
 
 
@@ -101,7 +101,7 @@ IS_TEMPERATURES = Check(
     'a Float node in K for each label',
     lambda values: isinstance(values, Mapping) and bool(values) and all(map(is_node(orm.Float).holds, values.values())),
 )
-#: Inputs of each training and each diffusion run, which it must have and may have; the study gives all others.
+#: Required and optional inputs of each training and each diffusion run; the study sets all others.
 ENTRIES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     'training': (
         {'architecture': is_node(orm.Str), 'parameters': is_node(orm.Dict)},
@@ -114,7 +114,7 @@ ENTRIES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
 }
 #: Outputs of each barrier: its name there, type, help.
 BARRIER_OUTPUTS: dict[str, tuple[str, type[orm.Data], str]] = {
-    'barriers': ('barrier', orm.Dict, 'Barriers both ways, or why there is none.'),
+    'barriers': ('barrier', orm.Dict, 'Barriers in both directions, or reasons for none.'),
     'images': ('images', orm.TrajectoryData, 'Images of the path, end points included.'),
     'saddles': ('saddle', orm.StructureData, 'The saddle point, if the path has one.'),
     'vibrations': ('vibrations', orm.Dict, 'Vibrations at stationary points.'),
@@ -134,9 +134,9 @@ def architecture_of(inputs: Mapping[str, Any], choice: str) -> str | None:
 
 
 def validate_study(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return all that is wrong with the inputs: labels, codes, hosts, elements, trainings, runs."""
+    """Return a message about all faults of labels, codes, hosts, elements, trainings and runs, or None."""
     if ('dataset' in inputs) == ('otf' in inputs):
-        return 'give either a dataset or otf, the inputs of the on-the-fly learning that makes one.'
+        return 'give either a dataset or otf, the inputs of the on-the-fly learning that makes a dataset.'
     if message := joined(entry_messages(inputs)):
         return message
     wrong_settings = [*run_settings_messages(inputs)]
@@ -153,7 +153,7 @@ def validate_study(inputs: dict[str, Any], _: Any = None) -> str | None:
 
 
 def entry_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
-    """Yield which input of a training or diffusion run is unknown, missing or of another type."""
+    """Yield messages about inputs of a training or diffusion run that are unknown, missing or of another type."""
     for name, (needed, others) in ENTRIES.items():
         for label, values in inputs.get(name, {}).items():
             place, given = f'{name}.{label}', values if isinstance(values, Mapping) else {}
@@ -163,10 +163,10 @@ def entry_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
 
 
 def label_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with the labels of potentials, and whether the one code is missing that every study needs."""
+    """Yield messages about faulty labels of potentials, and about a missing ``codes.python``."""
     given, trained = inputs.get('potentials', {}), inputs.get('training', {})
     if twice := sorted(set(given) & set(trained)):
-        yield f'labels {", ".join(twice)} name a given and a trained potential: give each its own.'
+        yield f'labels {", ".join(twice)} name a given and a trained potential: give each its own label.'
     if not given and not trained:
         yield 'there is no potential: give pre-trained ones (potentials) or train some (training).'
     codes = inputs.get('codes', {})
@@ -175,7 +175,7 @@ def label_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
 
 
 def parameters_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with the parameters of evaluations, barriers and vibrations by architecture."""
+    """Yield messages about faulty parameters of evaluations, barriers and vibrations by architecture."""
     checks = {
         'evaluation': EvaluateCalculation.parameters_message,
         'neb': AseNebCalculation.parameters_message,
@@ -188,7 +188,7 @@ def parameters_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
 
 
 def options_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
-    """Yield what AiiDA would refuse of the options of jobs, also where their potential is yet to be trained."""
+    """Yield why AiiDA would refuse the options of jobs, also of potentials that will be trained."""
     for label in labels_of(inputs):
         if (name := architecture_of(inputs, label)) not in table():
             continue
@@ -205,19 +205,19 @@ def options_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
 
 
 def learning_message(inputs: dict[str, Any]) -> str | None:
-    """Return what on-the-fly learning would be refused for."""
+    """Return why on-the-fly learning would be refused, or None."""
     message = validate_schedule(learning_inputs(inputs)) if 'otf' in inputs else None
     return message and f'otf: {message}'
 
 
 def learning_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the inputs of the on-the-fly learning: its own, codes and POTCARs of the study."""
+    """Return the inputs of the on-the-fly learning: its own inputs, and the codes and POTCARs of the study."""
     shared = {name: inputs.get(name, {}) for name in ('codes', 'options', 'potcars')}
     return dict(inputs['otf']) | shared | restarts_inputs(inputs, 'learn')
 
 
 def vasp_message(inputs: dict[str, Any]) -> str | None:
-    """Return which elements lack a POTCAR, where VASP runs a given force field."""
+    """Return a message with the elements without a POTCAR, if VASP runs a given force field, or None."""
     messages = [
         engines_of(node.architecture).evaluation.message(inputs, sorted(node.elements))
         for node in inputs.get('potentials', {}).values()
@@ -227,7 +227,7 @@ def vasp_message(inputs: dict[str, Any]) -> str | None:
 
 
 def known_elements(inputs: Mapping[str, Any]) -> list[str]:
-    """Return the elements of the dataset, or of the structure that learning starts from."""
+    """Return the elements of the dataset, or of the structure from which learning starts."""
     if 'dataset' in inputs:
         return inputs['dataset'].base.attributes.get('elements')
     start = start_node(inputs['otf'])
@@ -236,19 +236,19 @@ def known_elements(inputs: Mapping[str, Any]) -> list[str]:
 
 
 def dataset_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
-    """Yield which host the dataset, or the structure that learning starts from, does not hold."""
+    """Yield messages about hosts that the dataset, or the structure from which learning starts, does not contain."""
     elements = known_elements(inputs)
     what = 'the dataset' if 'dataset' in inputs else 'the start of otf'
     for name in ('host', 'neb_host'):
         if missing := sorted(inputs[name].get_symbols_set() - set(elements) if name in inputs else []):
             yield (
-                f'{name} is of {", ".join(missing)}, which {what} does not hold: it has {", ".join(elements)}. '
-                'Give both of one host.'
+                f'{name} is of {", ".join(missing)}, which {what} does not contain: it has {", ".join(elements)}. '
+                'Give both with the same host.'
             )
 
 
 def barrier_symbols(inputs: Mapping[str, Any]) -> set[str]:
-    """Return the elements of host and tracers of the barriers; none where there are no barriers."""
+    """Return the elements of host and tracers of the barriers; an empty set without barriers."""
     if 'neb_host' not in inputs or not inputs.get('paths', {}):
         return set()
     tracers = {path['tracer_element'] for path in inputs['paths'].values() if 'tracer_element' in path.get_dict()}
@@ -256,18 +256,18 @@ def barrier_symbols(inputs: Mapping[str, Any]) -> set[str]:
 
 
 def elements_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
-    """Yield which elements of dataset or barriers a potential does not know: it could not be evaluated there."""
+    """Yield messages about elements of dataset or barriers that a potential does not know."""
     barriers = barrier_symbols(inputs)
     symbols = barriers | set(inputs['dataset'].base.attributes.get('elements') if 'dataset' in inputs else ())
     for label, potential in inputs.get('potentials', {}).items():
         if unknown := sorted(symbols - set(potential.elements)):
-            yield f'potentials.{label} does not know {", ".join(unknown)}: leave it out, or give one that does.'
+            yield f'potentials.{label} does not know {", ".join(unknown)}: leave it out, or give a potential that does.'
 
 
 def learned_messages(inputs: Mapping[str, Any], parts: Mapping[str, DatasetData]) -> Iterator[str]:
-    """Yield which trainings would be refused with these parts of the dataset, and what they would not learn of.
+    """Yield messages about trainings that would be refused, and about elements that they would not learn.
 
-    :param parts: none of a dataset that is yet to be made.
+    :param parts: parts of the dataset; empty for a dataset that is not made yet.
     """
     if parts:
         yield from training_messages(inputs, parts)
@@ -275,14 +275,14 @@ def learned_messages(inputs: Mapping[str, Any], parts: Mapping[str, DatasetData]
         known = set(elements_after(inputs, training, parts))
         if unknown := sorted(needed_elements(inputs, label) - known):
             yield (
-                f'training.{label} learns of no {", ".join(unknown)}, which its barriers or diffusion runs need: '
-                'train it with a dataset that has them.'
+                f'training.{label} has no configurations with {", ".join(unknown)}, but its barriers or diffusion runs '
+                'need them: train it with a dataset that has them.'
             )
         held_out = set(elements_of(parts['test'])) if 'test' in parts and label in evaluated(inputs) else set()
         if unknown := sorted(held_out - known):
             yield (
-                f'training.{label} learns of no {", ".join(unknown)}, which the test part of the dataset has: give '
-                'more configurations with these elements, or name the parts by indices.'
+                f'training.{label} has no configurations with {", ".join(unknown)}, but the test part of the dataset '
+                'has: give more configurations with these elements, or name the parts by indices.'
             )
 
 
@@ -299,7 +299,7 @@ def needed_elements(inputs: Mapping[str, Any], label: str) -> set[str]:
 def elements_after(
     inputs: Mapping[str, Any], training: Mapping[str, Any], parts: Mapping[str, DatasetData]
 ) -> list[str]:
-    """Return the elements that a potential will know after its training with parts of the dataset."""
+    """Return the elements that a potential will know after its training on parts of the dataset."""
     if 'potential' in training and keeps_elements(training['parameters'].get_dict()):
         return training['potential'].elements
     used = [parts[name] for name in ('training', 'validation') if name in parts]
@@ -312,7 +312,7 @@ def elements_of(dataset: DatasetData) -> list[str]:
 
 
 def host_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
-    """Yield which host is missing or has no known sites; the same reason against both is given once."""
+    """Yield messages about hosts that are missing or have no known sites; an equal reason for both is given once."""
     reasons: dict[str, list[str]] = {}
     for name, users in {'host': 'diffusion', 'neb_host': 'paths'}.items():
         if not inputs.get(users, {}):
@@ -325,7 +325,7 @@ def host_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
 
 
 def barrier_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
-    """Yield which paths do not exist."""
+    """Yield messages about unknown paths."""
     for key, path in inputs.get('paths', {}).items():
         message = path_message(path)
         if message is None and 'neb_host' in inputs:
@@ -335,10 +335,10 @@ def barrier_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
 
 
 def try_split(inputs: Mapping[str, Any]) -> tuple[dict[str, DatasetData], str | None]:
-    """Return the parts that the dataset will be split into, and why it cannot be.
+    """Return the parts of the dataset, and the reason if it cannot be split.
 
-    Where it cannot, the whole dataset stands for its parts: other reasons are told, too. A dataset that is yet to be
-    made has no parts.
+    If it cannot be split, the whole dataset replaces each part, so that other faults are found, too. A dataset that is
+    not made yet has no parts.
     """
     settings = inputs['split'].get_dict()
     whole = dict.fromkeys(('training', 'validation'), inputs['dataset']) if 'dataset' in inputs else {}
@@ -350,19 +350,19 @@ def try_split(inputs: Mapping[str, Any]) -> tuple[dict[str, DatasetData], str | 
 
 
 def split_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
-    """Yield which part of the dataset is needed, but not asked for."""
+    """Yield messages about parts of the dataset that are needed but not requested."""
     try:
         asked = parts_of_settings(inputs['split'].get_dict())
     except SettingsError:
         return
     if inputs.get('training', {}) and 'validation' not in asked:
-        yield 'split: no part is for validation, which chooses the best epoch of a training: give it a share.'
+        yield 'split: there is no validation part, which chooses the best epoch of a training: give it a fraction.'
     if 'test' not in asked and evaluated(inputs):
-        yield 'split: no part is for test, on which the potentials are evaluated: give it a share.'
+        yield 'split: there is no test part, on which the potentials are evaluated: give it a fraction.'
 
 
 def training_messages(inputs: Mapping[str, Any], parts: Mapping[str, DatasetData]) -> list[str]:
-    """Return which trainings would be refused with these parts of the dataset, and why."""
+    """Return messages about trainings that would be refused with these parts of the dataset."""
     used = {name: parts.get(name, parts['training']) for name in ('training', 'validation')}
     messages = {
         label: validate_architecture(training['architecture']) or validate_training(dict(training) | used)
@@ -372,14 +372,14 @@ def training_messages(inputs: Mapping[str, Any], parts: Mapping[str, DatasetData
 
 
 def run_settings_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with the settings of each diffusion run, for itself."""
+    """Yield messages about faults of the settings of each diffusion run by itself."""
     for key, run in inputs.get('diffusion', {}).items():
         if message := settings_message(run['settings'].get_dict()):
             yield f'diffusion.{key}: {message}'
 
 
 def run_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with the diffusion runs, their host aside."""
+    """Yield messages about faults of the diffusion runs, except their host."""
     for key, run in inputs.get('diffusion', {}).items():
         if message := choice_message(inputs, key, run['potential'].value):
             yield message
@@ -388,7 +388,7 @@ def run_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
 
 
 def inputs_messages(inputs: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[str | None]:
-    """Yield what ``DiffusionWorkChain`` would refuse of a run, its host aside."""
+    """Yield the reasons for which ``DiffusionWorkChain`` would refuse a run, except its host."""
     choice = run['potential'].value
     shared = {name: inputs[name] for name in ('host', 'codes', 'options', 'potcars') if name in inputs}
     shared |= {'potential': inputs['potentials'][choice]} if choice in inputs.get('potentials', {}) else {}
@@ -402,7 +402,7 @@ def inputs_messages(inputs: Mapping[str, Any], run: Mapping[str, Any]) -> Iterat
 
 
 def choice_message(inputs: Mapping[str, Any], key: str, choice: str) -> str | None:
-    """Return a message about a fault in the potential that a diffusion run asks for."""
+    """Return a message about a fault in the potential that a diffusion run names, or None."""
     architecture = architecture_of(inputs, choice)
     if architecture is None:
         return f'diffusion.{key} asks for potential {choice!r}, which is neither given nor trained.'
@@ -414,7 +414,7 @@ def choice_message(inputs: Mapping[str, Any], key: str, choice: str) -> str | No
 
 
 def candidates_of(inputs: Mapping[str, Any], choice: str) -> list[str]:
-    """Return the labels that a choice picks from: trained ones of the architecture, given ones where there is none."""
+    """Return the labels from which a choice picks: trained ones of the architecture or, without any, given ones."""
     if not choice.startswith(BEST):
         return [choice]
     architecture = choice.removeprefix(BEST)
@@ -429,12 +429,12 @@ def labels_of(inputs: Mapping[str, Any]) -> list[str]:
 
 
 def with_settings(inputs: Mapping[str, Any], namespace: str) -> list[str]:
-    """Return the labels of potentials whose architecture has settings: no other can be evaluated, say."""
+    """Return the labels of potentials whose architecture has settings, without which they cannot be evaluated."""
     return [label for label in labels_of(inputs) if architecture_of(inputs, label) in inputs.get(namespace, {})]
 
 
 def evaluated(inputs: Mapping[str, Any]) -> list[str]:
-    """Return the labels of potentials that can be evaluated: VASP's force fields need no settings, but VASP."""
+    """Return the labels of potentials that can be evaluated; VASP's force fields only need VASP."""
     return [label for label in labels_of(inputs) if is_evaluated(architecture_of(inputs, label), inputs)]
 
 
@@ -444,9 +444,9 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
     It begins from a dataset, or from nothing (``otf``): VASP then learns on the fly and labels the dataset, and its
     force field is one more potential, ``vasp_mlff``.
 
-    A potential is given (``potentials``) or trained (``training``), each with a label. A diffusion run names one by its
-    label, or the one with the smallest force error of an architecture: ``best:mace``. A failed child takes along only
-    what depends on it.
+    A potential is given (``potentials``) or trained (``training``), each with a label. A diffusion run names a
+    potential by its label, or the potential of an architecture with the smallest force error: ``best:mace``. If a child
+    fails, only the children that depend on it are left out.
     """
 
     _PROTOCOL_FILE = 'study'
@@ -493,7 +493,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
             valid_type=orm.Dict,
             required=False,
             validator=validate_extrapolation,
-            help=keys_help('Where the rates of hops and of jumps give D.', EXTRAPOLATION_SETTINGS),
+            help=keys_help('Temperatures at which rates of hops and of jumps give D.', EXTRAPOLATION_SETTINGS),
         )
         spec.input('host', valid_type=orm.StructureData, required=False, help='Host of the diffusion runs.')
         words = keys_help('By any key; ``potential`` is a label or best:...', ENTRIES['diffusion'][0])
@@ -519,14 +519,14 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         define_diffusion_outputs(spec, 'key and temperature')
         spec.output_namespace('arrhenius', valid_type=orm.Dict, dynamic=True, help='By key.')
         spec.output_namespace('jump_diffusion', valid_type=orm.Dict, dynamic=True, help='D from jumps by key.')
-        spec.output('learned_dataset', valid_type=DatasetData, required=False, help='What VASP labelled.')
+        spec.output('learned_dataset', valid_type=DatasetData, required=False, help='The dataset that VASP labelled.')
         spec.output(
-            'learned_force_field', valid_type=PotentialData, required=False, help='What VASP learned: ``vasp_mlff``.'
+            'learned_force_field', valid_type=PotentialData, required=False, help='Force field of VASP: ``vasp_mlff``.'
         )
         define_exit_codes(spec, 'LEARNING_FAILED', 'SPLIT_FAILED', 'TRAINING_REFUSED')
 
     def begins_from_nothing(self) -> bool:
-        """Return whether the dataset is still to be made."""
+        """Return whether the dataset must be made first."""
         return 'otf' in self.inputs
 
     def learn(self) -> ToContext:
@@ -535,7 +535,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         return ToContext(otf=self.submit(OnTheFlyWorkChain, **learning_inputs(self.inputs) | own))
 
     def inspect_learning(self) -> ExitCode | None:
-        """Go on with what was learned."""
+        """Continue with the learned dataset and force field."""
         node = self.ctx.otf
         for name in ('dataset', 'force_field'):
             if name in node.outputs:
@@ -545,7 +545,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         return None
 
     def setup(self) -> ExitCode | None:
-        """Split the dataset, and lay out the tasks and their order."""
+        """Split the dataset, and plan the tasks and their order."""
         dataset = self.ctx.otf.outputs.dataset if self.begins_from_nothing() else self.inputs.dataset
         parts, node = split_dataset.run_get_node(dataset, self.inputs.split, metadata={'call_link_label': 'split'})
         if not node.is_finished_ok:
@@ -559,7 +559,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         return None
 
     def plan_tasks(self) -> dict[str, list[str]]:
-        """Return each task with its prerequisites, the longest first."""
+        """Return each task with its prerequisites, the longest tasks first."""
         trained = {label: f'train_{label}' for label in self.inputs.get('training', {})}
         needs = {label: [trained[label]] if label in trained else [] for label in labels_of(self.inputs)}
         tasks: dict[str, list[str]] = {task: [] for task in trained.values()}
@@ -578,7 +578,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         return order(tasks | barriers)
 
     def launch(self, key: str) -> orm.ProcessNode:
-        """Launch the task of the key."""
+        """Launch the task with a key."""
         kind, _, name = key.partition('_')
         if key in self.ctx.repeated:
             return self.repeat(self.ctx.repeated[key])
@@ -631,7 +631,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         return self.submit(ArrheniusWorkChain, **inputs, temperatures=dict(run['temperatures']))
 
     def potential(self, label: str) -> PotentialData:
-        """Return a given potential, or a trained one."""
+        """Return a given or a trained potential."""
         if label in self.inputs.get('potentials', {}):
             return self.inputs.potentials[label]
         if label == LEARNED:
@@ -639,19 +639,19 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         return self.child(f'train_{label}').outputs.potential
 
     def chosen(self, choice: str) -> PotentialData:
-        """Return the potential that a diffusion run asks for."""
+        """Return the potential that a diffusion run names."""
         if not choice.startswith(BEST):
             return self.potential(choice)
         metrics = {label: self.ctx.metrics[label] for label in candidates_of(self.inputs, choice)}
         return self.potential(select_best(**metrics, metadata={'call_link_label': 'select_best'}).value)
 
     def forget_crashed(self) -> None:
-        """Let evaluations that crashed start once more: they alone have no restart loop of their own."""
+        """Let crashed evaluations start once more; all other children have their own restart loops."""
         for key in [key for key in self.ctx.children if is_repeatable(self.child(key))]:
             self.ctx.repeated[key] = self.ctx.children.pop(key)
 
     def collect(self) -> None:
-        """Turn the predictions of each evaluation that ended into error metrics."""
+        """Turn the predictions of each ended evaluation into error metrics."""
         for key in self.ctx.children:
             kind, _, label = key.partition('_')
             if kind == 'evaluate' and self.is_done(key) and label not in self.ctx.metrics:
@@ -661,7 +661,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
                 )
 
     def join_hops(self) -> None:
-        """Make D of the hops of each potential; where these are no network, that is the result."""
+        """Compute D from the hops of each potential; if they form no network, report this."""
         self.ctx.hops, self.ctx.barrier_diffusion = {}, {}
         for key, (label, path) in self.ctx.barriers.items():
             if (node := self.child(key)) is not None and 'hop' in node.outputs:
@@ -678,7 +678,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
                 self.report(f'the hops of {label} give no D: {node.exit_message}')
 
     def results(self) -> ExitCode | None:
-        """Give all outputs; end in the exit code that names what failed, if anything did."""
+        """Return all outputs, and the exit code that names failed children, if any."""
         outputs: dict[str, Any] = {name: dict(self.ctx[name]) for name in ('metrics', 'hops', 'barrier_diffusion')}
         for key in self.ctx.children:
             kind, _, name = key.partition('_')
@@ -709,23 +709,23 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
     ) -> ProcessBuilder:
         """Return a builder.
 
-        The protocol says what is trained, which paths and diffusion runs are made; a training that would fine-tune a
-        potential that is not given is left out, and so is a run of a potential that there is not. Where not all
-        configurations have a stress, none is trained.
+        The protocol defines the trainings, paths and diffusion runs. A training is left out if the potential to
+        fine-tune is not given, and a run is left out if its potential is missing. If some configurations have no
+        stress, no training uses stresses.
 
-        :param codes: ``python``, or by the name of an architecture a Python of its own; ``lammps`` for MD with MACE in
-            LAMMPS, with ``convert`` where that is an ``lmp`` of your own; ``vasp`` and ``reduce`` for VASP.
-        :param dataset: labelled configurations, or a structure with tracers that on-the-fly learning starts from.
-        :param host: supercell of the host for diffusion, see ``build_host``; ``neb_host``: that for the barriers.
-        :param tracer_element: what diffuses; by default the one element that is interstitial in the host.
+        :param codes: ``python``, or by the name of an architecture its own Python; ``lammps`` for MD with MACE in
+            LAMMPS, with ``convert`` for your own ``lmp``; ``vasp`` and ``reduce`` for VASP.
+        :param dataset: labelled configurations, or a structure with tracers from which on-the-fly learning starts.
+        :param host: supercell of the host for diffusion, see ``build_host``; ``neb_host``: supercell for the barriers.
+        :param tracer_element: element that diffuses; by default the only element that is interstitial in the host.
         :param potentials: given potentials by label, such as ``mace_mp`` and ``chgnet_mp``.
-        :param potcars: by element, for VASP.
-        :param overrides: of the protocol file.
-        :param options: ``metadata.options`` of the jobs: for all (``default``), for each kind (``learn``, ``train``,
+        :param potcars: POTCARs by element, for VASP.
+        :param overrides: overrides of the protocol file.
+        :param options: ``metadata.options`` for all jobs (``default``), and for each kind (``learn``, ``train``,
             ``evaluate``, ``md``, ``barrier``, ``vibrations``).
-        :raises ValueError: where there is no tracer, or several: they are named; for an unknown protocol, and for keys
-            of the overrides that the protocol file does not have; for a training or run of the overrides that asks for
-            a potential that there is not.
+        :raises ValueError: if there is no tracer, or several, which are named; for an unknown protocol, and for keys of
+            the overrides that the protocol file does not have; for a training or run of the overrides whose potential
+            is missing.
         """
         potentials = potentials or {}
         own = checked('study', overrides or {})
@@ -777,40 +777,40 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
 
 
 def require_complete(inputs: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    """Refuse trainings, paths and runs that lack something: their label may be a misspelling of a known one.
+    """Refuse incomplete trainings, paths and runs: their label may be a misspelling of a known label.
 
-    :raises ValueError: with the label and the nearest known one.
+    :raises ValueError: names the label and the nearest known label.
     """
     for name, needed in NEEDED.items():
         for label, values in inputs[name].items():
             missing = [key for key in needed if key not in (values or {})]
             if missing and not (values is None and label in known[name]):
                 near = nearest(label, known[name])
-                raise ValueError(f'{name}.{label} lacks {", ".join(missing)}, which a new one needs; {near}')
+                raise ValueError(f'{name}.{label} lacks {", ".join(missing)}, which a new entry needs; {near}')
 
 
 def require_known(
     name: str, key: str, inputs: Mapping[str, Any], protocols: Mapping[str, Any], labels: Iterable[str]
 ) -> None:
-    """Refuse a potential that the user asks for and that there is not: only what a protocol names is left out.
+    """Refuse a missing potential that the user names: only entries of a protocol are left out silently.
 
     :param name: ``training``, whose ``key`` is ``foundation``; or ``diffusion``, whose key is ``potential``.
     :param protocols: the inputs without the user's overrides.
-    :param labels: what may stand at the key.
-    :raises ValueError: with the label and the nearest known potential.
+    :param labels: allowed values of the key.
+    :raises ValueError: names the label and the nearest known potential.
     """
     labels = list(labels)
     for label, values in inputs[name].items():
         choice = (values or {}).get(key)
         if choice not in (None, (protocols[name].get(label) or {}).get(key), *labels):
             near = nearest(str(choice), labels) if labels else 'give potentials.'
-            raise ValueError(f'{name}.{label}: {key} = {choice!r} is not given, nor trained here; {near}')
+            raise ValueError(f'{name}.{label}: {key} = {choice!r} is neither given nor trained here; {near}')
 
 
 def tracer_of(dataset: DatasetData | orm.StructureData, host: orm.StructureData) -> str:
-    """Return the one element that diffuses in the host.
+    """Return the only element that diffuses in the host.
 
-    :raises ValueError: where the dataset, or the structure that learning starts from, has none or several.
+    :raises ValueError: if the dataset, or the structure from which learning starts, has no tracer or several.
     """
     symbols = host.get_symbols_set()
     if isinstance(dataset, DatasetData):
@@ -819,18 +819,18 @@ def tracer_of(dataset: DatasetData | orm.StructureData, host: orm.StructureData)
     others = sorted(dataset.get_symbols_set() - symbols)
     if len(others) == 1:
         return others[0]
-    found = f'of {", ".join(others)}' if others else 'but none'
-    raise ValueError(f'the structure that learning starts from has tracers {found}: name one with tracer_element.')
+    found = f'{", ".join(others)} as possible tracers' if others else 'no tracers'
+    raise ValueError(f'the structure from which learning starts has {found}: name the tracer with tracer_element.')
 
 
 def order(tasks: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Return the tasks in the order they should start: trainings, then evaluations, diffusion, barriers."""
+    """Return the tasks in their order of start: trainings, then evaluations, diffusion, barriers."""
     kinds = ('train', 'evaluate', 'diffusion', 'barrier')
     return dict(sorted(tasks.items(), key=lambda item: kinds.index(item[0].partition('_')[0])))
 
 
 def child_outputs(kind: str, node: Any) -> dict[str, Any]:
-    """Return the outputs of a child that the study gives on, by namespace; what a failed one has, too."""
+    """Return the outputs of a child that the study returns, by namespace, also of a failed child."""
     if kind == 'train' and node.is_finished_ok:
         return {'potentials': node.outputs.potential}
     if kind != 'diffusion' or 'diffusion' not in node.outputs:
@@ -843,7 +843,7 @@ def child_outputs(kind: str, node: Any) -> dict[str, Any]:
 
 
 def barrier_outputs(node: orm.WorkChainNode) -> dict[str, Any]:
-    """Return the outputs of a barrier that the study gives on, by namespace."""
+    """Return the outputs of a barrier that the study returns, by namespace."""
     found = {name: node.outputs[output] for name, (output, *_) in BARRIER_OUTPUTS.items() if output in node.outputs}
     return {name: output if isinstance(output, orm.Data) else dict(output) for name, output in found.items()}
 
@@ -851,7 +851,7 @@ def barrier_outputs(node: orm.WorkChainNode) -> dict[str, Any]:
 def training_inputs(
     trainings: dict[str, Any], potentials: dict[str, PotentialData], protocol: str | None, has_stress: bool
 ) -> dict[str, Any]:
-    """Return the namespace ``training`` of a builder, without trainings that are null or miss their foundation.
+    """Return the namespace ``training`` of a builder, without trainings that are null or lack their foundation.
 
     :param has_stress: whether all configurations of the dataset have a stress.
     """
@@ -873,9 +873,9 @@ def training_inputs(
 def vibration_inputs(
     names: list[str], protocol: str | None, overrides: dict[str, Any] | None = None
 ) -> dict[str, orm.Dict]:
-    """Return the namespace ``vibrations`` of a builder: the parameters of each architecture named.
+    """Return the namespace ``vibrations`` of a builder: the parameters of each named architecture.
 
-    :raises ValueError: where the names are no list.
+    :raises ValueError: if the names are no list.
     """
     if not isinstance(names, list):
         raise ValueError(f'vibrations = {names!r}: give a list of architectures, such as [mace], or [] for none.')
@@ -886,10 +886,10 @@ def vibration_inputs(
 def diffusion_inputs(
     runs: dict[str, Any], known: dict[str, str], shared: dict[str, Any], protocol: str | None
 ) -> dict[str, Any]:
-    """Return the namespace ``diffusion`` of a builder, without runs that are null or of a potential that there is not.
+    """Return the namespace ``diffusion`` of a builder, without runs that are null or lack their potential.
 
-    :param known: the architecture of each potential that is given, trained or learned, by its label.
-    :param shared: overrides of all runs, over which the overrides of a run win.
+    :param known: the architecture of each given, trained or learned potential, by its label.
+    :param shared: overrides of all runs; the overrides of a run have priority.
     """
     inputs = {}
     for key, values in runs.items():

@@ -1,7 +1,7 @@
-"""What a WorkChain does about a crash: it launches no child twice, and runs a job that crashed once more.
+"""How a WorkChain survives a crash: it launches no child twice, and repeats a crashed job once.
 
 AiiDA saves a WorkChain between its steps. If a worker is killed in the middle of a step, the next worker begins the
-step again, and would launch again what the first one had launched.
+step again, and would launch the children of the first one again.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from aiida_mghdiff.calculations.exit_codes import exit_codes
 from aiida_mghdiff.workflows.ports import PortsMixin
 
 CALLS = (LinkType.CALL_CALC, LinkType.CALL_WORK)
-#: Ends of a job that was killed or broke down: no retrieved files, a node that failed, and output that is missing,
-#: invalid or ends in the middle, or a program that ended unexpectedly. Wall time and memory would run out again.
+#: Ends of a job that was killed or crashed: no retrieved files, a failed node, missing, invalid or truncated output, or
+#: a program that ended unexpectedly. A repetition would reach the limits of wall time and memory again.
 CRASHED = (
     CalcJob.exit_codes.ERROR_NO_RETRIEVED_FOLDER,
     CalcJob.exit_codes.ERROR_SCHEDULER_NODE_FAILURE,
     *exit_codes('OUTPUT_MISSING', 'OUTPUT_INVALID', 'PROGRAM_CRASHED', 'OUTPUT_TRUNCATED'),
 )
-#: Appended to the call label of a job that is run once more.
+#: Appended to the call label of a repeated job.
 REPEATED = '_repeated'
 
 
@@ -33,12 +33,12 @@ class SurvivalMixin(PortsMixin):
     """Base of all WorkChains; before `WorkChain` in the order of bases."""
 
     def load_instance_state(self, saved_state: Any, load_context: Any) -> None:
-        """Load the saved state, and close what a killed worker left half made: such a process can never go on."""
+        """Load the saved state, and end children that a killed worker did not save: they can never continue."""
         super().load_instance_state(saved_state, load_context)
         close_half_made(self.node)
 
     def submit(self, process: Any, inputs: dict[str, Any] | None = None, **kwargs: Any) -> Any:
-        """Submit a child and return its node; if a killed worker submitted it in this very step, return that one."""
+        """Submit a child and return its node; if a killed worker submitted it in this very step, return its node."""
         given = prepare_inputs(inputs, **kwargs)
         launched = self.ctx.setdefault('launched', [])
         node = self._launched_before(given.get('metadata', {}).get('call_link_label'))
@@ -48,59 +48,59 @@ class SurvivalMixin(PortsMixin):
         return node
 
     def _launched_before(self, label: str | None) -> orm.ProcessNode | None:
-        """Return the child of a label that this process launched, but that its saved state does not know."""
+        """Return the child with a label that this process launched, but that its saved state does not know."""
         calls = self.node.base.links.get_outgoing(link_type=CALLS, link_label_filter=label).all()
         nodes = [call.node for call in calls if call.link_label == label and isinstance(call.node, orm.ProcessNode)]
         unknown = [node for node in nodes if node.pk not in self.ctx.launched and not node.is_excepted]
         return min(unknown, key=attrgetter('pk'), default=None)
 
     def has_crashed(self) -> bool:
-        """Return whether jobs of the last step crashed that are to be run once more."""
+        """Return whether crashed jobs of the last step must be repeated."""
         return bool(self._crashed())
 
     def repeat_crashed(self) -> ToContext:
-        """Run jobs that crashed once more, with the same inputs."""
+        """Repeat crashed jobs once, with the same inputs."""
         return ToContext(**{name: self.repeat(node) for name, node in self._crashed().items()})
 
     def repeat(self, node: orm.CalcJobNode) -> orm.CalcJobNode:
-        """Run a job once more, with the same inputs."""
+        """Repeat a job once, with the same inputs."""
         self.report(f'{node.process_label}<{node.pk}> [{node.exit_status}] {node.exit_message} Running it once more.')
         inputs = node.get_builder_restart()._inputs(prune=True)
         inputs['metadata']['call_link_label'] = f'{call_label(node)}{REPEATED}'
         return self.submit(node.process_class, **inputs)
 
     def _crashed(self) -> dict[str, orm.CalcJobNode]:
-        """Return the jobs of the context that are to be run once more, by their names there."""
+        """Return the jobs of the context that must be repeated, by their names there."""
         return {name: node for name, node in self.ctx.items() if is_repeatable(node)}
 
 
 def close_half_made(parent: orm.WorkChainNode) -> None:
-    """End the children of a process that were killed before anything of them was saved."""
+    """End the children of a process whose maker was killed before it saved them."""
     for node in parent.called:
         end_half_made(node)
 
 
 def end_half_made(node: orm.ProcessNode) -> None:
-    """End a process whose maker was killed before it was saved: it has no checkpoint to go on from."""
+    """End a process whose maker was killed before it saved the process: there is no checkpoint to continue from."""
     if not node.is_terminated and node.checkpoint is None:
-        node.set_exception('What ran this process was killed before the process was saved.')
+        node.set_exception('The worker of this process was killed before the process was saved.')
         node.set_process_state(ProcessState.EXCEPTED)
         node.seal()
 
 
 def is_repeatable(node: Any) -> bool:
-    """Return whether a node is a job that crashed and was not run once more for that before."""
+    """Return whether a node is a crashed job that is not itself a repetition."""
     if not isinstance(node, orm.CalcJobNode) or node.exit_status not in {code.status for code in CRASHED}:
         return False
     return not call_label(node).endswith(REPEATED)
 
 
 def ending(node: orm.ProcessNode) -> str:
-    """Return the exit message of a process that failed, or the state that it ended in."""
+    """Return the exit message of a failed process, or its final state."""
     return node.exit_message or str(node.process_state and node.process_state.value)
 
 
 def call_label(node: orm.ProcessNode) -> str:
-    """Return the label under which a process was called; an empty one where nothing called it."""
+    """Return the label under which a process was called, or an empty string."""
     call = node.base.links.get_incoming(link_type=CALLS).first()
     return call.link_label if call else ''

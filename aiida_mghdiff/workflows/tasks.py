@@ -1,7 +1,8 @@
-"""A WorkChain of many children that depend on each other, with a limit on how many are in flight.
+"""A WorkChain with many children that depend on each other, and a limit on the number in flight.
 
-AiiDA's WorkChain waits at each step for all its children, so the slowest of a wave would keep the slots of a machine
-empty. This one looks again whenever one child ends: what has its prerequisites starts as soon as there is room.
+AiiDA's WorkChain waits at each step for all its children, so the slowest child of a group would leave slots of a
+machine empty. This WorkChain acts whenever one child ends: a task starts when its prerequisites are finished and
+there is room.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from aiida_mghdiff.workflows.survival import SurvivalMixin
 class TaskWorkChain(SurvivalMixin, WorkChain):
     """Runs ``ctx.tasks``: for each key the keys of its prerequisites; a subclass launches each by its key.
 
-    An outline is ``setup, while_(has_tasks)(advance), finish``. A task whose prerequisite failed is left out; the
-    others go on, so that one failure loses no other result.
+    An outline is ``setup, while_(has_tasks)(advance), finish``. A task with a failed prerequisite is left out. All
+    others continue, so that one failure loses no other result.
     """
 
     @classmethod
@@ -34,13 +35,13 @@ class TaskWorkChain(SurvivalMixin, WorkChain):
             valid_type=orm.Int,
             serializer=orm.to_aiida_type,
             default=lambda: orm.Int(8),
-            validator=at_least('max_in_flight', 1),  # without room for a child nothing would start
-            help='How many children may run at the same time.',
+            validator=at_least('max_in_flight', 1),  # a limit of zero would start nothing
+            help='Largest number of children that run at the same time.',
         )
         define_exit_codes(spec, 'CHILDREN_FAILED')
 
     def launch(self, key: str) -> orm.ProcessNode:
-        """Submit the child of the key and return its node."""
+        """Submit the child with a key and return its node."""
         raise NotImplementedError
 
     def set_tasks(self, tasks: dict[str, list[str]]) -> None:
@@ -49,7 +50,7 @@ class TaskWorkChain(SurvivalMixin, WorkChain):
         self.ctx.children = AttributeDict()
 
     def child(self, key: str) -> Any:
-        """Return the node of a child that has ended, of whatever process; None for one that has not."""
+        """Return the node of an ended child, which may be any process; otherwise None."""
         node = self.ctx.children.get(key)
         return None if isinstance(node, Awaitable) else node
 
@@ -63,16 +64,16 @@ class TaskWorkChain(SurvivalMixin, WorkChain):
         return [key for key, node in self.ctx.children.items() if isinstance(node, Awaitable)]
 
     def ready(self) -> list[str]:
-        """Return the keys that are not started and have their prerequisites."""
+        """Return the keys of tasks that are not started and whose prerequisites are finished."""
         waiting = [key for key in self.ctx.tasks if key not in self.ctx.children]
         return [key for key in waiting if all(self.is_done(before) for before in self.ctx.tasks[key])]
 
     def has_tasks(self) -> bool:
-        """Return whether there is anything to start or to wait for."""
+        """Return whether a task must be started or waited for."""
         return bool(self.running() or self.ready())
 
     def advance(self) -> None:
-        """Keep waiting for the children in flight, and start what is ready as far as there is room."""
+        """Continue to wait for the children in flight, and start ready tasks up to the limit."""
         for key in self.running():
             self._insert_awaitable(self.ctx.children[key])
         room = self.inputs.max_in_flight.value - len(self.running())
@@ -82,9 +83,9 @@ class TaskWorkChain(SurvivalMixin, WorkChain):
             self._insert_awaitable(awaitable)
 
     def _on_awaitable_finished(self, awaitable: Awaitable) -> None:
-        """Resume when one child ends, not only when all have; a child waited for twice is heard once.
+        """Resume when one child ends, not only when all have ended; a repeated signal of a child is ignored.
 
-        After a restart of the daemon the one that is heard may be a copy of the one that is waited for.
+        After a restart of the daemon the signal may come from a copy of the awaitable.
         """
         waiting = [each for each in self._awaitables if each.pk == awaitable.pk]
         if not waiting:
@@ -94,7 +95,7 @@ class TaskWorkChain(SurvivalMixin, WorkChain):
             self.resume()
 
     def failure(self) -> ExitCode | None:
-        """Return the exit code that names the children that failed and those left out for it; None where none did."""
+        """Return the exit code that names failed children and the children left out because of them, or None."""
         failed = [f'{key} ({failure_text(self.child(key))})' for key in self.ctx.children if not self.is_done(key)]
         left_out = [key for key in self.ctx.tasks if key not in self.ctx.children]
         if not failed:
@@ -105,7 +106,7 @@ class TaskWorkChain(SurvivalMixin, WorkChain):
 
 
 def failure_text(node: Any) -> str:
-    """Return how a process ended, in words."""
+    """Return in words how a process ended."""
     if node is None or node.is_excepted or node.is_killed:
         return f'{node.process_label}<{node.pk}> {node.process_state.value}' if node is not None else 'not ended'
     return f'{node.process_label}<{node.pk}> [{node.exit_status}] {node.exit_message}'

@@ -1,4 +1,4 @@
-"""Training of a potential, continued after whatever can be cured."""
+"""Training of a potential, continued after every failure that can be cured."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from aiida_mghdiff.workflows.jobs import Options, define_jobs, job_options, opti
 from aiida_mghdiff.workflows.protocol import checked, has_protocols, merge, protocol_inputs
 
 DATASETS = ('training', 'validation', 'replay')
-#: Ends of a training that is not what was asked for.
+#: Ends of a training that differs from the request.
 TRAINING_FAILURES = ('E0S_IGNORED', 'FINETUNING_MODE_CHANGED', 'STRUCTURES_REPLACED', 'TRAINING_DIVERGED')
 JOB_INPUTS = (*DATASETS, 'potential', 'parameters')
 
 
 def validate_architecture(node: orm.Str, _: Any = None) -> str | None:
-    """Return a message about a fault in the architecture."""
+    """Return a message about an unknown architecture, or None."""
     try:
         trainer(node.value)
     except ValueError as error:
@@ -42,7 +42,7 @@ def validate_architecture(node: orm.Str, _: Any = None) -> str | None:
 
 
 def validate_training(inputs: Mapping[str, Any], _: Any = None) -> str | None:
-    """Return a message about a fault in the inputs: what the training job would refuse, before there is one."""
+    """Return why the training job would refuse the inputs, or None."""
     architecture = inputs['architecture'].value
     ports = trainer(architecture).spec().inputs
     if 'replay' in inputs and 'replay' not in ports:
@@ -53,12 +53,12 @@ def validate_training(inputs: Mapping[str, Any], _: Any = None) -> str | None:
 
 
 def validate_jobs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the inputs, code and options included."""
+    """Return a message about a fault in the inputs, including code and options, or None."""
     return validate_training(inputs) or code_message(inputs)
 
 
 def code_message(inputs: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the code of the training, or with the options of its jobs."""
+    """Return a message about a fault in the code of the training, or in the options of its jobs, or None."""
     architecture = inputs['architecture'].value
     job = training_job(architecture)
     if job.key(architecture, inputs.get('codes', {})) not in inputs.get('codes', {}):
@@ -72,7 +72,7 @@ def has_stresses(*datasets: DatasetData) -> bool:
 
 
 class TrainWorkChain(RestartWorkChain):
-    """Trains from scratch or fine-tunes; a job that stops before its wall time goes on from its checkpoint."""
+    """Trains from scratch or fine-tunes; a job that stops before its wall time is continued from its checkpoint."""
 
     _process_class = CalcJob
 
@@ -82,7 +82,7 @@ class TrainWorkChain(RestartWorkChain):
         super().define(spec)
         spec.input('architecture', valid_type=orm.Str, serializer=orm.to_aiida_type, validator=validate_architecture)
         define_jobs(spec)
-        words = 'Configurations to learn from.'
+        words = 'Configurations for training.'
         spec.input('training', valid_type=DatasetData, validator=converged_message, help=words)
         words = 'Configurations that choose the best epoch.'
         spec.input('validation', valid_type=DatasetData, validator=converged_message, help=words)
@@ -101,7 +101,7 @@ class TrainWorkChain(RestartWorkChain):
         )
         spec.output('potential', valid_type=PotentialData, help='The trained potential.')
         spec.output('learning_curves', valid_type=orm.ArrayData, help='Losses and errors of each epoch.')
-        spec.output('results', valid_type=orm.Dict, help='Metrics of the best epoch, versions, what was done.')
+        spec.output('results', valid_type=orm.Dict, help='Metrics of the best epoch, versions, settings.')
         define_exit_codes(spec, 'NO_PROGRESS')
 
     @property
@@ -118,7 +118,7 @@ class TrainWorkChain(RestartWorkChain):
         options = job_options(self.inputs, 'train', self.process_class, code)
         self.ctx.inputs |= {'code': code, 'metadata': {'options': options}}
         if not has_stresses(*(self.inputs[name] for name in DATASETS if name in self.inputs)):
-            self.report('not all configurations have a stress: energies and forces are trained alone')
+            self.report('not all configurations have a stress: only energies and forces are trained')
 
     @process_handler(priority=500, exit_codes=exit_codes('OUT_OF_WALLTIME'))
     def handle_out_of_walltime(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
@@ -131,11 +131,11 @@ class TrainWorkChain(RestartWorkChain):
 
     @process_handler(priority=400, exit_codes=exit_codes(*JOB_REFUSALS, *TRAINING_FAILURES))
     def handle_refused(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Stop where a repetition would end the same way: refused input, or not what was asked for."""
+        """Stop if a repetition would end the same way: a refused input, or a training that differs from the request."""
         return report_of_refused(node)
 
     def results(self) -> None:
-        """Give the outputs of the last job, and report its warnings."""
+        """Return the outputs of the last job, and report its warnings."""
         for warning in self.ctx.children[-1].outputs.results.get('warnings', []):
             self.report(f'warning: {warning}')
         for name in ('potential', 'learning_curves', 'results'):
@@ -154,8 +154,8 @@ class TrainWorkChain(RestartWorkChain):
         """Return the complete hyper-parameters of a protocol.
 
         :param kind: ``scratch``, ``naive`` or ``multihead`` for MACE; ``fine-tune`` for CHGNet.
-        :param overrides: of the protocol file: ``parameters``, and what differs for that kind.
-        :param has_stress: whether all configurations have a stress; without, energies and forces are trained alone.
+        :param overrides: overrides of the protocol file: ``parameters``, and the differences of a kind.
+        :param has_stress: whether all configurations have a stress; otherwise only energies and forces are trained.
         """
         job, name = trainer(architecture), f'{architecture}/train'
         if not has_protocols(name):
@@ -181,14 +181,14 @@ class TrainWorkChain(RestartWorkChain):
     ) -> ProcessBuilder:
         """Return a builder.
 
-        Where not all configurations have a stress, energies and forces are trained alone.
+        If some configurations have no stress, only energies and forces are trained.
 
-        :param codes: ``python``, or by the name of the architecture a Python of its own.
+        :param codes: ``python``, or by the name of the architecture its own Python.
         :param architecture: ``mace`` or ``chgnet``.
-        :param potential: the potential to fine-tune; none trains from scratch.
-        :param overrides: of the protocol file: ``parameters`` (say ``max_num_epochs``), or for one kind of training
-            ``scratch``, ``naive``, ``multihead`` (MACE), ``fine-tune`` (CHGNet).
-        :param options: ``metadata.options`` of the jobs: for all (``default``), for this kind (``train``).
+        :param potential: the potential to fine-tune; None to train from scratch.
+        :param overrides: overrides of the protocol file: ``parameters`` (for example ``max_num_epochs``), or for one
+            kind of training ``scratch``, ``naive``, ``multihead`` (MACE), ``fine-tune`` (CHGNet).
+        :param options: ``metadata.options`` for all jobs (``default``), and for this kind (``train``).
         :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
         kind = trainer(architecture).training_kind(potential is not None, replay is not None)

@@ -28,9 +28,9 @@ DIFFUSION = 'aiida.workflows:mghdiff.diffusion'
 
 
 def validate_validation(inputs: Mapping[str, Any], _: Any = None) -> str | None:
-    """Return all that is wrong with the inputs: nothing to evaluate or sample, what evaluates, what labels."""
+    """Return a message about all faults of the inputs, or None: potentials, frames, their evaluation and labels."""
     if not inputs.get('potentials'):
-        return 'there is no potential: give those to evaluate (potentials, by label).'
+        return 'there is no potential: give the potentials to evaluate, by label.'
     if not inputs.get('trajectories') or not all(inputs['trajectories'].values()):
         return 'there are no frames: give trajectories of runs, {run: {nve_0: TrajectoryData}}.'
     messages = [message for item in inputs['potentials'].items() for message in _potential_messages(inputs, *item)]
@@ -38,7 +38,7 @@ def validate_validation(inputs: Mapping[str, Any], _: Any = None) -> str | None:
 
 
 def _sampling_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
-    """Yield which run has too few frames to sample, or frames that do not go together."""
+    """Yield messages about runs with too few frames to sample, or with frames that do not fit together."""
     if 'sampling' not in inputs or validate_sampling(inputs['sampling']):
         return
     for run, parts in inputs['trajectories'].items():
@@ -54,7 +54,7 @@ def _potential_messages(inputs: Mapping[str, Any], label: str, potential: Potent
     """Yield why a potential cannot be evaluated: its elements, code, settings or POTCARs."""
     symbols = {symbol for node in _frames(inputs).values() for symbol in node.symbols}
     if unknown := sorted(symbols - set(potential.elements)):
-        yield f'potentials.{label} does not know {", ".join(unknown)}, which the frames hold: leave it out.'
+        yield f'potentials.{label} does not know {", ".join(unknown)}, which the frames contain: leave it out.'
     name, codes = potential.architecture, inputs.get('codes', {})
     try:
         job = engines_of(name).evaluation
@@ -75,24 +75,24 @@ def _frames(inputs: Mapping[str, Any]) -> dict[str, orm.TrajectoryData]:
 
 
 def _label_message(inputs: Mapping[str, Any]) -> str | None:
-    """Return why the frames cannot be labelled."""
+    """Return why the frames cannot be labelled, or None."""
     shared = {name: inputs.get(name, {}) for name in ('codes', 'options', 'potcars')}
     message = validate_label({**inputs.get('label', {}), **shared, 'structures': _frames(inputs)})
     return message and f'label: {message}'
 
 
 def validate_sampling(node: orm.Dict, _: Any = None) -> str | None:
-    """Return a message about a fault in the settings of ``sample_frames``."""
+    """Return a message about a fault in the settings of ``sample_frames``, or None."""
     return complete_message(node.get_dict(), SAMPLING_SETTINGS)
 
 
 def run_trajectories(run: orm.WorkChainNode) -> dict[str, orm.TrajectoryData]:
     """Return the full frames of the NVE runs of a ``DiffusionWorkChain``, by run and segment.
 
-    :raises ValueError: for another process, or one without frames.
+    :raises ValueError: for another process, or a process without frames.
     """
     if run.process_type != DIFFUSION:
-        raise ValueError(f'{run.process_label}<{run.pk}> is no DiffusionWorkChain: it has no NVE runs of its own.')
+        raise ValueError(f'{run.process_label}<{run.pk}> is no DiffusionWorkChain, so it has no NVE runs.')
     links = run.base.links.get_outgoing(link_type=LinkType.CALL_WORK, link_label_filter='nve%').all()
     found = {
         f'{link.link_label}_{key}': trajectory
@@ -108,7 +108,7 @@ def run_trajectories(run: orm.WorkChainNode) -> dict[str, orm.TrajectoryData]:
 class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
     """Samples frames of runs evenly in time, labels them from first principles, and evaluates every potential on them.
 
-    Frames that no label was found for are left out; the exit code says so, the errors on the others are given.
+    Frames without a label are left out; the exit code says so, and the errors on all other frames are returned.
     """
 
     _PROTOCOL_FILE = 'validate'
@@ -125,7 +125,7 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
             valid_type=orm.Dict,
             serializer=orm.to_aiida_type,
             validator=validate_sampling,
-            help=keys_help('How frames of each run are sampled.', SAMPLING_SETTINGS),
+            help=keys_help('Sampling of frames of each run.', SAMPLING_SETTINGS),
         )
         words = keys_help('By architecture.', EVALUATION_KEYS)
         spec.input_namespace('evaluation', valid_type=orm.Dict, dynamic=True, help=words)
@@ -133,7 +133,7 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
             LabelWorkChain,
             namespace='label',
             exclude=('dataset', 'structures', 'codes', 'options', 'potcars'),
-            namespace_options={'validator': None, 'help': 'How frames are labelled.'},
+            namespace_options={'validator': None, 'help': 'Labelling of the frames.'},
         )
         spec.inputs.validator = validate_validation
         spec.outline(
@@ -164,12 +164,12 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
 
     def label(self) -> ToContext:
         """Launch the labelling of all frames."""
-        inputs = dict(self.exposed_inputs(LabelWorkChain, 'label'))  # codes, options and POTCARs of the top included
+        inputs = dict(self.exposed_inputs(LabelWorkChain, 'label'))  # includes codes, options and POTCARs of this level
         inputs |= {'structures': self.ctx.frames, 'metadata': {'call_link_label': 'label'}}
         return ToContext(label=self.submit(LabelWorkChain, **inputs))
 
     def inspect_labels(self) -> ExitCode | None:
-        """Go on with the frames that have a label; stop where none has."""
+        """Continue with the labelled frames; stop if no frame has a label."""
         node = self.ctx.label
         if 'dataset' not in node.outputs:
             return self.exit_codes.ERROR_LABELS_FAILED.format(message=ending(node))
@@ -187,7 +187,7 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         return ToContext(**nodes)
 
     def results(self) -> ExitCode | None:
-        """Give the errors of each potential; name what failed."""
+        """Return the errors of each potential; name the failures."""
         nodes = {label: self.ctx[f'evaluate_{label}'] for label in self.inputs.potentials}
         done = {label: node.outputs.predictions for label, node in nodes.items() if node.is_finished_ok}
         self.out('predictions', done)
@@ -220,16 +220,15 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
     ) -> ProcessBuilder:
         """Return a builder.
 
-        :param codes: the code of the engine; ``python`` (or an architecture's own), ``vasp``: what evaluates.
-        :param potentials: by label.
+        :param codes: the code of the engine; ``python`` (or an architecture's own), ``vasp``: codes of the evaluations.
+        :param potentials: potentials by label.
         :param runs: by any keys (they become the groups of the dataset): processes of ``mghdiff.diffusion``, whose NVE
             runs are sampled, or the full frames of a run by any keys.
-        :param engine: that labels the frames: ``vasp`` or ``gpaw``.
-        :param potcars: for VASP, by element.
-        :param overrides: of the protocol file: ``sampling``, ``evaluation``, and ``label`` (``protocol``,
+        :param engine: engine that labels the frames: ``vasp`` or ``gpaw``.
+        :param potcars: POTCARs by element, for VASP.
+        :param overrides: overrides of the protocol file: ``sampling``, ``evaluation``, and ``label`` (``protocol``,
             ``overrides`` of ``LabelWorkChain``).
-        :param options: ``metadata.options`` of the jobs: for all (``default``), for these kinds (``label``,
-            ``evaluate``).
+        :param options: ``metadata.options`` for all jobs (``default``), and for these kinds (``label``, ``evaluate``).
         :raises ValueError: for a run without frames, an unknown protocol or key of the overrides, and what
             ``LabelWorkChain`` refuses.
         """

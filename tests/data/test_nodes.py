@@ -79,7 +79,7 @@ def test_dataset_select_keeps_order_and_groups():
     selected = node.select([3, 0])
     assert [len(atoms) for atoms in selected.get_frames()] == [3, 2]
     assert selected.get_array('groups').tolist() == [1, 0]
-    with pytest.raises(ValueError, match='indices'):
+    with pytest.raises(ValueError, match='index to select'):
         node.select([4])
 
 

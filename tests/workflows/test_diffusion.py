@@ -77,7 +77,9 @@ def test_incar_tags_are_for_vasp_alone(generate_workchain, codes, tiny_potential
     assert 'incar' not in plan['npt'].get_dict()
     with pytest.raises(ValueError, match='settings: nve: incar: nsw cannot be given, because the job sets it'):
         make(make_force_field(tmp_path), nsw=8)
-    with pytest.raises(ValueError, match='settings: nve: incar has tags for VASP, which does not run this potential'):
+    with pytest.raises(
+        ValueError, match='settings: nve: incar has tags for VASP, but VASP does not run this potential'
+    ):
         make(tiny_potential, ncore=8)
 
 

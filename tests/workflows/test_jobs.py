@@ -160,7 +160,7 @@ def test_one_builder_call(study):
     ('options', 'message'),
     [
         ({'trian': {}}, r'options\.trian: no such key; did you mean train\?'),
-        ({'resources': ONE_CORE}, r'options\.resources: say for which jobs: options\.default\.resources for all'),
+        ({'resources': ONE_CORE}, r'options\.resources: name the jobs: options\.default\.resources for all'),
         ({'md': {'queue': 'a'}}, r'options\.md\.queue: no such key; did you mean queue_name\?'),
         ({'default': {'max_wallclock_second': 1}}, 'did you mean max_wallclock_seconds'),
         ({'default': None}, r'options\.default = None is no dictionary'),

@@ -312,7 +312,7 @@ def test_failed_refit_leaves_what_was_learned(schedule, generate_workchain_node,
 
 @pytest.mark.parametrize(
     ('converged', 'message'),
-    [(None, 'lower ML_CTIFOR'), (0, 'SCF did not converge'), (-1, 'OUTCAR does not tell whether it did')],
+    [(None, 'lower ML_CTIFOR'), (0, 'SCF did not converge'), (-1, 'its convergence is unknown')],
 )
 def test_no_label_that_is_good(schedule, generate_workchain_node, converged, message):
     outputs = {'state': state_of(START, 30)}

@@ -193,7 +193,7 @@ def test_levels_are_those_of_all_files(name, place):
         ('md', {'parameters': {'friction_per_ps': 3.0}}, 'did you mean ensembles.nvt.friction_per_ps?'),
         ('md', {'architectures': {'mac': {}}}, 'architectures.mac: no such key; did you mean mace?'),
         ('diffusion', {'settings': {'supercell': 4}}, 'settings.supercell = 4: give a dictionary here.'),
-        ('diffusion', {'settings': {'seed': {'a': 1}}}, 'settings.seed: give a value here, no keys (a).'),
+        ('diffusion', {'settings': {'seed': {'a': 1}}}, 'settings.seed: give a value here, not keys (a).'),
         ('diffusion', {'settings': {'npt': {'tracer_element': 'D'}}}, 'set settings.supercell.tracer_element.'),
         ('neb', {'vasp': {'band': {'nsw': 5}}}, 'vasp.band.nsw: it cannot be set here; set parameters.max_steps.'),
         ('md', {'parameters': {'incar': {'NCORE': 8}}}, "'NCORE' is not a tag in lower case: write ncore."),
@@ -205,10 +205,10 @@ def test_levels_are_those_of_all_files(name, place):
         (
             'study',
             {'diffusion': {'best_mace_h2': {'temperatures_k': [500.0]}}},
-            'diffusion.best_mace_h2 lacks potential, which a new one needs; did you mean best_mace_h1?',
+            'diffusion.best_mace_h2 lacks potential, which a new entry needs; did you mean best_mace_h1?',
         ),
         ('study', {'repeats': {'host': [2, 2, 2]}}, 'repeats: it cannot be set here; give the supercells themselves'),
-        ('study', {'paths': {'o_tt': None}}, 'paths.o_tt lacks path, which a new one needs; did you mean o_t?'),
+        ('study', {'paths': {'o_tt': None}}, 'paths.o_tt lacks path, which a new entry needs; did you mean o_t?'),
         ('study', {'md': {'options': {}}}, 'md.options: it cannot be set here; give options to the builder.'),
     ],
 )
@@ -231,7 +231,7 @@ def test_a_key_at_the_wrong_place_is_told_its_own(builders, name, overrides, mes
     ],
 )
 def test_no_training_and_no_run_of_the_users_own_is_left_out(builders, start, overrides, message):
-    with pytest.raises(ValueError, match=' is not given, nor trained here; ') as refusal:
+    with pytest.raises(ValueError, match=' is neither given nor trained here; ') as refusal:
         builders[start](overrides=overrides)
     assert message in str(refusal.value)
 

@@ -214,7 +214,7 @@ def test_tags_of_the_user_are_in_each_job_of_vasp(generate_workchain, vasp_input
 def test_tags_that_the_job_sets_or_that_no_engine_reads_are_refused(generate_workchain, inputs, vasp_inputs):
     with pytest.raises(ValueError, match='parameters: incar: tebeg cannot be given'):
         generate_workchain(MdSegmentWorkChain, with_tags(vasp_inputs, tebeg=300.0))
-    with pytest.raises(ValueError, match='incar has tags for VASP, which does not run this potential'):
+    with pytest.raises(ValueError, match='incar has tags for VASP, but VASP does not run this potential'):
         generate_workchain(MdSegmentWorkChain, with_tags(inputs, ncore=8))
 
 

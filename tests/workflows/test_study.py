@@ -340,10 +340,10 @@ def one_group(dataset):
         ({'fractions': SHARES | {'test': 0.2}, 'seed': 1}, r'split: settings: fractions = .* which sum to one'),
         ({'indices': {'training': [0, 1], 'validation': [2], 'test': [12]}}, r'split: test asks for frame 12, the'),
         ({'indices': {'training': [0, 1], 'validation': [1], 'test': [2]}}, r'split: frame 1 is asked for twice'),
-        ({'indices': {'training': [0, 1], 'test': [2]}}, r'split: no part is for validation, which chooses the best'),
+        ({'indices': {'training': [0, 1], 'test': [2]}}, r'split: there is no validation part, which chooses the best'),
         (
             {'fractions': {'training': 0.9, 'validation': 0.1, 'test': 0.0}, 'seed': 1},
-            r'split: no part is for test, on which the potentials are evaluated',
+            r'split: there is no test part, on which the potentials are evaluated',
         ),
         (
             {'indices': {'training': [0], 'validation': [1], 'test': list(range(2, 12))}},
@@ -374,13 +374,15 @@ def test_refuses_an_element_that_only_the_test_part_has(generate_workchain, buil
     dataset = host_datasets.make_dataset(tracers=['H'] * 11 + ['HO'])
     builder = build_for(dataset, host_datasets.make_host(), tracer_element='H')
     indices = {'training': list(range(9)), 'validation': [9], 'test': [10, 11]}
-    with pytest.raises(ValueError, match=r'training\.mace_tr learns of no O, which the test part of the dataset has'):
+    with pytest.raises(
+        ValueError, match=r'training\.mace_tr has no configurations with O, but the test part of the dataset has'
+    ):
         make(generate_workchain, builder, split=orm.Dict({'indices': indices}))
 
 
 def test_refuses_a_split_of_what_is_yet_to_be_learned(generate_workchain, from_nothing):
     split = orm.Dict({'fractions': {'training': 0.9, 'test': 0.1}, 'seed': 1})
-    with pytest.raises(ValueError, match='split: no part is for validation'):
+    with pytest.raises(ValueError, match='split: there is no validation part'):
         make(generate_workchain, from_nothing, split=split)
 
 
@@ -494,7 +496,7 @@ def test_two_tracers_are_named_and_one_is_chosen(generate_workchain, build_for):
             ('V', 'VANADIUM'),
             r'V \(host, neb_host\) is bcc, which is not supported yet: interstitial sites',
         ),
-        (('Ti', 'TITANIUM'), ('Mg', 'MAGNESIUM'), r'host is of Mg, which the dataset does not hold: it has H, Ti'),
+        (('Ti', 'TITANIUM'), ('Mg', 'MAGNESIUM'), r'host is of Mg, which the dataset does not contain: it has H, Ti'),
     ],
 )
 def test_refuses_a_host_that_it_cannot_treat(generate_workchain, build_for, dataset, host, message):
@@ -550,10 +552,10 @@ def test_refuses_trainings_that_learn_nothing_of_the_tracer(generate_workchain, 
         build_for(dataset, host_datasets.make_host())
     builder = build_for(dataset, host_datasets.make_host(), tracer_element='H')
     with pytest.raises(
-        ValueError, match=r'training\.mace_tr learns of no H, which its barriers or diffusion'
+        ValueError, match=r'training\.mace_tr has no configurations with H, but its barriers or diffusion'
     ) as refusal:
         make(generate_workchain, builder)
-    assert 'training.mace_ft learns of no H' in str(refusal.value)
+    assert 'training.mace_ft has no configurations with H' in str(refusal.value)
 
 
 def test_tracer_of_a_study_from_nothing(codes, from_nothing, host):
@@ -562,11 +564,11 @@ def test_tracer_of_a_study_from_nothing(codes, from_nothing, host):
     builder = StudyWorkChain.get_builder_from_protocol(codes, oxide, host, host, protocol='smoke')
     assert builder.otf['settings']['tracer_element'] == 'O'
     for structure, found in (
-        (host, 'but none'),
-        (host_datasets.make_frame('Mg', host_datasets.MAGNESIUM, 'HO'), 'of H, O'),
+        (host, 'no tracers'),
+        (host_datasets.make_frame('Mg', host_datasets.MAGNESIUM, 'HO'), 'H, O as possible tracers'),
     ):
         node = structure if isinstance(structure, orm.StructureData) else orm.StructureData(ase=structure)
-        with pytest.raises(ValueError, match=f'that learning starts from has tracers {found}: name one'):
+        with pytest.raises(ValueError, match=f'from which learning starts has {found}: name the tracer'):
             StudyWorkChain.get_builder_from_protocol(codes, node, host, host, protocol='smoke')
 
 

@@ -123,7 +123,7 @@ def test_no_stress_is_trained_where_there_is_none(generate_workchain, build):
     process = generate_workchain(TrainWorkChain, builder)
     process.setup()
     (record,) = orm.Log.collection.get_logs_for(process.node)
-    assert record.message.endswith('energies and forces are trained alone')
+    assert record.message.endswith('only energies and forces are trained')
 
 
 def test_stress_is_trained_where_there_is_one(generate_workchain, build):

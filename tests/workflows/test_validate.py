@@ -105,7 +105,7 @@ def test_refuses_what_labelling_would_refuse(generate_workchain, build):
 def test_refuses_a_potential_that_does_not_know_the_frames(generate_workchain, build, tiny_potential):
     """Else every frame would be labelled before the evaluation fails; all reasons are given at once."""
     tiny_potential.base.attributes.set('elements', ['Mg'])
-    with pytest.raises(ValueError, match=r'potentials\.mace_tr does not know H, which the frames hold') as refusal:
+    with pytest.raises(ValueError, match=r'potentials\.mace_tr does not know H, which the frames contain') as refusal:
         generate_workchain(ValidationWorkChain, build(codes={}))
     assert 'codes.python is missing' in str(refusal.value)
 

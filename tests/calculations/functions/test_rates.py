@@ -163,7 +163,7 @@ def test_barriers_that_do_not_make_a_network(host, aiida_profile):
     assert 'no hop along T-T' in message
     status, message = fail(barrier_diffusion, host, settings, a=make_hop('O-T'), b=make_hop('O-T', tracer='Li'))
     assert status == 228
-    assert 'one of each path' in message
+    assert 'one hop for each path' in message
     status, message = fail(barrier_diffusion, host, settings, a=make_hop('O-T'), b=make_hop('T-T', tracer='Li'))
     assert status == 228
     assert 'hops are of H, Li' in message
