@@ -50,7 +50,7 @@ IS_STEP = Check('a whole number of at least 0', lambda value: _is_whole(value) a
 IS_SEED = Check('a whole number between 1 and 900000000', lambda value: _is_whole(value) and 0 < value <= 900_000_000)
 IS_BOOL = Check('true or false', lambda value: isinstance(value, bool))
 IS_SYMBOL = Check('a chemical symbol', lambda value: value in atomic_numbers and value != 'X', isotope_advice)
-IS_TEXT = Check('a text', lambda value: isinstance(value, str))
+IS_TEXT = Check('a text that is not empty', lambda value: isinstance(value, str) and value.strip() != '')
 
 
 def one_of(*values: Any) -> Check:

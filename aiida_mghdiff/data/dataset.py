@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 
 import numpy as np
 from aiida import orm
@@ -19,13 +20,20 @@ from aiida_mghdiff.formats.frames import (
     arrays_from_frames,
     energy_of,
     frames_from_arrays,
-    is_numeric,
     select_frames,
 )
-from aiida_mghdiff.formats.isolated_atoms import is_isolated_atom, isolated_atom_energies, join_energies
+from aiida_mghdiff.formats.isolated_atoms import (
+    finite_energy,
+    is_isolated_atom,
+    isolated_atom_energies,
+    join_energies,
+    take_isolated_atoms,
+)
 from aiida_mghdiff.formats.plausibility import implausible
 
 ENERGY_KINDS = ('free', 'sigma0')
+#: Arrays that every dataset has.
+PARTS = ('natoms', 'numbers', 'cells', 'positions', 'energies', 'forces', 'stresses')
 
 #: Optional arrays [n] with the origin of a configuration: the stage of the run (index into the attribute
 #: ``stage_names``), its step (-1 if unknown), its temperature in K (NaN if unknown), whether an on-the-fly force field
@@ -58,7 +66,7 @@ class DatasetData(orm.ArrayData):
     @classmethod
     def from_frames(
         cls,
-        frames: Sequence[Atoms],
+        frames: Iterable[Atoms],
         *,
         energy_kind: str = 'free',
         labelled_by: str = 'vasp',
@@ -72,6 +80,7 @@ class DatasetData(orm.ArrayData):
         Frames of isolated atoms (``formats.isolated_atoms``) are not configurations: their energies join
         ``isolated_atoms``.
 
+        :param labelled_by: origin of the labels: ``vasp``, ``gpaw``, ...
         :param groups: for each frame the index of its group (for example its trajectory) into ``group_names``.
         :param isolated_atoms: energies in eV of isolated atoms by symbol, with the labels' zero of energy.
         :param allow_implausible: accept implausible labels (``formats.plausibility``) unchanged.
@@ -79,6 +88,7 @@ class DatasetData(orm.ArrayData):
             isolated atoms; for two energies of one element.
         """
         _check_energy_kind(energy_kind)
+        frames = _checked_frames(frames, groups)
         found = {index: atoms for index, atoms in enumerate(frames) if is_isolated_atom(atoms)}
         kept = [index for index in range(len(frames)) if index not in found]
         if found and not kept:
@@ -112,13 +122,19 @@ class DatasetData(orm.ArrayData):
     ) -> DatasetData:
         """Return an unstored dataset of flat arrays (names, shapes and units: ``formats.frames`` and ``ORIGIN``).
 
-        :raises ValueError: for wrong shapes, unknown elements, numbers that are not finite, unnamed groups or stages.
+        Isolated atoms among other configurations join ``isolated_atoms``.
+
+        :raises ValueError: for missing or unknown arrays, wrong shapes, unknown elements, numbers that are not finite,
+            unnamed groups or stages, labels without an origin, or two energies of one isolated atom.
         """
         names = {'groups': group_names, 'stages': stage_names}
         _check_energy_kind(energy_kind)
+        _check_labelled_by(labelled_by)
         _check_arrays(arrays)
         for array, known in names.items():
             _check_names(arrays, array, known)
+        arrays, energies = take_isolated_atoms(arrays)
+        isolated = join_energies([('isolated_atoms', isolated_atoms or {}), ('arrays', energies)])
         node = cls()
         n, atoms = len(arrays['natoms']), int(np.sum(arrays['natoms']))
         set_array(node, 'natoms', arrays['natoms'], 'i8', (n,))
@@ -143,8 +159,8 @@ class DatasetData(orm.ArrayData):
                 **{NAMED[array]: None if known is None else list(known) for array, known in names.items()},
             }
         )
-        if isolated_atoms:
-            node.base.attributes.set('isolated_atoms', dict(sorted(isolated_atoms.items())))
+        if isolated:
+            node.base.attributes.set('isolated_atoms', dict(sorted(isolated.items())))
         return node
 
     @property
@@ -218,9 +234,26 @@ def converged_message(dataset: DatasetData | None, _: object = None) -> str | No
 def _isolated_energy(index: int, atoms: Atoms, energy_kind: str) -> float:
     """Return the energy in eV of an isolated atom."""
     energy = energy_of({} if atoms.calc is None else atoms.calc.results, ENERGY_KEYS[energy_kind])
-    if energy is None or not is_numeric(energy) or np.size(energy) != 1 or not np.isfinite(energy).all():
+    if (value := finite_energy(energy)) is None:
         raise ValueError(f'frame {index}: an isolated atom without an energy: {energy!r} is no finite number')
-    return float(energy)
+    return value
+
+
+def _checked_frames(frames: Iterable[Atoms], groups: Sequence[int] | None) -> list[Atoms]:
+    """Return the frames as a list: a generator gives them only once."""
+    listed = [frames] if isinstance(frames, Atoms) else list(frames)
+    wrong = next((index for index, atoms in enumerate(listed) if not isinstance(atoms, Atoms)), None)
+    if wrong is not None or isinstance(frames, Atoms):
+        kind = type(frames if wrong is None else listed[wrong]).__name__
+        raise ValueError(f'frames of a dataset must be a list of ase.Atoms, not {kind}')
+    if groups is not None and (len(groups) != len(listed) or not all(isinstance(each, Integral) for each in groups)):
+        raise ValueError(f'groups of a dataset must be {len(listed)} whole numbers, one for each frame.')
+    return listed
+
+
+def _check_labelled_by(labelled_by: object) -> None:
+    if not isinstance(labelled_by, str) or not labelled_by.strip():
+        raise ValueError(f'labelled_by of a dataset is {labelled_by!r}: name what computed the labels, such as vasp.')
 
 
 def _check_energy_kind(energy_kind: str) -> None:
@@ -229,9 +262,16 @@ def _check_energy_kind(energy_kind: str) -> None:
 
 
 def _check_arrays(arrays: dict[str, np.ndarray]) -> None:
-    if not len(arrays['natoms']):
+    known = {*PARTS, 'groups', *ORIGIN}
+    if missing := sorted(set(PARTS) - set(arrays)):
+        raise ValueError(f'arrays of a dataset lack {", ".join(missing)}.')
+    if unknown := sorted(set(arrays) - known):
+        raise ValueError(f'arrays of a dataset have {", ".join(unknown)}: known are {", ".join(sorted(known))}.')
+    natoms, numbers = np.asarray(arrays['natoms']), np.asarray(arrays['numbers'])
+    if not natoms.size:
         raise ValueError('a dataset needs at least one configuration.')
-    numbers = np.asarray(arrays['numbers'])
+    if natoms.min() < 1 or natoms.sum() != numbers.size:
+        raise ValueError(f'natoms of a dataset must be positive, and sum to the length of numbers, {numbers.size}.')
     if numbers.min() < 1 or numbers.max() >= len(chemical_symbols):
         raise ValueError('numbers of a dataset must be atomic numbers of known elements.')
     require_finite(**{name: arrays[name] for name in ('cells', 'positions', 'energies', 'forces')})

@@ -28,7 +28,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.frames import frame_problem, is_numeric
-from aiida_mghdiff.formats.isolated_atoms import is_isolated_atom, isolated_atom_energies
+from aiida_mghdiff.formats.isolated_atoms import finite_energy, is_isolated_atom, isolated_atom_energies
 from aiida_mghdiff.formats.plausibility import ImplausibleWarning, implausible
 
 #: Keys of a virial, looked for in a frame without a stress.
@@ -178,11 +178,8 @@ def _floats(value: Any) -> float | np.ndarray | None:
 
 def _isolated_energy(path: str | Path, place: str, atoms: Atoms, key: str) -> float:
     energy = _find(atoms, key)
-    try:
-        if energy is not None and is_numeric(energy) and np.isfinite(value := float(energy)):
-            return value
-    except (TypeError, ValueError):
-        pass
+    if (value := finite_energy(energy)) is not None:
+        return value
     raise FormatError(path, place, f'an isolated atom without an energy: {key} = {energy!r} is no finite number')
 
 

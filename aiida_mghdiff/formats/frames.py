@@ -83,7 +83,7 @@ def select_frames(arrays: Mapping[str, np.ndarray], indices: Sequence[int]) -> d
     atoms = np.concatenate([np.arange(ends[index] - arrays['natoms'][index], ends[index]) for index in indices])
     rows = np.asarray(indices, dtype=np.int64)
     per_atom = {'numbers', 'positions', 'forces'}
-    return {name: array[atoms if name in per_atom else rows] for name, array in arrays.items()}
+    return {name: np.asarray(array)[atoms if name in per_atom else rows] for name, array in arrays.items()}
 
 
 def concatenate_frames(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -3,15 +3,21 @@
 Training sets for MACE carry them as frames of one atom with ``config_type=IsolatedAtom``, with or without a cell. One
 atom whose periodic images are 8 Å away or more is isolated, too, whatever the frame is called: in no crystal are
 neighbours as far apart (caesium: 5.3 Å).
+
+Isolated atoms alone stay configurations: they are the result of single points, and join other configurations later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
 from ase.geometry import minkowski_reduce
+
+from aiida_mghdiff.formats.frames import frames_from_arrays, is_numeric, select_frames
 
 _CONFIG_TYPE = 'isolatedatom'
 SMALLEST_DISTANCE_ANGSTROM = 8.0
@@ -33,6 +39,30 @@ def _nearest_image(atoms: Atoms) -> float:
     return float(np.linalg.norm(reduced[atoms.pbc], axis=1).min())
 
 
+def take_isolated_atoms(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Return flat arrays (:mod:`aiida_mghdiff.formats.frames`) without isolated atoms, and the energies of these in eV.
+
+    An isolated atom stays where there is no other configuration, or where its SCF is not known to have converged.
+
+    :raises ValueError: for two energies of one element.
+    """
+    single = np.flatnonzero(np.asarray(arrays['natoms']) == 1)
+    if not len(single):
+        return dict(arrays), {}
+    frames = frames_from_arrays(select_frames(arrays, single.tolist()))
+    isolated = single[[is_isolated_atom(atoms) for atoms in frames]]
+    converged = isolated[np.asarray(arrays.get('converged', np.ones(len(arrays['natoms']))))[isolated] == 1]
+    if not len(converged) or len(isolated) == len(arrays['natoms']):
+        return dict(arrays), {}
+    kept = np.setdiff1d(np.arange(len(arrays['natoms'])), converged)
+    found = select_frames(arrays, converged.tolist())
+    pairs = zip(converged.tolist(), found['numbers'], found['energies'], strict=True)
+    energies = join_energies(
+        (f'configuration {index}', {chemical_symbols[number]: energy}) for index, number, energy in pairs
+    )
+    return select_frames(arrays, kept.tolist()), energies
+
+
 def isolated_atom_energies(frames: Iterable[tuple[str, Atoms, float]]) -> dict[str, float]:
     """Return the energy in eV of each element.
 
@@ -52,14 +82,27 @@ def join_energies(parts: Iterable[tuple[str, Mapping[str, float]]]) -> dict[str,
     """Return the energy in eV of each element of all parts.
 
     :param parts: the place in words, and energies in eV by symbol.
-    :raises ValueError: naming the place, for two energies of one element.
+    :raises ValueError: naming the place, for two energies of one element, an element that does not exist, or an energy
+        that is no finite number.
     """
     joined: dict[str, float] = {}
     for place, energies in parts:
         for symbol, energy in energies.items():
-            known = joined.setdefault(symbol, energy)
-            if abs(known - energy) > _TOLERANCE_EV:
+            if not atomic_numbers.get(symbol):
+                raise ValueError(f'{place}: {symbol!r} is no element: give energies in eV by chemical symbol')
+            if (value := finite_energy(energy)) is None:
+                raise ValueError(f'{place}: an isolated {symbol} has {energy!r}: give a finite energy in eV')
+            known = joined.setdefault(symbol, value)
+            if abs(known - value) > _TOLERANCE_EV:
                 raise ValueError(
-                    f'{place}: an isolated {symbol} has {energy} eV, but {known} eV before: keep one of both'
+                    f'{place}: an isolated {symbol} has {value} eV, but {known} eV before: keep one of both'
                 )
     return joined
+
+
+def finite_energy(value: Any) -> float | None:
+    """Return an energy if it is one finite number, None otherwise."""
+    if value is None or not is_numeric(value) or np.size(value) != 1:
+        return None
+    energy = float(np.asarray(value).item())
+    return energy if np.isfinite(energy) else None

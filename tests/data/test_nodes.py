@@ -17,6 +17,7 @@ from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.data.stored_keys import FORMER_KEYS, stored_value
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
+from aiida_mghdiff.formats.frames import arrays_from_frames
 from aiida_mghdiff.formats.ml_ff import MlFfHeader, write_ml_ff
 
 
@@ -135,6 +136,99 @@ def test_isolated_atoms_that_cannot_be_used_are_refused():
     frames[2].calc.results['forces'][0, 0] = 150
     with pytest.raises(ValueError, match='frame 3: '):
         DatasetData.from_frames([isolated(-1.0), *frames])
+
+
+@pytest.mark.parametrize('labelled_by', [None, 3, '', ' '])
+def test_labels_without_an_origin_are_refused(labelled_by):
+    with pytest.raises(ValueError, match=r'labelled_by of a dataset is .*: name what computed the labels'):
+        DatasetData.from_frames(make_frames(), labelled_by=labelled_by)
+
+
+@pytest.mark.parametrize(
+    ('energies', 'words'),
+    [
+        ({'Xx': -1.0}, "'Xx' is no element"),
+        ({'X': -1.0}, "'X' is no element"),
+        ({1: -1.0}, '1 is no element'),
+        ({'H': np.nan}, 'an isolated H has nan: give a finite energy'),
+        ({'H': -np.inf}, 'an isolated H has -inf'),
+        ({'H': '-1.0'}, "an isolated H has '-1.0'"),
+        ({'H': None}, 'an isolated H has None'),
+        ({'H': True}, 'an isolated H has True'),
+    ],
+)
+def test_isolated_atoms_that_a_user_gives_are_elements_with_energies(energies, words):
+    with pytest.raises(ValueError, match=f'isolated_atoms: {words}'):
+        DatasetData.from_frames(make_frames(), isolated_atoms=energies)
+
+
+def test_frames_may_come_from_a_generator():
+    node = DatasetData.from_frames(atoms for atoms in [*make_frames(), isolated(-1.0)])
+    assert node.base.attributes.get('n_configurations') == 4
+    with pytest.raises(ValueError, match='no frames: a dataset needs at least one'):
+        DatasetData.from_frames(iter([]))
+
+
+@pytest.mark.parametrize(
+    ('frames', 'options', 'words'),
+    [
+        (make_frames()[0], {}, r'a list of ase\.Atoms, not Atoms'),
+        ([*make_frames(), 'POSCAR'], {}, r'a list of ase\.Atoms, not str'),
+        (make_frames(), {'groups': [0, 0, 0], 'group_names': ['a']}, '4 whole numbers, one for each frame'),
+        (make_frames(), {'groups': [0, 0, 0, 0.5], 'group_names': ['a']}, '4 whole numbers, one for each frame'),
+    ],
+)
+def test_what_is_no_list_of_frames_is_refused(frames, options, words):
+    with pytest.raises(ValueError, match=words):
+        DatasetData.from_frames(frames, **options)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'energies': None}, 'arrays of a dataset lack energies'),
+        ({'step': np.zeros(4)}, 'arrays of a dataset have step: known are'),
+        ({'natoms': np.array([2, 3, 2, 0])}, 'natoms of a dataset must be positive, and sum to the length of numbers'),
+        ({'natoms': np.array([2, 3, 2, 4])}, 'natoms of a dataset must be positive, and sum to the length of numbers'),
+    ],
+)
+def test_arrays_that_are_no_dataset_are_refused(changes, words):
+    arrays = DatasetData.from_frames(make_frames()).get_arrays() | changes
+    arrays = {name: array for name, array in arrays.items() if array is not None}
+    with pytest.raises(ValueError, match=words):
+        DatasetData.from_arrays(arrays, energy_kind='free', labelled_by='gpaw')
+
+
+def with_lone_atom(energy=-1.0, count=1, **origin):
+    """Return a dataset of arrays: some atoms in a large box behind crystals."""
+    frames = make_frames(2)
+    for _ in range(count):
+        frames.append(Atoms('H', cell=[12, 12, 12], pbc=True))
+        frames[-1].calc = SinglePointCalculator(frames[-1], energy=energy, forces=np.zeros((1, 3)))
+    arrays = arrays_from_frames(frames) | {name: np.array(values) for name, values in origin.items()}
+    return DatasetData.from_arrays(arrays, energy_kind='free', labelled_by='gpaw')
+
+
+def test_isolated_atoms_among_arrays_are_no_configurations():
+    node = with_lone_atom(count=2, steps=[4, 5, 6, 7])
+    assert node.isolated_atoms == {'H': -1.0}
+    assert node.base.attributes.get('formulas') == {'HMg2': 1, 'Mg2': 1}
+    assert node.get_array('steps').tolist() == [4, 5]
+
+
+def test_isolated_atoms_that_did_not_converge_give_no_energy():
+    node = with_lone_atom(converged=[1, 1, 0])
+    assert (node.isolated_atoms, node.base.attributes.get('n_configurations')) == ({}, 3)
+    assert not node.are_converged[2]
+
+
+def test_isolated_atoms_alone_are_configurations():
+    """They are the result of a single point."""
+    frames = [Atoms(symbol, cell=[12, 12, 12], pbc=True) for symbol in ('H', 'Mg')]
+    for atoms in frames:
+        atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.zeros((1, 3)))
+    node = DatasetData.from_arrays(arrays_from_frames(frames), energy_kind='free', labelled_by='gpaw')
+    assert (node.isolated_atoms, node.get_formulas()) == ({}, ['H', 'Mg'])
 
 
 def test_dataset_keeps_where_its_configurations_are_from():

@@ -63,8 +63,8 @@ def frame_structure(**frames: orm.ArrayData) -> orm.StructureData:
 def collect_labels(frames: orm.ArrayData, **labelled: DatasetData) -> dict[str, orm.Data]:
     """Return ``dataset`` with the labelled frames, and ``summary``, which names the frames without labels.
 
-    Frames and atoms keep their order and, to the last digit, their positions; groups and origin are copied. Without a
-    labelled frame there is no ``dataset``.
+    Frames and atoms keep their order and, to the last digit, their positions; groups and origin are copied. Isolated
+    atoms among other frames become the attribute ``isolated_atoms``. Without a labelled frame there is no ``dataset``.
 
     :param frames: a dataset, whose own labels are dropped, or the result of ``gather_frames``.
     :param labelled: by ``frame_<index>`` the labelled configuration of a single point, grouped by element.
@@ -74,12 +74,12 @@ def collect_labels(frames: orm.ArrayData, **labelled: DatasetData) -> dict[str, 
     outputs: dict[str, orm.Data] = {}
     if parts:
         arrays = [labelled_frame(frames, index, node) for index, node in parts.items()]
-        outputs['dataset'] = DatasetData.from_arrays(
-            concatenate_frames(arrays),
-            energy_kind=shared_attribute(parts, 'energy_kind'),
-            labelled_by=shared_attribute(parts, 'labelled_by'),
-            **{name: frames.base.attributes.get(name, None) for name in NAMED.values()},
-        )
+        names = {name: frames.base.attributes.get(name, None) for name in NAMED.values()}
+        names |= {name: shared_attribute(parts, name) for name in ('energy_kind', 'labelled_by')}
+        try:
+            outputs['dataset'] = DatasetData.from_arrays(concatenate_frames(arrays), **names)
+        except ValueError as error:
+            raise MismatchError(f'{error}.') from error
     summary = {
         'n_frames': count,
         'n_labelled': len(parts),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from aiida.engine import Process, calcfunction
 
@@ -37,13 +35,16 @@ def merge_datasets(**parts: DatasetData) -> DatasetData:
     good = np.flatnonzero(np.concatenate([_are_good(key, parts[key]) for key in sorted(parts)]))
     if not len(good):
         raise MismatchError('no configuration has a converged SCF and plausible labels.')
-    return DatasetData.from_arrays(
-        select_frames(merged, good.tolist()),
-        energy_kind=kinds.pop(),
-        labelled_by=origins.pop(),
-        isolated_atoms=_join_isolated_atoms(parts),
-        **names,
-    )
+    try:
+        return DatasetData.from_arrays(
+            select_frames(merged, good.tolist()),
+            energy_kind=kinds.pop(),
+            labelled_by=origins.pop(),
+            isolated_atoms=join_energies((key, node.isolated_atoms) for key, node in sorted(parts.items())),
+            **names,
+        )
+    except ValueError as error:
+        raise MismatchError(f'{error}.') from error
 
 
 def _are_good(key: str, part: DatasetData) -> np.ndarray:
@@ -61,13 +62,6 @@ def _are_good(key: str, part: DatasetData) -> np.ndarray:
             f'{int((~converged).sum())} is not known to have converged, the other labels are too large.'
         )
     return good
-
-
-def _join_isolated_atoms(parts: Mapping[str, DatasetData]) -> dict[str, float]:
-    try:
-        return join_energies((key, node.isolated_atoms) for key, node in sorted(parts.items()))
-    except ValueError as error:
-        raise MismatchError(f'{error}.') from error
 
 
 def _join_names(

@@ -144,6 +144,7 @@ def test_bad_mlab_ends_in_an_exit_code():
     ('settings', 'words'),
     [
         ({}, 'labelled_by = None is not a text'),
+        ({'labelled_by': ''}, "labelled_by = '' is not a text that is not empty"),
         ({'labelled_by': 'gpaw', 'energy_kind': 'total'}, "energy_kind = 'total' is not one of free, sigma0"),
         ({'labelled_by': 'gpaw', 'forces': 'forces'}, 'settings.forces: no such key; did you mean forces_key?'),
         ({'labelled_by': 'gpaw', 'forces_key': None}, 'forces_key = None is not a key of the file'),

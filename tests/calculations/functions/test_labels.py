@@ -16,6 +16,7 @@ from aiida_mghdiff.calculations.functions.labels import (
     grouped_order,
 )
 from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.formats.frames import arrays_from_frames
 
 pytestmark = pytest.mark.usefixtures('aiida_profile')
 
@@ -83,6 +84,24 @@ def test_labels_return_to_their_atoms(dataset):
         'labelled_by': 'vasp',
     }
     assert result.creator.process_label == 'collect_labels'
+
+
+def test_isolated_atoms_among_the_frames_become_energies(atoms):
+    lone = {name: orm.StructureData(ase=Atoms('H', cell=[12, 12, 12], pbc=True)) for name in 'bc'}
+    frames = gather_frames(a=orm.StructureData(ase=atoms[0]), **lone)
+    parts = {key: frame_structure(**{key: frames}) for key in map(frame_key, range(3))}
+    labels = {key: lone_label(-7.0) if len(node.sites) == 1 else single_point(node) for key, node in parts.items()}
+    result = collect_labels(frames, **labels)['dataset']
+    assert (result.isolated_atoms, result.get_formulas()) == ({'H': -7.0}, ['H2Mg3'])
+    _, node = collect_labels.run_get_node(frames, **labels | {frame_key(2): lone_label(-7.5)})
+    assert node.exit_status == 228
+    assert 'configuration 2: an isolated H has -7.5 eV, but -7.0 eV before: keep one of both.' in node.exit_message
+
+
+def lone_label(energy):
+    """Return what a single point of a lone atom gives."""
+    atoms = labelled(Atoms('H', cell=[12, 12, 12], pbc=True), energy, np.zeros((1, 3)))
+    return DatasetData.from_arrays(arrays_from_frames([atoms]), energy_kind='free', labelled_by='vasp')
 
 
 def test_nothing_labelled(dataset):
