@@ -1,4 +1,4 @@
-"""A folder of ``.npy`` files, one an array: how a dataset lies in a repository and in a job's folder."""
+"""A folder of ``.npy`` files, one for each array: the form of a dataset in a repository and in a job's folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write_folder(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
 def read_folder(path: str | Path) -> dict[str, np.ndarray]:
     """Return every array of the folder ``path`` by its name, in alphabetical order.
 
-    :raises FormatError: if the folder holds no ``.npy`` file, or a damaged file.
+    :raises FormatError: if the folder contains no ``.npy`` file, or a damaged file.
     """
     files = sorted(Path(path).glob('*.npy'))
     if not files:

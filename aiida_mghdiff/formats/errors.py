@@ -1,4 +1,4 @@
-"""The error every reader of this package raises for a file it refuses."""
+"""The error of every reader of this package for a refused file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class FormatError(ValueError):
-    """A file that cannot be read as what it claims to be.
+    """A file cannot be read in its format.
 
     The message names the file, the place in it (a line, a frame, ...) and the reason.
     """

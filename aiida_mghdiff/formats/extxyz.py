@@ -31,13 +31,13 @@ from aiida_mghdiff.formats.frames import frame_problem, is_numeric
 from aiida_mghdiff.formats.isolated_atoms import finite_energy, is_isolated_atom, isolated_atom_energies
 from aiida_mghdiff.formats.plausibility import ImplausibleWarning, implausible
 
-#: Keys of a virial, looked for in a frame without a stress.
+#: Keys of a virial; used in a frame without a stress.
 VIRIAL_KEYS = ('REF_virials', 'REF_virial', 'virials', 'virial')
 
 
 @dataclass(frozen=True)
 class ExtXyz:
-    """Labelled frames, where asked the name of each frame's group, and the energies (eV) of isolated atoms."""
+    """Labelled frames, the name of each frame's group if requested, and the energies (eV) of isolated atoms."""
 
     frames: list[Atoms]
     groups: list[str] | None
@@ -54,12 +54,12 @@ def read_extxyz(
 ) -> ExtXyz:
     """Read labelled frames.
 
-    :param stress_key: a frame may lack it; None reads no stress. A key that names a virial, but no stress, holds a
-        virial. A frame without the key may have a virial under one of :data:`VIRIAL_KEYS`.
-    :param group_key: key of the comment line that is the same in frames that are correlated, say of one trajectory.
-    :param allow_implausible: take labels that cannot be right as they are.
-    :raises FormatError: for a frame that is damaged, not periodic, lacks energy, forces or group, or has labels that
-        cannot be right.
+    :param stress_key: optional in a frame; None reads no stress. If the key's name means a virial but not a stress, its
+        values are virials. A frame without the key may have a virial under one of :data:`VIRIAL_KEYS`.
+    :param group_key: key of the comment line that is equal in correlated frames, for example of one trajectory.
+    :param allow_implausible: accept implausible labels unchanged.
+    :raises FormatError: for a frame that is damaged, not periodic, lacks energy, forces or group, or has implausible
+        labels.
     """
     frames, groups, places, numbers, isolated = [], [], [], [], []
     other_stresses: set[str] = set()
@@ -142,12 +142,12 @@ def _find(atoms: Atoms, key: str | None) -> Any:
 
 
 def _sources(atoms: Atoms) -> tuple[dict[str, Any], ...]:
-    """Return where the values of a frame are: ASE moves those under its own names, such as ``energy``, to results."""
+    """Return the dictionaries with the values of a frame: ASE moves its own names, such as ``energy``, to results."""
     return atoms.info, atoms.arrays, atoms.calc.results if atoms.calc is not None else {}
 
 
 def _stress(atoms: Atoms, key: str) -> np.ndarray | None:
-    """Return the stress in eV/Å³, six values, of a stress or a virial."""
+    """Return the stress in eV/Å³, six values, from a stress or a virial."""
     found = next((name for name in (key, *VIRIAL_KEYS) if _find(atoms, name) is not None), None)
     if found is None:
         return None
@@ -158,7 +158,7 @@ def _stress(atoms: Atoms, key: str) -> np.ndarray | None:
 
 
 def _other_stresses(atoms: Atoms, key: str | None) -> set[str]:
-    """Return the keys of a frame that look like a stress by their name, without the keys that are read."""
+    """Return the keys of a frame whose names look like a stress, except keys that are read."""
     keys = {name for source in _sources(atoms) for name in source if name not in (key, *VIRIAL_KEYS)}
     return {name for name in keys if 'stress' in name.lower() or 'virial' in name.lower()}
 

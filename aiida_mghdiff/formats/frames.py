@@ -25,7 +25,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 ENERGY_KEYS = {'free': ('free_energy', 'energy'), 'sigma0': ('energy',)}
-#: No solid is as dense as two atoms in 1 Å³ (diamond: one in 5.7), and no cell as flat as 0.5 Å.
+#: No solid is denser than two atoms in 1 Å³ (diamond: one in 5.7), and no cell is thinner than 0.5 Å.
 SMALLEST_VOLUME_PER_ATOM = 0.5
 SMALLEST_HEIGHT_ANGSTROM = 0.5
 
@@ -38,13 +38,13 @@ def arrays_from_frames(
 ) -> dict[str, np.ndarray]:
     """Return the flat arrays of labelled, periodic frames.
 
-    :param frames: each with a calculator that holds energy and forces, and stress where known.
-    :param energy_kind: ``free`` (the free energy, force consistent; the energy where there is no other) or
+    :param frames: each has a calculator with energy and forces, and stress if known.
+    :param energy_kind: ``free`` (the free energy, force consistent; the energy if there is no free energy) or
         ``sigma0`` (the energy extrapolated to zero smearing).
     :param groups: the group of each frame, see :func:`index_groups`.
-    :param numbers: of the frames, by which errors name them; by default counted from 0.
-    :raises ValueError: naming the frame, if a label is missing, not finite or of a wrong shape, or
-        the frame is not periodic in three dimensions.
+    :param numbers: numbers of the frames for messages; by default counted from 0.
+    :raises ValueError: for a label that is missing, not finite or of a wrong shape, or a frame that is not periodic in
+        three dimensions; the message names the frame.
     """
     if not frames:
         raise ValueError('no frames: a dataset needs at least one labelled configuration')
@@ -87,22 +87,22 @@ def select_frames(arrays: Mapping[str, np.ndarray], indices: Sequence[int]) -> d
 
 
 def concatenate_frames(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return the flat arrays of all parts, one after the other: those arrays that every part has."""
+    """Return the flat arrays of all parts, one after the other; only arrays that every part has."""
     names = set.intersection(*(set(part) for part in parts))
     return {name: np.concatenate([part[name] for part in parts]) for name in sorted(names)}
 
 
 def index_groups(labels: Iterable[object]) -> tuple[np.ndarray, list[str]]:
-    """Return the group index of each frame ``[n]`` and the names of the groups, in the order they appear."""
+    """Return the group index of each frame ``[n]`` and the names of the groups, in the order of first appearance."""
     names: dict[str, int] = {}
     indices = [names.setdefault(str(label), len(names)) for label in labels]
     return np.array(indices, dtype=np.int64), list(names)
 
 
 def frame_problem(atoms: Atoms, energy_keys: Sequence[str] = ENERGY_KEYS['free']) -> str | None:
-    """Return in words what keeps a frame from being a labelled, periodic configuration; None where nothing does."""
+    """Return in words why a frame is no labelled, periodic configuration, or None."""
     if len(atoms) == 0 or not atoms.pbc.all() or atoms.cell.rank < 3:
-        return 'not a cell with atoms in it that is periodic in three dimensions'
+        return 'not a cell with atoms that is periodic in three dimensions'
     if problem := _cell_problem(atoms):
         return problem
     results = atoms.calc.results if atoms.calc is not None else {}
@@ -110,7 +110,7 @@ def frame_problem(atoms: Atoms, energy_keys: Sequence[str] = ENERGY_KEYS['free']
     if energy is None or forces is None:
         return f'no {"energy" if energy is None else "forces"}'
     if np.size(energy) != 1:
-        return f'energy has the shape {np.shape(energy)}: it is one number'
+        return f'energy has the shape {np.shape(energy)}: it must be one number'
     if np.shape(forces) != (len(atoms), 3):
         return f'forces have the shape {np.shape(forces)}, not {(len(atoms), 3)}'
     if stress is not None and np.shape(stress) != (6,):
@@ -129,13 +129,13 @@ def _cell_problem(atoms: Atoms) -> str | None:
     if volume > SMALLEST_VOLUME_PER_ATOM and height > SMALLEST_HEIGHT_ANGSTROM:
         return None
     return (
-        f'the cell has {volume:.3g} Å³ an atom, and its opposite faces are {height:.3g} Å apart: no crystal is as '
+        f'the cell has {volume:.3g} Å³ an atom, and its opposite faces are {height:.3g} Å apart: no crystal is so '
         'small; give the lattice vectors in Å'
     )
 
 
 def is_numeric(value: object) -> bool:
-    """Return whether a label is made of real numbers, or is None; truth values and texts are none."""
+    """Return whether a label consists of real numbers, or is None; truth values and texts are no numbers."""
     return value is None or np.asarray(value).dtype.kind in 'iuf'
 
 
@@ -144,7 +144,7 @@ def _is_finite(value: npt.ArrayLike | None) -> bool:
 
 
 def energy_of(results: Mapping[str, Any], keys: Sequence[str]) -> Any:
-    """Return the energy of labels under the first of the keys that they have, None without one."""
+    """Return the energy of labels under the first key that they have, or None."""
     return next((results[key] for key in keys if results.get(key) is not None), None)
 
 

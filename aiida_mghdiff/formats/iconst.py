@@ -1,10 +1,10 @@
 """ICONST, VASP's file of geometric coordinates that molecular dynamics constrains or monitors.
 
-A line is a kind, its items and a status (0 constrained, 5 biased, 7 monitored, ...). Primitive coordinates come first:
-of atoms (``R i j`` a distance, ``A i j k`` an angle, ...) and of the lattice (``LR i`` the length of a lattice vector,
-``LA i j`` the angle between two, ``LV`` the volume); then complex ones, functions of all primitives, whose items are a
-coefficient for each (``S`` a linear combination). Where there is a complex coordinate, VASP ignores the status of the
-primitives. Source: VASP wiki, pages ICONST and NpT ensemble.
+A line contains a kind, its items and a status (0 constrained, 5 biased, 7 monitored, ...). Primitive coordinates come
+first: of atoms (``R i j`` a distance, ``A i j k`` an angle, ...) and of the lattice (``LR i`` the length of a lattice
+vector, ``LA i j`` the angle between two vectors, ``LV`` the volume). Complex coordinates are functions of all
+primitives; their items are a coefficient for each (``S`` is a linear combination). If there is a complex coordinate,
+VASP ignores the status of the primitives. Source: VASP wiki, pages ICONST and NpT ensemble.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Coordinate:
 
     @property
     def is_complex(self) -> bool:
-        """Whether this is a function of the primitive coordinates."""
+        """Return whether this is a function of the primitive coordinates."""
         return self.kind in _COMPLEX
 
 
@@ -60,10 +60,10 @@ def read_iconst(path: str | Path) -> list[Coordinate]:
 
 
 def iconst_text(cell: np.ndarray, shape: str) -> str:
-    """Return the text that lets VASP move a cell [3,3] in some ways only; the angles stay in all of them.
+    """Return the text with which VASP moves a cell [3,3] only in some ways; the angles are always constant.
 
-    :param shape: ``fixed``: all ratios of the lengths stay, the volume is free; ``free-c/a``: only the ratio of the
-        first two lengths stays (for a hexagonal cell along its axis); ``free-lengths``: the three lengths are free.
+    :param shape: ``fixed``: all ratios of the lengths are constant, the volume is free; ``free-c/a``: only the ratio of
+        the first two lengths is constant (for a hexagonal cell); ``free-lengths``: the three lengths are free.
     """
     if shape not in SHAPES:
         raise ValueError(f'shape must be one of {", ".join(SHAPES)}, not {shape!r}')
@@ -80,13 +80,13 @@ def iconst_text(cell: np.ndarray, shape: str) -> str:
 
 
 def check_iconst(coordinates: Sequence[Coordinate], cell: np.ndarray, n_atoms: int) -> None:
-    """Refuse coordinates that a cell with its atoms does not have.
+    """Refuse coordinates that do not fit a cell and its atoms.
 
     A constrained ratio of lengths (``S`` with coefficients of both signs for ``LR`` only) must equal the cell's ratio
     within 1e-6: VASP would keep the difference of the lengths, not their ratio.
 
     :param cell: [3,3] Å.
-    :raises ValueError: with the line of the coordinate, counted from 1 without blank lines.
+    :raises ValueError: names the line of the coordinate, counted from 1 without blank lines.
     """
     primitives = [coordinate for coordinate in coordinates if not coordinate.is_complex]
     for number, coordinate in enumerate(coordinates, start=1):

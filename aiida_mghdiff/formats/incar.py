@@ -1,7 +1,7 @@
 """INCAR, VASP's file of settings: ``TAG = value`` statements, raw values by tag.
 
-Statements end with the line or a ``;``. A ``!`` or ``#`` begins a comment, a ``\\`` at the end of a line goes on in the
-next one, and a value in double quotes may hold all of these and line breaks.
+Statements end with the line or a ``;``. A ``!`` or ``#`` begins a comment. A ``\\`` at the end of a line continues it
+in the next line. A value in double quotes may contain all of these and line breaks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TOKENS = re.compile(
 def read_incar(path: str | Path) -> dict[str, str]:
     """Return the raw value of each tag; tags in upper case, in the order of the file.
 
-    :raises FormatError: with line and reason, for a wrong statement, a tag without a value, a repeated tag, and a
+    :raises FormatError: names line and reason, for a wrong statement, a tag without a value, a repeated tag, or a
         quotation without an end.
     """
     values: dict[str, str] = {}
@@ -44,7 +44,7 @@ def read_incar(path: str | Path) -> dict[str, str]:
 
 
 def write_incar(tags: Mapping[str, Any]) -> str:
-    """Return an INCAR: one tag a line, sorted, upper case; null leaves a tag out, a list is separated by blanks."""
+    """Return an INCAR: one tag per line, sorted, upper case; null leaves a tag out, blanks separate items of a list."""
     rows = {str(tag).upper(): value for tag, value in tags.items() if value is not None}
     return ''.join(f'{tag} = {_incar_value(rows[tag])}\n' for tag in sorted(rows))
 

@@ -1,10 +1,10 @@
-"""Isolated atoms among labelled frames: no configurations, but the energies of the elements at infinite distance.
+"""Isolated atoms among labelled frames: they are no configurations, but give energies of the elements.
 
-Training sets for MACE carry them as frames of one atom with ``config_type=IsolatedAtom``, with or without a cell. One
-atom whose periodic images are 8 Å away or more is isolated, too, whatever the frame is called: in no crystal are
-neighbours as far apart (caesium: 5.3 Å).
+Training sets for MACE contain them as frames of one atom with ``config_type=IsolatedAtom``, with or without a cell. One
+atom at least 8 Å away from its periodic images is isolated, too, whatever the frame is called: neighbours in crystals
+are closer (caesium: 5.3 Å).
 
-Isolated atoms alone stay configurations: they are the result of single points, and join other configurations later.
+If all frames are isolated atoms, they stay configurations: single points give them, to be merged with others later.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from aiida_mghdiff.formats.frames import frames_from_arrays, is_numeric, select_
 
 _CONFIG_TYPE = 'isolatedatom'
 SMALLEST_DISTANCE_ANGSTROM = 8.0
-#: Energies of one element further apart are a contradiction.
+#: Energies of one element contradict each other if they differ by more.
 _TOLERANCE_EV = 1e-3
 
 
 def is_isolated_atom(atoms: Atoms) -> bool:
-    """Return whether a frame is one of an isolated atom: it says so, or it is one atom far from its periodic images."""
+    """Return whether a frame is an isolated atom: its config_type says so, or it is far from its periodic images."""
     name = ''.join(filter(str.isalpha, str(atoms.info.get('config_type', '')).lower()))
     return name == _CONFIG_TYPE or (len(atoms) == 1 and _nearest_image(atoms) >= SMALLEST_DISTANCE_ANGSTROM)
 
 
 def _nearest_image(atoms: Atoms) -> float:
-    """Return the shortest periodic translation in Å, infinite without one."""
+    """Return the shortest periodic translation in Å; infinite without periodicity."""
     if not atoms.pbc.any() or not np.isfinite(atoms.cell.array).all() or not atoms.cell.lengths()[atoms.pbc].all():
         return 0.0 if atoms.pbc.any() else np.inf
     reduced, _ = minkowski_reduce(atoms.cell.array, atoms.pbc)
@@ -40,9 +40,9 @@ def _nearest_image(atoms: Atoms) -> float:
 
 
 def take_isolated_atoms(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """Return flat arrays (:mod:`aiida_mghdiff.formats.frames`) without isolated atoms, and the energies of these in eV.
+    """Return flat arrays (:mod:`aiida_mghdiff.formats.frames`) without isolated atoms, and their energies in eV.
 
-    An isolated atom stays where there is no other configuration, or where its SCF is not known to have converged.
+    An isolated atom stays if there is no other configuration, or if its SCF is not known to have converged.
 
     :raises ValueError: for two energies of one element.
     """
@@ -66,8 +66,8 @@ def take_isolated_atoms(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.
 def isolated_atom_energies(frames: Iterable[tuple[str, Atoms, float]]) -> dict[str, float]:
     """Return the energy in eV of each element.
 
-    :param frames: of isolated atoms: the place in words, the atom, and its energy in eV.
-    :raises ValueError: naming the place, for a frame of several atoms, or two energies of one element.
+    :param frames: isolated atoms: the place in words, the atom, and its energy in eV.
+    :raises ValueError: for a frame of several atoms, or two energies of one element; the message names the place.
     """
     return join_energies(_energy(*frame) for frame in frames)
 
@@ -82,8 +82,8 @@ def join_energies(parts: Iterable[tuple[str, Mapping[str, float]]]) -> dict[str,
     """Return the energy in eV of each element of all parts.
 
     :param parts: the place in words, and energies in eV by symbol.
-    :raises ValueError: naming the place, for two energies of one element, an element that does not exist, or an energy
-        that is no finite number.
+    :raises ValueError: for two energies of one element, an unknown element, or an energy that is no finite number; the
+        message names the place.
     """
     joined: dict[str, float] = {}
     for place, energies in parts:
@@ -95,7 +95,7 @@ def join_energies(parts: Iterable[tuple[str, Mapping[str, float]]]) -> dict[str,
             known = joined.setdefault(symbol, value)
             if abs(known - value) > _TOLERANCE_EV:
                 raise ValueError(
-                    f'{place}: an isolated {symbol} has {value} eV, but {known} eV before: keep one of both'
+                    f'{place}: an isolated {symbol} has {value} eV, but {known} eV before: keep one of the two'
                 )
     return joined
 

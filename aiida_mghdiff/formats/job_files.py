@@ -1,7 +1,7 @@
-"""The contract between the parts of a job: the calculation job, the program or executable that it runs, and the parser.
+"""The contract between the parts of a job: the calculation job, its program or executable, and the parser.
 
-It holds the names of files, the failures of programs, and the lines that one part writes and another part reads. The
-function that reads a line stands below the function that writes the line.
+This module has the names of files, the failures of programs, and the lines that one part writes and another part
+reads. The function that reads a line stands below the function that writes the line.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import json
 import re
 import shlex
 
-#: What is called in the place of ``lmp`` and of VASP.
+#: Commands that replace ``lmp`` and VASP.
 LAUNCHER, STANDIN = 'mghdiff-lmp', 'mghdiff-vasp-standin'
 
-#: Every program of this package reads its input from the one file and writes its results to the other.
+#: Every program of this package reads its input from the first file and writes its results to the second.
 INPUT_FILE, RESULTS_FILE = 'input.json', 'results.json'
 ZIPAPP = 'mghdiff.pyz'
 POTENTIAL_FILE = 'potential.model'
 
-#: Evaluation, path search, vibrations: the folder of the dataset, and the arrays that the program leaves.
+#: Evaluation, path search, vibrations: the folder of the dataset, and the arrays that the program writes.
 DATASET_FOLDER = 'dataset'
 PREDICTIONS_FILE, PATH_FILE, VIBRATIONS_FILE = 'predictions.npz', 'path.npz', 'vibrations.npz'
 
-#: Training: the folders of the datasets, named like the ports, and what the program leaves.
+#: Training: the folders of the datasets, named like the ports, and the files that the program writes.
 TRAINING_FOLDER, VALIDATION_FOLDER, REPLAY_FOLDER = 'training', 'validation', 'replay'
 MODEL_FILE, CURVES_FILE, CHECKPOINT_FILE = 'trained.model', 'learning_curves.npz', 'checkpoint.pt'
 
@@ -34,7 +34,7 @@ MD_RESTART_FILE = 'restart.json'
 DATA_FILE, RESTART_IN, RESTART_OUT = 'start.data', 'start.restart', 'final.restart'
 TRACER_DUMP, FRAME_DUMP, FINAL_DUMP = 'tracers.dump', 'frames.dump', 'final.dump'
 CENTRE_SERIES, FRAME_SERIES, THERMO_SERIES = 'centre.txt', 'frames.txt', 'thermo.txt'
-#: ``mace_create_lammps_model`` adds the suffix to the name of a model, ``mghdiff-lmp`` takes it away.
+#: ``mace_create_lammps_model`` adds the suffix to the name of a model; ``mghdiff-lmp`` removes it.
 CONVERTED_SUFFIX = '-lammps.pt'
 CONVERTED_FILE = POTENTIAL_FILE + CONVERTED_SUFFIX
 #: Name of the command that ends a run whose temperature runs away.
@@ -42,7 +42,7 @@ RUNAWAY_FIX = 'runaway'
 #: A run ends if its temperature exceeds both this factor times the target temperature, and the floor in K.
 _RUNAWAY_FACTOR, _RUNAWAY_FLOOR_K = 10.0, 3000.0
 
-#: Options of ``mghdiff-lmp`` and their values; None for any.
+#: Options of ``mghdiff-lmp`` and their values; None allows any value.
 LAUNCHER_OPTIONS = {
     'evaluator': ('auto', 'symmetrix', 'torch'),
     'dtype': ('float64', 'float32'),
@@ -50,7 +50,7 @@ LAUNCHER_OPTIONS = {
     'device': None,
 }
 
-#: Runs of VASP: what the reducing program reads, and what it writes and prints.
+#: Runs of VASP: files that the reducing program reads, writes and prints.
 OUTCAR, TRAJECTORY, HDF5 = 'OUTCAR', 'XDATCAR', 'vaspout.h5'
 REDUCED, REDUCE_STDOUT = 'reduced.npz', 'reduce.txt'
 
@@ -82,7 +82,7 @@ EXIT_STATUS = {
 
 
 def runaway_limit(temperature_k: float) -> float:
-    """Return the temperature in K above which a run of a target temperature has run away."""
+    """Return the temperature in K above which a run with a target temperature has run away."""
     return max(_RUNAWAY_FACTOR * temperature_k, _RUNAWAY_FLOOR_K)
 
 
@@ -95,7 +95,7 @@ def failure_line(name: str, message: str) -> str:
 
 
 def read_failure(text: str) -> tuple[str, str] | None:
-    """Return name and message of the last failure in a text; None where it has none."""
+    """Return name and message of the last failure in a text, or None."""
     for line in reversed(text.splitlines()):
         if match := re.match(r'ERROR: \[(\w+)\] (.*)$', line):
             return match[1], match[2]
@@ -141,27 +141,27 @@ def launcher_line(version: str, digest: str) -> str:
 
 
 def read_launcher(stdout: str) -> str | None:
-    """Return version and digest of ``mghdiff-lmp``; None where its first line is missing."""
+    """Return version and digest of ``mghdiff-lmp``, or None without its first line."""
     return _search(rf'{LAUNCHER} (\S+ sources \S+)', stdout)
 
 
 def head_line(head: str) -> str:
-    """Return the line that says which head of a model is evaluated."""
+    """Return the line with the evaluated head of a model."""
     return f'{LAUNCHER}: head {head}'
 
 
 def read_head(stdout: str) -> str | None:
-    """Return the head that is evaluated; None where no line says so."""
+    """Return the evaluated head, or None without such a line."""
     return _search(rf'{LAUNCHER}: head (.*)', stdout)
 
 
 def evaluator_line(name: str, version: str, dtype: str, details: str) -> str:
-    """Return the line that says what evaluates a model."""
+    """Return the line with the evaluator of a model."""
     return f'{LAUNCHER}: evaluator {name} {version} dtype {dtype} ({details})'
 
 
 def read_evaluator(stdout: str) -> tuple[str, str] | None:
-    """Return the name and the details of what evaluates a model; None where no line says so."""
+    """Return the name and the details of the evaluator of a model, or None without such a line."""
     match = re.search(rf'^{LAUNCHER}: evaluator (\S+) \S+ dtype \S+ \((.*)\)$', stdout, re.MULTILINE)
     return (match[1], match[2]) if match else None
 
@@ -172,7 +172,7 @@ def versions_line(versions: dict[str, str]) -> str:
 
 
 def read_versions(stdout: str) -> dict[str, str]:
-    """Return the versions of the engines of ``mghdiff-lmp``, by name; none where no line has them."""
+    """Return the versions of the engines of ``mghdiff-lmp``, by name; an empty dictionary without such a line."""
     return json.loads(_search(rf'{LAUNCHER}: versions (\{{.*\}})', stdout) or '{}')
 
 

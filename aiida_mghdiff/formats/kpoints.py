@@ -9,7 +9,7 @@ from aiida_mghdiff.formats.errors import FormatError
 
 
 def read_kpoints(path: str | Path) -> tuple[tuple[int, int, int], bool]:
-    """Return the divisions of a regular mesh, and whether it is centred at Γ (or Monkhorst and Pack's).
+    """Return the divisions of a regular mesh, and whether it is centred at Γ (otherwise it is Monkhorst and Pack's).
 
     :raises FormatError: for anything but a regular mesh.
     """
@@ -25,5 +25,5 @@ def read_kpoints(path: str | Path) -> tuple[tuple[int, int, int], bool]:
 
 
 def write_kpoints(mesh: Sequence[int]) -> str:
-    """Return a KPOINTS with a mesh that is centred at Γ."""
+    """Return a KPOINTS with a Γ-centred mesh."""
     return f'mesh centred at Gamma\n0\nGamma\n{" ".join(map(str, mesh))}\n0 0 0\n'

@@ -1,7 +1,7 @@
 """LAMMPS files: the frame of a general triclinic cell, data files, text dumps and series of ``fix print``.
 
-LAMMPS holds a cell as a lower triangular matrix with a positive diagonal. Every cell is rotated (a left-handed one
-reflected) into that form and results are rotated back, so that nobody outside of this module meets it.
+LAMMPS stores a cell as a lower triangular matrix with a positive diagonal. Every cell is rotated into this form (a
+left-handed cell is reflected) and results are rotated back, so that no other module needs this form.
 Units are LAMMPS' ``metal`` units: Å, ps, eV, bar.
 """
 
@@ -19,7 +19,7 @@ from aiida_mghdiff.formats.errors import FormatError
 
 @dataclass(frozen=True)
 class LammpsFrame:
-    """The rotation between a cell as the user gave it and LAMMPS' lower triangular one."""
+    """The rotation between the user's cell and LAMMPS' lower triangular cell."""
 
     rotation: np.ndarray  # [3,3]; a row vector of LAMMPS times this is a row vector of the user
 
@@ -49,12 +49,12 @@ def write_data(
     positions: np.ndarray,
     velocities: np.ndarray | None = None,
 ) -> None:
-    """Write a data file of atom style ``atomic``, numbers with the 17 digits that give them back exactly.
+    """Write a data file of atom style ``atomic``; numbers have 17 digits, which preserve them exactly.
 
     :param types: element of each LAMMPS atom type, in order.
     :param symbols: element of each atom [n].
     :param cell: [3,3] in Å, in the user's frame, as are positions and velocities.
-    :param positions: [n,3] in Å; those outside of the cell get their image flags from ``read_data``.
+    :param positions: [n,3] in Å; positions outside the cell get their image flags from ``read_data``.
     :param velocities: [n,3] in Å/ps.
     """
     frame = LammpsFrame.of_cell(cell)
@@ -101,7 +101,7 @@ _HEADER_LINES = 9
 def read_dump(path: str | Path) -> Dump:
     """Read a text dump of a fixed number of atoms and numeric columns; an incomplete last frame is left out.
 
-    :raises FormatError: where the file is empty or is no such dump.
+    :raises FormatError: if the file is empty or is not such a dump.
     """
     lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
     try:
@@ -137,10 +137,10 @@ def _cells(bounds: np.ndarray) -> np.ndarray:
 
 
 def read_series(path: str | Path) -> dict[str, np.ndarray]:
-    """Read what ``fix print ... file`` wrote: a title ``# name name ...`` and one row a step.
+    """Read the output of ``fix print ... file``: a title ``# name name ...`` and one row for each step.
 
-    :returns: name -> [m]; a last row cut off in the middle is left out.
-    :raises FormatError: where a row has not one number for each name.
+    :returns: name -> [m]; a truncated last row is left out.
+    :raises FormatError: if a row does not have one number for each name.
     """
     title, *rows = Path(path).read_text(encoding='utf-8-sig').splitlines(keepends=True) or ['# ']
     names = title.removeprefix('#').split()

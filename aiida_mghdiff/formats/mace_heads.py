@@ -1,11 +1,11 @@
-"""Heads of a MACE model: reading their names from the file, and the rule that chooses one.
+"""Heads of a MACE model: read their names from the file, and choose one.
 
-A model with several heads gives several energies for one structure, one for each level of theory that it was trained
-on. MACE's own programs differ in what they take where none is named: the calculator takes ``Default``, the E0s of a
-fine-tuning come from the first head, the converter for LAMMPS takes the last. Here :func:`choose_head` decides for all.
+A model with several heads gives several energies for one structure, one for each level of theory in its training set.
+MACE's own programs differ in their default head: the calculator uses ``Default``, E0s of a fine-tuning come from the
+first head, the converter for LAMMPS uses the last head. Here :func:`choose_head` decides for all programs.
 
-A model file is a pickle. :func:`read_heads` unpickles it with inert objects in the place of every class and function,
-so no code of the file runs, and no torch is needed.
+A model file is a pickle. :func:`read_heads` unpickles it with inert objects in place of all classes and functions, so
+no code of the file runs, and no torch is needed.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-#: Head that MACE's fine-tuning trains, and the one beside it that keeps what the foundation knew.
+#: Head that MACE's fine-tuning trains, and the additional head that keeps the foundation's knowledge.
 TRAINED_HEAD, REPLAY_HEAD = 'Default', 'pt_head'
-#: Before the model, a file of torch before 1.6 has a magic number, a version and the byte order of the machine.
+#: A file of torch before 1.6 has a magic number, a version and the byte order of the machine before the model.
 _LEGACY_PREFIX = 3
 _LEGACY_MAGIC = b'l\xfc\x9cF\xf9 j\xa8P\x19'
 
 
 def choose_head(heads: Sequence[str], named: str | None) -> str | None:
-    """Return the head to use: the named one, the only one, or ``Default`` where there is one beside ``pt_head``.
+    """Return the head to use: the named head, the only head, or ``Default`` if the only other head is ``pt_head``.
 
-    :param heads: heads of the model; empty for a model of a MACE that knew none, which gives None.
-    :param named: head that the user asked for.
+    :param heads: heads of the model; an empty list, for models of old MACE versions without heads, gives None.
+    :param named: head that the user names.
     :raises ValueError: for a head that does not exist, or for several heads without a choice.
     """
-    heads = [str(head) for head in heads]  # some models have texts of numpy
+    heads = [str(head) for head in heads]  # some models contain numpy strings
     if named is not None:
         if named not in heads:
             raise ValueError(_absent(heads, str(named)))
@@ -41,7 +41,7 @@ def choose_head(heads: Sequence[str], named: str | None) -> str | None:
         return TRAINED_HEAD
     raise ValueError(
         f'the model has the heads {_listed(heads)} and none is named: name one of them as head, '
-        'or write one into a file of its own with mace_select_head.'
+        'or write one into its own file with mace_select_head.'
     )
 
 
@@ -57,10 +57,10 @@ def _listed(heads: Sequence[str]) -> str:
 
 
 def read_heads(path: str | Path) -> list[str] | None:
-    """Return the heads of a MACE model file: an empty list where the model knows none, None for any other file."""
+    """Return the heads of a MACE model file: an empty list if the model has no heads, None for any other file."""
     try:
         model = _unpickle(Path(path))
-    except Exception:  # a damaged pickle raises whatever its bytes lead to
+    except Exception:  # a damaged pickle may raise any exception
         return None
     if not isinstance(model, _Inert) or not isinstance(model.state, dict) or 'r_max' not in _names(model.state):
         return None
@@ -71,7 +71,7 @@ def read_heads(path: str | Path) -> list[str] | None:
 
 
 def is_torch_file(path: str | Path) -> bool:
-    """Return whether a file has the outer form of one that torch writes, whatever is within."""
+    """Return whether a file has the outer form of a torch file, whatever it contains."""
     with Path(path).open('rb') as file:
         if _LEGACY_MAGIC in file.read(16):
             return True
@@ -83,10 +83,10 @@ def is_torch_file(path: str | Path) -> bool:
 
 
 def is_dictionary(path: str | Path) -> bool:
-    """Return whether a file of torch holds a dictionary, as CHGNet's weights are, and no model."""
+    """Return whether a torch file contains a dictionary, such as CHGNet's weights, and no model."""
     try:
         return type(_unpickle(Path(path))) is dict
-    except Exception:  # a damaged pickle raises whatever its bytes lead to
+    except Exception:  # a damaged pickle may raise any exception
         return False
 
 
@@ -97,7 +97,7 @@ def _names(state: dict[str, Any]) -> set[str]:
 
 def _unpickle(path: Path) -> Any:
     with path.open('rb') as file:
-        is_zip = file.read(4) == b'PK\x03\x04'  # not zipfile.is_zipfile: a model has archives within
+        is_zip = file.read(4) == b'PK\x03\x04'  # zipfile.is_zipfile fails: a model contains archives
         file.seek(0)
         if not is_zip:
             return [_Unpickler(file).load() for _ in range(_LEGACY_PREFIX + 1)][-1]
@@ -108,7 +108,7 @@ def _unpickle(path: Path) -> Any:
 
 
 class _Inert(dict[Any, Any]):
-    """Stands for every object of a pickle, and keeps its attributes."""
+    """Replaces every object of a pickle, and keeps its attributes."""
 
     state: Any = None
 
@@ -116,7 +116,7 @@ class _Inert(dict[Any, Any]):
         return super().__new__(cls)
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        """Take any arguments."""
+        """Accept any arguments."""
 
     def __call__(self, *_: Any, **__: Any) -> _Inert:
         return _Inert()
@@ -128,13 +128,13 @@ class _Inert(dict[Any, Any]):
         self.state = state
 
     def append(self, item: Any) -> None:
-        """Take an item of a list."""
+        """Ignore an item of a list."""
 
     def extend(self, items: Any) -> None:
-        """Take items of a list."""
+        """Ignore items of a list."""
 
     def add(self, item: Any) -> None:
-        """Take an item of a set."""
+        """Ignore an item of a set."""
 
 
 def _first(value: Any, *_: Any) -> Any:
@@ -142,21 +142,21 @@ def _first(value: Any, *_: Any) -> Any:
 
 
 def _bytes(text: Any, *_: Any) -> Any:
-    """Return bytes, which old protocols of pickle keep as a text in Latin 1."""
+    """Return bytes, which old pickle protocols store as a Latin-1 text."""
     return text.encode('latin1')
 
 
 def _text_of_numpy(_: Any, data: Any = b'') -> Any:
-    """Return a text of numpy, which is in UTF-32; a number is none and stays inert."""
+    """Return a numpy string, which is stored in UTF-32; a number stays inert."""
     try:
         return data.decode('utf-32-le').rstrip('\0')
     except (UnicodeDecodeError, AttributeError):
         return _Inert()
 
 
-#: What is more than an inert object, by its name in the pickle.
+#: Objects that are not inert, by their name in the pickle.
 _KNOWN = {
-    'restore_type_tag': _first,  # TorchScript wraps each list in a function that says its type
+    'restore_type_tag': _first,  # TorchScript wraps each list in a function with its type
     '_codecs.encode': _bytes,
     'numpy.core.multiarray.scalar': _text_of_numpy,
     'numpy._core.multiarray.scalar': _text_of_numpy,
@@ -164,7 +164,7 @@ _KNOWN = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Loads a pickle without any class or function of it."""
+    """Loads a pickle without its classes and functions."""
 
     def __init__(self, file: BinaryIO | Any) -> None:
         super().__init__(file, encoding='utf-8')
@@ -173,6 +173,6 @@ class _Unpickler(pickle.Unpickler):
         return _KNOWN.get(name) or _KNOWN.get(f'{module}.{name}', _Inert)
 
     def persistent_load(self, pid: Any) -> Any:
-        # a legacy file keeps the class of a module beside the source code of the class
+        # a legacy file stores the class of a module together with its source code
         is_module = isinstance(pid, tuple) and pid[0] == 'module'
         return pid[1] if is_module else _Inert()

@@ -1,7 +1,7 @@
 """The head of ML_FF (read by VASP) and ML_FFN (written by it): one format, a force field learned by VASP.
 
 Since VASP 6.4 the first 4096 bytes are text, ``ML_FF <version> binary { "types" : [ "Mg" ], "ML_LFAST" : true ... }``
-and blanks; the rest is VASP's own binary format. Only the head is read here. Files of the stand-in have ``standin`` in
+and blanks; VASP's own binary format follows. Only the head is read here. Files of the stand-in have ``standin`` in
 place of ``binary`` and are read completely. Source: VASP wiki, page ML_FFN.
 """
 
@@ -23,20 +23,21 @@ _FORTRAN_LOGICALS = re.compile(r'(:\s*)(\.?true\.?|\.?false\.?|[TF])(?=\s*[,}])'
 
 @dataclass(frozen=True)
 class MlFfHeader:
-    """What the head tells of a force field."""
+    """Content of the head of a force field."""
 
-    version: str  # of the file format
+    version: str  # version of the file format
     elements: list[str]
     fast: bool  # ML_LFAST: the fast prediction mode
-    n_configurations: int | None = None  # it was fitted to
+    n_configurations: int | None = None  # number of fitted configurations
     basis: dict[str, int] = field(default_factory=dict)  # local reference configurations of each element
-    standin: str | None = None  # whose labels the stand-in learned, None of VASP's own
+    standin: str | None = None  # labeller of a force field of the stand-in; None for VASP's own
 
 
 def read_ml_ff_header(path: str | Path) -> MlFfHeader:
     """Read the head of an ML_FF or ML_FFN file.
 
-    :raises FormatError: for a file that is no force field, is cut within its head, or was written before VASP 6.4.
+    :raises FormatError: for a file that is no force field, is truncated within its head, or was written before VASP
+        6.4.
     """
     with Path(path).open('rb') as handle:
         data = handle.read(HEADER_BYTES)
@@ -60,9 +61,9 @@ def read_ml_ff_header(path: str | Path) -> MlFfHeader:
 
 
 def write_ml_ff(path: str | Path, header: MlFfHeader, payload: bytes) -> None:
-    """Write a force field of the stand-in: the head, and behind it what the stand-in knows to read.
+    """Write a force field of the stand-in: the head, then the stand-in's payload.
 
-    :raises ValueError: if the header does not name whose labels were learned, or is too long.
+    :raises ValueError: if the header does not name the labeller, or is too long.
     """
     if not header.standin:
         raise ValueError('a force field that is not of the stand-in is not written here')
@@ -81,7 +82,7 @@ def write_ml_ff(path: str | Path, header: MlFfHeader, payload: bytes) -> None:
 
 
 def read_ml_ff_payload(path: str | Path) -> bytes:
-    """Return what stands behind the head of a force field of the stand-in.
+    """Return the payload after the head of a force field of the stand-in.
 
     :raises FormatError: for a file of VASP, which only VASP can read, and for a truncated file.
     """
@@ -98,7 +99,7 @@ def read_ml_ff_payload(path: str | Path) -> bytes:
 
 
 def _parse(path: str | Path, data: bytes) -> tuple[str, str, dict[str, Any]]:
-    """Return the version, who wrote the file (``binary`` for VASP, ``standin``) and the settings of a head."""
+    """Return the version, the writer of the file (``binary`` for VASP, ``standin``) and the settings of a head."""
     match = _HEADER.fullmatch(data.decode('ascii', errors='replace'))
     if match is None:
         raise FormatError(path, 'header', "'ML_FF <version> binary { ... }' and blanks should stand here")

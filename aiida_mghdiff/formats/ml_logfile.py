@@ -1,12 +1,11 @@
 """ML_LOGFILE, VASP's log of on-the-fly learning.
 
-Sections stand under titles in stars; the main loop has blocks of lines fenced by dashes, one block a step. A line
-begins with a key and the step; what its columns are the lines ``# KEY`` above the loop say. Source: VASP wiki, page
-ML_LOGFILE.
+Each section has a title between stars. The main loop has a block of lines for each step, fenced by dashes. A line
+begins with a key and the step; the lines ``# KEY`` above the loop name its columns. Source: VASP wiki, page ML_LOGFILE.
 
 The tables are STATUS (decision at a step), BEEF (Bayesian errors and their threshold), ERR (errors of training), SFF
 (spilling factor), THRUPD (updates of the threshold), LCONF and SPRSC (numbers of configurations and of local reference
-configurations), the settings and the memory. Blocks that are whole are kept of a file that is cut.
+configurations), the settings and the memory. Complete blocks of a truncated file are kept.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ STATES = {1: 'accurate', 2: 'threshold', 3: 'learning', 4: 'critical', 5: 'predi
 
 Table = dict[str, np.ndarray]
 
-# Columns behind the step, where the file does not name them.
+# Columns after the step, if the file does not name them.
 _COLUMNS = {
     'BEEF': ('bee_energy', 'bee_max_force', 'bee_ave_force', 'threshold', 'bee_max_stress', 'bee_ave_stress'),
     'ERR': ('rmse_energy', 'rmse_force', 'rmse_stress'),
@@ -43,7 +42,7 @@ _NO_E = re.compile(rb'(\d)([+-]\d{3})')
 
 @dataclass(frozen=True)
 class MlLog:
-    """What learning did. Each table has the ``steps`` [m] of its rows and a column [m] by each name.
+    """Log of learning. Each table has the ``steps`` [m] of its rows and a column [m] for each name.
 
     - ``status``: ``state`` (see ``STATES``), ``is_dft`` (DFT was done at this step), ``has_force_field``;
     - ``beef``: ``bee_energy`` (eV/atom), ``bee_max_force``, ``bee_ave_force``, ``threshold`` (eV/Å),
@@ -52,7 +51,7 @@ class MlLog:
       ``rmse_stress`` (kbar);
     - ``sff``: ``sfmax``, ``sfmin``, ``sfmean``, ``sfvar``, ``threshold``;
     - ``threshold_updates``: ``ctifor_prev``, ``ctifor_new`` (eV/Å);
-    - ``n_configurations`` and, for each element, ``n_basis``: ``count``, as it is after the step.
+    - ``n_configurations`` and, for each element, ``n_basis``: ``count`` after the step.
     """
 
     status: Table
@@ -64,14 +63,14 @@ class MlLog:
     n_basis: dict[str, Table]
     settings: dict[str, str]  # by tag
     memory_mb: float | None  # VASP's estimate
-    stored: tuple[int, int] | None  # configurations of ML_AB at the start, and how many there is room for
-    truncated: str | None  # what is missing, in a sentence
+    stored: tuple[int, int] | None  # number of configurations of ML_AB at the start, and size of the array
+    truncated: str | None  # the missing part, in a sentence
 
 
 def read_ml_logfile(path: str | Path) -> MlLog:
     """Read an ML_LOGFILE.
 
-    :raises FormatError: for a file that is no ML_LOGFILE, and with the line for a damaged one.
+    :raises FormatError: for a file that is no ML_LOGFILE, and for a damaged line, which the message names.
     """
     reader = _Reader(path)
     with Path(path).open('rb') as handle:
@@ -93,7 +92,7 @@ class _Rows:
             self.columns.setdefault(name, array('d')).append(value)
 
     def replace_last(self, step: int, values: dict[str, float]) -> None:
-        """Add a row, in the place of one of the same step."""
+        """Add a row; it replaces a last row of the same step."""
         if self.columns and self.columns['steps'][-1] == step:
             for column in self.columns.values():
                 column.pop()
@@ -113,15 +112,15 @@ class _Reader:
         self.line = 0
         self.titles: list[str] = []
         self.columns: dict[str, tuple[str, ...]] = dict(_COLUMNS)
-        self.block: list[tuple[int, list[bytes]]] = []  # lines of the step that is not whole yet
+        self.block: list[tuple[int, list[bytes]]] = []  # lines of the incomplete step
         self.rows = {key: _Rows() for key in _COLUMNS}
-        self.counts: dict[str, _Rows] = {'': _Rows()}  # of configurations, and of each element's basis
+        self.counts: dict[str, _Rows] = {'': _Rows()}  # counts of configurations, and of each element's basis
         self.settings: dict[str, str] = {}
         self.memory: float | None = None
         self.stored: tuple[int, int] | None = None
 
     def take(self, line: bytes) -> None:
-        """Take a whole line."""
+        """Take a complete line."""
         self.line += 1
         if line.startswith((b'----', b'****')):
             self._close_block()
@@ -137,7 +136,7 @@ class _Reader:
             self._take_setting(line)
 
     def finish(self) -> MlLog:
-        """Return what was read."""
+        """Return the content that was read."""
         if not self.titles:
             raise FormatError(self.path, 'line 1', "no ML_LOGFILE: there is no section, such as '* MAIN LOOP ***...'")
         return MlLog(
@@ -175,7 +174,7 @@ class _Reader:
         return self.rows[key].table(_COLUMNS[key])
 
     def _take_description(self, words: list[bytes]) -> None:
-        """Take the names of the columns, which the line ``# KEY nstep ...`` without any prose has.
+        """Take the names of the columns from the line ``# KEY nstep ...`` that contains no prose.
 
         Columns with other names count as the known columns if their number is equal; THRUPD has additional columns.
         """

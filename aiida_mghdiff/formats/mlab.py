@@ -1,12 +1,12 @@
 """VASP's file of labelled configurations, ML_AB (read by VASP) and ML_ABN (written by it): one format.
 
 The file is a sequence of sections: a ledger (a line of ``*`` or ``=``), a label, a ledger, values. VASP writes with
-Fortran's list-directed output, whose columns depend on the compiler, so sections are found by their labels and numbers
-are separated by white space; no column and no line offset is relied upon. The section CTIFOR is optional.
+Fortran's list-directed output, whose columns depend on the compiler. So this reader finds sections by their labels,
+separates numbers at white space, and relies on no column and no line offset. The section CTIFOR is optional.
 
 Energies in the file are free energies in eV; the stress is in kbar with VASP's sign (compression positive) and in the
 order XX YY ZZ XY YZ ZX. Frames have ASE's units, sign and order: σ = -stress, eV/Å³, xx yy zz yz xz xy.
-Positions are wrapped into the cell by VASP and configurations are sorted by composition: the frames are no trajectory.
+VASP wraps positions into the cell and sorts configurations by composition, so the frames are no trajectory.
 
 A file is either read completely or refused with its line and the reason.
 """
@@ -50,7 +50,7 @@ _COUNTED_TYPES = rb'((?:[ \t]*[^\s*=]+[ \t]+\d+[ \t]*\n)+)'
 
 
 class _Section:
-    """A ledger, a label and what follows it, as patterns: of the label alone, and of all."""
+    """A ledger, a label and the following content, as two patterns: of the label alone, and of the whole."""
 
     def __init__(self, label: str, value: bytes, what: str = '', optional: bool = False) -> None:
         self.label = label
@@ -67,7 +67,7 @@ def _valued(label: str, value: bytes, what: str, optional: bool = False) -> _Sec
 
 
 class _Group:
-    """Sections in a fixed order, matched at once: a tenth of the time of one by one."""
+    """Sections in a fixed order, matched at once, in a tenth of the time of separate matches."""
 
     def __init__(self, *sections: _Section) -> None:
         self.sections = sections
@@ -118,10 +118,10 @@ _SHORT_EXPONENTS = {2: rb'(?:[+-]\d?|-00)(?=\s)', 3: rb'[+-]\d?\d?(?=\s)'}
 class MlAb:
     """Content of an ML_AB file.
 
-    ``basis`` holds for each atom type the local reference configurations as integers ``[m, 2]``: configuration and
+    ``basis`` has for each atom type the local reference configurations as integers ``[m, 2]``: configuration and
     atom, both counted from 1 as in the file. A frame's ``info`` has ``system_name``, ``stress_kbar`` (the six numbers
-    of the file), ``ctifor`` (eV/Å; where the file has it) and ``atom_types`` (where a label is not a plain symbol, say
-    O1: pairs of label and number of atoms).
+    of the file), ``ctifor`` (eV/Å; if the file has it) and ``atom_types`` (if a label is not a plain symbol, for
+    example O1: pairs of label and number of atoms).
     """
 
     frames: list[Atoms]
@@ -133,16 +133,16 @@ class MlAb:
 
     @property
     def ctifor(self) -> list[float] | None:
-        """Threshold of the Bayesian force error of each configuration, eV/Å; None in a file without it."""
+        """Return the threshold of the Bayesian force error of each configuration in eV/Å; None if the file has none."""
         return [frame.info['ctifor'] for frame in self.frames] if 'ctifor' in self.frames[0].info else None
 
 
 def read_mlab(path: str | Path, allow_implausible: bool = False) -> MlAb:
     """Read an ML_AB or ML_ABN file.
 
-    :param allow_implausible: take labels that cannot be right as they are, so that no run of VASP is lost.
-    :raises FormatError: naming file, line and reason, for a file that is truncated, contradicts itself, or holds a
-        damaged number, or labels that cannot be right (:mod:`aiida_mghdiff.formats.plausibility`). Nothing is skipped.
+    :param allow_implausible: accept implausible labels unchanged, so that no run of VASP is lost.
+    :raises FormatError: names file, line and reason, for a file that is truncated, contradicts itself, or has a
+        damaged number or implausible labels (:mod:`aiida_mghdiff.formats.plausibility`). Nothing is skipped.
     """
     reader = _Reader(path)
     header = _read_header(reader)
@@ -156,21 +156,21 @@ def read_mlab(path: str | Path, allow_implausible: bool = False) -> MlAb:
 
 
 def read_mlab_header(path: str | Path) -> tuple[int, list[str]]:
-    """Return number of configurations and atom types that the header of an ML_AB file announces.
+    """Return number of configurations and atom types in the header of an ML_AB file.
 
-    :raises FormatError: naming file, line and reason, for a damaged header; what follows it is not looked at.
+    :raises FormatError: names file, line and reason, for a damaged header; the rest of the file is not read.
     """
     header = _read_header(_Reader(path))
     return header.count, header.types
 
 
 def standin_name(labelled_by: str, name: str) -> str:
-    """Return the system name of a configuration that the stand-in labelled: nobody shall take it for VASP's."""
+    """Return the system name of a configuration that the stand-in labelled; it distinguishes it from VASP's own."""
     return f'{STANDIN} {labelled_by} {name}'
 
 
 def labelled_by_of(frame: Atoms) -> str:
-    """Return what computed the labels of a configuration that was read: ``vasp``, or ``standin:<labeller>``."""
+    """Return the origin of the labels of a configuration: ``vasp``, or ``standin:<labeller>``."""
     words = frame.info['system_name'].split()
     return f'standin:{words[1]}' if words[:1] == [STANDIN] and len(words) > 1 else 'vasp'
 
@@ -184,19 +184,19 @@ def write_mlab(
     masses: Mapping[str, float] | None = None,
     version: str = '1.0',
 ) -> None:
-    """Write labelled frames as an ML_AB file. Numbers have 17 digits: reading them gives the same floats.
+    """Write labelled frames as an ML_AB file. Numbers have 17 digits, so reading them gives the same floats.
 
-    With a basis this is the file that VASP goes on from: everything stays in its order, and reading it gives again what
-    :func:`read_mlab` gave. Without one it is what ``ML_MODE = select`` reads: configurations of one composition are put
-    together, as VASP does, and atoms of one element within each; the basis is a dummy, one atom an element, which
-    ``select`` replaces.
+    With a basis VASP can continue from the file: everything keeps its order, and reading the file gives the content of
+    :func:`read_mlab` again. Without a basis the file is for ``ML_MODE = select``: configurations of one composition are
+    grouped, as VASP does, and atoms are grouped by element. The basis is then a dummy with one atom for each element,
+    which ``select`` replaces.
 
-    :param frames: periodic, with energy (the free energy where given), forces and stress.
-    :param ctifor: eV/Å, for every frame or not at all; VASP aborts a ``select`` with ML_ICRITERIA=3 without it.
+    :param frames: periodic frames with energy (the free energy if present), forces and stress.
+    :param ctifor: eV/Å, for all frames or none; without it, VASP aborts a ``select`` with ML_ICRITERIA=3.
     :param basis: for each atom type, in the order of the header, rows of configuration and atom, both from 1, [m,2].
-    :param reference_energies: eV of each atom type, by default 0.
-    :param masses: u of each atom type, by default the standard atomic weights (VASP has POMASS).
-    :raises ValueError: naming the frame that lacks a label, or whose atom types are not grouped or not in the basis.
+    :param reference_energies: eV of each atom type; the default is 0.
+    :param masses: u of each atom type; the default are standard atomic weights (VASP has POMASS).
+    :raises ValueError: for a frame without a label, or with atom types that are not grouped or not in the basis.
     """
     stresses = arrays_from_frames(frames)['stresses']
     without = np.flatnonzero(np.isnan(stresses).any(axis=1))
@@ -241,7 +241,7 @@ class _Composition:
 
 
 class _Reader:
-    """A cursor over the bytes of a file. Lines are counted only when there is something to complain about."""
+    """A cursor over the bytes of a file. Lines are counted only for error messages."""
 
     def __init__(self, path: str | Path) -> None:
         data = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
@@ -253,7 +253,7 @@ class _Reader:
         self._unseen_exponents = {b'E', b'e', b'D', b'd'}
 
     def error(self, reason: str, offset: int | None = None) -> FormatError:
-        """Return the error to raise, at an offset (by default at what is to be read next)."""
+        """Return the error for an offset, by default for the present position."""
         offset = self.offset if offset is None else offset
         blank = len(self.data[offset : offset + 1000]) - len(self.data[offset : offset + 1000].lstrip())
         line = self.data.count(b'\n', 0, min(offset + blank, len(self.data) - 1)) + 1
@@ -264,7 +264,7 @@ class _Reader:
         return [match.start() for match in re.finditer(rb'Configuration num', self.data)][index]
 
     def at_end(self) -> bool:
-        """Return whether nothing but blanks and ledgers is left."""
+        """Return whether only blanks and ledgers are left."""
         return _BLANK.match(self.data, self.offset) is not None
 
     def take(self, section: _Section) -> re.Match[bytes]:
@@ -296,7 +296,7 @@ class _Reader:
         return self.numbers(self.data[start : self.offset], start, rows)
 
     def numbers(self, text: bytes, start: int, rows: int, columns: int = 3) -> np.ndarray:
-        """Return the numbers of a text, which stands at the offset ``start``, as ``[rows, columns]``."""
+        """Return the numbers of a text that begins at the offset ``start``, as ``[rows, columns]``."""
         for letter in [letter for letter in self._unseen_exponents if letter in text]:
             self._unseen_exponents.remove(letter)
             self._refuse_damaged_exponents(letter)
@@ -309,7 +309,7 @@ class _Reader:
         return array.reshape(rows, columns)
 
     def _refuse_damaged_exponents(self, letter: bytes) -> None:
-        """Refuse numbers whose exponent has lost digits (a file cut at a column by hand: ``...E-00`` of ``...E-002``).
+        """Refuse numbers whose exponent lost digits (a file cut at a column by hand: ``...E-00`` from ``...E-002``).
 
         A writer of three-digit exponents never writes fewer digits, and no writer writes one digit or the exponent -00.
         Such numbers parse, but to a wrong value.
@@ -397,7 +397,7 @@ def _read_types(reader: _Reader, match: re.Match[bytes], count: int) -> list[str
 
 
 def _number_of(name: str) -> int:
-    """Return the atomic number of a type whose name was checked: ``H`` and ``H_1`` are hydrogen."""
+    """Return the atomic number of a checked type: ``H`` and ``H_1`` are hydrogen."""
     return atomic_numbers[_SYMBOL.sub(r'\1', name)]
 
 
@@ -451,16 +451,16 @@ def _read_configuration(
 
 
 def _calculator(frame: Atoms, labels: dict[str, float | np.ndarray]) -> SinglePointCalculator:
-    """Return what ``SinglePointCalculator(frame, **labels)`` returns, in half the time."""
+    """Return the same as ``SinglePointCalculator(frame, **labels)``, in half the time."""
     calculator = copy(_CALCULATOR)
     calculator.atoms, calculator.results = _crystal(frame.numbers, frame.positions.copy(), frame.cell.array), labels
     return calculator
 
 
 def _crystal(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray) -> Atoms:
-    """Return what ``Atoms(numbers=..., positions=..., cell=..., pbc=True)`` returns, in a fifth of the time.
+    """Return the same as ``Atoms(numbers=..., positions=..., cell=..., pbc=True)``, in a fifth of the time.
 
-    Nothing that can be changed in place is shared but the positions.
+    Of all mutable parts only the positions are shared.
     """
     atoms = Atoms.__new__(Atoms)
     atoms.__dict__ |= {
@@ -552,7 +552,7 @@ def _blocks(frame: Atoms) -> _Blocks:
 
 
 def _typed_blocks(frame: Atoms) -> _Blocks:
-    """Return the blocks of a frame, with the type names of its file if these are not plain symbols."""
+    """Return the blocks of a frame, with the type names of its file if they are not plain symbols."""
     return frame.info.get('atom_types') or _blocks(frame)
 
 
@@ -610,10 +610,10 @@ def _header_lines(
 
 
 def _kbar(frame: Atoms, stress: np.ndarray) -> np.ndarray:
-    """Return a stress [6] in the unit, sign and order of the file, from which the reader makes the same floats.
+    """Return a stress [6] in the unit, sign and order of the file, such that the reader gets the same floats.
 
-    The conversion rounds, so its neighbours are tried, too. If two numbers give the same stress, the number in the file
-    of the frame is preferred.
+    The conversion rounds, so neighbouring numbers are tried, too. If two numbers give the same stress, the number in
+    the file of the frame is preferred.
     """
     read = np.array(frame.info.get('stress_kbar', [np.nan] * 6))
     nearest = np.empty(6)

@@ -1,7 +1,7 @@
 """OSZICAR, VASP's short log: a line for each ionic step, between the lines of the SCF.
 
-A step of molecular dynamics has the temperature and the kinetic energy besides the energies, one of a relaxation has
-the energies alone. For a step of a learned force field, F and E0 are the same.
+A step of molecular dynamics has the temperature and the kinetic energy in addition to the energies; a step of a
+relaxation has only the energies. For a step of a learned force field, F and E0 are equal.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _STARS = re.compile(rb'\*+')
 
 
 def read_oszicar(path: str | Path) -> dict[str, Any]:
-    """Return the ionic steps of a run and what is missing at the end of the file.
+    """Return the ionic steps of a run and the part that is missing at the end of the file.
 
-    ``steps`` [s], from 1, and for each of them ``temperature_k``, ``total_energy_ev`` (with the kinetic energy and that
-    of the thermostat), ``free_energy_ev``, ``energy0_ev`` (extrapolated to no smearing) and ``kinetic_energy_ev``;
-    ``truncated`` is None, or a sentence about a last line that is not whole.
+    ``steps`` [s], from 1, and for each step ``temperature_k``, ``total_energy_ev`` (includes kinetic energy and
+    thermostat), ``free_energy_ev``, ``energy0_ev`` (extrapolated to zero smearing) and ``kinetic_energy_ev``;
+    ``truncated`` is None, or a sentence about an incomplete last line.
 
     A value is NaN if the step has none, or if it does not fit its column (stars, as in a run that explodes).
 
-    :raises FormatError: with line and reason, for a step whose values are no numbers.
+    :raises FormatError: names line and reason, for a step whose values are no numbers.
     """
     steps, values = array('q'), {name: array('d') for name in _COLUMNS}
     truncated = None

@@ -1,4 +1,4 @@
-"""OUTCAR, VASP's log: the ionic steps with their energies, forces and stresses, and how the run ended.
+"""OUTCAR, VASP's log: the ionic steps with their energies, forces and stresses, and the end of the run.
 
 A step is a table of positions and forces, followed by its energies. On-the-fly learning has two kinds of steps: DFT
 steps, and force-field steps, whose labels begin with ``ML`` (all zero while there is no force field). The force-field
@@ -9,7 +9,7 @@ does not grow with the file. Positions have 5 decimals and forces 6: VASP prints
 because EDIFF is reached", VASP 6 with NELM = 1 too. Both leave the loop when abs(dE) and abs(d eps) are below EDIFF, or
 at iteration NELM.
 
-Several runs of one kind of atoms, one after the other in one file, are read as one; each is judged by its own settings.
+Several runs of the same atoms, one after the other in one file, are read as one; each is judged by its own settings.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ import numpy as np
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.science.units import EV_PER_ANGSTROM3_IN_GPA, KBAR_IN_EV_PER_ANGSTROM3
 
-# Of a stress: kbar, compression positive, XX YY ZZ XY YZ ZX -> eV/Å³, tension positive, xx yy zz yz xz xy
+# Conversion of a stress: kbar, compression positive, XX YY ZZ XY YZ ZX -> eV/Å³, tension positive, xx yy zz yz xz xy
 _STRESS_ORDER = [0, 1, 2, 4, 5, 3]
 _KIB_IN_MB = 1 / 1024
 _STANDIN_LINES = 20
-#: So many damaged steps are named, more are counted.
+#: Messages name this many damaged steps, and count all others.
 _NAMED = 3
-#: Arrays that a summary has for its DFT steps; the stress is one more, with gaps.
+#: Arrays of a summary for its DFT steps; the stress is an additional array, with gaps.
 _DFT_FIELDS = ('index', 'energy', 'energy_sigma0', 'cell', 'positions', 'forces', 'scf_converged')
-#: In the place of an unknown ``scf_converged``.
+#: Replaces an unknown ``scf_converged``.
 _UNKNOWN = -1
 #: From this NWRITE on VASP writes the table of forces of every step.
 _NWRITE = 2
@@ -56,10 +56,10 @@ _ITERATION = re.compile(rb'-+ Iteration\s*(\d+|\*+)\(\s*(\d+|\*+)')
 _FREE_ENERGY = re.compile(rb'\s*free  energy (ML)?\s*TOTEN\s*=\s*(\S+)\s+eV')
 _SIGMA_ENERGY = re.compile(rb'\s*(ML)?\s*energy  without entropy\s*=.*?\benergy\(sigma->0\)\s*=\s*(\S+)')
 _MEMORY = re.compile(rb'\s*Maximum memory used \(kb\):\s*([\d.]+)\s*')
-# A killed job leaves half a line, behind which the version of an appended run stands. A title may name VASP, too
+# A killed job leaves half a line, followed by the version of an appended run. A title may name VASP, too
 _APPENDED = re.compile(rb' vasp\.\d.*(?:\(build|complex|gamma-only|standin).*')
 _END = b'General timing and accounting'
-#: Files that were saved in Windows may begin with a byte order mark.
+#: Files saved in Windows may begin with a byte order mark.
 _BOM_AND_BLANKS = codecs.BOM_UTF8 + b' \t'
 
 
@@ -79,21 +79,21 @@ class OutcarStep:
     index: int
     is_dft: bool
     energy: float  # free energy, eV
-    energy_sigma0: float  # extrapolated to no smearing, eV
+    energy_sigma0: float  # extrapolated to zero smearing, eV
     cell: np.ndarray  # [3,3] Å
     positions: np.ndarray  # [n,3] Å
     forces: np.ndarray  # [n,3] eV/Å
     stress: np.ndarray | None  # [6] eV/Å³, ASE's sign and order
-    scf_converged: bool | None  # None for a force-field step, and where the file does not tell
+    scf_converged: bool | None  # None for a force-field step, and if unknown
 
 
 @dataclass
 class Loop:
-    """The SCF of a DFT step, as far as it was read: its last iteration, and VASP's words at its end."""
+    """The SCF of a DFT step as far as it was read: its last iteration, and VASP's words at its end."""
 
     iteration: int = 0
     changes: tuple[float, ...] = ()  # abs(dE) and abs(d eps) of the last iteration, eV
-    is_reached: bool | None = None  # what VASP says; None without a word
+    is_reached: bool | None = None  # VASP's statement; None without one
 
     def converged(self, nelm: int | None, ediff: float | None) -> bool | None:
         """Return whether the loop met EDIFF; None without ``Iteration`` lines, since nothing supports VASP's words.
@@ -114,7 +114,7 @@ class Loop:
 
 @dataclass
 class _Head:
-    """What stands above the first step of a run."""
+    """Content above the first step of a run."""
 
     version: str
     vtst: str | None = None
@@ -128,29 +128,29 @@ class _Head:
 
     @classmethod
     def of(cls, line: bytes) -> _Head | None:
-        """Return the head that begins with the line; None where it is not VASP's version."""
+        """Return the head that begins with this line, or None if the line has no version of VASP."""
         text = line.lstrip(_BOM_AND_BLANKS)
         return cls(text.decode(errors='replace').strip()) if text.startswith(b'vasp.') else None
 
     @classmethod
     def within(cls, line: bytes) -> _Head | None:
-        """Return the head of another run that begins with the line, or behind half a line."""
+        """Return the head of another run that begins with this line, or after half a line."""
         if b'vasp.' not in line:
             return None
         match = _APPENDED.search(line)
         return cls.of(match[0] if match else line)
 
     def take(self, line: bytes) -> bool:
-        """Take the next line; return whether it is the first behind the head."""
+        """Take the next line; return whether it is the first line after the head."""
         if _ITERATION.match(line) or b'TOTAL-FORCE' in line:
             return True
         self.lines += 1
         self.is_counting = b'ions per type =' in line or (self.is_counting and bool(_WHOLE_NUMBERS.fullmatch(line)))
         if self.is_counting:
-            # stars are counts too large for their column
+            # stars are counts that do not fit their column
             self.counts += [int(word) for word in line.rpartition(b'=')[2].split() if word.isdigit()]
         elif match := _SETTING.match(line):
-            # INCAR, which VASP 6 copies first, has all digits of EDIFF; the table of settings has one
+            # INCAR, which VASP 6 copies first, has all digits of EDIFF; the table of settings has only one
             self.settings.setdefault(match[1], _fortran_number(match[2]))
         elif (match := _ATOMS.search(line)) and not self.ions:
             self.ions = int(match[1])  # a later NIONS counts something else
@@ -159,7 +159,7 @@ class _Head:
         return False
 
     def _take_origin(self, line: bytes) -> None:
-        """Take an element of POTCAR, or what tells which VASP this is."""
+        """Take an element of POTCAR, or a line that identifies VASP."""
         if match := _ELEMENT.search(line):
             self.symbols.append(match[1].decode())
         elif match := _VTST.fullmatch(line):
@@ -187,16 +187,16 @@ class _Head:
 class OutcarReader:
     """Iterates over the steps of an OUTCAR; may be iterated over again.
 
-    Known at once, of the first run in the file: ``version`` (the first line), ``vtst`` (the version of the
-    transition-state tools, None for a VASP without them), ``standin`` (whose labels the stand-in gave, None for VASP
-    itself), ``n_atoms``, ``symbols`` and ``counts`` of the blocks of atoms (VASP up to 6.3 prints the first ten counts
-    only), and the settings ``nelm``, ``ediff`` (eV) and ``nwrite`` (None where the file does not echo them).
-    Known after an iteration: ``finished`` (whether the run came to its regular end), ``max_memory_mb``, ``truncated``
-    (where a file without such an end stops, in a sentence), ``damaged`` (a sentence for each step that was left out),
+    After opening, these are known for the first run in the file: ``version`` (the first line), ``vtst`` (the version of
+    the transition-state tools, None for a VASP without them), ``standin`` (the labeller of the stand-in, None for VASP
+    itself), ``n_atoms``, ``symbols`` and ``counts`` of the blocks of atoms (VASP up to 6.3 prints only the first ten
+    counts), and the settings ``nelm``, ``ediff`` (eV) and ``nwrite`` (None if the file does not contain them). After an
+    iteration, these are known: ``finished`` (whether the run reached its regular end), ``max_memory_mb``, ``truncated``
+    (a sentence about the end of a file without regular end), ``damaged`` (a sentence for each step that was left out),
     ``reached_ediffg`` (whether a relaxation or a band reached the accuracy of EDIFFG), and ``band_forces``: the largest
     force of each step of a band in eV/Å, from springs along the band and the potential across it. Empty without VTST.
 
-    :raises FormatError: with line and reason, for a file that is no OUTCAR, and while iterating for a damaged step, or
+    :raises FormatError: names line and reason, for a file that is no OUTCAR, and while iterating for a damaged step, or
         a step without the table of forces (NWRITE below 2).
     """
 
@@ -229,7 +229,7 @@ class OutcarReader:
             yield from _Steps(self, handle)
 
     def _forget(self) -> None:
-        """Forget what the last iteration found."""
+        """Forget the results of the last iteration."""
         self.damaged: list[str] = []
         self.finished = self.reached_ediffg = False
         self.max_memory_mb: float | None = None
@@ -238,7 +238,7 @@ class OutcarReader:
 
 
 def _fortran_number(word: bytes) -> float:
-    """Return a number as Fortran writes it; infinity for what is none, such as the stars of an overflow."""
+    """Return a number in Fortran's notation; infinity for anything else, such as the stars of an overflow."""
     try:
         return float(_EXPONENT.sub(b'E', word.strip()))
     except ValueError:
@@ -255,13 +255,13 @@ def _whole(number: float | None) -> int | None:
 
 @dataclass
 class _Unfinished:
-    """What was read of a step that is not whole yet."""
+    """Content of a step that is not complete yet."""
 
     loop: Loop = field(default_factory=Loop)
     stress: np.ndarray | None = None
     tables: dict[str, Any] = field(default_factory=dict)  # positions, forces and whether they are of DFT
     energy: float | None = None
-    damaged: bool = False  # and will be left out
+    damaged: bool = False  # whether the step will be left out
 
 
 class _Steps:
@@ -270,12 +270,12 @@ class _Steps:
     def __init__(self, reader: OutcarReader, handle: BinaryIO) -> None:
         self.reader, self.handle = reader, handle
         self.head = reader.head
-        self.following: _Head | None = None  # of a run that begins here
+        self.following: _Head | None = None  # head of a run that begins here
         self.is_within_head = self.is_of_others = False
         self.line = 0  # lines passed
-        self.index = 0  # of the last step
+        self.index = 0  # number of the last step
         self.iteration = 0
-        self.last_dft = 0  # iteration of the last step of DFT that ended
+        self.last_dft = 0  # iteration of the last finished DFT step
         self.cell: np.ndarray | None = None
         self.step = _Unfinished()
         self.handlers: dict[bytes, Callable[[bytes], OutcarStep | None]] = {
@@ -292,7 +292,7 @@ class _Steps:
             _END: self._take_end,
             b'Maximum memory used': self._take_memory,
         }
-        # one search for all is three times as fast as one for each
+        # one search for all is three times as fast as a search for each
         self.pattern = re.compile(b'|'.join(map(re.escape, self.handlers)))
 
     def __iter__(self) -> Iterator[OutcarStep]:
@@ -325,7 +325,7 @@ class _Steps:
         return self.handlers[match[0]](line) if match else None
 
     def _next(self) -> bytes:
-        """Pass a line and return it; nothing at the end of the file or of a run, within a line too."""
+        """Pass a line and return it; an empty line at the end of the file or of a run, also within a line."""
         line = b'' if self.following else self.handle.readline()
         if not line.endswith(b'\n'):
             return b''
@@ -337,14 +337,14 @@ class _Steps:
         return FormatError(self.reader.path, f'line {self.line if line is None else line}', reason)
 
     def _begin_run(self, head: _Head) -> None:
-        """Begin with another run, where a file has one behind the first."""
+        """Begin another run, if the file has one after the first."""
         self._note_lost_step()
         self.head, self.following, self.is_within_head, self.step = head, None, True, _Unfinished()
         self.index = self.iteration = self.last_dft = 0
         self.reader.finished = self.reader.reached_ediffg = False
 
     def _check_atoms(self) -> None:
-        """Refuse another run whose steps are no more of the atoms, or the labels, that the reader tells."""
+        """Refuse another run whose atoms or origin of labels differ from the reader's."""
         first, head = ((run.n_atoms, run.symbols, run.counts, run.standin) for run in (self.reader.head, self.head))
         if first != head:
             self.is_of_others = True
@@ -361,7 +361,7 @@ class _Steps:
             loop.changes = ()
 
     def _note_lost_step(self) -> None:
-        """Say which step of DFT had its electrons, but neither forces nor an energy that can be read."""
+        """Note a DFT step with an SCF but without readable forces and energy."""
         if self.reader.skips_damaged and self.last_dft != self.iteration:
             place = f'{self.reader.path}, line {self.line}'
             self.reader.damaged.append(f'{place}: step {self.iteration} above is not whole')
@@ -434,7 +434,7 @@ class _Steps:
             )
 
     def _finish(self, sigma_energy: re.Match[bytes]) -> OutcarStep | None:
-        """Return the step that ends here; None where it has no forces, or is damaged."""
+        """Return the step that ends here, or None if it has no forces or is damaged."""
         is_dft = sigma_energy[1] is None
         if not (self.step.damaged or self._is_whole(is_dft)):
             self._refuse_left_out(is_dft)
@@ -458,7 +458,7 @@ class _Steps:
         )
 
     def _rows(self, count: int, read: Callable[[bytes], np.ndarray]) -> np.ndarray | None:
-        """Pass rows of six numbers and return them, ``[count, 6]``; None where the run ends within them."""
+        """Pass rows of six numbers and return them, ``[count, 6]``; None if the run ends within them."""
         values = np.empty((count, 6))
         for row in range(count):
             line = self._next()
@@ -468,12 +468,12 @@ class _Steps:
         return values
 
     def _table_row(self, line: bytes) -> np.ndarray:
-        """Return position and force of an atom; VASP builds with vdW add columns behind them."""
+        """Return position and force of an atom; VASP builds with vdW add columns after them."""
         match = _ROW.match(line)
         return self._floats(match.groups() if match else line.split(), 6, line)
 
     def _numbers(self, line: bytes, count: int, decimals: int) -> np.ndarray:
-        """Return the numbers of a line. Numbers with so many decimals may touch, where one fills its column."""
+        """Return the numbers of a line. Numbers with this many decimals may touch if one fills its column."""
         words = line.split()
         if len(words) != count:
             words = re.sub(rb'(\.\d{%d})(?=[-\d])' % decimals, rb'\1 ', line).split()
@@ -494,10 +494,10 @@ class _Steps:
 
 @dataclass
 class OutcarSummary:
-    """Content of OUTCAR that is kept: who wrote it, how it ended, pressures, and the DFT steps.
+    """The kept content of OUTCAR: its origin, its end, pressures, and the DFT steps.
 
-    ``pressures`` [m] in GPa, of the potential alone, belong to the steps ``steps`` [m]. ``truncated`` says what is
-    missing: damaged steps, and the end of a file that is cut.
+    ``pressures`` [m] in GPa, of the potential alone, belong to the steps ``steps`` [m]. ``truncated`` names the missing
+    parts: damaged steps, and the end of a truncated file.
     """
 
     version: str
@@ -511,7 +511,7 @@ class OutcarSummary:
 
     @classmethod
     def unknown(cls, labelled_by: str, reason: str) -> OutcarSummary:
-        """Return the summary of a file that cannot be read, for a reason."""
+        """Return the summary of an unreadable file, with the reason."""
         return cls('unknown', labelled_by, False, reason, None, np.empty(0, dtype=np.int64), np.empty(0))
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -527,7 +527,7 @@ class OutcarSummary:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> OutcarSummary:
-        """Return the summary that gave the arrays."""
+        """Return the summary from its arrays."""
         words = json.loads(str(arrays['outcar']))
         columns = {name: arrays[f'dft_{name}'] for name in (*_DFT_FIELDS, 'stress')}
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
@@ -551,7 +551,7 @@ def _dft_step(row: dict[str, np.ndarray]) -> OutcarStep:
 
 
 def summarise_outcar(path: str | Path) -> OutcarSummary:
-    """Return the summary of an OUTCAR; memory grows with the DFT steps alone. Damaged steps are left out.
+    """Return the summary of an OUTCAR; memory grows only with the DFT steps. Damaged steps are left out.
 
     :raises FormatError: for a file that is no OUTCAR.
     """
@@ -561,7 +561,7 @@ def summarise_outcar(path: str | Path) -> OutcarSummary:
         if step.is_dft:
             dft_steps.append(step)
         if step.stress is not None:
-            # of a step with both, DFT comes last: it moved the atoms
+            # if a step has both kinds of labels, DFT comes last: it moved the atoms
             pressures[step.index] = -float(step.stress[:3].mean()) * EV_PER_ANGSTROM3_IN_GPA
     return OutcarSummary(
         version=reader.version,
@@ -576,7 +576,7 @@ def summarise_outcar(path: str | Path) -> OutcarSummary:
 
 
 def _missing(reader: OutcarReader) -> str | None:
-    """Return what is missing, in a sentence."""
+    """Return the missing parts in a sentence."""
     named, more = reader.damaged[:_NAMED], len(reader.damaged) - _NAMED
     words = [*named, f'{more} more steps are damaged' if more > 0 else None, reader.truncated]
     return '; '.join(filter(None, words)) or None

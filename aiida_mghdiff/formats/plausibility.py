@@ -1,15 +1,16 @@
-"""Labels that cannot be right, found before they enter a dataset.
+"""Find implausible labels before they enter a dataset.
 
-Forces above 100 eV/Å and stresses above 1 eV/Å³ (160 GPa) are refused. So are stresses that are far larger than the
-forces on the atoms imply (:mod:`aiida_mghdiff.science.stress_scale`), however small they are: they are in another unit,
-and the message names it. Fewer than five such frames are warned of, and so is a median of the stresses above 0.1 eV/Å³.
+Forces above 100 eV/Å and stresses above 1 eV/Å³ (160 GPa) are refused. Stresses that are far larger than the forces on
+the atoms imply (:mod:`aiida_mghdiff.science.stress_scale`) are refused, too, however small they are: they are in
+another unit, which the message names. A warning names fewer than five such frames, and a median stress above
+0.1 eV/Å³.
 
-Zeros are refused where they stand for labels that were not computed: energies of exactly 0, stresses of exactly 0 on
-atoms that feel forces, forces of exactly 0 where no symmetry makes them vanish.
+Zeros are refused if they replace labels that were not computed: energies of exactly 0, stresses of exactly 0 on atoms
+with forces, forces of exactly 0 that no symmetry requires.
 
-Atoms closer than 0.3 Å, images of the cell included, are one atom that is there twice. Stresses of some frames that
-are far larger than their forces imply, while those of the others are not, are in another unit; these frames are named,
-and so are frames whose energies are far from those of like frames (:mod:`aiida_mghdiff.science.energy_outliers`).
+Atoms closer than 0.3 Å, periodic images included, are one atom that occurs twice. If only some frames have stresses
+far larger than their forces imply, the message names these frames: they are in another unit. It also names frames whose
+energies are far from energies of similar frames (:mod:`aiida_mghdiff.science.energy_outliers`).
 """
 
 from __future__ import annotations
@@ -32,36 +33,36 @@ SMALLEST_DISTANCE_ANGSTROM = 0.3
 LARGEST_FORCE_EV_PER_ANGSTROM = 100.0
 LARGEST_STRESS_EV_PER_ANGSTROM3 = 1.0
 HIGH_MEDIAN_STRESS_EV_PER_ANGSTROM3 = 0.1
-#: A ratio of stresses to what forces imply that no set in one unit reaches, and every set in GPa does.
+#: Ratio of stresses to estimates from forces that no dataset in one unit reaches, but every dataset in GPa does.
 LARGEST_RATIO = 30.0
-#: Sizes of stresses over sizes of forces that lie further apart are looked at as two groups; so many times at most.
+#: Ratios of stresses to forces that differ by more are treated as two groups; at most this many times.
 _LEAST_GAP, _MOST_GAPS = 4.0, 3
 _LEAST_FORCE_EV_PER_ANGSTROM = 0.1
-#: Fewer cells may have stresses and forces that do not compare.
+#: With fewer cells the comparison of stresses and forces is not reliable.
 _LEAST_CELLS = 5
-#: The fit needs no more atoms than this.
+#: The fit uses at most this many atoms.
 _ENOUGH_ATOMS = 1000
 _SURE_CORRELATION = 0.8
 #: A factor farther than this from the factors of all units identifies no unit.
 _FARTHEST = 4.0
 #: Units whose factors differ by less are named together.
 _SIMILAR = 1.4
-#: What stresses of condensed matter are by order of magnitude, where forces tell nothing: from 0.1 to 50 GPa.
+#: Usual magnitudes of stresses in condensed matter, used if forces give no estimate: from 0.1 to 50 GPa.
 _USUAL_STRESSES_EV_PER_ANGSTROM3 = (6e-4, 0.3)
-#: A push of pairs of atoms, each of at most 1, below which the neighbours of an atom balance: 0.001 Å from symmetry.
+#: Below this sum of unit pushes from its pairs, the neighbours of an atom balance: 0.001 Å from symmetry.
 _LEAST_IMBALANCE = 1e-3
-_NO_ENERGY = 'the energy is exactly 0, and not only here: it was not computed. Compute it, or leave such frames out'
+_NO_ENERGY = 'the energy is exactly 0, as in other frames: it was not computed. Compute it, or leave such frames out'
 _NO_STRESS = (
-    'the stress is exactly 0 on atoms that feel forces, and not only here: it was not computed. Compute it, or give '
+    'the stress is exactly 0 on atoms with forces, as in other frames: it was not computed. Compute it, or give '
     'such frames no stress (in extxyz, stress_key null reads none)'
 )
 _NO_FORCES = (
-    'all forces are exactly 0 on atoms in no symmetric places, and not only here: they were not computed. Compute '
+    'all forces are exactly 0 on atoms in no symmetric places, as in other frames: they were not computed. Compute '
     'them, or leave such frames out'
 )
 _ALLOW = 'to take all labels as they are, set allow_implausible'
 
-#: So many stretches of frames are named.
+#: Messages name this many stretches of frames.
 _NAMED = 5
 
 UNITS = {
@@ -82,21 +83,21 @@ VIRIAL = 'a virial in eV (minus stress times volume)'
 
 
 class ImplausibleWarning(UserWarning):
-    """Labels that are unusual, and right only under high pressure."""
+    """Labels are unusual, and only plausible under high pressure."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What cannot be right: the index of the frame where it shows most, and the reason in words."""
+    """An implausible label: the index of the worst frame, and the reason in words."""
 
     index: int
     reason: str
 
 
 def implausible(frames: Sequence[Atoms], numbers: Sequence[int] | None = None) -> Finding | None:
-    """Return what cannot be right in frames and their labels, None where nothing is; warn of unusual stresses.
+    """Return the first implausible label of frames, or None; warn of unusual stresses.
 
-    :param numbers: of the frames, by which several are named; by default counted from 0.
+    :param numbers: numbers of the frames for messages; by default counted from 0.
     """
     names = range(len(frames)) if numbers is None else numbers
     return (
@@ -110,7 +111,7 @@ def implausible(frames: Sequence[Atoms], numbers: Sequence[int] | None = None) -
 
 
 def within_bounds(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return whether forces and stress of each frame are no larger than any that can be right, ``[n]``.
+    """Return for each frame ``[n]`` whether its forces and stress are within the limits of plausible labels.
 
     :param arrays: flat, see :mod:`aiida_mghdiff.formats.frames`.
     """
@@ -121,7 +122,7 @@ def within_bounds(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def excess(atoms: Atoms) -> str | None:
-    """Return which label of a frame is larger than any that can be right, in words; None where none is."""
+    """Return in words which label of a frame is implausibly large, or None."""
     forces = np.linalg.norm(atoms.calc.results['forces'], axis=1)
     if forces.max() > LARGEST_FORCE_EV_PER_ANGSTROM:
         atom = int(forces.argmax())
@@ -136,7 +137,7 @@ def excess(atoms: Atoms) -> str | None:
 
 def _coinciding_atoms(frames: Sequence[Atoms]) -> Finding | None:
     for index, atoms in enumerate(frames):
-        # heights of cells are above 0.5 Å, so that the rounded image is the nearest one wherever atoms coincide
+        # cells are at least 0.5 Å thick, so the rounded image is the nearest one for coinciding atoms
         inverse = np.linalg.inv(atoms.cell.array)
         vectors = atoms.positions[:, None] - atoms.positions
         vectors -= np.round(vectors @ inverse) @ atoms.cell.array
@@ -146,15 +147,15 @@ def _coinciding_atoms(frames: Sequence[Atoms]) -> Finding | None:
             first, second = sorted(np.unravel_index(squares.argmin(), squares.shape))
             names = ' and '.join(f'{atom} ({atoms.symbols[atom]})' for atom in (first, second))
             reason = (
-                f'atoms {names} are {np.sqrt(squares.min()):.3g} Å apart, images of the cell included: one atom is '
-                f'there twice, or lengths are no Å. Remove one of them, or leave the frame out; {_ALLOW}'
+                f'atoms {names} are {np.sqrt(squares.min()):.3g} Å apart, periodic images included: one atom occurs '
+                f'twice, or lengths are not in Å. Remove one of them, or leave the frame out; {_ALLOW}'
             )
             return Finding(index, reason)
     return None
 
 
 def _odd_energies(frames: Sequence[Atoms], numbers: Sequence[int]) -> Finding | None:
-    """Return which energies are far from those of frames of like composition and density."""
+    """Return a finding about energies that are far from energies of similar composition and density, or None."""
     natoms, atom_numbers = np.array([len(atoms) for atoms in frames]), np.concatenate([each.numbers for each in frames])
     counts = element_counts(natoms, atom_numbers, np.unique(atom_numbers))
     labels = [atoms.calc.results for atoms in frames]
@@ -186,11 +187,11 @@ def _energy_words(found: Outliers, given: np.ndarray, natoms: np.ndarray) -> str
         each = ratios / factor
         if np.all(each > 0) and np.median(np.abs(np.log(each))) < np.log(_SAME_ENERGY):
             return words
-    return 'electrons went astray, or energies are of another method'
+    return 'the SCF found a wrong state, or energies are of another method'
 
 
 def _listed(indices: Sequence[int] | np.ndarray, numbers: Sequence[int]) -> str:
-    """Return the numbers of frames in words, and how many of all they are."""
+    """Return the numbers of frames in words, and their share of all frames."""
     runs: list[list[int]] = []
     for index in indices:
         if runs and index == runs[-1][-1] + 1:
@@ -203,7 +204,7 @@ def _listed(indices: Sequence[int] | np.ndarray, numbers: Sequence[int]) -> str:
 
 
 def _mixed_stresses(frames: Sequence[Atoms], numbers: Sequence[int]) -> Finding | None:
-    """Return which frames have stresses in another unit than the others."""
+    """Return a finding about frames whose stresses are in another unit than in all other frames, or None."""
     for small, large in _groups_of_stresses(frames):
         low, high = (stress_scale(list(_cells(frames, _some(frames, group)))) for group in (small, large))
         if low is None or high is None or low.ratio > LARGEST_RATIO or high.ratio < LARGEST_RATIO:
@@ -224,7 +225,7 @@ def _mixed_stresses(frames: Sequence[Atoms], numbers: Sequence[int]) -> Finding 
 
 
 def _groups_of_stresses(frames: Sequence[Atoms]) -> Iterator[tuple[list[int], list[int]]]:
-    """Yield frames with small and with large stresses for their forces, for each gap between, the widest first."""
+    """Yield frames with small and with large stresses relative to their forces, for each gap, the widest first."""
     sizes = {index: size for index, atoms in enumerate(frames) if (size := _stress_over_force(atoms)) is not None}
     order = sorted(sizes, key=sizes.__getitem__)
     gaps = np.diff(np.log([sizes[index] for index in order]))
@@ -234,7 +235,7 @@ def _groups_of_stresses(frames: Sequence[Atoms]) -> Iterator[tuple[list[int], li
 
 
 def _stress_over_force(atoms: Atoms) -> float | None:
-    """Return the size of the traceless virial over that of forces in Å, None where one of them tells nothing."""
+    """Return the ratio of traceless virial to forces in Å; None if one of them is too small to compare."""
     stress, forces = atoms.calc.results.get('stress'), atoms.calc.results['forces']
     size = np.sqrt(np.mean(np.square(forces)))
     if stress is None or size < _LEAST_FORCE_EV_PER_ANGSTROM:
@@ -255,7 +256,7 @@ def _large_force(frames: Sequence[Atoms]) -> Finding | None:
 
 
 def _placeholders(frames: Sequence[Atoms]) -> Finding | None:
-    """Return which labels are zeros in the place of numbers; one frame alone may have them."""
+    """Return a finding about labels that are placeholder zeros, or None; a single frame may have zeros."""
     labels = [atoms.calc.results for atoms in frames]
     without_energy = [i for i, each in enumerate(labels) if 0.0 in (each.get('energy'), each.get('free_energy'))]
     without_stress = [i for i, each in enumerate(labels) if _lacks_stress(each)]
@@ -275,9 +276,9 @@ def _lacks_stress(labels: Mapping[str, np.ndarray]) -> bool:
 
 
 def _without_forces(frames: Sequence[Atoms]) -> list[int]:
-    """Return frames whose forces are all exactly 0 though the neighbours of an atom do not balance.
+    """Return frames whose forces are all exactly 0 although the neighbours of an atom do not balance.
 
-    In a perfect crystal they do, and forces vanish. Some of many frames are looked at.
+    In a perfect crystal they balance, and forces vanish. Of many frames only some are checked.
     """
     silent = [index for index, atoms in enumerate(frames) if not np.any(atoms.calc.results['forces'])]
     some = _some(frames, silent)
@@ -311,7 +312,7 @@ def _some(frames: Sequence[Atoms], indices: Sequence[int]) -> list[int]:
 
 
 def _cells(frames: Sequence[Atoms], indices: Sequence[int]) -> Iterator[Cell]:
-    """Yield the frames of these indices, each with its pairs of atoms."""
+    """Yield the frames with these indices, each with its pairs of atoms."""
     kinds: dict[tuple[int, int], int] = {}
     for index in indices:
         atoms = frames[index]
@@ -324,10 +325,10 @@ def _cells(frames: Sequence[Atoms], indices: Sequence[int]) -> Iterator[Cell]:
 
 
 def _stress_reason(largest: float, median: float, scale: StressScale | None, volume: float) -> str:
-    """Return what is wrong with stresses in words.
+    """Return the fault of stresses in words.
 
-    :param largest: eV/Å³, and the ``median`` over frames of each one's largest component.
-    :param volume: median of the frames in Å³.
+    :param largest: largest component in eV/Å³; ``median`` is the median over frames of the largest component.
+    :param volume: median volume of the frames in Å³.
     """
     words = _stress_words(largest)
     off_scale = scale is not None and scale.ratio > LARGEST_RATIO
@@ -336,7 +337,7 @@ def _stress_reason(largest: float, median: float, scale: StressScale | None, vol
     if units := _units(median, scale, volume):
         return f'{words}: it looks like {" or ".join(units)}. Convert stresses to eV/Å³'
     if off_scale:
-        return f'{words}: one of both is in another unit. Convert stresses to eV/Å³, and forces to eV/Å'
+        return f'{words}: one of the two is in another unit. Convert stresses to eV/Å³, and forces to eV/Å'
     limit = f'{LARGEST_STRESS_EV_PER_ANGSTROM3:g} eV/Å³ is the most for a stress'
     return f'{words}: {limit}. Compute the frame again, or leave it out'
 
@@ -346,18 +347,18 @@ def _stress_words(stress: float) -> str:
 
 
 def _units(median: float, scale: StressScale | None, volume: float) -> list[str]:
-    """Return the units that stresses are likely in; none where forces say that eV/Å³ is right."""
+    """Return the likely units of stresses; none if forces confirm eV/Å³."""
     if scale is None:
         return units_of_magnitude(median, volume)
     return units_of_ratio(scale, volume) if scale.ratio > LARGEST_RATIO else []
 
 
 def units_of_ratio(scale: StressScale, volume: float) -> list[str]:
-    """Return the units that stresses of a scale are likely in, the likeliest first.
+    """Return the likely units of stresses with a scale, the likeliest first.
 
-    A negative correlation rules no sign out: some right stresses have one.
+    A negative correlation excludes no sign, since some correct stresses have one.
 
-    :param volume: of the cells in Å³.
+    :param volume: volume of the cells in Å³.
     """
     factors = {f'{unit} ({factor:.4g} to 1 eV/Å³)': factor for unit, factor in UNITS.items()}
     factors |= {f'{unit}, pressure positive ({-factor:.4g} to 1 eV/Å³)': -factor for unit, factor in UNITS.items()}
@@ -374,9 +375,9 @@ def units_of_ratio(scale: StressScale, volume: float) -> list[str]:
 
 
 def units_of_magnitude(stress: float, volume: float) -> list[str]:
-    """Return the units in which a stress (a number in eV/Å³) would be a usual one.
+    """Return the units in which a stress (a number in eV/Å³) would have a usual magnitude.
 
-    :param volume: of the cell in Å³.
+    :param volume: volume of the cell in Å³.
     """
     low, high = _USUAL_STRESSES_EV_PER_ANGSTROM3
     factors = UNITS | {VIRIAL: volume}

@@ -1,11 +1,11 @@
 """VASP's structure file, POSCAR (read by VASP) and CONTCAR (written by it): one format.
 
-Comment, scale, lattice vectors, species and their counts, positions; then, in a file of molecular dynamics, what
-continues the run: the velocities of the lattice and of the atoms, and the predictor-corrector block, which holds the
-state of the integrator and of a Nosé thermostat and is kept as text.
+The file contains comment, scale, lattice vectors, species and their counts, and positions. For molecular dynamics the
+state of the run follows: the velocities of the lattice and of the atoms, and the predictor-corrector block, which has
+the state of the integrator and of a Nosé thermostat and is kept as text.
 
-Species are named by their element: what VASP or a POTCAR adds to it (``Mg_pv``, ``H/0a1b2c3d``) is left out.
-Positions are as the file has them, outside of the cell too. Velocities are in Å/fs.
+Species are named by their element; additions of VASP or a POTCAR (``Mg_pv``, ``H/0a1b2c3d``) are dropped. Positions are
+not wrapped into the cell. Velocities are in Å/fs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ELEMENT = re.compile(r'[A-Z][a-z]?(?=$|[_/])')
 
 @dataclass(frozen=True)
 class LatticeVelocities:
-    """How the lattice moves: ``state`` (1: initialised), velocities [3,3] in Å/fs and lattice vectors [3,3] in Å."""
+    """Motion of the lattice: ``state`` (1: initialised), velocities [3,3] in Å/fs and lattice vectors [3,3] in Å."""
 
     state: int
     velocities: np.ndarray
@@ -37,7 +37,7 @@ class LatticeVelocities:
 
 @dataclass(frozen=True)
 class Poscar:
-    """Content of a POSCAR: n atoms in blocks of one species."""
+    """Content of a POSCAR: n atoms in blocks, each of one species."""
 
     comment: str
     symbols: list[str]  # element of each block
@@ -51,14 +51,14 @@ class Poscar:
 
     @property
     def numbers(self) -> np.ndarray:
-        """Atomic number of each atom [n]."""
+        """Return the atomic number of each atom [n]."""
         return np.repeat([atomic_numbers[symbol] for symbol in self.symbols], self.counts)
 
 
 def require_grouped(symbols: Sequence[str]) -> None:
-    """Refuse symbols, of atoms or of blocks of atoms, in which a species comes back after another one.
+    """Refuse symbols, of atoms or of blocks of atoms, in which a species occurs again after another species.
 
-    :raises ValueError: otherwise, since VASP assigns blocks in the order of POTCAR, and ML_AB has a block per species.
+    :raises ValueError: since VASP assigns blocks in the order of POTCAR, and ML_AB has one block for each species.
     """
     blocks = [symbol for symbol, _ in groupby(symbols)]
     repeated = next((symbol for index, symbol in enumerate(blocks) if symbol in blocks[:index]), None)
@@ -69,10 +69,10 @@ def require_grouped(symbols: Sequence[str]) -> None:
 def read_poscar(path_or_text: str | Path) -> Poscar:
     """Read a POSCAR or CONTCAR, from a path or from its text (a string with a line break).
 
-    Velocities that are not numbers at all (``NaN``, as VASP writes them where POTIM is 0) are none.
+    Velocities that are no numbers (``NaN``, as VASP writes for POTIM = 0) are left out.
 
-    :raises FormatError: with line and reason, for a file that is truncated, names no species, or has velocities in
-        direct coordinates, whose unit is a time step that the file does not tell.
+    :raises FormatError: names line and reason, for a file that is truncated, names no species, or has velocities in
+        direct coordinates, whose unit is a time step that the file does not contain.
     """
     if isinstance(path_or_text, str) and '\n' in path_or_text:
         lines = _Lines('POSCAR', path_or_text)
@@ -101,7 +101,7 @@ def read_poscar(path_or_text: str | Path) -> Poscar:
 
 
 def read_structure_head(path: str | Path, text: str, line: int) -> tuple[np.ndarray, list[str], list[int]]:
-    """Return cell [3,3] in Å, symbols and counts of the first lines of a POSCAR, which XDATCAR has too.
+    """Return cell [3,3] in Å, symbols and counts of the first lines of a POSCAR or an XDATCAR.
 
     :param text: ``HEAD_LINES`` lines; the first is line number ``line`` of the file at ``path``.
     """
@@ -114,7 +114,7 @@ def read_structure_head(path: str | Path, text: str, line: int) -> tuple[np.ndar
 def write_poscar(poscar: Poscar) -> str:
     """Return the text of a POSCAR: direct coordinates with 16 decimals, velocities with 17 digits.
 
-    :raises ValueError: if a species comes back after another one.
+    :raises ValueError: if a species occurs again after another species.
     """
     require_grouped(poscar.symbols)
     fractional = np.linalg.solve(poscar.cell.T, poscar.positions.T).T
@@ -160,7 +160,7 @@ class _Lines:
         return FormatError(self.path, f'line {(self.next if line is None else line) + self.first - 1}', reason)
 
     def take(self, what: str) -> str:
-        """Pass a line that must be there and return it."""
+        """Pass a required line and return it."""
         if self.next >= len(self.lines):
             raise self.error(f'the file ends where {what} should stand: it is truncated', len(self.lines) + 1)
         self.next += 1
@@ -173,7 +173,7 @@ class _Lines:
         return begins
 
     def numbers(self, rows: list[list[str]], count: int) -> np.ndarray:
-        """Return the numbers of the rows that were taken last, ``[count, 3]``."""
+        """Return the numbers of the last taken rows, ``[count, 3]``."""
         first = self.next - count + 1
         values = np.empty((count, 3))
         for index, row in enumerate(rows):
@@ -186,7 +186,7 @@ class _Lines:
         return values
 
     def take_vectors(self, count: int, what: str) -> np.ndarray:
-        """Pass rows that hold three numbers and return them, ``[count, 3]``."""
+        """Pass rows of three numbers and return them, ``[count, 3]``."""
         return self.numbers([self.take(what).split() for _ in range(count)], count)
 
     def skip_blank(self) -> None:
@@ -195,20 +195,20 @@ class _Lines:
             self.next += 1
 
     def rest(self) -> str | None:
-        """Return what is left, without the blank lines before and behind it; None where there is nothing."""
+        """Return the rest, without blank lines at its ends; None if nothing is left."""
         self.skip_blank()
         return '\n'.join(self.lines[self.next :]).rstrip() + '\n' if self.next < len(self.lines) else None
 
 
 def _read_lattice(lines: _Lines) -> tuple[np.ndarray, np.ndarray]:
-    """Return the factors [3] by which Cartesian components are multiplied, and the cell [3,3] in Å."""
+    """Return the factors [3] of Cartesian components, and the cell [3,3] in Å."""
     words = lines.take('the scale').split()
     try:
         scale = np.array(words, dtype=float)
     except ValueError as error:
         raise lines.error(f'the scale should stand here, not {" ".join(words)!r}') from error
     if scale.size not in (1, 3) or not np.isfinite(scale).all() or (scale.size == 3 and (scale <= 0).any()):
-        raise lines.error('the scale must be one number, or three that are positive')
+        raise lines.error('the scale must be one number, or three positive numbers')
     vectors = lines.take_vectors(3, 'a lattice vector')
     volume = abs(np.linalg.det(vectors))
     if scale[0] == 0 or not volume > 1e-6:

@@ -1,4 +1,4 @@
-"""Keys of ``results.json``, which programs write and parsers keep as the output ``results`` of their job."""
+"""Keys of ``results.json``, which programs write and parsers store as the output ``results`` of their job."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from aiida_mghdiff.science.bands import BandResults
 
 
 class EvaluationResults(TypedDict):
-    """What evaluated a dataset."""
+    """Engine and settings of an evaluation."""
 
     n_configurations: int
-    head: str | None  # of a MACE model
+    head: str | None  # head of a MACE model
     dtype: str
     device: str
     versions: dict[str, str]
 
 
 class MdResults(TypedDict):
-    """Where a run of molecular dynamics ended, and what made it."""
+    """End of a run of molecular dynamics, and its engine."""
 
     last_step: int
     thermostat: str | None
@@ -42,14 +42,14 @@ class PathResults(BandResults):
 
 
 class NebResults(PathResults):
-    """A search for a path, and what made it."""
+    """Result of a search for a path, and its engine."""
 
     head: str | None
     versions: dict[str, str]
 
 
 class Modes(TypedDict):
-    """Modes of vibration; imaginary ones are negative."""
+    """Modes of vibration; imaginary frequencies are negative."""
 
     energies_mev: list[float]
     frequencies_thz: list[float]
@@ -59,14 +59,14 @@ class Modes(TypedDict):
 
 
 class TracerModes(Modes):
-    """Modes of the tracers of a stationary point."""
+    """Modes of the tracers at a stationary point."""
 
     tracer_count: int
     max_force_ev_per_angstrom: float
 
 
 class VibrationResults(TracerModes):
-    """Vibrations of the tracers, and what computed them."""
+    """Vibrations of the tracers, and their engine."""
 
     dtype: str
     head: str | None
@@ -83,7 +83,7 @@ class ValidationErrors(TypedDict):
 
 
 class TrainingSummary(TypedDict):
-    """How a training went: the errors at first and at best."""
+    """Errors of a training, at the start and at the best epoch."""
 
     warnings: list[str]
     completed: bool
@@ -112,7 +112,7 @@ class TrainingResults(TrainingSummary):
 
 
 class MaceStart(TypedDict):
-    """How a training of MACE began."""
+    """Start of a training of MACE."""
 
     mode: str
     head: str | None

@@ -1,7 +1,7 @@
-"""The modules of this package that one of its modules needs: what a job carries, and what a digest stands for.
+"""Find the modules of this package that a module needs: jobs pack them, and digests represent them.
 
-Calculation jobs pack them into ``mghdiff.pyz``, and executables print their digest. The room of the file formats is the
-lowest one that both may import and that reads files.
+Calculation jobs pack them into ``mghdiff.pyz``, and executables print their digest. This module is among the file
+formats, the lowest layer that both may import and that reads files.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def sources(*modules: str, source: bytes = b'') -> list[Path]:
-    """Return the files of modules of this package and of all that they import from it, sorted.
+    """Return the files of modules of this package and of all their imports from it, sorted.
 
     Imports inside functions count, imports for type checkers do not. The package's own ``__init__.py`` is left out: it
-    has the version and names for users, which change nothing that is computed.
+    has the version and names for users, which do not change any result.
 
     :param modules: full names, such as ``aiida_mghdiff.programs.ase.md``.
-    :param source: of a module from elsewhere, whose imports from this package count too.
+    :param source: source of a module from elsewhere, whose imports from this package count, too.
     """
     todo, seen = [*(file for module in modules for file in _files(module)), *_imported_by(source)], set()
     while todo:
@@ -33,7 +33,7 @@ def sources(*modules: str, source: bytes = b'') -> list[Path]:
 
 
 def archive_name(path: Path) -> str:
-    """Return the name of a source below the folder in which the package lies."""
+    """Return the name of a source file relative to the folder that contains the package."""
     return path.relative_to(PACKAGE.parent).as_posix()
 
 
@@ -60,7 +60,7 @@ def _imported(path: Path) -> frozenset[Path]:
 
 
 def _imported_by(source: bytes) -> frozenset[Path]:
-    """Return the modules of this package that a module imports; it imports by absolute names only."""
+    """Return the modules of this package that a module imports; imports must have absolute names."""
     names = []
     for node in _nodes(ast.parse(source)):
         if isinstance(node, ast.Import):

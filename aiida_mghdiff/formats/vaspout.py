@@ -27,9 +27,9 @@ _FRAMES_AT_ONCE = 64
 class VaspoutReader:
     """Iterates over the frames of a vaspout.h5, like ``XdatcarReader`` over an XDATCAR.
 
-    ``truncated`` says after an iteration what is missing; a frame whose coordinates are all zero was never written.
-    ``energies`` holds by VASP's name (``temperature TEIN``, ``ion-electron TOTEN``) one value a frame [f] in eV or K:
-    NaN where VASP up to 6.4.2 wrote zeros, in the steps between the written ones.
+    After an iteration ``truncated`` names the missing part; a frame whose coordinates are all zero was never written.
+    ``energies`` has by VASP's name (``temperature TEIN``, ``ion-electron TOTEN``) one value for each frame [f] in eV or
+    K: NaN for steps between written steps, for which VASP up to 6.4.2 wrote zeros.
 
     :raises FormatError: for a file that is not HDF5, was not closed, or has no trajectory.
     """

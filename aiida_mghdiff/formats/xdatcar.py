@@ -1,7 +1,7 @@
 """XDATCAR, VASP's trajectory: the head of a POSCAR, then frames of direct coordinates with 8 decimals.
 
-Where the cell moves, the head comes again before each frame. Molecular dynamics with MDALGO of 1 or more writes
-coordinates that leave the cell (unwrapped). A frame is read at a time, so that memory does not grow with the file.
+If the cell moves, the head is repeated before each frame. Molecular dynamics with MDALGO of 1 or more writes
+unwrapped coordinates. One frame is read at a time, so memory does not grow with the file.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from aiida_mghdiff.formats.poscar import HEAD_LINES, read_structure_head
 from aiida_mghdiff.science.trajectory_reduction import Frame
 
 _FRAME = re.compile(rb'\s*Direct configuration=\s*(\d+|\*+)\s*')
-# Columns of 12 characters touch where a coordinate is -10 or less, or 100 or more.
+# Columns of 12 characters touch if a coordinate is at most -10 or at least 100.
 _TOUCHING = re.compile(rb'(\.\d{8})(?=[-\d])')
 
 
 class XdatcarReader:
     """Iterates over the frames of an XDATCAR; may be iterated over again.
 
-    After an iteration ``truncated`` is None, or says in a sentence what is missing at the end of the file.
+    After an iteration ``truncated`` is None, or a sentence about the missing end of the file.
 
-    :raises FormatError: with line and reason, for a file without a whole head, and while iterating for a frame that is
-        damaged (not merely cut off at the end of the file).
+    :raises FormatError: names line and reason, for a file without a complete head, and while iterating for a damaged
+        frame (not merely truncated at the end of the file).
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -53,8 +53,8 @@ class _Frames:
         self.reader, self.handle = reader, handle
         self.cell = reader.cell
         self.line = 0  # lines passed
-        self.unfinished = b''  # what was read of a frame or a head that is not whole yet
-        self.numbers = [-1, 0]  # of the last two frames
+        self.unfinished = b''  # content of an incomplete frame or head
+        self.numbers = [-1, 0]  # numbers of the last two frames
 
     def __iter__(self) -> Iterator[Frame]:
         self._take(HEAD_LINES)
@@ -75,7 +75,7 @@ class _Frames:
             self.reader.truncated = f'{self.reader.path}, line {self.line}: the file ends within a frame'
 
     def _take(self, count: int) -> list[bytes] | None:
-        """Pass lines and return them; None where the file ends before they are whole."""
+        """Pass lines and return them; None if the file ends before they are complete."""
         lines = [self.handle.readline() for _ in range(count)]
         self.line += sum(map(bool, lines))
         if lines[-1].endswith(b'\n'):
@@ -98,7 +98,7 @@ class _Frames:
             raise self._error(first + 5, expected, lines[-2] + lines[-1])
 
     def _number(self, digits: bytes) -> int:
-        """Return the number of a frame; where it has too many digits for its column, count on."""
+        """Return the number of a frame; if it does not fit its column, continue counting."""
         before, last = self.numbers
         number = int(digits) if digits.isdigit() else 2 * last - before
         self.numbers = [last, number]
@@ -126,7 +126,7 @@ def _is_vector(row: list[bytes]) -> bool:
 
 
 def xdatcar_header(comment: str, cell: np.ndarray, symbols: Sequence[str], counts: Sequence[int]) -> str:
-    """Return the head as VASP writes it, before the first frame or before each."""
+    """Return the head in VASP's format, for the first frame or for each frame."""
     lines = [f'{" ".join(comment.split())[:40]:40}', '           1']
     lines += [''.join(f'{value:12.6f}' for value in row) for row in cell]
     lines += [''.join(f'{symbol:>5}' for symbol in symbols), ''.join(f'{count:6d}' for count in counts)]

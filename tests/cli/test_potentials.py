@@ -64,7 +64,7 @@ def test_found_models_with_several_heads(aiida_profile_clean, cache):
     assert (node.label, node.head) == ('small.model', 'Default')
     assert lines == [
         f'{cache}/a_model was found and is not used: {cache}/a_model: the model has the heads A and B and none is '
-        'named: name one of them as --head, or write one into a file of its own with mace_select_head.'
+        'named: name one of them as --head, or write one into its own file with mace_select_head.'
     ]
     options = {'architecture': 'mace', 'origin': 'pretrained', 'elements': ['H', 'Mg'], 'dtype': 'float64'}
     PotentialData.from_file(cache / 'small.model', head='pt_head', **options).store()

@@ -322,7 +322,7 @@ def energies_times(factor):
         (energies_times(1000), 'energies look like meV'),
         (energies_times(-1), 'energies are of the other sign'),
         (energies_times(1 / 32), 'energies look like those of one atom'),
-        (lambda atoms: {'energy': atoms.get_potential_energy() + 50}, 'electrons went astray'),
+        (lambda atoms: {'energy': atoms.get_potential_energy() + 50}, 'the SCF found a wrong state'),
     ],
 )
 @pytest.mark.parametrize('indices', [[2], [2, 3, 4, 7], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]])

@@ -133,7 +133,7 @@ def test_ase_reads_what_is_written(tmp_path):
         ('     2     1', '     3', 7, '2 species, but not as many numbers of atoms'),
         ('     2     1', '     3     0', 7, 'not as many numbers of atoms'),
         ('   1.00000000000000', '   one', 2, 'the scale should stand here'),
-        ('   1.00000000000000', '   1.0 -1.0 1.0', 2, 'three that are positive'),
+        ('   1.00000000000000', '   1.0 -1.0 1.0', 2, 'three positive numbers'),
         ('5.2000000000000002', '0.0', 5, 'the cell has no volume'),
         ('2.7712812921102037', '2.77x', 4, "three numbers must stand here, not '-1.6000000000000001 2.77x"),
         ('0.6666666666666666  0.3333333333333333', '0.6666666666666666', 10, 'three numbers must stand here'),

@@ -95,7 +95,7 @@ def test_isolated_atoms_among_the_frames_become_energies(atoms):
     assert (result.isolated_atoms, result.get_formulas()) == ({'H': -7.0}, ['H2Mg3'])
     _, node = collect_labels.run_get_node(frames, **labels | {frame_key(2): lone_label(-7.5)})
     assert node.exit_status == 228
-    assert 'configuration 2: an isolated H has -7.5 eV, but -7.0 eV before: keep one of both.' in node.exit_message
+    assert 'configuration 2: an isolated H has -7.5 eV, but -7.0 eV before: keep one of the two.' in node.exit_message
 
 
 def lone_label(energy):

@@ -61,7 +61,7 @@ def test_isolated_atoms_of_all_parts_are_kept(aiida_profile):
     assert merge_datasets(**parts).isolated_atoms == {'H': -1.0, 'Mg': -0.25}
     _, node = merge_datasets.run_get_node(**parts, d=with_isolated_atoms(H=-2.0))
     assert node.exit_status == 228
-    assert 'd: an isolated H has -2.0 eV, but -1.0 eV before: keep one of both.' in node.exit_message
+    assert 'd: an isolated H has -2.0 eV, but -1.0 eV before: keep one of the two.' in node.exit_message
 
 
 def test_labels_do_not_mix(aiida_profile):
