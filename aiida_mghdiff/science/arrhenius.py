@@ -4,9 +4,10 @@ Weights are 1/s², with s the relative error of D, which by the delta method is 
 must be accurate: intervals cover 95 % with the standard error over all tracers of all replicas
 (``DiffusionEstimate.relative_error``), but 71 % with the standard error over three replicas.
 
-Temperatures are the measured means of the runs: one canonical start of 136 atoms puts an NVE run off by 5 %, which is
-25 % in D for 0.22 eV at 500 K. The mean D of replicas with different temperatures belongs to their effective
-temperature, at which the fitted D equals the mean of D over the replicas' temperatures (:func:`effective_temperature`).
+Temperatures are the measured means of the runs: one canonical start of 136 atoms shifts the temperature of an NVE run
+by 5 %, which changes D by 25 % for 0.22 eV at 500 K. The mean D of replicas with different temperatures belongs to
+their effective temperature, at which the fitted D equals the mean of D over their temperatures
+(:func:`effective_temperature`).
 
 The fit is linear in (ln D0, Ea), with a closed solution. The covariance is (X^T W X)^-1, not scaled with the residuals,
 since s is known. Two temperatures determine a line, and chi squared is then meaningless. Outside the fitted
@@ -28,11 +29,11 @@ from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 
 class TooFewTemperaturesError(ValueError):
-    """Fewer than two distinct temperatures with a D."""
+    """There are fewer than two distinct temperatures with a D."""
 
 
 class CoefficientsError(ValueError):
-    """Temperatures, coefficients or errors that cannot be fitted."""
+    """Temperatures, coefficients or errors cannot be fitted."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class ArrheniusFit:
     covariance: np.ndarray  # [2,2] of (ln D0, Ea)
     chi_squared: float
     temperatures_k: np.ndarray
-    errors_from: int | None  # degrees of freedom of the errors of D; None where these are known
+    errors_from: int | None  # degrees of freedom of the errors of D; None if the errors are known
 
     @property
     def prefactor(self) -> float:
@@ -62,7 +63,7 @@ class ArrheniusFit:
         return float(np.sqrt(self.covariance[0, 0]))
 
     def interval_factor(self, confidence: float = 0.95) -> float:
-        """Return half the width of a two-sided interval over the standard error: Student's t, or the normal one."""
+        """Return half the width of a two-sided interval over the standard error: Student's t or the normal factor."""
         quantile = (1 + check_confidence(confidence)) / 2
         return float(stats.norm.ppf(quantile) if self.errors_from is None else stats.t.ppf(quantile, self.errors_from))
 
@@ -90,7 +91,7 @@ def predict(
     """Return D on a line and the limits of its band, [3] at a temperature in K, or [3,m] at several [m].
 
     :param line: ln D0 and Ea in eV, with their covariance [2,2].
-    :param factor: half the width of the band over the standard error of ln D.
+    :param factor: half the width of the band, divided by the standard error of ln D.
     """
     design = arrhenius_design(temperature_k)
     ln_d = design @ line
@@ -106,11 +107,11 @@ def fit_arrhenius(
 ) -> ArrheniusFit:
     """Return the weighted fit of D [m] at mean temperatures [m] in K.
 
-    :param standard_errors: of D [m], in its unit.
-    :param degrees_of_freedom: how many the errors have in all (tracers less one, summed over temperatures); without,
-        they count as known.
-    :raises TooFewTemperaturesError: where all temperatures lie within 1 % of each other.
-    :raises CoefficientsError: for numbers that are not finite and positive, or not as many of each.
+    :param standard_errors: standard errors of D [m], in its unit.
+    :param degrees_of_freedom: total degrees of freedom of the errors (number of tracers less one, summed over
+        temperatures); without it, the errors count as known.
+    :raises TooFewTemperaturesError: if all temperatures lie within 1 % of each other.
+    :raises CoefficientsError: for numbers that are not finite and positive, or arrays of different lengths.
     """
     temperatures, values, errors = (np.asarray(array, float) for array in (temperatures_k, diffusion, standard_errors))
     _check_points(temperatures, values, errors)
@@ -128,7 +129,7 @@ def fit_arrhenius(
 
 
 def effective_temperature(temperatures_k: Sequence[float], activation_energy_ev: float) -> float:
-    """Return the temperature in K at which D is the mean of D at these temperatures; their mean where Ea is 0."""
+    """Return the temperature in K at which D is the mean of D at these temperatures; for Ea = 0, their mean."""
     if activation_energy_ev == 0:
         return float(np.mean(temperatures_k))
     energy = activation_energy_ev / BOLTZMANN_EV_PER_K

@@ -1,16 +1,16 @@
 """The barriers of a path, from the energies of its images.
 
-A barrier is the energy of a saddle point above the minimum that a hop leaves. An end point that was relaxed need not be
-a minimum: on a shoulder of the potential or on a symmetric site its forces are small, too. Two rules find this out:
+A barrier is the energy of a saddle point above the minimum from which a hop starts. A relaxed end point is not always a
+minimum: its forces are also small on a shoulder of the potential or on a symmetric site. Two rules detect this:
 
 - An end is a minimum if the energy along the path rises before it falls. If the energy falls first or does not change,
   or if vibrations of the end have imaginary modes, this end has no barrier.
 - The highest image is a saddle point if it lies above both ends and, if its vibrations are known, has one imaginary
   mode. Otherwise a direction from a minimum keeps the energy of the highest image as its barrier, with a reason.
 
-A path with a minimum of its own, with a hill on either side, is several hops. If this minimum lies below an end, the
-highest image above the end is no barrier of this direction: the climb out of the minimum is higher. An image without a
-finite energy leaves no barrier at all.
+A path with a minimum between its ends, with a hill on either side, is several hops. If this minimum lies below an end,
+the highest image above the end is no barrier of this direction: the climb out of the minimum is higher. If an image has
+no finite energy, there is no barrier at all.
 
 Energies that differ by less than ``RESOLUTION_EV`` count as equal: forces are converged to some 0.01 eV/Å, images are
 some 0.2 Å apart, and energies in single precision have errors of about 1 meV.
@@ -49,7 +49,7 @@ class Band:
 
     @property
     def reason(self) -> str | None:
-        """Return why the path is not a hop between two minima over a saddle point, or None."""
+        """Return why the path is not a single hop between two minima over a saddle point, or None."""
         return self.forward.reason or self.reverse.reason
 
 
@@ -73,7 +73,7 @@ def read_band(energies_ev: Sequence[float] | np.ndarray, imaginary_modes: Mappin
 
 
 class BandResults(TypedDict):
-    """Energies of a path in eV, and its barrier each way: where it has none, a sentence says why."""
+    """Energies of a path in eV, and its barrier in each direction, or a sentence why there is none."""
 
     forward_barrier_ev: float | None
     forward_barrier_reason: str | None
@@ -85,7 +85,7 @@ class BandResults(TypedDict):
 
 
 def describe_band(energies_ev: Sequence[float] | np.ndarray) -> BandResults:
-    """Return what the results of every search for a path say of its energies [i] in eV, None for one not finite."""
+    """Return the results about the energies [i] in eV for every search for a path; None replaces infinite numbers."""
     energies, band = [_finite(energy) for energy in energies_ev], read_band(energies_ev)
     first, last = energies[0], energies[-1]
     return {
@@ -106,16 +106,16 @@ def _finite(energy: float) -> float | None:
 def _direction(
     end: str, energies: np.ndarray, imaginary_modes: int, flaw: str | None, valley: tuple[int, float] | None
 ) -> Direction:
-    """Return the direction that leaves an end, the first of the energies.
+    """Return the direction that starts at an end, the first of the energies.
 
-    :param valley: index and energy of the path's own minimum, if it has one.
+    :param valley: index and energy of the path's intermediate minimum, if it has one.
     """
     if fault := _fault_of_end(energies - energies[0], imaginary_modes):
         return Direction(None, f'the {end} end is no minimum of this potential: {fault}; {_REMEDY}')
     if valley is not None and (depth := energies[0] - valley[1]) > RESOLUTION_EV:
         return Direction(
             None,
-            f'the path has a minimum of its own at image {valley[0]}, {depth:.3f} eV below its {end} end: it is '
+            f'the path has a minimum at image {valley[0]}, {depth:.3f} eV below its {end} end: it is '
             'several hops; relax this image, and take a path for each hop.',
         )
     return Direction(float(energies.max() - energies[0]), flaw)

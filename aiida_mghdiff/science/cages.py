@@ -1,8 +1,8 @@
 """Jumps of tracers between the cages of a lattice, from the tracers' own motion.
 
 In a cage a tracer moves without diffusing. A cage of hcp is an octahedral site, or the *pair* of tetrahedral sites that
-share a face (c/4, 1.30 Å apart in Mg), between which a tracer hops hundreds of times before it leaves. A tracer leaves
-a cage by at least the distance of a tetrahedral to an octahedral site, sqrt(a²/3 + c²/64), 1.96 Å in Mg. So a threshold
+share a face (c/4, 1.30 Å apart in Mg), between which a tracer hops hundreds of times before it leaves. To leave a cage,
+a tracer moves at least from a tetrahedral to an octahedral site, sqrt(a²/3 + c²/64), 1.96 Å in Mg. So a threshold
 between both distances, 1.63 Å, distinguishes jumps from rattling without the positions of the host.
 
 Vibrations (0.2 to 0.4 Å along an axis for H at 300 to 800 K, faster than 0.1 ps) are averaged over short blocks. Then
@@ -36,7 +36,7 @@ class Stay(NamedTuple):
     first: int
 
     def joined(self, other: Stay) -> Stay:
-        """Return this stay and a later one as one."""
+        """Return the union of this stay and a later one."""
         blocks = self.blocks + other.blocks
         pairs = zip(self.mean, other.mean, strict=True)
         return Stay([(self.blocks * x + other.blocks * y) / blocks for x, y in pairs], blocks, self.first)
@@ -46,8 +46,8 @@ def count_jumps(positions: np.ndarray, threshold: float, block: int) -> np.ndarr
     """Return the number of jumps [n] of each tracer.
 
     :param positions: unwrapped positions [f,n,3] in Å, evenly spaced, without drift of the host.
-    :param threshold: distance in Å between the longest one inside a cage and the shortest between two.
-    :param block: frames to average over.
+    :param threshold: distance in Å between the longest distance in a cage and the shortest distance of two cages.
+    :param block: number of frames to average over.
     """
     means = block_means(positions, block)
     return np.array([len(find_stays(means[:, tracer], threshold)) - 1 for tracer in range(means.shape[1])])

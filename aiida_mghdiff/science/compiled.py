@@ -1,4 +1,4 @@
-"""Loops that numba compiles."""
+"""Compile loops with numba."""
 
 from __future__ import annotations
 

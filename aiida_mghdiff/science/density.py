@@ -8,18 +8,18 @@ import numpy as np
 
 from aiida_mghdiff.science.lattice.hcp import HcpSites
 
-#: Points that are folded at once; all of a long run would take several times its memory.
+#: Points that are folded at once; folding a long run at once would take several times its memory.
 _CHUNK = 200_000
 
 
 def unit_cell_density(runs: Sequence[np.ndarray], sites: HcpSites, spacing: float) -> np.ndarray:
-    """Return the probability density [x,y,z] in 1/Å³ of a tracer, all unit cells folded into one.
+    """Return the probability density [x,y,z] in 1/Å³ of a tracer, with all unit cells folded into one.
 
-    The element [i,j,k] is the mean over the bin from i/x, j/y, k/z to the next in fractional coordinates of
+    The element [i,j,k] is the mean over the bin that begins at i/x, j/y, k/z in fractional coordinates of
     ``sites.unit_cell``, in which an octahedral site is at the origin. Its integral over the unit cell is 1.
 
-    :param runs: positions [f,n,3] in Å in the frame of the sites, of each run.
-    :param spacing: width of a bin in Å along each cell vector, or a little less.
+    :param runs: positions [f,n,3] in Å of each run, in the frame of the sites.
+    :param spacing: upper limit of the width of a bin in Å along each cell vector.
     :raises ValueError: for a spacing that is not positive.
     """
     if not spacing > 0:

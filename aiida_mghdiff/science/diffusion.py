@@ -4,29 +4,30 @@ There are three estimators:
 
 - ``least-squares``: straight lines through the mean squared displacement, as in the paper (``science.least_squares``);
 - ``gls``: generalised least squares with an explicit lag (``science.gls``). With the right lag it is several times more
-  efficient; with a lag that is too short, D is too high and its error too small;
+  efficient; if the lag is too short, D is too high and its error too small;
 - ``automatic``: needs no lag (``science.whittle``).
 
-Each gives a D for each tracer, and the scatter of these D is the error. The interval is Student's t on the scale of
-ln D, so that both limits are positive. The scatter of all tracers is pooled as long as the means of replicas agree with
-it, which a test decides (``science.intervals``); the squares of displacements hardly correlate between tracers, even
-where the tracers do (``tests/science/test_crowd.py``). For ``least-squares`` the test is quick to find that replicas
-differ, and their scatter alone counts then: its intervals are as wide as this needs, and cover replicas that ran at
-different temperatures too. For the other methods it must be sure: their errors are so small that the caution would cost
-half of what they gain. Intervals of D along an axis follow the same rule.
+Each estimator gives a D for each tracer, and the scatter of these D is the error. The interval is Student's t on the
+scale of ln D, so both limits are positive. The scatter of all tracers is pooled if the means of replicas agree with it
+in a test (``science.intervals``). The squares of displacements hardly correlate between tracers, even if the tracers do
+(``tests/science/test_crowd.py``). For ``least-squares`` the test easily finds that replicas differ, and then only their
+own scatter counts. So its intervals are wide, but also cover replicas that ran at different temperatures. For the other
+methods the test must be nearly certain: their errors are so small that a cautious test would double them. Intervals of
+D along an axis follow the same rule.
 
-The relative error that weights an Arrhenius fit is always that over tracers: three replicas give weights so erratic
-that the interval of the activation energy covers 71 %. It is never taken below that of counting jumps, 1/sqrt(jumps).
+The relative error that weights an Arrhenius fit always comes from the scatter over tracers. Weights from three replicas
+are so erratic that the interval of the activation energy covers only 71 %. The relative error is at least the error of
+counting jumps, 1/sqrt(jumps).
 
-Where an estimate is known to be off, D is by least squares instead, with a warning. For ``automatic``
-``science.whittle`` says where. An estimate of ``gls`` is off if its lag is shorter than half the time that a tracer
-stays: returns between cages then count as diffusion, and D is 3 to 15 % too high (H in Mg, rates T-T : T-O : O-T : O-O
-of 8:1:1:0.5; longer lags leave at most 3 %). On other networks ``gls`` gives way where D at double the lag is surely
-lower; where it is lower, but not surely so, a warning says so.
+If an estimate is known to be wrong, least squares gives D instead, with a warning. ``science.whittle`` describes the
+cases of ``automatic``. An estimate of ``gls`` is wrong if its lag is shorter than half the time that a tracer stays:
+returns between cages then count as diffusion, and D is 3 to 15 % too high (H in Mg, rates T-T : T-O : O-T : O-O of
+8:1:1:0.5; with longer lags at most 3 %). On other networks least squares replaces ``gls`` if D at double the lag is
+certainly lower. If it is lower but not certainly, a warning says so.
 
-Gate: rattling between the two sites of a cage gives a significant slope although nothing diffuses. Where no tracer
-jumped between cages there is no D, but an upper bound: at most 3.0 jumps are expected (Poisson, 95 %), each of length
-l, in n tracers of duration T, thus D < 3.0 l² / (6 n T).
+Condition for a D: rattling between the two sites of a cage gives a significant slope although nothing diffuses. If no
+tracer jumped between cages, there is no D, but an upper bound: at most 3.0 jumps are expected (Poisson, 95 %), each of
+length l, in n tracers of duration T, so D < 3.0 l² / (6 n T).
 """
 
 from __future__ import annotations
@@ -47,25 +48,25 @@ from aiida_mghdiff.science.whittle import HOP_LENGTH, automatic_fit, staying_tim
 
 METHODS = ('least-squares', 'gls', 'automatic')
 FEW_JUMPS = 20
-#: Vibrations are averaged over these ps, and at least so many frames, before jumps are counted.
+#: Time in ps over which vibrations are averaged, and smallest number of frames, before jumps are counted.
 CAGE_AVERAGING_PS, CAGE_AVERAGING_FRAMES = 0.1, 10
-#: Probability that two lags disagree by chance; three pairs are compared, and one in five runs is flagged for nothing.
+#: Probability that two lags disagree by chance; three pairs are compared, so one in five runs is flagged wrongly.
 FALSE_ALARM = 0.1
-#: Probability, below which D at double the lag is surely lower.
+#: Below this probability, D at double the lag is certainly lower.
 SURE = 0.001
-#: Shortest lag of gls over the time that a tracer stays.
+#: Smallest lag of gls, divided by the time that a tracer stays.
 SHORTEST_LAG = 0.5
-#: Probability below which replicas differ by more than their tracers explain; strict for all but least squares.
+#: Probability below which replicas differ by more than their tracers explain; strict for all methods but least squares.
 QUICK, STRICT = 0.25, 0.002
 
 
 class MethodError(ValueError):
-    """An unknown method of estimation, a missing input of a method, or times that no run has."""
+    """The method is unknown, an input of the method is missing, or a time is impossible for a run."""
 
 
 @dataclass(frozen=True)
 class DiffusionEstimate:
-    """What replicas say together; D in Å²/ps, None where nothing diffuses."""
+    """Estimate from all replicas; D in Å²/ps, None without diffusion."""
 
     method: str
     coefficients: tuple[np.ndarray, ...]  # D [n,3] of the tracers along each axis, by replica
@@ -73,11 +74,11 @@ class DiffusionEstimate:
     tracer_time_ps: float
     confidence: float
     lag_warnings: tuple[str, ...] = ()
-    doubts: tuple[str, ...] = ()  # of the method asked for, why it gave way
+    doubts: tuple[str, ...] = ()  # reasons why another method replaced the requested one
 
     @property
     def diffusing(self) -> bool:
-        """Return whether there is a D: tracers jumped, and what was fitted is positive."""
+        """Return whether there is a D: tracers jumped, and the fitted value is positive."""
         return self.jumps > 0 and self.mean.value > 0
 
     @property
@@ -97,9 +98,9 @@ class DiffusionEstimate:
 
     @property
     def relative_interval(self) -> float | None:
-        """Return half the width of the interval over D.
+        """Return half the width of the interval, divided by D.
 
-        With w half the width of the interval of ln D this is sinh(w): w for a narrow interval, and more for a wide one.
+        If the interval of ln D has half the width w, this is sinh(w): w for a narrow interval, and more for a wide one.
         """
         if self.interval is None or self.value is None:
             return None
@@ -107,7 +108,7 @@ class DiffusionEstimate:
 
     @property
     def interval_from(self) -> str:
-        """Return ``replicas`` or ``tracers``: whose scatter is the error."""
+        """Return whose scatter gives the error: ``replicas`` or ``tracers``."""
         return self.mean.error_from
 
     @property
@@ -117,7 +118,7 @@ class DiffusionEstimate:
 
     @cached_property
     def mean(self) -> Mean:
-        """Return the mean over tracers and axes with its error, whether or not it is a D."""
+        """Return the mean over tracers and axes with its error, also if it is no D."""
         return self.mean_along(0, 1, 2)
 
     def mean_along(self, *axes: int) -> Mean:
@@ -126,7 +127,7 @@ class DiffusionEstimate:
         return mean_of_replicas([one[:, axes].mean(axis=1) for one in self.coefficients], level)
 
     def replica_intervals(self) -> list[tuple[float, float] | None]:
-        """Return the interval of D of each replica over its tracers; None for one tracer, or no positive D."""
+        """Return the interval of D of each replica over its tracers; None for one tracer, or without positive D."""
         return [
             mean_of_replicas([one.mean(axis=1)], STRICT).interval(self.confidence)
             if self.diffusing and len(one) > 1
@@ -136,12 +137,12 @@ class DiffusionEstimate:
 
     @property
     def tracers(self) -> np.ndarray:
-        """Return D [n,3] of all tracers along each axis, one estimate each and worth little alone."""
+        """Return D [n,3] of all tracers along each axis; each estimate alone has a large error."""
         return np.concatenate(self.coefficients)
 
     @property
     def per_axis(self) -> np.ndarray | None:
-        """Return D [3] along each axis, nan where what was fitted is not positive."""
+        """Return D [3] along each axis; nan if the fitted value is not positive."""
         if not self.diffusing:
             return None
         values = self.tracers.mean(axis=0)
@@ -169,7 +170,7 @@ class DiffusionEstimate:
         """Return warnings about D."""
         warnings = [*self.doubts, *self.lag_warnings]
         if 0 < self.jumps < FEW_JUMPS:
-            warnings.append(f'only {self.jumps} jumps were seen: D rests on few events, its interval on fewer.')
+            warnings.append(f'only {self.jumps} jumps were seen: D and its interval rest on few events.')
         if self.jumps and not self.diffusing:
             warnings.append('the fitted D is not positive although tracers jumped: run longer.')
         if len(self.coefficients) == 1:
@@ -187,19 +188,19 @@ def estimate_diffusion(
     jumps: int | None = None,
     confidence: float = 0.95,
 ) -> DiffusionEstimate:
-    """Return D of all replicas together, or an upper bound where nothing diffuses.
+    """Return D of all replicas together, or an upper bound without diffusion.
 
     :param replicas: unwrapped positions [f,n,3] in Å of the tracers of each run, without drift of the host, evenly
         spaced in time.
-    :param method: ``least-squares``, ``gls`` or ``automatic``; the estimate has the method that was taken.
+    :param method: ``least-squares``, ``gls`` or ``automatic``; the estimate names the method that was used.
     :param window_ps: first and last lag of the fit by least squares.
     :param lag_ps: lag of ``gls``.
     :param jumps: number of jumps between cages; without it, they are counted as in hcp Mg.
     :param confidence: probability of the interval and of the upper bound.
-    :raises PositionsError: for positions that are not finite or wrapped, no replica, or a single tracer in all.
-    :raises TooShortError: where the runs are too short for the window, the lag or the method.
-    :raises MethodError: for a method that does not exist, ``gls`` without a lag, or times that no run has.
-    :raises ConfidenceError: for a confidence that is no fraction between 0 and 1.
+    :raises PositionsError: for positions that are not finite or wrapped, no replica, or a single tracer in total.
+    :raises TooShortError: if the runs are too short for the window, the lag or the method.
+    :raises MethodError: for an unknown method, ``gls`` without a lag, or times that are impossible for a run.
+    :raises ConfidenceError: for a confidence that is not between 0 and 1.
     """
     check_confidence(confidence)
     _check_times(frame_time_ps, window_ps, jumps)
@@ -213,21 +214,21 @@ def estimate_diffusion(
 
 
 def _check_times(frame_time_ps: float, window_ps: tuple[float, float], jumps: int | None) -> None:
-    """Refuse times and numbers of jumps that no run has."""
+    """Refuse times and numbers of jumps that are impossible for a run."""
     if not 0 < frame_time_ps < np.inf:
         raise MethodError(f'frame_time_ps = {frame_time_ps} is not a positive number: give the time between frames.')
     if not 0 <= window_ps[0] < window_ps[1] < np.inf:
         raise MethodError(
-            f'window_ps = {window_ps} is no window: give a first lag of at least 0, and a longer last one.'
+            f'window_ps = {window_ps} is no window: give a first lag of at least 0, and a longer last lag.'
         )
     if jumps is not None and jumps < 0:
-        raise MethodError(f'jumps = {jumps} is below 0: give the number of jumps that were counted.')
+        raise MethodError(f'jumps = {jumps} is below 0: give the number of counted jumps.')
 
 
 def check_replicas(replicas: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return the positions of all replicas in float64.
 
-    :raises PositionsError: as :func:`estimate_diffusion` does.
+    :raises PositionsError: see :func:`estimate_diffusion`.
     """
     checked = [check_positions(positions, f'replica {index}') for index, positions in enumerate(replicas)]
     if (tracers := sum(positions.shape[1] for positions in checked)) < 2:
@@ -245,7 +246,7 @@ def count_all_jumps(replicas: Sequence[np.ndarray], frame_time_ps: float) -> int
 
 
 def upper_bound(jumps: int, jump_length: float, tracer_time_ps: float, confidence: float = 0.95) -> float:
-    """Return the D in Å²/ps that uncorrelated jumps stay below, from the number of jumps seen.
+    """Return an upper limit of D in Å²/ps for uncorrelated jumps, from the number of observed jumps.
 
     The upper limit of the mean of a Poisson distribution is chi2(0.95; 2 k + 2) / 2: 3.0 for no jump.
 
@@ -263,7 +264,7 @@ def _estimate(
     window_ps: tuple[float, float],
     lag_ps: float | None,
 ) -> tuple[str, list[np.ndarray], list[str]]:
-    """Return the method that was taken, D [n,3] of the tracers of each replica, and warnings."""
+    """Return the used method, D [n,3] of the tracers of each replica, and warnings."""
     if method == 'least-squares':
         return method, least_squares(replicas, frame_time_ps, window_ps), []
     if method == 'automatic':
@@ -278,14 +279,14 @@ def _estimate(
     try:
         replacement = least_squares(replicas, frame_time_ps, window_ps)
     except TooShortError:
-        return method, coefficients, [f'{doubt} The runs are too short for least squares: take longer ones.']
+        return method, coefficients, [f'{doubt} The runs are too short for least squares: run longer.']
     return 'least-squares', replacement, [f'{doubt} Least squares gives D instead.']
 
 
 def _gls(
     replicas: list[np.ndarray], frame_time_ps: float, lag_ps: float | None
 ) -> tuple[list[np.ndarray], str | None, list[str]]:
-    """Return D [n,3] by replica at the lag, why it is not to be trusted (None where it is), and warnings."""
+    """Return D [n,3] by replica at the lag, the reason to doubt it or None, and warnings."""
     if lag_ps is None or not lag_ps > 0:
         raise MethodError(f'lag_ps = {lag_ps}: the method gls needs a lag of more than 0 ps.')
     half, whole, double = (
@@ -295,7 +296,7 @@ def _gls(
 
 
 def lag_doubt(lag_ps: float, whole: list[np.ndarray], double: list[np.ndarray]) -> str | None:
-    """Return why D by gls is not to be trusted, None where it is.
+    """Return the reason to doubt D by gls, or None.
 
     :param whole: D [n,3] of the tracers by replica at the lag, and ``double`` at double the lag.
     """
@@ -303,25 +304,25 @@ def lag_doubt(lag_ps: float, whole: list[np.ndarray], double: list[np.ndarray]) 
     staying = staying_time(values[0])
     if np.isfinite(staying) and lag_ps < SHORTEST_LAG * staying:
         return (
-            f'tracers stay for {staying:.3g} ps, and a lag of {lag_ps:g} ps is less than half of that: gls takes '
-            'returns between cages for diffusion. Take a longer lag.'
+            f'tracers stay for {staying:.3g} ps, and a lag of {lag_ps:g} ps is less than half of that: gls counts '
+            'returns between cages as diffusion. Take a longer lag.'
         )
     if lag_difference(whole, double) < SURE:
         return (
             f'D by gls falls with the lag, from {values[0]:.3g} Å²/ps at {lag_ps:g} ps to {values[1]:.3g} at '
-            f'{2 * lag_ps:g} ps: gls takes rattling at that pace for diffusion. Take a longer lag.'
+            f'{2 * lag_ps:g} ps: gls counts slow rattling as diffusion. Take a longer lag.'
         )
     return None
 
 
 def _lag_warnings(lag_ps: float, *coefficients: list[np.ndarray]) -> list[str]:
-    """Return the warning that D depends on the lag, from D at half the lag, at the lag and at double the lag."""
+    """Return a warning if D depends on the lag, from D at half the lag, at the lag and at double the lag."""
     half, whole, double = coefficients
     chance = min(lag_difference(half, whole), lag_difference(whole, double), lag_difference(half, double))
     if chance > FALSE_ALARM:
         return []
     values = ', '.join(f'{np.concatenate(one).mean():.3g}' for one in coefficients)
     return [
-        f'D falls with the lag ({values} Å²/ps at {lag_ps / 2:g}, {lag_ps:g}, {2 * lag_ps:g} ps): tracers rattle at '
-        'that pace, D is too high and its interval does not know. Take a longer lag.'
+        f'D falls with the lag ({values} Å²/ps at {lag_ps / 2:g}, {lag_ps:g}, {2 * lag_ps:g} ps): tracers rattle '
+        'slowly, so D is too high and its interval too narrow. Take a longer lag.'
     ]

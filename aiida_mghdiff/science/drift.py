@@ -1,10 +1,10 @@
-"""Drift of the total energy in a run that conserves it.
+"""Drift of the total energy in a run that should conserve it.
 
-The slope of the energy over time is fitted to the means of consecutive blocks: fluctuations of the integrator are
-correlated over picoseconds, and the error of a fit to single steps would be far too small. Blocks longer than the
-correlation time are nearly independent, so that the scatter of their means about the line gives an honest error
-(Flyvbjerg and Petersen, J. Chem. Phys. 91, 461 (1989), doi:10.1063/1.457480). A run not much longer than ten
-correlation times has too small an error still.
+The slope of the energy over time is fitted to the means of consecutive blocks. Fluctuations of the integrator are
+correlated over picoseconds, so the error of a fit to single steps would be far too small. Blocks longer than the
+correlation time are nearly independent, so the scatter of their means about the line gives the right error (Flyvbjerg
+and Petersen, J. Chem. Phys. 91, 461 (1989), doi:10.1063/1.457480). For a run of about ten correlation times or less,
+the error is still too small.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def energy_drift(
 
     :param times_ps: times [m], not necessarily evenly spaced.
     :param total_energies_ev: total energies of the cell [m] in eV.
-    :param blocks: number of blocks; as many as there are samples where these are fewer.
-    :returns: two NaN where there are fewer than three samples.
+    :param blocks: number of blocks; at most the number of samples.
+    :returns: two NaN for fewer than three samples.
     """
     if len(times_ps) < 3:
         return np.nan, np.nan

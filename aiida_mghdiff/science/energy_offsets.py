@@ -1,9 +1,9 @@
-"""Energies per element (E0s) that a potential adds to the energy of bonds: their fit, and whether they can be right.
+"""Energies per element (E0s) that a potential adds to the energy of bonds: their fit, and a check of plausibility.
 
-The energy of a cell less the E0s of its atoms is the energy of its bonds. No solid is bound by more than some 10 eV an
-atom, whatever the zero of the energies is, so that E0s which leave more are wrong. A wrong E0 of a minority element
-leaves less, so each E0 is also compared with what the energies say of its element, where they do. A set of
-configurations whose compositions are all proportional says nothing about how energies divide between the elements.
+The energy of a cell less the E0s of its atoms is the energy of its bonds. Whatever the zero of the energies is, the
+bonds of a solid have at most about 10 eV per atom, so E0s that leave more are wrong. A wrong E0 of a minority element
+leaves less, so each E0 is also compared with a fit to the energies, if they determine it. Configurations with
+proportional compositions do not determine how energies divide between the elements.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-#: More than any solid is bound by: tungsten has 9, diamond 7.
+#: More than the binding energy of any solid: tungsten has 9, diamond 7.
 LARGEST_BINDING_EV_PER_ATOM = 30.0
-#: An energy an atom below which any division between the elements does no harm: corrections between two functionals.
+#: Below this energy per atom any division between the elements is harmless: corrections between two functionals.
 HARMLESS_EV_PER_ATOM = 0.5
-#: An isolated atom is further from its element in solids by no more than this: twice the binding of tungsten.
+#: Largest difference between an isolated atom and its element in solids: twice the binding energy of tungsten.
 LARGEST_DISTANCE_EV = 20.0
-#: Energies an atom of two compositions differ by so much for other reasons: temperature, pressure, phase.
+#: Energies per atom of two compositions may differ by this for other reasons: temperature, pressure, phase.
 _LEAST_SCATTER_EV_PER_ATOM = 0.2
 _STANDARD_ERRORS = 3
 
@@ -27,11 +27,11 @@ _ANOTHER = 'another code, pseudopotential or unit (Ha, Ry, kJ/mol)'
 
 
 class OffsetError(ValueError):
-    """Energies per element that cannot be right, or that the labels do not determine."""
+    """Energies per element are implausible, or the labels do not determine them."""
 
 
 def element_counts(natoms: np.ndarray, atom_numbers: np.ndarray, numbers: Iterable[int]) -> np.ndarray:
-    """Return how many atoms of each element each configuration has ``[n, len(numbers)]``.
+    """Return the number of atoms of each element in each configuration ``[n, len(numbers)]``.
 
     :param natoms: atoms of each configuration [n], and their atomic numbers one after the other [sum of natoms].
     """
@@ -41,13 +41,13 @@ def element_counts(natoms: np.ndarray, atom_numbers: np.ndarray, numbers: Iterab
 
 
 def fit_offsets(counts: np.ndarray, residuals: np.ndarray, known: np.ndarray | None = None) -> tuple[np.ndarray, int]:
-    """Return energies per element that fit ``residuals [n]`` (eV a cell) by least squares, and how many are told.
+    """Return energies per element that fit ``residuals [n]`` (eV per cell) by least squares, and the rank of the fit.
 
-    If the compositions tell the energies of all elements, the known ones do not enter the fit: those of isolated atoms
-    would put the binding of their elements into the others. If not, the known ones are held. What is still open gets
-    the solution of least norm, and the number is below the number of elements.
+    If the compositions determine the energies of all elements, the known energies do not enter the fit: the energies of
+    isolated atoms would shift the binding of their elements to other elements. Otherwise the known energies are fixed.
+    For undetermined energies the solution has the least norm, and the rank is below the number of elements.
 
-    :param known: eV of each element, NaN where a fit must tell it; by default of all.
+    :param known: eV of each element, NaN for elements to fit; by default all are fitted.
     """
     offsets = np.full(counts.shape[1], np.nan) if known is None else known.copy()
     is_open = np.isnan(offsets)
@@ -60,7 +60,7 @@ def fit_offsets(counts: np.ndarray, residuals: np.ndarray, known: np.ndarray | N
 
 
 def is_determined(counts: np.ndarray) -> bool:
-    """Return whether the compositions tell the energies of all elements."""
+    """Return whether the compositions determine the energies of all elements."""
     return int(np.linalg.matrix_rank(counts)) == counts.shape[1]
 
 

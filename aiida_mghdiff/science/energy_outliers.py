@@ -1,13 +1,14 @@
-"""Energies of some cells that are far from the energies of cells of like composition and density.
+"""Find energies of cells that are far from the energies of cells of similar composition and density.
 
-A fit of energies per element that outliers do not pull (least absolute deviations) takes the composition out. What it
-leaves an atom is compared between cells whose volumes an atom are within 15 %, so that dimers in a box are not compared
-with a crystal. Some cells are outliers if a gap of more than 1 eV/atom parts them from at least four others, and if the
-gap is ten times the scatter of these. Hot and cold runs of one material, defects and phases of one density differ by
-less; energies of some cells in another unit, of one atom instead of the cell, or of an SCF that went astray by more.
+A fit of energies per element that outliers do not affect (least absolute deviations) removes the composition. The
+remaining energies per atom are compared between cells whose volumes per atom agree within 15 %, so that dimers in a box
+are not compared with a crystal. Some cells are outliers if a gap of more than 1 eV/atom separates them from at least
+four others, and if the gap is ten times the scatter of these. Differences between hot and cold runs of one material,
+defects and phases of one density are smaller. Differences are larger for energies in another unit, energies per atom
+instead of per cell, or a wrong state of the SCF.
 
 Structures far from equilibrium, such as random ones, have large forces. A force F costs F²/(2 k) in a harmonic well, so
-the gap must be wider by that much for the cells above it; k = 2 eV/Å² is the constant of a soft bond.
+for cells above it the gap must be wider by this energy; k = 2 eV/Å² is the constant of a soft bond.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ _LN_VOLUME = 0.14
 _SOFT_BOND_EV_PER_ANGSTROM2 = 2.0
 _ROUNDS = 30
 _SMALLEST_DEVIATION_EV = 1e-3
-#: Standard deviation over the median absolute deviation of normal samples.
+#: Ratio of the standard deviation to the median absolute deviation of normal samples.
 _NORMAL = 1.4826
 
 
 @dataclass(frozen=True)
 class Outliers:
-    """Some cells, and what the energies of like cells would make theirs."""
+    """Some cells, and their energies as expected from similar cells."""
 
     indices: np.ndarray  # [k], in order
     expected: np.ndarray  # [k] eV a cell
@@ -39,7 +40,7 @@ class Outliers:
 def outlying_energies(
     counts: np.ndarray, energies: np.ndarray, volumes: np.ndarray, forces: np.ndarray
 ) -> Outliers | None:
-    """Return the cells whose energies are far from those of like cells, None without such.
+    """Return the cells whose energies are far from similar cells, or None.
 
     :param counts: atoms of each element in each cell [n,m]; ``energies`` [n] in eV and ``volumes`` [n] in Å³ of cells.
     :param forces: root mean square of the lengths of forces in each cell [n] in eV/Å.
@@ -57,7 +58,7 @@ def outlying_energies(
 
 
 def _fit(shares: np.ndarray, energies: np.ndarray) -> np.ndarray:
-    """Return energies per element [m] of least absolute deviations, by least squares with weights again and again."""
+    """Return energies per element [m] of least absolute deviations, by repeated weighted least squares."""
     weights = np.ones(len(energies))
     for _ in range(_ROUNDS):
         offsets = np.linalg.lstsq(shares * weights[:, None], energies * weights, rcond=None)[0]
@@ -67,7 +68,7 @@ def _fit(shares: np.ndarray, energies: np.ndarray) -> np.ndarray:
 
 
 def _alike(volumes: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the indices of cells of like volume an atom; two rows of bins, so that no two like cells are parted."""
+    """Yield the indices of cells of similar volume per atom, in two sets of bins that separate no similar cells."""
     for shift in (0.0, 0.5):
         bins = np.floor(np.log(volumes) / _LN_VOLUME + shift)
         for each in np.unique(bins):
@@ -75,9 +76,9 @@ def _alike(volumes: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _smaller_part(values: np.ndarray, strains: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return which values [k] the largest gap parts from more others, none for no such gap, and the others' median.
+    """Return the values [k] that the largest gap separates from more others (or none), and the median of the others.
 
-    :param strains: by how much each value [k] may lie above others.
+    :param strains: allowance by which each value [k] may lie above others.
     """
     order = np.argsort(values)
     odd, gaps = np.zeros(len(values), bool), np.diff(values[order])

@@ -1,20 +1,20 @@
 """Diffusion coefficient by generalised least squares with the exact covariance of Brownian motion and white noise.
 
-At times a lag L apart a tracer that diffuses and rattles is at the sum of a Brownian motion and of white noise of
-variance s² an axis. Its N increments have a tridiagonal covariance, 2 D L + 2 s² next to -s², whose eigenvectors are
-sines whatever D and s are (Berglund, Phys. Rev. E 82, 011917 (2010), doi:10.1103/PhysRevE.82.011917; Michalet and
-Berglund, Phys. Rev. E 85, 061916 (2012), doi:10.1103/PhysRevE.85.061916). In that basis the squares of the increments
-are uncorrelated and have the mean
+At times that differ by a lag L, the position of a tracer that diffuses and rattles is the sum of a Brownian motion and
+of white noise of variance s² per axis. Its N increments have a tridiagonal covariance, 2 D L + 2 s² next to -s², whose
+eigenvectors are sines for any D and s (Berglund, Phys. Rev. E 82, 011917 (2010), doi:10.1103/PhysRevE.82.011917;
+Michalet and Berglund, Phys. Rev. E 85, 061916 (2012), doi:10.1103/PhysRevE.85.061916). In this basis the squares of the
+increments are uncorrelated and have the mean
 
     l(k) = 2 D L + 4 s² sin²(pi k / (2 N + 2)),
 
-so that D and s² follow from a weighted linear fit (see ``science.spectra``). It is the best that these increments
-allow; ordinary least squares of the mean squared displacement wastes most of a run (Bullerjahn, von Bülow and Hummer,
-J. Chem. Phys. 153, 024116 (2020), doi:10.1063/5.0008312). All starts below L are used and averaged over.
+so a weighted linear fit gives D and s² (see ``science.spectra``). No other estimator extracts more from these
+increments; ordinary least squares of the mean squared displacement wastes most of a run (Bullerjahn, von Bülow and
+Hummer, J. Chem. Phys. 153, 024116 (2020), doi:10.1063/5.0008312). All starts below L are used and averaged over.
 
-Limit: the lag is the user's choice. Rattling slower than L is no white noise: it counts as diffusion, and D is too
-high with an interval that does not know. The diagnosis is D at half and at double the lag: without such rattling they
-agree, with it D falls as the lag grows. Too long a lag wastes data.
+Limit: the user chooses the lag. Rattling slower than L is no white noise: it counts as diffusion, so D is too high and
+its interval is wrong. To detect this, compare D at half and at double the lag: without such rattling they agree, with
+it D falls as the lag grows. Too long a lag wastes data.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from scipy import fft, stats
 from aiida_mghdiff.science.positions import TooShortError
 from aiida_mghdiff.science.spectra import fit_spectra
 
-#: Fewest increments for two numbers and the test of the lag.
+#: Smallest number of increments for two parameters and the test of the lag.
 FEWEST_INCREMENTS = 8
 
 
@@ -35,7 +35,7 @@ def generalised_least_squares(replicas: Sequence[np.ndarray], frame_time_ps: flo
     """Return D [n,3] in Å²/ps of each tracer along each axis, by replica.
 
     :param replicas: positions [f,n,3] in Å of each replica.
-    :raises TooShortError: where a run has fewer than nine lags.
+    :raises TooShortError: if a run has fewer than nine lags.
     """
     stride = max(1, round(lag_ps / frame_time_ps))
     powers = [_powers(positions, stride, lag_ps) for positions in replicas]
@@ -44,7 +44,7 @@ def generalised_least_squares(replicas: Sequence[np.ndarray], frame_time_ps: flo
 
 
 def lag_difference(short: Sequence[np.ndarray], long: Sequence[np.ndarray]) -> float:
-    """Return the probability that D at a short lag is by chance as far above that at a long one as found.
+    """Return the probability that D at a short lag exceeds D at a long lag by chance as much as observed.
 
     One-sided, paired over tracers: rattling makes D fall with the lag and never rise.
 

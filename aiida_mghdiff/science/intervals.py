@@ -1,20 +1,20 @@
-"""Intervals of numbers that are positive: on a logarithmic scale, from the scatter of tracers and of replicas.
+"""Intervals of positive numbers: on a logarithmic scale, from the scatter of tracers and of replicas.
 
-Let a positive mean x have the standard error s. Then ln x has the standard error s / x (delta method). The interval is
-Student's t on that scale, from x exp(-t s / x) to x exp(t s / x). Its lower limit is positive, and its upper limit is
-farther from x than its lower one. For a small error it is x - t s to x + t s.
+A positive mean x has the standard error s, so ln x has the standard error s / x (delta method). The interval is
+Student's t on this scale, from x exp(-t s / x) to x exp(t s / x). Its lower limit is positive, and its upper limit is
+farther from x than its lower limit. For a small error it is x - t s to x + t s.
 
-A test decides whose scatter is the error. Let each of n tracers in each of r replicas have one estimate. The scatter of
-all tracers has r n - 1 degrees of freedom, the scatter of the means of replicas has r - 1: for three replicas of eight
+A test decides whose scatter is the error. Each of n tracers in each of r replicas has one estimate. The scatter of all
+tracers has r n - 1 degrees of freedom, the scatter of the means of replicas has r - 1: for three replicas of eight
 tracers 23 and 2, with factors t of 2.07 and 4.30. All tracers are pooled, unless the means of replicas differ by more
-than their tracers explain, which the F test of the variance between replicas against the variance within them says. It
-sees tracers that move together, and replicas that ran at different temperatures.
+than their tracers explain, by the F test of the variance between replicas against the variance within them. The test
+detects tracers that move together, and replicas that ran at different temperatures.
 
-The caller chooses the level of the test. At a level of 1/4 the interval keeps most of its coverage where replicas do
-differ, but one in four intervals is wide for nothing. At a level near 0 none is, but differences as large as the error
-stay unseen. Measured on normal samples of three replicas of eight tracers, with a variance between replicas of 0, 1, 4
-and 10 times the variance of a replica's mean: a level of 0.25 covers 96, 92, 90 and 92 %, a level of 0.002 covers 95,
-86, 75 and 75 %, pooling without a test 95, 86, 70 and 58 % (``tests/science/test_intervals.py``).
+The caller chooses the level of the test. At a level of 1/4 the interval keeps most of its coverage if replicas really
+differ, but one in four intervals is wide without need. At a level near 0 no interval is, but differences as large as
+the error remain undetected. Measured on normal samples of three replicas of eight tracers, with a variance between
+replicas of 0, 1, 4 and 10 times the variance of a replica's mean: a level of 0.25 covers 96, 92, 90 and 92 %, a level
+of 0.002 covers 95, 86, 75 and 75 %, pooling without a test 95, 86, 70 and 58 % (``tests/science/test_intervals.py``).
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from numbers import Real
 import numpy as np
 from scipy import stats
 
-#: Largest exponent of an interval: a number about which nothing is known still has finite limits.
+#: Largest exponent of an interval: even an unknown number has finite limits.
 _LARGEST_EXPONENT = 300.0
 
 
 class ConfidenceError(ValueError):
-    """A confidence that is no fraction between 0 and 1."""
+    """A confidence is not between 0 and 1."""
 
 
 def check_confidence(confidence: float) -> float:
     """Return the confidence of an interval.
 
-    :raises ConfidenceError: where it is no number above 0 and below 1, such as 95 for 95 %.
+    :raises ConfidenceError: for any value but a number above 0 and below 1, for example 95 instead of 0.95.
     """
     if isinstance(confidence, Real) and 0 < confidence < 1:
         return float(confidence)
@@ -57,7 +57,7 @@ class Mean:
     error_from: str  # 'replicas' or 'tracers': whose scatter is the error
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float] | None:
-        """Return the interval on a logarithmic scale, None where the mean is not positive.
+        """Return the interval on a logarithmic scale, or None if the mean is not positive.
 
         :raises ConfidenceError: see :func:`check_confidence`.
         """
@@ -75,10 +75,10 @@ def log_interval(value: float, half_width: float) -> tuple[float, float]:
 
 
 def mean_of_replicas(replicas: Sequence[np.ndarray], level: float) -> Mean:
-    """Return the mean over all tracers, two at least in all, and the error that the test finds.
+    """Return the mean over all tracers (at least two), and its error by the result of the test.
 
     :param replicas: estimates [n] of the tracers of each replica.
-    :param level: the test's probability below which replicas differ by more than tracers explain.
+    :param level: probability below which replicas differ by more than their tracers explain.
     """
     everything = np.concatenate(replicas)
     count, groups = len(everything), len(replicas)

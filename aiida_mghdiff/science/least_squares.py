@@ -1,9 +1,9 @@
 """Diffusion coefficients by least squares: straight lines through the mean squared displacement, D in Å²/ps.
 
 Estimator of the literature: a straight line *with a free intercept* over a window of lags (Einstein relation, slope
-2 D along an axis). The plateau of the vibrations is no diffusion: a line through zero puts a slow D too high.
-Neighbouring lags share nearly all their data, so that the fit's own standard error covers the truth in 0 % of cases;
-errors must come from the scatter of tracers or replicas. D against the end of the window shows whether it matters.
+2 D along an axis). The plateau of the vibrations is no diffusion: a line through zero makes a slow D too high.
+Neighbouring lags share nearly all their data, so the fit's own standard error covers the true D in 0 % of cases. Errors
+must come from the scatter of tracers or replicas. D against the end of the window shows whether the window matters.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from aiida_mghdiff.science.positions import TooShortError
 def einstein_fit(times_ps: np.ndarray, msd: np.ndarray, window: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
     """Return slopes [...] and intercepts [...] of straight lines through msd [f,...] in a window of lags in ps.
 
-    Ordinary least squares; the lag 0 is left out where the window starts there, since its msd is 0 by definition.
+    Ordinary least squares; a lag of 0 is left out, since its msd is 0 by definition.
 
-    :raises TooShortError: where the msd ends before the window, or fewer than three lags lie in it.
+    :raises TooShortError: if the msd ends before the window, or fewer than three lags lie in it.
     """
     inside = lags_inside(times_ps, window)
     times, values = times_ps[inside], msd[inside]
@@ -32,9 +32,9 @@ def einstein_fit(times_ps: np.ndarray, msd: np.ndarray, window: tuple[float, flo
 
 
 def lags_inside(times_ps: np.ndarray, window: tuple[float, float]) -> slice:
-    """Return which lags lie in a window, the lag 0 left out.
+    """Return the lags in a window, without the lag 0.
 
-    :raises TooShortError: as :func:`einstein_fit` does.
+    :raises TooShortError: see :func:`einstein_fit`.
     """
     start, end = window
     tolerance = 1e-6 * end
@@ -59,14 +59,14 @@ def least_squares(
     """Return D [n,3] in Å²/ps of each tracer along each axis, by replica.
 
     :param replicas: positions [f,n,3] in Å of each replica.
-    :raises TooShortError: as :func:`einstein_fit` does.
+    :raises TooShortError: see :func:`einstein_fit`.
     """
     return [_tracer_coefficients(positions, frame_time_ps, window) for positions in replicas]
 
 
 def _tracer_coefficients(positions: np.ndarray, frame_time_ps: float, window: tuple[float, float]) -> np.ndarray:
     times = frame_time_ps * np.arange(len(positions))
-    lags_inside(times, window)  # refused before the transforms, not after
+    lags_inside(times, window)  # refuse before the transforms
     return einstein_fit(times, mean_squared_displacement(positions), window)[0] / 2
 
 
@@ -76,7 +76,7 @@ def coefficients_by_window(
     """Return D [w] in Å²/ps by least squares from one start to each end of the window, and its error over tracers [w].
 
     :param msd: mean squared displacements [f,n,3] in Å² of each replica.
-    :raises TooShortError: as :func:`einstein_fit` does.
+    :raises TooShortError: see :func:`einstein_fit`.
     """
     tracers = [_coefficients_to(msd, frame_time_ps, (start_ps, end)) for end in ends_ps]
     return np.mean(tracers, axis=1), stats.sem(tracers, axis=1)
@@ -88,10 +88,10 @@ def _coefficients_to(msd: Sequence[np.ndarray], frame_time_ps: float, window: tu
 
 
 def log_log_slope(msd: np.ndarray, frame_time_ps: float, window: tuple[float, float]) -> float:
-    """Return the slope of ln msd against ln t over the last half of a window; 1 where tracers diffuse, 0 in a cage.
+    """Return the slope of ln msd against ln t over the last half of a window; 1 for diffusion, 0 in a cage.
 
     :param msd: mean squared displacement [f] in Å².
-    :raises TooShortError: as :func:`einstein_fit` does.
+    :raises TooShortError: see :func:`einstein_fit`.
     """
     times = frame_time_ps * np.arange(len(msd))
     inside = lags_inside(times, (sum(window) / 2, window[1]))

@@ -1,9 +1,9 @@
 """Errors of predicted energies, forces and stresses against labels.
 
-Energies are compared in eV/atom, raw and after the constant shift of each composition is removed: what codes and
-settings put between two total energies of the same atoms is no error of a potential, and does not move an atom. The
-shift is the mean deviation of the configurations of one composition. One configuration alone would be shifted onto its
-label, with an error of zero: it is left out of the shifted errors.
+Energies are compared in eV/atom, raw and after the constant shift of each composition is removed. Codes and settings
+shift total energies of the same atoms; this shift is no error of a potential, and does not move an atom. The shift is
+the mean deviation of the configurations of one composition. A single configuration of its composition would always have
+an error of zero, so it is left out of the shifted errors.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 
 def errors(predicted: np.ndarray, reference: np.ndarray) -> dict[str, float | None]:
-    """Return rmse, mae and r2 of arrays of the same shape; None of empty ones, r2 also of a constant reference.
+    """Return rmse, mae and r2 of arrays of the same shape; None for empty arrays, r2 also for a constant reference.
 
     r2 is the coefficient of determination, 1 - sum of squared deviations / sum of squares about the mean.
     """
@@ -30,7 +30,7 @@ def errors(predicted: np.ndarray, reference: np.ndarray) -> dict[str, float | No
 
 
 def have_company(compositions: Sequence[str]) -> np.ndarray:
-    """Return of which configurations [n] there is another one of the same composition."""
+    """Return for each configuration [n] whether another configuration has the same composition."""
     _, which, counts = np.unique(compositions, return_inverse=True, return_counts=True)
     return counts[which] > 1
 
@@ -46,5 +46,5 @@ def composition_shifts(deviations: np.ndarray, compositions: Sequence[str]) -> d
 
 
 def remove_shifts(values: np.ndarray, compositions: Sequence[str], shifts: dict[str, float]) -> np.ndarray:
-    """Return values [n] less the shift of the composition of each."""
+    """Return values [n] less the shift of their composition."""
     return values - np.array([shifts[name] for name in compositions])

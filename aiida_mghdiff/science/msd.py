@@ -1,20 +1,21 @@
 """Mean squared displacement over all time origins, by fast Fourier transform.
 
-For one coordinate x of f frames and the lag m,
+For one coordinate x of f frames and a lag m,
 
     msd(m) = 1/(f-m) sum_k [x(k+m) - x(k)]^2 = 1/(f-m) [S(m) - 2 C(m)],
 
-with S(m) the sum of both squares, a recursion over cumulative sums, and C(m) the autocorrelation, computed by FFT in
+where S(m) is the sum of both squares, a recursion over cumulative sums, and C(m) the autocorrelation, computed by FFT
+in
 O(f log f) (Calandrini et al., École thématique de la Société Française de la Neutronique 12, 201 (2011),
 doi:10.1051/sfn/201112010; Kneller et al., Comput. Phys. Commun. 91, 191 (1995), doi:10.1016/0010-4655(95)00048-K).
-Positions are shifted to their mean first: the difference of the two terms loses digits where a tracer is far from the
-origin. Positions must be unwrapped. Both terms are linear in the tracers, so that the average over tracers takes one
-inverse transform an axis, of the sum of their spectra.
+Positions are shifted to their mean first: otherwise the difference of the two terms loses digits for a tracer far from
+the origin. Positions must be unwrapped. Both terms are linear in the tracers, so the average over tracers takes one
+inverse transform for each axis, of the sum of their spectra.
 
-The collective mean squared displacement is that of the sum of all displacements, for each tracer: it grows as 2 D t
-with the D that conductivity and Fick's law at low content know (without the thermodynamic factor). The ratio of tracer
-to collective D is the Haven ratio (Murch, Solid State Ionics 7, 177 (1982), doi:10.1016/0167-2738(82)90050-9); it is
-1 where tracers do not see each other.
+The collective mean squared displacement is the squared displacement of the sum of all tracers, divided by their number.
+It grows as 2 D t with the D of conductivity and of Fick's law at low content (without the thermodynamic factor). The
+ratio of tracer to collective D is the Haven ratio (Murch, Solid State Ionics 7, 177 (1982),
+doi:10.1016/0167-2738(82)90050-9); it is 1 if tracers do not interact.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from scipy import fft
 def remove_drift(positions: np.ndarray, host_centre: np.ndarray) -> np.ndarray:
     """Return positions [f,n,3] relative to the centre of the host [f,3], in float64.
 
-    The cell as a whole drifts in a run at zero total momentum as soon as the tracers move; only the motion against the
-    host is diffusion.
+    In a run at zero total momentum the whole cell drifts when the tracers move; only the motion relative to the host is
+    diffusion.
     """
     return np.asarray(positions, float) - np.asarray(host_centre, float)[:, None, :]
 
@@ -36,10 +37,10 @@ def mean_squared_displacement(positions: np.ndarray) -> np.ndarray:
     """Return the mean squared displacement [f,n,3] in Å² of each tracer along each axis.
 
     :param positions: unwrapped positions [f,n,3] in Å, evenly spaced in time; without drift of the host.
-    :returns: row m holds the lag of m frames, averaged over all f-m time origins.
+    :returns: row m has the lag of m frames, averaged over all f-m time origins.
     """
     frames, *rest = positions.shape
-    # one coordinate at a time: its arrays stay in the processor's cache
+    # one coordinate at a time, so that its arrays stay in the processor's cache
     msd = np.stack([_coordinate_msd(coordinate) for coordinate in _centred_coordinates(positions)])
     return np.moveaxis(msd.reshape(*rest, frames), -1, 0)
 
@@ -47,22 +48,22 @@ def mean_squared_displacement(positions: np.ndarray) -> np.ndarray:
 def average_mean_squared_displacement(positions: np.ndarray) -> np.ndarray:
     """Return the mean squared displacement [f,3] in Å² along each axis, averaged over tracers.
 
-    :param positions: as in :func:`mean_squared_displacement`, whose mean over tracers this is, in less time.
+    :param positions: as in :func:`mean_squared_displacement`; the result is its mean over tracers, in less time.
     """
     coordinates, axes = _centred_coordinates(positions), positions.shape[2]
     return np.stack([_axis_msd(coordinates[axis::axes]) for axis in range(axes)], axis=-1)
 
 
 def collective_mean_squared_displacement(positions: np.ndarray) -> np.ndarray:
-    """Return the mean squared displacement [f,3] in Å² of the sum of all tracers along each axis, for each tracer."""
+    """Return the mean squared displacement [f,3] in Å² of the sum of all tracers along each axis, per tracer."""
     return mean_squared_displacement(positions.sum(axis=1, dtype=float, keepdims=True))[:, 0] / positions.shape[1]
 
 
 def haven_ratio(tracer: np.ndarray, collective: np.ndarray) -> tuple[float, float]:
     """Return the ratio of tracer to collective D and its standard error.
 
-    The error is from a jackknife that leaves out one axis of one replica at a time: displacements along different axes
-    are uncorrelated, and if D depends on the axis, the error only grows.
+    The error comes from a jackknife that leaves out one axis of one replica at a time. Displacements along different
+    axes are uncorrelated; if D depends on the axis, the error is only larger.
 
     :param tracer: D [r,3] of the tracers of each replica along each axis, in any unit.
     :param collective: D [r,3] of the sum of their displacements, see :func:`collective_mean_squared_displacement`.
@@ -74,7 +75,7 @@ def haven_ratio(tracer: np.ndarray, collective: np.ndarray) -> tuple[float, floa
 
 
 def _centred_coordinates(positions: np.ndarray) -> np.ndarray:
-    """Return all coordinates, each in a row about its mean, from positions [f,...]: a row is read many times."""
+    """Return all coordinates, one per row relative to its mean, from positions [f,...]: rows are read many times."""
     coordinates = np.array(positions.reshape(len(positions), -1).T, float, order='C')
     coordinates -= coordinates.mean(axis=1, keepdims=True)
     return coordinates

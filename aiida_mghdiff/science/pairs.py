@@ -1,24 +1,24 @@
-"""Numbers of tracer pairs closer than a cut-off, against chance.
+"""Numbers of tracer pairs closer than a cut-off, compared with chance.
 
-Two answers to what chance would give. Poisson: independent points anywhere. Random sites: the tracers that a frame has
-on octahedral and on tetrahedral sites, put on sites of that kind at random, no two on one, each with a measured offset
-from its site (vibration). Tracers on lattice sites have neighbours at the distances of sites even if they do not see
-each other, so that an attraction must be compared with random sites.
+Chance is defined in two ways. Poisson: independent points anywhere. Random sites: the tracers of a frame on octahedral
+and tetrahedral sites are put on random sites of the same kind, at most one on each, with measured offsets from the
+sites (vibration). Tracers on lattice sites have neighbours at the distances of sites even without an interaction, so an
+attraction must be compared with random sites.
 
-Frames are correlated: a chi-squared test that takes them as independent rejects the truth nearly always. For the number
-of pairs, as for the indicator of each of its values, the statistical inefficiency g is the number of frames worth one
-independent one (Chodera et al., J. Chem. Theory Comput. 3, 26 (2007), doi:10.1021/ct0502864),
+Frames are correlated: a chi-squared test that takes them as independent nearly always rejects the truth. For the number
+of pairs, and for the indicator of each value, the statistical inefficiency g is the number of frames that count as one
+independent frame (Chodera et al., J. Chem. Theory Comput. 3, 26 (2007), doi:10.1021/ct0502864),
 
     g = 1 + 2 sum_t C(t),
 
-with C the autocorrelation of all runs about their common mean, summed up to the first t of at least 5 g (Sokal's
+where C is the autocorrelation of all runs about their common mean, summed up to the first t of at least 5 g (Sokal's
 window). Pearson's statistic is divided by the mean design effect of its K cells,
 
     sum_k (1 - p_k) g_k / (K - 1)
 
-(Rao and Scott, J. Am. Stat. Assoc. 76, 221 (1981)), and compared with F(K - 1, n),
-n the number of independent frames, less one degree of freedom for a fitted mean. Cells in which chance expects fewer
-than five independent frames are merged with their neighbour. With fewer than 20 independent frames there is no test.
+(Rao and Scott, J. Am. Stat. Assoc. 76, 221 (1981)), and compared with F(K - 1, n), where n is the number of independent
+frames, less one degree of freedom for a fitted mean. Cells in which chance expects fewer than five independent frames
+are merged with a neighbour. With fewer than 20 independent frames there is no test.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LEAST_EXPECTED = 5
 
 @dataclass(frozen=True)
 class ChanceTest:
-    """A test of the hypothesis that chance alone made the numbers of pairs."""
+    """A test of the hypothesis that the numbers of pairs are due to chance."""
 
     statistic: float
     degrees_of_freedom: int
@@ -53,9 +53,9 @@ def random_arrangements(
     count: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Return positions [count,n,3] in Å of tracers on random sites, no two on one.
+    """Return positions [count,n,3] in Å of tracers on random sites, at most one on each.
 
-    :param octahedral: numbers of tracers [m] on octahedral sites, of which each arrangement has one, drawn at random.
+    :param octahedral: numbers of tracers [m] on octahedral sites, from which each arrangement draws one.
     :param offsets: measured vectors [k,3] in Å from octahedral and from tetrahedral sites, drawn at random; empty for a
         kind of site without tracers.
     """
@@ -72,9 +72,9 @@ def random_arrangements(
 
 @compiled
 def _distinct(rng: np.random.Generator, rows: int, items: int, chosen: int) -> np.ndarray:
-    """Return rows of distinct items [rows,chosen], every ordered choice as likely (a shuffle of Fisher and Yates).
+    """Return rows of distinct items [rows,chosen], every ordered choice equally likely (shuffle of Fisher and Yates).
 
-    Where there are fewer items than are chosen, the rest of each row is zero.
+    If there are fewer items than chosen, the rest of each row is zero.
     """
     pool, drawn = np.arange(items), np.zeros((rows, chosen), np.int64)
     for row in range(rows):
@@ -86,9 +86,9 @@ def _distinct(rng: np.random.Generator, rows: int, items: int, chosen: int) -> n
 
 
 def statistical_inefficiency(series: Sequence[np.ndarray]) -> float:
-    """Return how many frames of runs are worth one independent frame; at least 1, infinite for constant series.
+    """Return the number of frames that count as one independent frame; at least 1, infinite for constant series.
 
-    :param series: a number a frame [f], for each run.
+    :param series: one number per frame [f], for each run.
     """
     mean = np.concatenate(series).mean()
     longest = max(map(len, series))
@@ -114,10 +114,10 @@ def poisson_probabilities(mean: float, most: int) -> np.ndarray:
 
 
 def chance_test(counts: Sequence[np.ndarray], probabilities: np.ndarray, fitted: int = 0) -> ChanceTest | None:
-    """Return the test of numbers of pairs against their probabilities by chance; None where runs do not allow one.
+    """Return the test of numbers of pairs against their probabilities by chance; None if the runs are too short.
 
     :param counts: numbers of pairs [f] of each run.
-    :param probabilities: [K] of 0 to K - 1 pairs; the last holds all higher numbers.
+    :param probabilities: [K] of 0 to K - 1 pairs; the last includes all higher numbers.
     :param fitted: number of parameters of the probabilities that were fitted to the counts.
     """
     frames = sum(map(len, counts))

@@ -1,10 +1,10 @@
-"""What the positions of tracers must be for a diffusion coefficient, and what is refused.
+"""Check positions of tracers before a diffusion coefficient is computed.
 
-Wrapped coordinates leap by a cell vector. From positions alone a leap is told from diffusion by three marks together,
-along one axis: it is longer than any hop to a neighbouring site; it spans more than half of all that the tracers ever
-covered (wrapped ones never leave the cell, unless the host drifts), or stands apart with others of its length (long
-steps of diffusion grade into shorter ones); and it is far beyond the tracer's usual steps. Where the cell is known the
-caller can look for steps of its length instead.
+Wrapped coordinates leap by a cell vector. Three marks together, along one axis, distinguish a leap from diffusion in
+the positions alone. It is longer than any hop to a neighbouring site. It spans more than half of the range of the
+tracers (wrapped coordinates never leave the cell, unless the host drifts), or several leaps of its length are separated
+from all shorter steps (long steps of diffusion have no such gap). It is far longer than the tracer's usual steps. If
+the cell is known, the caller can look for steps of its length instead.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-#: Å; no hop between neighbouring interstitial sites of a metal is as long, with vibrations, as this along one axis.
+#: Å; hops between neighbouring interstitial sites of a metal, with vibrations, are shorter along one axis.
 SHORTEST_LEAP = 4.5
-#: Leaps that stand apart: this many at least, none of the other steps between these fractions of the longest.
+#: Leaps are separated if there are at least this many, and no other step is between these fractions of the longest.
 FEWEST_APART, GAP = 3, (0.5, 0.75)
-#: Steps beyond so many robust standard deviations are no usual ones.
+#: Steps beyond this many robust standard deviations are unusual.
 OUTLIER = 6.0
 
 
 class TooShortError(ValueError):
-    """A run that is too short for the analysis asked."""
+    """A run is too short for the requested analysis."""
 
 
 class PositionsError(ValueError):
-    """Positions that no diffusion coefficient can be taken from."""
+    """Positions give no diffusion coefficient."""
 
 
 def check_positions(positions: np.ndarray, name: str) -> np.ndarray:
     """Return positions [f,n,3] in float64.
 
-    :param name: what to call them in the error.
+    :param name: name of the positions in the error.
     :raises PositionsError: for another shape, numbers that are not finite, or wrapped coordinates.
     """
     array = np.asarray(positions, float)
@@ -49,7 +49,7 @@ def check_positions(positions: np.ndarray, name: str) -> np.ndarray:
 
 
 def _leaps(positions: np.ndarray) -> np.ndarray:
-    """Return which steps [f-1,n,3] between frames are leaps of a wrapped coordinate."""
+    """Return for each step [f-1,n,3] between frames whether it is a leap of a wrapped coordinate."""
     if len(positions) < 3:
         return np.zeros((0, 0, 0), bool)
     steps = np.abs(np.diff(positions, axis=0))
@@ -61,7 +61,7 @@ def _leaps(positions: np.ndarray) -> np.ndarray:
 
 
 def _apart(steps: np.ndarray) -> np.ndarray:
-    """Return along which axes [3] the longest of steps [f-1,n,3] stand apart from the others."""
+    """Return for each axis [3] whether the longest of the steps [f-1,n,3] are separated from all others."""
     lower, upper = np.multiply.outer(GAP, steps.max(axis=(0, 1)))
     between, beyond = (np.count_nonzero(steps > limit, axis=(0, 1)) for limit in (lower, upper))
     return (between == beyond) & (beyond >= FEWEST_APART)

@@ -1,12 +1,12 @@
 """Radial distribution functions and coordination numbers.
 
-All pairs within r_max are counted, periodic images included: a vector shorter than r_max has fractional coordinates of
-at most r_max over the distance of the cell's opposite faces, which bounds the images to look at. So any cell will do,
-however skewed or thin, and r_max may exceed half its width, where the nearest image alone misses pairs.
+All pairs within r_max are counted, including periodic images. The fractional coordinates of a vector shorter than r_max
+are at most r_max divided by the distance of the cell's opposite faces, which limits the images to check. So any cell is
+allowed, however skewed or thin, and r_max may exceed half its width, where the nearest image alone would miss pairs.
 
-g(r) is the number of pairs in a shell over that of an ideal gas of the same density. An atom is no partner of itself,
-so that the ideal gas has N_a N_b pairs in a cell, less the number of atoms that are in both groups: g of independent
-atoms is 1 at every distance, also where there are few of them.
+g(r) is the number of pairs in a shell, divided by the number in an ideal gas of the same density. An atom is not its
+own partner, so the ideal gas has N_a N_b pairs in a cell, less the number of atoms in both groups: g of independent
+atoms is 1 at every distance, also for few atoms.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def radial_distribution(
     """Return the centres r [n_bins] in Å of the bins, and g(r) [n_bins].
 
     :param frames: positions [f,N,3] in Å, wrapped or not.
-    :param cells: [f,3,3], or [3,3] where all frames have the same, in Å; rows are the lattice vectors.
+    :param cells: [f,3,3], or [3,3] if all frames have the same cell, in Å; rows are the lattice vectors.
     :param pairs: indices of the atoms of both groups; these may be the same or overlap.
-    :param r_max: outer edge of the last bin in Å; more than half the cell is fine, images are counted.
+    :param r_max: outer edge of the last bin in Å; may exceed half the cell, since images are counted.
     :raises ValueError: for shapes that do not fit, numbers that are not finite, a cell without volume, or nothing to
         count.
     """
@@ -46,8 +46,8 @@ def pair_histogram(
 
     A pair of two atoms in both groups counts twice, once from each. Parameters: see :func:`radial_distribution`.
 
-    :param own_images: whether an atom and its own images are pairs. These are spikes at the lengths of the cell's
-        lattice vectors, which say nothing of the structure.
+    :param own_images: whether an atom and its own images are pairs. They give spikes at the lengths of the cell's
+        lattice vectors, which contain no information on the structure.
     """
     frames = np.asarray(frames, float)
     first, second = (np.unique(np.asarray(group)) for group in pairs)
@@ -71,10 +71,10 @@ def shell_volumes(r_max: float, n_bins: int) -> np.ndarray:
 
 
 def coordination_numbers(g: np.ndarray, r_max: float, density: float) -> np.ndarray:
-    """Return the mean number [n_bins] of atoms around one, up to the outer edge of each bin.
+    """Return the mean number [n_bins] of atoms around an atom, up to the outer edge of each bin.
 
     :param g: radial distribution function [n_bins] from 0 to r_max.
-    :param density: number density in 1/Å³ of the atoms that are counted, the one in the centre left out.
+    :param density: number density in 1/Å³ of the counted atoms, without the central atom.
     """
     return density * np.cumsum(g * shell_volumes(r_max, len(g)))
 
@@ -87,7 +87,7 @@ def _check(
     if cells.shape not in ((3, 3), (len(frames), 3, 3)):
         raise ValueError(f'cells have the shape {cells.shape}, not (3, 3) or {(len(frames), 3, 3)}.')
     if not (np.isfinite(frames).all() and np.isfinite(cells).all()):
-        raise ValueError('positions or cells hold numbers that are not finite; look at the run that made them.')
+        raise ValueError('positions or cells contain numbers that are not finite; look at the run that made them.')
     if not np.abs(np.linalg.det(cells)).min() > 1e-6:
         raise ValueError('a cell has no volume: a density needs three independent lattice vectors.')
     if not (0 < r_max < np.inf and n_bins >= 1):
@@ -101,14 +101,14 @@ def _check(
 
 
 def count_close_pairs(frames: np.ndarray, cell: np.ndarray, cutoff: float) -> np.ndarray:
-    """Return for each frame the number of pairs [f] of atoms closer than a cut-off, other images counted as well.
+    """Return for each frame the number of pairs [f] of atoms closer than a cut-off; each image counts.
 
     An atom and its own images are no pairs.
 
     :param frames: positions [f,N,3] in Å, wrapped or not.
     :param cell: [3,3] in Å.
     :param cutoff: Å.
-    :raises ValueError: as :func:`radial_distribution` does.
+    :raises ValueError: see :func:`radial_distribution`.
     """
     frames, cell = np.asarray(frames, float), np.asarray(cell, float)
     atoms = np.arange(frames.shape[1])
@@ -132,12 +132,12 @@ def _count(
 
 
 def _image_shifts(cells: np.ndarray, r_max: float) -> np.ndarray:
-    """Return the images [s,3] of the cell in which partners within r_max may be, in fractional coordinates.
+    """Return the images [s,3] of the cell that may contain partners within r_max, in fractional coordinates.
 
-    A vector is brought to fractional coordinates between -1/2 and 1/2 first, so that its length is at most half the
-    cell's longest diagonal; a lattice vector longer than r_max and this does not bring it within r_max.
+    A vector is first brought to fractional coordinates between -1/2 and 1/2, so its length is at most half the cell's
+    longest diagonal. A lattice vector longer than r_max plus this length does not bring it within r_max.
 
-    :param cells: [c,3,3], all that occur.
+    :param cells: [c,3,3], all different cells.
     """
     reach = r_max * np.linalg.norm(np.linalg.inv(cells), axis=1).max(axis=0)
     shifts = np.array(list(product(*(range(-most, most + 1) for most in (reach + 0.5).astype(int)))), float)
@@ -160,7 +160,7 @@ def _count_pairs(
 ) -> None:
     """Add the pairs of each frame to a row of the counts [f,bins], or all to the only row of [1,bins].
 
-    Of one cell [1,3,3], all frames have it. The distances of one atom to all others are a loop of its own, which the
+    A single cell [1,3,3] belongs to all frames. The distances of one atom to all others are a separate loop, which the
     compiler turns into vector instructions.
     """
     same = len(first) == len(second) and np.all(first == second)

@@ -1,4 +1,4 @@
-"""Choice of frames of a run."""
+"""Choose frames of a run."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import numpy as np
 
 
 class TooFewFramesError(ValueError):
-    """A run with too few frames, or with too small distances between frames."""
+    """A run has too few frames, or frames too close in time."""
 
 
 def sample_evenly(n_frames: int, count: int, seed: int) -> np.ndarray:
-    """Return the indices [count], ascending, of frames evenly apart: systematic sampling.
+    """Return the indices [count], ascending, of evenly spaced frames: systematic sampling.
 
-    The frames are cut into ``count`` equal pieces, and from each comes the one at the same place in it, which is drawn
-    at random. Every frame has the same chance.
+    The frames are divided into ``count`` equal pieces, and each piece gives the frame at the same random place in it.
+    Every frame has the same chance.
 
-    :raises TooFewFramesError: where there are not so many frames.
+    :raises TooFewFramesError: if there are fewer frames than requested.
     """
     if count > n_frames:
         raise TooFewFramesError(
-            f'{count} frames are asked, there are {n_frames}: record frames more often, run longer, or sample fewer.'
+            f'{count} frames are requested, but there are {n_frames}: record more frames, run longer, or sample fewer.'
         )
     place = np.random.default_rng(seed).uniform()
     return np.floor((np.arange(count) + place) * n_frames / count).astype(int)
@@ -30,12 +30,13 @@ def select_starts(
 ) -> np.ndarray:
     """Return the indices [count], ascending, of frames with a total energy close to the mean.
 
-    The first part of the run is discarded; of what is left, the frames are those whose absolute deviations from its
-    mean energy have the smallest sum, at least ``minimum_spacing_ps`` apart in pairs (exact, by dynamic programming).
+    The first part of the run is discarded. Among the remaining frames, the chosen ones have the smallest sum of
+    absolute deviations from the mean energy, at distances of at least ``minimum_spacing_ps`` (exact, by dynamic
+    programming).
 
     :param times_ps: ascending times [f].
     :param total_energies_ev: potential plus kinetic energies [f].
-    :raises TooFewFramesError: where so many frames so far apart do not exist.
+    :raises TooFewFramesError: if there are not enough frames with this spacing.
     """
     first = int(np.ceil(discard_fraction * len(times_ps)))
     times, energies = times_ps[first:], total_energies_ev[first:]
@@ -55,7 +56,7 @@ def select_starts(
 
 
 def _append(best: np.ndarray, before: np.ndarray, costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the least costs [f] of sets one larger that end at each frame, and the frame [f] each came from.
+    """Return the least costs [f] of sets larger by one that end at each frame, and the preceding frame [f] of each.
 
     :param best: least costs [f] of the sets that end at each frame.
     :param before: number [f] of frames early enough to precede each frame.

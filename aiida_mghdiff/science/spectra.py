@@ -1,9 +1,9 @@
 """Fits of models to power spectra, linear in the model's amplitudes, weighted by the fitted spectrum itself.
 
-The squares P(k) of a stationary Gaussian process in the basis that makes it uncorrelated have the mean l(k) and a
-variance of 2 l(k)². A weighted linear fit of P to l with the weights 1/l², iterated until the weights are those of the
-fit, solves sum_k (P - l) dl / l² = 0, the score of the likelihood. It is unbiased whatever the distribution is, as long
-as the mean of P is l.
+In the basis in which a stationary Gaussian process is uncorrelated, its squares P(k) have the mean l(k) and the
+variance 2 l(k)². A weighted linear fit of P to l with the weights 1/l² is iterated until the weights agree with the
+fit. It then solves sum_k (P - l) dl / l² = 0, the score of the likelihood. It is unbiased for any distribution if the
+mean of P is l.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def fit_spectra(
 ) -> list[np.ndarray]:
     """Return the amplitudes [p,n,3] of each tracer along each axis, by replica.
 
-    All share the weights of the fit to the mean over tracers and axes. The result is then linear in the squares: the
-    mean over tracers and axes is the estimate for all, and rotations mix axes as they mix displacements.
+    All tracers and axes share the weights of the fit to their mean. The result is then linear in the squares: the mean
+    over tracers and axes is the estimate for all, and rotations mix axes as they mix displacements.
 
     :param powers: squares [k,n,3] of each replica.
     :param designs: derivatives [k,p] of the model by the amplitudes.
-    :param weights: how many squares [k] each of them stands for; one each by default.
+    :param weights: number of squares [k] that each square represents; the default is one.
     """
     counts = [np.ones(len(power)) for power in powers] if weights is None else weights
     observed = np.concatenate([power.mean(axis=(1, 2)) for power in powers])

@@ -1,8 +1,9 @@
 """Splits of a dataset into parts that never share a group of correlated configurations.
 
-Frames of one molecular dynamics run are correlated: a model is not tested on frames whose neighbours in time it has
-seen. Groups are dealt out whole, large ones rather first, each to the part that lacks most of its share, of the dataset
-and of the group's composition alike. Before that, one group of each composition goes into the training set.
+Frames of one molecular dynamics run are correlated: a model must not be tested on frames close in time to its training
+frames. Whole groups are distributed, preferably large ones first. Each group goes to the part that lacks most of its
+fraction, of the dataset and of the group's composition alike. Before this, one group of each composition goes into the
+training set.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 
 class SplitError(ValueError):
-    """A split that is not possible."""
+    """A split is not possible."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,11 @@ def split_by_group(
 ) -> dict[str, np.ndarray]:
     """Return the indices of the frames of each part, ascending; parts of fraction zero are left out.
 
-    :param groups: the group of each frame; an uncorrelated frame is a group of its own.
+    :param groups: the group of each frame; an uncorrelated frame is its own group.
     :param compositions: the composition of each frame.
-    :param fractions: the share of each part; they sum to one. ``training`` is one of them.
-    :param seed: decides which group goes where.
-    :raises SplitError: where there are fewer groups than parts.
+    :param fractions: the fraction of each part; they sum to one. ``training`` is one of them.
+    :param seed: decides which group goes to which part.
+    :raises SplitError: if there are fewer groups than parts.
     """
     shares = {part: share for part, share in fractions.items() if share > 0}
     shuffled = _shuffle_groups(np.asarray(groups), compositions, seed)
@@ -43,12 +44,12 @@ def split_by_group(
 
 
 def hold_out(groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Return a mask ``[n]`` of about ``fraction`` of the frames, whole groups.
+    """Return a mask ``[n]`` of about ``fraction`` of the frames, in whole groups.
 
-    Groups are taken in random order as long as they bring the number of frames closer to what is wanted.
+    Groups are taken in random order as long as they bring the number of frames closer to the target.
 
     :param groups: the group of each frame ``[n]``.
-    :raises SplitError: if that leaves nothing on one side.
+    :raises SplitError: if one side would be empty.
     """
     wanted = max(1.0, fraction * len(groups))
     held: list[int] = []
@@ -65,28 +66,28 @@ def hold_out(groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:
 
 
 def check_indices(parts: Mapping[str, Sequence[int]], groups: Sequence[int]) -> None:
-    """Refuse parts that share a frame or a group, or name frames that do not exist.
+    """Refuse parts that share a frame or a group, or that name frames that do not exist.
 
-    :raises SplitError: naming the frame or the parts.
+    :raises SplitError: names the frame or the parts.
     """
     owner: dict[int, str] = {}
     seen: set[int] = set()
     for part, indices in parts.items():
         for index in indices:
             if not 0 <= index < len(groups):
-                raise SplitError(f'{part} asks for frame {index}, the dataset has frames 0 to {len(groups) - 1}.')
+                raise SplitError(f'{part} asks for frame {index}, but the dataset has frames 0 to {len(groups) - 1}.')
             if index in seen:
-                raise SplitError(f'frame {index} is asked for twice.')
+                raise SplitError(f'frame {index} is given twice.')
             if owner.setdefault(groups[index], part) != part:
                 raise SplitError(f'frame {index} of {part} is correlated with frames of {owner[groups[index]]}.')
             seen.add(index)
 
 
 def _shuffle_groups(groups: np.ndarray, compositions: Sequence[Hashable], seed: int) -> list[_Group]:
-    """Return the groups in random order, large ones rather first (always first, they would never be in a test set)."""
+    """Return the groups in random order, preferably large ones first (if always first, none would be in a test set)."""
     order = np.argsort(groups, kind='stable')
     _, starts = np.unique(groups[order], return_index=True)
-    known: dict[Hashable, int] = {}  # numbers are compared faster than compositions of many atoms
+    known: dict[Hashable, int] = {}  # numbers are compared faster than long compositions
     members = [
         _Group(frames, known.setdefault(compositions[frames[0]], len(known))) for frames in np.split(order, starts[1:])
     ]
@@ -129,7 +130,7 @@ def _deal(groups: list[_Group], shares: Mapping[str, float], totals: Mapping[int
 
 
 def _first_of_training(groups: list[_Group], shares: Mapping[str, float], totals: Mapping[int, int]) -> list[_Group]:
-    """Return for each composition the group whose size fits the share of training best, as far as groups suffice."""
+    """Return for each composition the group whose size fits the fraction of training best, as far as groups suffice."""
     members: dict[int, list[_Group]] = {composition: [] for composition in totals}
     for group in groups:
         members[group.composition].append(group)

@@ -1,16 +1,16 @@
-"""How large stresses are, measured by the forces on the atoms.
+"""Check the magnitude of stresses by the forces on the atoms.
 
 A pair potential is fitted to the forces of some cells: for each pair of elements a sum of Gaussians of the distance,
 linear in their weights. Its virial is an independent estimate of the stresses. The traceless parts are compared, since
-pairs know nothing of the pressure of an electron gas.
+pairs do not describe the pressure of an electron gas.
 
-The potential is crude, but units are far apart. Over labels of CHGNet for 22 structures (metals, ionic and covalent
-crystals, hydrides, a slab, graphene, molecules in boxes; at zero pressure, expanded, and compressed by up to 45 % in
-volume; two cells or eight), labelled over estimated stresses are below 7.4 where they share a unit. They are above 0.06
-in crystals and above 0.02 in layers in vacuum: too low to tell a unit larger than eV/Å³, such as Ha/bohr³. The sign is
-wrong in one case of 15, most of them covalent and ionic crystals whose atoms move little: the correlation is -0.92 in
-compressed silicon whose atoms are in their places, -0.98 in diamond, and -0.99 in magnesium oxide with atoms 0.01 Å
-off. Where forces vanish by symmetry there is no estimate.
+The potential is crude, but units differ by large factors. For labels of CHGNet for 22 structures (metals, ionic and
+covalent crystals, hydrides, a slab, graphene, molecules in boxes; at zero pressure, expanded, and compressed by up to
+45 % in volume; two cells or eight), the ratio of labelled to estimated stresses is below 7.4 if the unit is right. It
+is above 0.06 in crystals and above 0.02 in layers in vacuum, which is too low to detect a unit larger than eV/Å³, such
+as Ha/bohr³. The sign is wrong in one case of 15, most of them covalent and ionic crystals whose atoms move little: the
+correlation is -0.92 in compressed silicon with atoms in their places, -0.98 in diamond, and -0.99 in magnesium oxide
+with atoms 0.01 Å off. If forces vanish by symmetry there is no estimate.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CUTOFF_ANGSTROM = 6.0
 _N_GAUSSIANS = 10
 _SHORTEST_ANGSTROM = 1.0
 _RIDGE = 1e-3
-#: Root mean square force below which forces are noise or forbidden by symmetry.
+#: Smaller root mean square forces are noise or vanish by symmetry.
 _LEAST_FORCE_EV_PER_ANGSTROM = 0.1
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
@@ -33,7 +33,7 @@ _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 class Cell:
     """One labelled cell and its pairs of atoms within :data:`CUTOFF_ANGSTROM`, each pair in both directions."""
 
-    first: np.ndarray  # [p] index of the atom that the pair begins at
+    first: np.ndarray  # [p] index of the first atom of the pair
     kinds: np.ndarray  # [p] index of the pair of elements, from 0
     vectors: np.ndarray  # [p, 3] Å, from the first atom to the second
     volume: float  # Å³
@@ -69,12 +69,12 @@ def stress_scale(cells: Sequence[Cell]) -> StressScale | None:
 
 
 def pair_forces(cell: Cell) -> np.ndarray:
-    """Return the force of each Gaussian of unit weight on each atom ``[3n, m]``; all vanish where symmetry does so."""
+    """Return the force of each Gaussian of unit weight on each atom ``[3n, m]``; by symmetry all may vanish."""
     return _responses(cell, int(cell.kinds.max(initial=0)) + 1)[0]
 
 
 def _responses(cell: Cell, n_kinds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return what each Gaussian of unit weight does: forces ``[3n, m]`` in eV/Å and stress ``[6, m]`` in eV/Å³."""
+    """Return the forces ``[3n, m]`` in eV/Å and the stress ``[6, m]`` in eV/Å³ of each Gaussian of unit weight."""
     distances = np.linalg.norm(cell.vectors, axis=1)[:, None]
     centres = np.linspace(_SHORTEST_ANGSTROM, CUTOFF_ANGSTROM, _N_GAUSSIANS)
     width = centres[1] - centres[0]

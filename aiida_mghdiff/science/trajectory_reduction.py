@@ -1,4 +1,4 @@
-"""Reduces a trajectory of VASP, gigabytes of it, to a few arrays: tracers, sparse full frames, volumes.
+"""Reduce a trajectory of VASP (gigabytes) to a few arrays: tracers, sparse full frames, volumes.
 
 Frames come one at a time, so that memory holds only the kept arrays. Coordinates are unwrapped: the atoms of each frame
 are the periodic images nearest to the previous frame, and of the first frame nearest to the start of the run.
@@ -22,7 +22,7 @@ import numpy as np
 class Frame:
     """A frame of n atoms, as a reader of a trajectory yields it."""
 
-    configuration: int  # as numbered in the file
+    configuration: int  # its number in the file
     cell: np.ndarray  # [3,3] Å
     fractional: np.ndarray  # [n,3]
 
@@ -85,11 +85,12 @@ class _Collector:
 def reduce_trajectory(frames: Iterable[Frame], plan: ReductionPlan) -> dict[str, np.ndarray]:
     """Return the kept arrays of a trajectory with n atoms, t tracers.
 
-    ``shift``: 1 if frame i of VASP holds the positions before step i, 0 if it holds the positions after step i, -1 if
-    unknown, without every step. Steps are VASP's steps, counted from 1 in this run: ``tracer_steps`` [f],
+    ``shift``: 1 if frame i of VASP has the positions before step i, 0 if it has the positions after step i, -1 if
+    unknown because not every step was written. Steps are VASP's steps, counted from 1 in this run: ``tracer_steps``
+    [f],
     ``tracer_positions`` [f,t,3], ``host_centre`` [f,3] and ``tracer_cells`` [f,3,3] in Å, float32; ``frame_steps`` [k],
-    ``frame_positions`` [k,n,3] Å, ``frame_velocities`` [k,n,3] Å/fs (NaN where unknown), ``frame_cells`` [k,3,3];
-    ``volume_steps`` and ``volumes`` [m] Å³ of all frames where the cell moves; ``last_step``; ``last_fractional``
+    ``frame_positions`` [k,n,3] Å, ``frame_velocities`` [k,n,3] Å/fs (NaN if unknown), ``frame_cells`` [k,3,3];
+    ``volume_steps`` and ``volumes`` [m] Å³ of all frames if the cell moves; ``last_step``; ``last_fractional``
     [n,3], unwrapped; ``largest_move``: the largest change of a fractional coordinate between two frames.
     """
     start_cell = np.array(plan.cell)

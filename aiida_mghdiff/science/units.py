@@ -1,7 +1,7 @@
-"""Conversions between the units of this package; no other module holds one.
+"""Conversions between the units of this package; all factors are here.
 
-Numerics work in Å, ps, eV, K and Å²/ps. Factors are named FROM_IN_TO: multiply a number in FROM to get it in TO.
-Constants are the exact ones of the SI of 2019 (CODATA 2018).
+Numerics use Å, ps, eV, K and Å²/ps. Factors are named FROM_IN_TO: multiply a number in FROM to get it in TO. Constants
+are the exact ones of the SI of 2019 (CODATA 2018).
 """
 
 from __future__ import annotations

@@ -1,43 +1,43 @@
-"""Diffusion coefficient without a lag: Brownian motion, relaxation in the cages and noise, fitted together.
+"""Diffusion coefficient without a lag: Brownian motion, relaxation in the cages and noise are fitted together.
 
-The mean squared displacement of a tracer that hops on a network of sites by reversible rates is exactly
-2 D t + sum_k A_k (1 - exp(-t/tau_k)) along an axis: Brownian motion and Ornstein-Uhlenbeck modes, those of the rattling
-inside a cage and of the returns between cages. Modes and white noise (vibrations, averaged over blocks of 1 ps) are
-fitted along with D.
+The mean squared displacement of a tracer that hops on a network of sites with reversible rates is exactly 2 D t + sum_k
+A_k (1 - exp(-t/tau_k)) along an axis: Brownian motion and Ornstein-Uhlenbeck modes. The modes are rattling inside a
+cage and returns between cages. Modes and white noise (vibrations, averaged over blocks of 1 ps) are fitted along with
+D.
 
 The fit maximises the debiased Whittle likelihood of the increments of the blocks (Sykulski, Olhede, Guillaumin, Lilly
 and Early, Biometrika 106, 251 (2019), doi:10.1093/biomet/asy071): the periodogram, averaged over tracers, is compared
 with its *expected* value for so many increments, block averages included, from the closed autocovariance of the model.
-All of a run counts, each frequency with the weight it deserves, and the score has zero mean whatever the distribution
-of the displacements (see ``science.spectra``).
+All of a run counts, each frequency with its optimal weight, and the score has zero mean for any distribution of the
+displacements (see ``science.spectra``).
 
-Relaxation times are not fitted: free ones make the likelihood prefer a slow mode to slow diffusion by chance, and D
-falls by its own error. They are set instead from the time that a tracer stays, l²/(6 D) with the length l of a hop and
-a first D without modes: no mode of a hop network is much slower than a third of it. That, a fifth and a twenty-fifth
-of that, down to half a block, span what a network has; amplitudes take either sign, so that times in between are met
-and nothing is cut off at zero. D is then linear in the periodogram, and its error is the scatter over tracers. Hops are
-shot noise and not Gaussian: the curvature of the likelihood would claim too small an error.
+Relaxation times are not fitted: free times make the likelihood prefer a slow mode to slow diffusion by chance, and D
+falls by its own error. Instead they follow from the time that a tracer stays, l²/(6 D), with the length l of a hop and
+a first D without modes: no mode of a hop network is much slower than a third of this time. This slowest mode, and modes
+5 and 25 times as fast, down to half a block, span the modes of a network. Amplitudes may have either sign, so times in
+between are described and nothing is cut off at zero. D is then linear in the periodogram, and its error is the scatter
+over tracers. Hops are shot noise and not Gaussian, so the curvature of the likelihood would give too small an error.
 
-Where tracers stay for 50 blocks or more, half of the result comes from the same fit to the path from cage to cage
+If tracers stay for at least 50 blocks, half of the result comes from the same fit to the path from cage to cage
 (``science.cages``): the mean position of the stay at each block, averaged over a tenth of the time that a tracer stays.
-Rattling is gone from it whatever its pace, so that no modes are fitted and the noise that they cost is saved. What is
-lost are short stays and the memory of a cage, on which side it was entered: that fit alone is up to 7 % off, as a rule
-too low. The mean of both is nearly as quiet as the second and has half of its bias. Where it is too low by more than
-chance over tracers (one in a thousand), as for a tracer that has no cages, or in very long runs, it is not used.
+This path contains no rattling of any pace, so no modes are fitted, which avoids their noise. It loses short stays, and
+the memory of the side from which a cage was entered: this fit alone is wrong by up to 7 %, usually too low. The mean of
+both fits has nearly the small noise of the second and half of its bias. If the second fit is too low by more than
+chance over tracers (one in a thousand), it is not used. This happens for a tracer without cages, or in very long runs.
 
-Positions must be in Å and times in ps: blocks of 1 ps, hops of 1.96 Å and cages of 1.63 Å suit H in Mg. The fit with
+Positions must be in Å and times in ps: blocks of 1 ps, hops of 1.96 Å and cages of 1.63 Å fit H in Mg. The fit with
 given relaxation times works in any unit.
 
-Measured on known answers (``tests/science/test_ensembles.py``): see the manual. Limits: relaxation slower than the
-modes counts as diffusion; a tracer in a trap far deeper than the rest has such. A run of fewer than a hundred blocks is
-refused. In two cases the estimate doubts itself (:func:`automatic_fit`), and its interval does not cover D:
+For measurements with known D (``tests/science/test_ensembles.py``), see the manual. Limits: relaxation slower than the
+modes counts as diffusion, as for a tracer in a trap far deeper than all others. A run of fewer than a hundred blocks is
+refused. In two cases the estimate is doubtful (:func:`automatic_fit`), and its interval does not cover D:
 
 - Rattling a hundred times as fast as the hops makes the first D, and with it the modes, too fast. The first D is then
-  far above the fitted one. Frames 0.02 and 0.1 ps apart show 1.9 times and more where D is 13 % too high, and 1.6 times
-  at most in the networks that the estimate was measured on; the limit is 1.7. In blocks of few frames vibrations hide
-  part of the rattling: frames 0.5 ps apart show 1.5 (1.4 to 1.7) and 1.2 (1.05 to 1.4) times, the limit is 1.4.
-- Where tracers stay 50 to 100 blocks, cages are followed, but so many jumps are seen that the error left by the path
-  from cage to cage, 2 % of the mean of both, is no longer small.
+  far above the fitted D. With frames 0.02 and 0.1 ps apart the ratio is at least 1.9 if D is 13 % too high, and at most
+  1.6 in the networks on which the estimate was measured; the limit is 1.7. In blocks of few frames vibrations hide part
+  of the rattling: with frames 0.5 ps apart the ratios are 1.5 (1.4 to 1.7) and 1.2 (1.05 to 1.4); the limit is 1.4.
+- If tracers stay 50 to 100 blocks, the path from cage to cage is used. But so many jumps are seen that its remaining
+  error, 2 % of the mean of both fits, is no longer small.
 """
 
 from __future__ import annotations
@@ -54,21 +54,22 @@ from aiida_mghdiff.science.spectra import fit_spectra
 
 BLOCK_PS = 1.0
 FEWEST_BLOCKS = 100
-#: Å: a tetrahedral to the next octahedral site of hcp Mg.
+#: Å: distance from a tetrahedral to the next octahedral site of hcp Mg.
 HOP_LENGTH = 1.96
-#: Slowest mode over the time that a tracer stays, and the faster ones over the slowest.
+#: Time of the slowest mode divided by the time that a tracer stays, and ratios of the faster modes to the slowest.
 SLOWEST, RATIOS = 0.3, (1.0, 0.2, 0.04)
-#: Cages are resolved, and followed, where a tracer stays at least so many blocks.
+#: Cages are resolved and followed if a tracer stays at least this many blocks.
 FEWEST_BLOCKS_A_STAY = 50
-#: Below so many blocks a stay, D is off by more than its interval knows where cages are followed.
+#: Below this many blocks per stay, the interval of D is too narrow if cages are followed.
 FEWEST_BLOCKS_FOR_CAGES = 100
-#: First D over the fitted one above which the modes are too fast, for blocks of so many frames at least, and of fewer.
+#: Ratio of first to fitted D above which the modes are too fast, for blocks of at least this many frames, and for
+#: fewer.
 TOO_FAST, FRAMES_THAT_AVERAGE, TOO_FAST_UNAVERAGED = 1.7, 10, 1.4
-#: Block over which the path from cage to cage is averaged, over the time that a tracer stays.
+#: Block over which the path from cage to cage is averaged, divided by the time that a tracer stays.
 COARSENING = 0.1
-#: Probability below which the path from cage to cage is too slow by more than chance, and is not used.
+#: Below this probability the path from cage to cage is too slow by more than chance, and is not used.
 DISAGREEMENT = 0.001
-#: Slowest mode that a run can tell from diffusion, over its length.
+#: Slowest mode that a run can distinguish from diffusion, divided by its length.
 RESOLVED = 0.05
 
 
@@ -76,15 +77,15 @@ def whittle_fit(replicas: Sequence[np.ndarray], frame_time_ps: float) -> list[np
     """Return D [n,3] in Å²/ps of each tracer along each axis, by replica.
 
     :param replicas: positions [f,n,3] in Å of each replica.
-    :raises TooShortError: where a run has fewer than a hundred blocks of 1 ps.
+    :raises TooShortError: if a run has fewer than a hundred blocks of 1 ps.
     """
     return automatic_fit(replicas, frame_time_ps)[0]
 
 
 def automatic_fit(replicas: Sequence[np.ndarray], frame_time_ps: float) -> tuple[list[np.ndarray], str | None]:
-    """Return D as :func:`whittle_fit` does, and a sentence that says why it is not to be trusted, None where it is.
+    """Return D as :func:`whittle_fit`, and a sentence with the reason to doubt it, or None.
 
-    :raises TooShortError: as :func:`whittle_fit` does.
+    :raises TooShortError: see :func:`whittle_fit`.
     """
     block = max(1, round(BLOCK_PS / frame_time_ps))
     means = [_block_means(positions, block) for positions in replicas]
@@ -102,18 +103,18 @@ def automatic_fit(replicas: Sequence[np.ndarray], frame_time_ps: float) -> tuple
 
 
 def _doubt(first: float, fitted: float, limit: float, blocks_a_stay: float) -> str | None:
-    """Return why the estimate is not to be trusted, None where it is.
+    """Return the reason to doubt the estimate, or None.
 
     :param first: D without modes.
     :param fitted: D with modes.
-    :param limit: largest first D over the fitted one.
+    :param limit: largest ratio of the first D to the fitted D.
     """
     if fitted <= 0:
         return None
     if first > limit * fitted:
         return (
             f'tracers rattle much faster than they hop: without relaxation in the cages D is {first / fitted:.2g} '
-            f'times as high, and the automatic estimate is too high from {limit:g} times on.'
+            f'times as high, and from {limit:g} times on the automatic estimate is too high.'
         )
     if FEWEST_BLOCKS_A_STAY <= blocks_a_stay < FEWEST_BLOCKS_FOR_CAGES:
         return (
@@ -129,7 +130,7 @@ def _mean(coefficients: Sequence[np.ndarray]) -> float:
 
 
 def staying_time(coefficient: float) -> float:
-    """Return the time in ps that a tracer stays, from D in Å²/ps; infinite where D is not positive."""
+    """Return the time in ps that a tracer stays, from D in Å²/ps; infinite if D is not positive."""
     return HOP_LENGTH**2 / (6 * coefficient) if coefficient > 0 else np.inf
 
 
@@ -197,7 +198,7 @@ def _periodogram(increments: np.ndarray) -> np.ndarray:
 
 
 def _multiplicity(increments: int) -> np.ndarray:
-    """Return what each frequency [k] counts: the two real ones half as much as the complex ones."""
+    """Return the weight of each frequency [k]: the two real frequencies count half as much as complex ones."""
     weights = np.ones(increments // 2 + 1)
     weights[0] = 0.5
     if increments % 2 == 0:
@@ -208,8 +209,8 @@ def _multiplicity(increments: int) -> np.ndarray:
 def _design(increments: int, block: int, frame_time_ps: float, times: Sequence[float]) -> np.ndarray:
     """Return the expected periodograms [k,p] of diffusion, of white noise and of modes, for unit amplitudes.
 
-    From the autocovariances c(l) of the increments of block means. The second difference of the mean squared
-    displacement of two blocks that start l blocks apart, halved, is c(l). With b frames of time h a block it is for
+    They follow from the autocovariances c(l) of the increments of block means. Half the second difference of the mean
+    squared displacement of two blocks that start l blocks apart is c(l). With b frames of time h per block it is for
 
     - diffusion 2 D b h (l - (b² - 1)/(3 b²));
     - white noise of variance s² b at each frame 2 s²;
@@ -230,7 +231,7 @@ def _mode_covariance(increments: int, block: int, rate: float) -> np.ndarray:
     decay = np.exp(-rate * frames)
     squared_sum = np.square(decay.sum() / block)
     within = (2 * (block - frames) @ decay - block) / block**2
-    # from the last frame of a block to the first of the next but l - 2 are (l - 2) b + 1 frames
+    # (l - 2) b + 1 frames from the last frame of a block to the first frame of the next but l - 2
     covariance = -0.5 * squared_sum * np.exp(-rate * ((lags - 2) * block + 1)) * np.expm1(-rate * block) ** 2
     first, second = (within - squared_sum * np.exp(-rate * (lag * block + 1)) for lag in (0, 1))
     covariance[:2] = first, second / 2 - first
@@ -238,6 +239,6 @@ def _mode_covariance(increments: int, block: int, rate: float) -> np.ndarray:
 
 
 def _expected_periodogram(covariance: np.ndarray) -> np.ndarray:
-    """Return the mean of the periodogram [k] of as many increments as there are autocovariances [m]."""
+    """Return the mean of the periodogram [k] for as many increments as autocovariances [m]."""
     tapered = covariance * (1 - np.arange(len(covariance)) / len(covariance))
     return 2 * fft.rfft(tapered).real - covariance[0]

@@ -119,7 +119,7 @@ def test_the_user_chooses_between_two_tracers(submit, make_file):
 
 
 def test_a_pure_host_and_one_configuration_are_refused(submit, make_file):
-    with pytest.raises(InputsError, match=r'has Ti atoms alone, .* name it with --tracer\.'):
+    with pytest.raises(InputsError, match=r'has only Ti atoms, .* name it with --tracer\.'):
         submit(make_file('Ti', TITANIUM, [''] * 4))
     with pytest.raises(InputsError, match=r'training\.mace_tr has no configurations with H'):
         submit(make_file('Ti', TITANIUM, [''] * 4), tracer='H')

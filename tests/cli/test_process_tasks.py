@@ -261,7 +261,7 @@ print(json.dumps({'sentence': node.pk}))
 """
     )
     healed = call_command(installation, 'profile', installation['AIIDA_PATH']).stdout
-    assert re.search(r'AiiDA may have lost the task of process<\d+>: looking for 20 s\.', healed)
+    assert re.search(r'AiiDA may have lost the task of process<\d+>: watching for 20 s\.', healed)
     assert re.search(r'its daemon was started again, and 1 processes got a new task\.', healed)
     told = run(f"""
 node = orm.load_node({lost['sentence']})

@@ -275,7 +275,7 @@ def run(folder: Path, fault: str, moment: str, reference: set[str]) -> str:
         wrong = faults_of(demo, reference)
     finally:
         demo.end('kill')
-    said = [line for line in demo.output().splitlines() if 'AiiDA had lost' in line or 'lost in a crash' in line]
+    said = [line for line in demo.output().splitlines() if 'AiiDA had lost' in line or 'task in a crash' in line]
     jobs = demo.rows(QUERY_JOBS)
     failed = ', '.join(f'{row[1].partition(":")[2]} [{row[3]}]' for row in jobs if row[3] != 0) or 'none'
     seconds = time.monotonic() - began

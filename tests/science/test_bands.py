@@ -77,7 +77,7 @@ def test_reasons_name_the_end_and_the_remedy():
 def test_a_minimum_between_the_ends_is_named_with_its_depth():
     band = read_band([0.1, 0.2, -0.3, 0.1, 0.0])
     assert band.forward.reason == (
-        'the path has a minimum of its own at image 2, 0.400 eV below its initial end: it is several hops; relax this '
+        'the path has a minimum at image 2, 0.400 eV below its initial end: it is several hops; relax this '
         'image, and take a path for each hop.'
     )
     assert '0.300 eV below its final end' in band.reverse.reason

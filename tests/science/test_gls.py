@@ -66,7 +66,7 @@ def test_gls_gives_way_where_rattling_is_slower_than_the_lag():
     assert 'a lag of 10 ps is less than half of that' in short.warnings[0]
     assert short.warnings[0].endswith('Take a longer lag. Least squares gives D instead.')
     none = estimate_diffusion(replicas, 1.0, method='gls', lag_ps=10, window_ps=(0, 8000))
-    assert (none.method, none.warnings[0].endswith('too short for least squares: take longer ones.')) == ('gls', True)
+    assert (none.method, none.warnings[0].endswith('too short for least squares: run longer.')) == ('gls', True)
 
 
 def test_gls_gives_way_where_d_falls_with_the_lag_though_tracers_stay_for_less():

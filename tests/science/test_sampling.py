@@ -71,5 +71,5 @@ def test_every_frame_has_the_same_chance():
 
 def test_all_frames_can_be_asked():
     np.testing.assert_array_equal(sample_evenly(7, 7, seed=1), np.arange(7))
-    with pytest.raises(TooFewFramesError, match='8 frames are asked, there are 7'):
+    with pytest.raises(TooFewFramesError, match='8 frames are requested, but there are 7'):
         sample_evenly(7, 8, seed=1)

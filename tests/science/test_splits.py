@@ -67,10 +67,10 @@ def test_too_few_groups():
 @pytest.mark.parametrize(
     ('parts', 'words'),
     [
-        ({'training': [0, 4]}, 'training asks for frame 4, the dataset has frames 0 to 3'),
+        ({'training': [0, 4]}, 'training asks for frame 4, but the dataset has frames 0 to 3'),
         ({'training': [-1]}, 'frame -1'),
-        ({'training': [0, 0]}, 'frame 0 is asked for twice'),
-        ({'training': [0, 3], 'test': [3]}, 'frame 3 is asked for twice'),
+        ({'training': [0, 0]}, 'frame 0 is given twice'),
+        ({'training': [0, 3], 'test': [3]}, 'frame 3 is given twice'),
         ({'training': [0, 3], 'test': [1]}, 'frame 1 of test is correlated with frames of training'),
     ],
 )

@@ -115,7 +115,9 @@ def test_all_reasons_are_given_at_once(build):
 
 
 def test_refuses_tracers_for_which_there_is_no_room(build, host):
-    with pytest.raises(ValueError, match='settings: supercell: 500 tracers asked: the host has room for 1 to 48'):
+    with pytest.raises(
+        ValueError, match='settings: supercell: 500 tracers are requested: the host has room for 1 to 48'
+    ):
         build(tracer_count=500)
     with pytest.raises(ValueError, match=r'settings: supercell: the cell is .* Å thin'):
         build(tracer_count=1, minimum_distance=7.0)

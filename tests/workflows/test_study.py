@@ -338,8 +338,8 @@ def one_group(dataset):
     [
         ({'fractions': SHARES}, r'split: settings lack seed'),
         ({'fractions': SHARES | {'test': 0.2}, 'seed': 1}, r'split: settings: fractions = .* which sum to one'),
-        ({'indices': {'training': [0, 1], 'validation': [2], 'test': [12]}}, r'split: test asks for frame 12, the'),
-        ({'indices': {'training': [0, 1], 'validation': [1], 'test': [2]}}, r'split: frame 1 is asked for twice'),
+        ({'indices': {'training': [0, 1], 'validation': [2], 'test': [12]}}, r'split: test asks for frame 12, but the'),
+        ({'indices': {'training': [0, 1], 'validation': [1], 'test': [2]}}, r'split: frame 1 is given twice'),
         ({'indices': {'training': [0, 1], 'test': [2]}}, r'split: there is no validation part, which chooses the best'),
         (
             {'fractions': {'training': 0.9, 'validation': 0.1, 'test': 0.0}, 'seed': 1},

@@ -91,7 +91,7 @@ def build(codes):
         ),
         ('chgnet', {}, 'potential is missing: chgnet is fine-tuned here'),
         ('chgnet', {'potential': ('Mg',)}, 'the potential does not know H'),
-        ('mace', {'potential': ('Mg', 'H')}, 'the potential is a chgnet one'),
+        ('mace', {'potential': ('Mg', 'H')}, 'the potential is a chgnet potential'),
         ('chgnet', {'potential': ('Mg', 'H'), 'replay': 2}, 'replay is not for chgnet'),
     ],
 )

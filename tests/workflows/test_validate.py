@@ -80,7 +80,7 @@ def chain(generate_workchain, build):
         ({'evaluation': {}}, 'no parameters for mace potentials'),
         (
             {'sampling': {'count': COUNT + 1, 'seed': 1}},
-            rf'trajectories\.t300k: {COUNT + 1} frames are asked, there are {COUNT}',
+            rf'trajectories\.t300k: {COUNT + 1} frames are requested, but there are {COUNT}',
         ),
         ({'sampling': {'count': 0, 'seed': 1}}, 'count = 0 is not a positive whole number'),
     ],
@@ -140,7 +140,7 @@ def test_run_of_too_few_frames(generate_workchain, build, monkeypatch):
     process = generate_workchain(ValidationWorkChain, build(sampling={'count': 9, 'seed': 1}))
     code = process.sample()
     assert code.status == 670
-    assert 't300k cannot be sampled: 9 frames are asked, there are 6' in code.message
+    assert 't300k cannot be sampled: 9 frames are requested, but there are 6' in code.message
 
 
 def test_no_label_ends_it_and_some_labels_go_on(chain, generate_job_node, tiny_potential):

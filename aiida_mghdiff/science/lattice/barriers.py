@@ -1,15 +1,15 @@
 """Rates of the hops on the hcp network from barriers and vibrations along its named paths.
 
-A path gives the rates both ways, by transition-state theory (:mod:`aiida_mghdiff.science.transition_state`). Both
-ends of ``T-T``, ``O-O c`` and ``O-O ab`` are sites of one kind, which numerics alone tell apart: their rate is the
-geometric mean. The energy of a T site above an O site is in the two barriers of ``O-T``, and with it the occupation.
+A path gives the rates in both directions, by transition-state theory (:mod:`aiida_mghdiff.science.transition_state`).
+Both ends of ``T-T``, ``O-O c`` and ``O-O ab`` are sites of one kind, which differ only by numerical errors: their rate
+is the geometric mean. The two barriers of ``O-T`` give the energy of a T site above an O site, and so the occupation.
 
-A path with a minimum of its own between its ends is no hop but several: ``O-O ab`` may slide down to the T site between
-its ends. Its barrier then equals the barrier of ``O-T`` and would be counted twice.
+A path with a minimum between its ends is not one hop but several: ``O-O ab`` may slide down to the T site between its
+ends. Its barrier then equals the barrier of ``O-T`` and would be counted twice.
 
-Errors: where the error of an energy is known (that of a potential on held-out frames), each stationary point has it
-independently of the others. ln D changes by d ln D / d ln k of a class over kT with the energy of the site that the
-class leaves, and by the opposite with that of its saddle point, which O-T and T-O share.
+Errors: if the error of an energy is known (from a potential on held-out frames), each stationary point has this error
+independently of the others. A class changes ln D by d ln D / d ln k over kT with the energy of the site that it leaves,
+and by the opposite with the energy of its saddle point, which O-T and T-O share.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Rate = Callable[[float, np.ndarray, np.ndarray, float], float]
 
 @dataclass(frozen=True)
 class Hop:
-    """A path between two sites: barriers of the potential energy both ways in eV, frequencies [3t] in THz."""
+    """A path between two sites: barriers of the potential energy in both directions in eV, frequencies [3t] in THz."""
 
     path: str
     forward_barrier: float
@@ -44,7 +44,7 @@ class Hop:
 
     @property
     def zero_point_barriers(self) -> tuple[float, float]:
-        """Return the barriers both ways with the zero-point energies of saddle point and minimum."""
+        """Return both barriers, including the zero-point energies of saddle point and minimum."""
         top = zero_point_energy(self.saddle)
         return (
             self.forward_barrier + top - zero_point_energy(self.initial),
@@ -52,7 +52,7 @@ class Hop:
         )
 
     def rates(self, temperature_k: float, rate: Rate) -> dict[str, float]:
-        """Return the rates in 1/ps of the classes of hops that the path is.
+        """Return the rates in 1/ps of the classes of hops along the path.
 
         :param rate: ``classical_rate`` or ``quantum_rate``.
         :raises NoSaddleError: if the frequencies do not belong to minima and a saddle point.
@@ -74,23 +74,23 @@ def is_elementary(energies_ev: np.ndarray) -> bool:
 
 
 def check_paths(hops: Mapping[str, Hop], faults: Mapping[str, str] | None = None) -> None:
-    """Check that the hops make up a network.
+    """Check that the hops form a network.
 
-    :param hops: by path.
-    :param faults: why other hops are none, by path.
-    :raises NetworkError: where a path of ``NEEDED_PATHS`` is missing.
+    :param hops: hops by path.
+    :param faults: reasons why other paths have no hop, by path.
+    :raises NetworkError: if a path of ``NEEDED_PATHS`` is missing.
     """
     if missing := [path for path in NEEDED_PATHS if path not in hops]:
         reasons = [f'{path}: {fault}' for path, fault in (faults or {}).items() if path in missing]
-        message = f'there is no hop along {", ".join(missing)}: D needs {" and ".join(NEEDED_PATHS)} at least.'
+        message = f'there is no hop along {", ".join(missing)}: D needs at least {" and ".join(NEEDED_PATHS)}.'
         raise NetworkError(' '.join([message, *reasons]))
 
 
 def network_rates(hops: Mapping[str, Hop], temperature_k: float, rate: Rate) -> dict[str, float]:
     """Return the rates in 1/ps of all classes of hops.
 
-    :param hops: by path; see :func:`check_paths`.
-    :raises NetworkError: where a path of ``NEEDED_PATHS`` is missing.
+    :param hops: hops by path; see :func:`check_paths`.
+    :raises NetworkError: if a path of ``NEEDED_PATHS`` is missing.
     :raises NoSaddleError: if the frequencies do not belong to minima and a saddle point.
     """
     check_paths(hops)

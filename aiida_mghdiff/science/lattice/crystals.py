@@ -1,12 +1,12 @@
-"""The lattice of host atoms that vibrate, and which elements are interstitial in which: told from configurations alone.
+"""Find the lattice of vibrating host atoms, and the interstitial elements, from configurations alone.
 
 Lattice: adaptive common-neighbour analysis (Stukowski, Modelling Simul. Mater. Sci. Eng. 20, 045021 (2012),
-doi:10.1088/0965-0393/20/4/045021). The bonds among the nearest neighbours of an atom tell hcp, fcc and bcc apart; an
-atom whose neighbours vibrate too much has no lattice, so that many atoms vote.
+doi:10.1088/0965-0393/20/4/045021). The bonds among the nearest neighbours of an atom distinguish hcp, fcc and bcc. An
+atom whose neighbours vibrate too much has no lattice, so many atoms vote.
 
 Interstitial elements: an interstitial atom is closer to host atoms than these are to each other (sqrt(1/2) times in an
-octahedron, sqrt(3/8) in a tetrahedron of close-packed hosts; 0.70 and 0.65 in bcc), an atom on a lattice site as close.
-The ratio needs no lattice, no density and no unit.
+octahedron, sqrt(3/8) in a tetrahedron of close-packed hosts; 0.70 and 0.65 in bcc). An atom on a lattice site is
+equally close. The ratio needs no lattice, no density and no unit.
 """
 
 from __future__ import annotations
@@ -21,33 +21,34 @@ from scipy.spatial import cKDTree
 from aiida_mghdiff.science.lattice.geometry import LatticeError, neighbour_distance, periodic_images, wrap
 
 LATTICES = ('hcp', 'fcc', 'bcc')
-#: Bonds of an atom by their common neighbours: their number, the bonds among them, the most of one of them.
+#: Bonds of an atom by their common neighbours: their number, the bonds among them, the most bonds of one of them.
 _421, _422, _444, _666 = (4, 2, 1), (4, 2, 2), (4, 4, 2), (6, 6, 2)
 _CLOSE_PACKED, _BCC = 12, 14
-#: Of the height of the unit cell by its layers and by its volume: a slab with vacuum has more, a warm crystal less.
+#: Ratio of two heights of the unit cell, from layers and from the volume: larger for a slab with vacuum, smaller if
+#: warm.
 _LARGEST_MISFIT = 0.1
-#: Between the first and the second shell, over the mean distance of the first.
+#: Border between the first and the second shell, divided by the mean distance of the first.
 _CUT = (1 + np.sqrt(2)) / 2
-#: Of the atoms, at least this share must have a lattice, and of these more than half the same.
+#: At least this fraction of the atoms must have a lattice, and more than half of these the same lattice.
 _LEAST_SHARE = 0.1
-#: Number of nearest neighbours that decide how close an atom is to an element: the corners of a tetrahedron.
+#: Number of nearest neighbours that define the distance of an atom from an element: the corners of a tetrahedron.
 _NEAREST = 4
-#: Between the largest ratio of an interstitial atom (0.71, and a host that gives way) and the ratio of a lattice site.
+#: Limit between the ratio of an interstitial atom (0.71 at most, and more in a soft host) and of a lattice site.
 _INTERSTITIAL = 0.85
-#: Configurations that are looked at, at most: more of one dataset say the same.
+#: Largest number of examined configurations: more configurations of one dataset do not change the result.
 _ENOUGH = 200
 
 Item = TypeVar('Item')
 
 
-#: Repeats of a cubic cell along two of its vectors, at most; hcp cells have no such ratio (sqrt(3) to 0.1 %).
+#: Largest numbers of repeats of a cubic cell along two of its vectors; hcp cells have no such ratio (sqrt(3) to 0.1 %).
 _REPEATS = 12
 
 
 def has_cubic_shape(cell: np.ndarray) -> bool:
     """Return whether a supercell [3,3] repeats a conventional or a primitive cell of a cubic crystal.
 
-    Its vectors are at equal angles, and their lengths are as small whole numbers.
+    Its vectors form equal angles, and their lengths have ratios of small whole numbers.
     """
     lengths = np.linalg.norm(cell, axis=1)
     cosines = (cell @ cell.T / np.outer(lengths, lengths))[np.triu_indices(3, 1)]
@@ -72,10 +73,10 @@ class Configuration(NamedTuple):
 
 
 def interstitial_pairs(configurations: Sequence[Configuration]) -> list[tuple[int, int]]:
-    """Return the pairs of atomic numbers (host, tracer) that the configurations may be about.
+    """Return the possible pairs of atomic numbers (host, tracer) of the configurations.
 
-    In such a pair the tracer is interstitial in the host and has fewer atoms, over all configurations that hold both;
-    the host is interstitial in no other element.
+    In such a pair the tracer is interstitial in the host and has fewer atoms, over all configurations with both; the
+    host is interstitial in no other element.
     """
     elements = np.unique(np.concatenate([one.numbers for one in configurations])).tolist()
     found = [pair for pair in permutations(elements, 2) if _is_interstitial(configurations, *pair)]
@@ -94,7 +95,7 @@ def _is_interstitial(configurations: Sequence[Configuration], host: int, tracer:
 
 
 def _distance_ratio(configuration: Configuration, host: int, tracer: int) -> float:
-    """Return how close tracers are to host atoms, over how close these are to each other."""
+    """Return the distance of tracers from host atoms, divided by the distance of host atoms from each other."""
     atoms, tracers = (wrap(configuration.cell, configuration.of(number)) for number in (host, tracer))
     images = atoms + _lattice_vectors(configuration.cell)[:, None]
     tree = cKDTree(images.reshape(-1, 3))
@@ -103,12 +104,12 @@ def _distance_ratio(configuration: Configuration, host: int, tracer: int) -> flo
 
 
 def _lattice_vectors(cell: np.ndarray) -> np.ndarray:
-    """Return the vectors [27,3] to the cell and all that touch it."""
+    """Return the vectors [27,3] to the cell and its touching images."""
     return np.stack(np.meshgrid(*[(0, -1, 1)] * 3), axis=-1).reshape(-1, 3) @ cell
 
 
 def thinned(items: Sequence[Item]) -> Sequence[Item]:
-    """Return all items, or some hundred evenly over them where there are more."""
+    """Return all items, or about a hundred evenly spaced ones if there are more."""
     return items[:: -(-len(items) // _ENOUGH)] if len(items) else items
 
 
@@ -125,9 +126,9 @@ def lattice_of(hosts: Iterable[tuple[np.ndarray, np.ndarray]]) -> str | None:
 
 
 def lattices_of(cell: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Return the index in ``LATTICES`` [n] of each atom, -1 where its neighbours are on none of these.
+    """Return the index in ``LATTICES`` [n] of each atom; -1 if its neighbours fit none of these.
 
-    :param positions: [n,3] in Å, of one element or of several on one lattice.
+    :param positions: [n,3] in Å, of one or several elements on one lattice.
     """
     _, close_packed = _close_packed_bonds(cell, positions)
     body_centred = _bcc_bonds(cell, positions)
@@ -146,10 +147,10 @@ def _count(bonds: np.ndarray, kind: tuple[int, int, int]) -> np.ndarray:
 def hcp_unit_cell(cell: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Return the lattice vectors [3,3] in Å of the hcp unit cell that a cell of vibrating atoms [n,3] repeats.
 
-    Rows as those of ``hcp.unit_cell``. The bonds 422 of an atom on hcp are those in the basal plane: they give the
-    directions, and with the volume a first guess of the lengths; the cell alone then gives the lattice vectors.
+    Rows are as in ``hcp.unit_cell``. The bonds 422 of an hcp atom lie in the basal plane: they give the directions and,
+    with the volume, a first estimate of the lengths; the cell then gives the lattice vectors.
 
-    :raises LatticeError: where no atom is on hcp, the cell has vacuum, or it does not repeat a unit cell of hcp.
+    :raises LatticeError: if no atom is on hcp, the cell has vacuum, or it does not repeat a unit cell of hcp.
     """
     vectors, bonds = _close_packed_bonds(cell, positions)
     on_hcp = lattices_of(cell, positions) == LATTICES.index('hcp')
@@ -164,7 +165,7 @@ def hcp_unit_cell(cell: np.ndarray, positions: np.ndarray) -> np.ndarray:
     b = -a / 2 + np.sqrt(3) / 2 * np.cross(axis, a)
     height = 2 * abs(np.linalg.det(cell)) / len(positions) / np.linalg.norm(np.cross(a, b))
     if abs(2 * np.abs(between @ axis).mean() / height - 1) > _LARGEST_MISFIT:
-        raise LatticeError('the layers of the cell are closer than its volume says: it has vacuum, or lacks atoms.')
+        raise LatticeError('the layers of the cell are too close for its volume: it has vacuum, or lacks atoms.')
     repeats = np.round(cell @ np.linalg.inv([a, b, height * axis]))
     if round(abs(np.linalg.det(repeats))) != len(positions) / 2:
         raise LatticeError('the cell does not repeat a unit cell of hcp.')
@@ -172,13 +173,13 @@ def hcp_unit_cell(cell: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 
 def _close_packed_bonds(cell: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the vectors [n,12,3] in Å to the neighbours, and what ``_bonds`` [n,12,3] says of each."""
+    """Return the vectors [n,12,3] in Å to the neighbours, and the result of ``_bonds`` [n,12,3] for each."""
     vectors = _neighbours(cell, positions, _CLOSE_PACKED)
     return vectors, _bonds(vectors, np.linalg.norm(vectors, axis=-1).mean(axis=1))
 
 
 def _bcc_bonds(cell: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Return what ``_bonds`` [n,14,3] says of both shells of bcc, whose distances differ by 2 / sqrt(3)."""
+    """Return the result of ``_bonds`` [n,14,3] for both shells of bcc, whose distances differ by 2 / sqrt(3)."""
     vectors = _neighbours(cell, positions, _BCC)
     lengths = np.linalg.norm(vectors, axis=-1)
     return _bonds(vectors, (2 / np.sqrt(3) * lengths[:, :8].mean(axis=1) + lengths[:, 8:].mean(axis=1)) / 2)
@@ -193,9 +194,9 @@ def _neighbours(cell: np.ndarray, positions: np.ndarray, count: int) -> np.ndarr
 
 
 def _bonds(vectors: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """Return for each bond the number of common neighbours, the bonds among them, and the most of one [n,m,3].
+    """Return for each bond the number of common neighbours, the bonds among them, and the most bonds of one [n,m,3].
 
-    :param scales: distance [n] that ``_CUT`` multiplies, so that the longest bond is between two shells.
+    :param scales: distance [n] by which ``_CUT`` is multiplied, so that the longest bond lies between two shells.
     """
     apart = np.linalg.norm(vectors[:, :, None] - vectors[:, None], axis=-1)
     bonded = ((apart < _CUT * scales[:, None, None]) & (apart > 0)).astype(int)

@@ -1,16 +1,16 @@
 """The hcp lattice and its interstitial sites.
 
-Sites are found from the geometry of the host alone, so that strained, rotated, orthogonal or slightly thermal cells do
-as well. With a the distance of nearest neighbours in the close-packed crystal of the same density:
+Sites are found only from the geometry of the host, so strained, rotated, orthogonal or slightly thermal cells are
+allowed. With a the distance of nearest neighbours in the close-packed crystal of the same density:
 
-- a tetrahedral site is the centre of four host atoms that all are neighbours of each other (closer than 1.2 a); an
-  octahedron holds no such four. Two for each host atom; they come in pairs that share a face, c/4 apart.
+- a tetrahedral site is the centre of four host atoms that are all neighbours of each other (closer than 1.2 a); an
+  octahedron has no such four atoms. There are two for each host atom, in pairs that share a face, c/4 apart.
 - an octahedral site is the common centre of at least two of the three pairs of second neighbours (about sqrt(2) a
-  apart) that are the diagonals of an octahedron. One for each host atom.
+  apart) that are the diagonals of an octahedron. There is one for each host atom.
 
 A host that does not have exactly one octahedral and two tetrahedral sites for each atom is refused. In Mg, random
-displacements of 0.1 Å an axis and strains of a few per cent are harmless; a snapshot at high temperature is too far
-off.
+displacements of 0.1 Å per axis and strains of a few per cent are harmless; a snapshot at high temperature is too
+distorted.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _ATTEMPTS = 100
 
 
 class LatticeError(ValueError):
-    """A host that is no hcp crystal."""
+    """A host is no hcp crystal."""
 
 
 class PlacementError(ValueError):
-    """Tracers that cannot be placed as asked."""
+    """Tracers cannot be placed as requested."""
 
 
 class SitesError(ValueError):
-    """Sites that do not fit the tracers."""
+    """Sites do not fit the tracers."""
 
 
 def hcp_supercell(a: float, c: float, repeats: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +78,7 @@ def interstitial_sites(cell: np.ndarray, positions: np.ndarray) -> tuple[np.ndar
     if len(octahedral) != n or len(tetrahedral) != 2 * n:
         raise LatticeError(
             f'the host of {n} atoms has {len(octahedral)} octahedral and {len(tetrahedral)} tetrahedral sites, a '
-            f'close-packed one has {n} and {2 * n}: give an ideal, relaxed or averaged hcp crystal without tracers.'
+            f'close-packed crystal has {n} and {2 * n}: give an ideal, relaxed or averaged hcp crystal without tracers.'
         )
     return octahedral, tetrahedral
 
@@ -89,7 +89,7 @@ def hcp_paths(cell: np.ndarray, positions: np.ndarray) -> dict[str, tuple[np.nda
     ``O-O c`` leads along c (c/2 long), ``O-O ab`` in the plane (a), ``O-T`` to the nearest tetrahedral site and ``T-T``
     through the shared face of two tetrahedra (c/4). The second site may lie outside the cell.
 
-    :raises LatticeError: where the host is no hcp crystal.
+    :raises LatticeError: if the host is no hcp crystal.
     """
     octahedral, tetrahedral = interstitial_sites(cell, positions)
     a = neighbour_distance(cell, len(positions))
@@ -115,15 +115,15 @@ def place_tracers(
 ) -> np.ndarray:
     """Return ``count`` positions [count,3] in Å drawn from all interstitial sites with equal probability.
 
-    Sites closer than ``minimum_distance`` (Å, periodic images counted) to one already taken are passed over; a draw
-    that gets stuck is repeated. The same seed gives the same sites.
+    Sites closer than ``minimum_distance`` (Å, including periodic images) to a taken site are skipped; a draw without
+    enough sites is repeated. The same seed gives the same sites.
 
-    :raises LatticeError: where the host is no hcp crystal.
-    :raises PlacementError: where so many tracers, or tracers so far apart, do not fit.
+    :raises LatticeError: if the host is no hcp crystal.
+    :raises PlacementError: if so many tracers, or tracers so far apart, do not fit.
     """
     sites = np.concatenate(interstitial_sites(cell, positions))
     if not 1 <= count <= len(sites):
-        raise PlacementError(f'{count} tracers asked: the host has room for 1 to {len(sites)}.')
+        raise PlacementError(f'{count} tracers are requested: the host has room for 1 to {len(sites)}.')
     if min(cell_heights(cell)) < minimum_distance:
         raise PlacementError(
             f'the cell is {min(cell_heights(cell)):.2f} Å thin: a tracer would be closer than the minimum distance of '
@@ -158,7 +158,7 @@ def wrap(cell: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _shifts(cell: np.ndarray, reach: float) -> np.ndarray:
-    """Return the lattice vectors [s,3] of all images that come within ``reach`` of the cell, zero first."""
+    """Return the lattice vectors [s,3] of all images within ``reach`` of the cell, zero first."""
     counts = np.ceil(reach / cell_heights(cell)).astype(int)
     shifts = sorted(product(*(range(-count, count + 1) for count in counts)), key=lambda shift: any(shift))
     return np.array(shifts) @ cell
@@ -206,7 +206,7 @@ def _tetrahedron_centres(points: np.ndarray, images: np.ndarray, a: float) -> np
 
 
 def _pairs(points: np.ndarray, images: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of points and of the images within reach of them, themselves left out."""
+    """Return the indices of points and of their images within reach, without the points themselves."""
     found = cKDTree(points).query_ball_tree(cKDTree(images), reach)
     pairs = [(i, j) for i, near in enumerate(found) for j in near if i != j]
     first, second = np.array(pairs, int).reshape(-1, 2).T

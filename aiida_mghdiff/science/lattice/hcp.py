@@ -1,15 +1,15 @@
 """The interstitial sites of an hcp crystal as a whole: kinds, unit cell, classes of jumps, and the host in a run.
 
-Classes of jumps, by the kinds of the sites that they lead from and to (a, c: lattice parameters):
+Classes of jumps, by the kinds of their first and last site (a, c: lattice parameters):
 
 ============ ================================================== ====================
 ``O-O c``    between octahedra that share a face, along c       c/2
 ``O-O ab``   between octahedra that share an edge, in the plane a
 ``O-T``      through the face of an octahedron                  sqrt(a²/3 + c²/64)
-``T-O``      the same way back
+``T-O``      the same in the opposite direction
 ``T-T``      within a pair of tetrahedra that share a face      c/4
 ``T-T edge`` between tetrahedra that share an edge              sqrt(a²/3 + c²/16)
-``other``    all longer ones: several hops between two cores
+``other``    all longer jumps: several hops between two cores
 ============ ================================================== ====================
 """
 
@@ -23,10 +23,10 @@ from aiida_mghdiff.science.lattice.geometry import LatticeError, hcp_paths, inte
 from aiida_mghdiff.science.lattice.sites import Jumps
 
 CLASSES = ('O-O c', 'O-O ab', 'O-T', 'T-O', 'T-T', 'T-T edge', 'other')
-#: Between the longest jump of a class and the next longer vector, over the distance of neighbours.
+#: Limit between the longest jump of a class and the next longer vector, divided by the distance of neighbours.
 _SHARED_FACE, _SHARED_EDGE, _NEAREST_O_T, _NEAREST_O_O = 0.5, 0.85, 0.72, 1.2
-#: Largest rms displacement of host atoms from lattice sites, over the distance of neighbours: crystals melt at 0.1 to
-#: 0.15 (Lindemann, Phys. Z. 11, 609 (1910)).
+#: Largest rms displacement of host atoms from lattice sites, divided by the distance of neighbours: crystals melt at
+#: 0.1 to 0.15 (Lindemann, Phys. Z. 11, 609 (1910)).
 _MOLTEN = 0.2
 #: Fractional coordinates of the same site differ by less than this; different sites differ by 0.25 or more.
 _SAME = 0.1
@@ -34,7 +34,7 @@ _SAME = 0.1
 
 @dataclass(frozen=True)
 class HcpSites:
-    """The interstitial sites of an hcp host of n atoms: n octahedral, then 2n tetrahedral ones."""
+    """The interstitial sites of an hcp host of n atoms: n octahedral, then 2n tetrahedral sites."""
 
     cell: np.ndarray  # [3,3] Å
     host: np.ndarray  # [n,3] Å
@@ -45,13 +45,13 @@ class HcpSites:
     def from_host(cls, cell: np.ndarray, host: np.ndarray) -> HcpSites:
         """Return the sites of an ideal host [n,3] in a cell, both in Å.
 
-        :raises LatticeError: where the host is no hcp crystal.
+        :raises LatticeError: if the host is no hcp crystal.
         """
         return cls(cell, host, np.concatenate(interstitial_sites(cell, host)), unit_cell(cell, host))
 
     @property
     def is_octahedral(self) -> np.ndarray:
-        """Return which sites [3n] are octahedral."""
+        """Return for each site [3n] whether it is octahedral."""
         return np.arange(len(self.positions)) < len(self.host)
 
     def fold(self, points: np.ndarray) -> np.ndarray:
@@ -59,7 +59,7 @@ class HcpSites:
         return ((points - self.positions[0]) @ np.linalg.inv(self.unit_cell)) % 1.0
 
     def distinct(self, points: np.ndarray) -> np.ndarray:
-        """Return the fractional coordinates [k,3] in the unit cell of points that lattice vectors do not make equal."""
+        """Return the fractional coordinates [k,3] in the unit cell of the points that differ by no lattice vector."""
         folded = self.fold(points)
         kept: list[np.ndarray] = []
         for point in folded:
@@ -88,9 +88,9 @@ class HcpSites:
 def unit_cell(cell: np.ndarray, host: np.ndarray) -> np.ndarray:
     """Return the lattice vectors [3,3] in Å of the hcp unit cell that an ideal host [n,3] repeats.
 
-    Rows are a1, a2 at 120 degrees to it, and c, right-handed; strain of the supercell is theirs too.
+    Rows are a1, a2 at 120 degrees to a1, and c, right-handed; a strain of the supercell strains them, too.
 
-    :raises LatticeError: where the host is no hcp crystal.
+    :raises LatticeError: if the host is no hcp crystal.
     """
     paths = hcp_paths(cell, host)
     a, half_c = (np.subtract(*paths[name][::-1]) for name in ('O-O ab', 'O-O c'))
@@ -106,11 +106,11 @@ def host_origin(frames: np.ndarray, centres: np.ndarray, sites: HcpSites) -> np.
     """Return the host's centre [3] in Å in the frame of the sites.
 
     To move a point into this frame, subtract the centre of the host at the same time and add this centre. The centre is
-    measured instead of taken from the ideal host, since host atoms may be recorded in other images of the cell.
+    measured, not taken from the ideal host, since host atoms may be recorded in other images of the cell.
 
     :param frames: host atoms [f,n,3] in Å, in the order of the host of the sites, wrapped or not.
     :param centres: centre of the host [f,3] in Å of the same frames, as recorded.
-    :raises LatticeError: where atoms have left their lattice sites, as in a melt.
+    :raises LatticeError: if atoms have left their lattice sites, as in a melt.
     """
     shifts = _host_shifts(frames, sites)
     inverse = np.linalg.inv(sites.cell)

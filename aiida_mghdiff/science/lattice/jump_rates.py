@@ -1,18 +1,18 @@
-"""Rates of jumps counted at several temperatures, class by class, and the D that they extrapolate to.
+"""Rates of jumps counted at several temperatures, class by class, and D extrapolated from them.
 
 The rate of each class is k(T) = nu exp(-E / kT). For Markov jumps the likelihood of a class depends only on its counts
 N at each temperature and on the times t that tracers spent on its starting sites. The counts are Poisson counts of mean
 k(T) m t, with m the number of targets around a site. The maximum over (ln nu, E) is found by Newton steps; its
 covariance is the inverse of the Fisher information (McCullagh and Nelder, Generalized Linear Models, 2nd edition,
 chapter 6). A temperature without a jump enters the fit as a count of zero; a straight line through ln k could not
-include it, and few counts would bias it. Classes are independent of each other, O-T and its way back T-O too, although
-their counts are equal but for one a tracer: the times have the randomness.
+include it, and few counts would bias it. Classes are independent of each other. This holds for O-T and T-O, too: their
+counts differ by at most one for each tracer, but the randomness is in the times.
 
-D follows at each temperature from the rates of all classes (:mod:`aiida_mghdiff.science.lattice.network`), its
-relative error by the delta method: the variances of ln k at that temperature, by the squares of d ln D / d ln k. The
-interval assumes a normal distribution of ln D. Measured on hops of known rates, extrapolated from 480 to 673 K
-down to 300 K (400 ensembles each): the 95 % interval has the exact D in 95.5, 94.2 and 95.8 % at relative errors of
-0.67, 0.33 and 0.10.
+At each temperature the rates of all classes give D (:mod:`aiida_mghdiff.science.lattice.network`). Its relative error
+follows from the delta method: the variances of ln k at this temperature, times the squares of d ln D / d ln k. The
+interval assumes a normal distribution of ln D. Measured on hops of known rates, extrapolated from 480 to 673 K down to
+300 K (400 ensembles each): the 95 % interval contains the exact D in 95.5, 94.2 and 95.8 % at relative errors of 0.67,
+0.33 and 0.10.
 
 Limits: rates depend on the concentration of the run, but D is for independent hops. Correlated bursts of jumps scatter
 more than Poisson counts; ``dispersion`` accounts for this scatter, and chi squared shows it.
@@ -59,9 +59,9 @@ def fit_rates(
     """Return the line of a class.
 
     :param counts: jumps at each temperature.
-    :param times_ps: number of targets times the time that tracers spent on the sites that the jumps start from.
+    :param times_ps: number of targets times the time that tracers spent on the starting sites of the jumps.
     :param dispersion: ratio of the variance of the counts to Poisson's variance.
-    :raises TooFewTemperaturesError: where jumps were seen at fewer than two distinct temperatures.
+    :raises TooFewTemperaturesError: if jumps were seen at fewer than two distinct temperatures.
     """
     temperatures, numbers, times = (np.asarray(values, float) for values in (temperatures_k, counts, times_ps))
     seen = temperatures[numbers > 0]
@@ -83,9 +83,9 @@ def fit_classes(
     total_times_ps: Sequence[Mapping[str, float]],
     dispersions: Mapping[str, float] | None = None,
 ) -> tuple[dict[str, RateFit], dict[str, str]]:
-    """Return the lines of all classes of ``TARGETS``, and why the others have none.
+    """Return the lines of the classes of ``TARGETS``, and the reasons why other classes have none.
 
-    A class that was seen at one temperature, or at none, is rare where the others were counted: it is left out.
+    A class with jumps at one temperature or none is rare compared with all others: it is left out.
 
     :param counts: jumps by class at each temperature.
     :param total_times_ps: time by kind of site (O, T) that tracers spent there, at each temperature.
@@ -119,7 +119,7 @@ def log_normal_interval(value: float, relative_error: float) -> tuple[float, flo
 def _maximise(design: np.ndarray, counts: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Return (ln nu, E) [2] of the largest likelihood.
 
-    The logarithm of the likelihood is concave; half a count added to each makes a start that is never far.
+    The logarithm of the likelihood is concave; half a count added to each gives a start that is never far off.
     """
     solution = np.linalg.lstsq(design, np.log((counts + 0.5) / times), rcond=None)[0]
     for _ in range(_NEWTON_STEPS):

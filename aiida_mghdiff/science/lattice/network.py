@@ -6,11 +6,11 @@ Hops by class, each with the number of its targets around a site and its length 
 - ``T-T`` (1), through the shared face, c/4; ``T-T edge`` (3), over the shared edge, sqrt(a²/3 + c²/16);
 - ``O-O c`` (2), through the shared face, c/2; ``O-O ab`` (6), over the shared edge, a.
 
-Rates are those to one target. O-T and T-O go together and fix the occupation of the sites by detailed balance; a class
-that is left out does not happen. D is exact for independent hops, their correlation included (the way back from a pair
-of T sites is the likely one): PyPI ``onsager``, Trinkle, Philos. Mag. 96, 2714 (2016),
-doi:10.1080/14786435.2016.1212175. The exact position of a site in its cage does not matter, since D depends only on the
-translations from cell to cell. Other tracers are neglected: D is for infinite dilution.
+Rates are to one target. O-T and T-O belong together and fix the occupation of the sites by detailed balance; a missing
+class does not happen. D is exact for independent hops, including their correlation (from a pair of T sites the way back
+is likely): PyPI ``onsager``, Trinkle, Philos. Mag. 96, 2714 (2016), doi:10.1080/14786435.2016.1212175. The exact
+position of a site in its cage does not matter, since D depends only on the translations from cell to cell. Other
+tracers are neglected: D is for infinite dilution.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 #: Number of targets of each class of hops around one site.
 TARGETS = {'O-T': 6, 'T-O': 3, 'T-T': 1, 'T-T edge': 3, 'O-O c': 2, 'O-O ab': 6}
-#: Classes that link O and T sites, without which there is no occupation of both.
+#: Classes that link O and T sites; without them the occupation of both is undefined.
 NEEDED = ('O-T', 'T-O')
 
 Rates = Mapping[str, float]
 
 
 class NetworkError(ValueError):
-    """Hops that do not make up a network."""
+    """Hops do not form a network."""
 
 
 class Diffusivity(NamedTuple):
@@ -53,12 +53,12 @@ class Diffusivity(NamedTuple):
 def diffusivity(a: float, c: float, rates: Rates) -> Diffusivity:
     """Return D of the network with lattice constants in Å and rates in 1/ps by class.
 
-    :raises NetworkError: where rates are missing, unknown or not positive.
+    :raises NetworkError: if rates are missing, unknown or not positive.
     """
     check_rates(rates)
     classes = tuple(name for name in TARGETS if name in rates and name != 'T-O')
     occupation = {'O': 1.0, 'T': rates['O-T'] / rates['T-O']}
-    # onsager takes energies over kT: of sites, and of transitions; exp(-energy) of these is occupation times rate
+    # onsager takes energies over kT of sites and of transitions; exp(-energy) of a transition is occupation times rate
     sites = -np.log([occupation['O'], occupation['T']])
     transitions = -np.log([occupation[name[0]] * rates[name] for name in classes])
     tensor = _diffuser(a, c, classes).diffusivity(np.ones(2), sites, np.ones(len(classes)), transitions)
@@ -83,9 +83,9 @@ def activation_energy(diffusion: Callable[[float], float], temperature_k: float)
 
 
 def check_rates(rates: Rates) -> None:
-    """Refuse rates that make up no network.
+    """Refuse rates that do not form a network.
 
-    :raises NetworkError: where O-T or T-O is missing, a class is unknown, or a rate is not a positive number.
+    :raises NetworkError: if O-T or T-O is missing, a class is unknown, or a rate is not a positive number.
     """
     if missing := [name for name in NEEDED if name not in rates]:
         raise NetworkError(f'there are no rates of {", ".join(missing)}: O and T sites are linked by these hops.')
@@ -100,7 +100,7 @@ def check_rates(rates: Rates) -> None:
 @functools.lru_cache(maxsize=64)
 def _diffuser(a: float, c: float, classes: tuple[str, ...]) -> Interstitial:
     """Return onsager's calculator of the network, its transitions in the order of the classes."""
-    from onsager.crystal import Crystal  # takes a second to import
+    from onsager.crystal import Crystal  # this import takes a second
     from onsager.OnsagerCalc import Interstitial
 
     lattice = np.array([[a, 0, 0], [-a / 2, a * np.sqrt(3) / 2, 0], [0, 0, c]]).T

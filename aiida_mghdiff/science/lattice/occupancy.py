@@ -1,14 +1,14 @@
-"""Rates of jumps, residence times, occupancy and free energies of sites, from what each tracer did.
+"""Rates of jumps, residence times, occupancy and free energies of sites, from the motion of each tracer.
 
-A rate is the number of jumps of a class over the time spent on sites of the kind that they lead from, a residence time
-the inverse of all rates away: a stay that the run cut short counts in the time, not in the number, as the likelihood of
-exponential stays has it.
+A rate is the number of jumps of a class, divided by the time spent on their starting sites. A residence time is the
+inverse of all rates away. A stay that the end of the run cut short counts in the time, but not in the number, as in the
+likelihood of exponential stays.
 
-Errors: jumps come in bunches, since a tracer that jumped often comes back, so that the square root of their number is
-too small. All results are ratios of sums over tracers. The errors take tracers as independent (ratio estimator:
-Cochran, Sampling Techniques, 3rd ed., Wiley 1977, section 2.11) and are at least the errors of counting.
+Errors: jumps come in bunches, since a tracer that jumped often returns, so the square root of their number is too
+small. All results are ratios of sums over tracers. The errors take tracers as independent (ratio estimator: Cochran,
+Sampling Techniques, 3rd ed., Wiley 1977, section 2.11) and are at least the errors of counting.
 
-Rates of ``T-T`` depend on the core radius: where the barrier within a pair is low, a tracer swings from one core to the
+Rates of ``T-T`` depend on the core radius: if the barrier within a pair is low, a tracer swings from one core to the
 other and back.
 
 Difference of the free energies of a tetrahedral and an octahedral site at the temperature T, from the fractions of time
@@ -37,7 +37,7 @@ _UPPER = float(stats.chi2.ppf(0.95, 2)) / 2
 
 
 class Estimate(NamedTuple):
-    """A value and its standard error; None where the run does not tell."""
+    """A value and its standard error; None if unknown."""
 
     value: float | None
     error: float | None
@@ -71,7 +71,7 @@ class Tallies:
         )
 
     def count(self, *classes: str) -> np.ndarray:
-        """Return how many jumps of some classes together each tracer made [m]."""
+        """Return the number of jumps [m] of each tracer, of some classes together."""
         return self.counts[:, [CLASSES.index(name) for name in classes]].sum(axis=1)
 
     def time(self, kind: str) -> np.ndarray:
@@ -90,7 +90,7 @@ def jump_rate(tallies: Tallies, name: str) -> Estimate:
 
 
 def rate_bound(tallies: Tallies, name: str) -> float | None:
-    """Return the rate in 1/ps that a class stays below at 95 %, where no jump of it was seen in a time; else None."""
+    """Return a 95 % upper limit of the rate in 1/ps of a class without jumps in a time above zero; otherwise None."""
     time = tallies.time(name[0]).sum()
     return _UPPER / float(time) if time > 0 and not tallies.count(name).any() else None
 
@@ -121,7 +121,7 @@ def free_energy_difference(tallies: Tallies, temperature_k: float) -> Estimate:
 
 
 def _log_ratio(tallies: Tallies) -> Estimate:
-    """Return ln(p_T / p_O); None where no tracer changed between the kinds.
+    """Return ln(p_T / p_O); None if no tracer changed between the kinds.
 
     The relative error of a mean of N stays is 1/sqrt(N); the number of stays on each kind equals the number of changes.
     """

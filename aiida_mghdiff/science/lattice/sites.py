@@ -1,11 +1,11 @@
 """Jumps of tracers between sites, with core hysteresis.
 
 A tracer is on a site from its first frame within the core radius of this site until its first frame within the core of
-another site. So vibrations across the border between two sites are not jumps; the nearest site alone would count 14 %
-too many. Frames before the first core belong to the site of this core. Cores must not overlap: their radius is less
-than half the shortest distance of two sites (1.30 Å in Mg).
+another site. So vibrations across the border between two sites are not jumps; with the nearest site, 14 % too many
+jumps would be counted. Frames before the first core belong to the site of this core. Cores must not overlap: their
+radius is less than half the shortest distance of two sites (1.30 Å in Mg).
 
-Sites that do not fit are refused: tracers must be in cores at least twice as often as in an even distribution over the
+Sites that do not fit are refused: tracers must be in cores at least twice as often as if evenly distributed over the
 cell, and their mean distance from their sites must be less than half the radius.
 """
 
@@ -32,7 +32,7 @@ class Jumps:
     tracers: np.ndarray  # [j]
     origins: np.ndarray  # [j] index of the site
     targets: np.ndarray  # [j]
-    vectors: np.ndarray  # [j,3] Å, from site to site, images counted
+    vectors: np.ndarray  # [j,3] Å, from site to site, including images
     in_core: float  # fraction of frames in which a tracer is within the core of its site
 
     def __len__(self) -> int:
@@ -52,7 +52,7 @@ def find_jumps(tracer_positions: np.ndarray, sites: np.ndarray, cell: np.ndarray
     """
     positions, sites, cell = (np.ascontiguousarray(array, float) for array in (tracer_positions, sites, cell))
     if sites.ndim != 2 or sites.shape[1] != 3 or not len(sites):
-        raise SitesError(f'sites have the shape {sites.shape}: give the positions of all of them as [sites, 3].')
+        raise SitesError(f'sites have the shape {sites.shape}: give the positions of all sites as [sites, 3].')
     _check_positions(positions, cell)
     sites = (sites @ np.linalg.inv(cell) % 1.0) @ cell
     neighbours = _neighbours(sites, cell)
@@ -66,13 +66,13 @@ def find_jumps(tracer_positions: np.ndarray, sites: np.ndarray, cell: np.ndarray
 
 
 def offsets_from_sites(positions: np.ndarray, sites: np.ndarray, cell: np.ndarray, occupied: np.ndarray) -> np.ndarray:
-    """Return the vectors [...,3] in Å to positions [...,3] from the nearest image of the site that each belongs to."""
+    """Return the vectors [...,3] in Å to positions [...,3] from the nearest image of each one's site."""
     vectors = positions - sites[occupied]
     return vectors - np.round(vectors @ np.linalg.inv(cell)) @ cell
 
 
 def _check_positions(positions: np.ndarray, cell: np.ndarray) -> None:
-    """Refuse other shapes, numbers that are not finite, and wrapped positions: steps of nearly a lattice vector."""
+    """Refuse other shapes, numbers that are not finite, and wrapped positions with steps of nearly a lattice vector."""
     if positions.ndim != 3 or positions.shape[2] != 3 or not positions.size:
         raise PositionsError(f'tracer positions have the shape {positions.shape}: give them as [frames, tracers, 3].')
     if not np.isfinite(positions.sum()):
@@ -89,7 +89,7 @@ def _check_positions(positions: np.ndarray, cell: np.ndarray) -> None:
 
 @compiled
 def _long_steps(positions: np.ndarray, length: float) -> list[tuple[int, int]]:
-    """Return frames and tracers of the steps to them that are longer than a length."""
+    """Return frames and tracers of steps longer than a length; the frame is the end of the step."""
     found = []
     for frame in range(1, len(positions)):
         for tracer in range(positions.shape[1]):
@@ -116,7 +116,7 @@ def _check_fit(occupied: np.ndarray, count: int, offsets: np.ndarray, density: f
     fraction, even = count / occupied.size, density * 4 / 3 * np.pi * core_radius**3
     if fraction < 2 * even:
         raise SitesError(
-            f'tracers are within {core_radius:g} Å of sites in {fraction:.1%} of frames, and would be in {even:.1%} if '
+            f'tracers are within {core_radius:g} Å of sites in {fraction:.1%} of frames, but would be in {even:.1%} if '
             'they were spread evenly: the sites do not fit. Give the sites of the host of this run, in its frame.'
         )
     offset = np.linalg.norm(offsets) / occupied.size
@@ -125,7 +125,7 @@ def _check_fit(occupied: np.ndarray, count: int, offsets: np.ndarray, density: f
 
 
 def _neighbours(sites: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return index [s,k], vector [s,k,3] and distance [s,k] of the k nearest sites of each, images counted.
+    """Return index [s,k], vector [s,k,3] and distance [s,k] of the k nearest sites of each, including images.
 
     k is the largest number of sites within twice the longest distance of nearest neighbours.
     """
@@ -153,7 +153,7 @@ def _follow(
     occupied: np.ndarray,
     offsets: np.ndarray,
 ) -> int:
-    """Write the site of each tracer in each frame; add up the offsets and return how often one is in a core."""
+    """Write the site of each tracer in each frame; add up the offsets and return how often tracers are in cores."""
     frames, tracers, _ = positions.shape
     count, core, far = 0, core_radius**2, distances[:, -1].min() ** 2
     current, home = np.full(tracers, NO_SITE), np.zeros((tracers, 3))  # site of each tracer, and its image
@@ -197,7 +197,7 @@ def _enter(
     distances: np.ndarray,
     core_radius: float,
 ) -> tuple[int, float, float, float]:
-    """Return the neighbour of a site in whose core a point is, and the offset from it; that given where in none."""
+    """Return the neighbour of a site whose core contains a point, and the offset from it; otherwise the given site."""
     reach = np.sqrt(dx * dx + dy * dy + dz * dz) + core_radius
     for k in range(neighbours.shape[1]):
         if distances[site, k] > reach:
@@ -234,7 +234,7 @@ def _search(
     inverse: np.ndarray,
     core: float,
 ) -> tuple[int, float, float, float]:
-    """Return the site in whose core a point is, and the offset from it; that given where in none.
+    """Return the site whose core contains a point, and the offset from it; otherwise the given site.
 
     Cores are thinner than the cell, so that rounding finds the image.
     """

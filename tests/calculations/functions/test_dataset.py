@@ -215,7 +215,7 @@ def test_split_by_indices(frames):
         ({'fractions': {'test': 1.0}, 'seed': 1}, 220, 'fractions'),
         ({'fractions': FRACTIONS, 'seed': 1, 'indices': {'training': [0]}}, 220, 'settings.fractions: no such key'),
         ({'indices': {'training': [0.5]}}, 220, 'a list of indices'),
-        ({'indices': {'training': [0, 7]}}, 231, 'training asks for frame 7, the dataset has frames 0 to 1'),
+        ({'indices': {'training': [0, 7]}}, 231, 'training asks for frame 7, but the dataset has frames 0 to 1'),
         ({'fractions': FRACTIONS, 'seed': 1}, 231, '3 parts need as many groups of frames, but the dataset has 2'),
     ],
 )

@@ -62,7 +62,7 @@ def fail(settings, **runs):
 def test_refusals(runs):
     status, message = fail({'count': 121, 'seed': 1}, **runs)
     assert status == 225
-    assert '121 frames are asked, there are 120' in message
+    assert '121 frames are requested, but there are 120' in message
     assert fail({'count': 1, 'seed': 1})[0] == 225
     status, message = fail({'count': 2, 'seed': 1}, **runs, other=make_run(9, 5, symbols=('Mg', 'H')))
     assert status == 228

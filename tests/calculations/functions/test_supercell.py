@@ -43,7 +43,7 @@ def test_seed_is_reproducible(host):
 @pytest.mark.parametrize(
     ('changes', 'status', 'words'),
     [
-        ({'tracer_count': 0}, 223, '0 tracers asked'),
+        ({'tracer_count': 0}, 223, '0 tracers are requested'),
         ({'tracer_count': 109}, 223, 'room for 1 to 108'),
         ({'minimum_distance': 9.0}, 223, 'thin'),
         ({'tracer_count': 40, 'minimum_distance': 4.0}, 223, 'do not fit'),

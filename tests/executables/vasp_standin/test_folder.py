@@ -137,8 +137,8 @@ def test_learned_files(tmp_path, capsys, learned):
         return refuse(tmp_path, capsys, tags, atoms, **files)
 
     assert 'ML_AB has configurations of H, but POSCAR has only Mg' in said(train | one, mg, ML_AB=stored)
-    assert 'ML_MCONF = 3: ML_AB holds' in said(train | {'ML_MCONF': 3}, ML_AB=stored)
-    assert 'ML_MB = 3: ML_AB holds' in said(train | {'ML_MB': 3}, ML_AB=stored)
+    assert 'ML_MCONF = 3: ML_AB already contains' in said(train | {'ML_MCONF': 3}, ML_AB=stored)
+    assert 'ML_MB = 3: ML_AB already contains' in said(train | {'ML_MB': 3}, ML_AB=stored)
     assert 'ML_AB, line' in said(train, ML_AB=stored[:-400])
     assert 'its version is 0.9.0' in said(run, ML_FF=field.replace(b'ML_FF 0.2.1', b'ML_FF 0.9.0', 1))
     assert 'VASP itself wrote it' in said(run, ML_FF=field.replace(b' standin {', b' binary  {', 1))

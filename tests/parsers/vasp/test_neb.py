@@ -251,7 +251,7 @@ def test_images_that_stopped_one_step_apart(band, finish):
 def test_images_that_do_not_make_a_band(band, finish):
     code, outputs = finish(band(counts=(3, 0, 3), converged=False, finished=False))
     assert code.status == 310
-    assert '3, 0, 3 whole steps; 01/OUTCAR, line' in code.message
+    assert '3, 0, 3 complete steps; 01/OUTCAR, line' in code.message
     assert 'path' not in outputs
 
 

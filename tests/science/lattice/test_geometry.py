@@ -102,7 +102,7 @@ def test_orthogonal_cell():
 @pytest.mark.parametrize('crystal', ['bcc', 'sc'])
 def test_other_crystals_are_refused(crystal):
     atoms = bulk('Mg', crystal, a=4.0, cubic=True).repeat(2)
-    with pytest.raises(geometry.LatticeError, match='close-packed one has'):
+    with pytest.raises(geometry.LatticeError, match='close-packed crystal has'):
         geometry.interstitial_sites(atoms.cell.array, atoms.positions)
 
 
