@@ -24,6 +24,7 @@ from aiida_mghdiff.calculations.vasp.job import potcars_message
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.workflows.cleaning import CleaningMixin
 from aiida_mghdiff.workflows.jobs import Options, define_jobs, job_message, job_options, options_inputs
+from aiida_mghdiff.workflows.ports import expose_job
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge, setting
 from aiida_mghdiff.workflows.tasks import TaskWorkChain, failure_text
 
@@ -121,7 +122,10 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
             dynamic=True,
             help='Or: frames by any keys, Cartesian; each key becomes a group of correlated frames.',
         )
-        spec.input(
+        expose_job(spec, gpaw.GpawSinglePointCalculation, 'kpoints')
+        expose_job(spec, vasp.VaspSinglePointCalculation, 'kpoints', 'potcars')
+        spec.inputs['kpoints'].help = 'One mesh for all frames.'
+        spec.input(  # not exposed: each engine has a validator of its own
             'parameters',
             valid_type=orm.Dict,
             serializer=orm.to_aiida_type,
@@ -134,8 +138,6 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
             required=False,
             help='Parameters for a frame that is tried again: the same accuracy, but a more robust algorithm.',
         )
-        spec.input('kpoints', valid_type=orm.KpointsData, help='One mesh for all frames.')
-        spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='For VASP: POTCAR by element.')
         spec.input(
             'retries',
             valid_type=orm.Int,
@@ -194,14 +196,14 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         parameters = self.inputs.get('retry_parameters', self.inputs.parameters) if attempt else self.inputs.parameters
         structure = self.child(frame).inputs.structure if attempt else self.make_structure(frame)
         inputs = {
+            **self.exposed_inputs(process),
             'code': code,
             'structure': structure,
             'parameters': parameters,
-            'kpoints': self.inputs.kpoints,
             'metadata': {'options': job_options(self.inputs, 'label', process, code), 'call_link_label': key},
         }
-        if engine == 'vasp':
-            inputs['potcars'] = {symbol: self.inputs.potcars[symbol] for symbol in structure.get_symbols_set()}
+        if 'potcars' in inputs:
+            inputs['potcars'] = {symbol: inputs['potcars'][symbol] for symbol in structure.get_symbols_set()}
         return self.submit(process, **inputs)
 
     def make_structure(self, frame: str) -> orm.StructureData:

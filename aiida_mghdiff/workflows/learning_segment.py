@@ -13,7 +13,6 @@ from aiida.engine import (
     process_handler,
     while_,
 )
-from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.exit_codes import JOB_REFUSALS, define_exit_codes, exit_codes, has_ended_with
 from aiida_mghdiff.calculations.functions.learning import (
@@ -24,9 +23,7 @@ from aiida_mghdiff.calculations.functions.learning import (
     more_references,
     piece_of_segment,
 )
-from aiida_mghdiff.calculations.validation import keys_help
 from aiida_mghdiff.calculations.vasp.job import potcars_message, start_atoms
-from aiida_mghdiff.calculations.vasp.mlff import SETTINGS as JOB_SETTINGS
 from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation, known_content
 from aiida_mghdiff.calculations.vasp.mlff import validate_inputs as validate_job
 from aiida_mghdiff.data.dataset import DatasetData
@@ -35,7 +32,10 @@ from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.workflows.cleaning import RestartWorkChain, report_of_refused
 from aiida_mghdiff.workflows.jobs import define_jobs, job_message, job_options
+from aiida_mghdiff.workflows.ports import expose_job
 
+#: Inputs that say where a segment, or a schedule of segments, starts, and what is known there.
+START = ('structure', 'state', 'configurations', 'learning_state')
 #: Outputs of a job that a segment returns for each part; a part is the work of one job.
 PARTS = {
     'results': orm.Dict,
@@ -52,28 +52,6 @@ ROOM = {'MCONF_REACHED': more_configurations, 'MB_REACHED': more_references}
 SCF_ATTEMPTS = 2
 #: After these failures the next job simply continues.
 WHOLE = ('OUT_OF_WALLTIME', 'SCF_NOT_CONVERGED')
-
-
-def define_learning(spec: ProcessSpec) -> None:
-    """Define the ports that a segment and a schedule of segments share."""
-    spec.input('structure', valid_type=orm.StructureData, required=False, help='Start; velocities are drawn.')
-    spec.input('state', valid_type=MdStateData, required=False, help='Start, with its velocities.')
-    spec.input_namespace(
-        'configurations', valid_type=DatasetData, dynamic=True, help='Known configurations: part0000, part0001, ...'
-    )
-    spec.input('learning_state', valid_type=orm.ArrayData, required=False, help='Order of these in ML_AB.')
-    for name, node_class in PARTS.items():
-        spec.output_namespace(name, valid_type=node_class, dynamic=True, help=f'``{name}`` of each part of the run.')
-    spec.output('state', valid_type=MdStateData, required=False, help='End of the run, which continues it.')
-    spec.output('learning_state', valid_type=orm.ArrayData, required=False, help='Order of all of them in ML_ABN.')
-    spec.output_namespace(
-        'configurations',
-        valid_type=DatasetData,
-        dynamic=True,
-        help='Configurations of ``learning_state`` in order.',
-    )
-    spec.output('force_field', valid_type=PotentialData, required=False, help='The learned force field.')
-    spec.inputs.validator = validate_learning
 
 
 def validate_learning(inputs: dict[str, Any], _: Any = None) -> str | None:
@@ -101,19 +79,12 @@ def validate_segment(inputs: dict[str, Any], _: Any = None) -> str | None:
     """Return why the first job of a segment would be refused, or None."""
     if message := validate_learning(inputs):
         return message
-    return validate_job(job_inputs(inputs))
+    return validate_job(inputs)
 
 
 def part_name(index: int) -> str:
     """Return the name of a part; names sort as their indices."""
     return f'part{index:04d}'
-
-
-def job_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the inputs of the first job of a segment, except its code and metadata."""
-    names = ('structure', 'state', 'kpoints', 'iconst', 'learning_state', 'parameters', 'settings')
-    own = {name: inputs[name] for name in names if name in inputs}
-    return own | {name: dict(inputs.get(name, {})) for name in ('potcars', 'configurations')}
 
 
 def lattice_change(node: orm.CalcJobNode) -> float:
@@ -130,15 +101,8 @@ class LearningSegmentWorkChain(RestartWorkChain):
     def define(cls, spec: ProcessSpec) -> None:
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
-        define_learning(spec)
         define_jobs(spec)
-        spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCARs by element.')
-        spec.input('parameters', valid_type=orm.Dict, help='INCAR tags of the segment.')
-        spec.input(
-            'settings', valid_type=orm.Dict, help=keys_help('Stage, first step, strides of records.', JOB_SETTINGS)
-        )
-        spec.input('kpoints', valid_type=orm.KpointsData, help='k-point mesh of the labels.')
-        spec.input('iconst', valid_type=orm.SinglefileData, required=False, help='Constraints of the cell: ICONST.')
+        expose_job(spec, VaspMlffCalculation, *START, 'potcars', 'parameters', 'settings', 'kpoints', 'iconst')
         spec.inputs['max_iterations'].default = lambda: orm.Int(MOST_JOBS)
         spec.inputs.validator = validate_segment
         spec.outline(
@@ -146,6 +110,19 @@ class LearningSegmentWorkChain(RestartWorkChain):
             while_(cls.should_run_process)(cls.run_process, cls.inspect_process),
             cls.results,
         )
+        for name, node_class in PARTS.items():
+            spec.output_namespace(
+                name, valid_type=node_class, dynamic=True, help=f'``{name}`` of each part of the run.'
+            )
+        spec.output('state', valid_type=MdStateData, required=False, help='End of the run, which continues it.')
+        spec.output('learning_state', valid_type=orm.ArrayData, required=False, help='Order of all of them in ML_ABN.')
+        spec.output_namespace(
+            'configurations',
+            valid_type=DatasetData,
+            dynamic=True,
+            help='Configurations of ``learning_state`` in order.',
+        )
+        spec.output('force_field', valid_type=PotentialData, required=False, help='The learned force field.')
         spec.output(
             'last_parameters', valid_type=orm.Dict, help='INCAR tags of the segment, with the changes to continue it.'
         )
@@ -155,7 +132,8 @@ class LearningSegmentWorkChain(RestartWorkChain):
     def setup(self) -> None:
         """Collect the inputs of the first job."""
         super().setup()
-        self.ctx.inputs = job_inputs(self.inputs) | {
+        self.ctx.inputs = {'configurations': {}, **self.exposed_inputs(VaspMlffCalculation)}
+        self.ctx.inputs |= {
             'code': self.inputs.codes['vasp'],
             'metadata': {'options': learning_options(self.inputs)},
         }

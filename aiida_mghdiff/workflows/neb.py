@@ -49,6 +49,7 @@ from aiida_mghdiff.workflows.engines import (
     with_dtype,
 )
 from aiida_mghdiff.workflows.jobs import Options, define_jobs, job_options, options_inputs
+from aiida_mghdiff.workflows.ports import expose_job
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, protocol_inputs, setting
 from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
@@ -155,6 +156,9 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
         define_jobs(spec)
+        for job in (VaspRelaxCalculation, VaspNebCalculation):
+            expose_job(spec, job, 'potential', 'potcars', 'kpoints')
+        # Ports of the WorkChain's own: jobs in ASE may be an architecture's own, whose inputs are not known here.
         spec.input('potential', valid_type=PotentialData, required=False, help='Gives the forces; DFT without it.')
         spec.input('host', valid_type=orm.StructureData, help='Supercell of the host, without tracers.')
         words = keys_help('Tracer and named path.', PATH_SETTINGS)
@@ -166,7 +170,6 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         spec.input('interpolation', valid_type=orm.Dict, required=False, help=words)
         spec.input('displacement_angstrom', valid_type=orm.Float, required=False, help='VASP: shift of the ends.')
         spec.input('kpoints', valid_type=orm.KpointsData, required=False, help='VASP: k-point mesh.')
-        spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='VASP: POTCARs by element.')
         words = keys_help('Vibrations, if requested.', VIBRATION_SETTINGS)
         spec.input('vibrations', valid_type=orm.Dict, required=False, help=words)
         spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(False), help='Empty scratch folders.')
@@ -274,11 +277,9 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         """Return the inputs that all jobs of VASP on this path share; a second code may be a VASP with VTST."""
         codes = self.inputs.codes
         code = codes['vasp_neb'] if process is VaspNebCalculation and 'vasp_neb' in codes else codes['vasp']
-        potential = {'potential': self.inputs.potential} if 'potential' in self.inputs else {}
-        return potential | {
+        return {
+            **self.exposed_inputs(process),
             'code': code,
-            'potcars': dict(self.inputs.potcars),
-            'kpoints': self.inputs.kpoints,
             'metadata': {'call_link_label': label, 'options': job_options(self.inputs, 'barrier', process, code)},
         }
 

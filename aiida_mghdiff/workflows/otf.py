@@ -28,8 +28,8 @@ from aiida_mghdiff.workflows.cleaning import CleaningMixin, define_restarts, loo
 from aiida_mghdiff.workflows.jobs import Options, options_inputs
 from aiida_mghdiff.workflows.learning_segment import (
     PARTS,
+    START,
     LearningSegmentWorkChain,
-    define_learning,
     learning_options,
     validate_learning,
     validate_segment,
@@ -73,8 +73,9 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
     def define(cls, spec: ProcessSpec) -> None:
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
-        define_learning(spec)
-        spec.expose_inputs(LearningSegmentWorkChain, include=('codes', 'options', 'potcars', 'clean_workdir'))
+        shared = (*START, 'codes', 'options', 'potcars', 'clean_workdir')
+        spec.expose_inputs(LearningSegmentWorkChain, include=shared)
+        spec.expose_outputs(LearningSegmentWorkChain, exclude=('last_parameters', 'datasets'))
         define_restarts(spec, learn=LearningSegmentWorkChain)
         words = keys_help('Complete settings.', SETTINGS)
         spec.input('settings', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
@@ -96,10 +97,8 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         self.ctx.plan = dict(plan)
         self.ctx.labels = sorted(key.partition('_')[0] for key in plan if key.startswith('seg') and 'param' in key)
         self.ctx.segments, self.ctx.refit = [], None
-        self.ctx.learned = {name: self.inputs[name] for name in ('state', 'structure') if name in self.inputs}
-        self.ctx.learned['configurations'] = dict(self.inputs.get('configurations', {}))
-        if 'learning_state' in self.inputs:
-            self.ctx.learned['learning_state'] = self.inputs.learning_state
+        exposed = self.exposed_inputs(LearningSegmentWorkChain)
+        self.ctx.learned = {'configurations': {}} | {name: exposed[name] for name in START if name in exposed}
 
     def has_segments_left(self) -> bool:
         """Return whether the schedule has segments left."""
@@ -108,8 +107,9 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
     def run_segment(self) -> ToContext:
         """Launch the next segment from the end of the last one."""
         label, plan = self.ctx.labels[len(self.ctx.segments)], self.ctx.plan
-        inputs = {**self.exposed_inputs(LearningSegmentWorkChain), **self.ctx.learned}
-        inputs |= loop_inputs(self.inputs, 'learn')
+        exposed = self.exposed_inputs(LearningSegmentWorkChain)
+        inputs = {name: value for name, value in exposed.items() if name not in START}
+        inputs |= self.ctx.learned | loop_inputs(self.inputs, 'learn')
         inputs |= {name: plan[f'{label}_{name}'] for name in ('parameters', 'settings')}
         inputs |= {name: plan[name] for name in ('kpoints', 'iconst')}
         if self.ctx.segments:

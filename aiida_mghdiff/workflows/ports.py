@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from aiida.engine import ProcessSpec, WorkChain
+from aiida.engine import CalcJob, ProcessSpec, WorkChain
 from aiida.engine.processes.ports import PortNamespace
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from plumpy.ports import Port, PortValidationError, breadcrumbs_to_port
@@ -48,6 +48,11 @@ class Spec(WorkChainSpec):
     """A spec whose namespaces are :class:`Ports`."""
 
     PORT_NAMESPACE_TYPE = Ports
+
+
+def expose_job(spec: ProcessSpec, job: type[CalcJob], *names: str) -> None:
+    """Expose inputs of a job; the inputs of the WorkChain stay closed, and are checked by its own validator."""
+    spec.expose_inputs(job, include=names, namespace_options={'valid_type': None, 'validator': None})
 
 
 class PortsMixin(Base):
