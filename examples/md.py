@@ -14,13 +14,13 @@ from aiida_mghdiff.cli.inputs import load_codes, load_potential, make_host
 
 @click.command()
 @click.option(
-    '--computer', default='mghdiff-localhost', show_default=True, help='Where `aiida-mghdiff setup` made codes.'
+    '--computer', default='mghdiff-localhost', show_default=True, help='Computer of the codes of `aiida-mghdiff setup`.'
 )
-@click.option('--potential', type=click.Path(path_type=Path, exists=True), help='MACE model; CHGNet without.')
+@click.option('--potential', type=click.Path(path_type=Path, exists=True), help='MACE model; without it, CHGNet.')
 @click.option('--protocol', default='demo', show_default=True)
 @click.option('--temperature', default=600.0, show_default=True, help='K')
 def main(computer: str, potential: Path | None, protocol: str, temperature: float) -> None:
-    """Run NVT and print where the results are."""
+    """Run NVT and print the nodes of the results."""
     settings = orm.Dict({'tracer_element': 'H', 'tracer_count': 1, 'seed': 1, 'minimum_distance': 2.0})
     builder = MolecularDynamicsWorkChain.get_builder_from_protocol(
         load_codes(computer),

@@ -13,14 +13,14 @@ from aiida_mghdiff.cli.inputs import load_codes, load_potential, make_host
 
 @click.command()
 @click.option(
-    '--computer', default='mghdiff-localhost', show_default=True, help='Where `aiida-mghdiff setup` made codes.'
+    '--computer', default='mghdiff-localhost', show_default=True, help='Computer of the codes of `aiida-mghdiff setup`.'
 )
-@click.option('--potential', type=click.Path(path_type=Path, exists=True), help='MACE model; CHGNet without.')
+@click.option('--potential', type=click.Path(path_type=Path, exists=True), help='MACE model; without it, CHGNet.')
 @click.option('--protocol', default='demo', show_default=True)
 @click.option('--path', default='O-T', show_default=True, help='O-O c, O-O ab, O-T or T-T')
-@click.option('--vibrations', is_flag=True, help='Also vibrations at minima and saddle point.')
+@click.option('--vibrations', is_flag=True, help='Compute vibrations at minima and saddle point, too.')
 def main(computer: str, potential: Path | None, protocol: str, path: str, vibrations: bool) -> None:
-    """Run ciNEB and print the barriers both ways."""
+    """Run ciNEB and print the barriers in both directions."""
     builder = BarrierWorkChain.get_builder_from_protocol(
         load_codes(computer),
         load_potential(potential),

@@ -16,13 +16,13 @@ from aiida_mghdiff.report import result_table, write_report
 
 @click.command()
 @click.option(
-    '--computer', default='mghdiff-localhost', show_default=True, help='Where `aiida-mghdiff setup` made codes.'
+    '--computer', default='mghdiff-localhost', show_default=True, help='Computer of the codes of `aiida-mghdiff setup`.'
 )
 @click.option('--dataset', type=click.Path(path_type=Path, exists=True), default=EXAMPLE, show_default=True)
-@click.option('--allow-implausible', is_flag=True, help='Take labels and E0s that cannot be right as they are.')
+@click.option('--allow-implausible', is_flag=True, help='Accept implausible labels and E0s unchanged.')
 @click.option('--foundation', type=click.Path(path_type=Path, exists=True), help='MACE model to fine-tune.')
 @click.option('--protocol', default='demo', show_default=True)
-@click.option('--report', 'folder', type=click.Path(path_type=Path), help='Wait, and write the report here.')
+@click.option('--report', 'folder', type=click.Path(path_type=Path), help='Wait, and write the report to this folder.')
 def main(
     computer: str,
     dataset: Path,

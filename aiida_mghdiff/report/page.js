@@ -1,4 +1,4 @@
-// Puts a figure that can be turned in the place of its picture; where anything fails (no WebGL, say), the picture stays.
+// Replaces the picture of a rotatable figure by the figure; if anything fails (for example without WebGL), the picture stays.
 async function unpack(base64) {
   const bytes = Uint8Array.from(atob(base64), character => character.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));

@@ -1,6 +1,6 @@
 # ---- mghdiff.direct: wait for a free slot, then run the rest of this script within its wall time ----
-# Called with `queue` by the scheduler plugin; without an argument (by hand) the job simply runs.
-# Locks are flocks on open files: whoever dies, even by SIGKILL or a power cut, gives them back.
+# The scheduler plugin calls this script with `queue`; without an argument (by hand) the job simply runs.
+# Locks are flocks on open files: a process that dies, even by SIGKILL or a power cut, releases them.
 # The process keeps its id from queue to end; `ps` shows its state as its name (exec -a).
 mghdiff_folder=../../../.mghdiff-direct
 mghdiff_limit=@LIMIT@
@@ -8,7 +8,7 @@ mghdiff_grace=@GRACE@
 mghdiff_log=@LOG@
 mghdiff_id=.mghdiff-job-id
 
-# The ticket before mine, or nothing: glob order is the order of submission.
+# The ticket before mine, or nothing; glob order is the order of submission.
 mghdiff_predecessor() {
     local ticket last=
     for ticket in "$mghdiff_folder"/queue/*; do
@@ -24,13 +24,13 @@ mghdiff_leave_queue() {
     exit 143
 }
 
-# On a line of its own that no login shell prints, before or after it.
+# On its own line, whatever a login shell prints before or after it.
 mghdiff_print_id() {
     printf '\nmghdiff-job %s\n' "$1"
 }
 
-# A job is submitted again if its submitter was killed before it noted the job id: it must not run twice.
-# Earlier versions wrote the bare number.
+# A job is submitted again if its submitter was killed before it stored the job id. The job must not run twice.
+# Earlier versions wrote only the number.
 mghdiff_claim_folder() {
     local claimed
     if [[ -s "$mghdiff_id" ]]; then
@@ -41,7 +41,7 @@ mghdiff_claim_folder() {
     mghdiff_print_id "$$" > "$mghdiff_id"
 }
 
-# fd 9 locks the ticket from its creation on; under the common lock nobody can see it unlocked.
+# fd 9 locks the ticket from its creation; because of the common lock no process can see it unlocked.
 mghdiff_take_ticket() {
     mkdir -p "$mghdiff_folder/queue" || exit 1
     exec 8>> "$mghdiff_folder/lock"
@@ -54,7 +54,7 @@ mghdiff_take_ticket() {
     exec 8>&-
 }
 
-# Nothing polls here: each waiter sleeps on the lock of the one before it.
+# This part does not poll: each waiting process sleeps on the lock of the process before it.
 mghdiff_wait_for_turn() {
     local ticket
     while ticket=$(mghdiff_predecessor); [[ -n "$ticket" ]]; do
@@ -63,7 +63,7 @@ mghdiff_wait_for_turn() {
     done
 }
 
-# Only the head of the queue polls. The number of slots is read anew each time, so that it may change.
+# Only the head of the queue polls. It reads the number of slots anew each time, because the number may change.
 mghdiff_wait_for_slot() {
     local slots slot
     while true; do
@@ -79,8 +79,8 @@ mghdiff_wait_for_slot() {
     done
 }
 
-# `timeout` makes the job a process group of its own and passes a TERM (a kill) on to all of it.
-# It keeps fd 7, the slot, open too: were this process killed outright, the job would still hold its slot.
+# `timeout` makes the job its own process group and passes a TERM (a kill) to the whole group.
+# It also keeps fd 7, the slot, open: if this process is killed by force, the job still occupies its slot.
 mghdiff_run() {
     local job status
     trap 'kill -TERM "$!" 2> /dev/null || exit 143' TERM INT
