@@ -118,7 +118,7 @@ def offsets_message(
                 left = arrays['energies'] - counts @ [known.get(symbol, 0.0) for symbol in symbols]
                 check_determined(counts, left, symbols, known)
     except OffsetError as error:
-        return f'training: {error}; to train all the same, set allow_implausible.'
+        return f'training: {error}; to train anyway, set allow_implausible.'
     return None
 
 

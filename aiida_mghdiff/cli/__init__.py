@@ -15,7 +15,7 @@ COMMANDS = {
     'doctor': ('aiida_mghdiff.cli.doctor:doctor', "Check the codes' environments, and compare them with earlier jobs."),
     'profile': ('aiida_mghdiff.cli.profile:profile', 'Make a self-contained AiiDA profile in a folder.'),
     'report': ('aiida_mghdiff.cli.report:report', 'Write the report and figures of a stored study.'),
-    'demo': ('aiida_mghdiff.cli.demo:demo', 'Run a whole study in a profile of its own and write its report.'),
+    'demo': ('aiida_mghdiff.cli.demo:demo', 'Run a whole study in its own profile and write its report.'),
 }
 
 

@@ -236,7 +236,7 @@ def start_daemon(workers: int = 1) -> set[int]:
     """
     from aiida.engine.daemon import client
 
-    # AiiDA searches `verdi` on PATH alone, which lacks it or has another one if this environment is not activated
+    # AiiDA searches `verdi` only on PATH, which lacks it or has another one if this environment is not activated
     client.VERDI_BIN = shutil.which('verdi', path=str(_bin())) or client.VERDI_BIN
     daemon = client.get_daemon_client()
     if _answers(daemon) and is_whole(daemon_parts(daemon)):
@@ -561,7 +561,7 @@ def _make_computer(label: str, workdir: Path) -> Computer:
     computer = Computer(
         label=label,
         hostname='localhost',
-        description='This machine, with a queue of its own (aiida-mghdiff)',
+        description='This machine, with its own queue (aiida-mghdiff)',
         transport_type='core.local',
         scheduler_type=SCHEDULER,
         workdir=str(workdir.resolve()),

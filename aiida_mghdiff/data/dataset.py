@@ -253,7 +253,7 @@ def _checked_frames(frames: Iterable[Atoms], groups: Sequence[int] | None) -> li
 
 def _check_labelled_by(labelled_by: object) -> None:
     if not isinstance(labelled_by, str) or not labelled_by.strip():
-        raise ValueError(f'labelled_by of a dataset is {labelled_by!r}: name what computed the labels, such as vasp.')
+        raise ValueError(f'labelled_by of a dataset is {labelled_by!r}: name the origin of the labels, such as vasp.')
 
 
 def _check_energy_kind(energy_kind: str) -> None:

@@ -114,7 +114,7 @@ def _check_items(coordinate: Coordinate, primitives: int, before: int) -> None:
             raise ValueError(f'{len(items)} coefficients for {primitives} primitive coordinates above')
         return
     if primitives != before:
-        raise ValueError(f'the primitive coordinate {kind} stands behind a complex one: primitives come first')
+        raise ValueError(f'the primitive coordinate {kind} stands after a complex one: primitives come first')
     count = (_ATOMS | _VECTORS | _PARAMETRIC)[kind]
     if len(items) != count:
         raise ValueError(f'{kind} has {count} item(s) and a status, not {len(items)}')

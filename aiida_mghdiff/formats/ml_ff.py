@@ -53,9 +53,9 @@ def read_ml_ff_header(path: str | Path) -> MlFfHeader:
         fast = settings['ML_LFAST']
         basis = dict(zip(elements, settings.get('local_reference_cfgs', []), strict=False))
     except (KeyError, TypeError, AttributeError) as error:
-        raise FormatError(path, 'header', f'the header does not tell types and ML_LFAST ({error})') from error
+        raise FormatError(path, 'header', f'the header lacks types or ML_LFAST ({error})') from error
     if not isinstance(fast, bool) or not elements:
-        raise FormatError(path, 'header', f'types {elements} and ML_LFAST {fast!r} are not what a header tells')
+        raise FormatError(path, 'header', f'types {elements} and ML_LFAST {fast!r} are not the content of a header')
     standin = str(settings.get('labels', '')).removeprefix('standin ') if writer == 'standin' else None
     return MlFfHeader(version, elements, fast, settings.get('training_structures'), basis, standin)
 
@@ -88,12 +88,12 @@ def read_ml_ff_payload(path: str | Path) -> bytes:
     """
     header = read_ml_ff_header(path)
     if header.standin is None:
-        raise FormatError(path, 'header', 'a force field of VASP itself: VASP alone can read it')
+        raise FormatError(path, 'header', 'a force field of VASP itself: only VASP can read it')
     data = Path(path).read_bytes()
     announced = _parse(path, data[:HEADER_BYTES])[2].get('payload_bytes')
     payload = data[HEADER_BYTES:]
     if len(payload) != announced:
-        reason = f'{len(payload)} bytes behind the header, which announces {announced}: the file is truncated'
+        reason = f'{len(payload)} bytes after the header, which announces {announced}: the file is truncated'
         raise FormatError(path, f'byte {len(data)}', reason)
     return payload
 

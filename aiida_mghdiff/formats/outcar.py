@@ -389,7 +389,7 @@ class _Steps:
         rows = self._rows(count, self._table_row)
         ruler = self._next()
         if ruler and ruler.strip(b' -\r\n'):
-            raise self._error(f'a ruler should stand here, behind {count} atoms')
+            raise self._error(f'a ruler should stand here, after {count} atoms')
         if rows is not None and ruler:
             is_dft = b'(ML)' not in line
             self.step.tables = {'is_dft': is_dft, 'positions': rows[:, :3], 'forces': rows[:, 3:]}

@@ -181,7 +181,7 @@ def _energy_words(found: Outliers, given: np.ndarray, natoms: np.ndarray) -> str
     factors: dict[str, float | np.ndarray] = {
         f'energies look like {unit}': factor for unit, factor in ENERGY_UNITS.items()
     }
-    factors |= {'energies are of the other sign': -1.0, 'energies look like those of one atom': natoms}
+    factors |= {'energies have the opposite sign': -1.0, 'energies look like energies per atom': natoms}
     ratios = found.expected / np.where(given == 0, np.nan, given)
     for words, factor in factors.items():
         each = ratios / factor

@@ -383,7 +383,7 @@ def summary(
 ) -> TrainingSummary:
     """Return the content of ``results.json``: errors on the validation set before the training and at the best epoch.
 
-    :param validation: the validation set; a warning tells if a constant would predict it better.
+    :param validation: the validation set; a warning is added if a constant would predict it better.
     :param trains_stress: whether stresses enter the loss: an untrained stress is no reason for a warning.
     :param warnings: other warnings.
     """

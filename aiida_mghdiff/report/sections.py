@@ -189,7 +189,7 @@ def barriers_section(study: Study) -> Section:
 
 def drift_section(study: Study) -> Section:
     """Return the section on the conservation of energy in NVE runs."""
-    columns = [NAME, Column('T asked (K)'), Column('run', 'text'), Column('seed'), Column('step (fs)')]
+    columns = [NAME, Column('target T (K)'), Column('run', 'text'), Column('seed'), Column('step (fs)')]
     columns += [Column('drift ± 2 errors (meV/atom/ns)'), Column('limit', 'text')]
     columns += [Column('evaluator', 'text'), Column('precision', 'text'), NODE]
     cells = [

@@ -45,7 +45,7 @@ class Section:
     code: Sequence[str] = field(default=())
 
 
-NAME, NODE, TEMPERATURE = Column('potential', 'name'), Column('node', 'node'), Column('T asked (K)')
+NAME, NODE, TEMPERATURE = Column('potential', 'name'), Column('node', 'node'), Column('target T (K)')
 
 
 def number(value: float | None, spec: str) -> str:

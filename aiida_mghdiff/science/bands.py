@@ -73,7 +73,7 @@ def read_band(energies_ev: Sequence[float] | np.ndarray, imaginary_modes: Mappin
 
 
 class BandResults(TypedDict):
-    """Energies of a path in eV, and its barrier in each direction, or a sentence why there is none."""
+    """Energies of a path in eV, and its barrier in each direction, or a sentence with the reason for none."""
 
     forward_barrier_ev: float | None
     forward_barrier_reason: str | None

@@ -137,7 +137,7 @@ class DiffusionEstimate:
 
     @property
     def tracers(self) -> np.ndarray:
-        """Return D [n,3] of all tracers along each axis; each estimate alone has a large error."""
+        """Return D [n,3] of all tracers along each axis; a single estimate has a large error."""
         return np.concatenate(self.coefficients)
 
     @property

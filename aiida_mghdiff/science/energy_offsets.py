@@ -67,12 +67,12 @@ def is_determined(counts: np.ndarray) -> bool:
 def check_determined(
     counts: np.ndarray, residuals: np.ndarray, symbols: Sequence[str], known: Collection[str] = ()
 ) -> None:
-    """Refuse to divide large energies between elements where the compositions do not tell how.
+    """Refuse to divide large energies between elements if the compositions do not determine the division.
 
     :param counts: atoms of each element in each configuration [n,m], in the order of ``symbols``.
-    :param residuals: energies [n] in eV a cell that are to be divided.
-    :param known: elements that get nothing.
-    :raises OffsetError: naming the size and the remedy.
+    :param residuals: energies [n] in eV per cell to divide.
+    :param known: elements that get no part.
+    :raises OffsetError: names the size and the remedy.
     """
     size = float(np.sqrt(np.mean((residuals / counts.sum(axis=1)) ** 2)))
     open_ = [symbol not in known for symbol in symbols]
@@ -80,18 +80,18 @@ def check_determined(
         return
     names = ', '.join(symbol for symbol in symbols if symbol not in known)
     raise OffsetError(
-        f'the compositions of the training set do not tell how {size:.3g} eV/atom divide between {names}: add '
+        f'the compositions of the training set leave open how {size:.3g} eV/atom divide between {names}: add '
         'configurations of another composition or isolated atoms, or give E0s as energies in eV by symbol'
     )
 
 
 def check_offsets(counts: np.ndarray, energies: np.ndarray, offsets: Mapping[str, float]) -> None:
-    """Refuse energies per element that leave bonds an energy that no solid has, or are far from what energies say.
+    """Refuse energies per element that leave an impossible energy for the bonds, or are far from a fit to the energies.
 
     :param counts: atoms of each element in each configuration [n,m], in the order of ``offsets``.
-    :param energies: of the cells [n] in eV.
+    :param energies: energies of the cells [n] in eV.
     :param offsets: eV by symbol.
-    :raises OffsetError: naming the configuration, the energy that is left, and the likely reason.
+    :raises OffsetError: names the configuration, the remaining energy, and the likely reason.
     """
     left = (energies - counts @ np.array(list(offsets.values()))) / counts.sum(axis=1)
     worst = int(np.abs(left).argmax())
@@ -106,12 +106,12 @@ def check_offsets(counts: np.ndarray, energies: np.ndarray, offsets: Mapping[str
 
 
 def check_each(counts: np.ndarray, energies: np.ndarray, symbols: Sequence[str], offsets: Mapping[str, float]) -> None:
-    """Refuse an energy of an element that is far from what the energies say by least squares, where they do.
+    """Refuse an energy of an element that is far from its value in a least-squares fit, if the fit determines it.
 
     :param counts: atoms of each element in each configuration [n,m], in the order of ``symbols``.
-    :param energies: of the cells [n] in eV.
+    :param energies: energies of the cells [n] in eV.
     :param offsets: eV by symbol, of some of the elements or all.
-    :raises OffsetError: naming the element, what the energies say, and the likely reason.
+    :raises OffsetError: names the element, the fitted energy, and the likely reason.
     """
     for symbol, fitted, error in zip(symbols, *_fit_with_errors(counts, energies), strict=True):
         given = offsets.get(symbol, fitted)
@@ -122,16 +122,16 @@ def check_each(counts: np.ndarray, energies: np.ndarray, symbols: Sequence[str],
             )
         if abs(given - fitted) > LARGEST_DISTANCE_EV + _STANDARD_ERRORS * error:
             raise OffsetError(
-                f'the E0 of {symbol} is {given:.6g} eV, but the energies of the configurations say {fitted:.4g} eV, '
-                f'give or take {error:.2g}: it belongs to {_ANOTHER} than the labels'
+                f'the E0 of {symbol} is {given:.6g} eV, but a fit to the configurations gives {fitted:.4g} eV, '
+                f'with an error of {error:.2g}: it belongs to {_ANOTHER} than the labels'
             )
 
 
 def _fit_with_errors(counts: np.ndarray, energies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return energies per element by least squares and their standard errors in eV, infinite where nothing tells them.
+    """Return energies per element by least squares and their standard errors in eV; infinite if undetermined.
 
-    Configurations of one composition share what the model lacks (their phase, their temperature), so that not
-    configurations but compositions are independent: each adds its atoms times the scatter an atom.
+    Configurations of one composition share properties that the model lacks (phase, temperature). So not the
+    configurations but the compositions are independent: each adds its atoms times the scatter per atom.
     """
     inverse = np.linalg.pinv(counts, rcond=1e-10)
     fitted, natoms = inverse @ energies, counts.sum(axis=1)

@@ -168,7 +168,7 @@ def engines_of(architecture: str) -> Engines:
 
 
 def jobs_with_code(jobs: Sequence[Job], architecture: str, codes: Codes) -> list[Job]:
-    """Return the jobs for which there is a code."""
+    """Return the jobs that have a code."""
     return [job for job in jobs if job.key(architecture, codes) in codes]
 
 

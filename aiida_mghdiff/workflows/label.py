@@ -125,7 +125,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         expose_job(spec, gpaw.GpawSinglePointCalculation, 'kpoints')
         expose_job(spec, vasp.VaspSinglePointCalculation, 'kpoints', 'potcars')
         spec.inputs['kpoints'].help = 'One mesh for all frames.'
-        spec.input(  # not exposed: each engine has a validator of its own
+        spec.input(  # not exposed: each engine has its own validator
             'parameters',
             valid_type=orm.Dict,
             serializer=orm.to_aiida_type,

@@ -34,7 +34,7 @@ from aiida_mghdiff.workflows.cleaning import RestartWorkChain, report_of_refused
 from aiida_mghdiff.workflows.jobs import define_jobs, job_message, job_options
 from aiida_mghdiff.workflows.ports import expose_job
 
-#: Inputs that say where a segment, or a schedule of segments, starts, and what is known there.
+#: Inputs with the start of a segment, or of a schedule of segments, and the known configurations.
 START = ('structure', 'state', 'configurations', 'learning_state')
 #: Outputs of a job that a segment returns for each part; a part is the work of one job.
 PARTS = {

@@ -207,5 +207,5 @@ class TrainWorkChain(RestartWorkChain):
 
 
 def keeps_elements(parameters: Mapping[str, Any]) -> bool:
-    """Return whether a fine-tuned potential knows all elements of its foundation, not only those of its dataset."""
+    """Return whether a fine-tuned potential knows all elements of its foundation, not only of its dataset."""
     return bool(parameters.get('foundation_model_elements', True) or parameters.get('multihead'))

@@ -140,7 +140,7 @@ def test_isolated_atoms_that_cannot_be_used_are_refused():
 
 @pytest.mark.parametrize('labelled_by', [None, 3, '', ' '])
 def test_labels_without_an_origin_are_refused(labelled_by):
-    with pytest.raises(ValueError, match=r'labelled_by of a dataset is .*: name what computed the labels'):
+    with pytest.raises(ValueError, match=r'labelled_by of a dataset is .*: name the origin of the labels'):
         DatasetData.from_frames(make_frames(), labelled_by=labelled_by)
 
 

@@ -36,7 +36,7 @@ def test_header_of_vasp(force_field, logical, fast):
 
 
 def test_payload_of_vasp_is_refused(force_field):
-    with pytest.raises(FormatError, match='VASP alone can read it'):
+    with pytest.raises(FormatError, match='only VASP can read it'):
         read_ml_ff_payload(force_field(VASP))
 
 
@@ -59,7 +59,7 @@ def test_truncated_payload(tmp_path):
         with pytest.raises(FormatError, match='ML_FFN'):
             read_ml_ff_header(tmp_path / 'ML_FFN')
     (tmp_path / 'ML_FFN').write_bytes(data[:-1])
-    with pytest.raises(FormatError, match='6 bytes behind the header, which announces 7: the file is truncated'):
+    with pytest.raises(FormatError, match='6 bytes after the header, which announces 7: the file is truncated'):
         read_ml_ff_payload(tmp_path / 'ML_FFN')
 
 
@@ -79,11 +79,11 @@ def test_refuses_to_write(tmp_path):
         (VASP.replace('binary', 'ascii'), "'ML_FF <version> binary { ... }' and blanks should stand here"),
         (VASP[:-1], 'should stand here'),
         (VASP.replace('"types" :', '"types"'), 'byte 108: the settings are damaged'),
-        (VASP.replace('"types"', '"elements"'), "does not tell types and ML_LFAST ('types')"),
+        (VASP.replace('"types"', '"elements"'), "lacks types or ML_LFAST ('types')"),
         (VASP.replace('ML_LFAST', 'ML_LSLOW'), "('ML_LFAST')"),
         (VASP.replace('False', '3'), 'ML_LFAST 3'),
         (VASP.replace('[ "Mg", "H " ]', '[ ]'), 'types []'),
-        (VASP.replace('[ "Mg", "H " ]', '3'), 'does not tell types'),
+        (VASP.replace('[ "Mg", "H " ]', '3'), 'lacks types'),
     ],
 )
 def test_refused(force_field, text, words):

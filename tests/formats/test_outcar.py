@@ -156,7 +156,7 @@ def test_where_it_ends(reader):
         (f'{STEPS[1]["forces"][1, 1]:14.6f}', '', '6 numbers should stand here, not'),
         (f'{STEPS[1]["energy"]:18.8f} eV\n\n', '****************** eV\n\n', "1 numbers should stand here, not '****"),
         (f'{STEPS[1]["stress"][2]:12.5f}', '   broken', '6 numbers should stand here, not'),
-        ('ions per type =               2   1', 'ions per type =               1   1', 'behind 2 atoms'),
+        ('ions per type =               2   1', 'ions per type =               1   1', 'after 2 atoms'),
         ('ions per type', 'ions of type', "no NIONS and no 'ions per type' above this table"),
     ],
 )

@@ -320,8 +320,8 @@ def energies_times(factor):
         (energies_times(96.485), 'energies look like kJ/mol'),
         (energies_times(23.06), 'energies look like kcal/mol'),
         (energies_times(1000), 'energies look like meV'),
-        (energies_times(-1), 'energies are of the other sign'),
-        (energies_times(1 / 32), 'energies look like those of one atom'),
+        (energies_times(-1), 'energies have the opposite sign'),
+        (energies_times(1 / 32), 'energies look like energies per atom'),
         (lambda atoms: {'energy': atoms.get_potential_energy() + 50}, 'the SCF found a wrong state'),
     ],
 )

@@ -50,7 +50,7 @@ def test_offsets_far_from_the_energies_are_refused(offsets):
     [
         (
             {'H': 200.0, 'Mg': -1.5},
-            'the E0 of H is 200 eV, but the energies of the configurations say -3 eV',
+            'the E0 of H is 200 eV, but a fit to the configurations gives -3 eV',
         ),
         ({'H': -203.0, 'Mg': -1.5}, 'the E0 of H is -203 eV'),
         ({'H': -3.0, 'Mg': -26.0}, 'the E0 of Mg is -26 eV'),

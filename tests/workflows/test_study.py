@@ -347,7 +347,7 @@ def one_group(dataset):
         ),
         (
             {'indices': {'training': [0], 'validation': [1], 'test': list(range(2, 12))}},
-            r'training\.mace_tr: training: the compositions of the training set do not tell how',
+            r'training\.mace_tr: training: the compositions of the training set leave open how',
         ),
     ],
 )

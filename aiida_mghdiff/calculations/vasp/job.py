@@ -1,4 +1,4 @@
-"""One job of VASP: its files, the stop before the wall time, the reducing program, and what is retrieved.
+"""One job of VASP: its files, the stop before the wall time, the reducing program, and the retrieved files.
 
 Each of the six jobs adds its own parts. A port has the same name in all of them: ``parameters`` has the user's own
 INCAR tags, ``potcars`` a POTCAR for each element, ``potential`` the force field that VASP learned, ``state`` the start

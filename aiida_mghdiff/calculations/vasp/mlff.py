@@ -297,7 +297,7 @@ def known_content(inputs: Mapping[str, Any]) -> tuple[int, set[str]]:
 def origin_message(inputs: Mapping[str, Any], labelled_by: str) -> str | None:
     """Return a message if the known configurations have labels of another origin than the job, or None.
 
-    Only a finished job tells whether its code runs VASP or the stand-in, and with which labels.
+    Only a finished job shows whether its code runs VASP or the stand-in, and with which labels.
 
     :param labelled_by: origin of the job's labels.
     """
@@ -345,7 +345,7 @@ class VaspMlffCalculation(VaspJob):
 
     @classmethod
     def _define_inputs(cls, spec: CalcJobProcessSpec) -> None:
-        words = keys_help('Stage, first step, what is recorded.', SETTINGS)
+        words = keys_help('Stage, first step, strides of records.', SETTINGS)
         spec.input('settings', valid_type=orm.Dict, serializer=orm.to_aiida_type, help=words)
         spec.input('structure', valid_type=orm.StructureData, required=False, help='Start; velocities are drawn.')
         spec.input('state', valid_type=MdStateData, required=False, help='Start, with its velocities.')

@@ -105,7 +105,7 @@ def _refuse_hidden_potential(command: str) -> None:
     if included and Path(included).is_file() and 'pair_' in Path(included).read_text():
         raise ProgramError('INPUT_REFUSED', f'"{command}" hides the potential: write pair_style and pair_coeff here.')
     if 'pair_style' in command or 'pair_coeff' in command:
-        raise ProgramError('INPUT_REFUSED', f'"{command}" sets the potential in passing: write it on lines of its own.')
+        raise ProgramError('INPUT_REFUSED', f'"{command}" sets the potential in passing: write it on separate lines.')
 
 
 def _adapted(line: str, command: str) -> str:

@@ -38,7 +38,7 @@ class Labels:
 
 
 def deciding_labels(learned: Labels | None, first_principles: Labels | None) -> Labels:
-    """Return the labels that move the atoms: first principles where there are any."""
+    """Return the labels that move the atoms: first principles if present."""
     labels = first_principles or learned
     assert labels is not None  # every step has either
     return labels

@@ -105,7 +105,7 @@ def sort_out(
 
 
 def complete_steps(learned: LearnedConfigurations, computed: list[OutcarStep], log: MlLog | None) -> None:
-    """Take steps that OUTCAR does not tell from ML_LOGFILE, if the numbers of configurations agree.
+    """Take steps that OUTCAR lacks from ML_LOGFILE, if the numbers of configurations agree.
 
     A run has one composition, and VASP appends to each composition, so new configurations are in the order of steps.
     """
@@ -265,7 +265,7 @@ class VaspMlffParser(VaspMdRunParser):
         return mode_of(self.tags)
 
     def _labelled_by(self) -> str | None:
-        """Return the origin of the labels if OUTCAR does not tell it; None if no other file does."""
+        """Return the origin of the labels if OUTCAR lacks it; None if all other files lack it, too."""
         if self.mode == 'run':
             return self.origin_of_labels(self.inputs['potential'])
         try:
@@ -336,7 +336,7 @@ class VaspMlffParser(VaspMdRunParser):
         count = sum(each.converged is None for each in new)
         if count:
             self.logger.warning(
-                f'OUTCAR does not tell whether the SCF of {count} learned configurations converged; the dataset '
+                f'OUTCAR does not show whether the SCF of {count} learned configurations converged; the dataset '
                 'marks them (-1), and nothing learns from them.'
             )
         return count

@@ -296,7 +296,7 @@ class MdProgram:
         return self.atoms.get_velocities() * units.fs
 
     def get_restart(self) -> dict[str, Any] | None:
-        """Return the state that continues the run, besides positions and velocities, as JSON; None if there is none."""
+        """Return the state that continues the run, besides positions and velocities, as JSON, or None."""
         return self.dynamics.get_restart() if isinstance(self.dynamics, ZeroMomentumLangevin) else None
 
     def write(self, versions: dict[str, str]) -> None:

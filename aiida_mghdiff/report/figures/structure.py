@@ -173,7 +173,7 @@ def draw_mean_pairs(axis: Axes, items: Sequence[Diffusion], styles: dict[str, St
 
 
 def draw_density(study: Study) -> Figure | None:
-    """Return the density of the tracer in the plane that holds c and all sites, a panel for each temperature."""
+    """Return the density of the tracer in the plane that contains c and all sites, a panel for each temperature."""
     series = study.series[study.showcase.series] if study.showcase else []
     items = [item for item in series if output(item.call, 'density') is not None]
     if not items:
