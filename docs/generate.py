@@ -1,4 +1,4 @@
-"""Pages of the manual that are made from the code: exit codes, command line, protocols, the logic of workflows.
+"""Make pages of the manual from the code: exit codes, command line, protocols, the logic of workflows.
 
 ``conf.py`` calls this at each build; ``python docs/generate.py`` writes the pages alone.
 """
@@ -25,7 +25,7 @@ GROUPS = {'aiida.workflows': 'Workflows', 'aiida.calculations': 'Calculations an
 
 
 def write_pages(folder: Path) -> None:
-    """Write all generated pages and pictures into a folder, that of the manual."""
+    """Write all generated pages and pictures into a folder, by default the manual's."""
     for name in ('reference', 'topics', 'developer'):
         (folder / name).mkdir(exist_ok=True)
     for name, lines in (
@@ -39,7 +39,7 @@ def write_pages(folder: Path) -> None:
 
 
 def exit_code_lines() -> Iterator[str]:
-    """Yield the table of exit codes, those that are inherited, and which of them each process has."""
+    """Yield the table of exit codes, the inherited exit codes, and the exit codes of each process."""
     codes = {name: own_codes(process) for group in GROUPS for name, process in processes(group)}
     jobs = {label for _, process in processes('aiida.calculations') if is_job(process) for label in own_codes(process)}
     yield '# Exit codes\n'
@@ -49,11 +49,11 @@ def exit_code_lines() -> Iterator[str]:
         'result; 600s: a workflow stopped because a step or child failed. Codes below 200 belong to AiiDA itself.\n'
     )
     yield (
-        'With caching on, a job that ended with a code that is cached is not run again for the same inputs: the same '
-        'inputs would bring it again (400: if outputs continue the job). Whatever a machine or an environment did is '
-        'forgotten. Calcfunctions and '
+        'With caching on, a job that ended with a cached code is not run again for the same inputs, because the same '
+        'inputs would give the same code (400: if outputs continue the job). Failures of a machine or environment are '
+        'not cached. Calcfunctions and '
         'workflows are never taken from the cache. A restart loop that stops at a refused input ends with the code of '
-        'its job. Nodes keep the number and the message that they ended with, also where a later version changed '
+        'its job. Nodes keep their number and message, also if a later version changed '
         'the number.\n'
     )
     yield '## Table\n'
@@ -124,7 +124,7 @@ def help_text(title: str, command: click.Command, parent: click.Context | None) 
 
 
 def protocol_lines() -> Iterator[str]:
-    """Yield the protocols: what they are for, and the files themselves."""
+    """Yield the protocols: their descriptions, and the files themselves."""
     yield '# Protocols\n'
     yield (
         'A protocol is a named set of settings; `get_builder_from_protocol(..., protocol=..., overrides=...)` fills a '
@@ -162,7 +162,7 @@ def workflow_lines(folder: Path) -> Iterator[str]:
 
 
 def handler_lines(workchain: type[BaseRestartWorkChain]) -> Iterator[str]:
-    """Yield the table of the handlers of a restart loop, the first to be asked first."""
+    """Yield the table of the handlers of a restart loop, in the order of their calls."""
     yield '| handler | asked after | does |\n|---|---|---|'
     for handler in sorted(workchain.get_process_handlers(), key=lambda each: -each.priority):
         # AiiDA keeps the exit codes of a handler in the closure of its wrapper alone
