@@ -34,9 +34,12 @@ def run(codes, generate_workchain, monkeypatch):
     placeholder_potcars(['Mg', 'H'])
     monkeypatch.setattr(aiida, 'load_profile', lambda: None)
     monkeypatch.setattr(aiida.engine, 'submit', submit_without_running)
-    by_name = {'python': 'python', 'mghdiff-lmp': 'lammps', 'vasp': 'vasp', 'vasp_vtst': 'vasp', 'gpaw': 'python'}
+    by_name = {'python': 'python', 'mghdiff-lmp': 'lammps', 'vasp': 'vasp', 'vasp_vtst': 'vtst', 'gpaw': 'python'}
     by_name |= {'lmp': 'lmp', 'mace_create_lammps_model': 'convert'}
-    own = {name: orm.InstalledCode(codes['python'].computer, f'/opt/{name}', label=name) for name in ('lmp', 'convert')}
+    own = {
+        name: orm.InstalledCode(codes['python'].computer, f'/opt/{name}', label=name)
+        for name in ('lmp', 'convert', 'vtst')
+    }
     known = codes | own
     monkeypatch.setattr(orm, 'load_code', lambda label: known[by_name[label.partition('@')[0]]])
 

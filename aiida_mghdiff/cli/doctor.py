@@ -188,7 +188,7 @@ def diagnose(code: AbstractCode) -> Diagnosis:
         path = path.with_name('python')
     elif role == 'lammps':
         return _diagnose_lammps(code)
-    elif role == 'vasp':
+    elif role in ('vasp', 'vasp_neb'):
         return _diagnose_vasp(code)
     return _diagnose_python(code, path, ENGINES, INSTALL_ENGINES)
 

@@ -42,7 +42,12 @@ DEBIAN_PYTHON = '/usr/bin/python3'
 
 #: The attribute of a code that stores its role in `setup`.
 ROLE = 'mghdiff_role'
-DEFAULT_JOBS = {'lammps': 'mghdiff.lammps.md', 'vasp': 'mghdiff.vasp.mlff', 'gpaw': 'mghdiff.gpaw.singlepoint'}
+DEFAULT_JOBS = {
+    'lammps': 'mghdiff.lammps.md',
+    'vasp': 'mghdiff.vasp.mlff',
+    'vasp_neb': 'mghdiff.vasp.neb',
+    'gpaw': 'mghdiff.gpaw.singlepoint',
+}
 
 #: AiiDA's default (2 s) is too short while jobs occupy all cores.
 _DAEMON_TIMEOUT_SECONDS = 60
@@ -459,6 +464,7 @@ def setup_codes(
     python: str | None = None,
     lmp: str | None = None,
     vasp: str | None = None,
+    vasp_neb: str | None = None,
     gpaw: str | None = None,
     suffix: str = '',
     prepend_text: str = '',
@@ -472,8 +478,9 @@ def setup_codes(
     :param lmp: a LAMMPS executable with MACE, which also gets a code that converts MACE models; by default the
         `mghdiff-lmp` beside the interpreter.
     :param vasp: a VASP executable; by default the `mghdiff-vasp-standin` beside the interpreter, if it exists.
+    :param vasp_neb: a VASP executable with VTST; by default none.
     :param gpaw: an interpreter with GPAW; by default the engines' or Debian's interpreter, if one of them has GPAW.
-    :returns: codes by role: `python`, `lammps`, and if available `convert`, `vasp` and `gpaw`.
+    :returns: codes by role: `python`, `lammps`, and if available `convert`, `vasp`, `vasp_neb` and `gpaw`.
     :raises SetupError: if another computer or code has the label already, or an executable is missing.
     """
     python = python or str(Path(sys.prefix) / 'bin' / 'python')
@@ -484,7 +491,7 @@ def setup_codes(
     with all_or_nothing():
         computer = local_computer(label, workdir)
         set_resources(computer, slots, threads)
-        return add_codes(computer, python, lmp, vasp, gpaw, suffix=suffix, prepend_text=prepend_text)
+        return add_codes(computer, python, lmp, vasp, gpaw, vasp_neb=vasp_neb, suffix=suffix, prepend_text=prepend_text)
 
 
 def all_or_nothing() -> AbstractContextManager[Any]:
@@ -581,6 +588,7 @@ def add_codes(
     vasp: str | None = None,
     gpaw: str | None = None,
     *,
+    vasp_neb: str | None = None,
     suffix: str = '',
     prepend_text: str = '',
 ) -> dict[str, InstalledCode]:
@@ -590,6 +598,7 @@ def add_codes(
         ``convert``, the program beside the interpreter that converts MACE models for LAMMPS.
     :param vasp: the VASP executable; None for no code.
     :param gpaw: a Python interpreter with GPAW; None for no code.
+    :param vasp_neb: a VASP executable with VTST; None for no code.
     :raises SetupError: if an executable is missing, or an existing code of the same label has another executable.
     """
     if gpaw is not None and _is_here(computer) and not has_gpaw(gpaw):
@@ -600,6 +609,7 @@ def add_codes(
         'lammps': ('lmp' if is_own else LAUNCHER, lmp),
         'convert': (CONVERTER, str(Path(_absolute(computer, python)).parent / CONVERTER) if is_own else None),
         'vasp': (STANDIN if vasp and Path(vasp).name == STANDIN else 'vasp', vasp),
+        'vasp_neb': ('vasp_vtst', vasp_neb),
         'gpaw': ('gpaw', gpaw),
     }
     return {

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.option('-p', '--profile', help='AiiDA profile.  [default: the default profile]')
 @click.option(
-    '--computer', help='Add codes to this existing (remote) computer; --python, --lmp, --vasp, --gpaw are paths there.'
+    '--computer',
+    help='Add codes to this existing (remote) computer; --python, --lmp, --vasp, --vasp-neb, --gpaw are paths there.',
 )
 @click.option('--label', default='mghdiff-localhost', show_default=True, help='Computer to make for this machine.')
 @click.option('--workdir', type=click.Path(path_type=Path, file_okay=False), help='Folder for jobs on this machine.')
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 @click.option('--python', help='Python of an environment with the engines.  [default: this one]')
 @click.option('--lmp', help='LAMMPS with MACE.  [default: the mghdiff-lmp beside that Python]')
 @click.option('--vasp', help='VASP executable.  [default: the stand-in beside that Python]')
+@click.option('--vasp-neb', help='VASP with VTST, for barriers, if --vasp has none.')
 @click.option('--gpaw', help="Python with GPAW.  [default: the engines' or Debian's Python, if it has GPAW]")
 @click.option('--suffix', default='', help='Appended to the labels of the codes, for a second environment.')
 @click.option('--prepend-text', default='', help='Shell lines before each job with these codes, to load modules.')
@@ -58,6 +60,7 @@ def _remote_codes(
     python: str | None,
     lmp: str | None,
     vasp: str | None,
+    vasp_neb: str | None,
     gpaw: str | None,
     suffix: str,
     prepend_text: str,
@@ -77,7 +80,9 @@ def _remote_codes(
             f'there is no computer `{computer_label}`: make it with `verdi computer setup`, or leave out --computer.'
         ) from None
     with environment.all_or_nothing():
-        return environment.add_codes(computer, python, lmp, vasp, gpaw, suffix=suffix, prepend_text=prepend_text)
+        return environment.add_codes(
+            computer, python, lmp, vasp, gpaw, vasp_neb=vasp_neb, suffix=suffix, prepend_text=prepend_text
+        )
 
 
 def _report_potcars(codes: dict[str, InstalledCode]) -> None:

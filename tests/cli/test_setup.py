@@ -13,6 +13,7 @@ from aiida.transports.plugins.local import LocalTransport
 from click.testing import CliRunner
 
 from aiida_mghdiff.cli.setup import setup
+from aiida_mghdiff.workflows.jobs import codes_message
 
 
 @pytest.fixture
@@ -52,12 +53,17 @@ class TestSetup:
     def test_cluster(self, aiida_computer):
         aiida_computer(label='cluster', hostname='cluster', transport_type='core.ssh')
         paths = {'--python': '/env/bin/python', '--lmp': '/opt/lmp', '--gpaw': '/usr/bin/python3'}
+        paths |= {'--vasp': '/opt/vasp_std', '--vasp-neb': '/opt/vasp_vtst'}
         result = invoke('--computer', 'cluster', *(word for item in paths.items() for word in item))
         assert result.exit_code == 0, result.output
         assert str(orm.load_code('lmp@cluster').filepath_executable) == '/opt/lmp'
         converter = orm.load_code('mace_create_lammps_model@cluster')
         assert str(converter.filepath_executable) == '/env/bin/mace_create_lammps_model'
         assert orm.load_code('gpaw@cluster').default_calc_job_plugin == 'mghdiff.gpaw.singlepoint'
+        assert orm.load_code('vasp@cluster').default_calc_job_plugin == 'mghdiff.vasp.mlff'
+        vtst = orm.load_code('vasp_vtst@cluster')
+        assert (str(vtst.filepath_executable), vtst.default_calc_job_plugin) == ('/opt/vasp_vtst', 'mghdiff.vasp.neb')
+        assert codes_message({'vasp_neb': vtst}) is None
         assert orm.load_computer('cluster').scheduler_type == 'core.direct'
 
     def test_cluster_without_lammps(self, aiida_computer):
