@@ -217,8 +217,9 @@ def find_or_submit(
 ) -> orm.WorkChainNode:
     """Return the running or finished study with these choices, or submit it.
 
-    Without a file, the study learns on the fly. A failed study is submitted again: its finished jobs come from the
-    cache. A study that cannot work is refused before the dataset, the hosts and the study are stored.
+    Without a file, the study learns on the fly. A study that failed, or that another version left unfinished, is
+    submitted again: its finished jobs come from the cache. A study that cannot work is refused before the dataset, the
+    hosts and the study are stored.
 
     :raises InputsError: lists all faults of the dataset, its host, its tracer and the potentials.
     """
@@ -226,6 +227,8 @@ def find_or_submit(
 
     from aiida_mghdiff.cli.inputs import read_dataset, store_dataset
     from aiida_mghdiff.cli.unexpected import watch
+    from aiida_mghdiff.workflows.study import StudyWorkChain
+    from aiida_mghdiff.workflows.survival import version_message
 
     dataset = read_dataset(dataset_file, **reading) if dataset_file else None
     subject = find_subject(dataset, dataset_file, host, tracer)
@@ -236,6 +239,9 @@ def find_or_submit(
         dataset = store_dataset(dataset_file, **reading)
     key = study_key(dataset, *choices)
     known = find_study(key)
+    if known is not None and not known.is_terminated and (message := version_message(known, StudyWorkChain)):
+        click.echo(message)
+        known = None
     if known is not None and (not known.is_terminated or known.is_finished_ok):
         watch(study=known)
         click.echo(f'{"Report of" if known.is_terminated else "Going on with"} study {known.uuid}.')

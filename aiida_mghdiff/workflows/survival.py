@@ -1,5 +1,7 @@
 """How a WorkChain survives a crash: it launches no child twice, and repeats a crashed job once.
 
+A WorkChain that another version started is paused when a daemon loads it: its steps may have changed.
+
 AiiDA saves a WorkChain between its steps. If a worker is killed in the middle of a step, the next worker begins the
 step again, and would launch the children of the first one again.
 """
@@ -11,8 +13,9 @@ from typing import Any
 
 from aiida import orm
 from aiida.common.links import LinkType
-from aiida.engine import CalcJob, ProcessState, ToContext
+from aiida.engine import CalcJob, Process, ProcessState, ToContext
 from aiida.engine.utils import prepare_inputs
+from aiida.plugins.utils import PluginVersionProvider
 
 from aiida_mghdiff.calculations.exit_codes import exit_codes
 from aiida_mghdiff.workflows.ports import PortsMixin
@@ -34,8 +37,17 @@ class SurvivalMixin(PortsMixin):
 
     def load_instance_state(self, saved_state: Any, load_context: Any) -> None:
         """Load the saved state, and end children that a killed worker did not save: they can never continue."""
-        super().load_instance_state(saved_state, load_context)
+        node: Any = orm.load_node(saved_state[self.SaveKeys.CALC_ID.value])
+        message = version_message(node, type(self))
+        try:
+            super().load_instance_state(saved_state, load_context)
+        except Exception as error:  # an outline without the saved step may fail with any error
+            if message is None:
+                raise
+            raise RuntimeError(message) from error
         close_half_made(self.node)
+        if message:
+            self.pause(message)
 
     def submit(self, process: Any, inputs: dict[str, Any] | None = None, **kwargs: Any) -> Any:
         """Submit a child and return its node; if a killed worker submitted it in this very step, return its node."""
@@ -72,6 +84,26 @@ class SurvivalMixin(PortsMixin):
     def _crashed(self) -> dict[str, orm.CalcJobNode]:
         """Return the jobs of the context that must be repeated, by their names there."""
         return {name: node for name, node in self.ctx.items() if is_repeatable(node)}
+
+
+def version_message(node: orm.ProcessNode, process_class: type[Process]) -> str | None:
+    """Return what to do with an unfinished process if another version of its package started it, or None."""
+    versions = (
+        node.base.attributes.get('version', {}),
+        PluginVersionProvider().get_version_info(process_class)['version'],
+    )
+    began, here = (version.get('plugin', 'unknown') for version in versions)
+    if minor_version(began) == minor_version(here):
+        return None
+    return (
+        f'{node.process_label}<{node.pk}> was started by version {began} and is not resumed by version {here}: '
+        f'end it with `verdi process kill {node.pk}`, or return to the version that started it.'
+    )
+
+
+def minor_version(version: str) -> list[str]:
+    """Return the major and minor number of a version. Steps of a WorkChain change only between such versions."""
+    return version.split('.')[:2]
 
 
 def close_half_made(parent: orm.WorkChainNode) -> None:

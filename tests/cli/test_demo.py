@@ -16,6 +16,7 @@ from aiida.manage import get_manager
 from click.testing import CliRunner
 from plumpy import ProcessState
 
+from aiida_mghdiff import __version__
 from aiida_mghdiff.cli import demo as module
 from aiida_mghdiff.cli.demo import STUDY_KEY, demo, find_or_submit, verdi
 from aiida_mghdiff.workflows.study import StudyWorkChain
@@ -74,10 +75,12 @@ def submit(aiida_profile_clean, generate_workchain_node, monkeypatch):
     monkeypatch.setattr(module, 'load_potentials', lambda *_: {})
     monkeypatch.setattr(module, 'study_builder', lambda *_: StudyWorkChain.get_builder())
 
-    def ask(exit_status, protocol='smoke', checkpoint='how it goes on'):
+    def ask(exit_status, protocol='smoke', checkpoint='how it goes on', version=__version__):
         def submitted(builder):
             if exit_status is None:
                 node = orm.WorkChainNode(process_type='aiida.workflows:mghdiff.study')
+                node.set_process_label('StudyWorkChain')
+                node.base.attributes.set('version', {'plugin': version} if version else {})
                 node.set_process_state(ProcessState.CREATED)
                 if checkpoint:
                     node.set_checkpoint(checkpoint)
@@ -107,6 +110,20 @@ def test_a_finished_study_of_an_earlier_version_is_found(submit, monkeypatch):
     first.base.extras.set(STUDY_KEY, first.description.split()[-1])
     first.description = ''
     assert submit(0).uuid == first.uuid
+
+
+@pytest.mark.parametrize(('version', 'words'), [('0.0.7', 'version 0.0.7'), (None, 'version unknown')])
+def test_a_study_that_another_version_left_unfinished_is_shown_and_not_resumed(submit, capsys, version, words):
+    first = submit(None, version=version)
+    capsys.readouterr()
+    second = submit(None)
+    assert second.uuid != first.uuid
+    assert not first.is_terminated
+    message, submitted = capsys.readouterr().out.splitlines()[-2:]
+    assert message.startswith(f'StudyWorkChain<{first.pk}> was started by {words} and is not resumed by version 0.')
+    assert f'end it with `verdi process kill {first.pk}`' in message
+    assert submitted.startswith(f'Submitted study {second.uuid}')
+    assert submit(None).uuid == second.uuid
 
 
 def test_a_study_that_was_not_saved_is_submitted_again(submit, capsys):

@@ -8,10 +8,16 @@ import pytest
 from aiida import orm
 from aiida.common.links import LinkType
 from aiida.engine import ProcessState, WorkChain, if_, run_get_node
+from aiida.engine.persistence import AiiDAPersister
+from aiida.manage import get_manager
 from aiida.plugins import CalculationFactory
 from crash_chain import JOBS, SlowLauncher
+from plumpy.persistence import LoadSaveContext
+from provenance import nodes_without_origin
 
-from aiida_mghdiff.workflows.survival import SurvivalMixin, close_half_made, is_repeatable
+from aiida_mghdiff import __version__
+from aiida_mghdiff.workflows.study import StudyWorkChain
+from aiida_mghdiff.workflows.survival import SurvivalMixin, close_half_made, is_repeatable, version_message
 
 
 @pytest.fixture
@@ -67,6 +73,60 @@ def test_what_a_killed_worker_left_half_made_is_closed(launcher):
     assert (ended.process_state, saved.process_state) == (ProcessState.FINISHED, ProcessState.CREATED)
 
 
+@pytest.fixture
+def taken_up(launcher):
+    """Return a function that lets a daemon take up a process that some version started, its saved state changed."""
+    runner = get_manager().get_runner()
+
+    def take_up(version, **state):
+        launcher._stepper = launcher.spec().get_outline().create_stepper(launcher)
+        AiiDAPersister().save_checkpoint(launcher)
+        launcher.node.backend_entity.set_attribute('version', {'plugin': version} if version else {})
+        bundle = AiiDAPersister().load_checkpoint(launcher.node.pk)
+        bundle['stepper_state'] |= state
+        return bundle.unbundle(LoadSaveContext(runner=runner))
+
+    return take_up
+
+
+def test_a_process_that_another_version_started_is_paused(taken_up):
+    process = taken_up('0.0.7')
+    assert process.paused
+    assert process.node.paused
+    pk = process.node.pk
+    assert process.node.process_status == (
+        f'SlowLauncher<{pk}> was started by version 0.0.7 and is not resumed by version unknown: '
+        f'end it with `verdi process kill {pk}`, or return to the version that started it.'
+    )
+
+
+def test_a_process_of_the_same_version_goes_on(taken_up):
+    assert not taken_up(None).paused
+
+
+def test_a_process_whose_step_is_gone_says_which_version_started_it(taken_up):
+    with pytest.raises(RuntimeError, match=r'was started by version 0\.0\.7 and is not resumed'):
+        taken_up('0.0.7', _pos=9, stepper_state={})
+    with pytest.raises(IndexError):
+        taken_up(None, _pos=9, stepper_state={})
+
+
+@pytest.mark.parametrize(
+    ('began', 'message'),
+    [
+        (__version__, None),
+        (f'{__version__}.dev1', None),
+        ('0.0.7', r'started by version 0\.0\.7 and is not resumed by version 0'),
+        (None, 'started by version unknown'),
+    ],
+)
+def test_steps_may_differ_between_minor_versions(aiida_profile, began, message):
+    node = orm.WorkChainNode()
+    node.base.attributes.set('version', {'core': '2.9.4'} | ({'plugin': began} if began else {}))
+    found = version_message(node.store(), StudyWorkChain)
+    assert found is None if message is None else re.search(message, found)
+
+
 class Repeating(SurvivalMixin, WorkChain):
     """Runs two jobs, each of which breaks down as often as it is told."""
 
@@ -105,6 +165,7 @@ def test_a_job_that_crashed_is_run_once_more(aiida_profile, bash, tmp_path, monk
     (first, second) = orm.Log.collection.get_logs_for(node)
     assert re.search(r'ArithmeticAddCalculation<\d+> \[\d+\] .* Running it once more\.$', first.message)
     assert second.message != first.message
+    assert 'Repeating: ended (List)' in nodes_without_origin(node)  # which its step made
 
 
 @pytest.mark.parametrize(
