@@ -3,8 +3,8 @@
 from .calculations.functions.dataset import dataset_from_extxyz as dataset_from_extxyz
 from .calculations.functions.dataset import dataset_from_mlab as dataset_from_mlab
 from .calculations.functions.dataset import split_dataset as split_dataset
+from .calculations.functions.hops import barrier_diffusion as barrier_diffusion
 from .calculations.functions.merge import merge_datasets as merge_datasets
-from .calculations.functions.rates import barrier_diffusion as barrier_diffusion
 from .calculations.functions.supercell import build_hcp as build_hcp
 from .calculations.functions.supercell import build_host as build_host
 from .calculations.functions.supercell import build_supercell as build_supercell

@@ -262,17 +262,17 @@ def data_table(study: Study) -> Table:
     cells = []
     if (dataset := study.inputs.get('dataset')) is not None:
         cells += [('raw file', file.filename, file.uuid) for file in queries.lineage(dataset).raw_files]
-        cells.append(('dataset', describe_dataset(dataset), dataset.uuid))
+        cells.append(('dataset', dataset_text(dataset), dataset.uuid))
     for call in filter(is_done, study.of_kind('otf')):
         learned = call.node.outputs.dataset
-        cells.append(('learned on the fly', describe_dataset(learned), learned.uuid))
+        cells.append(('learned on the fly', dataset_text(learned), learned.uuid))
     for call in study.of_kind('split_dataset'):
         parts = call.node.base.links.get_outgoing().all()
-        cells += [(f'{part.link_label} part', describe_dataset(part.node), part.node.uuid) for part in parts]
+        cells += [(f'{part.link_label} part', dataset_text(part.node), part.node.uuid) for part in parts]
     return Table(columns, cells, 'Data')
 
 
-def describe_dataset(node: orm.Node) -> str:
+def dataset_text(node: orm.Node) -> str:
     """Return the content of a dataset in words."""
     formulas = ', '.join(f'{count} × {formula}' for formula, count in attribute(node, 'formulas').items())
     return f'{attribute(node, "n_configurations")} configurations labelled by {node.labelled_by}: {formulas}'

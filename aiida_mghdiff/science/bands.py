@@ -84,7 +84,7 @@ class BandResults(TypedDict):
     saddle_image: int | None
 
 
-def describe_band(energies_ev: Sequence[float] | np.ndarray) -> BandResults:
+def band_results(energies_ev: Sequence[float] | np.ndarray) -> BandResults:
     """Return the results about the energies [i] in eV for every search for a path; None replaces infinite numbers."""
     energies, band = [_finite(energy) for energy in energies_ev], read_band(energies_ev)
     first, last = energies[0], energies[-1]

@@ -41,7 +41,7 @@ from scipy import stats
 
 from aiida_mghdiff.science.cages import CAGE, count_jumps
 from aiida_mghdiff.science.gls import generalised_least_squares, lag_difference
-from aiida_mghdiff.science.intervals import Mean, check_confidence, mean_of_replicas
+from aiida_mghdiff.science.intervals import Mean, check_confidence, interval_warnings, mean_of_replicas
 from aiida_mghdiff.science.least_squares import least_squares
 from aiida_mghdiff.science.positions import PositionsError, TooShortError, check_positions
 from aiida_mghdiff.science.whittle import HOP_LENGTH, automatic_fit, staying_time
@@ -127,13 +127,20 @@ class DiffusionEstimate:
         return mean_of_replicas([one[:, axes].mean(axis=1) for one in self.coefficients], level)
 
     def replica_intervals(self) -> list[tuple[float, float] | None]:
-        """Return the interval of D of each replica over its tracers; None for one tracer, or without positive D."""
-        return [
-            mean_of_replicas([one.mean(axis=1)], STRICT).interval(self.confidence)
-            if self.diffusing and len(one) > 1
-            else None
-            for one in self.coefficients
-        ]
+        """Return the interval of D of each replica over its tracers; None for one tracer, or D = 0 within its error."""
+        return [mean and mean.interval(self.confidence) if self.diffusing else None for mean in self._replica_means]
+
+    @property
+    def _replica_means(self) -> list[Mean | None]:
+        """Return the mean over the tracers of each replica, None for one tracer."""
+        return [mean_of_replicas([one.mean(axis=1)], STRICT) if len(one) > 1 else None for one in self.coefficients]
+
+    def _without_interval(self) -> list[str]:
+        """Return the names of positive D that have no interval."""
+        means: dict[str, Mean | None] = {'D': self.mean}
+        means |= {f'D along {name}': self.mean_along(axis) for axis, name in enumerate('xyz')}
+        means |= {f'D of replica {index}': mean for index, mean in enumerate(self._replica_means)}
+        return [name for name, mean in means.items() if mean and mean.value > 0 and not mean.interval(self.confidence)]
 
     @property
     def tracers(self) -> np.ndarray:
@@ -173,6 +180,8 @@ class DiffusionEstimate:
             warnings.append(f'only {self.jumps} jumps were seen: D and its interval rest on few events.')
         if self.jumps and not self.diffusing:
             warnings.append('the fitted D is not positive although tracers jumped: run longer.')
+        if self.diffusing:
+            warnings += interval_warnings(self._without_interval())
         if len(self.coefficients) == 1:
             warnings.append('a single replica: the interval takes its tracers as independent.')
         return warnings

@@ -29,6 +29,8 @@ from scipy import stats
 
 #: Largest exponent of an interval: even an unknown number has finite limits.
 _LARGEST_EXPONENT = 300.0
+#: Limits farther away than this factor make no interval: the mean is zero within its error.
+FARTHEST_LIMIT = 1000.0
 
 
 class ConfidenceError(ValueError):
@@ -57,7 +59,7 @@ class Mean:
     error_from: str  # 'replicas' or 'tracers': whose scatter is the error
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float] | None:
-        """Return the interval on a logarithmic scale, or None if the mean is not positive.
+        """Return the interval on a logarithmic scale, or None if the mean is not positive or zero within its error.
 
         :raises ConfidenceError: see :func:`check_confidence`.
         """
@@ -65,7 +67,21 @@ class Mean:
         if self.value <= 0:
             return None
         factor = float(stats.t.ppf(quantile, self.degrees_of_freedom))
-        return log_interval(self.value, factor * self.standard_error / self.value)
+        half_width = factor * self.standard_error / self.value
+        return None if half_width > math.log(FARTHEST_LIMIT) else log_interval(self.value, half_width)
+
+
+def interval_warnings(names: Sequence[str]) -> list[str]:
+    """Return the warning about positive numbers that are zero within their errors.
+
+    :param names: names of the numbers.
+    """
+    if not names:
+        return []
+    return [
+        f'no interval of {", ".join(names)}: zero within the error, which would put each limit more than a factor of '
+        f'{FARTHEST_LIMIT:g} away. Run longer.'
+    ]
 
 
 def log_interval(value: float, half_width: float) -> tuple[float, float]:

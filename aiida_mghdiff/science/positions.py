@@ -9,6 +9,8 @@ the cell is known, the caller can look for steps of its length instead.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import stats
 
@@ -16,6 +18,8 @@ from scipy import stats
 SHORTEST_LEAP = 4.5
 #: Leaps are separated if there are at least this many, and no other step is between these fractions of the longest.
 FEWEST_APART, GAP = 3, (0.5, 0.75)
+#: Part of the cell. If wrapped positions are unwrapped, a step is right only below one half of the cell.
+LARGEST_CLEAR_STEP = 0.4
 #: Steps beyond this many robust standard deviations are unusual.
 OUTLIER = 6.0
 
@@ -65,3 +69,19 @@ def _apart(steps: np.ndarray) -> np.ndarray:
     lower, upper = np.multiply.outer(GAP, steps.max(axis=(0, 1)))
     between, beyond = (np.count_nonzero(steps > limit, axis=(0, 1)) for limit in (lower, upper))
     return (between == beyond) & (beyond >= FEWEST_APART)
+
+
+def sparse_warnings(steps: Sequence[np.ndarray]) -> list[str]:
+    """Return the warning that the frames are too far apart to unwrap positions.
+
+    :param steps: for each run the largest step [f-1] of a tracer from frame to frame, as a part of the cell.
+    """
+    largest = np.concatenate(steps)
+    large = int(np.count_nonzero(largest > LARGEST_CLEAR_STEP))
+    if not large:
+        return []
+    return [
+        f'tracers move by more than {LARGEST_CLEAR_STEP:g} of the cell between {large} of {len(largest)} pairs of '
+        f'frames, at most by {largest.max():.2f}: if the positions were wrapped, unwrapping them is ambiguous and D '
+        'wrong. Record frames more often.'
+    ]

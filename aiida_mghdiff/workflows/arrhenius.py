@@ -11,7 +11,7 @@ from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes, has_ended_with
 from aiida_mghdiff.calculations.functions.arrhenius import arrhenius_fit
-from aiida_mghdiff.calculations.functions.rates import EXTRAPOLATION_SETTINGS, jump_diffusion
+from aiida_mghdiff.calculations.functions.hops import EXTRAPOLATION_SETTINGS, jump_diffusion
 from aiida_mghdiff.calculations.validation import IS_COUNT, IS_TEMPERATURE, complete_message, joined, keys_help
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.diffusion import (

@@ -14,6 +14,7 @@ from aiida_mghdiff.calculations.ase.neb import AseNebCalculation
 from aiida_mghdiff.calculations.ase.vibrations import KEYS as VIBRATION_KEYS
 from aiida_mghdiff.calculations.ase.vibrations import AseVibrationsCalculation
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes, has_ended_with
+from aiida_mghdiff.calculations.functions.hops import hop
 from aiida_mghdiff.calculations.functions.parameters import vibration_parameters
 from aiida_mghdiff.calculations.functions.paths import (
     INTERPOLATION_SETTINGS,
@@ -21,7 +22,6 @@ from aiida_mghdiff.calculations.functions.paths import (
     interpolate_path,
     path_endpoints,
 )
-from aiida_mghdiff.calculations.functions.rates import hop
 from aiida_mghdiff.calculations.hosts import host_message
 from aiida_mghdiff.calculations.md import elements_message
 from aiida_mghdiff.calculations.validation import (

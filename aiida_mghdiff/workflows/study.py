@@ -21,10 +21,10 @@ from aiida_mghdiff.calculations.functions.dataset import (
     split,
     split_dataset,
 )
+from aiida_mghdiff.calculations.functions.hops import EXTRAPOLATION_SETTINGS, barrier_diffusion
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
 from aiida_mghdiff.calculations.functions.parameters import settings_message
 from aiida_mghdiff.calculations.functions.paths import PATH_SETTINGS
-from aiida_mghdiff.calculations.functions.rates import EXTRAPOLATION_SETTINGS, barrier_diffusion
 from aiida_mghdiff.calculations.functions.select import select_best
 from aiida_mghdiff.calculations.hosts import host_message, subject_of
 from aiida_mghdiff.calculations.validation import (

@@ -21,10 +21,10 @@ from structure_runs import SETTINGS
 from aiida_mghdiff.calculations.functions.arrhenius import arrhenius_fit
 from aiida_mghdiff.calculations.functions.density import tracer_density
 from aiida_mghdiff.calculations.functions.diffusion import diffusion_coefficient
+from aiida_mghdiff.calculations.functions.hops import barrier_diffusion, hop
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
 from aiida_mghdiff.calculations.functions.pairs import tracer_pairs
 from aiida_mghdiff.calculations.functions.paths import interpolate_path, path_endpoints
-from aiida_mghdiff.calculations.functions.rates import barrier_diffusion, hop
 from aiida_mghdiff.calculations.functions.rdf import radial_distributions
 from aiida_mghdiff.calculations.functions.sites import site_statistics
 from aiida_mghdiff.data.dataset import DatasetData

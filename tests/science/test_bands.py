@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from aiida_mghdiff.science.bands import RESOLUTION_EV, describe_band, read_band
+from aiida_mghdiff.science.bands import RESOLUTION_EV, band_results, read_band
 
 NOISE = 0.8 * RESOLUTION_EV
 
@@ -84,7 +84,7 @@ def test_a_minimum_between_the_ends_is_named_with_its_depth():
 
 
 def test_an_image_without_a_finite_energy_leaves_no_number():
-    results = describe_band([np.nan, 0.3, np.inf, 0.1])
+    results = band_results([np.nan, 0.3, np.inf, 0.1])
     assert json.loads(json.dumps(results, allow_nan=False)) == results
     assert results['energies_ev'] == [None, 0.3, None, 0.1]
     assert results['reaction_energy_ev'] is None
@@ -107,9 +107,9 @@ def test_vibrations_tell_what_the_energies_hide():
 
 
 def test_results_of_a_search():
-    results = describe_band(np.array([0.0, 0.1, 0.2]))
+    results = band_results(np.array([0.0, 0.1, 0.2]))
     assert json.loads(json.dumps(results, allow_nan=False)) == results
     assert results['reaction_energy_ev'] == pytest.approx(0.2)
     assert (results['reverse_barrier_ev'], results['saddle_image']) == (None, None)
     assert 'no minimum' in results['reverse_barrier_reason']
-    assert describe_band([0.0, 0.2, 0.0])['forward_barrier_reason'] is None
+    assert band_results([0.0, 0.2, 0.0])['forward_barrier_reason'] is None

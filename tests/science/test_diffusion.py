@@ -112,6 +112,19 @@ def test_interval_of_each_replica(replicas):
     assert last is None
 
 
+def test_coefficient_that_is_zero_within_its_error_has_no_interval():
+    """Tracers that only vibrate: fits scatter about zero, and limits of a positive one would be as far as 1e100."""
+    rng, found = np.random.default_rng(1), []
+    for _ in range(20):
+        result = estimate_diffusion([rng.normal(scale=0.3, size=(400, 6, 3))], INTERVAL, window_ps=(0, 50), jumps=1)
+        warned = any('no interval of D,' in text or 'no interval of D:' in text for text in result.warnings)
+        assert warned == (result.diffusing and result.interval is None)
+        assert result.interval is None or result.interval[1] < 1001 * result.value
+        assert (result.interval is None) == (result.relative_interval is None) == (result.replica_intervals() == [None])
+        found.append(warned)
+    assert 0 < sum(found) < 20
+
+
 def test_relative_error_pools_the_tracers_and_has_the_floor_of_counting(replicas):
     pooled = estimate_diffusion(replicas, INTERVAL, **OPTIONS, jumps=10**6)
     assert pooled.relative_error == pytest.approx(stats.sem(pooled.tracers.mean(axis=1)) / pooled.value)

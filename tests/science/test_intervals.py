@@ -6,7 +6,7 @@ from scipy import stats
 
 from aiida_mghdiff.science.arrhenius import fit_arrhenius
 from aiida_mghdiff.science.diffusion import QUICK, STRICT, upper_bound
-from aiida_mghdiff.science.intervals import ConfidenceError, log_interval, mean_of_replicas
+from aiida_mghdiff.science.intervals import ConfidenceError, Mean, interval_warnings, log_interval, mean_of_replicas
 from aiida_mghdiff.science.precision import confidence_of_look
 
 
@@ -21,6 +21,14 @@ def test_interval_is_that_of_the_logarithm():
 
 def test_mean_that_is_not_positive_has_no_interval():
     assert mean_of_replicas([np.array([-1.0, 0.5])], 0.0).interval() is None
+
+
+def test_mean_that_is_zero_within_its_error_has_no_interval():
+    assert Mean(1.0, 3.3, 23, 'tracers').interval()[1] == pytest.approx(np.exp(3.3 * stats.t.ppf(0.975, 23)))
+    assert Mean(1.0, 3.4, 23, 'tracers').interval() is None
+    assert interval_warnings([]) == []
+    (warning,) = interval_warnings(['D', 'D along z'])
+    assert warning.startswith('no interval of D, D along z: zero within the error')
 
 
 @pytest.mark.parametrize('confidence', [95, 0, 1, np.nan])

@@ -8,11 +8,11 @@ from aiida import orm
 from aiida.engine import run_get_node
 from vasp_runs import end_results, hydride, learn_path, make_force_field, standin_code, straight_path
 
-from aiida_mghdiff.calculations.functions.rates import barrier_diffusion
+from aiida_mghdiff.calculations.functions.hops import barrier_diffusion
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.queries import potential_of
 from aiida_mghdiff.report.study import Barrier, Call
-from aiida_mghdiff.science.bands import describe_band
+from aiida_mghdiff.science.bands import band_results
 from aiida_mghdiff.workflows.neb import BarrierWorkChain
 from aiida_mghdiff.workflows.survival import call_label
 
@@ -200,7 +200,7 @@ def test_point_of_the_wrong_kind_is_a_result_and_no_hop(found):
 def test_path_without_a_saddle_point_is_a_result(found, generate_job_node, monkeypatch):
     """The ends vibrate all the same: their imaginary modes tell what they are; there is no hop."""
     process = found()
-    outputs = {'results': orm.Dict(describe_band([0.0, 0.1, 0.2])), 'path': straight_path(hydride(), 1)}
+    outputs = {'results': orm.Dict(band_results([0.0, 0.1, 0.2])), 'path': straight_path(hydride(), 1)}
     outputs |= {name: orm.StructureData(ase=hydride()[0]) for name in ('initial_relaxed', 'final_relaxed')}
     process.ctx.neb = generate_job_node('mghdiff.ase.neb', 0, outputs)
     assert process.inspect_neb() is None

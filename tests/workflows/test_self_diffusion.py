@@ -15,8 +15,8 @@ from structure_runs import make_segment
 from vasp_runs import make_force_field
 
 from aiida_mghdiff.calculations.ase.vibrations import validate_inputs as validate_vibrations
+from aiida_mghdiff.calculations.functions.hops import barrier_diffusion
 from aiida_mghdiff.calculations.functions.paths import path_endpoints
-from aiida_mghdiff.calculations.functions.rates import barrier_diffusion
 from aiida_mghdiff.calculations.functions.sites import site_statistics
 from aiida_mghdiff.calculations.functions.supercell import build_host, build_supercell
 from aiida_mghdiff.calculations.hosts import SubjectError, subject_of

@@ -19,7 +19,7 @@ from aiida_mghdiff.data.results import Along, Axes, Collective, DiffusionResults
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.science.cages import count_jumps
 from aiida_mghdiff.science.diffusion import METHODS, DiffusionEstimate, estimate_diffusion, upper_bound
-from aiida_mghdiff.science.intervals import Mean, mean_of_replicas
+from aiida_mghdiff.science.intervals import Mean, interval_warnings, mean_of_replicas
 from aiida_mghdiff.science.lattice.crystals import has_cubic_shape
 from aiida_mghdiff.science.least_squares import coefficients_by_window, einstein_fit, log_log_slope
 from aiida_mghdiff.science.msd import (
@@ -27,7 +27,7 @@ from aiida_mghdiff.science.msd import (
     haven_ratio,
     mean_squared_displacement,
 )
-from aiida_mghdiff.science.positions import PositionsError, TooShortError
+from aiida_mghdiff.science.positions import PositionsError, TooShortError, sparse_warnings
 from aiida_mghdiff.science.precision import confidence_of_look
 from aiida_mghdiff.science.units import ANGSTROM2_PER_PS_IN_M2_PER_S
 
@@ -59,6 +59,7 @@ class FittedReplica:
     window: tuple[float, float]
     jumps: int
     temperature_k: float
+    steps: np.ndarray  # [f-1] largest step of a tracer from frame to frame, as a part of the cell
 
     @cached_property
     def msd(self) -> np.ndarray:
@@ -119,10 +120,10 @@ def diffusion_coefficient(settings: orm.Dict, **segments: TracerTrajectoryData) 
     estimates = estimate_all(replicas, values)
     results: DiffusionResults = {
         **estimate_results(estimates[values['method']]),
-        **describe_runs(replicas, estimates[values['method']], values['jump_length']),
-        **describe_motion(replicas, estimates[values['method']].diffusing),
-        **describe_precision(estimates[values['method']], values),
-        **describe_axes(estimates[values['method']], values['c_axis']),
+        **run_results(replicas, estimates[values['method']], values['jump_length']),
+        **motion_results(replicas, estimates[values['method']].diffusing),
+        **precision_results(estimates[values['method']], values),
+        **axis_results(estimates[values['method']], values['c_axis']),
         'estimates': {
             method: estimate_results(estimate) for method, estimate in estimates.items() if estimate.diffusing
         },
@@ -130,7 +131,9 @@ def diffusion_coefficient(settings: orm.Dict, **segments: TracerTrajectoryData) 
         'lag_ps': values['lag_ps'],
     }
     spacing, residence = values['start_spacing_ps'], results['residence_time_ps']
-    results['warnings'] += axis_warnings + shared_start_warnings(spacing, residence, len(replicas))
+    results['warnings'] += sparse_warnings([replica.steps for replica in replicas])
+    results['warnings'] += interval_warnings(without_interval(results)) + axis_warnings
+    results['warnings'] += shared_start_warnings(spacing, residence, len(replicas))
     return {'diffusion': orm.Dict(dict(results)), 'msd': orm.ArrayData(msd_arrays(replicas))}
 
 
@@ -197,6 +200,14 @@ def estimate_all(replicas: list[FittedReplica], settings: dict[str, Any]) -> dic
     return estimates
 
 
+def without_interval(results: DiffusionResults) -> list[str]:
+    """Return the keys of positive numbers of the results that have no interval; each estimate warns of its own D."""
+    keys = {'d_ab_m2_s': 'd_ab_ci95_m2_s', 'haven_ratio': 'haven_ratio_ci95'}
+    keys |= {'collective_diffusion_coefficient_m2_s': 'collective_ci95_m2_s'}
+    values: Mapping[str, Any] = results
+    return [key for key, limits in keys.items() if values[key] is not None and values[limits] is None]
+
+
 def shared_start_warnings(spacing_ps: float | None, residence: float | None, replicas: int) -> list[str]:
     """Return a warning if replicas share one arrangement of tracers, because their starts are too close in time.
 
@@ -218,7 +229,7 @@ def fit_replica(number: int, run: Replica, settings: dict[str, Any]) -> FittedRe
     :raises SegmentsError: if the positions were wrapped.
     """
     positions, cell = run.drift_free_positions, run.segments[0].get_array('cell')
-    check_steps(number, positions, cell)
+    steps = largest_steps(number, positions, cell)
     block = max(1, round(settings['jump_averaging_ps'] / run.frame_interval_ps))
     return FittedReplica(
         positions=positions if settings['c_axis'] is None else positions @ frame_along(cell, settings['c_axis']),
@@ -226,11 +237,12 @@ def fit_replica(number: int, run: Replica, settings: dict[str, Any]) -> FittedRe
         window=(settings['fit_start_ps'], settings['fit_end_ps']),
         jumps=int(count_jumps(positions, settings['jump_threshold'], block).sum()),
         temperature_k=run.temperature_k,
+        steps=steps,
     )
 
 
-def check_steps(replica: int, positions: np.ndarray, cell: np.ndarray) -> None:
-    """Refuse wrapped positions: a step between two frames as long as the cell.
+def largest_steps(replica: int, positions: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """Return the largest step [f-1] of a tracer from frame to frame, as a part of the cell; refuse wrapped positions.
 
     :raises SegmentsError: names the replica, the tracer and the frame.
     """
@@ -241,6 +253,7 @@ def check_steps(replica: int, positions: np.ndarray, cell: np.ndarray) -> None:
             f'tracer {tracer} of replica {replica} leaps across the cell after frame {frame}: record unwrapped '
             'positions, often enough to follow them.'
         )
+    return steps.max(axis=1)
 
 
 def frame_along(cell: np.ndarray, name: str) -> np.ndarray:
@@ -284,7 +297,7 @@ def along_axes(estimate: DiffusionEstimate, *axes: int) -> Along:
     }
 
 
-def describe_precision(estimate: DiffusionEstimate, settings: dict[str, Any]) -> Precision:
+def precision_results(estimate: DiffusionEstimate, settings: dict[str, Any]) -> Precision:
     """Return the relative width of the interval, and whether it reaches the target; null without D."""
     target, reached = settings['target_relative_interval'], estimate.relative_interval
     return {
@@ -295,7 +308,7 @@ def describe_precision(estimate: DiffusionEstimate, settings: dict[str, Any]) ->
     }
 
 
-def describe_axes(estimate: DiffusionEstimate, c_axis: str | None) -> Axes:
+def axis_results(estimate: DiffusionEstimate, c_axis: str | None) -> Axes:
     """Return D in the basal plane and along c with their intervals and errors, each a number or null."""
     ab = c = Along(m2_s=None, ci95_m2_s=None, error_m2_s=None)
     if c_axis is not None:
@@ -310,7 +323,7 @@ def describe_axes(estimate: DiffusionEstimate, c_axis: str | None) -> Axes:
     }
 
 
-def describe_runs(replicas: list[FittedReplica], estimate: DiffusionEstimate, jump_length: float) -> Runs:
+def run_results(replicas: list[FittedReplica], estimate: DiffusionEstimate, jump_length: float) -> Runs:
     """Return the size of the runs, their jumps, and D of each.
 
     :param jump_length: jump length in Å of the upper bound.
@@ -334,7 +347,7 @@ def describe_runs(replicas: list[FittedReplica], estimate: DiffusionEstimate, ju
     }
 
 
-def describe_motion(replicas: list[FittedReplica], diffusing: bool) -> Motion:
+def motion_results(replicas: list[FittedReplica], diffusing: bool) -> Motion:
     """Return growth of the displacement and collective motion of tracers; the latter is None without diffusion."""
     slopes = [
         log_log_slope(replica.msd.mean(axis=1).sum(axis=-1), replica.frame_time_ps, replica.window)
@@ -343,11 +356,11 @@ def describe_motion(replicas: list[FittedReplica], diffusing: bool) -> Motion:
     return {
         'log_log_slope': float(np.mean(slopes)),
         'log_log_slope_error': float(stats.sem(slopes)) if len(slopes) > 1 else None,
-        **describe_collective(replicas, diffusing),
+        **collective_results(replicas, diffusing),
     }
 
 
-def describe_collective(replicas: list[FittedReplica], diffusing: bool) -> Collective:
+def collective_results(replicas: list[FittedReplica], diffusing: bool) -> Collective:
     """Return D of all tracers together and the Haven ratio with their intervals; null if D is not positive.
 
     The samples are the axes of the replicas: displacements along them are uncorrelated.

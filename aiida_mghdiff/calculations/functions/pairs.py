@@ -70,7 +70,7 @@ def pair_results(counts: list[np.ndarray], random: np.ndarray | None, frame_inte
     everything = np.concatenate(counts)
     most = int(max(everything.max(), 0 if random is None else random.max(), 1))
     mean = float(everything.mean())
-    sampling, poisson = describe_sampling(counts, frame_interval_ps), poisson_probabilities(mean, most)
+    sampling, poisson = sampling_results(counts, frame_interval_ps), poisson_probabilities(mean, most)
     on_sites = None if random is None else np.bincount(random, minlength=most + 1) / len(random)
     return {
         'n_frames': len(everything),
@@ -81,13 +81,13 @@ def pair_results(counts: list[np.ndarray], random: np.ndarray | None, frame_inte
         'poisson': poisson.tolist(),
         'random_sites': None if on_sites is None else on_sites.tolist(),
         **sampling,
-        'poisson_test': describe_test(chance_test(counts, poisson, fitted=1)),
-        'random_sites_test': None if on_sites is None else describe_test(chance_test(counts, on_sites)),
+        'poisson_test': chance_results(chance_test(counts, poisson, fitted=1)),
+        'random_sites_test': None if on_sites is None else chance_results(chance_test(counts, on_sites)),
         'warnings': warnings(sampling['effective_sample_size']),
     }
 
 
-def describe_sampling(counts: list[np.ndarray], frame_interval_ps: float) -> dict[str, float | None]:
+def sampling_results(counts: list[np.ndarray], frame_interval_ps: float) -> dict[str, float | None]:
     """Return the number of independent frames, and the error of the mean; None if the number of pairs is constant."""
     everything = np.concatenate(counts)
     if not everything.std():
@@ -101,7 +101,7 @@ def describe_sampling(counts: list[np.ndarray], frame_interval_ps: float) -> dic
     }
 
 
-def describe_test(test: ChanceTest | None) -> dict[str, Any] | None:
+def chance_results(test: ChanceTest | None) -> dict[str, Any] | None:
     """Return a test as plain values."""
     if test is None:
         return None

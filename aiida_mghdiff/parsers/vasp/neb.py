@@ -19,7 +19,7 @@ from aiida_mghdiff.data.stored_keys import stored_value
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.parsers.ase.neb import make_image, make_path
 from aiida_mghdiff.parsers.vasp.ionic import IonicParser, IonicRun, read_ionic_run, versions
-from aiida_mghdiff.science.bands import BandResults, describe_band
+from aiida_mghdiff.science.bands import BandResults, band_results
 
 
 class VaspNebParser(IonicParser):
@@ -70,7 +70,7 @@ class VaspNebParser(IonicParser):
 
     def _energies(self, runs: list[IonicRun], step: int) -> BandResults:
         ends = [self.node.inputs[name]['free_energy_ev'] for name in ('initial_results', 'final_results')]
-        return describe_band([ends[0], *(run.step(step).energy for run in runs), ends[1]])
+        return band_results([ends[0], *(run.step(step).energy for run in runs), ends[1]])
 
     def _convergence(self, runs: list[IonicRun], step: int) -> dict[str, Any]:
         inputs = self.node.inputs

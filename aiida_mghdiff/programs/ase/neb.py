@@ -32,7 +32,7 @@ from aiida_mghdiff.programs.calculators.loading import (
     distributions,
     load_calculator,
 )
-from aiida_mghdiff.science.bands import describe_band
+from aiida_mghdiff.science.bands import band_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -268,7 +268,7 @@ class PathSearch:
         steps = [np.linalg.norm(b.positions - a.positions) for a, b in pairwise(self.images)]
         coordinate = np.concatenate([[0.0], np.cumsum(steps)])
         return {
-            **describe_band(self.energies()),
+            **band_results(self.energies()),
             'converged': self.converged,
             'reaction_coordinate_angstrom': coordinate.tolist(),
             'path_length_angstrom': float(coordinate[-1]),

@@ -9,7 +9,7 @@ from aiida import orm
 from counted_jumps import A, C, make_sites, rates_at
 from ensembles import summarise
 
-from aiida_mghdiff.calculations.functions.rates import barrier_diffusion, hop, jump_diffusion
+from aiida_mghdiff.calculations.functions.hops import barrier_diffusion, hop, jump_diffusion
 from aiida_mghdiff.calculations.functions.sites import site_results
 from aiida_mghdiff.science.lattice.geometry import hcp_supercell
 from aiida_mghdiff.science.lattice.hcp import HcpSites

@@ -153,7 +153,7 @@ def jump_diffusion(settings: orm.Dict, **sites: orm.Dict) -> orm.Dict:
         'source': 'jumps',
         'extrapolated': [not min(measured) <= value <= max(measured) for value in temperatures],
         'classes_left_out': left_out,
-        'classes': {name: describe_class(name, fit, runs) for name, fit in fits.items()},
+        'classes': {name: class_results(name, fit, runs) for name, fit in fits.items()},
         'warnings': unknown_jumps_warnings(counts),
     }
     return orm.Dict(dict(results))
@@ -288,7 +288,7 @@ def dispersions(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return found
 
 
-def describe_class(name: str, fit: RateFit, runs: Sequence[Mapping[str, Any]]) -> JumpClass:
+def class_results(name: str, fit: RateFit, runs: Sequence[Mapping[str, Any]]) -> JumpClass:
     """Return the line of a class and the fitted counts and times; rates are to one target."""
     times = [TARGETS[name] * run['total_times_ps'][name[0]] for run in runs]
     counts = [run['jump_counts'].get(name, 0) for run in runs]
