@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode, ExitCodesNamespace, ProcessSpec
 from aiida.engine.processes.functions import FunctionProcess
 
 from aiida_mghdiff.calculations.validation import Check, complete_message
+from aiida_mghdiff.data.arrays import NotFiniteError
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.science.arrhenius import TooFewTemperaturesError
 from aiida_mghdiff.science.lattice.geometry import LatticeError, PlacementError, SitesError
@@ -251,10 +251,6 @@ class SettingsError(ValueError):
     """Settings are incomplete or wrong."""
 
 
-class NotFiniteError(ValueError):
-    """Numbers are not finite."""
-
-
 class SegmentsError(ValueError):
     """Segments do not form complete runs of one system."""
 
@@ -335,14 +331,3 @@ def read_settings(settings: orm.Dict, keys: Mapping[str, Check]) -> dict[str, An
     if message := complete_message(values, keys, 'settings', f'give each of {", ".join(keys)}'):
         raise SettingsError(message)
     return values
-
-
-def require_finite(**arrays: np.ndarray) -> None:
-    """Refuse arrays that contain NaN or infinity.
-
-    :raises NotFiniteError: names the array.
-    """
-    for name, values in arrays.items():
-        bad = np.count_nonzero(~np.isfinite(values))
-        if bad:
-            raise NotFiniteError(f'{name} has {bad} of {np.size(values)}; look at the run that made it.')

@@ -20,7 +20,6 @@ from aiida_mghdiff.calculations.validation import (
     Check,
     complete_message,
     one_of,
-    optional,
 )
 from aiida_mghdiff.data.dataset import DatasetData, converged_message
 from aiida_mghdiff.data.potential import PotentialData
@@ -31,8 +30,8 @@ from aiida_mghdiff.science.energy_offsets import (
     check_each,
     check_offsets,
     element_counts,
+    fit_offsets,
 )
-from aiida_mghdiff.science.splits import SplitError, hold_out
 
 IS_DECAY = Check('a number between 0 and 1', lambda value: IS_NUMBER.holds(value) and 0 < value <= 1)
 IS_SHARE = Check('a number above 0 and below 1', lambda value: IS_NUMBER.holds(value) and 0 < value < 1)
@@ -46,7 +45,6 @@ COMMON_KEYS = {
     'valid_batch_size': IS_COUNT,
     'max_num_epochs': IS_COUNT,
     'patience': IS_COUNT,
-    'validation_fraction': optional(IS_SHARE),
     'allow_implausible': IS_BOOL,
     'seed': IS_SEED,
     'device': one_of('cpu', 'cuda', 'mps'),
@@ -74,17 +72,13 @@ def section_message(parameters: Mapping[str, Any], section: str, keys: Mapping[s
 def data_message(inputs: Mapping[str, Any], uses_stress: bool) -> str | None:
     """Return a message about a fault in the datasets for these parameters, or None."""
     parameters = inputs['parameters'].get_dict()
-    fraction = parameters['validation_fraction']
-    if ('validation' in inputs) == (fraction is not None):
-        return 'give either the dataset validation or parameters.validation_fraction: the other must be absent or null.'
     names = [name for name in ('training', 'validation', 'replay') if name in inputs]
     without = [name for name in names if not inputs[name].base.attributes.get('has_stress')]
     if uses_stress and without:
         return f'{" and ".join(without)} lacks stresses: set stress_weight = 0 (MACE) or targets = ef (CHGNet).'
-    try:
-        count = training_count(inputs['training'], fraction, parameters['seed'])
-    except SplitError as error:
-        return f'training: {error}'
+    if alone := [name for name in names if inputs[name].has_only_isolated_atoms]:
+        return f'{" and ".join(alone)} has isolated atoms only: merge it with other configurations (merge_datasets).'
+    count = inputs['training'].base.attributes.get('n_configurations')
     if parameters['batch_size'] > count:
         return (
             f'parameters: batch_size = {parameters["batch_size"]} is larger than the training set ({count}): lower it, '
@@ -110,13 +104,15 @@ def offsets_message(
     symbols = [chemical_symbols[number] for number in numbers]
     counts = element_counts(arrays['natoms'], arrays['numbers'], numbers)
     try:
+        if kind == 'average' and not set(symbols) <= set(known):
+            left = arrays['energies'] - counts @ [known.get(symbol, 0.0) for symbol in symbols]
+            check_determined(counts, left, symbols, known)
+            values = np.array([known.get(symbol, np.nan) for symbol in symbols])
+            known = dict(zip(symbols, fit_offsets(counts, arrays['energies'], values)[0].tolist(), strict=True))
         if set(symbols) <= set(known):
             check_offsets(counts, arrays['energies'], {symbol: known[symbol] for symbol in symbols})
         else:
             check_each(counts, arrays['energies'], symbols, known)
-            if kind == 'average':
-                left = arrays['energies'] - counts @ [known.get(symbol, 0.0) for symbol in symbols]
-                check_determined(counts, left, symbols, known)
     except OffsetError as error:
         return f'training: {error}; to train anyway, set allow_implausible.'
     return None
@@ -130,7 +126,7 @@ def missing_offsets_message(inputs: Mapping[str, Any], known: Iterable[str] = ()
     kind = inputs['parameters']['E0s']
     if not isinstance(kind, Mapping):
         return None
-    elements = {symbol for name in ('training', 'validation') if name in inputs for symbol in _elements(inputs[name])}
+    elements = {symbol for name in ('training', 'validation') for symbol in _elements(inputs[name])}
     if missing := sorted(elements - set(kind) - set(known)):
         return f'parameters: E0s has no energy of {", ".join(missing)}: add it.'
     return None
@@ -149,24 +145,12 @@ def isolated_atoms_message(parameters: Mapping[str, Any], dataset: DatasetData) 
     return offsets_message(parameters, dataset, isolated)
 
 
-def training_count(dataset: DatasetData, fraction: float | None, seed: int) -> int:
-    """Return the number of configurations for training, without the ``fraction`` for validation.
-
-    :raises SplitError: if the dataset cannot be split.
-    """
-    count = dataset.base.attributes.get('n_configurations')
-    if fraction is None:
-        return count
-    groups = dataset.get_array('groups') if 'groups' in dataset.get_arraynames() else np.arange(count)
-    return int((~hold_out(groups, fraction, seed)).sum())
-
-
 def potential_message(inputs: Mapping[str, Any], architecture: str) -> str | None:
     """Return a message about a fault in the potential to fine-tune."""
     potential = inputs['potential']
     if potential.architecture != architecture:
         return f'the potential is a {potential.architecture} potential: this job trains {architecture}.'
-    elements = {symbol for name in ('training', 'validation') if name in inputs for symbol in _elements(inputs[name])}
+    elements = {symbol for name in ('training', 'validation') for symbol in _elements(inputs[name])}
     if unknown := sorted(elements - set(potential.elements)):
         return f'the potential does not know {", ".join(unknown)}: fine-tune another potential, or train from scratch.'
     return None
@@ -193,8 +177,7 @@ class TrainCalculation(ProgramCalculation):
             'validation',
             valid_type=DatasetData,
             validator=converged_message,
-            required=False,
-            help='Configurations that choose the best epoch; without it, `validation_fraction` of the training set.',
+            help='Configurations that choose the best epoch.',
         )
         spec.input('potential', valid_type=PotentialData, required=False, help='Potential to fine-tune.')
         spec.input(

@@ -7,6 +7,10 @@ import numpy.typing as npt
 from aiida import orm
 
 
+class NotFiniteError(ValueError):
+    """Numbers that are not finite."""
+
+
 def set_array(node: orm.ArrayData, name: str, values: npt.ArrayLike, dtype: str, shape: tuple[int | None, ...]) -> None:
     """Store an array in C order and little-endian, so that equal content has equal hashes.
 
@@ -24,11 +28,12 @@ def set_array(node: orm.ArrayData, name: str, values: npt.ArrayLike, dtype: str,
 def require_finite(**arrays: np.ndarray) -> None:
     """Refuse numbers that are not finite.
 
-    :raises ValueError: names the array and the first index.
+    :raises NotFiniteError: names the array and the first index.
     """
     for name, values in arrays.items():
         bad = np.argwhere(~np.isfinite(values))
         if len(bad):
-            raise ValueError(
-                f'{name} contains {len(bad)} numbers that are not finite, the first at index {bad[0].tolist()}.'
+            raise NotFiniteError(
+                f'{name} has {len(bad)} of {np.size(values)} numbers that are not finite, the first at index '
+                f'{bad[0].tolist()}: look at the run that made it.'
             )

@@ -26,6 +26,7 @@ from aiida_mghdiff.formats.isolated_atoms import (
     finite_energy,
     is_isolated_atom,
     isolated_atom_energies,
+    isolated_indices,
     join_energies,
     take_isolated_atoms,
 )
@@ -201,6 +202,19 @@ class DatasetData(orm.ArrayData):
             isolated_atoms=self.isolated_atoms,
             **self.names,
         )
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Return the group of each configuration [n]; without groups each configuration is its own."""
+        if 'groups' in self.get_arraynames():
+            return self.get_array('groups')
+        return np.arange(self.base.attributes.get('n_configurations'))
+
+    @property
+    def has_only_isolated_atoms(self) -> bool:
+        """Return whether no configuration is more than an isolated atom, as the result of a single point may be."""
+        natoms = self.get_array('natoms')
+        return bool(natoms.max() == 1) and len(isolated_indices(self.get_arrays())) == len(natoms)
 
     @property
     def are_converged(self) -> np.ndarray:

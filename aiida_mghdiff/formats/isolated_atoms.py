@@ -39,6 +39,14 @@ def _nearest_image(atoms: Atoms) -> float:
     return float(np.linalg.norm(reduced[atoms.pbc], axis=1).min())
 
 
+def isolated_indices(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the indices of isolated atoms in flat arrays (:mod:`aiida_mghdiff.formats.frames`)."""
+    single = np.flatnonzero(np.asarray(arrays['natoms']) == 1)
+    if not len(single):
+        return single
+    return single[[is_isolated_atom(atoms) for atoms in frames_from_arrays(select_frames(arrays, single.tolist()))]]
+
+
 def take_isolated_atoms(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Return flat arrays (:mod:`aiida_mghdiff.formats.frames`) without isolated atoms, and their energies in eV.
 
@@ -46,11 +54,7 @@ def take_isolated_atoms(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.
 
     :raises ValueError: for two energies of one element.
     """
-    single = np.flatnonzero(np.asarray(arrays['natoms']) == 1)
-    if not len(single):
-        return dict(arrays), {}
-    frames = frames_from_arrays(select_frames(arrays, single.tolist()))
-    isolated = single[[is_isolated_atom(atoms) for atoms in frames]]
+    isolated = isolated_indices(arrays)
     converged = isolated[np.asarray(arrays.get('converged', np.ones(len(arrays['natoms']))))[isolated] == 1]
     if not len(converged) or len(isolated) == len(arrays['natoms']):
         return dict(arrays), {}

@@ -12,7 +12,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,15 +104,9 @@ class TimedBatches:
         return len(self.loader)
 
 
-def read_datasets(parameters: Mapping[str, Any]) -> tuple[Arrays, Arrays]:
-    """Return the arrays of the training and validation set; without a validation folder, split one set.
-
-    :raises ProgramError: INPUT_REFUSED if one of the sets would be empty.
-    """
-    training = read_folder(TRAINING_FOLDER)
-    if Path(VALIDATION_FOLDER).is_dir():
-        return training, read_folder(VALIDATION_FOLDER)
-    return split(training, parameters['validation_fraction'], parameters['seed'])
+def read_datasets() -> tuple[Arrays, Arrays]:
+    """Return the arrays of the training and validation set."""
+    return read_folder(TRAINING_FOLDER), read_folder(VALIDATION_FOLDER)
 
 
 def split(arrays: Arrays, fraction: float, seed: int) -> tuple[Arrays, Arrays]:
@@ -379,18 +373,18 @@ def _write_incomplete(progress: Progress) -> None:
 
 
 def summary(
-    progress: Progress, validation: Arrays, trains_stress: bool, warnings: Iterable[str] = ()
+    progress: Progress, validation: Arrays, trained: Collection[str], warnings: Iterable[str] = ()
 ) -> TrainingSummary:
     """Return the content of ``results.json``: errors on the validation set before the training and at the best epoch.
 
     :param validation: the validation set; a warning is added if a constant would predict it better.
-    :param trains_stress: whether stresses enter the loss: an untrained stress is no reason for a warning.
+    :param trained: labels with a weight in the loss (``energy``, ``force``, ``stress``): no other is warned of.
     :param warnings: other warnings.
     """
     best = next(row for row in progress.curves if row['epoch'] == progress.best_epoch)
     errors = {key.removesuffix('_valid'): value for key, value in best.items() if '_valid' in key}
     return {
-        'warnings': [*warnings, *_failure_warnings(errors, validation, trains_stress)],
+        'warnings': [*warnings, *_failure_warnings(errors, validation, trained)],
         'completed': True,
         'n_epochs': len(progress.curves),
         'best_epoch': progress.best_epoch,
@@ -400,16 +394,15 @@ def summary(
     }
 
 
-def _failure_warnings(errors: Mapping[str, float], validation: Arrays, trains_stress: bool) -> Iterator[str]:
+def _failure_warnings(errors: Mapping[str, float], validation: Arrays, trained: Collection[str]) -> Iterator[str]:
     """Yield messages about errors larger than the spread of the labels: a constant would predict better."""
-    spreads = {
-        'energy': ('eV/atom', np.std(validation['energies'] / validation['natoms'])),
-        'force': ('eV/Å', np.std(validation['forces'])),
+    known = {
+        'energy': ('eV/atom', validation['energies'] / validation['natoms']),
+        'force': ('eV/Å', validation['forces']),
+        'stress': ('eV/Å³', validation['stresses']),
     }
-    if trains_stress and not np.isnan(errors['stress_rmse']):
-        spreads['stress'] = ('eV/Å³', np.nanstd(validation['stresses']))
-    for name, (unit, spread) in spreads.items():
-        if (rmse := errors[f'{name}_rmse']) > spread > 0:
+    for name, (unit, labels) in known.items():
+        if name in trained and (rmse := errors[f'{name}_rmse']) > (spread := np.nanstd(labels)) > 0:
             yield (
                 f'the training failed: its {name} RMSE on the validation set, {rmse:.3g} {unit}, is larger than the '
                 f'spread of the labels, {spread:.3g} {unit}. A constant would do better: check the units of the labels '

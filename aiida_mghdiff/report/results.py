@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 from aiida import orm
 
 from aiida_mghdiff.report.study import Barrier, Diffusion, Study
+from aiida_mghdiff.report.tables import DASH, plain_number
 
 #: Length of a line of remarks.
 WIDTH = 100
@@ -180,8 +181,8 @@ TABLES: dict[str, tuple[str, list[tuple[str, str, Callable[[Any], str]]]]] = {
         'Errors (RMSE)',
         [
             POTENTIAL,
-            ('energy (meV/atom)', '>', lambda row: number(row['energy_mev_per_atom'], '.2f')),
-            ('forces (meV/Å)', '>', lambda row: number(row['force_mev_per_angstrom'], '.1f')),
+            ('energy (meV/atom)', '>', lambda row: plain_number(row['energy_mev_per_atom'], '.2f')),
+            ('forces (meV/Å)', '>', lambda row: plain_number(row['force_mev_per_angstrom'], '.1f')),
             ('configurations', '>', lambda row: f'{row["n_configurations"]} {row["source"]}'),
             NODE,
         ],
@@ -214,7 +215,7 @@ TABLES: dict[str, tuple[str, list[tuple[str, str, Callable[[Any], str]]]]] = {
             POTENTIAL,
             ('tracers', '>', lambda row: str(row['tracer_count'])),
             ('fs', '>', lambda row: f'{row["time_step_fs"]:g}'),
-            ('Ea (eV)', '>', lambda row: number(row['activation_energy_ev'], '.3f')),
+            ('Ea (eV)', '>', lambda row: plain_number(row['activation_energy_ev'], '.3f')),
             ('95 % interval (eV)', '>', lambda row: interval(row['ci95_ev'], '.3f')),
             NODE,
         ],
@@ -239,21 +240,16 @@ def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [line for text in texts for line in textwrap.wrap(text, WIDTH, subsequent_indent='  ')]
 
 
-def number(value: float | None, spec: str) -> str:
-    """Return a number as text, or a dash."""
-    return '-' if value is None else format(value, spec)
-
-
 def interval(limits: Sequence[float] | None, spec: str) -> str:
     """Return an interval as text, or a dash."""
-    return '-' if limits is None else f'{limits[0]:{spec}} to {limits[1]:{spec}}'
+    return DASH if limits is None else f'{limits[0]:{spec}} to {limits[1]:{spec}}'
 
 
 def coefficient(row: DiffusionRow) -> str:
     """Return D or, for a run without diffusion, its upper bound, as text."""
     if row['diffusing']:
-        return number(row['diffusion_coefficient_m2_s'], '.2e')
-    return f'< {number(row["upper_bound_m2_s"], ".1e")}'
+        return plain_number(row['diffusion_coefficient_m2_s'], '.2e')
+    return f'< {plain_number(row["upper_bound_m2_s"], ".1e")}'
 
 
 def aligned(cells: Sequence[Sequence[str]], alignments: Sequence[str]) -> str:

@@ -50,7 +50,12 @@ NAME, NODE, TEMPERATURE = Column('potential', 'name'), Column('node', 'node'), C
 
 def number(value: float | None, spec: str) -> str:
     """Return a number as text with a true minus sign, or a dash."""
-    return DASH if value is None else rounded(value, spec).replace('-', '−')
+    return plain_number(value, spec).replace('-', '−')
+
+
+def plain_number(value: float | None, spec: str) -> str:
+    """Return a number as text that can be copied, or a dash."""
+    return DASH if value is None else rounded(value, spec)
 
 
 def rounded(value: float, spec: str) -> str:

@@ -128,7 +128,8 @@ class DiffusionEstimate:
 
     def replica_intervals(self) -> list[tuple[float, float] | None]:
         """Return the interval of D of each replica over its tracers; None for one tracer, or D = 0 within its error."""
-        return [mean and mean.interval(self.confidence) if self.diffusing else None for mean in self._replica_means]
+        means = self._replica_means if self.diffusing else [None] * len(self.coefficients)
+        return [None if mean is None else mean.interval(self.confidence) for mean in means]
 
     @property
     def _replica_means(self) -> list[Mean | None]:

@@ -12,12 +12,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-#: More than the binding energy of any solid: tungsten has 9, diamond 7.
-LARGEST_BINDING_EV_PER_ATOM = 30.0
+#: Twice the binding energy of any solid (tungsten: 9, diamond: 7): the zero of energies may be atoms without spin.
+LARGEST_BINDING_EV_PER_ATOM = 20.0
 #: Below this energy per atom any division between the elements is harmless: corrections between two functionals.
 HARMLESS_EV_PER_ATOM = 0.5
-#: Largest difference between an isolated atom and its element in solids: twice the binding energy of tungsten.
-LARGEST_DISTANCE_EV = 20.0
 #: Energies per atom of two compositions may differ by this for other reasons: temperature, pressure, phase.
 _LEAST_SCATTER_EV_PER_ATOM = 0.2
 _STANDARD_ERRORS = 3
@@ -93,10 +91,10 @@ def check_offsets(counts: np.ndarray, energies: np.ndarray, offsets: Mapping[str
     :param offsets: eV by symbol.
     :raises OffsetError: names the configuration, the remaining energy, and the likely reason.
     """
+    check_each(counts, energies, list(offsets), offsets)
     left = (energies - counts @ np.array(list(offsets.values()))) / counts.sum(axis=1)
     worst = int(np.abs(left).argmax())
     if abs(left[worst]) <= LARGEST_BINDING_EV_PER_ATOM:
-        check_each(counts, energies, list(offsets), offsets)
         return
     words = ', '.join(f'{symbol} {energy:.6g}' for symbol, energy in offsets.items())
     raise OffsetError(
@@ -120,7 +118,7 @@ def check_each(counts: np.ndarray, energies: np.ndarray, symbols: Sequence[str],
                 f'the E0 of {symbol} is {given:.6g} eV, above {LARGEST_BINDING_EV_PER_ATOM:g}: no isolated atom lies '
                 f'so far above the zero of energies; it belongs to {_ANOTHER} than the labels'
             )
-        if abs(given - fitted) > LARGEST_DISTANCE_EV + _STANDARD_ERRORS * error:
+        if abs(given - fitted) > LARGEST_BINDING_EV_PER_ATOM + _STANDARD_ERRORS * error:
             raise OffsetError(
                 f'the E0 of {symbol} is {given:.6g} eV, but a fit to the configurations gives {fitted:.4g} eV, '
                 f'with an error of {error:.2g}: it belongs to {_ANOTHER} than the labels'

@@ -180,7 +180,7 @@ def test_configurations_that_stand_alone(study):
     assert sum(len(part.get_offsets()) for part in parity.axes[0].collections) == 0
     assert [misplaced_texts(figure) for figure in (bars, parity, contents)] == [[], [], []]
     assert results_of(alone)['rmse'][0]['energy_mev_per_atom'] is None
-    assert ' - ' in result_table(results_of(alone))
+    assert ' – ' in result_table(results_of(alone))
 
 
 def test_text_of_what_rounds_to_zero_has_no_sign():

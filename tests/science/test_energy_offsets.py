@@ -41,7 +41,7 @@ def test_dividing_large_energies_is_refused_and_small_corrections_are_not():
 
 @pytest.mark.parametrize('offsets', [{'H': 1e6, 'Mg': -1.5}, {'H': -1e6, 'Mg': -1.5}, {'H': -3.0, 'Mg': 60.0}])
 def test_offsets_far_from_the_energies_are_refused(offsets):
-    with pytest.raises(OffsetError, match='eV/atom for the bonds of configuration'):
+    with pytest.raises(OffsetError, match='but the energies of the configurations say'):
         check_offsets(COUNTS, COUNTS @ [-3.0, -1.5], offsets)
 
 
@@ -65,10 +65,10 @@ def test_each_element_is_judged_where_the_compositions_tell_it():
     """Mg of three compositions, H and O always together: Mg alone is told; the others are judged by their size."""
     counts = np.array([[0.0, 16.0, 0.0], [1.0, 16.0, 1.0], [2.0, 16.0, 2.0]])
     energies = counts @ [-3.0, -1.5, -5.0]
-    check_each(counts, energies, ['H', 'Mg', 'O'], {'H': 25.0, 'Mg': 0.0})
+    check_each(counts, energies, ['H', 'Mg', 'O'], {'H': 15.0, 'Mg': 0.0})
     with pytest.raises(OffsetError, match='the E0 of Mg is 30 eV'):
         check_each(counts, energies, ['H', 'Mg', 'O'], {'Mg': 30.0})
-    check_offsets(COUNTS[[1, 1]], COUNTS[[1, 1]] @ [-3.0, -1.5], {'H': 25.0, 'Mg': -1.5})
+    check_offsets(COUNTS[[1, 1]], COUNTS[[1, 1]] @ [-3.0, -1.5], {'H': 15.0, 'Mg': -1.5})
 
 
 @pytest.mark.parametrize('seed', range(5))
@@ -109,6 +109,13 @@ def test_known_offsets_are_held_only_where_the_fit_needs_them():
 def test_offsets_of_atoms_and_of_another_zero_are_taken():
     check_offsets(COUNTS, COUNTS @ [-3.0, -1.5], {'H': 0.0, 'Mg': 0.0})
     check_offsets(COUNTS, COUNTS @ [-13.6 - 2.0, -5440.0 - 1.5], {'H': -13.6, 'Mg': -5440.0})
+
+
+@pytest.mark.parametrize('offset', [-25.0, 20.0])
+def test_offsets_of_one_composition_are_held_to_its_mean_energy(offset):
+    one = COUNTS[[1, 1]]
+    with pytest.raises(OffsetError, match='eV/atom for the bonds of configuration 0, more than 20'):
+        check_offsets(one, one @ [-3.0, -1.5], {'H': -1.0, 'Mg': offset})
 
 
 @pytest.mark.parametrize('offsets', [{'H': 200.0, 'Mg': 0.0}, {'H': -16e6, 'Mg': 1e6}])

@@ -110,7 +110,7 @@ def split(dataset: DatasetData, values: Mapping[str, Any]) -> dict[str, DatasetD
     if message := converged_message(dataset):
         raise SplitError(message)
     arrays = dataset.get_arrays()
-    groups = arrays.get('groups', np.arange(len(arrays['natoms']))).tolist()
+    groups = dataset.groups.tolist()
     if 'indices' in values:
         chosen = _chosen_parts(values)
         check_indices(chosen, groups)

@@ -7,7 +7,8 @@ from aiida import orm
 from aiida.engine import calcfunction
 from ase.data import chemical_symbols
 
-from aiida_mghdiff.calculations.exit_codes import MismatchError, NotFiniteError, refusing, require_finite
+from aiida_mghdiff.calculations.exit_codes import MismatchError, refusing
+from aiida_mghdiff.data.arrays import NotFiniteError, require_finite
 from aiida_mghdiff.data.dataset import DatasetData, converged_message, formulas_of
 from aiida_mghdiff.data.results import CompositionErrors, EnergyErrors, ErrorMetrics, ForceErrors, StressErrors
 from aiida_mghdiff.science import metrics

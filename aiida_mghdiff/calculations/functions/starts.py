@@ -7,8 +7,9 @@ from aiida import orm
 from aiida.engine import calcfunction
 from ase.data import atomic_numbers
 
-from aiida_mghdiff.calculations.exit_codes import NotFiniteError, SettingsError, read_settings, refusing, require_finite
+from aiida_mghdiff.calculations.exit_codes import SettingsError, read_settings, refusing
 from aiida_mghdiff.calculations.validation import IS_COUNT, IS_FRACTION, IS_NOT_NEGATIVE
+from aiida_mghdiff.data.arrays import NotFiniteError, require_finite
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.science import sampling
 

@@ -6,8 +6,9 @@ import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_mghdiff.calculations.exit_codes import NotFiniteError, SettingsError, read_settings, refusing, require_finite
+from aiida_mghdiff.calculations.exit_codes import SettingsError, read_settings, refusing
 from aiida_mghdiff.calculations.validation import IS_FRACTION
+from aiida_mghdiff.data.arrays import NotFiniteError, require_finite
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.science.positions import TooShortError
 

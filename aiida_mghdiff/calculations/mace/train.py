@@ -20,7 +20,6 @@ from aiida_mghdiff.calculations.train import (
     offsets_message,
     potential_message,
     section_message,
-    training_count,
 )
 from aiida_mghdiff.calculations.validation import (
     IS_BOOL,
@@ -35,12 +34,12 @@ from aiida_mghdiff.calculations.validation import (
 )
 from aiida_mghdiff.data.architectures import MACE
 from aiida_mghdiff.data.dataset import DatasetData, converged_message
-from aiida_mghdiff.science.splits import SplitError
+from aiida_mghdiff.formats.mace_loss import LOSSES_WITH_STRESS, trained_labels
+from aiida_mghdiff.science.splits import SplitError, hold_out
 
 IS_SECTION = Check('a dictionary or null', lambda value: value is None or isinstance(value, Mapping))
 IS_FREEZE = Check('a whole number from 0 (nothing) to 7 (all)', lambda value: IS_STEP.holds(value) and value <= 7)
 IS_PATIENCE = IS_COUNT
-LOSSES_WITH_STRESS = ('universal', 'stress', 'huber')
 
 #: Names as in ``mace_run_train``.
 KEYS = COMMON_KEYS | {
@@ -106,7 +105,7 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
         complete_message(parameters, KEYS)
         or _mode_message(parameters, inputs)
         or _stage_two_message(parameters)
-        or data_message(inputs, _uses_stress(parameters))
+        or data_message(inputs, 'stress' in trained_labels(parameters))
         or missing_offsets_message(inputs, inputs['training'].isolated_atoms)
         or e0s_message(parameters, inputs['training'])
     )
@@ -115,11 +114,6 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
 def e0s_message(parameters: Mapping[str, Any], dataset: DatasetData) -> str | None:
     """Return a message about a fault in the E0s, from isolated atoms or from the parameters, or None."""
     return (isolated_atoms_message if dataset.isolated_atoms else offsets_message)(parameters, dataset)
-
-
-def _uses_stress(parameters: Mapping[str, Any]) -> bool:
-    stages = parameters['stress_weight'], (parameters['stage_two'] or {}).get('stage_two_stress_weight', 0)
-    return parameters['loss'] in LOSSES_WITH_STRESS and max(stages) > 0
 
 
 def _mode_message(parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> str | None:
@@ -150,7 +144,7 @@ def _fine_tune_message(parameters: Mapping[str, Any], inputs: Mapping[str, Any])
 
 def _replay_message(parameters: Mapping[str, Any], replay: DatasetData) -> str | None:
     try:
-        training_count(replay, parameters['multihead']['validation_fraction'], parameters['seed'])
+        hold_out(replay.groups, parameters['multihead']['validation_fraction'], parameters['seed'])
     except SplitError as error:
         return f'replay: {error}'
     return None

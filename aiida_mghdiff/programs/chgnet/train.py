@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def main() -> None:
     clock = job.WallClock(inputs['max_wallclock_seconds'])
     versions = job.engine_versions(*chgnet.DISTRIBUTIONS)
     parameters = inputs['parameters']
-    datasets = training.read_datasets(parameters)
+    datasets = training.read_datasets()
     numbers = training.elements_of(*datasets)
     check_elements(inputs['potential'], numbers)
     calculator = chgnet.load(inputs['potential'], POTENTIAL_FILE, 'float32', parameters['device'])
@@ -53,9 +54,7 @@ def main() -> None:
     check_model(numbers, e0s)
     training.write_curves(progress)
     results: TrainingResults = {
-        **training.summary(
-            progress, datasets[1], parameters['stress_loss_ratio'] > 0, _warnings(inputs, numbers, rank)
-        ),
+        **training.summary(progress, datasets[1], trained_labels(parameters), _warnings(inputs, numbers, rank)),
         'mode': 'fine-tune',
         'e0s_ev': training.by_symbol(numbers, e0s),
         'e0s_rank': rank,
@@ -70,6 +69,12 @@ def main() -> None:
         'versions': versions,
     }
     job.write_results(results)
+
+
+def trained_labels(parameters: Mapping[str, Any]) -> set[str]:
+    """Return which of ``energy``, ``force`` and ``stress`` have a weight in the loss."""
+    names = {'e': 'energy', 'f': 'force', 's': 'stress'}
+    return {names[target] for target in parameters['targets'] if parameters[f'{names[target]}_loss_ratio'] > 0}
 
 
 def _warnings(inputs: dict[str, Any], numbers: list[int], rank: int | None) -> list[str]:

@@ -30,6 +30,7 @@ from aiida_mghdiff.formats.arrays import read_folder
 from aiida_mghdiff.formats.frames import frames_from_arrays
 from aiida_mghdiff.formats.job_files import MODEL_FILE, POTENTIAL_FILE, REPLAY_FOLDER
 from aiida_mghdiff.formats.mace_heads import REPLAY_HEAD, TRAINED_HEAD
+from aiida_mghdiff.formats.mace_loss import trained_labels
 from aiida_mghdiff.formats.results import MaceStart, MaceTrainingResults
 from aiida_mghdiff.programs import job, training
 from aiida_mghdiff.programs.calculators import mace
@@ -67,7 +68,7 @@ def main() -> None:
     clock = job.WallClock(inputs['max_wallclock_seconds'])
     versions = job.engine_versions(*mace.DISTRIBUTIONS)
     parameters = inputs['parameters']
-    datasets, replay = training.read_datasets(parameters), _read_replay(parameters)
+    datasets, replay = training.read_datasets(), _read_replay(parameters)
     numbers = training.elements_of(*datasets)
     parts, e0s, start = prepare(inputs, datasets, replay, numbers)
     trainer = MaceTrainer(parts, clock)
@@ -79,7 +80,7 @@ def main() -> None:
     training.write_curves(progress)
     results: MaceTrainingResults = {
         **training.summary(
-            progress, datasets[1], _trains_stress(parameters), training.offset_warnings(numbers, start['e0s_rank'])
+            progress, datasets[1], trained_labels(parameters), training.offset_warnings(numbers, start['e0s_rank'])
         ),
         **start,
         'e0s_restored': restored,
@@ -152,10 +153,6 @@ def _read_replay(parameters: dict[str, Any]) -> tuple[Arrays, Arrays] | None:
 def _stage_starts(parameters: dict[str, Any]) -> tuple[int, ...]:
     stage_two = parameters['stage_two']
     return (0,) if stage_two is None else (0, stage_two['start_stage_two'])
-
-
-def _trains_stress(parameters: dict[str, Any]) -> bool:
-    return max(parameters['stress_weight'], (parameters['stage_two'] or {}).get('stage_two_stress_weight', 0)) > 0
 
 
 def choose_e0s(

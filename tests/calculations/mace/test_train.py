@@ -7,10 +7,13 @@ import pytest
 from aiida import orm
 from aiida.common.folders import SandboxFolder
 from aiida.engine import run_get_node
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from training_inputs import mace_inputs, make_chgnet, make_dataset
 
 from aiida_mghdiff.calculations.mace.train import MaceTrainCalculation, validate_inputs
 from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.formats.frames import arrays_from_frames
 
 STAGE_TWO = {
     'start_stage_two': 5,
@@ -50,7 +53,6 @@ def test_protocol_parameters_are_valid(code, tiny_potential, kind):
         ({'multihead': {}}, 'needs a potential'),
         ({'stage_two': STAGE_TWO}, 'never start'),
         ({'stage_two': {'start_stage_two': 1}}, 'parameters.stage_two lack'),
-        ({'validation_fraction': 0.1}, 'either the dataset validation or'),
         ({'batch_size': 5}, 'batch_size = 5 is larger than the training set (4)'),
         ({'seed': 0}, 'seed'),
     ],
@@ -59,18 +61,14 @@ def test_refuses_parameters(code, changes, words):
     assert words in validate_inputs(mace_inputs(code, **changes))
 
 
-def test_what_is_held_out_counts_not_as_training_set(code):
-    inputs = mace_inputs(code, validation_fraction=0.25, batch_size=4)
-    del inputs['validation']
-    assert 'batch_size = 4 is larger than the training set (3)' in validate_inputs(inputs)
-    inputs['parameters']['batch_size'] = 3
-    assert validate_inputs(inputs) is None
+def test_refuses_isolated_atoms_only(code):
+    atoms = Atoms('H', cell=[12, 12, 12], pbc=True)
+    atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.zeros((1, 3)), stress=np.zeros(6))
+    lone = DatasetData.from_arrays(arrays_from_frames([atoms]), energy_kind='free', labelled_by='gpaw')
+    assert 'validation has isolated atoms only: merge' in validate_inputs(mace_inputs(code) | {'validation': lone})
 
 
-def test_refuses_a_dataset_that_cannot_be_split(code, tiny_potential):
-    inputs = mace_inputs(code, validation_fraction=0.25, batch_size=1) | {'training': make_dataset(1)}
-    del inputs['validation']
-    assert 'training: 1 frames cannot be split with validation_fraction 0.25' in validate_inputs(inputs)
+def test_refuses_a_replay_set_that_cannot_be_split(code, tiny_potential):
     inputs = mace_inputs(code, 'multihead') | {'potential': tiny_potential, 'replay': make_dataset(1)}
     assert 'replay: 1 frames cannot be split' in validate_inputs(inputs)
 
@@ -164,8 +162,8 @@ def test_same_inputs_give_the_same_potential(code):
         ({'Mg': -0.25}, {'E0s': {'H': 200.0}}, 'the E0 of H is 200 eV'),
         ({}, {'E0s': {'H': -200.0, 'Mg': -1.5}}, 'the E0 of H is -200 eV'),
         ({'H': -1.0, 'Mg': -0.25}, {'E0s': {'H': -2.0, 'Mg': -0.25}}, 'E0s gives H -2 eV, but the isolated H'),
-        ({'H': -1.0, 'Mg': 1e6}, {}, 'eV/atom for the bonds of configuration'),
-        ({}, {'E0s': {'H': -1.0, 'Mg': -1e6}}, 'eV/atom for the bonds of configuration'),
+        ({'H': -1.0, 'Mg': 1e6}, {}, '1e+06 eV, but the energies of the configurations say'),
+        ({}, {'E0s': {'H': -1.0, 'Mg': -1e6}}, '1e+06 eV, but the energies of the configurations say'),
     ],
 )
 def test_refuses_energies_of_elements_that_cannot_be(code, isolated, changes, words):
@@ -186,6 +184,8 @@ def test_refuses_one_composition_that_tells_nothing_of_the_elements(code):
     arrays, options = inputs['training'].get_arrays(), {'energy_kind': 'free', 'labelled_by': 'gpaw'}
     told = DatasetData.from_arrays(arrays, isolated_atoms={'H': -1.0}, **options)
     assert validate_inputs(inputs | {'training': told}) is None
+    wrong = DatasetData.from_arrays(arrays, isolated_atoms={'H': -400.0}, **options)
+    assert 'the E0 of Mg is ' in validate_inputs(inputs | {'training': wrong})
     inputs['parameters']['allow_implausible'] = True
     assert validate_inputs(inputs) is None
 
