@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from aiida import orm
 
-from aiida_mghdiff.science.lattice.network import TARGETS
+from aiida_mghdiff.science.lattice.hops import HOPS
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 A, C = 3.20, 5.19
@@ -20,7 +20,7 @@ def rates_at(temperature):
 
 def make_sites(temperature, duration=1e6, drop=(), **changes):
     """Return the sites of a run that saw the expected number of jumps."""
-    rates = {name: TARGETS[name] * rate for name, rate in rates_at(temperature).items()}
+    rates = {name: HOPS[name].targets * rate for name, rate in rates_at(temperature).items()}
     counts = {name: round(duration * rate) for name, rate in rates.items()}
     values = {
         'temperature_k': temperature,

@@ -17,11 +17,11 @@ from aiida_mghdiff.science.arrhenius import TooFewTemperaturesError
 from aiida_mghdiff.science.bands import read_band
 from aiida_mghdiff.science.lattice import barriers, jump_rates
 from aiida_mghdiff.science.lattice.barriers import Hop
-from aiida_mghdiff.science.lattice.geometry import PATHS, LatticeError, hcp_paths
+from aiida_mghdiff.science.lattice.geometry import LatticeError, hcp_paths
+from aiida_mghdiff.science.lattice.hops import HOPS, PATHS
 from aiida_mghdiff.science.lattice.jump_rates import RateFit, log_normal_interval
 from aiida_mghdiff.science.lattice.network import (
     NEEDED,
-    TARGETS,
     NetworkError,
     Rates,
     activation_energy,
@@ -264,7 +264,7 @@ def low_barrier_warnings(hops: Mapping[str, Hop], temperature_k: float) -> list[
 def unknown_jumps_warnings(counts: Sequence[Mapping[str, int]]) -> list[str]:
     """Return a warning if many jumps are outside all classes of the network."""
     total = sum(sum(each.values()) for each in counts)
-    unknown = sum(number for each in counts for name, number in each.items() if name not in TARGETS)
+    unknown = sum(number for each in counts for name, number in each.items() if name not in HOPS)
     if unknown <= MOST_UNKNOWN * total:
         return []
     return [f'{100 * unknown / total:.0f} % of the jumps are outside all classes of the network and are left out.']
@@ -276,7 +276,7 @@ def dispersions(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     Temperatures have weights by their counts; for Poisson's errors the result is one.
     """
     found = {}
-    for name in TARGETS:
+    for name in HOPS:
         rows = [
             (run['jump_counts'][name], run['jump_rate_errors_per_ps'][name] / run['jump_rates_per_ps'][name])
             for run in runs
@@ -290,7 +290,7 @@ def dispersions(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 def class_results(name: str, fit: RateFit, runs: Sequence[Mapping[str, Any]]) -> JumpClass:
     """Return the line of a class and the fitted counts and times; rates are to one target."""
-    times = [TARGETS[name] * run['total_times_ps'][name[0]] for run in runs]
+    times = [HOPS[name].targets * run['total_times_ps'][name[0]] for run in runs]
     counts = [run['jump_counts'].get(name, 0) for run in runs]
     return {
         'activation_energy_ev': fit.activation_energy,

@@ -11,7 +11,8 @@ from ase.mep import NEB
 
 from aiida_mghdiff.calculations.exit_codes import EndsError, MismatchError, SettingsError, read_settings, refusing
 from aiida_mghdiff.calculations.validation import IS_COUNT, IS_POSITIVE, IS_SYMBOL, one_of, self_diffusion_message
-from aiida_mghdiff.science.lattice.geometry import PATHS, LatticeError, hcp_paths
+from aiida_mghdiff.science.lattice.geometry import LatticeError, hcp_paths
+from aiida_mghdiff.science.lattice.hops import PATHS
 
 PATH_SETTINGS = {'tracer_element': IS_SYMBOL, 'path': one_of(*PATHS)}
 INTERPOLATION_SETTINGS = {

@@ -14,6 +14,7 @@ from aiida_mghdiff.calculations.functions.lattice import STRUCTURE_SETTINGS, Lat
 from aiida_mghdiff.calculations.functions.replicas import read_replicas
 from aiida_mghdiff.science.lattice.geometry import LatticeError, SitesError
 from aiida_mghdiff.science.lattice.hcp import CLASSES
+from aiida_mghdiff.science.lattice.hops import HOPS
 from aiida_mghdiff.science.lattice.occupancy import (
     KINDS,
     PLACES,
@@ -26,9 +27,6 @@ from aiida_mghdiff.science.lattice.occupancy import (
     residence_time,
 )
 from aiida_mghdiff.science.positions import PositionsError
-
-#: Classes of single jumps.
-_HOPS = tuple(name for name in CLASSES if name != 'other')
 
 
 @refusing(SettingsError, SegmentsError, MismatchError, LatticeError, SitesError, PositionsError)
@@ -80,10 +78,10 @@ def site_results(tallies: Tallies, temperature_k: float) -> dict[str, Any]:
     return {
         'jump_counts': {name: int(tallies.count(name).sum()) for name in CLASSES},
         'total_times_ps': {kind: float(tallies.time(kind).sum()) for kind in KINDS},
-        'jump_rate_upper_bounds_per_ps': {name: rate_bound(tallies, name) for name in _HOPS},
+        'jump_rate_upper_bounds_per_ps': {name: rate_bound(tallies, name) for name in HOPS},
         'free_energy_difference_ev': free_energy.value,
         'free_energy_difference_error_ev': free_energy.error,
-        **split('jump_rates_per_ps', 'jump_rate_errors_per_ps', _HOPS, lambda name: jump_rate(tallies, name)),
+        **split('jump_rates_per_ps', 'jump_rate_errors_per_ps', HOPS, lambda name: jump_rate(tallies, name)),
         **split('residence_times_ps', 'residence_time_errors_ps', PLACES, lambda name: residence_time(tallies, name)),
         **split('occupancy', 'occupancy_errors', KINDS, fractions.__getitem__),
     }

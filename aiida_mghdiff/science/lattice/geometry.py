@@ -23,7 +23,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-PATHS = ('O-O c', 'O-O ab', 'O-T', 'T-T')
+from aiida_mghdiff.science.lattice.hops import PATHS
+
 _NEIGHBOUR = 1.2
 _SECOND_NEIGHBOUR = 1.56
 _ATTEMPTS = 100

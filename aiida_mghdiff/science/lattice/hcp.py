@@ -1,8 +1,3 @@
-"""The interstitial sites of an hcp crystal as a whole: kinds, unit cell, classes of jumps, and the host in a run.
-
-Classes of jumps, by the kinds of their first and last site (a, c: lattice parameters):
-
-============ ================================================== ====================
 ``O-O c``    between octahedra that share a face, along c       c/2
 ``O-O ab``   between octahedra that share an edge, in the plane a
 ``O-T``      through the face of an octahedron                  sqrt(a²/3 + c²/64)
@@ -12,6 +7,8 @@ Classes of jumps, by the kinds of their first and last site (a, c: lattice param
 ``other``    all longer jumps: several hops between two cores
 ============ ================================================== ====================
 """
+=======
+"""The interstitial sites of an hcp crystal as a whole: kinds, unit cell, classes of jumps, and the host in a run."""
 
 from __future__ import annotations
 
@@ -20,9 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from aiida_mghdiff.science.lattice.geometry import LatticeError, hcp_paths, interstitial_sites, neighbour_distance
+from aiida_mghdiff.science.lattice.hops import HOPS, OTHER
 from aiida_mghdiff.science.lattice.sites import Jumps
 
-CLASSES = ('O-O c', 'O-O ab', 'O-T', 'T-O', 'T-T', 'T-T edge', 'other')
+#: Classes of jumps.
+CLASSES = (*HOPS, OTHER)
 #: Limit between the longest jump of a class and the next longer vector, divided by the distance of neighbours.
 _SHARED_FACE, _SHARED_EDGE, _NEAREST_O_T, _NEAREST_O_O = 0.5, 0.85, 0.72, 1.2
 #: Largest rms displacement of host atoms from lattice sites, divided by the distance of neighbours: crystals melt at
@@ -74,15 +73,15 @@ class HcpSites:
         cosine = np.abs(jumps.vectors @ self.unit_cell[2]) / (lengths * np.linalg.norm(self.unit_cell[2]))
         reduced = lengths / neighbour_distance(self.cell, len(self.host))
         o_o, t_t = from_o & to_o & (reduced < _NEAREST_O_O), ~from_o & ~to_o
-        conditions = [
-            o_o & (cosine > 0.9),
-            o_o & (cosine < 0.1),
-            from_o & ~to_o & (reduced < _NEAREST_O_T),
-            ~from_o & to_o & (reduced < _NEAREST_O_T),
-            t_t & (reduced < _SHARED_FACE),
-            t_t & (reduced < _SHARED_EDGE),
-        ]
-        return np.select(conditions, np.arange(len(conditions)), CLASSES.index('other'))
+        conditions = {
+            'O-O c': o_o & (cosine > 0.9),
+            'O-O ab': o_o & (cosine < 0.1),
+            'O-T': from_o & ~to_o & (reduced < _NEAREST_O_T),
+            'T-O': ~from_o & to_o & (reduced < _NEAREST_O_T),
+            'T-T': t_t & (reduced < _SHARED_FACE),
+            'T-T edge': t_t & (reduced >= _SHARED_FACE) & (reduced < _SHARED_EDGE),
+        }
+        return np.select([conditions[name] for name in HOPS], range(len(HOPS)), CLASSES.index(OTHER))
 
 
 def unit_cell(cell: np.ndarray, host: np.ndarray) -> np.ndarray:

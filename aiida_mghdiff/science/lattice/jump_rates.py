@@ -28,7 +28,7 @@ from scipy import stats
 
 from aiida_mghdiff.science.arrhenius import TooFewTemperaturesError, arrhenius_design
 from aiida_mghdiff.science.intervals import log_interval
-from aiida_mghdiff.science.lattice.network import TARGETS
+from aiida_mghdiff.science.lattice.hops import HOPS
 
 _NEWTON_STEPS = 100
 
@@ -83,7 +83,7 @@ def fit_classes(
     total_times_ps: Sequence[Mapping[str, float]],
     dispersions: Mapping[str, float] | None = None,
 ) -> tuple[dict[str, RateFit], dict[str, str]]:
-    """Return the lines of the classes of ``TARGETS``, and the reasons why other classes have none.
+    """Return the lines of the classes of ``HOPS``, and the reasons why other classes have none.
 
     A class with jumps at one temperature or none is rare compared with all others: it is left out.
 
@@ -92,8 +92,8 @@ def fit_classes(
     :param dispersions: ratio of the variance of the counts to Poisson's variance by class; the default is one.
     """
     fits, left_out = {}, {}
-    for name in TARGETS:
-        times = [TARGETS[name] * each[name[0]] for each in total_times_ps]
+    for name in HOPS:
+        times = [HOPS[name].targets * each[name[0]] for each in total_times_ps]
         numbers = [each.get(name, 0) for each in counts]
         try:
             fits[name] = fit_rates(temperatures_k, numbers, times, (dispersions or {}).get(name, 1.0))

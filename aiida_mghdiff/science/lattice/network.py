@@ -1,11 +1,5 @@
 """Diffusion of one tracer on the network of interstitial sites of hcp, from the rates of its hops.
 
-Hops by class, each with the number of its targets around a site and its length (O octahedral, T tetrahedral):
-
-- ``O-T`` (6) and ``T-O`` (3), through the shared face, sqrt(a²/3 + c²/64);
-- ``T-T`` (1), through the shared face, c/4; ``T-T edge`` (3), over the shared edge, sqrt(a²/3 + c²/16);
-- ``O-O c`` (2), through the shared face, c/2; ``O-O ab`` (6), over the shared edge, a.
-
 Rates are to one target. O-T and T-O belong together and fix the occupation of the sites by detailed balance; a missing
 class does not happen. D is exact for independent hops, including their correlation (from a pair of T sites the way back
 is likely): PyPI ``onsager``, Trinkle, Philos. Mag. 96, 2714 (2016), doi:10.1080/14786435.2016.1212175. The exact
@@ -21,13 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from aiida_mghdiff.science.lattice.hops import HOPS
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 if TYPE_CHECKING:
     from onsager.OnsagerCalc import Interstitial
 
-#: Number of targets of each class of hops around one site.
-TARGETS = {'O-T': 6, 'T-O': 3, 'T-T': 1, 'T-T edge': 3, 'O-O c': 2, 'O-O ab': 6}
 #: Classes that link O and T sites; without them the occupation of both is undefined.
 NEEDED = ('O-T', 'T-O')
 
@@ -56,7 +49,7 @@ def diffusivity(a: float, c: float, rates: Rates) -> Diffusivity:
     :raises NetworkError: if rates are missing, unknown or not positive.
     """
     check_rates(rates)
-    classes = tuple(name for name in TARGETS if name in rates and name != 'T-O')
+    classes = tuple(name for name in HOPS if name in rates and name != 'T-O')
     occupation = {'O': 1.0, 'T': rates['O-T'] / rates['T-O']}
     # onsager takes energies over kT of sites and of transitions; exp(-energy) of a transition is occupation times rate
     sites = -np.log([occupation['O'], occupation['T']])
@@ -89,8 +82,8 @@ def check_rates(rates: Rates) -> None:
     """
     if missing := [name for name in NEEDED if name not in rates]:
         raise NetworkError(f'there are no rates of {", ".join(missing)}: O and T sites are linked by these hops.')
-    if unknown := sorted(set(rates) - set(TARGETS)):
-        raise NetworkError(f'hops {", ".join(unknown)} are not known: classes are {", ".join(TARGETS)}.')
+    if unknown := sorted(set(rates) - set(HOPS)):
+        raise NetworkError(f'hops {", ".join(unknown)} are not known: classes are {", ".join(HOPS)}.')
     if wrong := [f'{name} = {rate}' for name, rate in rates.items() if not (np.isfinite(rate) and rate > 0)]:
         raise NetworkError(
             f'rates {", ".join(wrong)} are not positive numbers: leave out a class that does not happen.'
@@ -109,7 +102,7 @@ def _diffuser(a: float, c: float, classes: tuple[str, ...]) -> Interstitial:
     host = [[1 / 3, 2 / 3, 1 / 4], [2 / 3, 1 / 3, 3 / 4]]
     basis = [[np.array(site) for site in sites] for sites in (host, octahedral + tetrahedral)]
     crystal = Crystal(lattice, basis, ['host', 'tracer'])
-    lengths = hop_lengths(a, c)
+    lengths = {name: hop.length(a, c) for name, hop in HOPS.items()}
     found = {}
     for jumps in crystal.jumpnetwork(1, 1.01 * max(lengths.values())):
         (start, end), step = jumps[0]
@@ -118,10 +111,3 @@ def _diffuser(a: float, c: float, classes: tuple[str, ...]) -> Interstitial:
             if name.startswith(kinds) and np.isclose(np.linalg.norm(step), lengths[name], rtol=1e-6):
                 found[name] = jumps
     return Interstitial(crystal, 1, crystal.sitelist(1), [found[name] for name in classes])
-
-
-def hop_lengths(a: float, c: float) -> dict[str, float]:
-    """Return the length in Å of the hops of each class."""
-    o_t = float(np.sqrt(a**2 / 3 + c**2 / 64))
-    edge = float(np.sqrt(a**2 / 3 + c**2 / 16))
-    return {'O-T': o_t, 'T-O': o_t, 'T-T': c / 4, 'T-T edge': edge, 'O-O c': c / 2, 'O-O ab': a}

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from aiida_mghdiff.science.arrhenius import TooFewTemperaturesError
+from aiida_mghdiff.science.lattice.hops import HOPS
 from aiida_mghdiff.science.lattice.jump_rates import fit_classes, fit_rates, log_normal_interval, relative_error
-from aiida_mghdiff.science.lattice.network import TARGETS, diffusivity, sensitivities
+from aiida_mghdiff.science.lattice.network import diffusivity, sensitivities
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 A, C = hops.A, hops.C
@@ -27,7 +28,7 @@ def count_jumps(rng, rates, duration, ensembles, tracers):
     The kind of site that a tracer is on is a Markov chain of its own; ensembles and tracers run side by side.
     """
     names = list(rates)
-    leaving = np.array([[TARGETS[name] * rates[name] * (name[0] == kind) for name in names] for kind in 'OT'])
+    leaving = np.array([[HOPS[name].targets * rates[name] * (name[0] == kind) for name in names] for kind in 'OT'])
     totals, ends_on_t = leaving.sum(axis=1), np.array([name[2] == 'T' for name in names], int)
     cumulative = np.cumsum(leaving, axis=1) / totals[:, None]
     kind = (rng.uniform(size=ensembles * tracers) < 2 * rates['O-T'] / (2 * rates['O-T'] + rates['T-O'])).astype(int)
@@ -76,7 +77,7 @@ def test_temperature_without_jumps_is_no_missing_one():
 
 
 def test_d_from_lines_is_that_of_the_network():
-    counts = [{name: 1e12 * TARGETS[name] * rate for name, rate in rates_at(t).items()} for t in TEMPERATURES]
+    counts = [{name: 1e12 * HOPS[name].targets * rate for name, rate in rates_at(t).items()} for t in TEMPERATURES]
     fits, _ = fit_classes(TEMPERATURES, counts, [{'O': 1e12, 'T': 1e12}] * 3)
     value, error = extrapolate(fits, 300.0)
     truth = hops.Network({hops.O_O if name == 'O-O c' else name: rate for name, rate in rates_at(300.0).items()})

@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 
 from aiida_mghdiff.science.lattice import geometry
-from aiida_mghdiff.science.lattice.network import (
-    TARGETS,
-    NetworkError,
-    activation_energy,
-    diffusivity,
-    hop_lengths,
-    sensitivities,
-)
+from aiida_mghdiff.science.lattice.hops import HOPS
+from aiida_mghdiff.science.lattice.network import NetworkError, activation_energy, diffusivity, sensitivities
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 A, C = 3.20, 5.19
@@ -28,8 +22,8 @@ def solve_master_equation(rates, a=A, c=C, repeats=(2, 2, 2)):
     octahedral, tetrahedral = geometry.interstitial_sites(cell, host)
     sites, kinds = np.concatenate([octahedral, tetrahedral]), ['O'] * len(octahedral) + ['T'] * len(tetrahedral)
     shifts = np.array(list(product((-1, 0, 1), repeat=3))) @ cell
-    lengths = hop_lengths(a, c)
-    count, found = len(sites), dict.fromkeys(TARGETS, 0)
+    lengths = {name: hop.length(a, c) for name, hop in HOPS.items()}
+    count, found = len(sites), dict.fromkeys(HOPS, 0)
     matrix, bias, square = np.zeros((count, count)), np.zeros((count, 3)), np.zeros((count, 3))
     for start, site in enumerate(sites):
         steps = sites[:, None] + shifts - site
@@ -56,7 +50,7 @@ def test_master_equation(left_out):
 
 
 def test_numbers_of_targets():
-    assert solve_master_equation(RATES)[1] == TARGETS
+    assert solve_master_equation(RATES)[1] == {name: hop.targets for name, hop in HOPS.items()}
 
 
 def test_another_crystal():
