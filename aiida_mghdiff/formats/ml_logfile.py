@@ -6,21 +6,23 @@ begins with a key and the step; the lines ``# KEY`` above the loop name its colu
 The tables are STATUS (decision at a step), BEEF (Bayesian errors and their threshold), ERR (errors of training), SFF
 (spilling factor), THRUPD (updates of the threshold), LCONF and SPRSC (numbers of configurations and of local reference
 configurations), the settings and the memory. Complete blocks of a truncated file are kept.
+
+The writer gives text of the same form, piece by piece: a head, a block for each step, an end.
 """
 
 from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
 
 from aiida_mghdiff.formats.errors import FormatError
-
-STATES = {1: 'accurate', 2: 'threshold', 3: 'learning', 4: 'critical', 5: 'predict'}
+from aiida_mghdiff.formats.outcar import standin_mark
 
 Table = dict[str, np.ndarray]
 
@@ -33,6 +35,10 @@ _COLUMNS = {
     'STATUS': ('state', 'is', 'doabin', 'iff', 'nsample', 'ngenff'),
 }
 _COUNTS = ('LCONF', 'SPRSC')
+#: What the writer names above the main loop, and the columns that the reader does not look for.
+_WRITTEN = ('STATUS', 'LCONF', 'SPRSC', 'ERR', 'BEEF', 'THRHIST', 'THRUPD', 'SFF')
+_OTHER_COLUMNS = {'LCONF': ('el', 'nlrc_old', 'nlrc_new'), 'SPRSC': ('nstr_old', 'nstr_new'), 'THRHIST': ('i', 'value')}
+_FENCE = '-' * 80
 _TITLE = re.compile(rb'\* ([A-Z][A-Z -]+?) \*{10,}\s*')
 _SETTING = re.compile(rb'.*\s:\s+(\S.*?)\s+(?:\([Ii!?]\)\s+)?(ML_[A-Z0-9_]+)\s*')
 _MEMORY = re.compile(rb'\s*Total memory consumption\s*:\s*([\d.]+)\s*')
@@ -40,11 +46,41 @@ _STORED = re.compile(rb'\s*Number of stored \(maximum\) ab initio structures:\s*
 _NO_E = re.compile(rb'(\d)([+-]\d{3})')
 
 
+class State(IntEnum):
+    """State of a step: what was decided about it."""
+
+    ACCURATE = 1
+    THRESHOLD = 2
+    LEARNING = 3
+    CRITICAL = 4
+    PREDICT = 5
+
+
+@dataclass(frozen=True)
+class TrainingErrors:
+    """Root mean squares over all configurations: energy (eV/atom), force (eV/Å), stress (kbar)."""
+
+    energy: float
+    force: float
+    stress_kbar: float
+
+
+@dataclass(frozen=True)
+class BayesianErrors:
+    """Predicted standard deviations of energy (eV/atom), force (eV/Å) and stress (kbar)."""
+
+    energy: float
+    max_force: float
+    mean_force: float
+    max_stress_kbar: float
+    mean_stress_kbar: float
+
+
 @dataclass(frozen=True)
 class MlLog:
     """Log of learning. Each table has the ``steps`` [m] of its rows and a column [m] for each name.
 
-    - ``status``: ``state`` (see ``STATES``), ``is_dft`` (DFT was done at this step), ``has_force_field``;
+    - ``status``: ``state`` (a :class:`State`), ``is_dft`` (DFT was done at this step), ``has_force_field``;
     - ``beef``: ``bee_energy`` (eV/atom), ``bee_max_force``, ``bee_ave_force``, ``threshold`` (eV/Å),
       ``bee_max_stress``, ``bee_ave_stress`` (kbar);
     - ``err``: root mean square errors on the training data, ``rmse_energy`` (eV/atom), ``rmse_force`` (eV/Å),
@@ -232,3 +268,77 @@ def _number(word: bytes) -> float:
     if word in (b'T', b'F'):
         return float(word == b'T')
     return float(_NO_E.sub(rb'\1E\2', word) if _NO_E.search(word) and b'E' not in word else word)
+
+
+def head(
+    labelled_by: str, settings: Mapping[str, tuple[object, str]], stored: tuple[int, int], memory_mb: float
+) -> str:
+    """Return the sections before the main loop.
+
+    :param settings: value and tag of each setting, by words.
+    :param stored: configurations of ML_AB at the start, and how many there is room for.
+    """
+    lines = [_title('MEMORY INFORMATION'), standin_mark(labelled_by), '']
+    lines += [f'Total memory consumption : {memory_mb:12.1f}', '', _title('MACHINE LEARNING SETTINGS'), '']
+    lines += [f'{name:50} : {value!s:>12} (I) {tag}' for name, (value, tag) in settings.items()]
+    if stored[0]:
+        lines += ['', _title('AVAILABLE AB INITIO DATA'), '']
+        lines += [f'Number of stored (maximum) ab initio structures: {stored[0]:8d} ( {stored[1]:8d})']
+    lines += ['', _title('MAIN LOOP'), '']
+    for key in _WRITTEN:
+        columns = ('nstep', *(_COLUMNS | _OTHER_COLUMNS)[key])
+        lines += [f'# {key} {" ".join(columns)}', f'# {key} {" ".join(map(str, range(2, len(columns) + 2)))}']
+    return '\n'.join(lines) + '\n'
+
+
+def _title(name: str) -> str:
+    return f'* {name} '.ljust(100, '*')
+
+
+def status(step: int, state: State, is_dft: bool, has_force_field: bool, n_waiting: int, n_steps: int) -> str:
+    """Return the line of a step; ``n_waiting`` configurations are sampled but not learned yet."""
+    flags = ' '.join('T' if flag else 'F' for flag in (is_dft, has_force_field))
+    return f'STATUS {step:12d} {state.name.lower():9} {int(state):3d} {flags} {n_waiting:6d} {n_steps:6d}'
+
+
+def bayesian_errors(step: int, errors: BayesianErrors, threshold: float) -> str:
+    """Return the line of the Bayesian errors."""
+    values = (errors.energy, errors.max_force, errors.mean_force, threshold)
+    return _numbers('BEEF', step, (*values, errors.max_stress_kbar, errors.mean_stress_kbar))
+
+
+def learned(
+    step: int, errors: TrainingErrors, sizes: dict[str, tuple[int, int]], configurations: tuple[int, int]
+) -> list[str]:
+    """Return the lines of a learning step: sizes before and after, errors on all configurations."""
+    words = ' '.join(f'{symbol:2} {old:6d} {new:6d}' for symbol, (old, new) in sizes.items())
+    return [
+        f'LCONF {step:12d} {words}',
+        f'SPRSC {step:12d} {configurations[0]:8d} {configurations[1]:8d} {words}',
+        _numbers('ERR', step, (errors.energy, errors.force, errors.stress_kbar)),
+    ]
+
+
+def threshold_update(step: int, before: float, after: float, history: list[float]) -> list[str]:
+    """Return the lines of a change of the threshold."""
+    lines = [f'THRHIST {step:12d} {index:4d} {value:16.8E}' for index, value in enumerate(history, 1)]
+    return [*lines, _numbers('THRUPD', step, (before, after))]
+
+
+def spilling(step: int, factors: np.ndarray) -> str:
+    """Return the line of the spilling factors of all atoms; 0.02 is VASP's threshold."""
+    return _numbers('SFF', step, (factors.max(), factors.min(), factors.mean(), factors.var(), 0.02))
+
+
+def block(lines: list[str]) -> str:
+    """Return the lines of a step between fences."""
+    return '\n'.join([_FENCE, *lines]) + '\n'
+
+
+def end(seconds: float) -> str:
+    """Return the last section."""
+    return block([_title('TIMING INFORMATION'), '', f'Total time (s) : {seconds:16.3f}', _title('END')])
+
+
+def _numbers(key: str, step: int, values: tuple[float, ...]) -> str:
+    return f'{key} {step:12d} ' + ' '.join(f'{value:16.8E}' for value in values)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aiida_mghdiff.formats.errors import FormatError
-from aiida_mghdiff.formats.ml_logfile import STATES, read_ml_logfile
+from aiida_mghdiff.formats.ml_logfile import State, read_ml_logfile
 
 STARS, DASHES = '*' * 140, '-' * 80
 DESCRIPTION = """# STATUS ###############################################################
@@ -129,7 +129,7 @@ def test_learning(read):
         'is_dft': [True, False, True],
         'has_force_field': [False, True, True],
     }
-    assert [STATES[state] for state in log.status['state'].tolist()] == ['critical', 'accurate', 'learning']
+    assert log.status['state'].tolist() == [State.CRITICAL, State.ACCURATE, State.LEARNING]
     assert log.beef['steps'].tolist() == [1, 63, 82]
     assert log.beef['bee_max_force'].tolist() == [3.46410162e-02, 1.09788403e-01, 9.95065359e-02]
     assert log.beef['threshold'].tolist() == [0.002, 9.54674570e-02, 9.56824349e-02]

@@ -45,12 +45,16 @@ class Inputs:
         """Return the atomic numbers of the species, in the order of POSCAR."""
         return [atomic_numbers[symbol] for symbol in self.poscar.symbols]
 
+    @property
+    def masses(self) -> list[float]:
+        """Return the masses of the species in u, in the order of POSCAR."""
+        return list(self.settings.masses) or [float(atomic_masses[number]) for number in self.numbers]
+
     def atoms(self, poscar: Poscar | None = None) -> Atoms:
         """Return the atoms of this or another POSCAR, with masses and velocities."""
         poscar = poscar or self.poscar
-        masses = self.settings.masses or [atomic_masses[number] for number in self.numbers]
         atoms = Atoms(poscar.numbers, poscar.positions, cell=poscar.cell, pbc=True)
-        atoms.set_masses(np.repeat(masses, poscar.counts))
+        atoms.set_masses(np.repeat(self.masses, poscar.counts))
         if poscar.velocities is not None:
             atoms.set_velocities(poscar.velocities / units.fs)
         return atoms

@@ -16,6 +16,7 @@ from scipy.linalg import cholesky, solve_triangular
 
 from aiida_mghdiff.executables.vasp_standin.soap import (
     KERNEL_POWER,
+    VOIGT,
     Descriptor,
     Environments,
     GradientBlock,
@@ -59,12 +60,12 @@ class ForceField:
         self.n_configurations = n_configurations
         self.soap = Soap(list(references))
 
-    def evaluate(self, atoms: Atoms, stress: bool = True) -> Labels:
-        """Return the labels of a configuration; without ``stress``, the stress is NaN."""
-        return self.evaluate_descriptor(self.soap.compute(atoms, stress=stress), atoms.numbers)
+    def evaluate(self, atoms: Atoms) -> Labels:
+        """Return the labels of a configuration."""
+        return self.evaluate_descriptor(self.soap.compute(atoms), atoms.numbers)
 
     def evaluate_descriptor(self, descriptor: Descriptor, numbers: np.ndarray) -> Labels:
-        """Return the labels of a configuration from its descriptor with derivatives."""
+        """Return the labels of a configuration; if its descriptor has no derivatives by strain, the stress is NaN."""
         energy = sum(self.energies[int(number)] for number in numbers)
         forces, virial = np.zeros((descriptor.n_atoms, 3)), np.zeros(9)
         for number, part in descriptor.environments.items():
@@ -75,7 +76,7 @@ class ForceField:
                 forces -= _forces(block, gradient, descriptor.n_atoms)
                 if block.strain is not None:
                     virial += np.einsum('mabf,mf->ab', block.strain, gradient[block.strained, block.columns]).ravel()
-        stress = virial[[0, 4, 8, 5, 2, 1]] / descriptor.volume if descriptor.has_stress else np.full(6, np.nan)
+        stress = virial[VOIGT] / descriptor.volume if descriptor.has_stress else np.full(6, np.nan)
         return Labels(energy, energy, forces, stress)
 
     def _spectral_gradient(self, part: Environments, overlaps: np.ndarray, number: int) -> np.ndarray:

@@ -3,85 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiida_mghdiff.programs.job import ProgramError
 
 #: Tags for VASP's electronic structure or parallelisation only; they do not change the stand-in's labels.
-WITHOUT_EFFECT = frozenset(
-    [
-        'ADDGRID',
-        'ALGO',
-        'AMIN',
-        'AMIX',
-        'AMIX_MAG',
-        'BMIX',
-        'BMIX_MAG',
-        'EDIFF',
-        'EMAX',
-        'EMIN',
-        'ENAUG',
-        'ENCUT',
-        'GGA',
-        'GGA_COMPAT',
-        'IALGO',
-        'ICHARG',
-        'INIWAV',
-        'ISMEAR',
-        'ISPIN',
-        'ISTART',
-        'ISYM',
-        'IVDW',
-        'IWAVPR',
-        'KGAMMA',
-        'KPAR',
-        'KSPACING',
-        'LAECHG',
-        'LASPH',
-        'LCHARG',
-        'LDIAG',
-        'LELF',
-        'LMAXMIX',
-        'LMAXPAW',
-        'LMIXTAU',
-        'LNONCOLLINEAR',
-        'LORBIT',
-        'LPLANE',
-        'LREAL',
-        'LSCALAPACK',
-        'LSCAAWARE',
-        'LVHAR',
-        'LVTOT',
-        'LWAVE',
-        'MAGMOM',
-        'MAXMIX',
-        'METAGGA',
-        'NBANDS',
-        'NCORE',
-        'NEDOS',
-        'NELECT',
-        'NELM',
-        'NELMDL',
-        'NELMIN',
-        'NGX',
-        'NGXF',
-        'NGY',
-        'NGYF',
-        'NGZ',
-        'NGZF',
-        'NPAR',
-        'NSIM',
-        'NUPDOWN',
-        'NWRITE',
-        'PREC',
-        'ROPT',
-        'SIGMA',
-        'SYMPREC',
-        'TIME',
-        'VOSKOWN',
-    ]
-)
+_IDLE = """
+ADDGRID ALGO AMIN AMIX AMIX_MAG BMIX BMIX_MAG EDIFF EMAX EMIN ENAUG ENCUT GGA GGA_COMPAT IALGO ICHARG INIWAV
+ISMEAR ISPIN ISTART ISYM IVDW IWAVPR KGAMMA KPAR KSPACING LAECHG LASPH LCHARG LDIAG LELF LMAXMIX LMAXPAW LMIXTAU
+LNONCOLLINEAR LORBIT LPLANE LREAL LSCALAPACK LSCAAWARE LVHAR LVTOT LWAVE MAGMOM MAXMIX METAGGA NBANDS NCORE
+NEDOS NELECT NELM NELMDL NELMIN NGX NGXF NGY NGYF NGZ NGZF NPAR NSIM NUPDOWN NWRITE PREC ROPT SIGMA SYMPREC TIME
+VOSKOWN
+"""
+WITHOUT_EFFECT = frozenset(_IDLE.split())
 #: Tags without effect, but for labels of GPAW, which has an equivalent.
 USED_BY_GPAW = frozenset({'ENCUT', 'GGA', 'ISMEAR', 'SIGMA', 'EDIFF', 'NELM', 'ISYM'})
 #: Tags of VTST's optimisers and of output layout, without effect here.
@@ -242,7 +177,6 @@ def read_settings(raw: dict[str, str], labels: str = 'chgnet-r2scan') -> Setting
     """
     tags = _Tags(raw)
     nsw = tags.integer('NSW', 0)
-    pressure = tags.real('PSTRESS', 0.0)
     settings = Settings(
         system=tags.text('SYSTEM', 'unknown system'),
         ibrion=tags.choice('IBRION', -1 if nsw <= 1 else 0, (-1, 0, 1, 2, 3), 'no step, MD or a relaxation'),
@@ -256,7 +190,7 @@ def read_settings(raw: dict[str, str], labels: str = 'chgnet-r2scan') -> Setting
         friction=tags.reals('LANGEVIN_GAMMA'),
         lattice_friction=tags.real('LANGEVIN_GAMMA_L', 0.0),
         piston_mass=tags.real('PMASS', 1000.0),
-        pressure=pressure,
+        pressure=tags.real('PSTRESS', 0.0),
         tebeg=(tebeg := tags.real('TEBEG', 0.0)),
         teend=tags.real('TEEND', tebeg),
         seed=_read_seed(tags),
@@ -307,7 +241,7 @@ def _refuse_unknown(settings: Settings, tags: _Tags, labels: str) -> Settings:
     for value, tag in ((settings.nsw, 'NSW'), (settings.block - 1, 'NBLOCK'), (settings.images, 'IMAGES')):
         if value < 0:
             raise refusal(tag, tags.raw[tag], 'is too small')
-    return Settings(**{**vars(settings), 'without_effect': tuple(tag for tag in tags.raw if tag in idle)})
+    return replace(settings, without_effect=tuple(tag for tag in tags.raw if tag in idle))
 
 
 def _read_seed(tags: _Tags) -> tuple[int, int, int] | None:

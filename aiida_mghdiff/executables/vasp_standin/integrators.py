@@ -21,12 +21,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 
 from aiida_mghdiff.executables.vasp_standin.force_field import Labels
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
-FS = units.fs
 #: With SMASS = 0 the temperature oscillates with this period.
 _NOSE_PERIOD_STEPS = 40
 

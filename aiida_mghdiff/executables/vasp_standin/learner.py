@@ -19,6 +19,7 @@ from aiida_mghdiff.executables.vasp_standin import regression
 from aiida_mghdiff.executables.vasp_standin.force_field import ForceField, Labels
 from aiida_mghdiff.executables.vasp_standin.references import References
 from aiida_mghdiff.executables.vasp_standin.soap import Descriptor, Soap, design_rows
+from aiida_mghdiff.formats.ml_logfile import BayesianErrors, TrainingErrors
 from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3
 
 #: Unit of the labels' noise in eV/atom, eV/Å and eV/Å³; the tags ML_WTOTEN, ML_WTIFOR and ML_WTSIF divide it.
@@ -36,26 +37,6 @@ class Configuration:
     ctifor: float
 
 
-@dataclass(frozen=True)
-class Errors:
-    """Root mean squares over all configurations: energy (eV/atom), force (eV/Å), stress (kbar)."""
-
-    energy: float
-    force: float
-    stress_kbar: float
-
-
-@dataclass(frozen=True)
-class BayesianErrors:
-    """Predicted standard deviations of energy (eV/atom), force (eV/Å) and stress (kbar)."""
-
-    energy: float
-    max_force: float
-    mean_force: float
-    max_stress_kbar: float
-    mean_stress_kbar: float
-
-
 class Learner:
     """Configurations, references and the force field fitted to them."""
 
@@ -69,7 +50,7 @@ class Learner:
         self.references = {number: References(self.soap.size) for number in numbers}
         self.force_field: ForceField | None = None
         self.posterior: regression.Posterior  # set by the first fit, as are the errors
-        self.training_errors: Errors
+        self.training_errors: TrainingErrors
         self._scales = tuple(weight / noise for weight, noise in zip(weights, NOISE, strict=True))
         self._rows: list[dict[int, np.ndarray]] = []
         self._descriptors: dict[int, Descriptor] = {}
@@ -197,11 +178,11 @@ def _label_vector(configuration: Configuration, energies: dict[int, float]) -> n
     return np.r_[(labels.energy - reference) / len(atoms), labels.forces.ravel(), labels.stress]
 
 
-def _errors(residuals: np.ndarray, offsets: np.ndarray) -> Errors:
+def _errors(residuals: np.ndarray, offsets: np.ndarray) -> TrainingErrors:
     parts = [residuals[first:last] for first, last in pairwise(offsets)]
     squares = [np.concatenate(group) ** 2 for group in zip(*((p[:1], p[1:-6], p[-6:]) for p in parts), strict=True)]
     energy, force, stress = (float(np.sqrt(group.mean())) for group in squares)
-    return Errors(energy, force, stress / KBAR_IN_EV_PER_ANGSTROM3)
+    return TrainingErrors(energy, force, stress / KBAR_IN_EV_PER_ANGSTROM3)
 
 
 def _bayesian_errors(deviations: np.ndarray) -> BayesianErrors:

@@ -59,16 +59,15 @@ def refusal(sentence: str) -> str:
     return '\n'.join([bar, *(f'|  {row:74} |' for row in rows), bar]) + '\n'
 
 
-def parameters(settings: Settings, raw: dict[str, str], atoms: Atoms, counts: list[int]) -> str:
+def parameters(inputs: Inputs, atoms: Atoms) -> str:
     """Return the table of settings, and the tags without effect."""
-    masses = _by_species(atoms.get_masses(), counts)
-    pressure = settings.pressure
+    settings = inputs.settings
     lines = [
         ' Dimension of arrays:',
         '   k-points           NKPTS =      0   k-points in BZ     NKDIM =      0   number of bands    NBANDS=      0',
         f'   number of dos      NEDOS =    301   number of ions     NIONS = {len(atoms):6d}',
         '   total plane-waves  NPLWV =      0',
-        f'   ions per type =         {"".join(f"{count:6d}" for count in counts)}',
+        f'   ions per type =         {"".join(f"{count:6d}" for count in inputs.poscar.counts)}',
         '',
         f' SYSTEM =  {settings.system[:40]:40}',
         '',
@@ -87,20 +86,16 @@ def parameters(settings: Settings, raw: dict[str, str], atoms: Atoms, counts: li
         f'   POTIM  ={settings.potim:7.4f}    time-step for ionic-motion',
         f'   TEBEG  ={settings.tebeg:7.1f};   TEEND  ={settings.teend:7.1f} temperature during run',
         f'   SMASS  = {settings.smass:6.2f}    Nose mass-parameter (am)',
-        f'   PSTRESS= {pressure:7.1f} pullay stress',
+        f'   PSTRESS= {settings.pressure:7.1f} pullay stress',
         '',
         '  Mass of Ions in am',
-        f'   POMASS = {"".join(f"{mass:7.2f}" for mass in masses)}',
+        f'   POMASS = {"".join(f"{mass:7.2f}" for mass in inputs.masses)}',
         '',
     ]
     if settings.without_effect:
         lines.append(' Tags of INCAR without effect: the labels are not from VASP, and their settings are fixed')
-        lines += [f'   {tag} = {raw[tag]}' for tag in settings.without_effect] + ['']
+        lines += [f'   {tag} = {inputs.raw[tag]}' for tag in settings.without_effect] + ['']
     return '\n'.join([*lines, _cell(atoms), *_positions(atoms), '', _RULE]) + '\n\n'
-
-
-def _by_species(values: np.ndarray, counts: list[int]) -> list[float]:
-    return [float(values[first]) for first in np.cumsum([0, *counts[:-1]])]
 
 
 def _cell(atoms: Atoms) -> str:
@@ -238,7 +233,9 @@ def band(images: list[Atoms], energies: list[float], forces: np.ndarray, converg
 
     :param images, energies: previous, present and next image, :param forces: [n,3] of the band, eV/Å.
     """
-    (before, after), tangent = _distances(images), _tangent(images, energies)
+    shifts = [find_mic(b.positions - a.positions, images[1].cell, pbc=True)[0] for a, b in pairwise(images)]
+    before, after = (float(np.linalg.norm(shift)) for shift in shifts)
+    tangent = _tangent(shifts[0], shifts[1], energies)
     real = images[1].get_forces()
     along = float((real * tangent).sum())
     across = float(np.linalg.norm(real - along * tangent))
@@ -257,19 +254,8 @@ def band(images: list[Atoms], energies: list[float], forces: np.ndarray, converg
     return '\n'.join([*lines, '', _RULE]) + '\n\n'
 
 
-def _shifts(images: list[Atoms]) -> list[np.ndarray]:
-    """Return the displacements of the atoms from image to image, by the minimum image convention."""
-    cell = images[1].cell
-    return [find_mic(b.positions - a.positions, cell, pbc=True)[0] for a, b in pairwise(images)]
-
-
-def _distances(images: list[Atoms]) -> list[float]:
-    return [float(np.linalg.norm(shift)) for shift in _shifts(images)]
-
-
-def _tangent(images: list[Atoms], energies: list[float]) -> np.ndarray:
+def _tangent(before: np.ndarray, after: np.ndarray, energies: list[float]) -> np.ndarray:
     """Return the unit vector along the band: towards the higher neighbour on a slope, mixed from both at a maximum."""
-    before, after = _shifts(images)
     if energies[0] < energies[1] < energies[2]:
         direction = after
     elif energies[0] > energies[1] > energies[2]:

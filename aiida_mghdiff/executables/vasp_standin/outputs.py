@@ -29,7 +29,6 @@ class Outputs:
         self.labelled_by, self.started, self.banner = labelled_by, time.monotonic(), banner
         learning = self.settings.learning
         run = learning if learning is not None and learning.mode == 'run' else None
-        self._is_run = run is not None
         self._block = 1 if run is None else run.out_block
         self._frame_block = max(self._block, self.settings.block)
         self._is_brief = run is not None and run.output_mode == 0
@@ -41,12 +40,10 @@ class Outputs:
 
     def _write_heads(self, atoms: Atoms) -> None:
         poscar, settings = self.inputs.poscar, self.settings
-        climbing = settings.images > 0
-        self.write('OUTCAR', outcar.head(self.banner, self.labelled_by, self.inputs, climbing))
-        self.write('OUTCAR', outcar.parameters(settings, self.inputs.raw, atoms, poscar.counts))
+        self.write('OUTCAR', outcar.head(self.banner, self.labelled_by, self.inputs, is_band=settings.images > 0))
+        self.write('OUTCAR', outcar.parameters(self.inputs, atoms))
         self.write('OSZICAR', '')
-        masses = [float(atoms.get_masses()[first]) for first in np.cumsum([0, *poscar.counts[:-1]])]
-        species = list(zip(poscar.symbols, poscar.counts, masses, self.inputs.titles, strict=True))
+        species = list(zip(poscar.symbols, poscar.counts, self.inputs.masses, self.inputs.titles, strict=True))
         head = vasprun_xml.head(VERSION, self.labelled_by, self.inputs.raw, settings, species, self.inputs.mesh)
         self.write('vasprun.xml', head + vasprun_xml.structure(atoms, 'initialpos', _velocities(atoms)))
         self.write('XDATCAR', '' if self._moving_cell else self._xdatcar_head(atoms))

@@ -14,16 +14,17 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import chemical_symbols
 
-from aiida_mghdiff.executables.vasp_standin import ml_logfile
 from aiida_mghdiff.executables.vasp_standin.folder import Inputs, symbols_of
 from aiida_mghdiff.executables.vasp_standin.force_field import ForceField, Labels
-from aiida_mghdiff.executables.vasp_standin.incar_tags import refusal
+from aiida_mghdiff.executables.vasp_standin.incar_tags import Learning, refusal
 from aiida_mghdiff.executables.vasp_standin.labels import Labeller
-from aiida_mghdiff.executables.vasp_standin.learner import BayesianErrors, Configuration, Learner, wrapped
+from aiida_mghdiff.executables.vasp_standin.learner import Configuration, Learner, wrapped
 from aiida_mghdiff.executables.vasp_standin.outputs import Outputs
-from aiida_mghdiff.executables.vasp_standin.sampling import Sampler, State
+from aiida_mghdiff.executables.vasp_standin.sampling import Sampler
+from aiida_mghdiff.formats import ml_logfile
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.ml_ff import MlFfHeader, read_ml_ff_header, read_ml_ff_payload, write_ml_ff
+from aiida_mghdiff.formats.ml_logfile import BayesianErrors, State
 from aiida_mghdiff.formats.mlab import MlAb, labelled_by_of, read_mlab, standin_name, write_mlab
 from aiida_mghdiff.programs.job import ProgramError
 
@@ -74,8 +75,7 @@ class LearnedForceField:
         self.force_field, self.outputs, self.learning = force_field, outputs, inputs.learning
         self._started = time.monotonic()
         limits = (force_field.n_configurations, max(map(len, force_field.references.values())))
-        text = ml_logfile.head(labelled_by, self.learning, limits, 0, _memory_mb())
-        outputs.write('ML_LOGFILE', text)
+        outputs.write('ML_LOGFILE', _log_head(labelled_by, self.learning, limits, 0))
 
     def evaluate(self, step: int, atoms: Atoms, stress: bool) -> tuple[Labels | None, Labels | None]:
         """Return the force field's labels."""
@@ -186,8 +186,8 @@ class Memory:
         self.learner = Learner(numbers, max_references, learning.weights)
         self._started = time.monotonic()
         n_stored = 0 if self.stored is None else len(self.stored.frames)
-        text = ml_logfile.head(labelled_by, learning, (self.max_configurations, max_references), n_stored, _memory_mb())
-        outputs.write('ML_LOGFILE', text)
+        limits = (self.max_configurations, max_references)
+        outputs.write('ML_LOGFILE', _log_head(labelled_by, learning, limits, n_stored))
         if loads and self.stored is not None:
             basis = {
                 number: [(int(index), int(atom)) for index, atom in self.stored.basis[symbol] - 1]
@@ -228,7 +228,7 @@ class Memory:
         learner, folder = self.learner, self.outputs.folder
         symbols = symbols_of(learner.numbers)
         basis = {symbol: learner.basis()[number] for symbol, number in zip(symbols, learner.numbers, strict=True)}
-        masses = dict(zip(symbols, self._masses(), strict=True))
+        masses = dict(zip(symbols, self.inputs.masses, strict=True))
         name = standin_name(self.labelled_by, self.inputs.poscar.comment)
         frames = [_frame(item, name) for item in learner.configurations]
         ctifor = [item.ctifor for item in learner.configurations]
@@ -239,11 +239,6 @@ class Memory:
         header = MlFfHeader(ML_FF_VERSION, symbols, is_fast, len(frames), self.sizes(), self.labelled_by)
         write_ml_ff(folder / 'ML_FFN.new', header, learner.force_field.to_bytes())
         (folder / 'ML_FFN.new').replace(folder / 'ML_FFN')
-
-    def _masses(self) -> list[float]:
-        masses = self.inputs.atoms().get_masses()
-        counts = self.inputs.poscar.counts
-        return [float(masses[sum(counts[:index])]) for index in range(len(counts))]
 
     def finish(self) -> None:
         """End ML_LOGFILE."""
@@ -341,5 +336,22 @@ def _frame(item: Configuration, name: str) -> Atoms:
     return frame
 
 
-def _memory_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _log_head(labelled_by: str, learning: Learning, limits: tuple[int, int], n_stored: int) -> str:
+    """Return the head of ML_LOGFILE.
+
+    :param limits: largest numbers of configurations, and of references of an element.
+    """
+    settings = {
+        'Operation mode': (learning.mode, 'ML_MODE'),
+        'Threshold of the Bayesian error (eV/Ang)': (learning.ctifor, 'ML_CTIFOR'),
+        'Update of the threshold': (learning.criteria, 'ML_ICRITERIA'),
+        'Factor of the update': (learning.cx, 'ML_CX'),
+        'Length of the history': (learning.history, 'ML_MHIS'),
+        'Factor of a critical error': (learning.cdoub, 'ML_CDOUB'),
+        'Least interval of samples': (learning.least_interval, 'ML_NMDINT'),
+        'Configurations learned together': (learning.new_configurations, 'ML_MCONF_NEW'),
+        'Maximum number of configurations': (limits[0], 'ML_MCONF'),
+        'Maximum number of local reference configurations': (limits[1], 'ML_MB'),
+    }
+    memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return ml_logfile.head(labelled_by, settings, (n_stored, limits[0]), memory_mb)

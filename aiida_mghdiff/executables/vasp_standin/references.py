@@ -35,10 +35,6 @@ class References:
     def __len__(self) -> int:
         return len(self.origins)
 
-    def residuals(self, spectra: np.ndarray) -> np.ndarray:
-        """Return the spilling factors [n] of environments."""
-        return 1 - (self._span(spectra) ** 2).sum(axis=0)
-
     def select(self, spectra: np.ndarray, origins: list[tuple[int, int]], limit: int) -> None:
         """Add new environments, the most different one first, up to ``limit`` references."""
         spanned = self._span(spectra)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from aiida_mghdiff.executables.vasp_standin import ml_logfile
 from aiida_mghdiff.executables.vasp_standin.folder import Inputs
 from aiida_mghdiff.executables.vasp_standin.force_field import Labels
 from aiida_mghdiff.executables.vasp_standin.learner import Configuration
 from aiida_mghdiff.executables.vasp_standin.outputs import Outputs
 from aiida_mghdiff.executables.vasp_standin.potentials import Memory, stored_configurations
-from aiida_mghdiff.executables.vasp_standin.sampling import Sampler, State
+from aiida_mghdiff.executables.vasp_standin.sampling import Sampler
 from aiida_mghdiff.executables.vasp_standin.step import Step
+from aiida_mghdiff.formats import ml_logfile
+from aiida_mghdiff.formats.ml_logfile import State
 from aiida_mghdiff.programs.job import ProgramError
 
 

@@ -15,7 +15,6 @@ from ase.optimize import BFGS
 
 from aiida_mghdiff.executables.vasp_standin import stopping
 from aiida_mghdiff.executables.vasp_standin.folder import Inputs
-from aiida_mghdiff.executables.vasp_standin.force_field import Labels, deciding_labels
 from aiida_mghdiff.executables.vasp_standin.outputs import Outputs
 from aiida_mghdiff.executables.vasp_standin.potentials import OnTheFly, Potential
 from aiida_mghdiff.executables.vasp_standin.step import Step
@@ -39,20 +38,12 @@ class RecordedCalculator(AllAtOnce):
         geometry = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
         learned, first = self.potential.evaluate(self.n_steps, geometry, True)
         self.outputs.write_contcar(geometry)
-        self.outputs.write_step(Step(self.n_steps, geometry, learned, first))
+        step = Step(self.n_steps, geometry, learned, first)
+        self.outputs.write_step(step)
         if isinstance(self.potential, OnTheFly):
             self.potential.after_step()
-        return as_results(deciding_labels(learned, first))
-
-
-def as_results(labels: Labels) -> dict[str, Any]:
-    """Return labels as an ASE calculator holds them."""
-    return {
-        'energy': labels.energy,
-        'free_energy': labels.energy,
-        'forces': labels.forces.copy(),
-        'stress': labels.stress.copy(),
-    }
+        energy, forces, stress = step.labels.energy, step.labels.forces.copy(), step.labels.stress.copy()
+        return {'energy': energy, 'free_energy': energy, 'forces': forces, 'stress': stress}
 
 
 def run(inputs: Inputs, outputs: Outputs, potential: Potential) -> None:

@@ -10,21 +10,11 @@ in the first step after each of the last ML_MHIS times that the force field lear
 from __future__ import annotations
 
 from collections import deque
-from enum import IntEnum
 
 import numpy as np
 
 from aiida_mghdiff.executables.vasp_standin.incar_tags import Learning
-
-
-class State(IntEnum):
-    """State of a step in ML_LOGFILE."""
-
-    ACCURATE = 1
-    THRESHOLD = 2
-    LEARNING = 3
-    CRITICAL = 4
-    PREDICT = 5
+from aiida_mghdiff.formats.ml_logfile import State
 
 
 class Sampler:

@@ -26,7 +26,7 @@ MAX_ANGULAR = 3
 KERNEL_POWER = 4
 
 #: Rows of a 3x3 tensor that make the Voigt order xx, yy, zz, yz, xz, xy.
-_VOIGT = [0, 4, 8, 5, 2, 1]
+VOIGT = [0, 4, 8, 5, 2, 1]
 
 
 @dataclass(frozen=True)
@@ -111,24 +111,22 @@ class Soap:
             },
         )
 
-    def compute(self, atoms: Atoms, forces: bool = True, stress: bool = True) -> Descriptor:
-        """Return the descriptor of a periodic configuration, with derivatives for forces and stress if requested."""
-        gradients = ['positions'] * forces + ['strain'] * (forces and stress)
+    def compute(self, atoms: Atoms, stress: bool = True) -> Descriptor:
+        """Return the descriptor of a periodic configuration, with derivatives for forces and, if requested, stress."""
+        gradients = ['positions'] + ['strain'] * stress
         spectrum = self._calculator.compute(atoms, gradients=gradients, use_native_system=True)
         parts = {number: _Part(atoms, number, self.size) for number in self.numbers}
         for key, block in spectrum.items():
             centre, first, second = (int(value) for value in key.values)
             if centre in parts and (first, second) in self._slices and len(block.samples):
-                self._add(parts[centre], (first, second), block, forces, stress)
+                self._add(parts[centre], (first, second), block, stress)
         environments = {number: part.finish() for number, part in parts.items() if len(part.atoms)}
         return Descriptor(len(atoms), atoms.get_volume(), environments)
 
-    def _add(self, part: _Part, pair: tuple[int, int], block: Any, forces: bool, stress: bool) -> None:
+    def _add(self, part: _Part, pair: tuple[int, int], block: Any, stress: bool) -> None:
         columns, factors = self._columns[pair]
         rows = part.row_of[np.asarray(block.samples['atom'])]
         part.spectra[rows, self._slices[pair]] = block.values[:, columns] * factors
-        if not forces:
-            return
         gradient = block.gradient('positions')
         strain, strained = None, np.empty(0, int)
         if stress:
@@ -200,7 +198,7 @@ def design_rows(descriptor: Descriptor, number: int, references: np.ndarray) -> 
         by_strain = _projected(flat, block.strained, own, spectra, overlaps)
         virial += (by_strain * slopes[block.strained][:, None]).sum(axis=0)
     rows[1 : 1 + 3 * n] = forces.reshape(3 * n, m)
-    rows[1 + 3 * n :] = virial[_VOIGT] / descriptor.volume
+    rows[1 + 3 * n :] = virial[VOIGT] / descriptor.volume
     return rows
 
 

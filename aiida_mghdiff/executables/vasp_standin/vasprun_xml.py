@@ -166,5 +166,5 @@ def end(atoms: Atoms, velocities: np.ndarray | None) -> str:
 
 
 def _array(name: str, rows: Iterable[np.ndarray], indent: str) -> list[str]:
-    lines = ['   <v> ' + ' '.join(f'{value:16.8f}' for value in row) + ' </v>' for row in rows]
-    return [indent + line for line in (f'<varray name="{name}" >', *(line[2:] for line in lines), '</varray>')]
+    lines = [' <v> ' + ' '.join(f'{value:16.8f}' for value in row) + ' </v>' for row in rows]
+    return [indent + line for line in (f'<varray name="{name}" >', *lines, '</varray>')]

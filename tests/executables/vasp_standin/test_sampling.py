@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from aiida_mghdiff.executables.vasp_standin.incar_tags import read_settings
-from aiida_mghdiff.executables.vasp_standin.sampling import Sampler, State
+from aiida_mghdiff.executables.vasp_standin.sampling import Sampler
+from aiida_mghdiff.formats.ml_logfile import State
 
 
 def sampler(**tags):
