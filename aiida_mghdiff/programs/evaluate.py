@@ -10,15 +10,10 @@ from ase.calculators.calculator import Calculator
 
 from aiida_mghdiff.formats.arrays import read_folder
 from aiida_mghdiff.formats.frames import frames_from_arrays
-from aiida_mghdiff.formats.job_files import DATASET_FOLDER, POTENTIAL_FILE, PREDICTIONS_FILE
+from aiida_mghdiff.formats.job_files import DATASET_FOLDER, PREDICTIONS_FILE
 from aiida_mghdiff.formats.results import EvaluationResults
 from aiida_mghdiff.programs import job
-from aiida_mghdiff.programs.calculators.loading import (
-    check_elements,
-    chosen_head,
-    distributions,
-    load_calculator,
-)
+from aiida_mghdiff.programs.calculators.loading import chosen_head, open_calculator
 
 PROGRESS_SECONDS = 5.0
 
@@ -26,12 +21,10 @@ PROGRESS_SECONDS = 5.0
 def main() -> None:
     """Run the program in the working directory."""
     inputs = job.read_input()
-    parameters, potential = inputs['parameters'], inputs['potential']
+    parameters, arrays = inputs['parameters'], read_folder(DATASET_FOLDER)
     clock = job.WallClock(inputs['max_wallclock_seconds'])
-    versions = job.engine_versions(*distributions(potential))
-    arrays = read_folder(DATASET_FOLDER)
-    check_elements(potential, np.unique(arrays['numbers']))
-    calculator = load_calculator(potential, POTENTIAL_FILE, parameters['dtype'], parameters['device'])
+    numbers, settings = np.unique(arrays['numbers']), (parameters['dtype'], parameters['device'])
+    calculator, versions = open_calculator(inputs['potential'], numbers, *settings)
     job.write_arrays(PREDICTIONS_FILE, **predict(frames_from_arrays(arrays), calculator, clock))
     results: EvaluationResults = {
         'n_configurations': len(arrays['natoms']),

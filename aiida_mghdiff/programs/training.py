@@ -58,6 +58,36 @@ class Trainer(Protocol):
         """Continue from a state of :meth:`state`."""
 
 
+class EngineTrainer:
+    """What the trainers of the engines share: the model, its batches, and the state for the next epoch."""
+
+    model: Any
+    batches: TimedBatches
+
+    def stateful(self) -> dict[str, Any]:
+        """Return by name the parts whose states continue the training."""
+        raise NotImplementedError
+
+    def weights(self) -> dict[str, Any]:
+        """Return a copy of the weights."""
+        return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+    def state(self) -> dict[str, Any]:
+        """Return the states of all parts and of the random numbers."""
+        states = {name: part.state_dict() for name, part in self.stateful().items()}
+        return {'generator': self.batches.loader.generator.get_state(), **states}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from a state of :meth:`state`."""
+        self.batches.loader.generator.set_state(state['generator'])
+        for name, part in self.stateful().items():
+            part.load_state_dict(state[name])
+
+    def n_parameters(self) -> int:
+        """Return the number of trained parameters."""
+        return sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
+
+
 @dataclass
 class Progress:
     """State of the loop over epochs."""
@@ -169,6 +199,17 @@ def check_offsets(parameters: Mapping[str, Any], arrays: Arrays, numbers: list[i
     if not parameters['allow_implausible'] and parameters['E0s'] != 'estimated':
         with _refusing():
             energy_offsets.check_offsets(element_counts(arrays, numbers), arrays['energies'], by_symbol(numbers, e0s))
+
+
+def check_written(numbers: list[int], found: np.ndarray, asked: np.ndarray) -> None:
+    """Check the energies per element of the written model.
+
+    :raises ProgramError: E0S_IGNORED for energies that differ from the asked ones.
+    """
+    if not np.allclose(found, asked, rtol=1e-6, atol=1e-6):
+        raise job.ProgramError(
+            'E0S_IGNORED', f'The model has the E0s {by_symbol(numbers, found)}, not {by_symbol(numbers, asked)}.'
+        )
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypedDict
 
 import numpy as np
@@ -28,6 +29,8 @@ from aiida_mghdiff.science.units import EV_IN_MEV
 
 #: Smaller differences in energy along a path are not significant.
 RESOLUTION_EV = 0.005
+#: Direction off all symmetry axes of a crystal: on a symmetric site forces vanish even if it is no minimum.
+OFF_AXIS = np.array([1.0, np.sqrt(2), np.sqrt(3)]) / np.sqrt(6)
 _REMEDY = 'relax it further or take another path.'
 
 
@@ -97,6 +100,15 @@ def band_results(energies_ev: Sequence[float] | np.ndarray) -> BandResults:
         'energies_ev': energies,
         'saddle_image': band.saddle_image,
     }
+
+
+def path_coordinate(positions: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """Return the length of a path in Å up to each image [i], in the space of all coordinates.
+
+    :param positions: of the atoms [n,3] in Å of each image, unwrapped along the path.
+    """
+    steps = [np.linalg.norm(after - before) for before, after in pairwise(positions)]
+    return np.concatenate([[0.0], np.cumsum(steps)])
 
 
 def _finite(energy: float) -> float | None:

@@ -11,6 +11,7 @@ from ase.mep import NEB
 
 from aiida_mghdiff.calculations.exit_codes import EndsError, MismatchError, SettingsError, read_settings, refusing
 from aiida_mghdiff.calculations.validation import IS_COUNT, IS_POSITIVE, IS_SYMBOL, one_of, self_diffusion_message
+from aiida_mghdiff.science.bands import OFF_AXIS
 from aiida_mghdiff.science.lattice.geometry import LatticeError, hcp_paths
 from aiida_mghdiff.science.lattice.hops import PATHS
 
@@ -20,7 +21,6 @@ INTERPOLATION_SETTINGS = {
     'interpolation': one_of('idpp', 'linear'),
     'minimum_endpoint_distance_angstrom': IS_POSITIVE,
 }
-_OFF_AXIS = np.array([1.0, np.sqrt(2), np.sqrt(3)]) / np.sqrt(6)
 
 
 @refusing(SettingsError, LatticeError)
@@ -38,7 +38,7 @@ def path_endpoints(
         symmetric site it has no force even if the site is no minimum.
     """
     values = read_settings(settings, PATH_SETTINGS)
-    shift = 0.0 if displacement_angstrom is None else displacement_angstrom.value * _OFF_AXIS
+    shift = 0.0 if displacement_angstrom is None else displacement_angstrom.value * OFF_AXIS
     atoms = host.get_ase()
     ends = hcp_paths(atoms.cell.array, atoms.positions)[values['path']]
     if message := self_diffusion_message(values['tracer_element'], atoms.get_chemical_symbols()):

@@ -6,7 +6,6 @@ are free energies, and forces are their gradient.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from aiida_mghdiff.data.stored_keys import stored_value
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.parsers.ase.neb import make_image, make_path
 from aiida_mghdiff.parsers.vasp.ionic import IonicParser, IonicRun, read_ionic_run, versions
-from aiida_mghdiff.science.bands import BandResults, band_results
+from aiida_mghdiff.science.bands import BandResults, band_results, path_coordinate
 
 
 class VaspNebParser(IonicParser):
@@ -59,7 +58,13 @@ class VaspNebParser(IonicParser):
             'positions': np.stack([start[0], *inner, start[-1]]),
             'forces': np.stack([unknown, *(run.step(step).forces for run in runs), unknown]),
         }
-        results = {**self._energies(runs, step), **_coordinate(path['positions']), **self._convergence(runs, step)}
+        coordinate = path_coordinate(path['positions'])
+        results = {
+            **self._energies(runs, step),
+            'reaction_coordinate_angstrom': coordinate.tolist(),
+            'path_length_angstrom': float(coordinate[-1]),
+            **self._convergence(runs, step),
+        }
         self.out('path', make_path(path, results))
         if results['saddle_image'] is not None:
             self.out('saddle', make_image(path, results['saddle_image']))
@@ -111,13 +116,3 @@ class VaspNebParser(IonicParser):
 def _end_of(runs: list[IonicRun]) -> str:
     """Return the end of the first truncated file."""
     return next((run.truncated for run in runs if run.truncated), 'no file shows its end')
-
-
-def _coordinate(positions: np.ndarray) -> dict[str, Any]:
-    """Return the length of the path up to each image, in the space of all coordinates."""
-    steps = [np.linalg.norm(after - before) for before, after in pairwise(positions)]
-    coordinate = np.concatenate([[0.0], np.cumsum(steps)])
-    return {
-        'reaction_coordinate_angstrom': coordinate.tolist(),
-        'path_length_angstrom': float(coordinate[-1]),
-    }

@@ -28,12 +28,7 @@ from ase.md.verlet import VelocityVerlet
 from aiida_mghdiff.formats import job_files
 from aiida_mghdiff.formats.results import MdResults
 from aiida_mghdiff.programs import job
-from aiida_mghdiff.programs.calculators.loading import (
-    check_elements,
-    chosen_head,
-    distributions,
-    load_calculator,
-)
+from aiida_mghdiff.programs.calculators.loading import chosen_head, make_atoms, open_calculator
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K, EV_PER_ANGSTROM3_IN_GPA, PS_IN_FS
 
 if TYPE_CHECKING:
@@ -49,12 +44,9 @@ def main() -> None:
     """Run the program in the working directory."""
     inputs = job.read_input()
     clock = job.WallClock(inputs['max_wallclock_seconds'])
-    parameters, potential = inputs['parameters'], inputs['potential']
-    versions = job.engine_versions(*distributions(potential))
-    start = inputs.get('state') or inputs['structure']
-    check_elements(potential, start['numbers'])
-    calculator = load_calculator(potential, job_files.POTENTIAL_FILE, parameters['dtype'])
-    run = MdProgram(make_atoms(start), calculator, parameters, inputs.get('restart'))
+    atoms, parameters = make_atoms(inputs.get('state') or inputs['structure']), inputs['parameters']
+    calculator, versions = open_calculator(inputs['potential'], atoms.numbers, parameters['dtype'])
+    run = MdProgram(atoms, calculator, parameters, inputs.get('restart'))
     try:
         run.advance(clock)
     except job.ProgramError as error:
@@ -62,14 +54,6 @@ def main() -> None:
             run.write(versions)
         raise
     run.write(versions)
-
-
-def make_atoms(start: dict[str, Any]) -> Atoms:
-    """Return periodic atoms from the JSON of a structure or state; velocities in Å/fs, if any."""
-    atoms = Atoms(start['numbers'], start['positions'], cell=start['cell'], pbc=True)
-    if 'velocities' in start:
-        atoms.set_velocities(np.array(start['velocities']) / units.fs)
-    return atoms
 
 
 def draw_velocities(atoms: Atoms, temperature_k: float, rng: np.random.Generator) -> None:

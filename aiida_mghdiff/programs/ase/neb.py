@@ -12,7 +12,6 @@ slightly, off all symmetry axes, before the relaxation of an end point.
 from __future__ import annotations
 
 import time
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,17 +21,12 @@ from ase.geometry import find_mic
 from ase.mep import NEB
 from ase.optimize import BFGS, FIRE, LBFGS, MDMin
 
-from aiida_mghdiff.formats.job_files import PATH_FILE, POTENTIAL_FILE
+from aiida_mghdiff.formats.job_files import PATH_FILE
 from aiida_mghdiff.formats.results import NebResults, PathResults
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.calculators.base import AllAtOnce
-from aiida_mghdiff.programs.calculators.loading import (
-    check_elements,
-    chosen_head,
-    distributions,
-    load_calculator,
-)
-from aiida_mghdiff.science.bands import band_results
+from aiida_mghdiff.programs.calculators.loading import chosen_head, make_atoms, open_calculator
+from aiida_mghdiff.science.bands import OFF_AXIS, band_results, path_coordinate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +34,6 @@ if TYPE_CHECKING:
     from ase.optimize.optimize import Optimizer
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {'bfgs': BFGS, 'fire': FIRE, 'lbfgs': LBFGS, 'mdmin': MDMin}
-_OFF_AXIS = np.array([1.0, np.sqrt(2), np.sqrt(3)]) / np.sqrt(6)
 #: Atoms whose positions differ by more than this between the end points move along the path.
 _MOVES_ANGSTROM = 0.5
 _PROGRESS_SECONDS = 5.0
@@ -73,11 +66,9 @@ def main() -> None:
     """Run the program in the working directory."""
     inputs = job.read_input()
     clock = job.WallClock(inputs['max_wallclock_seconds'])
-    parameters, potential = inputs['parameters'], inputs['potential']
-    versions = job.engine_versions(*distributions(potential))
-    initial, final = (_make_atoms(inputs[name]) for name in ('initial', 'final'))
-    check_elements(potential, initial.numbers)
-    calculator = load_calculator(potential, POTENTIAL_FILE, parameters['dtype'])
+    parameters = inputs['parameters']
+    initial, final = (make_atoms(inputs[name]) for name in ('initial', 'final'))
+    calculator, versions = open_calculator(inputs['potential'], initial.numbers, parameters['dtype'])
     path = PathSearch(initial, final, calculator, parameters, clock)
     try:
         path.run(inputs.get('restart'))
@@ -86,10 +77,6 @@ def main() -> None:
             path.write(versions)
         raise
     path.write(versions)
-
-
-def _make_atoms(content: dict[str, Any]) -> Atoms:
-    return Atoms(content['numbers'], content['positions'], cell=content['cell'], pbc=True)
 
 
 class ImageCalculator(AllAtOnce):
@@ -128,8 +115,7 @@ class PathSearch:
         parameters: dict[str, Any],
         clock: job.WallClock | None = None,
     ) -> None:
-        """:raises ProgramError: INPUT_REFUSED if the end points differ in atoms or cell."""
-        _check_ends(initial, final)
+        """:param initial, final: the same atoms in the same order and cell, as the job has checked."""
         self.parameters, self.calculator = parameters, calculator
         self.clock = clock or job.WallClock(None)
         self.displacements = [0.0, 0.0]
@@ -165,12 +151,6 @@ class PathSearch:
             image.set_constraint(FixCentre())
 
     def _set_path(self, positions: list[list[list[float]]]) -> None:
-        if len(positions) != self.parameters['n_images'] + 2:
-            raise job.ProgramError(
-                'INPUT_REFUSED',
-                f'the restart has {len(positions)} images with the end points; n_images = '
-                f'{self.parameters["n_images"]} asks for {self.parameters["n_images"] + 2}.',
-            )
         template = self.images[0]
         self.images = [Atoms(template.numbers, image, cell=template.cell, pbc=True) for image in positions]
         self._attach()
@@ -180,7 +160,7 @@ class PathSearch:
         for index, (name, atoms) in enumerate(zip(('initial', 'final'), self.ends, strict=True)):
             before = atoms.positions.copy()
             if displace:
-                atoms.positions[moving] += self.parameters['endpoint_displacement_angstrom'] * _OFF_AXIS
+                atoms.positions[moving] += self.parameters['endpoint_displacement_angstrom'] * OFF_AXIS
             self._relax(name, atoms)
             moved = np.linalg.norm(atoms.positions - before, axis=1)
             self.displacements[index] = float(moved[moving].max(initial=0.0))
@@ -265,8 +245,7 @@ class PathSearch:
 
     def results(self) -> PathResults:
         """Return the results: energies in eV, lengths in Å in the space of all coordinates."""
-        steps = [np.linalg.norm(b.positions - a.positions) for a, b in pairwise(self.images)]
-        coordinate = np.concatenate([[0.0], np.cumsum(steps)])
+        coordinate = path_coordinate([image.positions for image in self.images])
         return {
             **band_results(self.energies()),
             'converged': self.converged,
@@ -293,13 +272,6 @@ class PathSearch:
         )
         results: NebResults = {**self.results(), 'head': chosen_head(self.calculator), 'versions': versions}
         job.write_results(results)
-
-
-def _check_ends(initial: Atoms, final: Atoms) -> None:
-    if not np.array_equal(initial.numbers, final.numbers):
-        raise job.ProgramError('INPUT_REFUSED', 'initial and final must have the same atoms in the same order.')
-    if not np.allclose(initial.cell, final.cell, atol=1e-6):
-        raise job.ProgramError('INPUT_REFUSED', 'initial and final must have the same cell.')
 
 
 def _shortest(initial: Atoms, final: Atoms) -> np.ndarray:

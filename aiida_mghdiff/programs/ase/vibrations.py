@@ -12,15 +12,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 
-from aiida_mghdiff.formats.job_files import POTENTIAL_FILE, VIBRATIONS_FILE
+from aiida_mghdiff.formats.job_files import VIBRATIONS_FILE
 from aiida_mghdiff.formats.results import Modes, TracerModes, VibrationResults
 from aiida_mghdiff.programs import job
-from aiida_mghdiff.programs.calculators.loading import (
-    check_elements,
-    chosen_head,
-    distributions,
-    load_calculator,
-)
+from aiida_mghdiff.programs.calculators.loading import chosen_head, make_atoms, open_calculator
 
 #: Energy quantum in meV and frequency in THz of a vibration with omega = 1 in ASE's units (sqrt(eV/Å²/u)).
 _MEV = 1e3 * units._hbar * 1e10 / np.sqrt(units._e * units._amu)
@@ -30,12 +25,8 @@ _THZ = _MEV * 1e-3 * units._e / (2 * np.pi * units._hbar) * 1e-12
 def main() -> None:
     """Run the program in the working directory."""
     inputs = job.read_input()
-    parameters, potential = inputs['parameters'], inputs['potential']
-    versions = job.engine_versions(*distributions(potential))
-    structure = inputs['structure']
-    atoms = Atoms(structure['numbers'], structure['positions'], cell=structure['cell'], pbc=True)
-    check_elements(potential, atoms.numbers)
-    atoms.calc = load_calculator(potential, POTENTIAL_FILE, parameters['dtype'])
+    parameters, atoms = inputs['parameters'], make_atoms(inputs['structure'])
+    atoms.calc, versions = open_calculator(inputs['potential'], atoms.numbers, parameters['dtype'])
     modes, arrays = analyse(atoms, parameters)
     job.write_arrays(VIBRATIONS_FILE, **arrays)
     results: VibrationResults = {

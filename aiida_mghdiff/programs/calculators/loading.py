@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from ase import Atoms, units
 from ase.data import chemical_symbols
 
-from aiida_mghdiff.programs.job import ProgramError
+from aiida_mghdiff.formats.job_files import POTENTIAL_FILE
+from aiida_mghdiff.programs.job import ProgramError, engine_versions
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -29,11 +32,6 @@ def calculator_module(architecture: str) -> ModuleType:
         raise ProgramError('INPUT_REFUSED', f'ASE has no calculator for {architecture!r} potentials here.') from None
 
 
-def distributions(potential: dict[str, Any]) -> tuple[str, ...]:
-    """Return the distributions whose versions determine the results of a potential."""
-    return calculator_module(potential['architecture']).DISTRIBUTIONS
-
-
 def load_calculator(potential: dict[str, Any], path: str, dtype: str, device: str = 'cpu') -> Calculator:
     """Return the ASE calculator of a potential.
 
@@ -43,6 +41,27 @@ def load_calculator(potential: dict[str, Any], path: str, dtype: str, device: st
     :raises ProgramError: ENGINE_MISSING, POTENTIAL_UNREADABLE or INPUT_REFUSED.
     """
     return calculator_module(potential['architecture']).load(potential, path, dtype, device)
+
+
+def open_calculator(
+    potential: dict[str, Any], numbers: Iterable[int], dtype: str, device: str = 'cpu'
+) -> tuple[Calculator, dict[str, str]]:
+    """Return the ASE calculator of the potential of a job, and the versions that determine its results.
+
+    :param numbers: atomic numbers that the potential must know.
+    :raises ProgramError: as :func:`load_calculator`, or ELEMENT_UNKNOWN.
+    """
+    versions = engine_versions(*calculator_module(potential['architecture']).DISTRIBUTIONS)
+    check_elements(potential, numbers)
+    return load_calculator(potential, POTENTIAL_FILE, dtype, device), versions
+
+
+def make_atoms(content: dict[str, Any]) -> Atoms:
+    """Return periodic atoms from the JSON of a structure or a state; velocities in Å/fs, if any."""
+    atoms = Atoms(content['numbers'], content['positions'], cell=content['cell'], pbc=True)
+    if 'velocities' in content:
+        atoms.set_velocities(np.array(content['velocities']) / units.fs)
+    return atoms
 
 
 def chosen_head(calculator: Calculator) -> str | None:

@@ -51,7 +51,7 @@ def main() -> None:
     mark = training.fingerprint(parameters, *datasets)
     progress = training.train_with_restarts(trainer, parameters, clock, mark)
     trainer.write_model(progress.best_weights)
-    check_model(numbers, e0s)
+    training.check_written(numbers, written_e0s(numbers), e0s)
     training.write_curves(progress)
     results: TrainingResults = {
         **training.summary(progress, datasets[1], trained_labels(parameters), _warnings(inputs, numbers, rank)),
@@ -178,7 +178,7 @@ class _RecordedLoss:
         return errors
 
 
-class ChgnetTrainer:
+class ChgnetTrainer(training.EngineTrainer):
     """CHGNet's trainer as a :class:`~aiida_mghdiff.programs.training.Trainer`."""
 
     def __init__(self, parameters: dict[str, Any], datasets: tuple[Arrays, Arrays], clock: job.WallClock) -> None:
@@ -231,28 +231,9 @@ class ChgnetTrainer:
         self.trainer._validate(self.validation)
         return self.loss.errors()
 
-    def weights(self) -> dict[str, Any]:
-        """Return the weights."""
-        return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-
-    def state(self) -> dict[str, Any]:
-        """Return the weights and the states of optimiser, schedule and random numbers."""
-        return {'generator': self.batches.loader.generator.get_state()} | {
-            name: part.state_dict() for name, part in self._stateful().items()
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from a state of :meth:`state`."""
-        self.batches.loader.generator.set_state(state['generator'])
-        for name, part in self._stateful().items():
-            part.load_state_dict(state[name])
-
-    def _stateful(self) -> dict[str, Any]:
+    def stateful(self) -> dict[str, Any]:
+        """Return by name the parts whose states continue the training."""
         return {'model': self.model, 'optimizer': self.trainer.optimizer, 'schedule': self.trainer.scheduler}
-
-    def n_parameters(self) -> int:
-        """Return the number of trained parameters."""
-        return sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
 
     def write_model(self, weights: dict[str, Any]) -> None:
         """Write the model with these weights, for ``CHGNet.from_file``."""
@@ -283,16 +264,8 @@ def _trainer_options(parameters: dict[str, Any]) -> dict[str, Any]:
     return options | ({'delta': parameters['huber_delta']} if parameters['criterion'] == 'Huber' else {})
 
 
-def check_model(numbers: list[int], e0s: np.ndarray) -> None:
-    """Check the energies per element of the written model.
-
-    :raises ProgramError: E0S_IGNORED for energies that differ from the parameters.
-    """
+def written_e0s(numbers: list[int]) -> np.ndarray:
+    """Return the energies per element in eV of the written model."""
     from chgnet.model.model import CHGNet
 
-    found = _composition_weights(CHGNet.from_file(MODEL_FILE))[[number - 1 for number in numbers]]
-    if not np.allclose(found, e0s, rtol=1e-6, atol=1e-6):
-        raise job.ProgramError(
-            'E0S_IGNORED',
-            f'The model has the E0s {training.by_symbol(numbers, found)}, not {training.by_symbol(numbers, e0s)}.',
-        )
+    return _composition_weights(CHGNet.from_file(MODEL_FILE))[[number - 1 for number in numbers]]

@@ -76,7 +76,7 @@ def main() -> None:
     mark = training.fingerprint(parameters, *datasets, *(replay or ()))
     progress = training.train_with_restarts(trainer, parameters, clock, mark, _stage_starts(parameters))
     trainer.write_model(progress.best_weights)
-    check_model(numbers, e0s)
+    training.check_written(numbers, written_e0s(numbers), e0s)
     training.write_curves(progress)
     results: MaceTrainingResults = {
         **training.summary(
@@ -111,7 +111,6 @@ def prepare(
     training.check_offsets(parameters, datasets[0], numbers, e0s)
     del foundation  # MACE loads it again
     arguments = mace_arguments(parameters, potential, datasets, replay, numbers, e0s)
-    check_batch_size(parameters['batch_size'], datasets[0])
     parts = set_up(arguments)
     check_structures(parts, datasets, replay)
     start: MaceStart = {
@@ -291,17 +290,6 @@ def set_up(arguments: argparse.Namespace) -> dict[str, Any]:
     return parts
 
 
-def check_batch_size(batch_size: int, arrays: Arrays) -> None:
-    """Refuse a batch larger than the training set, which leaves an epoch without data.
-
-    :raises ProgramError: INPUT_REFUSED.
-    """
-    if batch_size > (count := len(arrays['natoms'])):
-        raise job.ProgramError(
-            'INPUT_REFUSED', f'batch_size = {batch_size} is larger than the training set ({count}): lower it.'
-        )
-
-
 def check_structures(
     parts: dict[str, Any], datasets: tuple[Arrays, Arrays], replay: tuple[Arrays, Arrays] | None
 ) -> None:
@@ -319,20 +307,12 @@ def check_structures(
         )
 
 
-def check_model(numbers: list[int], e0s: np.ndarray) -> None:
-    """Check the E0s of the written model.
-
-    :raises ProgramError: E0S_IGNORED for E0s that differ from the parameters.
-    """
+def written_e0s(numbers: list[int]) -> np.ndarray:
+    """Return the E0s in eV of the written model."""
     import torch
 
     model = torch.load(MODEL_FILE, map_location='cpu', weights_only=False)
-    found = _potential_e0s(model, numbers, TRAINED_HEAD)
-    if not np.allclose(found, e0s, rtol=1e-6, atol=1e-6):
-        raise job.ProgramError(
-            'E0S_IGNORED',
-            f'The model has the E0s {training.by_symbol(numbers, found)}, not {training.by_symbol(numbers, e0s)}.',
-        )
+    return _potential_e0s(model, numbers, TRAINED_HEAD)
 
 
 class _RecordedLoss:
@@ -376,7 +356,7 @@ class _Silent:
         """Do nothing: the loss function records the errors."""
 
 
-class MaceTrainer:
+class MaceTrainer(training.EngineTrainer):
     """MACE's parts of a training as a :class:`~aiida_mghdiff.programs.training.Trainer`."""
 
     def __init__(self, parts: dict[str, Any], clock: job.WallClock) -> None:
@@ -452,21 +432,10 @@ class MaceTrainer:
     def weights(self) -> dict[str, Any]:
         """Return the (averaged) weights."""
         with self._averaged():
-            return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            return super().weights()
 
-    def state(self) -> dict[str, Any]:
-        """Return the present weights, and the states of optimiser, averages, schedule and random numbers."""
-        return {'generator': self.parts['train_loader'].generator.get_state()} | {
-            name: part.state_dict() for name, part in self._stateful().items()
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from a state of :meth:`state`."""
-        self.parts['train_loader'].generator.set_state(state['generator'])
-        for name, part in self._stateful().items():
-            part.load_state_dict(state[name])
-
-    def _stateful(self) -> dict[str, Any]:
+    def stateful(self) -> dict[str, Any]:
+        """Return by name the parts whose states continue the training."""
         parts = {'model': self.model, 'optimizer': self.parts['optimizer'], 'ema': self.parts['ema']}
         parts['schedule'] = self.parts['lr_scheduler'].lr_scheduler
         if self.parts['swa'] is not None:
@@ -475,13 +444,7 @@ class MaceTrainer:
 
     def elements(self) -> list[str]:
         """Return the symbols the model knows."""
-        return list(
-            training.by_symbol([int(number) for number in self.model.atomic_numbers], self.model.atomic_numbers)
-        )
-
-    def n_parameters(self) -> int:
-        """Return the number of trained parameters."""
-        return sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
+        return [chemical_symbols[int(number)] for number in self.model.atomic_numbers]
 
     def write_model(self, weights: dict[str, Any]) -> None:
         """Write the model with these weights and without its replay head, for ``MACECalculator``."""

@@ -14,7 +14,8 @@ from md_parameters import md_parameters
 from program_runs import chgnet_file, run_program
 
 from aiida_mghdiff.programs.ase import md as ase_md
-from aiida_mghdiff.programs.ase.md import MdProgram, Series, make_atoms, temperature
+from aiida_mghdiff.programs.ase.md import MdProgram, Series, temperature
+from aiida_mghdiff.programs.calculators.loading import make_atoms
 from aiida_mghdiff.programs.job import ProgramError, WallClock
 
 CHGNET = {'architecture': 'chgnet', 'elements': ['H', 'Mg'], 'head': None}

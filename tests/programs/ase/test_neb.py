@@ -189,15 +189,6 @@ def test_end_points_that_do_not_relax():
         search(vacancy_ends(), EMT(), endpoint_max_steps=1)
 
 
-def test_other_atoms_or_cells_are_refused():
-    initial, final = cosine_ends()
-    with pytest.raises(ProgramError, match='same atoms'):
-        PathSearch(initial, final[::-1], Cosine(), parameters())
-    final.cell *= 1.1
-    with pytest.raises(ProgramError, match='same cell'):
-        PathSearch(initial, final, Cosine(), parameters())
-
-
 def test_continues_from_its_images():
     path = PathSearch(*vacancy_ends(), EMT(), parameters(max_steps=2, force_tolerance_ev_per_angstrom=0.005))
     with pytest.raises(ProgramError, match='NEB_NOT_CONVERGED'):

@@ -229,14 +229,6 @@ def test_an_epoch_leaves_the_last_incomplete_batch_out(tmp_path, datasets, monke
     assert (results['n_training'], results['n_training_per_epoch'], sum(seen)) == (4, 3, 3)
 
 
-def test_batch_larger_than_the_training_set(tmp_path, datasets):
-    with pytest.raises(
-        job.ProgramError, match=r'batch_size = 50 is larger than the training set \(4\): lower it'
-    ) as error:
-        run_program(tmp_path, 'mace.train', datasets, parameters=parameters('scratch', batch_size=50))
-    assert error.value.name == 'INPUT_REFUSED'
-
-
 @pytest.fixture(autouse=True)
 def torch_as_it_was():
     yield
