@@ -23,14 +23,7 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
     potential = inputs['potential']
     parameters = inputs['parameters'].get_dict()
     message = EvaluateCalculation.parameters_message(parameters, potential.architecture)
-    return message or unknown_elements_message(potential, inputs['dataset'])
-
-
-def unknown_elements_message(potential: PotentialData, dataset: DatasetData) -> str | None:
-    """Return a message with the elements of a dataset that a potential does not know, or None."""
-    if unknown := sorted(set(dataset.base.attributes.get('elements')) - set(potential.elements)):
-        return f'the potential does not know {", ".join(unknown)}: it cannot be evaluated on this dataset.'
-    return None
+    return message or potential.unknown_message(inputs['dataset'].elements)
 
 
 def define_predictions(spec: CalcJobProcessSpec) -> None:
@@ -58,7 +51,6 @@ class EvaluateCalculation(CalculatorCalculation):
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define inputs and outputs."""
         super().define(spec)
-        spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.evaluate'
         define_predictions(spec)
         spec.inputs.validator = validate_inputs
 

@@ -52,7 +52,7 @@ def subject_of(
     :param name: name of the dataset; ``choices`` are the user's names of host and tracer, for messages.
     :raises SubjectError: if the dataset has no candidate or several; the message names them.
     """
-    elements = dataset.base.attributes.get('elements')
+    elements = dataset.elements
     if tracer is not None and not IS_SYMBOL.holds(tracer):
         raise SubjectError(f'{choices[1]} = {tracer!r} is not {IS_SYMBOL.words}{IS_SYMBOL.advice(tracer)}.')
     if tracer is not None and (message := self_diffusion_message(tracer, [host] if host else [])):

@@ -148,9 +148,8 @@ def start_symbols(inputs: dict[str, Any]) -> list[str]:
 
 def elements_message(potential: PotentialData, symbols: list[str], tracer: str) -> str | None:
     """Return a message about a fault in the elements: unknown to the potential, no tracer, no host."""
-    unknown = sorted(set(symbols) - set(potential.elements))
-    if unknown:
-        return f'the potential knows {", ".join(potential.elements)}, not {", ".join(unknown)}: take or train another.'
+    if message := potential.unknown_message(symbols):
+        return message
     if tracer not in symbols:
         return f'the structure has no {tracer} atom: set tracer_element to the diffusing element, or add tracers.'
     return self_diffusion_message(tracer, symbols) if set(symbols) == {tracer} else None

@@ -25,6 +25,8 @@ from aiida_mghdiff.calculations.validation import Schema, keys_help
 from aiida_mghdiff.formats.job_files import INPUT_FILE, RESULTS_FILE, ZIPAPP
 from aiida_mghdiff.formats.sources import PACKAGE, archive_name, sources
 
+#: AiiDA's own exit codes are below.
+_FIRST_OWN_STATUS = 200
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -89,7 +91,7 @@ class CachedIfContinued(CalcJob):
 
 
 class ProgramCalculation(CachedIfContinued):
-    """Runs one program: ``_PROGRAM`` is its module below ``programs``."""
+    """Runs one program: ``_PROGRAM`` is its module below ``programs``, and the name of its parser."""
 
     CACHE_VERSION = 1
     _PROGRAM: ClassVar[str]
@@ -100,7 +102,8 @@ class ProgramCalculation(CachedIfContinued):
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define the ports and exit codes of all programs."""
         super().define(spec)
-        set_options(spec, input_filename=INPUT_FILE, output_filename='output.txt')
+        names = {'input_filename': INPUT_FILE, 'output_filename': 'output.txt'}
+        set_options(spec, parser_name=f'mghdiff.{cls._PROGRAM}', **names)
         spec.inputs['metadata']['options']['withmpi'].validator = refuse_mpi
         spec.input('code', valid_type=orm.AbstractCode, help='Python interpreter of an environment with the engines.')
         words = keys_help('Complete settings.', cls._PARAMETERS)
@@ -146,6 +149,14 @@ class ProgramCalculation(CachedIfContinued):
     def input_files(self) -> list[tuple[str, str, str]]:
         """Return the ``local_copy_list``."""
         return []
+
+
+def drop_foreign(spec: CalcJobProcessSpec) -> None:
+    """Take the outputs and exit codes of another package's job out of a specification."""
+    for name in set(spec.outputs) - set(CalcJob.spec().outputs):
+        del spec.outputs[name]
+    for name in [name for name, code in spec.exit_codes.items() if code.status >= _FIRST_OWN_STATUS]:
+        del spec.exit_codes[name]
 
 
 def set_options(spec: CalcJobProcessSpec, **defaults: str) -> None:

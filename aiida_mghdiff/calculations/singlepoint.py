@@ -6,11 +6,8 @@ from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes
+from aiida_mghdiff.calculations.program import drop_foreign
 from aiida_mghdiff.data.dataset import DatasetData
-
-#: Outputs of AiiDA itself. All other outputs of the parent plugin class are removed.
-_OUTPUTS_OF_AIIDA = {'remote_folder', 'remote_stash', 'retrieved'}
-_FIRST_OWN_STATUS = 200
 
 _EXIT_CODES = (
     'ENGINE_MISSING',
@@ -29,10 +26,7 @@ _EXIT_CODES = (
 
 def define_singlepoint(spec: CalcJobProcessSpec) -> None:
     """Replace the outputs and exit codes of the parent plugin class by outputs and exit codes of a single point."""
-    for name in set(spec.outputs) - _OUTPUTS_OF_AIIDA:
-        del spec.outputs[name]
-    for name in [name for name, code in spec.exit_codes.items() if code.status >= _FIRST_OWN_STATUS]:
-        del spec.exit_codes[name]
+    drop_foreign(spec)
     spec.output('results', valid_type=orm.Dict, required=False, help='Energies in eV, convergence, versions.')
     spec.output(
         'dataset',

@@ -126,8 +126,7 @@ def missing_offsets_message(inputs: Mapping[str, Any], known: Iterable[str] = ()
     kind = inputs['parameters']['E0s']
     if not isinstance(kind, Mapping):
         return None
-    elements = {symbol for name in ('training', 'validation') for symbol in _elements(inputs[name])}
-    if missing := sorted(elements - set(kind) - set(known)):
+    if missing := sorted(elements_of(inputs) - set(kind) - set(known)):
         return f'parameters: E0s has no energy of {", ".join(missing)}: add it.'
     return None
 
@@ -150,14 +149,12 @@ def potential_message(inputs: Mapping[str, Any], architecture: str) -> str | Non
     potential = inputs['potential']
     if potential.architecture != architecture:
         return f'the potential is a {potential.architecture} potential: this job trains {architecture}.'
-    elements = {symbol for name in ('training', 'validation') for symbol in _elements(inputs[name])}
-    if unknown := sorted(elements - set(potential.elements)):
-        return f'the potential does not know {", ".join(unknown)}: fine-tune another potential, or train from scratch.'
-    return None
+    return potential.unknown_message(elements_of(inputs))
 
 
-def _elements(dataset: DatasetData) -> list[str]:
-    return dataset.base.attributes.get('elements')
+def elements_of(inputs: Mapping[str, Any]) -> set[str]:
+    """Return the symbols of the elements in the training and validation set."""
+    return {symbol for name in ('training', 'validation') if name in inputs for symbol in inputs[name].elements}
 
 
 class TrainCalculation(ProgramCalculation):

@@ -317,7 +317,7 @@ def study_key(
 
 def elements_of(dataset: DatasetData | None, subject: Subject) -> set[str]:
     """Return the elements that each potential must know: host, tracer, and all elements of the dataset."""
-    return {subject.host, subject.tracer} | set(dataset.base.attributes.get('elements') if dataset else ())
+    return {subject.host, subject.tracer} | set(dataset.elements if dataset else ())
 
 
 def load_potentials(foundation: Path | None, elements: set[str], head: str | None) -> dict[str, PotentialData]:

@@ -165,6 +165,11 @@ class DatasetData(orm.ArrayData):
         return node
 
     @property
+    def elements(self) -> list[str]:
+        """Return the symbols of all elements."""
+        return self.base.attributes.get('elements')
+
+    @property
     def labelled_by(self) -> str:
         """Return the origin of the labels: ``vasp``, ``gpaw``, ``standin:<labeller>``, ..."""
         return stored_value(self, 'labelled_by')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,13 @@ class PotentialData(orm.SinglefileData):
     def elements(self) -> list[str]:
         """Return the symbols of the elements that the potential knows."""
         return self.base.attributes.get('elements')
+
+    def unknown_message(self, symbols: Iterable[str]) -> str | None:
+        """Return which of some elements the potential does not know, or None."""
+        if unknown := sorted(set(symbols) - set(self.elements)):
+            known = ', '.join(self.elements)
+            return f'the potential does not know {", ".join(unknown)}; it knows {known}: take or train another.'
+        return None
 
     @property
     def head(self) -> str | None:

@@ -1,4 +1,4 @@
-"""Recognise a missing executable in the messages of shells and MPI launchers; all parsers use the same rule.
+"""Read what a job printed, and recognise a missing executable there; all parsers use the same rules.
 
 A shell names its script and the line, then the executable and the reason, in the language of the machine:
 ``script: line 103: /opt/lmp: No such file or directory``. MPI launchers name the executable in their messages.
@@ -24,6 +24,18 @@ _FORMS = (
     rf"""(?<![\w./-])EXE['"’]?[:\s(]+(?P<reason>{_MISSING})""",
     r'^\s*Executable:\s+EXE\s*$',
 )
+
+
+def stdout_of(node: orm.CalcJobNode) -> str:
+    """Return the kept standard output of a job, or an empty text."""
+    name, repository = node.get_option('output_filename'), node.outputs.retrieved.base.repository
+    return repository.get_object_content(name, 'r') if name in repository.list_object_names() else ''
+
+
+def last_line(text: str, otherwise: str = 'no message') -> str:
+    """Return the last line of a text that is not empty."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else otherwise
 
 
 def missing_executable(node: orm.CalcJobNode, *texts: str) -> ExitCode | None:

@@ -11,7 +11,7 @@ from aiida.engine import ExitCode
 from aiida.parsers.parser import Parser
 
 from aiida_mghdiff.formats.job_files import RESULTS_FILE, read_failure
-from aiida_mghdiff.parsers.executable import missing_executable
+from aiida_mghdiff.parsers.executable import last_line, missing_executable, stdout_of
 
 
 class ProgramParser(Parser):
@@ -39,16 +39,9 @@ class ProgramParser(Parser):
         """Emit the outputs of the subclass; return an exit code for an unsatisfactory run."""
         raise NotImplementedError
 
-    @property
-    def stdout(self) -> str:
-        """Return the standard output of the program, or an empty text."""
-        name = self.node.get_option('output_filename')
-        repository = self.retrieved.base.repository
-        return repository.get_object_content(name, 'r') if name in repository.list_object_names() else ''
-
     def failure(self) -> ExitCode | None:
         """Return the exit code of the failure that the program named, or None."""
-        if (named := read_failure(self.stdout)) is None:
+        if (named := read_failure(stdout_of(self.node))) is None:
             return None
         name, message = named
         return self.exit_codes[f'ERROR_{name}'].format(message=message)
@@ -57,8 +50,7 @@ class ProgramParser(Parser):
         """Return the exit code of a program that ended without results and without a message."""
         if missing := missing_executable(self.node):
             return missing
-        stderr = self.node.get_scheduler_stderr() or ''
-        lines = [line for line in (stderr or self.stdout).splitlines() if line.strip()]
-        if 'Traceback' in stderr or self.stdout:
-            return self.exit_codes.ERROR_PROGRAM_CRASHED.format(message=lines[-1] if lines else 'no message')
-        return self.exit_codes.ERROR_OUTPUT_MISSING.format(message=lines[-1] if lines else RESULTS_FILE)
+        stderr, stdout = self.node.get_scheduler_stderr() or '', stdout_of(self.node)
+        if 'Traceback' in stderr or stdout:
+            return self.exit_codes.ERROR_PROGRAM_CRASHED.format(message=last_line(stderr or stdout))
+        return self.exit_codes.ERROR_OUTPUT_MISSING.format(message=last_line(stderr, RESULTS_FILE))

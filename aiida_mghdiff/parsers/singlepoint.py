@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from aiida import orm
 from aiida.engine import ExitCode
 from aiida.parsers.parser import Parser
 from ase import Atoms
@@ -56,12 +55,3 @@ class SinglePointParser(Parser):
             return self.exit_codes.ERROR_LABEL_IMPLAUSIBLE.format(message=f'{words}. {_ADVICE}')
         self.out('dataset', dataset)
         return None
-
-    def log_tail(self, text: str) -> str:
-        """Return the last line of a text that is not empty."""
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return lines[-1] if lines else 'no message'
-
-    def emit_results(self, results: dict[str, Any]) -> None:
-        """Emit the numbers, versions and convergence."""
-        self.out('results', orm.Dict(results))

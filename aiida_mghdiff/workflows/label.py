@@ -78,7 +78,7 @@ def structures_message(structures: Mapping[str, orm.StructureData | orm.Trajecto
 def elements_of(inputs: Mapping[str, Any]) -> list[str]:
     """Return the symbols of all elements of the frames."""
     if 'dataset' in inputs:
-        return inputs['dataset'].base.attributes.get('elements')
+        return inputs['dataset'].elements
     nodes = inputs['structures'].values()
     symbols = [node.symbols if isinstance(node, orm.TrajectoryData) else node.get_symbols_set() for node in nodes]
     return sorted(set().union(*symbols))

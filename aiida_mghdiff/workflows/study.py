@@ -229,7 +229,7 @@ def vasp_message(inputs: dict[str, Any]) -> str | None:
 def known_elements(inputs: Mapping[str, Any]) -> list[str]:
     """Return the elements of the dataset, or of the structure from which learning starts."""
     if 'dataset' in inputs:
-        return inputs['dataset'].base.attributes.get('elements')
+        return inputs['dataset'].elements
     start = start_node(inputs['otf'])
     atoms = start.get_atoms() if isinstance(start, MdStateData) else start.get_ase()
     return sorted(set(atoms.get_chemical_symbols()))
@@ -258,7 +258,7 @@ def barrier_symbols(inputs: Mapping[str, Any]) -> set[str]:
 def elements_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
     """Yield messages about elements of dataset or barriers that a potential does not know."""
     barriers = barrier_symbols(inputs)
-    symbols = barriers | set(inputs['dataset'].base.attributes.get('elements') if 'dataset' in inputs else ())
+    symbols = barriers | set(inputs['dataset'].elements if 'dataset' in inputs else ())
     for label, potential in inputs.get('potentials', {}).items():
         if unknown := sorted(symbols - set(potential.elements)):
             yield f'potentials.{label} does not know {", ".join(unknown)}: leave it out, or give a potential that does.'
@@ -308,7 +308,7 @@ def elements_after(
 
 def elements_of(dataset: DatasetData) -> list[str]:
     """Return the symbols of a dataset."""
-    return dataset.base.attributes.get('elements')
+    return dataset.elements
 
 
 def host_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
@@ -814,7 +814,7 @@ def tracer_of(dataset: DatasetData | orm.StructureData, host: orm.StructureData)
     """
     symbols = host.get_symbols_set()
     if isinstance(dataset, DatasetData):
-        known = symbols & set(dataset.base.attributes.get('elements'))
+        known = symbols & set(dataset.elements)
         return subject_of(dataset, known.pop() if len(known) == 1 else None).tracer
     others = sorted(dataset.get_symbols_set() - symbols)
     if len(others) == 1:

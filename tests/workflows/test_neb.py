@@ -82,7 +82,7 @@ def test_refusals_of_potentials(build, codes, tiny_potential, tmp_path):
         build(make_force_field(tmp_path), codes={'python': codes['python']})
     with pytest.raises(ValueError, match=r'codes\.python is missing: barriers of mace'):
         build(tiny_potential)
-    with pytest.raises(ValueError, match='knows H, Ti, not Mg'):
+    with pytest.raises(ValueError, match='does not know Mg; it knows H, Ti'):
         build(make_force_field(tmp_path, ('H', 'Ti')))
 
 

@@ -45,7 +45,6 @@ class AseMdCalculation(CalculatorCalculation):
         """Define ports and exit codes."""
         super().define(spec)
         define_md(spec)
-        spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.ase.md'
         spec.inputs.validator = validate_inputs
 
     def program_inputs(self) -> dict[str, Any]:

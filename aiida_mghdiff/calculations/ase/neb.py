@@ -48,17 +48,9 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
     return (
         AseNebCalculation.parameters_message(parameters, inputs['potential'].architecture)
         or ends_message(inputs['initial'].get_ase(), inputs['final'].get_ase())
-        or symbols_message(inputs['potential'], inputs['initial'])
+        or inputs['potential'].unknown_message(inputs['initial'].get_symbols_set())
         or _restart_message(inputs.get('restart'), parameters['n_images'])
     )
-
-
-def symbols_message(potential: PotentialData, structure: orm.StructureData) -> str | None:
-    """Return a message with the elements of a structure that the potential does not know, or None."""
-    unknown = sorted(set(structure.get_symbols_set()) - set(potential.elements))
-    if unknown:
-        return f'the potential knows {", ".join(potential.elements)}, not {", ".join(unknown)}: take or train another.'
-    return None
 
 
 def _restart_message(restart: orm.TrajectoryData | None, n_images: int) -> str | None:
@@ -84,7 +76,6 @@ class AseNebCalculation(CalculatorCalculation):
         spec.input('initial', valid_type=orm.StructureData, help='First end point.')
         spec.input('final', valid_type=orm.StructureData, help='Last end point: the same atoms in the same cell.')
         spec.input('restart', valid_type=orm.TrajectoryData, required=False, help='Path of a search to continue.')
-        spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.ase.neb'
         spec.inputs.validator = validate_inputs
         spec.output('path', valid_type=orm.TrajectoryData, required=False, help='Images, end points included.')
         spec.output('saddle', valid_type=orm.StructureData, required=False, help='The saddle point, if there is one.')

@@ -7,7 +7,6 @@ from typing import Any
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 
-from aiida_mghdiff.calculations.ase.neb import symbols_message
 from aiida_mghdiff.calculations.calculator import CalculatorCalculation
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.hosts import mass_message
@@ -38,7 +37,7 @@ def validate_inputs(inputs: dict[str, Any], _: Any = None) -> str | None:
     parameters = inputs['parameters'].get_dict()
     return (
         AseVibrationsCalculation.parameters_message(parameters, inputs['potential'].architecture)
-        or symbols_message(inputs['potential'], inputs['structure'])
+        or inputs['potential'].unknown_message(inputs['structure'].get_symbols_set())
         or mass_message(inputs['structure'])
         or _tracer_message(inputs['structure'], parameters['tracer_element'])
     )
@@ -65,7 +64,6 @@ class AseVibrationsCalculation(CalculatorCalculation):
         super().define(spec)
         spec.input('potential', valid_type=PotentialData, help='The potential that gives the forces.')
         spec.input('structure', valid_type=orm.StructureData, help='A minimum or a saddle point.')
-        spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.ase.vibrations'
         spec.inputs.validator = validate_inputs
         spec.output('modes', valid_type=orm.ArrayData, required=False, help='Hessian, modes and indices of tracers.')
         define_exit_codes(spec, 'WRONG_NUMBER_OF_IMAGINARY_MODES')

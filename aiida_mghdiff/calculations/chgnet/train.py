@@ -87,6 +87,5 @@ class ChgnetTrainCalculation(TrainCalculation):
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define the inputs of CHGNet: the initial potential is required."""
         super().define(spec)
-        spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.chgnet.train'
         spec.inputs['potential'].required = True
         spec.inputs.validator = validate_inputs

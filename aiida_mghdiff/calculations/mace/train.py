@@ -39,7 +39,6 @@ from aiida_mghdiff.science.splits import SplitError, hold_out
 
 IS_SECTION = Check('a dictionary or null', lambda value: value is None or isinstance(value, Mapping))
 IS_FREEZE = Check('a whole number from 0 (nothing) to 7 (all)', lambda value: IS_STEP.holds(value) and value <= 7)
-IS_PATIENCE = IS_COUNT
 
 #: Names as in ``mace_run_train``.
 KEYS = COMMON_KEYS | {
@@ -61,7 +60,7 @@ KEYS = COMMON_KEYS | {
     'freeze': IS_FREEZE,
     'scheduler': one_of('ReduceLROnPlateau', 'ExponentialLR'),
     'lr_factor': IS_DECAY,
-    'scheduler_patience': IS_PATIENCE,
+    'scheduler_patience': IS_COUNT,
     'lr_scheduler_gamma': IS_DECAY,
     'stage_two': IS_SECTION,
     'multihead': IS_SECTION,
@@ -184,7 +183,6 @@ class MaceTrainCalculation(TrainCalculation):
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define the inputs of MACE."""
         super().define(spec)
-        spec.inputs['metadata']['options']['parser_name'].default = 'mghdiff.mace.train'
         spec.input(
             'replay',
             valid_type=DatasetData,

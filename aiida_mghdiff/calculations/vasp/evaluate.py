@@ -18,7 +18,7 @@ from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 from ase import Atoms
 
-from aiida_mghdiff.calculations.evaluate import define_predictions, unknown_elements_message
+from aiida_mghdiff.calculations.evaluate import define_predictions
 from aiida_mghdiff.calculations.functions.labels import grouped_order
 from aiida_mghdiff.calculations.vasp.force_field import RUN_TAGS, force_field_message
 from aiida_mghdiff.calculations.vasp.job import (
@@ -55,8 +55,8 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any = None) -> str | None:
     potential, dataset = inputs['potential'], inputs['dataset']
     return (
         force_field_message(potential)
-        or unknown_elements_message(potential, dataset)
-        or potcars_message(dataset.base.attributes.get('elements'), inputs.get('potcars', {}))
+        or potential.unknown_message(dataset.elements)
+        or potcars_message(dataset.elements, inputs.get('potcars', {}))
         or (tags_message(inputs['parameters']) if 'parameters' in inputs else None)
     )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from aiida_mghdiff.data.architectures import VASP_MLFF
 from aiida_mghdiff.data.potential import PotentialData
 
@@ -35,16 +33,6 @@ def fast_message(potential: PotentialData, otherwise: str = '') -> str | None:
     if potential.base.attributes.get('fast'):
         return None
     return f'the force field has no fast mode (ML_LFAST): refit it first (ML_MODE = refit){otherwise}.'
-
-
-def unlearned_message(potential: PotentialData, symbols: Iterable[str]) -> str | None:
-    """Return a message with the elements that a force field does not know, or None."""
-    unknown = sorted(set(symbols) - set(potential.elements))
-    if not unknown:
-        return None
-    return (
-        f'the force field knows {", ".join(potential.elements)}, not {", ".join(unknown)}: learn one with all elements.'
-    )
 
 
 def evaluator_of(potential: PotentialData | None) -> str:

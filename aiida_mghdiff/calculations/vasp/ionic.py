@@ -20,7 +20,7 @@ from aiida_mghdiff.calculations.validation import (
     complete_message,
     one_of,
 )
-from aiida_mghdiff.calculations.vasp.force_field import RUN_TAGS, fast_message, force_field_message, unlearned_message
+from aiida_mghdiff.calculations.vasp.force_field import RUN_TAGS, fast_message, force_field_message
 from aiida_mghdiff.calculations.vasp.job import VaspJob, own_tags_message, potcars_message, symbols_message
 from aiida_mghdiff.data.potential import PotentialData
 
@@ -52,7 +52,7 @@ def system_message(atoms: Atoms, inputs: Mapping[str, Any]) -> str | None:
     message = symbols_message(symbols) or potcars_message(symbols, inputs.get('potcars', {}))
     if message or potential is None:
         return message
-    return force_field_message(potential) or fast_message(potential) or unlearned_message(potential, symbols)
+    return force_field_message(potential) or fast_message(potential) or potential.unknown_message(symbols)
 
 
 class IonicCalculation(VaspJob):

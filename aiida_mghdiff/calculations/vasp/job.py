@@ -23,14 +23,14 @@ import numpy as np
 from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo, CodeRunMode
 from aiida.common.folders import Folder
-from aiida.engine import CalcJob, CalcJobProcessSpec
+from aiida.engine import CalcJobProcessSpec
 from aiida_vasp.calcs.vasp import VaspCalculation
 from aiida_vasp.data.potcar import PotcarData
 from ase import Atoms
 
 from aiida_mghdiff.calculations.exit_codes import JOB_FAILURES, define_exit_codes
 from aiida_mghdiff.calculations.mpi import MpiJob, runs_under_mpi
-from aiida_mghdiff.calculations.program import CachedIfContinued, set_options, zipapp_bytes
+from aiida_mghdiff.calculations.program import CachedIfContinued, drop_foreign, set_options, zipapp_bytes
 from aiida_mghdiff.calculations.validation import IS_COUNT
 from aiida_mghdiff.calculations.vasp.force_field import FORCE_FIELD
 from aiida_mghdiff.calculations.vasp.known_tags import misspelt_message
@@ -67,7 +67,6 @@ _FOREIGN_INPUTS = (
     'wavefunctions',
     'restart_folder',
 )
-_FIRST_OWN_STATUS = 200
 #: Tags that make VASP read WAVECAR or CHGCAR.
 _RESTART_TAGS = {'istart': (1, 2, 3), 'icharg': (1, 11)}
 
@@ -181,7 +180,9 @@ class VaspJob(MpiJob, CachedIfContinued, VaspCalculation):
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define the ports and exit codes that all jobs of VASP share."""
         super().define(spec)
-        _drop_foreign(spec)
+        for name in _FOREIGN_INPUTS:
+            del spec.inputs[name]
+        drop_foreign(spec)
         set_options(spec, parser_name=cls._PARSER, output_filename=cls._KEPT_OUTPUT)
         spec.inputs['parameters'].help = 'INCAR tags of your own.'
         spec.input_namespace('potcars', valid_type=PotcarData, dynamic=True, help='POTCAR of each element.')
@@ -315,16 +316,6 @@ class VaspJob(MpiJob, CachedIfContinued, VaspCalculation):
         Path(folder.get_abs_path(ZIPAPP)).write_bytes(zipapp_bytes('vasp.reduce'))
         with folder.open(INPUT_FILE, 'w') as handle:
             json.dump(plan.to_json(), handle, sort_keys=True)
-
-
-def _drop_foreign(spec: CalcJobProcessSpec) -> None:
-    """Remove aiida-vasp's ports, outputs and exit codes that these jobs do not use."""
-    for name in _FOREIGN_INPUTS:
-        del spec.inputs[name]
-    for name in set(spec.outputs) - set(CalcJob.spec().outputs):
-        del spec.outputs[name]
-    for name in [name for name, code in spec.exit_codes.items() if code.status >= _FIRST_OWN_STATUS]:
-        del spec.exit_codes[name]
 
 
 def _require(code: orm.AbstractCode) -> str:

@@ -28,7 +28,7 @@ from aiida_mghdiff.calculations.validation import (
     optional,
     self_diffusion_message,
 )
-from aiida_mghdiff.calculations.vasp.force_field import fast_message, force_field_message, unlearned_message
+from aiida_mghdiff.calculations.vasp.force_field import fast_message, force_field_message
 from aiida_mghdiff.calculations.vasp.job import (
     ENGINE,
     LAST_LINES,
@@ -236,7 +236,7 @@ def force_field_input_message(tags: Mapping[str, Any], atoms: Atoms, inputs: Map
     message = force_field_message(potential)
     if message is None and tags.get('ml_lfast') is not False:
         message = fast_message(potential, ', or set ml_lfast to false: slower')
-    message = message or unlearned_message(potential, atoms.get_chemical_symbols())
+    message = message or potential.unknown_message(atoms.get_chemical_symbols())
     return message and f'potential: {message}'
 
 
@@ -288,7 +288,7 @@ def known_content(inputs: Mapping[str, Any]) -> tuple[int, set[str]]:
             count, types = read_mlab_header(path)
         return count, set(types)
     parts = inputs['configurations'].values()
-    elements = {element for part in parts for element in part.base.attributes.get('elements')}
+    elements = {element for part in parts for element in part.elements}
     if 'learning_state' in inputs:
         return len(inputs['learning_state'].get_array('order')), elements
     return sum(part.base.attributes.get('n_configurations') for part in parts), elements

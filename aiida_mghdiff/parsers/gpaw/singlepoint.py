@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from aiida import orm
 from aiida.engine import ExitCode
 
 from aiida_mghdiff.calculations.gpaw.singlepoint import RESULTS_FILE
-from aiida_mghdiff.parsers.executable import missing_executable
+from aiida_mghdiff.parsers.executable import last_line, missing_executable
 from aiida_mghdiff.parsers.singlepoint import SinglePointParser
 
 #: Words of a traceback, and the failure that they mean.
@@ -30,16 +31,15 @@ class GpawSinglePointParser(SinglePointParser):
         if not path.is_file():
             return self.failure()
         values = json.loads(path.read_text())
-        self.emit_results(
-            {
-                'free_energy_ev': values['potential_energy'],
-                'energy_sigma0_ev': values['total_energy'],
-                'converged': True,
-                'n_electronic_steps': values['number_of_iterations'],
-                'labelled_by': 'gpaw',
-                'versions': values['versions'],
-            }
-        )
+        results = {
+            'free_energy_ev': values['potential_energy'],
+            'energy_sigma0_ev': values['total_energy'],
+            'converged': True,
+            'n_electronic_steps': values['number_of_iterations'],
+            'labelled_by': 'gpaw',
+            'versions': values['versions'],
+        }
+        self.out('results', orm.Dict(results))
         return self.emit_label('gpaw', values['potential_energy'], values['forces'], values['stress'])
 
     def failure(self) -> ExitCode:
@@ -52,4 +52,4 @@ class GpawSinglePointParser(SinglePointParser):
             if lines:
                 return self.exit_codes[f'ERROR_{name}'].format(message=lines[-1])
         name = 'PROGRAM_CRASHED' if 'Traceback' in stderr else 'OUTPUT_MISSING'
-        return self.exit_codes[f'ERROR_{name}'].format(message=self.log_tail(stderr))
+        return self.exit_codes[f'ERROR_{name}'].format(message=last_line(stderr))

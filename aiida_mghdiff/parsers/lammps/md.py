@@ -15,7 +15,7 @@ from aiida_mghdiff.calculations.lammps.md import ENGINE
 from aiida_mghdiff.formats import job_files
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.lammps import Dump, LammpsFrame, read_dump, read_series
-from aiida_mghdiff.parsers.executable import missing_executable
+from aiida_mghdiff.parsers.executable import last_line, missing_executable, stdout_of
 from aiida_mghdiff.parsers.md import MdRun, emit_md_outputs
 from aiida_mghdiff.science.units import FS_IN_PS
 
@@ -42,15 +42,10 @@ class LammpsMdParser(Parser):
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Emit the outputs; return the exit code of a failed run."""
         files = Path(retrieved_temporary_folder or '')
-        stdout = self._stdout()
+        stdout = stdout_of(self.node)
         if (files / job_files.FINAL_DUMP).is_file():
             return self._parse_run(stdout, files)
         return self.failure(stdout)
-
-    def _stdout(self) -> str:
-        name = self.node.get_option('output_filename')
-        repository = self.retrieved.base.repository
-        return repository.get_object_content(name, 'r') if name in repository.list_object_names() else ''
 
     def failure(self, stdout: str) -> ExitCode:
         """Return the exit code of a run without a final state."""
@@ -67,17 +62,16 @@ class LammpsMdParser(Parser):
             if _RUNAWAY.search(errors[-1]):
                 return codes.ERROR_TEMPERATURE_RUNAWAY.format(message=errors[-1])
             return codes.ERROR_LAMMPS_ERROR.format(message=errors[-1])
-        lines = [line for line in stderr.splitlines() if line.strip()]
         if 'Traceback' in stderr:
-            return codes.ERROR_PROGRAM_CRASHED.format(message=lines[-1])
-        return codes.ERROR_OUTPUT_MISSING.format(message=lines[-1] if lines else job_files.FINAL_DUMP)
+            return codes.ERROR_PROGRAM_CRASHED.format(message=last_line(stderr))
+        return codes.ERROR_OUTPUT_MISSING.format(message=last_line(stderr, job_files.FINAL_DUMP))
 
     def failure_of_conversion(self, stderr: str) -> ExitCode:
         """Return the exit code of a job without a converted model, which makes LAMMPS miss a file."""
         if match := _NO_HEAD.search(stderr):
             return self.exit_codes.ERROR_INPUT_REFUSED.format(message=f'{_NO_HEAD_MESSAGE} ({match[0]})')
         code = self.node.inputs.convert_code.full_label
-        message = f'{code} did not convert the model: {stderr.strip().splitlines()[-1]}'
+        message = f'{code} did not convert the model: {last_line(stderr)}'
         if 'ModuleNotFoundError' in message:
             return self.exit_codes.ERROR_ENGINE_MISSING.format(message=message)
         return self.exit_codes.ERROR_PROGRAM_CRASHED.format(message=message)

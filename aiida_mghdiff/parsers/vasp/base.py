@@ -15,7 +15,7 @@ from ase import Atoms
 from aiida_mghdiff.calculations.vasp.job import STDOUT
 from aiida_mghdiff.formats.job_files import read_failure
 from aiida_mghdiff.formats.outcar import OutcarStep
-from aiida_mghdiff.parsers.executable import missing_executable
+from aiida_mghdiff.parsers.executable import last_line, missing_executable
 
 #: OUTCAR has positions with 5 decimals.
 _POSITION_TOLERANCE_ANGSTROM = 2e-5
@@ -95,7 +95,7 @@ class VaspJobParser(Parser):
             return failure
         if self.is_out_of_walltime:
             return self.exit_codes.ERROR_OUT_OF_WALLTIME
-        if message := box_message(self.stdout) or traceback_message(self.said):
+        if message := box_message(self.stdout) or (last_line(self.said) if 'Traceback' in self.said else None):
             return self.exit_codes.ERROR_PROGRAM_CRASHED.format(message=message)
         return self.exit_codes.ERROR_OUTPUT_MISSING.format(message=missing)
 
@@ -108,12 +108,6 @@ def box_message(text: str) -> str | None:
     """Return the text of VASP's last error box."""
     words = [match[1] for line in text.splitlines() if (match := _BOX.match(line)) and _WORDS.search(match[1])]
     return ' '.join(words)[-400:] or None
-
-
-def traceback_message(text: str) -> str | None:
-    """Return the last line of a Python traceback, or None."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1] if 'Traceback' in text else None
 
 
 def check_structure(step: OutcarStep, atoms: Atoms) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from aiida import orm
 from aiida.engine import ExitCode
 
 from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
+from aiida_mghdiff.parsers.executable import last_line
 from aiida_mghdiff.parsers.singlepoint import SinglePointParser
 from aiida_mghdiff.parsers.vasp.base import VaspJobParser, check_structure
 
@@ -21,22 +23,21 @@ class VaspSinglePointParser(SinglePointParser, VaspJobParser):
         self.files = files
         path = files / 'OUTCAR'
         if not path.is_file():
-            return self.no_results(self.log_tail(self.stdout))
+            return self.no_results(last_line(self.stdout))
         reader = OutcarReader(path)
         steps = list(reader)
         if not steps:
             return self.no_results(reader.truncated or 'OUTCAR has no energies and forces')
         step, labelled_by = steps[-1], reader.labelled_by
-        self.emit_results(
-            {
-                'free_energy_ev': step.energy,
-                'energy_sigma0_ev': step.energy_sigma0,
-                'converged': step.scf_converged,
-                'labelled_by': labelled_by,
-                'versions': {'vasp': reader.version},
-                'max_memory_mb': reader.max_memory_mb,
-            }
-        )
+        results = {
+            'free_energy_ev': step.energy,
+            'energy_sigma0_ev': step.energy_sigma0,
+            'converged': step.scf_converged,
+            'labelled_by': labelled_by,
+            'versions': {'vasp': reader.version},
+            'max_memory_mb': reader.max_memory_mb,
+        }
+        self.out('results', orm.Dict(results))
         if not reader.finished:
             return self.no_results(str(reader.truncated))
         if not step.scf_converged:

@@ -326,7 +326,7 @@ def test_wrong_known_configurations_are_refused(inputs, tmp_path):
 
 def test_wrong_force_fields_are_refused(inputs, tmp_path):
     run = with_tags(inputs, ml_mode='run')
-    refuse(run | {'potential': make_force_field(tmp_path, ('Mg',))}, 'knows Mg, not H')
+    refuse(run | {'potential': make_force_field(tmp_path, ('Mg',))}, 'does not know H; it knows Mg')
     refuse(run | {'potential': make_force_field(tmp_path, fast=False)}, 'no fast mode')
     refuse(inputs | {'potential': make_force_field(tmp_path)}, 'read only in mode run')
 

@@ -127,7 +127,7 @@ def test_refuses_systems(inputs, tmp_path):
     mixed = [atoms[[0, 16, *range(1, 16)]] for atoms in ends]
     assert 'species are not grouped' in validate_band(inputs | {'images': straight_path(mixed, 1)})
     assert 'no fast mode' in validate_band(inputs | {'potential': make_force_field(tmp_path, fast=False)})
-    assert 'knows Mg, not H' in validate_band(inputs | {'potential': make_force_field(tmp_path, ('Mg',))})
+    assert 'does not know H; it knows Mg' in validate_band(inputs | {'potential': make_force_field(tmp_path, ('Mg',))})
 
 
 def test_refuses_force_field_of_another_engine(inputs, tiny_potential):

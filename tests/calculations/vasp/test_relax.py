@@ -63,7 +63,7 @@ def test_refuses(inputs, tmp_path):
     assert 'nwrite = 0: below 2 VASP leaves forces' in validate_relaxation(inputs | {'parameters': changed})
     assert 'has no POTCAR for Mg, H' in validate_relaxation(inputs | {'potcars': {}})
     force_field = make_force_field(tmp_path, ('H', 'Ti'))
-    assert 'knows H, Ti, not Mg' in validate_relaxation(inputs | {'potential': force_field})
+    assert 'does not know Mg; it knows H, Ti' in validate_relaxation(inputs | {'potential': force_field})
 
 
 def test_exit_codes_and_the_cache():
