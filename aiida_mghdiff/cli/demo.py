@@ -8,8 +8,8 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,6 +29,34 @@ STUDY_KEY = 'mghdiff_demo'
 SLOTS = 2
 #: Folder beside the checkout that may contain a foundation model.
 FOUNDATIONS = Path('../shared/data/mace')
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The choices of the user; without a file of labelled configurations the study learns on the fly."""
+
+    protocol: str
+    dataset_file: Path | None = None
+    foundation: Path | None = None
+    head: str | None = None
+    host: str | None = None
+    tracer: str | None = None
+    reading: Mapping[str, str | bool | None] = field(default_factory=dict)  # settings of the reader of the file
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study is about: its choices, its dataset, what diffuses in what, and the potentials by label."""
+
+    choices: Choices
+    dataset: DatasetData | None
+    subject: Subject
+    potentials: dict[str, PotentialData]
+
+    @property
+    def allow_implausible(self) -> bool:
+        """Return whether implausible labels and energies per element are accepted."""
+        return bool(self.choices.reading.get('allow_implausible'))
 
 
 @click.command()
@@ -78,19 +106,16 @@ def demo(
     Everything lives in DIRECTORY: the AiiDA profile, the jobs, the results. After an interruption, call the same
     command again to continue. For a finished study the command only writes the report again.
     """
-    from aiida_mghdiff.cli.environment import SetupError, check_place
+    from aiida_mghdiff.cli.environment import check_place
     from aiida_mghdiff.cli.inputs import EXAMPLE
 
     check_choices(protocol, foundation, dataset, origin)
     check_reading(origin, foundation, head, reading)
     check_elements(origin, host, tracer)
     file = (dataset or EXAMPLE) if origin == 'dataset' else None
-    try:
-        check_place(directory)
-    except SetupError as error:
-        raise click.ClickException(str(error)) from None
+    check_place(directory)
     with only_one(directory):
-        run(directory, protocol, foundation, file, host, tracer, head, reading)
+        run(directory, Choices(protocol, file, foundation, head, host, tracer, reading))
 
 
 def check_reading(origin: str, foundation: Path | None, head: str | None, reading: Mapping[str, Any]) -> None:
@@ -164,16 +189,7 @@ def only_one(directory: Path) -> Iterator[None]:
         yield
 
 
-def run(
-    directory: Path,
-    protocol: str,
-    foundation: Path | None,
-    dataset_file: Path | None,
-    host: str | None,
-    tracer: str | None,
-    head: str | None,
-    reading: Mapping[str, Any],
-) -> None:
+def run(directory: Path, choices: Choices) -> None:
     """Run the study with these choices to its end, and write its report."""
     from aiida.engine.daemon.client import DaemonException
 
@@ -183,16 +199,13 @@ def run(
     from aiida_mghdiff.cli.unexpected import watch
 
     watch(folder=directory)
-    try:
-        environment.open_storage(environment.make_profile(directory))
-    except environment.SetupError as error:
-        raise click.ClickException(str(error)) from None
+    environment.open_storage(environment.make_profile(directory))
     try:
         codes = environment.setup_codes(slots=SLOTS, threads=1)
         environment.enable_caching()
         if lost := environment.start_daemon():
             click.echo(environment.lost_words(lost))
-        study = find_or_submit(codes, protocol, foundation, dataset_file, host, tracer, head, reading)
+        study = find_or_submit(codes, choices)
         follow_study(study, directory)
     except (environment.SetupError, InputsError, PotentialError, DaemonException) as error:
         raise click.ClickException(f'{error}{environment.waiting_words(directory)}') from None
@@ -205,16 +218,7 @@ def run(
     finish(study, directory)
 
 
-def find_or_submit(
-    codes: dict[str, orm.InstalledCode],
-    protocol: str,
-    foundation: Path | None,
-    dataset_file: Path | None,
-    host: str | None = None,
-    tracer: str | None = None,
-    head: str | None = None,
-    reading: Mapping[str, Any] = MappingProxyType({}),
-) -> orm.WorkChainNode:
+def find_or_submit(codes: dict[str, orm.InstalledCode], choices: Choices) -> orm.WorkChainNode:
     """Return the running or finished study with these choices, or submit it.
 
     Without a file, the study learns on the fly. A study that failed, or that another version left unfinished, is
@@ -230,14 +234,12 @@ def find_or_submit(
     from aiida_mghdiff.workflows.study import StudyWorkChain
     from aiida_mghdiff.workflows.survival import version_message
 
-    dataset = read_dataset(dataset_file, **reading) if dataset_file else None
-    subject = find_subject(dataset, dataset_file, host, tracer)
-    potentials = load_potentials(foundation, elements_of(dataset, subject), head)
-    choices = (subject, potentials, protocol, bool(reading.get('allow_implausible')))
-    study_builder(codes, dataset, dataset_file, *choices, False)  # refuses a study that cannot work
-    if dataset is not None and dataset_file is not None and not dataset.is_stored:
-        dataset = store_dataset(dataset_file, **reading)
-    key = study_key(dataset, *choices)
+    file, reading = choices.dataset_file, choices.reading
+    plan = make_plan(choices, read_dataset(file, **reading) if file else None)
+    study_builder(codes, plan, store=False)  # refuses a study that cannot work
+    if file is not None and plan.dataset is not None and not plan.dataset.is_stored:
+        plan = replace(plan, dataset=store_dataset(file, **reading))
+    key = study_key(plan)
     known = find_study(key)
     if known is not None and not known.is_terminated and (message := version_message(known, StudyWorkChain)):
         click.echo(message)
@@ -246,13 +248,23 @@ def find_or_submit(
         watch(study=known)
         click.echo(f'{"Report of" if known.is_terminated else "Going on with"} study {known.uuid}.')
         return known
-    builder = study_builder(codes, dataset, dataset_file, *choices, True)
+    builder = study_builder(codes, plan, store=True)
     builder['metadata'].description = description_of(key)
     study: Any = submit(builder)
     watch(study=study)
-    about = f'{subject.tracer} in {subject.host}'
-    click.echo(f'Submitted study {study.uuid}: {about}; {", ".join(potentials)}; protocol {protocol}.')
+    about, labels = f'{plan.subject.tracer} in {plan.subject.host}', ', '.join(plan.potentials)
+    click.echo(f'Submitted study {study.uuid}: {about}; {labels}; protocol {choices.protocol}.')
     return study
+
+
+def make_plan(choices: Choices, dataset: DatasetData | None) -> Plan:
+    """Return what a study with these choices is about.
+
+    :raises InputsError: if the user must choose because the dataset is ambiguous.
+    """
+    subject = find_subject(choices, dataset)
+    elements = {subject.host, subject.tracer} | set(dataset.elements if dataset else ())
+    return Plan(choices, dataset, subject, load_potentials(choices.foundation, elements, choices.head))
 
 
 def description_of(key: str) -> str:
@@ -274,9 +286,7 @@ def find_study(key: str) -> orm.WorkChainNode | None:
     return study
 
 
-def find_subject(
-    dataset: DatasetData | None, dataset_file: Path | None, host: str | None, tracer: str | None
-) -> Subject:
+def find_subject(choices: Choices, dataset: DatasetData | None) -> Subject:
     """Return host and tracer, from the user or else from the dataset; without a dataset, H in Mg.
 
     :raises InputsError: if the user must choose because the dataset is ambiguous.
@@ -284,40 +294,30 @@ def find_subject(
     from aiida_mghdiff.calculations.hosts import Subject, SubjectError, subject_of
     from aiida_mghdiff.cli.inputs import FROM_NOTHING, InputsError
 
-    if dataset is None or dataset_file is None:
+    if dataset is None or choices.dataset_file is None:
         return Subject(**FROM_NOTHING)
+    name, options = choices.dataset_file.name, ('--host', '--tracer')
     try:
-        return subject_of(dataset, host, tracer, name=dataset_file.name, choices=('--host', '--tracer'))
+        return subject_of(dataset, choices.host, choices.tracer, name=name, choices=options)
     except SubjectError as error:
         raise InputsError(str(error)) from None
 
 
-def study_key(
-    dataset: DatasetData | None,
-    subject: Subject,
-    potentials: dict[str, PotentialData],
-    protocol: str,
-    allow_implausible: bool,
-) -> str:
+def study_key(plan: Plan) -> str:
     """Return the key that identifies a study of this command: the choices, and the protocols as they are now."""
     import hashlib
 
     from aiida_mghdiff.workflows.protocol import FOLDER
 
     words = [
-        protocol,
-        dataset.uuid if dataset else 'otf',
-        f'{subject.tracer} in {subject.host}',
-        *(['allow implausible'] if allow_implausible else []),
-        *(f'{label}={node.uuid}' for label, node in sorted(potentials.items())),
+        plan.choices.protocol,
+        plan.dataset.uuid if plan.dataset else 'otf',
+        f'{plan.subject.tracer} in {plan.subject.host}',
+        *(['allow implausible'] if plan.allow_implausible else []),
+        *(f'{label}={node.uuid}' for label, node in sorted(plan.potentials.items())),
     ]
     words += [path.read_text() for path in sorted(FOLDER.rglob('*.yaml'))]
     return hashlib.sha256('\n'.join(words).encode()).hexdigest()
-
-
-def elements_of(dataset: DatasetData | None, subject: Subject) -> set[str]:
-    """Return the elements that each potential must know: host, tracer, and all elements of the dataset."""
-    return {subject.host, subject.tracer} | set(dataset.elements if dataset else ())
 
 
 def load_potentials(foundation: Path | None, elements: set[str], head: str | None) -> dict[str, PotentialData]:
@@ -336,16 +336,7 @@ def load_potentials(foundation: Path | None, elements: set[str], head: str | Non
     return {'chgnet_mp': load_potential(None)} | ({'mace_mp': mace} if mace else {})
 
 
-def study_builder(
-    codes: dict[str, orm.InstalledCode],
-    dataset: DatasetData | None,
-    dataset_file: Path | None,
-    subject: Subject,
-    potentials: dict[str, PotentialData],
-    protocol: str,
-    allow_implausible: bool,
-    store: bool,
-) -> ProcessBuilder:
+def study_builder(codes: dict[str, orm.InstalledCode], plan: Plan, *, store: bool) -> ProcessBuilder:
     """Return the builder of a study that begins from a dataset, or from nothing.
 
     :param store: if False, nothing is stored in the profile; the builder is only checked.
@@ -355,24 +346,24 @@ def study_builder(
     from aiida_mghdiff.cli.inputs import InputsError, make_start
     from aiida_mghdiff.workflows.study import StudyWorkChain, validate_study
 
+    protocol, subject = plan.choices.protocol, plan.subject
     inputs = StudyWorkChain.get_protocol_inputs(protocol)
-    repeats = inputs['repeats']
-    hosts = make_hosts(repeats, dataset, dataset_file, subject, potentials, store)
+    hosts = make_hosts(inputs['repeats'], plan, store=store)
     engines: dict[str, orm.AbstractCode] = {name: codes[name] for name in ('python', 'lammps')}
     potcars = None
-    if dataset is None:
+    if plan.dataset is None:
         engines |= {'vasp': codes['vasp'], 'reduce': codes['python']}
         potcars = placeholder_potcars([subject.host, subject.tracer])
     builder = StudyWorkChain.get_builder_from_protocol(
         engines,
-        make_start(repeats['neb_host'], store=store) if dataset is None else dataset,
+        make_start(inputs['repeats']['neb_host'], store=store) if plan.dataset is None else plan.dataset,
         hosts['host'],
         hosts['neb_host'],
         tracer_element=subject.tracer,
-        potentials=potentials,
+        potentials=plan.potentials,
         potcars=potcars,
         protocol=protocol,
-        overrides=permissive(inputs['training']) if allow_implausible else None,
+        overrides=permissive(inputs['training']) if plan.allow_implausible else None,
     )
     builder['metadata'].label = f'Diffusion of {subject.tracer} in {subject.host}, {protocol}'
     if message := validate_study(builder._inputs(prune=True)):
@@ -385,14 +376,7 @@ def permissive(trainings: dict[str, Any]) -> dict[str, Any]:
     return {'training': {label: {'parameters': {'allow_implausible': True}} for label in trainings}}
 
 
-def make_hosts(
-    repeats: dict[str, list[int]],
-    dataset: DatasetData | None,
-    dataset_file: Path | None,
-    subject: Subject,
-    potentials: dict[str, PotentialData],
-    store: bool,
-) -> dict[str, orm.StructureData]:
+def make_hosts(repeats: dict[str, list[int]], plan: Plan, *, store: bool) -> dict[str, orm.StructureData]:
     """Return the supercells of the host by name, each with its numbers of repeats.
 
     :raises InputsError: if the workflows cannot treat the host of the dataset; lists all other faults, too.
@@ -401,14 +385,13 @@ def make_hosts(
     from aiida_mghdiff.cli.inputs import InputsError, make_host, make_host_of
     from aiida_mghdiff.workflows.study import elements_messages
 
-    if dataset is None or dataset_file is None:
+    dataset, file = plan.dataset, plan.choices.dataset_file
+    if dataset is None or file is None:
         return {name: make_host(cells, store=store) for name, cells in repeats.items()}
     try:
-        return {
-            name: make_host_of(dataset, subject, cells, dataset_file, store=store) for name, cells in repeats.items()
-        }
+        return {name: make_host_of(dataset, plan.subject, cells, file, store=store) for name, cells in repeats.items()}
     except InputsError as error:
-        others = elements_messages({'dataset': dataset, 'potentials': potentials})
+        others = elements_messages({'dataset': dataset, 'potentials': plan.potentials})
         raise InputsError(joined([str(error), *others]) or str(error)) from None
 
 

@@ -92,10 +92,7 @@ class Diagnosis:
 @click.option('-c', '--code', 'labels', multiple=True, help='Code to check.  [default: all codes that `setup` made]')
 def doctor(profile: str | None, labels: tuple[str, ...]) -> None:
     """Check that the engines of each code import, and warn if their versions changed since earlier jobs."""
-    try:
-        environment.load(profile)
-    except environment.SetupError as error:
-        raise click.ClickException(str(error)) from None
+    environment.load(profile)
     codes = [load_code(label) for label in labels] or _codes_of_this_profile()
     failed = [code.full_label for code in codes if not _report(code, diagnose(code))]
     _report_daemon()

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import psutil
 
 from aiida_mghdiff.cli.computers import computer_message
@@ -81,7 +82,7 @@ _CACHES = {
 }
 
 
-class SetupError(Exception):
+class SetupError(click.ClickException):
     """An existing item differs from the requested one, or an item is missing; the message names the remedy."""
 
 

@@ -33,7 +33,7 @@ def profile(directory: Path, workers: int, stop: bool) -> None:
         environment.open_storage(loaded)
         if workers:
             start_daemon(workers)
-    except (environment.SetupError, DaemonException) as error:
+    except DaemonException as error:
         raise click.ClickException(str(error)) from None
     click.echo(f'Profile {loaded.name} in {directory.resolve()}. To use it in this shell:')
     click.echo(f'  export AIIDA_PATH={shlex.quote(str(directory.resolve()))}')

@@ -53,13 +53,10 @@ def report(
     from aiida_mghdiff.cli import environment
     from aiida_mghdiff.cli.unexpected import watch
 
-    try:
-        environment.load(profile)
-        node = load_study(study)
-        watch(study=node)
-        others = [[load(identifier) for identifier in given] for given in (validations, barriers)]
-    except environment.SetupError as error:
-        raise click.ClickException(str(error)) from None
+    environment.load(profile)
+    node = load_study(study)
+    watch(study=node)
+    others = [[load(identifier) for identifier in given] for given in (validations, barriers)]
     from aiida_mghdiff.report import result_table, write_report
     from aiida_mghdiff.report.references import ReferencesError
     from aiida_mghdiff.report.study import ForeignNodeError

@@ -36,23 +36,14 @@ def setup(profile: str | None, computer: str | None, caching: bool, **options: A
     """
     from aiida_mghdiff.cli import environment
 
-    try:
-        name = environment.load(profile).name
-        codes = _remote_codes(computer, **options) if computer else _local_codes(**options)
-    except environment.SetupError as error:
-        raise click.ClickException(str(error)) from None
+    name = environment.load(profile).name
+    codes = _remote_codes(computer, **options) if computer else environment.setup_codes(**options)
     click.echo(f'Profile {name}:')
     for role, code in codes.items():
         click.echo(f'  {role:8} {code.full_label}  {code.filepath_executable}')
     _report_potcars(codes)
     _report_caching(name, caching)
     click.echo('Check them with: aiida-mghdiff doctor' + (f' --profile {profile}' if profile else ''))
-
-
-def _local_codes(suffix: str, prepend_text: str, **options: Any) -> dict[str, InstalledCode]:
-    from aiida_mghdiff.cli import environment
-
-    return environment.setup_codes(suffix=suffix, prepend_text=prepend_text, **options)
 
 
 def _remote_codes(

@@ -18,7 +18,7 @@ from plumpy import ProcessState
 
 from aiida_mghdiff import __version__
 from aiida_mghdiff.cli import demo as module
-from aiida_mghdiff.cli.demo import STUDY_KEY, demo, find_or_submit, verdi
+from aiida_mghdiff.cli.demo import STUDY_KEY, Choices, demo, find_or_submit, verdi
 from aiida_mghdiff.workflows.study import StudyWorkChain
 
 
@@ -73,7 +73,7 @@ def test_refuses_a_second_demo_in_one_folder(refuse, file, tmp_path):
 def submit(aiida_profile_clean, generate_workchain_node, monkeypatch):
     """Return a function that asks for the study of the same choices; what is submitted has failed, ended or runs."""
     monkeypatch.setattr(module, 'load_potentials', lambda *_: {})
-    monkeypatch.setattr(module, 'study_builder', lambda *_: StudyWorkChain.get_builder())
+    monkeypatch.setattr(module, 'study_builder', lambda *_, **__: StudyWorkChain.get_builder())
 
     def ask(exit_status, protocol='smoke', checkpoint='how it goes on', version=__version__):
         def submitted(builder):
@@ -90,7 +90,7 @@ def submit(aiida_profile_clean, generate_workchain_node, monkeypatch):
             return node.store()
 
         monkeypatch.setattr(engine, 'submit', submitted)
-        return find_or_submit({}, protocol, None, None)
+        return find_or_submit({}, Choices(protocol))
 
     return ask
 
@@ -150,8 +150,8 @@ def test_the_node_of_a_submission_that_was_killed_has_its_key(
 
     monkeypatch.setattr(engine, 'submit', submitted)
     with pytest.raises(KeyboardInterrupt):
-        find_or_submit(codes, 'smoke', None, example_data / 'mgh_pbe.extxyz')
-    assert find_or_submit(codes, 'smoke', None, example_data / 'mgh_pbe.extxyz').uuid == made[0].uuid
+        find_or_submit(codes, Choices('smoke', example_data / 'mgh_pbe.extxyz'))
+    assert find_or_submit(codes, Choices('smoke', example_data / 'mgh_pbe.extxyz')).uuid == made[0].uuid
     assert capsys.readouterr().out == f'Going on with study {made[0].uuid}.\n'
     with_key = made[0].base.caching.compute_hash()
     made[0].description = ''

@@ -17,7 +17,7 @@ from training_inputs import make_chgnet
 
 from aiida_mghdiff.calculations.functions.dataset import EXTXYZ_SETTINGS
 from aiida_mghdiff.cli import demo as module
-from aiida_mghdiff.cli.demo import demo, find_or_submit
+from aiida_mghdiff.cli.demo import Choices, demo, find_or_submit
 from aiida_mghdiff.cli.inputs import InputsError
 from aiida_mghdiff.cli.words import READING
 from aiida_mghdiff.data.dataset import DatasetData
@@ -80,7 +80,7 @@ def submit(aiida_profile_clean, codes, monkeypatch):
     )
 
     def ask(file, **options):
-        find_or_submit(codes, 'smoke', None, file, **options)
+        find_or_submit(codes, Choices('smoke', file, **options))
         return submitted[-1]
 
     return ask
