@@ -63,6 +63,13 @@ def optional(check: Check) -> Check:
     return Check(f'{check.words} or null', lambda value: value is None or check.holds(value))
 
 
+def three_of(check: Check, words: str) -> Check:
+    """Return the check that a value is a list of three values that pass another, which the words name."""
+    return Check(
+        f'a list of three {words}', lambda value: isinstance(value, list) and [*map(check.holds, value)] == [True] * 3
+    )
+
+
 def list_of(check: Check) -> Check:
     """Return the check that a value is a list, not empty, of values that pass another."""
     return Check(

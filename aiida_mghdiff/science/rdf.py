@@ -18,22 +18,6 @@ import numpy as np
 from aiida_mghdiff.science.compiled import compiled
 
 
-def radial_distribution(
-    frames: np.ndarray, cells: np.ndarray, pairs: tuple[np.ndarray, np.ndarray], r_max: float, n_bins: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the centres r [n_bins] in Å of the bins, and g(r) [n_bins].
-
-    :param frames: positions [f,N,3] in Å, wrapped or not.
-    :param cells: [f,3,3], or [3,3] if all frames have the same cell, in Å; rows are the lattice vectors.
-    :param pairs: indices of the atoms of both groups; these may be the same or overlap.
-    :param r_max: outer edge of the last bin in Å; may exceed half the cell, since images are counted.
-    :raises ValueError: for shapes that do not fit, numbers that are not finite, a cell without volume, or nothing to
-        count.
-    """
-    counts, ideal = pair_histogram(frames, cells, pairs, r_max, n_bins)
-    return bin_centres(r_max, n_bins), counts / ideal
-
-
 def pair_histogram(
     frames: np.ndarray,
     cells: np.ndarray,
@@ -44,10 +28,16 @@ def pair_histogram(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers of pairs [n_bins] in all frames and in an ideal gas; their ratio is g(r).
 
-    A pair of two atoms in both groups counts twice, once from each. Parameters: see :func:`radial_distribution`.
+    A pair of two atoms in both groups counts twice, once from each.
 
+    :param frames: positions [f,N,3] in Å, wrapped or not.
+    :param cells: [f,3,3], or [3,3] if all frames have the same cell, in Å; rows are the lattice vectors.
+    :param pairs: indices of the atoms of both groups; these may be the same or overlap.
+    :param r_max: outer edge of the last bin in Å; may exceed half the cell, since images are counted.
     :param own_images: whether an atom and its own images are pairs. They give spikes at the lengths of the cell's
         lattice vectors, which contain no information on the structure.
+    :raises ValueError: for shapes that do not fit, numbers that are not finite, a cell without volume, or nothing to
+        count.
     """
     frames = np.asarray(frames, float)
     first, second = (np.unique(np.asarray(group)) for group in pairs)
@@ -108,7 +98,7 @@ def count_close_pairs(frames: np.ndarray, cell: np.ndarray, cutoff: float) -> np
     :param frames: positions [f,N,3] in Å, wrapped or not.
     :param cell: [3,3] in Å.
     :param cutoff: Å.
-    :raises ValueError: see :func:`radial_distribution`.
+    :raises ValueError: see :func:`pair_histogram`.
     """
     frames, cell = np.asarray(frames, float), np.asarray(cell, float)
     atoms = np.arange(frames.shape[1])

@@ -73,19 +73,11 @@ DISAGREEMENT = 0.001
 RESOLVED = 0.05
 
 
-def whittle_fit(replicas: Sequence[np.ndarray], frame_time_ps: float) -> list[np.ndarray]:
-    """Return D [n,3] in Å²/ps of each tracer along each axis, by replica.
+def automatic_fit(replicas: Sequence[np.ndarray], frame_time_ps: float) -> tuple[list[np.ndarray], str | None]:
+    """Return D [n,3] in Å²/ps of each tracer along each axis, by replica, and the reason to doubt it, or None.
 
     :param replicas: positions [f,n,3] in Å of each replica.
     :raises TooShortError: if a run has fewer than a hundred blocks of 1 ps.
-    """
-    return automatic_fit(replicas, frame_time_ps)[0]
-
-
-def automatic_fit(replicas: Sequence[np.ndarray], frame_time_ps: float) -> tuple[list[np.ndarray], str | None]:
-    """Return D as :func:`whittle_fit`, and a sentence with the reason to doubt it, or None.
-
-    :raises TooShortError: see :func:`whittle_fit`.
     """
     block = max(1, round(BLOCK_PS / frame_time_ps))
     means = [_block_means(positions, block) for positions in replicas]

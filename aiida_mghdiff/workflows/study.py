@@ -278,7 +278,7 @@ def learned_messages(inputs: Mapping[str, Any], parts: Mapping[str, DatasetData]
                 f'training.{label} has no configurations with {", ".join(unknown)}, but its barriers or diffusion runs '
                 'need them: train it with a dataset that has them.'
             )
-        held_out = set(elements_of(parts['test'])) if 'test' in parts and label in evaluated(inputs) else set()
+        held_out = set(parts['test'].elements) if 'test' in parts and label in evaluated(inputs) else set()
         if unknown := sorted(held_out - known):
             yield (
                 f'training.{label} has no configurations with {", ".join(unknown)}, but the test part of the dataset '
@@ -303,12 +303,7 @@ def elements_after(
     if 'potential' in training and keeps_elements(training['parameters'].get_dict()):
         return training['potential'].elements
     used = [parts[name] for name in ('training', 'validation') if name in parts]
-    return sorted({symbol for part in used for symbol in elements_of(part)}) if used else known_elements(inputs)
-
-
-def elements_of(dataset: DatasetData) -> list[str]:
-    """Return the symbols of a dataset."""
-    return dataset.elements
+    return sorted({symbol for part in used for symbol in part.elements}) if used else known_elements(inputs)
 
 
 def host_messages(inputs: Mapping[str, Any]) -> Iterator[str]:

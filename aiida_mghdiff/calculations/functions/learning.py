@@ -25,6 +25,7 @@ from aiida_mghdiff.calculations.validation import (
     complete_message,
     one_of,
     optional,
+    three_of,
 )
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
@@ -41,12 +42,8 @@ def _are_tags(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(tag, str) and tag == tag.lower() for tag in value)
 
 
-def _is_mesh(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 3 and all(map(IS_COUNT.holds, value))
-
-
 ARE_TAGS = Check('INCAR tags in lower case, each with its value', _are_tags)
-IS_MESH = Check('a list of three positive whole numbers', _is_mesh)
+IS_MESH = three_of(IS_COUNT, 'positive whole numbers')
 
 STAGE_KEYS = {
     'name': IS_TEXT,

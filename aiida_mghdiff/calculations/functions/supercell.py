@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from aiida import orm
 from aiida.engine import calcfunction
@@ -19,16 +18,12 @@ from aiida_mghdiff.calculations.validation import (
     IS_SYMBOL,
     Check,
     self_diffusion_message,
+    three_of,
 )
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.science.lattice.geometry import LatticeError, PlacementError, hcp_supercell, place_tracers
 
-
-def _are_repeats(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 3 and all(map(IS_COUNT.holds, value))
-
-
-_ARE_REPEATS = Check('a list of three positive whole numbers', _are_repeats)
+_ARE_REPEATS = three_of(IS_COUNT, 'positive whole numbers')
 HCP_SETTINGS = {
     'element': IS_SYMBOL,
     'a': IS_POSITIVE,

@@ -21,12 +21,12 @@ from aiida_mghdiff.calculations.validation import (
     IS_STEP,
     IS_SYMBOL,
     IS_TEXT,
-    Check,
     complete_message,
     keys_help,
     one_of,
     optional,
     self_diffusion_message,
+    three_of,
 )
 from aiida_mghdiff.calculations.vasp.force_field import fast_message, force_field_message
 from aiida_mghdiff.calculations.vasp.job import (
@@ -56,10 +56,6 @@ MODES = ('train', 'select', 'refit', 'run')
 MOVING_MODES = ('train', 'run')
 
 
-def _are_three(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 3 and all(map(IS_STEP.holds, value))
-
-
 #: Below this temperature in K, VASP relaxes the structure instead of running MD.
 COLDEST_K = 0.1
 
@@ -72,7 +68,7 @@ MOVING_TAGS = {
     'nsw': IS_COUNT,
     'potim': IS_POSITIVE,
     'tebeg': IS_NUMBER,
-    'random_seed': Check('a list of three whole numbers', _are_three),
+    'random_seed': three_of(IS_STEP, 'whole numbers'),
 }
 LEARNING_TAGS = {'encut': IS_POSITIVE, 'ml_mconf': IS_COUNT}
 

@@ -5,7 +5,7 @@ parameters):
 
 ============ ================================================== ====================
 ``O-T``      through the face of an octahedron                  sqrt(a²/3 + c²/64)
-``T-O``      the same way back
+``T-O``      the same in the opposite direction
 ``T-T``      within a pair of tetrahedra that share a face      c/4
 ``T-T edge`` between tetrahedra that share an edge              sqrt(a²/3 + c²/16)
 ``O-O c``    between octahedra that share a face, along c       c/2
