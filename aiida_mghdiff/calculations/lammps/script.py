@@ -22,14 +22,13 @@ from aiida_mghdiff.formats.job_files import (
     progress_line,
     runaway_limit,
 )
-from aiida_mghdiff.science.units import FS_IN_PS
+from aiida_mghdiff.science.units import FS_IN_PS, GPA_IN_BAR
 
 _LANGEVIN = 'LAMMPS fix langevin, zero momentum (fix momentum)'
 THERMOSTATS = {'nve': None, 'nvt': _LANGEVIN, 'npt': _LANGEVIN}
 BAROSTATS = {'nve': None, 'nvt': None, 'npt': 'LAMMPS fix nph iso (Martyna-Tobias-Klein)'}
 
 _PROGRESS_LINES = 100
-_BAR_PER_GPA = 1e4
 
 
 def md_script(
@@ -95,7 +94,7 @@ def _dynamics(parameters: dict[str, Any], draws_velocities: bool) -> list[str]:
 
 
 def _barostat(parameters: dict[str, Any]) -> str:
-    pressure = parameters['pressure_gpa'] * _BAR_PER_GPA
+    pressure = parameters['pressure_gpa'] * GPA_IN_BAR
     # the fixed point keeps the corner of the box at the origin, where the next segment expects it
     return f'nph iso {pressure!r} {pressure!r} {parameters["barostat_time_ps"]!r} fixedpoint 0 0 0'
 

@@ -88,13 +88,12 @@ class VaspEvaluateCalculation(VaspJob):
     CACHE_VERSION = 1
     _PARSER = 'mghdiff.vasp.evaluate'
     _KEPT_OUTPUT = LAST_LINES
+    _UNUSED_INPUTS = ('kpoints', 'vdw_kernel')
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define ports and exit codes."""
         super().define(spec)
-        for name in ('kpoints', 'vdw_kernel'):
-            del spec.inputs[name]
         spec.inputs['parameters'].required = False
         define_predictions(spec)
         spec.outputs['results'].help = 'Number of frames, and versions.'

@@ -59,12 +59,12 @@ class IonicCalculation(VaspJob):
     """Base of the jobs that move ions at a fixed cell, relaxations and elastic bands."""
 
     _TEMPORARY_FILES = ('CONTCAR',)
+    _UNUSED_INPUTS = ('vdw_kernel',)
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define the ports and exit codes that both jobs share."""
         super().define(spec)
-        del spec.inputs['vdw_kernel']
         spec.input(
             'potential',
             valid_type=PotentialData,

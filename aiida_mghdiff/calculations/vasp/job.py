@@ -173,6 +173,8 @@ class VaspJob(MpiJob, CachedIfContinued, VaspCalculation):
     _KEPT_OUTPUT: ClassVar[str] = STDOUT
     #: Files that a parser reads once, in addition to OUTCAR and the standard output.
     _TEMPORARY_FILES: ClassVar[tuple[str, ...]] = ()
+    #: Inputs of aiida-vasp that these jobs keep and this one does not need.
+    _UNUSED_INPUTS: ClassVar[tuple[str, ...]] = ()
     #: Whether the second program of the job can reduce a trajectory.
     _REDUCES: ClassVar[bool] = False
 
@@ -180,7 +182,7 @@ class VaspJob(MpiJob, CachedIfContinued, VaspCalculation):
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define the ports and exit codes that all jobs of VASP share."""
         super().define(spec)
-        for name in _FOREIGN_INPUTS:
+        for name in (*_FOREIGN_INPUTS, *cls._UNUSED_INPUTS):
             del spec.inputs[name]
         drop_foreign(spec)
         set_options(spec, parser_name=cls._PARSER, output_filename=cls._KEPT_OUTPUT)

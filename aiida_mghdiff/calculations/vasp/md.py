@@ -199,14 +199,13 @@ class VaspMdCalculation(VaspJob):
     _PARSER = 'mghdiff.vasp.md'
     _KEPT_OUTPUT = LAST_LINES
     _TEMPORARY_FILES = RUN_FILES
+    _UNUSED_INPUTS = ('kpoints', 'vdw_kernel')
     _REDUCES = True
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define ports and exit codes."""
         super().define(spec)
-        for name in ('kpoints', 'vdw_kernel'):
-            del spec.inputs[name]
         spec.inputs['parameters'].help = keys_help(
             f'Complete settings; ``{INCAR}`` may contain your own INCAR tags.', MD_KEYS
         )

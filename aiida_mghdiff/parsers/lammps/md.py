@@ -17,7 +17,7 @@ from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.lammps import Dump, LammpsFrame, read_dump, read_series
 from aiida_mghdiff.parsers.executable import last_line, missing_executable, stdout_of
 from aiida_mghdiff.parsers.md import MdRun, emit_md_outputs
-from aiida_mghdiff.science.units import FS_IN_PS
+from aiida_mghdiff.science.units import BAR_IN_GPA, FS_IN_PS
 
 _LAMMPS = re.compile(r'^LAMMPS \((.*)\)$', re.MULTILINE)
 _ERROR = re.compile(r'^ERROR.*$', re.MULTILINE)
@@ -30,7 +30,6 @@ _NO_HEAD_MESSAGE = (
     'the converter found several heads in the model, or not the head of the potential: make the potential again with '
     'PotentialData.from_file, which reads the heads'
 )
-_GPA_PER_BAR = 1e-4
 _POSITIONS, _VELOCITIES = ('xu', 'yu', 'zu'), ('vx', 'vy', 'vz')
 
 
@@ -179,7 +178,7 @@ def _read_thermo(files: Path, parameters: dict[str, Any]) -> dict[str, np.ndarra
         'temperature_k': series['temp'],
         'potential_energy_ev': series['pe'],
         'kinetic_energy_ev': series['ke'],
-        'pressure_gpa': series['press'] * _GPA_PER_BAR,
+        'pressure_gpa': series['press'] * BAR_IN_GPA,
         'volume_a3': series['vol'],
     }
 
