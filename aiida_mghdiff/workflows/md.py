@@ -18,7 +18,7 @@ from aiida_mghdiff.workflows.cleaning import RESTART, define_restarts, loop_inpu
 from aiida_mghdiff.workflows.engines import with_dtype
 from aiida_mghdiff.workflows.jobs import Options, options_inputs
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, merge, setting
-from aiida_mghdiff.workflows.segment import PARTS, MdSegmentWorkChain
+from aiida_mghdiff.workflows.segment import PARTS, MdSegmentWorkChain, parts_of
 from aiida_mghdiff.workflows.survival import SurvivalMixin
 
 #: Keys of the protocol in physical time, and the corresponding keys of the parameters in steps; unit in fs.
@@ -102,13 +102,7 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
     def results(self) -> None:
         """Return the outputs of all parts of all segments; they are not joined into a copy."""
         for name in PARTS:
-            nodes = {
-                f'seg{index:03d}_{label}': node
-                for index, segment in enumerate(self.ctx.segments)
-                if name in segment.outputs
-                for label, node in segment.outputs[name].items()
-            }
-            self.out(name, nodes)
+            self.out(name, parts_of(self.ctx.segments, name))
         self.out('state', self.last_state())
 
     @classmethod

@@ -35,6 +35,7 @@ from aiida_mghdiff.workflows.learning_segment import (
     validate_segment,
 )
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, setting
+from aiida_mghdiff.workflows.segment import parts_of
 from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
 #: Why the dataset lacks some labels of a job: see `merge_datasets`.
@@ -180,21 +181,12 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
 
     def datasets(self) -> dict[str, DatasetData]:
         """Return the labelled configurations of each job of the schedule."""
-        return self.of_segments('datasets')
-
-    def of_segments(self, name: str) -> dict[str, Any]:
-        """Return an output of each part of each segment, if present, by labels in order."""
-        return {
-            f'seg{index:03d}_{label}': node
-            for index, segment in enumerate(self.ctx.segments)
-            if name in segment.outputs
-            for label, node in segment.outputs[name].items()
-        }
+        return parts_of(self.ctx.segments, 'datasets')
 
     def give_learned(self) -> None:
         """Return all available results, so that labels from before a failure are not lost."""
         for name in PARTS:
-            self.out(name, self.of_segments(name))
+            self.out(name, parts_of(self.ctx.segments, name))
         for name in ('state', 'learning_state'):
             if name in self.ctx.learned:
                 self.out(name, self.ctx.learned[name])
@@ -204,7 +196,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
             if call.is_finished_ok:
                 self.out('dataset', merged)
                 self.report_left_out(datasets.values(), merged)
-        if results := self.of_segments('results'):
+        if results := parts_of(self.ctx.segments, 'results'):
             self.out('history', learning_history(**results, metadata={'call_link_label': 'history'}))  # type: ignore[arg-type]
         learned = [node for node in (*self.ctx.segments, self.ctx.refit) if node and 'force_field' in node.outputs]
         if learned:

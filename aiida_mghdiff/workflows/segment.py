@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiida import orm
 from aiida.engine import (
     CalcJob,
@@ -41,6 +43,16 @@ def define_md_run(spec: ProcessSpec) -> None:
         spec.output_namespace(name, valid_type=node_class, dynamic=True, help=f'``{name}`` of each part of the run.')
     spec.output('state', valid_type=MdStateData, help='End of the run, which continues it.')
     spec.inputs.validator = validate_md_run
+
+
+def parts_of(segments: list[orm.WorkChainNode], name: str) -> dict[str, Any]:
+    """Return an output of each part of each segment, if present, by labels in order."""
+    return {
+        f'seg{index:03d}_{label}': node
+        for index, segment in enumerate(segments)
+        if name in segment.outputs
+        for label, node in segment.outputs[name].items()
+    }
 
 
 def validate_md_run(inputs: dict, _: object = None) -> str | None:

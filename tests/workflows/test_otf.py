@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
+from ended_nodes import inspect
 from plumpy import ProcessState
 from provenance import nodes_without_origin
 from vasp_md_runs import START, learned_dataset, learning_state, state_of
@@ -343,13 +344,6 @@ def segment(generate_workchain, segment_inputs):
     process = generate_workchain(LearningSegmentWorkChain, segment_inputs)
     process.setup()
     return process
-
-
-def inspect(segment, node):
-    """Let the segment look at a job that ended."""
-    segment.ctx.iteration = 1
-    segment.ctx.children = [node]
-    return segment.inspect_process()
 
 
 def results(last_step, change=0.01, **more):

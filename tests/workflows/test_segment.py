@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
+from ended_nodes import inspect
 from plumpy import ProcessState
 from vasp_runs import make_force_field
 
@@ -49,13 +50,6 @@ def segment(generate_workchain, inputs):
     process = generate_workchain(MdSegmentWorkChain, inputs)
     process.setup()
     return process
-
-
-def inspect(segment, node):
-    """Let the segment look at a job that ended."""
-    segment.ctx.iteration = 1
-    segment.ctx.children = [node]
-    return segment.inspect_process()
 
 
 def test_continues_from_the_state_of_a_job_without_time(segment, generate_job_node, atoms):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
+from ended_nodes import inspect
 from training_inputs import make_chgnet, make_dataset
 
 from aiida_mghdiff.data.dataset import DatasetData
@@ -32,13 +33,6 @@ def training(generate_workchain, builder):
     process = generate_workchain(TrainWorkChain, builder._inputs(prune=True))
     process.setup()
     return process
-
-
-def inspect(training, node):
-    """Let the training look at a job that ended."""
-    training.ctx.iteration = 1
-    training.ctx.children = [node]
-    return training.inspect_process()
 
 
 def test_continues_from_the_checkpoint(training, generate_job_node):
