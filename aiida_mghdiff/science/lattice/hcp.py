@@ -1,13 +1,3 @@
-``O-O c``    between octahedra that share a face, along c       c/2
-``O-O ab``   between octahedra that share an edge, in the plane a
-``O-T``      through the face of an octahedron                  sqrt(a²/3 + c²/64)
-``T-O``      the same in the opposite direction
-``T-T``      within a pair of tetrahedra that share a face      c/4
-``T-T edge`` between tetrahedra that share an edge              sqrt(a²/3 + c²/16)
-``other``    all longer jumps: several hops between two cores
-============ ================================================== ====================
-"""
-=======
 """The interstitial sites of an hcp crystal as a whole: kinds, unit cell, classes of jumps, and the host in a run."""
 
 from __future__ import annotations

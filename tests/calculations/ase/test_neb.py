@@ -41,7 +41,7 @@ def test_refuses(inputs, host):
     restart = orm.TrajectoryData([host])
     assert 'restart has 1 images' in validate_inputs(inputs | {'restart': restart})
     inputs['potential'].base.attributes.set('elements', ['Mg'])
-    assert 'not H' in validate_inputs(inputs)
+    assert 'does not know H;' in validate_inputs(inputs)
 
 
 def test_not_converged_and_continued(inputs):

@@ -32,7 +32,7 @@ def test_refuses(inputs, host):
         inputs | {'parameters': parameters(expected_imaginary_modes=2)}
     )
     inputs['potential'].base.attributes.set('elements', ['Mg'])
-    assert 'not H' in validate_inputs(inputs)
+    assert 'does not know H;' in validate_inputs(inputs)
 
 
 def test_wrong_number_of_imaginary_modes(inputs):

@@ -162,7 +162,7 @@ def potential_with(model, **changes):
         (lambda _: {'parameters': orm.Dict(md_parameters(tracer_element='Li'))}, 'no Li atom'),
         (lambda _: {'state': state_of(hydride())}, 'either a structure'),
         (lambda _: {'potential': make_chgnet()}, 'LAMMPS runs mace potentials'),
-        (lambda model: potential_with(model, elements=['Mg']), 'not H'),
+        (lambda model: potential_with(model, elements=['Mg']), 'does not know H;'),
         (lambda _: {'code': orm.InstalledCode(orm.load_computer('localhost'), '/opt/lmp')}, 'convert_code is missing'),
     ],
 )

@@ -217,7 +217,7 @@ def interleaved():
         (lambda _: {'potcars': {}}, 'no POTCAR for Mg, H'),
         (lambda folder: force_field_with(folder, fast=False), 'no fast mode'),
         (lambda folder: force_field_with(folder, version='0.1.0'), 'of an older VASP'),
-        (lambda folder: force_field_with(folder, elements=['Mg']), 'not H'),
+        (lambda folder: force_field_with(folder, elements=['Mg']), 'does not know H;'),
         (lambda _: interleaved(), 'species are not grouped: Mg comes back'),
         (lambda _: {'parameters': orm.Dict(vasp_md_parameters(dtype='float32'))}, 'set evaluator to auto'),
         (lambda _: {'parameters': orm.Dict(vasp_md_parameters(evaluator='torch'))}, 'set evaluator to auto'),
