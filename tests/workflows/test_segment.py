@@ -110,7 +110,7 @@ def test_needs_a_code_of_an_engine(generate_workchain, inputs):
 
 def test_refuses_unknown_elements_and_incomplete_parameters(generate_workchain, inputs, atoms):
     atoms.symbols[0] = 'Fe'
-    with pytest.raises(ValueError, match='not Fe'):
+    with pytest.raises(ValueError, match='does not know Fe;'):
         generate_workchain(MdSegmentWorkChain, inputs | {'structure': orm.StructureData(ase=atoms)})
     parameters = inputs['parameters'].get_dict()
     del parameters['seed']
