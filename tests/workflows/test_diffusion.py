@@ -51,7 +51,7 @@ def test_refuses_what_cannot_run(build):
         build(temperature_k=0.5)
     with pytest.raises(ValueError, match=r'codes\.lammps or codes\.python'):
         build(codes={})
-    with pytest.raises(ValueError, match='not C'):
+    with pytest.raises(ValueError, match='does not know C;'):
         build(tracer_element='C')
 
 

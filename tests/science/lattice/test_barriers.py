@@ -89,7 +89,7 @@ def test_error_of_energies_is_that_of_a_small_change():
 
 
 def test_refuses_missing_paths():
-    with pytest.raises(NetworkError, match='no hop along T-T: D needs O-T and T-T'):
+    with pytest.raises(NetworkError, match='no hop along T-T: D needs at least O-T and T-T'):
         network_rates({'O-T': HOPS['O-T']}, 400.0, classical_rate)
 
 
