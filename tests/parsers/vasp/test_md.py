@@ -348,7 +348,7 @@ SLURM_OUT_OF_MEMORY = (
     ('stdout', 'scheduler', 'status', 'message'),
     [
         ('', None, 300, 'OUTCAR'),
-        ('', 120, 400, 'before its wall time'),
+        ('', 120, 400, 'before or at its wall time'),
         ('ERROR: [ENGINE_MISSING] no featomic', None, 210, 'no featomic'),
         ('ERROR: [INPUT_REFUSED] INCAR, FOO', None, 213, 'INCAR, FOO'),
         ('ERROR: [POTENTIAL_UNREADABLE] ML_FF', None, 211, 'ML_FF'),
