@@ -46,7 +46,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study is about: its choices, its dataset, what diffuses in what, and the potentials by label."""
+    """Subject of a study: its choices, its dataset, its host and tracer, and the potentials by label."""
 
     choices: Choices
     dataset: DatasetData | None
@@ -258,7 +258,7 @@ def find_or_submit(codes: dict[str, orm.InstalledCode], choices: Choices) -> orm
 
 
 def make_plan(choices: Choices, dataset: DatasetData | None) -> Plan:
-    """Return what a study with these choices is about.
+    """Return the subject of a study with these choices.
 
     :raises InputsError: if the user must choose because the dataset is ambiguous.
     """

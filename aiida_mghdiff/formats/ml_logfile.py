@@ -35,7 +35,7 @@ _COLUMNS = {
     'STATUS': ('state', 'is', 'doabin', 'iff', 'nsample', 'ngenff'),
 }
 _COUNTS = ('LCONF', 'SPRSC')
-#: What the writer names above the main loop, and the columns that the reader does not look for.
+#: Columns that the writer names above the main loop, including columns that the reader does not use.
 _WRITTEN = ('STATUS', 'LCONF', 'SPRSC', 'ERR', 'BEEF', 'THRHIST', 'THRUPD', 'SFF')
 _OTHER_COLUMNS = {'LCONF': ('el', 'nlrc_old', 'nlrc_new'), 'SPRSC': ('nstr_old', 'nstr_new'), 'THRHIST': ('i', 'value')}
 _FENCE = '-' * 80
@@ -47,7 +47,7 @@ _NO_E = re.compile(rb'(\d)([+-]\d{3})')
 
 
 class State(IntEnum):
-    """State of a step: what was decided about it."""
+    """State of a step: the decision about it."""
 
     ACCURATE = 1
     THRESHOLD = 2

@@ -1,4 +1,4 @@
-"""Read what a job printed, and recognise a missing executable there; all parsers use the same rules.
+"""Read the output of a job, and recognise a missing executable in it; all parsers use the same rules.
 
 A shell names its script and the line, then the executable and the reason, in the language of the machine:
 ``script: line 103: /opt/lmp: No such file or directory``. MPI launchers name the executable in their messages.

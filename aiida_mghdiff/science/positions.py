@@ -18,7 +18,7 @@ from scipy import stats
 SHORTEST_LEAP = 4.5
 #: Leaps are separated if there are at least this many, and no other step is between these fractions of the longest.
 FEWEST_APART, GAP = 3, (0.5, 0.75)
-#: Part of the cell. If wrapped positions are unwrapped, a step is right only below one half of the cell.
+#: Fraction of the cell. After unwrapping, a step is correct only if it is below half the cell.
 LARGEST_CLEAR_STEP = 0.4
 #: Steps beyond this many robust standard deviations are unusual.
 OUTLIER = 6.0

@@ -201,7 +201,7 @@ def estimate_all(replicas: list[FittedReplica], settings: dict[str, Any]) -> dic
 
 
 def without_interval(results: DiffusionResults) -> list[str]:
-    """Return the keys of positive numbers of the results that have no interval; each estimate warns of its own D."""
+    """Return the keys of positive results without an interval; estimates warn about their own D themselves."""
     keys = {'d_ab_m2_s': 'd_ab_ci95_m2_s', 'haven_ratio': 'haven_ratio_ci95'}
     keys |= {'collective_diffusion_coefficient_m2_s': 'collective_ci95_m2_s'}
     values: Mapping[str, Any] = results

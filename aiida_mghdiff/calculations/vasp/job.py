@@ -173,7 +173,7 @@ class VaspJob(MpiJob, CachedIfContinued, VaspCalculation):
     _KEPT_OUTPUT: ClassVar[str] = STDOUT
     #: Files that a parser reads once, in addition to OUTCAR and the standard output.
     _TEMPORARY_FILES: ClassVar[tuple[str, ...]] = ()
-    #: Inputs of aiida-vasp that these jobs keep and this one does not need.
+    #: Inputs of aiida-vasp that other jobs of VASP keep, but this job does not need.
     _UNUSED_INPUTS: ClassVar[tuple[str, ...]] = ()
     #: Whether the second program of the job can reduce a trajectory.
     _REDUCES: ClassVar[bool] = False

@@ -41,7 +41,7 @@ HOPS = {
     'O-O c': HopClass(2, lambda a, c: c / 2),
     'O-O ab': HopClass(6, lambda a, c: a),
 }
-#: Hops along which barriers are searched, one direction each.
+#: Hops for which barriers are searched, each in one direction.
 PATHS = ('O-O c', 'O-O ab', 'O-T', 'T-T')
 #: Longer jumps: several hops between two cores.
 OTHER = 'other'
