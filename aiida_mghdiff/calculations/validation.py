@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import isfinite
 from typing import Any
 
 from aiida import orm
@@ -25,7 +26,7 @@ Schema = Mapping[str, 'Check | Schema']
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def _is_whole(value: Any) -> bool:
@@ -44,18 +45,34 @@ IS_POSITIVE = Check('a positive number', lambda value: _is_number(value) and val
 IS_NEGATIVE = Check('a negative number', lambda value: _is_number(value) and value < 0)
 IS_NOT_NEGATIVE = Check('a number of at least 0', lambda value: _is_number(value) and value >= 0)
 IS_FRACTION = Check('a number between 0 and 1', lambda value: _is_number(value) and 0 <= value < 1)
+IS_PART = Check('a number from 0 to 1', lambda value: _is_number(value) and 0 <= value <= 1)
 IS_TEMPERATURE = Check('a temperature of at least 1 K', lambda value: _is_number(value) and value >= 1)
 IS_COUNT = Check('a positive whole number', lambda value: _is_whole(value) and value > 0)
 IS_STEP = Check('a whole number of at least 0', lambda value: _is_whole(value) and value >= 0)
 IS_SEED = Check('a whole number between 1 and 900000000', lambda value: _is_whole(value) and 0 < value <= 900_000_000)
 IS_BOOL = Check('true or false', lambda value: isinstance(value, bool))
-IS_SYMBOL = Check('a chemical symbol', lambda value: value in atomic_numbers and value != 'X', isotope_advice)
+IS_SYMBOL = Check(
+    'a chemical symbol',
+    lambda value: isinstance(value, str) and value in atomic_numbers and value != 'X',
+    isotope_advice,
+)
 IS_TEXT = Check('a text that is not empty', lambda value: isinstance(value, str) and value.strip() != '')
 
 
 def one_of(*values: Any) -> Check:
     """Return the check that a value is one of the given values."""
-    return Check(f'one of {", ".join(map(str, values))}', lambda value: value in values)
+    return Check(
+        f'one of {", ".join(map(str, values))}',
+        lambda value: value in values and not isinstance(value, bool),
+        lambda value: near_advice(value, values),
+    )
+
+
+def near_advice(value: Any, known: Iterable[Any]) -> str:
+    """Return which known value a wrong one is likely to mean, in brackets; empty where none is near."""
+    names = {str(one).lower(): one for one in known}
+    close = get_close_matches(value.lower(), names, n=1) if isinstance(value, str) else []
+    return f' (did you mean {names[close[0]]}?)' if close else ''
 
 
 def optional(check: Check) -> Check:
@@ -76,6 +93,12 @@ def list_of(check: Check) -> Check:
         f'a non-empty list, each item {check.words}',
         lambda value: isinstance(value, list) and bool(value) and all(map(check.holds, value)),
     )
+
+
+IS_TEMPERATURES = Check(
+    'a list, not empty, of different temperatures of at least 1 K',
+    lambda value: list_of(IS_TEMPERATURE).holds(value) and len(set(value)) == len(value),
+)
 
 
 def complete_message(

@@ -12,7 +12,7 @@ from aiida_vasp.data.potcar import PotcarData
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes, has_ended_with
 from aiida_mghdiff.calculations.functions.arrhenius import arrhenius_fit
 from aiida_mghdiff.calculations.functions.hops import EXTRAPOLATION_SETTINGS, jump_diffusion
-from aiida_mghdiff.calculations.validation import IS_COUNT, IS_TEMPERATURE, complete_message, joined, keys_help
+from aiida_mghdiff.calculations.validation import IS_TEMPERATURE, complete_message, joined, keys_help
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.diffusion import (
     DiffusionWorkChain,
@@ -21,7 +21,7 @@ from aiida_mghdiff.workflows.diffusion import (
     validate_diffusion,
 )
 from aiida_mghdiff.workflows.jobs import Options
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, setting
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, checks_arguments
 from aiida_mghdiff.workflows.tasks import TaskWorkChain
 
 
@@ -141,6 +141,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         return self.failure()
 
     @classmethod
+    @checks_arguments
     def get_builder_from_protocol(
         cls,
         codes: dict[str, orm.AbstractCode],
@@ -166,8 +167,8 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         builder = cls.get_builder()
         overrides = inputs['diffusion']
         DiffusionWorkChain.fill_builder(builder, codes, potential, host, potcars, protocol, overrides, options)
-        temperatures = temperatures_k or inputs['temperatures_k']
+        temperatures = inputs['temperatures_k'] if temperatures_k is None else temperatures_k
         builder.extrapolation = orm.Dict(inputs['extrapolation'])
         builder.temperatures = {temperature_label(value): orm.Float(value) for value in temperatures}
-        builder.max_in_flight = setting(inputs, 'max_in_flight', IS_COUNT)
+        builder.max_in_flight = orm.Int(inputs['max_in_flight'])
         return builder

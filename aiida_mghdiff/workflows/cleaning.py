@@ -25,7 +25,9 @@ class CleaningMixin(SurvivalMixin):
         super().on_terminated()
         if self.inputs.clean_workdir:
             for node in self.node.called_descendants:
-                if isinstance(node, orm.CalcJobNode) and 'remote_folder' in node.outputs:
+                if not isinstance(node, orm.CalcJobNode) or 'remote_folder' not in node.outputs:
+                    continue
+                if not node.outputs.remote_folder.is_cleaned:
                     node.outputs.remote_folder._clean()
 
 

@@ -28,7 +28,6 @@ from aiida_mghdiff.calculations.functions.volume import mean_volume, scale_state
 from aiida_mghdiff.calculations.hosts import axis_message, host_message, mass_message, placement_message
 from aiida_mghdiff.calculations.md import elements_message
 from aiida_mghdiff.calculations.validation import (
-    IS_BOOL,
     IS_COUNT,
     IS_TEMPERATURE,
     joined,
@@ -40,7 +39,7 @@ from aiida_mghdiff.workflows.diffusion_settings import PLANNED_RUN, STAGES, leng
 from aiida_mghdiff.workflows.engines import incar_message, md_message, validate_md_codes
 from aiida_mghdiff.workflows.jobs import Options, options_inputs
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, setting
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, checks_arguments
 from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
 #: Inputs of the runs that come from the caller.
@@ -371,12 +370,13 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         builder.potcars = potcars or {}
         builder.host = host
         builder.settings = orm.Dict(cls.get_settings(potential.architecture, protocol, overrides))
-        builder.segment_steps = setting(md, 'segment_steps', IS_COUNT)
+        builder.segment_steps = orm.Int(md['segment_steps'])
         builder.options = options_inputs(options, default=md['options'])
-        builder.clean_workdir = setting(md, 'clean_workdir', IS_BOOL)
+        builder.clean_workdir = orm.Bool(md['clean_workdir'])
         return builder
 
     @classmethod
+    @checks_arguments
     def get_builder_from_protocol(
         cls,
         codes: dict[str, orm.AbstractCode],

@@ -12,11 +12,14 @@ from typing import Any
 
 from aiida import orm
 from aiida.engine import CalcJob, ProcessSpec
+from aiida.engine.processes.ports import PortNamespace
+from plumpy.ports import Port
 
 from aiida_mghdiff.calculations.mpi import MAIN, MpiJob
 from aiida_mghdiff.calculations.program import ProgramCalculation
-from aiida_mghdiff.calculations.validation import unknown_message
+from aiida_mghdiff.calculations.validation import IS_COUNT, Check, optional, unknown_message
 from aiida_mghdiff.data.architectures import architectures
+from aiida_mghdiff.workflows.setting_checks import IS_NAME, Keys, settings_message
 
 #: Argument of builders: ``metadata.options`` by ``default`` and kind of job.
 Options = Mapping[str, Mapping[str, Any]]
@@ -43,7 +46,35 @@ KINDS = {
 #: Roles of a code by the engine of its default plugin.
 _ROLES = {'vasp': ('vasp', 'vasp_neb'), 'lammps': ('lammps',)}
 _COMPILED = ('lammps', 'vasp', 'vasp_neb')
-_OPTIONS = CalcJob.spec().inputs['metadata']['options']
+
+
+_TYPES = {bool: 'true or false', int: 'a whole number', str: 'a text', dict: 'a dictionary', list: 'a list'}
+_COUNTS = (
+    'num_machines',
+    'num_mpiprocs_per_machine',
+    'tot_num_mpiprocs',
+    'num_cores_per_machine',
+    'num_cores_per_mpiproc',
+)
+
+
+def _port_schema(port: Port | PortNamespace) -> Any:
+    """Return the schema of a port of ``metadata.options``."""
+    if isinstance(port, PortNamespace):
+        return {name: _port_schema(below) for name, below in port.items()}
+    classes = port.valid_type if isinstance(port.valid_type, tuple) else (port.valid_type,)
+    words = ' or '.join(_TYPES[each] for each in classes if each in _TYPES)
+    words = 'what AiiDA takes here' if port.validator else words
+    return Check(words, lambda value: port.validate(value) is None)
+
+
+_OF_JOB: dict[str, Any] = _port_schema(CalcJob.spec().inputs['metadata']['options'])
+#: AiiDA takes these unseen, and true and false for numbers.
+_OF_JOB |= dict.fromkeys(('max_wallclock_seconds', 'max_memory_kb'), optional(IS_COUNT))
+#: The scheduler knows which resources there are: :func:`job_message` asks it.
+_OF_JOB['resources'] = Keys(dict.fromkeys(_COUNTS, IS_COUNT), IS_NAME, '<resource>')
+#: Schema of ``options``.
+OPTIONS: dict[str, Any] = dict.fromkeys((DEFAULT, *KINDS), _OF_JOB)
 
 
 def define_jobs(spec: ProcessSpec) -> None:
@@ -88,27 +119,9 @@ def _swapped(codes: Mapping[str, orm.AbstractCode]) -> Iterator[str]:
 
 
 def options_message(options: Mapping[str, Any], _: Any = None) -> str | None:
-    """Return a message about an unknown kind of job or key in the options, or a value of a wrong type, or None."""
-    for name in options:
-        if name in _OPTIONS:
-            return f'options.{name}: name the jobs: options.{DEFAULT}.{name} for all, options.md.{name}, ...'
-    if message := unknown_message(options, [DEFAULT, *KINDS], 'options'):
-        return message
-    messages = (_keys_message(values, f'options.{name}') for name, values in options.items())
-    return next(filter(None, messages), None)
-
-
-def _keys_message(values: Any, place: str) -> str | None:
-    if isinstance(values, orm.Dict):
-        values = values.get_dict()
-    if not isinstance(values, Mapping):
-        return f'{place} = {values!r} is no dictionary: give keys of metadata.options with their values.'
-    if message := unknown_message(values, _OPTIONS, place):
-        return message
-    for key, value in values.items():
-        if error := _OPTIONS[key].validate(value):
-            return f'{place}.{key} = {value!r}: {error.message}'
-    return None
+    """Return what is wrong with the options: a kind of job or a key that there is not, or a value of another type."""
+    values = {name: node.get_dict() if isinstance(node, orm.Dict) else node for name, node in options.items()}
+    return settings_message(values, OPTIONS, 'options')
 
 
 def asked(inputs: Mapping[str, Any], kind: str) -> dict[str, Any]:

@@ -18,14 +18,14 @@ from aiida_mghdiff.calculations.functions.labels import (
     gather_frames,
 )
 from aiida_mghdiff.calculations.gpaw import singlepoint as gpaw
-from aiida_mghdiff.calculations.validation import IS_BOOL, IS_COUNT, IS_STEP, at_least
+from aiida_mghdiff.calculations.validation import at_least
 from aiida_mghdiff.calculations.vasp import singlepoint as vasp
 from aiida_mghdiff.calculations.vasp.job import potcars_message
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.workflows.cleaning import CleaningMixin
 from aiida_mghdiff.workflows.jobs import Options, define_jobs, job_message, job_options, options_inputs
 from aiida_mghdiff.workflows.ports import expose_job
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, merge, setting
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, checks_arguments, merge
 from aiida_mghdiff.workflows.tasks import TaskWorkChain, failure_text
 
 ENGINES: dict[str, tuple[type[CalcJob], Any]] = {
@@ -293,6 +293,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         return parameters, merge(parameters, settings['retry_parameters'])
 
     @classmethod
+    @checks_arguments
     def get_builder_from_protocol(
         cls,
         codes: Mapping[str, orm.AbstractCode],
@@ -328,10 +329,10 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         kpoints.set_kpoints_mesh(choose_mesh(inputs[engine]['kpoints'], cells_of(frames)))
         builder.kpoints = kpoints
         builder.potcars = dict(potcars or {})
-        builder.retries = setting(inputs, 'retries', IS_STEP)
-        builder.max_in_flight = setting(inputs, 'max_in_flight', IS_COUNT)
+        builder.retries = orm.Int(inputs['retries'])
+        builder.max_in_flight = orm.Int(inputs['max_in_flight'])
         builder.options = options_inputs(options, default=inputs['options'])
-        builder.clean_workdir = setting(inputs, 'clean_workdir', IS_BOOL)
+        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
         return builder
 
 

@@ -10,14 +10,14 @@ from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.functions.parameters import segment_parameters
-from aiida_mghdiff.calculations.validation import IS_BOOL, IS_COUNT, IS_POSITIVE, at_least
+from aiida_mghdiff.calculations.validation import at_least
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.science.units import PS_IN_FS
 from aiida_mghdiff.workflows.cleaning import RESTART, define_restarts, loop_inputs
 from aiida_mghdiff.workflows.engines import with_dtype
 from aiida_mghdiff.workflows.jobs import Options, options_inputs
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, merge, setting
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, checks_arguments, merge
 from aiida_mghdiff.workflows.segment import PARTS, MdSegmentWorkChain, parts_of
 from aiida_mghdiff.workflows.survival import SurvivalMixin
 
@@ -124,7 +124,6 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         :param overrides: overrides of the protocol file: ``parameters``, ``ensembles``, ``architectures``.
         :param stage: keys of ``parameters`` that the protocol of an outer process sets for this stage;
             ``stage_overrides``: keys that the user sets for it.
-        :raises ValueError: for a time that is not positive.
         """
         inputs, own = cls.get_protocol_inputs(protocol), checked('md', overrides or {})
         values = inputs['parameters'] | inputs['ensembles'][ensemble] | (stage or {})
@@ -133,14 +132,12 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         for changes in (own.get('parameters'), of_ensemble.get(ensemble), of_architecture.get(architecture)):
             values = merge(values, changes or {})
         values = merge(values, stage_overrides or {})
-        for key in ('time_step_fs', *TIMES):
-            if not IS_POSITIVE.holds(values[key]):
-                raise ValueError(f'{key} = {values[key]!r} of MD in {ensemble} is not {IS_POSITIVE.words}.')
         for key, (target, femtoseconds) in TIMES.items():
             values[target] = max(1, round(values.pop(key) * femtoseconds / values['time_step_fs']))
         return values | {'ensemble': ensemble}
 
     @classmethod
+    @checks_arguments
     def get_builder_from_protocol(
         cls,
         codes: dict[str, orm.AbstractCode],
@@ -176,7 +173,7 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         builder.potcars = potcars or {}
         builder['state' if is_state else 'structure'] = start
         builder.parameters = orm.Dict(parameters | run)
-        builder.segment_steps = setting(inputs, 'segment_steps', IS_COUNT)
+        builder.segment_steps = orm.Int(inputs['segment_steps'])
         builder.options = options_inputs(options, default=inputs['options'])
-        builder.clean_workdir = setting(inputs, 'clean_workdir', IS_BOOL)
+        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
         return builder

@@ -25,7 +25,6 @@ from aiida_mghdiff.calculations.functions.paths import (
 from aiida_mghdiff.calculations.hosts import host_message
 from aiida_mghdiff.calculations.md import elements_message
 from aiida_mghdiff.calculations.validation import (
-    IS_BOOL,
     complete_message,
     joined,
     keys_help,
@@ -50,13 +49,22 @@ from aiida_mghdiff.workflows.engines import (
 )
 from aiida_mghdiff.workflows.jobs import Options, define_jobs, job_options, options_inputs
 from aiida_mghdiff.workflows.ports import expose_job
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, protocol_inputs, setting
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, checks_arguments, protocol_inputs
 from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
 #: Structures of a path whose vibrations can be requested: outputs of the search. Some paths have no saddle point.
 STATIONARY = {'initial': 'initial_relaxed', 'saddle': 'saddle', 'final': 'final_relaxed'}
 #: Further inputs of a search in VASP.
 OF_VASP = ('relaxation', 'interpolation', 'displacement_angstrom', 'kpoints')
+#: Parameters that only ASE takes.
+OF_ASE = (
+    'neb_method',
+    'spring_constant_ev_per_angstrom2',
+    'climb_below_ev_per_angstrom',
+    'optimizer',
+    'relax_endpoints',
+    'dtype',
+)
 #: Parameters of vibrations that follow from path and structure, with example values.
 OF_PATH = {'tracer_element': 'H', 'expected_imaginary_modes': 0}
 VIBRATION_SETTINGS = without(VIBRATION_KEYS, *OF_PATH)
@@ -121,6 +129,8 @@ def _code_message(job: Job, inputs: Mapping[str, Any]) -> str | None:
 
 def _ase_message(inputs: Mapping[str, Any]) -> str | None:
     architecture = inputs['potential'].architecture
+    if given := [name for name in OF_VASP if name in inputs]:
+        return f'{", ".join(given)}: only VASP takes these, and barriers of {architecture} run in ASE: leave them out.'
     if message := AseNebCalculation.parameters_message(inputs['parameters'].get_dict(), architecture):
         return message
     message = vibrations_message(inputs['vibrations'].get_dict(), architecture) if 'vibrations' in inputs else None
@@ -352,6 +362,7 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
             self.out('saddle', self.ctx.neb.outputs.saddle)
 
     @classmethod
+    @checks_arguments
     def get_builder_from_protocol(
         cls,
         codes: dict[str, orm.AbstractCode],
@@ -375,16 +386,19 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         :param overrides: overrides of the protocol file: ``parameters``, ``vasp``, ``vibrations``, ``clean_workdir``.
         :param options: ``metadata.options`` for all jobs (``default``), and for these kinds (``barrier``,
             ``vibrations``).
-        :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
+        :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have,
+            or that the engine of the potential does not take.
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)
+        if message := joined(unused_messages(overrides or {}, potential, vibrations)):
+            raise ValueError(message)
         builder = cls.get_builder()
         builder.codes = codes
         builder.host = host
         builder.path = orm.Dict({'tracer_element': tracer_element, 'path': path})
         builder.parameters = orm.Dict(parameters_for(potential, inputs['parameters']))
         builder.options = options_inputs(options, default=inputs['options'])
-        builder.clean_workdir = setting(inputs, 'clean_workdir', IS_BOOL)
+        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
         if potential is not None:
             builder.potential = potential
         if barrier_job(potential).role != PYTHON:
@@ -395,6 +409,23 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
             own = protocol_inputs('vibrations', protocol, inputs['vibrations'])
             builder.vibrations = orm.Dict(parameters_for(potential, own['parameters']))
         return builder
+
+
+def unused_messages(overrides: Mapping[str, Any], potential: PotentialData | None, vibrations: bool) -> Iterator[str]:
+    """Yield which overrides would be taken and not used: settings of another engine, or of vibrations not asked for."""
+    if overrides.get('vibrations') and not vibrations:
+        yield 'vibrations: set the argument vibrations to true, which asks for them, or leave these out.'
+    own = overrides.get('vasp', {})
+    if barrier_job(potential).role == PYTHON:
+        if own:
+            yield f'vasp: barriers of {potential and potential.architecture} potentials run in ASE: leave vasp out.'
+        return
+    used, other = ('dft', 'force_field') if potential is None else ('force_field', 'dft')
+    if other in own:
+        yield f'vasp.{other}: this barrier takes vasp.{used}: set it there.'
+    for key in OF_ASE:
+        if key in overrides.get('parameters', {}):
+            yield f'parameters.{key}: only ASE takes it, and this barrier runs in VASP: set tags in vasp.band instead.'
 
 
 def parameters_for(potential: PotentialData | None, parameters: dict[str, Any]) -> dict[str, Any]:

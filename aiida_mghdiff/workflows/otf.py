@@ -20,7 +20,7 @@ from aiida_mghdiff.calculations.functions.learning import (
     start_of,
 )
 from aiida_mghdiff.calculations.functions.merge import merge_datasets
-from aiida_mghdiff.calculations.validation import IS_BOOL, keys_help
+from aiida_mghdiff.calculations.validation import keys_help
 from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
@@ -34,7 +34,7 @@ from aiida_mghdiff.workflows.learning_segment import (
     validate_learning,
     validate_segment,
 )
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, setting
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, checks_arguments
 from aiida_mghdiff.workflows.segment import parts_of
 from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
@@ -210,6 +210,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
             self.report(f'{left_out} of {total} configurations are left out of the dataset: {LEFT_OUT}')
 
     @classmethod
+    @checks_arguments
     def get_builder_from_protocol(
         cls,
         codes: dict[str, orm.AbstractCode],
@@ -236,5 +237,5 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         builder['state' if isinstance(start, MdStateData) else 'structure'] = start
         builder.settings = orm.Dict(inputs['settings'])
         builder.options = options_inputs(options, default=inputs['options'])
-        builder.clean_workdir = setting(inputs, 'clean_workdir', IS_BOOL)
+        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
         return builder

@@ -1,25 +1,94 @@
 """Protocols: named sets of settings in ``workflows/protocols``, one YAML file for each process.
 
-Overrides have the shape of the file. An unknown key is refused with its place and the nearest known key;
-``open_keys`` lists the places at which keys are the user's own.
+Overrides have the shape of the file, see ``protocol_schemas``. The arguments of builders are checked here, too.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
-import re
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import yaml
 from aiida import orm
+from aiida_vasp.data.potcar import PotcarData
 
-from aiida_mghdiff.calculations.validation import Check, joined, joined_place, nearest
-from aiida_mghdiff.workflows.open_keys import ANYTHING, OPEN, VALUE, Of, Open
+from aiida_mghdiff.calculations.functions.paths import PATH_SETTINGS
+from aiida_mghdiff.calculations.md import IS_ENSEMBLE
+from aiida_mghdiff.calculations.validation import (
+    IS_BOOL,
+    IS_SEED,
+    IS_SYMBOL,
+    IS_TEMPERATURE,
+    IS_TEMPERATURES,
+    Check,
+    joined,
+    nearest,
+)
+from aiida_mghdiff.data.dataset import DatasetData
+from aiida_mghdiff.data.md_state import MdStateData
+from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.workflows.protocol_schemas import SCHEMAS
+from aiida_mghdiff.workflows.setting_checks import IS_CODE, IS_NAME, by_name, is_node, settings_message
 
 FOLDER = Path(__file__).parent / 'protocols'
+P = ParamSpec('P')
+R = TypeVar('R')
+
+IS_DICTIONARY = Check('a dictionary', lambda value: isinstance(value, Mapping))
+#: Schemas of the arguments of builders. A name means the same in all builders.
+ARGUMENTS: dict[str, Any] = {
+    'codes': by_name(IS_CODE),
+    'potential': is_node(PotentialData),
+    'potentials': by_name(is_node(PotentialData)),
+    'potcars': by_name(is_node(PotcarData)),
+    'host': is_node(orm.StructureData),
+    'neb_host': is_node(orm.StructureData),
+    'start': is_node(orm.StructureData, MdStateData),
+    'dataset': is_node(DatasetData, orm.StructureData),
+    'training': is_node(DatasetData),
+    'validation': is_node(DatasetData),
+    'replay': is_node(DatasetData),
+    'frames': by_name(is_node(orm.StructureData, orm.TrajectoryData), is_node(DatasetData)),
+    'runs': by_name(by_name(is_node(orm.TrajectoryData), is_node(orm.ProcessNode))),
+    'ensemble': IS_ENSEMBLE,
+    'temperature_k': IS_TEMPERATURE,
+    'temperatures_k': IS_TEMPERATURES,
+    'seed': IS_SEED,
+    'path': PATH_SETTINGS['path'],
+    'tracer_element': IS_SYMBOL,
+    'vibrations': IS_BOOL,
+    'engine': IS_NAME,
+    'architecture': IS_NAME,
+    'protocol': IS_NAME,
+    'overrides': IS_DICTIONARY,
+    'options': IS_DICTIONARY,
+}
+
+
+def checks_arguments(build: Callable[P, R]) -> Callable[P, R]:
+    """Return a builder's method that refuses wrong arguments, all at once.
+
+    An argument may be None if its annotation allows None.
+    """
+    signature = inspect.signature(build)
+
+    @functools.wraps(build)
+    def checked_build(*args: P.args, **kwargs: P.kwargs) -> R:
+        given = signature.bind(*args, **kwargs).arguments
+        messages = [
+            settings_message(value, ARGUMENTS[name], name)
+            for name, value in given.items()
+            if name in ARGUMENTS and not (value is None and 'None' in str(signature.parameters[name].annotation))
+        ]
+        if message := joined(messages):
+            raise ValueError(message)
+        return build(*args, **kwargs)
+
+    return checked_build
 
 
 @functools.cache
@@ -41,9 +110,9 @@ def protocol_inputs(
     :raises ValueError: for an unknown protocol, or an unknown key of the overrides.
     """
     content = load_protocol_file(name)
-    protocol = protocol or content['default_protocol']
+    protocol = content['default_protocol'] if protocol is None else protocol
     if protocol not in content['protocols']:
-        raise ValueError(f'{name} has no protocol {protocol!r}: choose one of {", ".join(content["protocols"])}.')
+        raise ValueError(f'{name} has no protocol {protocol!r}; {nearest(protocol, content["protocols"])}')
     own = _without_description(content['protocols'][protocol])
     return merge(merge(content['default_inputs'], own), checked(name, overrides or {}))
 
@@ -51,10 +120,9 @@ def protocol_inputs(
 def checked(name: str, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return overrides of a protocol file.
 
-    :raises ValueError: for all unknown keys; gives the nearest known keys.
+    :raises ValueError: for all unknown keys and all wrong values; gives the nearest known keys.
     """
-    root = OPEN.get(f'{name}:', Of((f'{name}:',)))
-    if message := joined(_messages(overrides, root, '', root)):
+    if message := settings_message(overrides, SCHEMAS[name]):
         raise ValueError(message)
     return overrides
 
@@ -66,105 +134,6 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
         both = isinstance(value, dict) and isinstance(result.get(key), dict)
         result[key] = merge(result[key], value) if both else copy.deepcopy(value)
     return result
-
-
-def setting(inputs: Mapping[str, Any], key: str, check: Check) -> orm.Data:
-    """Return the node of a setting outside a Dict.
-
-    :raises ValueError: for a value that AiiDA would change: 'no' into true, 1.5 into 1.
-    """
-    if not check.holds(inputs[key]):
-        raise ValueError(f'{key} = {inputs[key]!r} is not {check.words}.')
-    return orm.to_aiida_type(inputs[key])
-
-
-def _messages(changes: Any, node: Any, place: str, root: Of) -> Iterator[str]:
-    """Yield messages about faults of the keys of overrides.
-
-    :param node: content of the place, see ``open_keys``.
-    :param root: the whole file, in which a key may belong to another place.
-    """
-    if isinstance(node, list):
-        for index, item in enumerate(changes if isinstance(changes, list) else ()):
-            yield from _messages(item, node[0], f'{place}[{index}]', root)
-    elif not isinstance(changes, Mapping):
-        if not _may_be(changes, node):
-            yield f'{place or "overrides"} = {changes!r}: give a dictionary here.'
-    elif node == VALUE:
-        yield f'{place}: give a value here, not keys ({", ".join(map(str, changes))}).'
-    elif node != ANYTHING:
-        for key, value in changes.items():
-            yield from _messages_of_key(str(key), value, node, place, root)
-
-
-def _messages_of_key(key: str, value: Any, node: Any, place: str, root: Of) -> Iterator[str]:
-    """Yield messages about faults of one key of overrides and of all keys below it."""
-    where = joined_place(place, key)
-    if key in getattr(node, 'closed', ()):
-        yield f'{where}: it cannot be set here; {node.closed[key]}.'
-    elif isinstance(node, Open) and key not in node.known and not node.key.holds(key):
-        near = [*node.near(), *node.known]
-        yield f'{where}: {f"no such key; {nearest(key, near)}" if near else _words(key, node.key)}'
-    elif not isinstance(node, Open) and key not in _known(node):
-        fitting = (other for other, it in _places(key, root) if not any(_messages(value, it, '', root)))
-        other, words = next(fitting, None), nearest(key, _known(node), getattr(node, 'closed', ()))
-        yield f'{where}: no such key{f" here; did you mean {other}?" if other else f"; {words}"}'
-    elif value is not None or not getattr(node, 'removable', False):
-        yield from _messages(value, _known(node).get(key, getattr(node, 'content', VALUE)), where, root)
-
-
-def _words(key: str, check: Check) -> str:
-    return f'{key!r} is not {check.words}{check.advice(key)}.'
-
-
-def _known(node: Any) -> dict[str, Any]:
-    """Return the keys that are allowed at a place, each with its content."""
-    if isinstance(node, Open):
-        return {**node.known, node.name: node.content}
-    if not isinstance(node, Of):
-        return node if isinstance(node, dict) else {}
-    places: dict[str, list[str]] = {}
-    for place in node.places:
-        keys = [key for value in _values_at(place) if isinstance(value, dict) for key in value]
-        prefix = place if place.endswith(':') else f'{place}.'
-        keys += [other.removeprefix(prefix) for other in OPEN if re.fullmatch(rf'{re.escape(prefix)}\w+', other)]
-        for key in dict.fromkeys(keys):
-            places.setdefault(key, []).append(f'{prefix}{key}')
-    return {key: _standing_at(tuple(found)) for key, found in places.items() if key not in node.closed}
-
-
-def _standing_at(places: tuple[str, ...]) -> Any:
-    """Return the content of one place that several files or sections have."""
-    for place in places:
-        if place in OPEN:
-            return OPEN[place]
-    has_keys = any(isinstance(value, dict) for place in places for value in _values_at(place))
-    return Of(places) if has_keys else VALUE
-
-
-def _values_at(place: str) -> list[Any]:
-    """Return the values of a file at a place, such as ``diffusion:settings.fit``: of its defaults and protocols."""
-    name, _, path = place.partition(':')
-    content = load_protocol_file(name)
-    values = [content['default_inputs'], *map(_without_description, content['protocols'].values())]
-    for key in path.split('.') if path else ():
-        values = [value[key] for value in values if isinstance(value, dict) and key in value]
-    return values
-
-
-def _may_be(value: Any, node: Any) -> bool:
-    """Return whether a value is allowed at a place instead of keys."""
-    if isinstance(node, Of):
-        return any(type(value) is type(other) for place in node.places for other in _values_at(place))
-    return isinstance(value, node.instead) if isinstance(node, Open) else node in (VALUE, ANYTHING)
-
-
-def _places(key: str, root: Of) -> Iterator[tuple[str, Any]]:
-    """Yield all places of a key in a file, with their content; the outermost first."""
-    level: list[tuple[str, Any]] = [('', root)]
-    while level:
-        level = [(joined_place(place, name), it) for place, node in level for name, it in _known(node).items()]
-        yield from ((place, it) for place, it in level if place.rpartition('.')[2] == key)
 
 
 def _without_description(protocol: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,8 +28,6 @@ from aiida_mghdiff.calculations.functions.paths import PATH_SETTINGS
 from aiida_mghdiff.calculations.functions.select import select_best
 from aiida_mghdiff.calculations.hosts import host_message, subject_of
 from aiida_mghdiff.calculations.validation import (
-    IS_BOOL,
-    IS_COUNT,
     Check,
     complete_message,
     joined,
@@ -44,7 +42,7 @@ from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import LEARNED, PotentialData
 from aiida_mghdiff.science.splits import SplitError
 from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain, temperature_label, validate_extrapolation
-from aiida_mghdiff.workflows.cleaning import define_restarts, loop_inputs, restarts_inputs
+from aiida_mghdiff.workflows.cleaning import CleaningMixin, define_restarts, loop_inputs, restarts_inputs
 from aiida_mghdiff.workflows.diffusion import (
     OUTPUTS,
     DiffusionWorkChain,
@@ -75,8 +73,9 @@ from aiida_mghdiff.workflows.learning_segment import LearningSegmentWorkChain
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.neb import VIBRATION_SETTINGS, BarrierWorkChain, path_message, vibrations_message
 from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain, start_node, validate_schedule
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, merge, protocol_inputs, setting
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, checks_arguments, merge, protocol_inputs
 from aiida_mghdiff.workflows.segment import MdSegmentWorkChain
+from aiida_mghdiff.workflows.setting_checks import is_node
 from aiida_mghdiff.workflows.survival import ending, is_repeatable
 from aiida_mghdiff.workflows.tasks import TaskWorkChain
 from aiida_mghdiff.workflows.train import (
@@ -90,11 +89,6 @@ from aiida_mghdiff.workflows.train import (
 BEST = 'best:'
 #: Required content of the trainings, paths and diffusion runs of a protocol.
 NEEDED = {'training': ('architecture',), 'paths': ('path',), 'diffusion': ('potential', 'temperatures_k')}
-
-
-def is_node(node_class: type[orm.Data]) -> Check:
-    """Return the check that a value is a node of a class."""
-    return Check(f'a {node_class.__name__} node', lambda value: isinstance(value, node_class))
 
 
 IS_TEMPERATURES = Check(
@@ -433,7 +427,7 @@ def evaluated(inputs: Mapping[str, Any]) -> list[str]:
     return [label for label in labels_of(inputs) if is_evaluated(architecture_of(inputs, label), inputs)]
 
 
-class StudyWorkChain(ProtocolMixin, TaskWorkChain):
+class StudyWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
     """Trains potentials, evaluates all of them on held-out frames, finds barriers, and runs diffusion.
 
     It begins from a dataset, or from nothing (``otf``): VASP then learns on the fly and labels the dataset, and its
@@ -688,6 +682,7 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         return self.failure()
 
     @classmethod
+    @checks_arguments
     def get_builder_from_protocol(
         cls,
         codes: dict[str, orm.AbstractCode],
@@ -764,10 +759,10 @@ class StudyWorkChain(ProtocolMixin, TaskWorkChain):
         require_known('diffusion', 'potential', inputs, known, [*labels, *(f'{BEST}{name}' for name in table())])
         shared = {'settings': {'supercell': {'tracer_element': tracer}}, 'md': inputs['md']}
         builder.diffusion = diffusion_inputs(inputs['diffusion'], labels, shared, protocol)
-        builder.segment_steps = setting(md, 'segment_steps', IS_COUNT)
+        builder.segment_steps = orm.Int(md['segment_steps'])
         builder.options = options_inputs(options, **protocols)
-        builder.clean_workdir = setting(md, 'clean_workdir', IS_BOOL)
-        builder.max_in_flight = setting(inputs, 'max_in_flight', IS_COUNT)
+        builder.clean_workdir = orm.Bool(md['clean_workdir'])
+        builder.max_in_flight = orm.Int(inputs['max_in_flight'])
         return builder
 
 
@@ -868,12 +863,7 @@ def training_inputs(
 def vibration_inputs(
     names: list[str], protocol: str | None, overrides: dict[str, Any] | None = None
 ) -> dict[str, orm.Dict]:
-    """Return the namespace ``vibrations`` of a builder: the parameters of each named architecture.
-
-    :raises ValueError: if the names are no list.
-    """
-    if not isinstance(names, list):
-        raise ValueError(f'vibrations = {names!r}: give a list of architectures, such as [mace], or [] for none.')
+    """Return the namespace ``vibrations`` of a builder: the parameters of each architecture named."""
     parameters = protocol_inputs('vibrations', protocol, overrides)['parameters']
     return {name: orm.Dict(with_dtype(name, parameters)) for name in names}
 

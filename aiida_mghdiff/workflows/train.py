@@ -24,7 +24,7 @@ from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.cleaning import RestartWorkChain, report_of_refused
 from aiida_mghdiff.workflows.engines import options_message, trainer, training_job
 from aiida_mghdiff.workflows.jobs import Options, define_jobs, job_options, options_inputs
-from aiida_mghdiff.workflows.protocol import checked, has_protocols, merge, protocol_inputs
+from aiida_mghdiff.workflows.protocol import checked, checks_arguments, has_protocols, merge, protocol_inputs
 
 DATASETS = ('training', 'validation', 'replay')
 #: Ends of a training that differs from the request.
@@ -166,6 +166,7 @@ class TrainWorkChain(RestartWorkChain):
         return merge(merge(parameters, own.get('parameters', {})), own.get(kind, {}))
 
     @classmethod
+    @checks_arguments
     def get_builder_from_protocol(
         cls,
         codes: Mapping[str, orm.AbstractCode],

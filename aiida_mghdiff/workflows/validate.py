@@ -18,10 +18,11 @@ from aiida_mghdiff.calculations.validation import complete_message, joined, keys
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.science.sampling import TooFewFramesError, sample_evenly
+from aiida_mghdiff.workflows.cleaning import CleaningMixin
 from aiida_mghdiff.workflows.engines import PYTHON, engines_of, evaluation, evaluation_parameters, options_message
 from aiida_mghdiff.workflows.jobs import Options, options_inputs
 from aiida_mghdiff.workflows.label import LabelWorkChain, validate_label
-from aiida_mghdiff.workflows.protocol import ProtocolMixin
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, checks_arguments
 from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
 DIFFUSION = 'aiida.workflows:mghdiff.diffusion'
@@ -105,7 +106,7 @@ def run_trajectories(run: orm.WorkChainNode) -> dict[str, orm.TrajectoryData]:
     return found
 
 
-class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
+class ValidationWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
     """Samples frames of runs evenly in time, labels them from first principles, and evaluates every potential on them.
 
     Frames without a label are left out; the exit code says so, and the errors on all other frames are returned.
@@ -117,7 +118,7 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
     def define(cls, spec: ProcessSpec) -> None:
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
-        spec.expose_inputs(LabelWorkChain, include=('codes', 'options', 'potcars'))
+        spec.expose_inputs(LabelWorkChain, include=('codes', 'options', 'potcars', 'clean_workdir'))
         spec.input_namespace('potentials', valid_type=PotentialData, dynamic=True, help='By label.')
         spec.input_namespace('trajectories', dynamic=True, help='By run: full frames of its segments by any keys.')
         spec.input(
@@ -132,7 +133,7 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         spec.expose_inputs(
             LabelWorkChain,
             namespace='label',
-            exclude=('dataset', 'structures', 'codes', 'options', 'potcars'),
+            exclude=('dataset', 'structures', 'codes', 'options', 'potcars', 'clean_workdir'),
             namespace_options={'validator': None, 'help': 'Labelling of the frames.'},
         )
         spec.inputs.validator = validate_validation
@@ -206,6 +207,7 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         return None
 
     @classmethod
+    @checks_arguments
     def get_builder_from_protocol(
         cls,
         codes: dict[str, orm.AbstractCode],
@@ -226,8 +228,8 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
             runs are sampled, or the full frames of a run by any keys.
         :param engine: engine that labels the frames: ``vasp`` or ``gpaw``.
         :param potcars: POTCARs by element, for VASP.
-        :param overrides: overrides of the protocol file: ``sampling``, ``evaluation``, and ``label`` (``protocol``,
-            ``overrides`` of ``LabelWorkChain``).
+        :param overrides: overrides of the protocol file: ``sampling``, ``evaluation``, ``clean_workdir``, and
+            ``label`` (``protocol``, ``overrides`` of ``LabelWorkChain``).
         :param options: ``metadata.options`` for all jobs (``default``), and for these kinds (``label``, ``evaluate``).
         :raises ValueError: for a run without frames, an unknown protocol or key of the overrides, and what
             ``LabelWorkChain`` refuses.
@@ -249,6 +251,7 @@ class ValidationWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         own = label._inputs(prune=True)
         protocols = {'default': inputs['options'], 'label': own['options']['default'].get_dict()}
         builder.options = options_inputs(options, **protocols)
-        shared = ('structures', 'codes', 'options', 'potcars')
+        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
+        shared = ('structures', 'codes', 'options', 'potcars', 'clean_workdir')
         builder.label = {key: node for key, node in own.items() if key not in shared}
         return builder

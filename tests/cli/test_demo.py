@@ -56,7 +56,9 @@ def test_refuses_files_that_are_not_there(refuse, file, tmp_path):
 
 
 def test_refuses_an_unknown_protocol(refuse, file):
-    assert "no protocol 'fast': choose one of paper, balanced, demo" in refuse('--dataset', file, '--protocol', 'fast')
+    assert "no protocol 'fast'; known are balanced, demo, paper, smoke" in refuse(
+        '--dataset', file, '--protocol', 'fast'
+    )
 
 
 @pytest.mark.usefixtures('daemon_environment')

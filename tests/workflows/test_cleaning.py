@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node, while_
-from aiida.plugins import CalculationFactory
+from aiida.plugins import CalculationFactory, WorkflowFactory
 
 from aiida_mghdiff.workflows.cleaning import RestartWorkChain
 
@@ -27,6 +27,33 @@ class AddWorkChain(RestartWorkChain):
     def setup(self):
         super().setup()
         self.ctx.inputs = self.exposed_inputs(Add, 'job')
+
+
+WORKFLOWS = ('segment', 'md', 'diffusion', 'arrhenius', 'otf', 'train', 'label', 'neb', 'validate', 'study')
+#: Outputs that a process gives on from those within it, by its names for them; those of a training are named.
+GIVEN_ON = [
+    ('md', 'segment', {}),
+    ('arrhenius', 'diffusion', {}),
+    ('study', 'arrhenius', {}),
+    ('study', 'neb', {'barrier': 'barriers', 'saddle': 'saddles', 'hop': 'hops'}),
+    ('validate', 'label', {'summary': None}),  # the exit code names the frames without a label
+]
+
+
+@pytest.mark.parametrize('name', WORKFLOWS)
+def test_every_workflow_can_clean_its_scratch(name):
+    port = WorkflowFactory(f'mghdiff.{name}').spec().inputs['clean_workdir']
+    assert port.default().value is False
+
+
+@pytest.mark.parametrize(('outer', 'inner', 'names'), GIVEN_ON)
+def test_outer_workflows_give_on_what_inner_ones_give(outer, inner, names):
+    found, given = (WorkflowFactory(f'mghdiff.{name}').spec().outputs for name in (outer, inner))
+    wanted = {names.get(name, name): port for name, port in given.items()}
+    wanted.pop(None, None)
+    assert set(wanted) <= set(found)
+    for name, port in wanted.items():
+        assert {found[name].valid_type, port.valid_type} - {None} in ({port.valid_type}, set()), name
 
 
 @pytest.mark.parametrize('cleans', [False, True])

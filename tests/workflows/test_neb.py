@@ -70,6 +70,28 @@ def test_refusals_of_dft(build, codes):
         build(drop=('kpoints',))
 
 
+@pytest.mark.parametrize(
+    ('in_vasp', 'overrides', 'message'),
+    [
+        (False, {'vasp': {'band': {'iopt': 3}}}, r'^vasp: barriers of mace potentials run in ASE: leave vasp out\.$'),
+        (False, {'vibrations': {'parameters': {'dtype': 'float32'}}}, r'^vibrations: set the argument vibrations to'),
+        (True, {'parameters': {'optimizer': 'fire'}}, r'^parameters\.optimizer: only ASE takes it'),
+        (True, {'vasp': {'force_field': {'mesh': [2, 2, 2]}}}, r'^vasp\.force_field: this barrier takes vasp\.dft'),
+    ],
+)
+def test_refuses_settings_that_it_would_not_use(build, codes, tiny_potential, in_vasp, overrides, message):
+    given = {} if in_vasp else {'potential': tiny_potential, 'codes': codes}
+    with pytest.raises(ValueError, match=message):
+        build(**given, overrides=overrides)
+
+
+@pytest.mark.parametrize('name', ['relaxation', 'interpolation', 'displacement_angstrom', 'kpoints'])
+def test_refuses_inputs_of_vasp_for_a_barrier_in_ase(build, codes, tiny_potential, name):
+    changes = {name: build().inputs[name]}
+    with pytest.raises(ValueError, match=rf'{name}: only VASP takes these, and barriers of mace run in ASE'):
+        build(tiny_potential, codes=codes, changes=changes)
+
+
 @pytest.mark.parametrize('name', ['relaxation', 'parameters'])
 def test_refuses_tags_of_either_job(build, name):
     tags = build().inputs[name].get_dict()

@@ -1,8 +1,9 @@
-"""Overrides have the shape of the protocol file; a key that it does not know is refused by every builder."""
+"""Overrides have the shape of the protocol file; every builder refuses unknown keys and values of another kind."""
 
 from __future__ import annotations
 
 from functools import partial
+from math import inf, nan
 
 import pytest
 from aiida import orm
@@ -16,6 +17,8 @@ from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.neb import BarrierWorkChain
 from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain
 from aiida_mghdiff.workflows.protocol import load_protocol_file, merge, protocol_inputs
+from aiida_mghdiff.workflows.protocol_schemas import SCHEMAS
+from aiida_mghdiff.workflows.setting_checks import settings_message
 from aiida_mghdiff.workflows.study import StudyWorkChain
 from aiida_mghdiff.workflows.train import TrainWorkChain
 from aiida_mghdiff.workflows.validate import ValidationWorkChain
@@ -53,6 +56,8 @@ OTHERS = {
 #: Places whose keys are the user's: tags of INCAR, parameters of GPAW.
 OPEN = ('electrons', 'learning', 'refit', 'band', 'relaxation', 'args', 'kpoints_options', 'convergence')
 OPEN += ('repeats', 'vasp.parameters', 'vasp.retry_parameters', 'dft.parameters', 'force_field.parameters')
+#: Entries of a study, whose labels are the user's, and which null takes out.
+ENTRIES = ('paths', 'training', 'diffusion')
 #: A run and a training of the user's own.
 MINE = {
     'diffusion': {'mine': {'potential': 'mace_mp', 'temperatures_k': [500.0], 'overrides': {}}},
@@ -100,30 +105,35 @@ def whole_file(name):
 
 
 def levels(name, values=None, place=''):
-    """Yield each place of a file and of those that it takes overrides of, and the keys that it has there."""
+    """Yield each place of a file and of those that it takes overrides of, and what it has there."""
     values = whole_file(name) if values is None else values
     if place.endswith(OPEN):
         return
     if values:
-        yield place, list(values)
+        yield place, values
     for key, value in values.items():
         below = f'{place}.{key}' if place else key
         if below in OTHERS.get(name, {}):
             other, section = OTHERS[name][below]
             content = whole_file(other)
-            for deeper, keys in levels(other, {section: content[section]} if section else content):
+            for deeper, found in levels(other, {section: content[section]} if section else content):
                 if deeper or not section:
-                    yield '.'.join(filter(None, [below, deeper])), keys
+                    yield '.'.join(filter(None, [below, deeper])), found
         elif isinstance(value, dict):
             yield from levels(name, value, below)
 
 
-def nested(place, key):
-    """Return overrides that have a key at a place."""
-    overrides = {key: 1}
+def nested(place, key, value=1):
+    """Return overrides that have a key with a value at a place."""
+    overrides = {key: value}
     for part in reversed(place.split('.') if place else []):
         overrides = {part: overrides}
     return overrides
+
+
+def with_mine(place, overrides):
+    """Return overrides of an entry of the user's own together with what else it needs."""
+    return merge(MINE, overrides) if 'mine' in place else overrides
 
 
 def misspelt(key):
@@ -138,12 +148,12 @@ def test_every_builder_refuses_a_wrong_key_at_every_level(builders, name):
     assert '' in places
     assert len(places) >= (3 if name not in ('chgnet', 'otf') else 2)
     for place, keys in places.items():
-        labels = place in ('study', 'paths', 'training', 'diffusion') and FILES[name] == 'study'
+        labels = place in ENTRIES and FILES[name] == 'study'
         for key in [] if labels else keys:
             wrong = misspelt(key)
             where = f'{place}.{wrong}' if place else wrong
             with pytest.raises(ValueError, match='no such key') as refusal:
-                builders[name](overrides=merge(MINE, nested(place, wrong)) if 'mine' in place else nested(place, wrong))
+                builders[name](overrides=with_mine(place, nested(place, wrong)))
             (line,) = str(refusal.value).splitlines()
             assert line.startswith(f'{where}: no such key; did you mean ')
             assert line.removesuffix('?').rpartition(' ')[2] in keys
@@ -249,25 +259,136 @@ def refusal_of(build, overrides):
     return str(refusal.value)
 
 
-@pytest.mark.parametrize('value', ['no', 'false', 0, 1, None])
-def test_scratch_is_emptied_only_where_the_user_says_true(builders, value):
-    wrong, words = {'clean_workdir': value}, f'clean_workdir = {value!r} is not true or false.'
-    for name in ('md', 'neb', 'label', 'otf'):
-        assert refusal_of(builders[name], wrong) == words
-        assert builders[name](overrides={'clean_workdir': True}).clean_workdir.value is True
-    for name in ('diffusion', 'study', 'study from nothing'):
-        assert refusal_of(builders[name], {'md': wrong}) == words
-    assert refusal_of(builders['arrhenius'], {'diffusion': {'md': wrong}}) == words
+#: Endings of settings that may be null, or any text, or negative, or empty, or have keys in place of a text.
+NULLABLE = ('lag_ps', 'c_axis', 'relative_interval', 'max_time_ps', 'mesh', 'validation_fraction', 'foundation')
+NULLABLE += ('.settings.tracer_element',)
+ANY_TEXT = ('stages.name', 'radial_MLP', 'MLP_irreps', 'interaction', 'interaction_first', 'protocol')
+ANY_TEXT += ('foundation', 'potential')
+NEGATIVE, MAY_BE_EMPTY, OPEN_VALUES = ('pressure_gpa',), ('frozen_layers', 'vibrations'), ('E0s',)
+#: Sections that may be null.
+SECTIONS = ('architecture', 'stage_two', 'multihead.multihead', 'refit')
 
 
-@pytest.mark.parametrize('value', [0, -5, True, 1.5, '3'])
-def test_numbers_of_steps_and_of_children_are_whole_and_positive(builders, value):
-    words = f' = {value!r} is not a positive whole number.'
-    assert refusal_of(builders['md'], {'segment_steps': value}) == f'segment_steps{words}'
-    for name in ('diffusion', 'study'):
-        assert refusal_of(builders[name], {'md': {'segment_steps': value}}) == f'segment_steps{words}'
-    for name in ('arrhenius', 'label', 'study'):
-        assert refusal_of(builders[name], {'max_in_flight': value}) == f'max_in_flight{words}'
+def wrong_values(where, value):
+    """Return values that are none for a setting, by the value that the protocol has there."""
+    if isinstance(value, bool):
+        wrong = ['no', 0, 1, 1.0, nan, [True], {'a': 1}]
+    elif isinstance(value, int | float):
+        wrong = ['long', str(value), True, nan, inf, [], [value], {'a': 1}, {}]
+        wrong += [] if where.endswith(NEGATIVE) else [-1]
+        wrong += [1.5] if isinstance(value, int) else []
+    elif isinstance(value, str):
+        wrong = [5, True, nan, [], [value], *([] if where.endswith(OPEN_VALUES) else [{'a': 1}])]
+        wrong += [] if where.endswith(ANY_TEXT) else ['', 'nosuch', value.swapcase()]
+    else:
+        wrong = ['text', 5, True, {'a': 1}, ['nosuch'], [None], [nan], [-1]]
+        wrong += [] if where.endswith(MAY_BE_EMPTY) else [[]]
+    return wrong + ([] if f'.{where}'.endswith(NULLABLE) else [None])
+
+
+def settings_of(name):
+    """Yield place, key, dotted path and value of each setting that a user may change."""
+    for place, values in levels(FILES[name]):
+        for key, value in values.items():
+            if 'repeats' not in (place, key):
+                yield place, key, f'{place}.{key}' if place else key, value
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_every_builder_refuses_a_wrong_value_at_every_setting(builders, name):
+    """Of the wrong type, empty, not finite, negative, null: one sentence that names the setting."""
+    before = orm.QueryBuilder().append(orm.Node).count()
+    found = [item for item in settings_of(name) if item[3] is not None and not isinstance(item[3], dict)]
+    assert len(found) > 5
+    for place, key, where, value in found:
+        for wrong in wrong_values(where, value):
+            try:
+                builders[name](overrides=with_mine(place, nested(place, key, wrong)))
+            except ValueError as refusal:
+                (line,) = str(refusal).splitlines()
+                assert line.startswith((f'{where} = ', f'{where}: ', f'{where}[0]')), (line, where)
+            else:
+                pytest.fail(f'{where} = {wrong!r} is taken')
+    assert orm.QueryBuilder().append(orm.Node).count() == before
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_every_builder_refuses_a_value_in_place_of_keys(builders, name):
+    for place, key, where, value in settings_of(name):
+        if isinstance(value, dict) and not (FILES[name] == 'study' and place in ENTRIES):
+            for wrong in [5, [], *([] if where.endswith(OPEN_VALUES) else ['text'])]:
+                words = 'give null, or a dictionary here.' if where.endswith(SECTIONS) else 'give a dictionary here.'
+                assert (
+                    refusal_of(builders[name], with_mine(place, nested(place, key, wrong)))
+                    == f'{where} = {wrong!r}: {words}'
+                )
+
+
+@pytest.mark.parametrize('name', sorted(set(FILES.values()) | {'vibrations'}))
+def test_files_have_their_own_schema(name):
+    content = load_protocol_file(name)
+    for values in (content['default_inputs'], *content['protocols'].values()):
+        own = {key: value for key, value in values.items() if key not in ('description', 'options', 'repeats')}
+        assert settings_message(own, SCHEMAS[name]) is None
+
+
+def test_overrides_are_a_dictionary_and_protocols_have_names(builders):
+    for build in builders.values():
+        for wrong in ([], ['a'], 'study.yaml', 5, True):
+            assert refusal_of(build, wrong) == f'overrides = {wrong!r} is not a dictionary.'
+        with pytest.raises(ValueError, match=r"has no protocol 'balnced'; did you mean balanced\?"):
+            build(protocol='balnced')
+        with pytest.raises(ValueError, match=r"^protocol = \['smoke'\] is not a text\.$"):
+            build(protocol=['smoke'])
+
+
+WRONG_ARGUMENTS = [
+    ('md', {'ensemble': 'NVT'}, "ensemble = 'NVT' is not one of nve, nvt, npt (did you mean nvt?)."),
+    ('md', {'ensemble': None}, 'ensemble = None is not one of nve, nvt, npt.'),
+    ('md', {'temperature_k': 'hot'}, "temperature_k = 'hot' is not a temperature of at least 1 K."),
+    ('md', {'seed': 1.5}, 'seed = 1.5 is not a whole number between 1 and 900000000.'),
+    ('diffusion', {'temperature_k': nan}, 'temperature_k = nan is not a temperature of at least 1 K.'),
+    ('diffusion', {'temperature_k': [300]}, 'temperature_k = [300] is not a temperature of at least 1 K.'),
+    ('arrhenius', {'temperatures_k': 300}, 'temperatures_k = 300 is not a list, not empty, of different temperatures'),
+    ('arrhenius', {'temperatures_k': ['a']}, "temperatures_k = ['a'] is not a list, not empty, of different"),
+    ('arrhenius', {'temperatures_k': []}, 'temperatures_k = [] is not a list, not empty, of different temperatures'),
+    ('arrhenius', {'temperatures_k': [300, 300]}, 'temperatures_k = [300, 300] is not a list, not empty, of different'),
+    ('neb', {'path': 'o-t'}, "path = 'o-t' is not one of O-O c, O-O ab, O-T, T-T (did you mean O-T?)."),
+    ('neb', {'vibrations': 'no'}, "vibrations = 'no' is not true or false."),
+    ('neb', {'tracer_element': 'D'}, "tracer_element = 'D' is not a chemical symbol but an isotope of H"),
+    ('label', {'engine': ['gpaw']}, "engine = ['gpaw'] is not a text."),
+    ('label', {'engine': 'gpw'}, "engine 'gpw' is not one of vasp, gpaw."),
+    ('mace', {'architecture': 'mac'}, "architecture 'mac' cannot be trained here: choose one of mace, chgnet."),
+    ('mace', {'potential': 'medium'}, "potential = 'medium' is not a PotentialData node."),
+    ('study', {'potentials': {'a': None}}, 'potentials.a = None is not a PotentialData node.'),
+    ('study', {'tracer_element': 5}, 'tracer_element = 5 is not a chemical symbol.'),
+]
+
+
+def test_wrong_arguments_are_refused(builders):
+    for name, arguments, message in WRONG_ARGUMENTS:
+        with pytest.raises(ValueError, match=' ') as refusal:
+            builders[name](**arguments)
+        (line,) = str(refusal.value).splitlines()
+        assert line.startswith(message)
+
+
+def test_every_builder_refuses_codes_that_are_none(builders):
+    for build in builders.values():
+        for wrong, message in (
+            (None, 'codes = None: give a dictionary here.'),
+            ('python', "codes = 'python': give a dictionary here."),
+            ({'python': None}, 'codes.python = None is not a code.'),
+        ):
+            with pytest.raises(ValueError, match=r'^codes') as refusal:
+                build.func(wrong, *build.args[1:], **build.keywords)
+            assert str(refusal.value) == message
+
+
+def test_wrong_arguments_are_told_at_once(builders):
+    with pytest.raises(ValueError, match=' ') as refusal:
+        builders['md'](ensemble='NVT', temperature_k='hot', seed=0)
+    assert len(str(refusal.value).splitlines()) == 3
 
 
 @pytest.mark.parametrize('name', ['md', 'diffusion', 'arrhenius', 'study'])
@@ -276,31 +397,6 @@ def test_the_port_takes_no_segments_without_steps(builders, name, value):
     builder = builders[name]()
     with pytest.raises(ValueError, match='segment_steps'):
         builder.segment_steps = value
-
-
-@pytest.mark.parametrize(
-    ('key', 'value'),
-    [
-        ('duration_ps', -1),
-        ('duration_ps', 0),
-        ('frame_interval_fs', 0),
-        ('frame_interval_fs', -3),
-        ('tracer_interval_fs', '5'),
-        ('thermo_interval_fs', None),
-        ('time_step_fs', 0),
-    ],
-)
-def test_times_are_positive(builders, key, value):
-    words = f'{key} = {value!r} of MD in %s is not a positive number.'
-    assert refusal_of(builders['md'], {'parameters': {key: value}}) == words % 'nvt'
-    assert refusal_of(builders['diffusion'], {'settings': {'npt': {key: value}}}) == words % 'npt'
-    run = {'best_mace_h1': {'overrides': {'settings': {'nve': {key: value}}}}}
-    assert refusal_of(builders['study'], {'diffusion': run}) == words % 'nve'
-
-
-@pytest.mark.parametrize('value', ['no', True, None, 3])
-def test_vibrations_of_a_study_are_a_list_of_architectures(builders, value):
-    assert refusal_of(builders['study'], {'vibrations': value}).startswith(f'vibrations = {value!r}: give a list of')
 
 
 def test_all_wrong_keys_are_told_at_once(builders):
@@ -373,5 +469,7 @@ def test_no_override_is_lost(builders):
 def test_parameters_of_a_training_are_of_its_architecture(builders):
     with pytest.raises(ValueError, match=r'parameters\.learning_rate: no such key'):
         builders['study'](overrides={'training': {'mace_tr': {'parameters': {'learning_rate': 0.1}}}})
-    with pytest.raises(ValueError, match="architecture 'mac' cannot be trained here"):
+    with pytest.raises(
+        ValueError, match=r"training\.mine\.architecture = 'mac' is not .* trained here \(did you mean mace\?\)"
+    ):
         builders['study'](overrides={'training': {'mine': {'architecture': 'mac'}}})

@@ -16,6 +16,7 @@ from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows import validate
 from aiida_mghdiff.workflows.engines import evaluation
+from aiida_mghdiff.workflows.label import LabelWorkChain
 from aiida_mghdiff.workflows.validate import ValidationWorkChain, run_trajectories
 
 COUNT = 6
@@ -88,6 +89,18 @@ def chain(generate_workchain, build):
 def test_refuses(generate_workchain, build, changes, message):
     with pytest.raises(ValueError, match=message):
         generate_workchain(ValidationWorkChain, build(**changes))
+
+
+def test_labels_and_evaluations_leave_scratch_as_the_whole_says(generate_workchain, codes, vasp, tiny_potential):
+    given = ({'mace_tr': tiny_potential}, {'t': {'nve0': make_run(1)}})
+    options = {'engine': 'vasp', 'potcars': placeholder_potcars(['Mg', 'H']), 'protocol': 'smoke'}
+    for cleans in (True, False):
+        builder = ValidationWorkChain.get_builder_from_protocol(
+            codes | {'vasp': vasp}, *given, **options, overrides={'clean_workdir': cleans}
+        )
+        process = generate_workchain(ValidationWorkChain, builder._inputs(prune=True))
+        assert process.inputs.clean_workdir.value is cleans
+        assert process.exposed_inputs(LabelWorkChain, 'label')['clean_workdir'].value is cleans
 
 
 def test_refuses_runs_of_different_atoms(generate_workchain, build):

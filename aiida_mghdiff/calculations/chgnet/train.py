@@ -32,7 +32,8 @@ LAYERS = (
     'angle_layers',
 )
 IS_LAYERS = Check(
-    f'a list of some of {", ".join(LAYERS)}', lambda value: isinstance(value, list) and set(value) <= set(LAYERS)
+    f'a list of some of {", ".join(LAYERS)}',
+    lambda value: isinstance(value, list) and all(layer in LAYERS for layer in value),
 )
 
 #: Settings, with the names of CHGNet's ``Trainer`` if it has them.

@@ -20,7 +20,6 @@ from aiida_mghdiff.calculations.md import ENSEMBLE_KEYS, INCAR
 from aiida_mghdiff.calculations.validation import (
     IS_BOOL,
     IS_COUNT,
-    IS_NUMBER,
     IS_POSITIVE,
     IS_STEP,
     Schema,
@@ -37,8 +36,8 @@ DIFFUSION_SETTINGS: Schema = {
     'seed': IS_STEP,
     'n_replicas': IS_COUNT,
     'independent_replicas': IS_BOOL,
-    'target_relative_interval': optional(IS_NUMBER),
-    'max_time_ps': optional(IS_NUMBER),
+    'target_relative_interval': optional(IS_POSITIVE),
+    'max_time_ps': optional(IS_POSITIVE),
     'supercell': without(TRACER_SETTINGS, 'seed'),
     **{stage: without(keys, 'temperature_k', 'first_step', 'seed') for stage, keys in ENSEMBLE_KEYS.items()},
     'volume': VOLUME_SETTINGS,
@@ -165,9 +164,7 @@ def replicas_message(settings: dict[str, Any]) -> str | None:
         return 'settings: target_relative_interval and max_time_ps go together: give both or neither.'
     if target is None:
         return None
-    if not IS_POSITIVE.holds(target):
-        return f'settings: target_relative_interval = {target} is not {IS_POSITIVE.words}.'
-    if not IS_POSITIVE.holds(most) or most < first_time_ps(settings) * (1 - 1e-9):
+    if most < first_time_ps(settings) * (1 - 1e-9):
         return f'settings: max_time_ps = {most}: the first look takes {first_time_ps(settings):g} ps of all replicas.'
     return None
 
