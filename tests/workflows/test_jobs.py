@@ -10,6 +10,7 @@ from aiida import orm
 from aiida.engine import run_get_node
 from aiida.plugins import CalculationFactory, WorkflowFactory
 from job_inputs import JOBS
+from slurm_jobs import FOUR_NODES, KIND, ONE_CORE, code_on, launched
 
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.architectures import RESERVED, architectures
@@ -18,45 +19,12 @@ from aiida_mghdiff.programs import calculators
 from aiida_mghdiff.workflows.jobs import CODES, KINDS, codes_message, job_message, job_options, options_inputs
 from aiida_mghdiff.workflows.study import StudyWorkChain
 
-FOUR_NODES = {'num_machines': 4, 'num_mpiprocs_per_machine': 48}
-ONE_CORE = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
-GPU = {'custom_scheduler_commands': '#SBATCH --gpus=1'}
-#: Nodes and an account for VASP, a GPU for trainings, another partition for MD, one core for the rest.
-OPTIONS = {
-    'default': {'resources': ONE_CORE, 'max_wallclock_seconds': 3600, 'withmpi': True},
-    'learn': {'resources': FOUR_NODES, 'account': 'hydride'},
-    'label': {'resources': FOUR_NODES, 'account': 'hydride'},
-    'barrier': {'resources': FOUR_NODES, 'account': 'hydride'},
-    'train': {'queue_name': 'gpu', **GPU},
-    'md': {'queue_name': 'gpu_small', **GPU},
-}
-#: Kind of each job.
-KIND = {
-    'mghdiff.mace.train': 'train',
-    'mghdiff.chgnet.train': 'train',
-    'mghdiff.evaluate': 'evaluate',
-    'mghdiff.vasp.evaluate': 'evaluate',
-    'mghdiff.ase.md': 'md',
-    'mghdiff.lammps.md': 'md',
-    'mghdiff.vasp.md': 'md',
-    'mghdiff.ase.neb': 'barrier',
-    'mghdiff.vasp.neb': 'barrier',
-    'mghdiff.vasp.relax': 'barrier',
-    'mghdiff.ase.vibrations': 'vibrations',
-    'mghdiff.vasp.mlff': 'learn',
-    'mghdiff.vasp.singlepoint': 'label',
-    'mghdiff.gpaw.singlepoint': 'label',
-}
 EXECUTABLE = {'vasp': '/opt/vasp_std', 'lammps': '/opt/lmp', 'gpaw': '/opt/python3'}
 SECOND = {
     'mghdiff.lammps.md': ('convert_code', '/opt/mace_create_lammps_model'),
     'mghdiff.vasp.mlff': ('reduce_code', '/opt/python3'),
     'mghdiff.vasp.md': ('reduce_code', '/opt/python3'),
 }
-
-
-def code_on(computer, executable, **values):
-    return orm.InstalledCode(computer, executable, label=executable.rpartition('/')[2], **values).store()
 
 
 @pytest.fixture
@@ -81,15 +49,6 @@ def script(slurm, tiny_potential, tmp_path, monkeypatch):
     return dry_run
 
 
-def launched(lines):
-    """Return the lines of a script that start an executable."""
-    return [
-        line.partition(' >')[0].replace("'", '').strip()
-        for line in lines
-        if '/opt/' in line and not line.startswith('type ')
-    ]
-
-
 @pytest.mark.parametrize('entry_point', JOBS)
 def test_every_kind_of_job_on_four_nodes(script, entry_point):
     """With ``withmpi`` for all jobs and 192 ranks: VASP, an own ``lmp`` and GPAW run under MPI, Python does not."""
@@ -112,22 +71,6 @@ def test_jobs_themselves_know_who_runs_under_mpi(script, entry_point):
     assert len(parallel) == (entry_point.split('.')[1] in ('vasp', 'lammps'))
 
 
-@pytest.mark.parametrize(
-    ('entry_point', 'expected', 'command'),
-    [
-        ('mghdiff.vasp.mlff', ['--nodes=4', '--ntasks-per-node=48', '--account=hydride'], 'srun -n 192 /opt/vasp_std'),
-        ('mghdiff.vasp.neb', ['--nodes=4', '--account=hydride'], 'srun -n 192 /opt/vasp_std'),
-        ('mghdiff.mace.train', ['--nodes=1', '--partition=gpu', '--gpus=1'], '/opt/python3 mghdiff.pyz'),
-        ('mghdiff.ase.md', ['--nodes=1', '--partition=gpu_small', '--gpus=1'], '/opt/python3 mghdiff.pyz'),
-        ('mghdiff.evaluate', ['--nodes=1', '--ntasks-per-node=1'], '/opt/python3 mghdiff.pyz'),
-    ],
-)
-def test_each_kind_gets_what_it_was_given(script, entry_point, expected, command):
-    lines = script(entry_point, OPTIONS)
-    assert {f'#SBATCH {option}' for option in expected} <= set(lines)
-    assert launched(lines)[0] == command
-
-
 @pytest.fixture
 def study(generate_workchain, slurm, tiny_potential, host, hydride):
     """Return a function that makes a study from nothing on Slurm with given options, and some codes changed."""
@@ -147,13 +90,6 @@ def study(generate_workchain, slurm, tiny_potential, host, hydride):
         return generate_workchain(StudyWorkChain, builder._inputs(prune=True))
 
     return make
-
-
-def test_one_builder_call(study):
-    process = study(OPTIONS)
-    assert process.inputs.options.learn['resources'] == FOUR_NODES
-    assert process.inputs.options.learn['max_wallclock_seconds'] == 3600  # of the user's default, not the protocol's
-    assert process.inputs.options.default['resources'] == ONE_CORE
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,23 @@
-"""No step of a WorkChain makes a node: each one it needs is an input, or comes from a calcfunction or a job."""
+"""No step of a WorkChain makes a node: each one it needs is an input, or comes from a calcfunction or a job.
+
+Every node of a study has its origin: the code is read, and a study from nothing is run and walked.
+"""
 
 from __future__ import annotations
 
 import ast
 from pathlib import Path
 
+import pytest
 from aiida import orm
+from aiida.engine import run_get_node
+from provenance import nodes_without_origin
+from vasp_runs import standin_code
 
 import aiida_mghdiff
+from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
+from aiida_mghdiff.data.potential import LEARNED
+from aiida_mghdiff.workflows.study import StudyWorkChain
 
 FOLDER = Path(aiida_mghdiff.__file__).parent / 'workflows'
 CLASSES = {name for name in orm.__all__ if isinstance(one := getattr(orm, name), type) and issubclass(one, orm.Data)}
@@ -90,3 +100,26 @@ def given():
     return orm.List([])
 """
     assert made_in_steps({'chain.py': text}) == ['chain.py:16 Int', 'chain.py:22 Dict']
+
+
+@pytest.mark.slow
+def test_every_node_of_a_study_from_nothing_is_an_input_or_made_by_a_process(codes, host, hydride, tiny_mace):
+    """VASP learns and labels, MACE is trained, both are evaluated and run; the stand-in labels with a tiny MACE."""
+    computer = codes['python'].computer
+    builder = StudyWorkChain.get_builder_from_protocol(
+        {'python': codes['python'], 'vasp': standin_code(computer, tiny_mace), 'reduce': codes['python']},
+        hydride,
+        host,
+        host,
+        potcars=placeholder_potcars(['Mg', 'H']),
+        protocol='smoke',
+        overrides={'diffusion': {'best_mace_h1': {'temperatures_k': [800.0]}}},
+    )
+    outputs, study = run_get_node(builder)
+    assert study.is_finished_ok, study.exit_message
+    assert set(outputs['metrics']) == {'mace_tr', LEARNED}
+    assert set(outputs['diffusion']) == {'best_mace_h1', 'vasp_mlff_h1'}
+    processes = {node.process_label for node in study.called_descendants}
+    assert {'VaspMlffCalculation', 'VaspMdCalculation', 'VaspEvaluateCalculation', 'MaceTrainCalculation'} <= processes
+    assert {'AseMdCalculation', 'AseNebCalculation', 'merge_datasets', 'carry_on', 'select_best'} <= processes
+    assert nodes_without_origin(study) == []
