@@ -41,7 +41,7 @@ def test_dividing_large_energies_is_refused_and_small_corrections_are_not():
 
 @pytest.mark.parametrize('offsets', [{'H': 1e6, 'Mg': -1.5}, {'H': -1e6, 'Mg': -1.5}, {'H': -3.0, 'Mg': 60.0}])
 def test_offsets_far_from_the_energies_are_refused(offsets):
-    with pytest.raises(OffsetError, match='but the energies of the configurations say'):
+    with pytest.raises(OffsetError, match='but a fit to the configurations gives'):
         check_offsets(COUNTS, COUNTS @ [-3.0, -1.5], offsets)
 
 

@@ -150,7 +150,7 @@ def test_isolated_atoms_are_left_alone_and_wrong_offsets_refused(tmp_path, datas
         tmp_path / 'one', 'chgnet.train', datasets, potential, parameters=parameters(), isolated_atoms=isolated
     )
     assert 'isolated atoms of the training set are not used' in results['warnings'][0]
-    with pytest.raises(job.ProgramError, match='but the energies of the configurations say') as error:
+    with pytest.raises(job.ProgramError, match='but a fit to the configurations gives') as error:
         run_program(
             tmp_path / 'two',
             'chgnet.train',

@@ -278,7 +278,7 @@ def test_e0_of_a_minority_element_far_from_the_energies_is_refused(tmp_path, dat
 
 @pytest.mark.parametrize('energy', [1e6, -1e6])
 def test_e0s_far_from_the_energies_are_refused(tmp_path, datasets, energy):
-    with pytest.raises(job.ProgramError, match='but the energies of the configurations say') as error:
+    with pytest.raises(job.ProgramError, match='but a fit to the configurations gives') as error:
         run_program(tmp_path, 'mace.train', datasets, parameters=parameters('scratch', E0s={'H': energy, 'Mg': -1.5}))
     assert error.value.name == 'INPUT_REFUSED'
 
