@@ -85,7 +85,7 @@ def test_stored_hop_without_a_barrier_has_no_rate(host, reverse):
     assert 'O-O ab' not in values['rates']
     status, message = fail(barrier_diffusion, host, orm.Dict(SETTINGS), a=flat['a'], b=nodes['b'])
     assert status == 240
-    assert message.startswith('there is no hop along O-T: D needs O-T and T-T at least. O-T: one of its directions')
+    assert message.startswith('there is no hop along O-T: D needs at least O-T and T-T. O-T: one of its directions')
     assert 'no minimum of this potential' in message
 
 
