@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from math import isfinite
 from typing import Any
 
 from aiida import orm
@@ -25,8 +24,12 @@ class Check:
 Schema = Mapping[str, 'Check | Schema']
 
 
+#: Of numbers in settings: neither infinity nor NaN, nor a whole number that no floating-point number holds.
+_LARGEST = 1e300
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def _is_whole(value: Any) -> bool:

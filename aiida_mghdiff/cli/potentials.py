@@ -18,7 +18,7 @@ from aiida_mghdiff.cli.words import as_options
 from aiida_mghdiff.data.architectures import MACE, architecture_of
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.job_files import ZIPAPP, read_failure
-from aiida_mghdiff.formats.mace_heads import choose_head, read_heads
+from aiida_mghdiff.formats.mace_heads import choose_head, damage, read_heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,6 +53,8 @@ def read_potential(path: Path, architecture: str, head: str | None = None) -> Po
     """
     if not path.is_file():
         raise PotentialError(f'there is no model file {path}: name another.')
+    if reason := damage(path):
+        raise PotentialError(f'{path}: {reason}')
     heads = read_heads(path) or []
     try:
         head = choose_head(heads, head)

@@ -17,7 +17,7 @@ from typing import Any
 
 from ase.data import chemical_symbols
 
-from aiida_mghdiff.formats.mace_heads import choose_head, is_dictionary, is_torch_file, read_heads
+from aiida_mghdiff.formats.mace_heads import choose_head, damage, is_dictionary, is_torch_file, read_heads
 from aiida_mghdiff.formats.ml_ff import read_ml_ff_header
 
 GROUP = 'aiida_mghdiff.architectures'
@@ -40,18 +40,19 @@ class ModelFile:
 def no_attributes(file: ModelFile) -> dict[str, Any]:
     """Return no attributes, for files that contain none.
 
-    :raises ValueError: for a head, which such a potential cannot have.
+    :raises ValueError: for a head or heads, which such a potential cannot have.
     """
-    if file.head is not None:
-        raise ValueError(f'head is {file.head!r}, but only a mace potential has heads: leave head out.')
+    for name, value in (('head', file.head), ('heads', file.heads)):
+        if value is not None:
+            raise ValueError(f'{name} is {value!r}, but only a mace potential has heads: leave {name} out.')
     return {'head': None}
 
 
 def mace_attributes(file: ModelFile) -> dict[str, Any]:
     """Return the head that every program evaluates, and all heads of a MACE model.
 
-    :raises ValueError: for a file that is not a MACE model, a head that the model does not have, or several heads
-        without a choice.
+    :raises ValueError: for a file that is damaged or not a MACE model, other heads than it has, a head that the model
+        does not have, or several heads without a choice.
     """
     _require_torch(file.path, 'MACE')
     if is_dictionary(file.path):
@@ -59,7 +60,13 @@ def mace_attributes(file: ModelFile) -> dict[str, Any]:
             f'{file.path.name} is a dictionary, such as the weights of CHGNet, not a MACE model: name the file that '
             'MACECalculator loads, or another architecture.'
         )
-    heads = read_heads(file.path) if file.heads is None else list(file.heads)
+    found = read_heads(file.path)
+    heads = found if file.heads is None else list(file.heads)
+    if found is not None and found != heads:
+        raise ValueError(
+            f'heads are {", ".join(map(str, heads or []))}, but {file.path.name} has {", ".join(found) or "none"}: '
+            'leave heads out, which are read from the file.'
+        )
     return {'head': file.head if heads is None else choose_head(heads, file.head), 'heads': heads}
 
 
@@ -75,7 +82,9 @@ def chgnet_attributes(file: ModelFile) -> dict[str, Any]:
 
 
 def _require_torch(path: Path, title: str) -> None:
-    """Refuse a file that torch did not write: its first job would fail. The node itself refuses an empty file."""
+    """Refuse a file that torch did not write, or not so: its first job would fail. The node refuses an empty file."""
+    if reason := damage(path):
+        raise ValueError(f'{path.name}: {reason}')
     if path.stat().st_size and not is_torch_file(path):
         raise ValueError(f'{path.name} is not a model of {title}, because torch did not write it: name another file.')
 

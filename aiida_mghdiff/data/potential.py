@@ -58,10 +58,11 @@ class PotentialData(orm.SinglefileData):
         :param elements: symbols; may be left out if every potential of the architecture knows the same elements.
         :param head: head of a MACE model with several heads; by default
             :func:`~aiida_mghdiff.formats.mace_heads.choose_head` chooses.
-        :param heads: all heads of a MACE model; by default they are read from the file, without running its code.
-        :raises ValueError: for an unknown architecture, origin, dtype or element, an empty file, a head that the model
-            does not have, several heads without a choice, a file of another architecture, or an ML_FF with other
-            elements or without the header that VASP writes since 6.4.
+        :param heads: of a MACE model, to be compared with the file, from which
+            they are read. No code of the file runs for that.
+        :raises ValueError: for an unknown architecture, origin, dtype or element, an empty or damaged file, a head that
+            the model does not have, other ``heads`` than the file has, several heads without a choice, a file of
+            another architecture, or an ML_FF with other elements or without the header that VASP writes since 6.4.
         """
         path = Path(path)
         kind = architecture_of(architecture)

@@ -30,6 +30,7 @@ from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.frames import frame_problem, is_numeric
 from aiida_mghdiff.formats.isolated_atoms import finite_energy, is_isolated_atom, isolated_atom_energies
 from aiida_mghdiff.formats.plausibility import ImplausibleWarning, implausible
+from aiida_mghdiff.formats.text import read_text, split_lines
 
 #: Keys of a virial; used in a frame without a stress.
 VIRIAL_KEYS = ('REF_virials', 'REF_virial', 'virials', 'virial')
@@ -89,8 +90,7 @@ def read_extxyz(
 
 def _split_frames(path: str | Path) -> Iterator[tuple[int, str]]:
     """Yield the line, from 1, and the text of each frame. (ASE itself stops at the first blank line.)"""
-    # not splitlines, which also splits at a form feed or U+2028 within a comment
-    lines = Path(path).read_text(encoding='utf-8-sig', errors='replace').removesuffix('\n').split('\n')
+    lines = split_lines(read_text(path))
     start, index = 0, 0
     while start < len(lines):
         if not lines[start].strip():

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.text import read_text, split_lines
 
 CONSTRAINED = 0
 SHAPES = ('fixed', 'free-c/a', 'free-lengths')
@@ -48,7 +49,7 @@ def read_iconst(path: str | Path) -> list[Coordinate]:
         coordinate, and a complex coordinate without a coefficient for each primitive.
     """
     coordinates: list[Coordinate] = []
-    for number, line in enumerate(Path(path).read_text(encoding='utf-8-sig', errors='replace').splitlines(), start=1):
+    for number, line in enumerate(split_lines(read_text(path)), start=1):
         if words := line.split('!')[0].split('#')[0].split():
             try:
                 coordinates.append(_coordinate(words, coordinates))
@@ -118,7 +119,7 @@ def _check_items(coordinate: Coordinate, primitives: int, before: int) -> None:
     count = (_ATOMS | _VECTORS | _PARAMETRIC)[kind]
     if len(items) != count:
         raise ValueError(f'{kind} has {count} item(s) and a status, not {len(items)}')
-    if not all(item == int(item) for item in items) and kind not in _PARAMETRIC:
+    if not all(item.is_integer() for item in items) and kind not in _PARAMETRIC:
         raise ValueError(f'the items of {kind} must be whole numbers')
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.text import read_text
 
 _TAG = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 _TOKENS = re.compile(
@@ -26,7 +27,7 @@ def read_incar(path: str | Path) -> dict[str, str]:
         quotation without an end.
     """
     values: dict[str, str] = {}
-    for line, statement in _statements(Path(path).read_text(encoding='utf-8-sig', errors='replace')):
+    for line, statement in _statements(read_text(path)):
         tag, equals, value = (part.strip() for part in statement.partition('='))
         place = f'line {line}'
         if not equals or not _TAG.fullmatch(tag):

@@ -10,6 +10,8 @@ import json
 import re
 import shlex
 
+from aiida_mghdiff.formats.text import split_lines
+
 #: Commands that replace ``lmp`` and VASP.
 LAUNCHER, STANDIN = 'mghdiff-lmp', 'mghdiff-vasp-standin'
 
@@ -96,7 +98,7 @@ def failure_line(name: str, message: str) -> str:
 
 def read_failure(text: str) -> tuple[str, str] | None:
     """Return name and message of the last failure in a text, or None."""
-    for line in reversed(text.splitlines()):
+    for line in reversed(split_lines(text)):
         if match := re.match(r'ERROR: \[(\w+)\] (.*)$', line):
             return match[1], match[2]
     return None

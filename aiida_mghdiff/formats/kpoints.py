@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.text import read_text, split_lines
 
 
 def read_kpoints(path: str | Path) -> tuple[tuple[int, int, int], bool]:
@@ -13,7 +14,7 @@ def read_kpoints(path: str | Path) -> tuple[tuple[int, int, int], bool]:
 
     :raises FormatError: for anything but a regular mesh.
     """
-    lines = [line.split('!')[0].split() for line in Path(path).read_text(errors='replace').splitlines()]
+    lines = [line.split('!')[0].split() for line in split_lines(read_text(path))]
     try:
         automatic, mode, divisions = int(lines[1][0]) == 0, lines[2][0][0].upper(), tuple(map(int, lines[3][:3]))
     except (IndexError, ValueError):

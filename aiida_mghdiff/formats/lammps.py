@@ -15,6 +15,7 @@ import numpy as np
 from ase.data import atomic_masses, chemical_symbols
 
 from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.text import read_text, split_lines
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def read_dump(path: str | Path) -> Dump:
 
     :raises FormatError: if the file is empty or is not such a dump.
     """
-    lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
+    lines = split_lines(read_text(path))
     try:
         n_atoms = int(lines[3])
         names = lines[_HEADER_LINES - 1].removeprefix('ITEM: ATOMS').split()
@@ -142,11 +143,10 @@ def read_series(path: str | Path) -> dict[str, np.ndarray]:
     :returns: name -> [m]; a truncated last row is left out.
     :raises FormatError: if a row does not have one number for each name.
     """
-    title, *rows = Path(path).read_text(encoding='utf-8-sig').splitlines(keepends=True) or ['# ']
+    title, _, rows = read_text(path).partition('\n')
     names = title.removeprefix('#').split()
-    complete = ''.join(row for row in rows if row.endswith('\n'))
     try:
-        values = np.array(complete.split(), dtype=float).reshape(-1, len(names))
+        values = np.array(rows[: rows.rfind('\n') + 1].split(), dtype=float).reshape(-1, len(names))
     except ValueError as error:
         raise FormatError(path, '', f'not {len(names)} numbers in each row ({error})') from error
     return dict(zip(names, values.T, strict=True))

@@ -21,6 +21,7 @@ TRAINED_HEAD, REPLAY_HEAD = 'Default', 'pt_head'
 #: A file of torch before 1.6 has a magic number, a version and the byte order of the machine before the model.
 _LEGACY_PREFIX = 3
 _LEGACY_MAGIC = b'l\xfc\x9cF\xf9 j\xa8P\x19'
+_ZIP_MAGIC = b'PK\x03\x04'
 
 
 def choose_head(heads: Sequence[str], named: str | None) -> str | None:
@@ -82,6 +83,41 @@ def is_torch_file(path: str | Path) -> bool:
             return False
 
 
+def damage(path: str | Path) -> str | None:
+    """Return what is wrong with a file of torch that was cut or changed, and the remedy; None where nothing is."""
+    with Path(path).open('rb') as file:
+        start = file.read(16)
+        file.seek(0)
+        if start.startswith(_ZIP_MAGIC):
+            return _damage_of_archive(file)
+        try:
+            if _LEGACY_MAGIC in start:
+                _load(file, _LEGACY_PREFIX + 2)  # the names of the arrays come last
+        except (EOFError, pickle.UnpicklingError):
+            return _damaged('it is cut off')
+        except Exception:  # an unusual object, as :func:`read_heads` may meet
+            return None
+    return None
+
+
+def _damaged(reason: str) -> str:
+    return f'the model file is damaged ({reason}): copy or save it again.'
+
+
+def _damage_of_archive(file: BinaryIO) -> str | None:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            # the table of an archive within the model may be found instead
+            if min((part.header_offset for part in archive.infolist()), default=0):
+                return _damaged('it is cut off')
+            part = archive.testzip()
+    except zipfile.BadZipFile:
+        return _damaged('it is cut off')
+    except Exception as error:  # damaged bytes lead to whatever they say
+        return _damaged(f'its archive cannot be read, {error}')
+    return None if part is None else _damaged(f'its part {part} does not fit its checksum')
+
+
 def is_dictionary(path: str | Path) -> bool:
     """Return whether a torch file contains a dictionary, such as CHGNet's weights, and no model."""
     try:
@@ -97,14 +133,19 @@ def _names(state: dict[str, Any]) -> set[str]:
 
 def _unpickle(path: Path) -> Any:
     with path.open('rb') as file:
-        is_zip = file.read(4) == b'PK\x03\x04'  # zipfile.is_zipfile fails: a model contains archives
+        is_zip = file.read(4) == _ZIP_MAGIC  # zipfile.is_zipfile fails: a model contains archives
         file.seek(0)
         if not is_zip:
-            return [_Unpickler(file).load() for _ in range(_LEGACY_PREFIX + 1)][-1]
+            return _load(file, _LEGACY_PREFIX + 1)
         with zipfile.ZipFile(file) as archive:
             name = next(name for name in archive.namelist() if name.endswith('/data.pkl'))
             with archive.open(name) as content:
                 return _Unpickler(content).load()
+
+
+def _load(file: BinaryIO, count: int) -> Any:
+    """Return the last of so many pickles, one behind the other."""
+    return [_Unpickler(file).load() for _ in range(count)][-1]
 
 
 class _Inert(dict[Any, Any]):

@@ -23,6 +23,7 @@ import numpy as np
 
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.outcar import standin_mark
+from aiida_mghdiff.formats.text import require_text
 
 Table = dict[str, np.ndarray]
 
@@ -108,6 +109,7 @@ def read_ml_logfile(path: str | Path) -> MlLog:
 
     :raises FormatError: for a file that is no ML_LOGFILE, and for a damaged line, which the message names.
     """
+    require_text(path)
     reader = _Reader(path)
     with Path(path).open('rb') as handle:
         for line in handle:

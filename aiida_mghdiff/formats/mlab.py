@@ -31,6 +31,7 @@ from fastnumbers import try_array
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.frames import arrays_from_frames
 from aiida_mghdiff.formats.plausibility import implausible
+from aiida_mghdiff.formats.text import require_text
 from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3
 
 # kbar, XX YY ZZ XY YZ ZX -> eV/Å³, xx yy zz yz xz xy
@@ -144,6 +145,7 @@ def read_mlab(path: str | Path, allow_implausible: bool = False) -> MlAb:
     :raises FormatError: names file, line and reason, for a file that is truncated, contradicts itself, or has a
         damaged number or implausible labels (:mod:`aiida_mghdiff.formats.plausibility`). Nothing is skipped.
     """
+    require_text(path)
     reader = _Reader(path)
     header = _read_header(reader)
     frames = list(_read_configurations(reader, header))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.text import require_text
 
 _COLUMNS = {
     'temperature_k': rb'T',
@@ -40,6 +41,7 @@ def read_oszicar(path: str | Path) -> dict[str, Any]:
     """
     steps, values = array('q'), {name: array('d') for name in _COLUMNS}
     truncated = None
+    require_text(path)
     with Path(path).open('rb') as handle:
         for number, line in enumerate(handle, start=1):
             if not line.endswith(b'\n'):

@@ -18,6 +18,7 @@ import codecs
 import json
 import math
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.text import require_text
 from aiida_mghdiff.science.units import EV_PER_ANGSTROM3_IN_GPA, KBAR_IN_EV_PER_ANGSTROM3
 
 # Conversion of a stress: kbar, compression positive, XX YY ZZ XY YZ ZX -> eV/Å³, tension positive, xx yy zz yz xz xy
@@ -42,14 +44,19 @@ _UNKNOWN = -1
 _NWRITE = 2
 
 _SETTING = re.compile(rb'\s*(NELM|EDIFF|NWRITE)\s*=\s*([-+.\dDEde]+)')
-_ATOMS = re.compile(rb'\bNIONS\s*=\s*(\d+)')
+_ATOMS = re.compile(rb'\s*number of (?:.*\s)?ions\s+NIONS\s*=\s*(\d+)')
+_COUNTS = re.compile(rb'\s*ions per type =')
 _WHOLE_NUMBERS = re.compile(rb'[\s\d]*\d\s*')
 _CHANGES = re.compile(rb'\s*total energy-change[^:]*:([^(]*)(?:\(([^)]*))?')
 # Fortran leaves out the E of an exponent with three digits, and may write D
 _EXPONENT = re.compile(rb'(?<=[\d.])[Dd]?(?=[+-]\d+$)')
 _ROW = re.compile(3 * rb'\s*(-?\d*\.\d{5})' + 3 * rb'\s*(-?\d*\.\d{6})')
 _BAND_FORCE = re.compile(rb'\s*FORCES: max atom, RMS\s+(\S+)\s+\S+\s*')
-_ELEMENT = re.compile(rb'VRHFIN\s*=\s*([A-Z][a-z]?)\s*:')
+#: Of a potential: its element, as in ``VRHFIN =H: ultrasoft test``, ``VRHFIN =Mg_pv : 2p6 3s2`` or ``VRHFIN =Mg 3s2``.
+VRHFIN = r'[ \t]*VRHFIN\s*=\s*([A-Z][a-z]?)(?![A-Za-z])'
+_ELEMENT = re.compile(VRHFIN.encode())
+#: Texts of the user, which may look like anything else.
+_TITLE = re.compile(rb'\s*(?:SYSTEM|POSCAR)\s*[=:]')
 _VTST = re.compile(rb'\s*VTST:\s*(.*?)\s*')
 _STANDIN = re.compile(rb'\s*NOT VASP: stand-in, labels (\S+)\s*')
 _ITERATION = re.compile(rb'-+ Iteration\s*(\d+|\*+)\(\s*(\d+|\*+)')
@@ -121,7 +128,7 @@ class _Head:
     standin: str | None = None
     symbols: list[str] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
-    settings: dict[bytes, float] = field(default_factory=dict)
+    settings: defaultdict[bytes, list[float]] = field(default_factory=lambda: defaultdict(list))
     lines: int = 1
     ions: int = 0
     is_counting: bool = False
@@ -135,32 +142,34 @@ class _Head:
     @classmethod
     def within(cls, line: bytes) -> _Head | None:
         """Return the head of another run that begins with this line, or after half a line."""
-        if b'vasp.' not in line:
+        if b'vasp.' not in line or _TITLE.match(line):
             return None
         match = _APPENDED.search(line)
         return cls.of(match[0] if match else line)
 
     def take(self, line: bytes) -> bool:
         """Take the next line; return whether it is the first line after the head."""
+        self.lines += 1
+        if _TITLE.match(line):
+            return False
         if _ITERATION.match(line) or b'TOTAL-FORCE' in line:
             return True
-        self.lines += 1
-        self.is_counting = b'ions per type =' in line or (self.is_counting and bool(_WHOLE_NUMBERS.fullmatch(line)))
+        self.is_counting = bool((_WHOLE_NUMBERS.fullmatch if self.is_counting else _COUNTS.match)(line))
         if self.is_counting:
             # stars are counts that do not fit their column
             self.counts += [int(word) for word in line.rpartition(b'=')[2].split() if word.isdigit()]
         elif match := _SETTING.match(line):
-            # INCAR, which VASP 6 copies first, has all digits of EDIFF; the table of settings has only one
-            self.settings.setdefault(match[1], _fortran_number(match[2]))
-        elif (match := _ATOMS.search(line)) and not self.ions:
-            self.ions = int(match[1])  # a later NIONS counts something else
+            if math.isfinite(number := _fortran_number(match[2])):
+                self.settings[match[1]].append(number)
+        elif match := _ATOMS.match(line):
+            self.ions = self.ions or int(match[1])  # a later NIONS counts something else
         else:
             self._take_origin(line)
         return False
 
     def _take_origin(self, line: bytes) -> None:
         """Take an element of POTCAR, or a line that identifies VASP."""
-        if match := _ELEMENT.search(line):
+        if match := _ELEMENT.match(line):
             self.symbols.append(match[1].decode())
         elif match := _VTST.fullmatch(line):
             self.vtst = match[1].decode(errors='replace')
@@ -173,15 +182,21 @@ class _Head:
 
     @property
     def ediff(self) -> float | None:
-        return _finite(self.settings.get(b'EDIFF'))
+        """Return EDIFF with all digits, which the copy of INCAR has; the table below it has one digit."""
+        values = self.settings[b'EDIFF']
+        return next((value for value in values if f'{value:.0e}' == f'{values[-1]:.0e}'), None)
 
     @property
     def nelm(self) -> int | None:
-        return _whole(self.settings.get(b'NELM'))
+        return self._whole(b'NELM')
 
     @property
     def nwrite(self) -> int | None:
-        return _whole(self.settings.get(b'NWRITE'))
+        return self._whole(b'NWRITE')
+
+    def _whole(self, name: bytes) -> int | None:
+        """Return a setting from the table, which is the last of its places: a title of two lines may name it, too."""
+        return int(self.settings[name][-1]) if self.settings[name] else None
 
 
 class OutcarReader:
@@ -205,6 +220,7 @@ class OutcarReader:
         self.path = path
         self.skips_damaged = skips_damaged
         self._forget()
+        require_text(path)
         with Path(path).open('rb') as handle:
             first = handle.readline()
             head = _Head.of(first) if first.endswith(b'\n') else None
@@ -243,14 +259,6 @@ def _fortran_number(word: bytes) -> float:
         return float(_EXPONENT.sub(b'E', word.strip()))
     except ValueError:
         return math.inf
-
-
-def _finite(number: float | None) -> float | None:
-    return number if number is not None and math.isfinite(number) else None
-
-
-def _whole(number: float | None) -> int | None:
-    return int(number) if number is not None and math.isfinite(number) else None
 
 
 @dataclass
@@ -322,7 +330,7 @@ class _Steps:
             self.is_within_head = False
             self._check_atoms()
         match = self.pattern.search(line)
-        return self.handlers[match[0]](line) if match else None
+        return self.handlers[match[0]](line) if match and not _TITLE.match(line) else None
 
     def _next(self) -> bytes:
         """Pass a line and return it; an empty line at the end of the file or of a run, also within a line."""

@@ -10,7 +10,8 @@ with forces, forces of exactly 0 that no symmetry requires.
 
 Atoms closer than 0.3 Å, periodic images included, are one atom that occurs twice. If only some frames have stresses
 far larger than their forces imply, the message names these frames: they are in another unit. It also names frames whose
-energies are far from energies of similar frames (:mod:`aiida_mghdiff.science.energy_outliers`).
+energies are far from energies of similar frames (:mod:`aiida_mghdiff.science.energy_outliers`). Energies whose
+changes are far from the work of the forces are in another unit (:mod:`aiida_mghdiff.science.energy_scale`).
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from ase import Atoms, units
 from ase.neighborlist import neighbor_list
+from ase.stress import voigt_6_to_full_3x3_stress
 
 from aiida_mghdiff.formats.frames import ENERGY_KEYS, energy_of
 from aiida_mghdiff.science.energy_offsets import element_counts
-from aiida_mghdiff.science.energy_outliers import Outliers, outlying_energies
+from aiida_mghdiff.science.energy_outliers import ENERGY_UNITS, ONE_ATOM, OTHER_SIGN, Outliers, outlying_energies
+from aiida_mghdiff.science.energy_scale import Snapshot, energy_scale
 from aiida_mghdiff.science.stress_scale import CUTOFF_ANGSTROM, Cell, StressScale, pair_forces, stress_scale
 from aiida_mghdiff.science.units import BAR_IN_GPA, EV_PER_ANGSTROM3_IN_GPA, KBAR_IN_EV_PER_ANGSTROM3
 
@@ -70,16 +74,25 @@ UNITS = {
     'kbar': 1 / KBAR_IN_EV_PER_ANGSTROM3,
     'bar': EV_PER_ANGSTROM3_IN_GPA / BAR_IN_GPA,
 }
-ENERGY_UNITS = {
-    'Hartree': units.Hartree,
-    'Rydberg': units.Rydberg,
-    'kcal/mol': units.kcal / units.mol,
-    'kJ/mol': units.kJ / units.mol,
-    'meV': 1e-3,
+_ENERGY_WORDS = {
+    OTHER_SIGN: 'the former have the opposite sign',
+    ONE_ATOM: 'the former look like energies per atom',
+    None: 'the SCF found a wrong state in one of these groups, or energies are of another method',
 }
-#: An energy in another unit is within this factor of the expected one.
-_SAME_ENERGY = 1.1
+#: A ratio of changes of energies to the work of forces that no set in one unit reaches, nor its inverse.
+LARGEST_ENERGY_RATIO = 8.0
+#: The ratio over the factor of a unit is within these limits.
+_USUAL_ENERGY_RATIOS = (0.3, 1.5)
+_ENOUGH_PAIRS = 200
+_ENERGY_OVER_WORK = {f'energies look like {unit}': 1 / factor for unit, factor in ENERGY_UNITS.items()} | {
+    'forces look like Hartree/bohr': units.Hartree / units.Bohr,
+    'forces look like Rydberg/bohr': units.Rydberg / units.Bohr,
+    'forces look like meV/Å': 1e-3,
+    'forces have the opposite sign': -1.0,
+}
 VIRIAL = 'a virial in eV (minus stress times volume)'
+
+Item = TypeVar('Item')
 
 
 class ImplausibleWarning(UserWarning):
@@ -107,6 +120,7 @@ def implausible(frames: Sequence[Atoms], numbers: Sequence[int] | None = None) -
         or _odd_energies(frames, names)
         or _mixed_stresses(frames, names)
         or _wrong_stresses(frames)
+        or _unrelated_forces(frames)
     )
 
 
@@ -163,31 +177,56 @@ def _odd_energies(frames: Sequence[Atoms], numbers: Sequence[int]) -> Finding | 
     volumes = np.array([atoms.get_volume() for atoms in frames])
     forces = np.array([np.sqrt(np.mean(np.square(each['forces']).sum(axis=1))) for each in labels])
     found = outlying_energies(counts, energies, volumes, forces)
-    if found is None:
+    if not found:
         return None
-    first, given = int(found.indices[0]), energies[found.indices]
-    each = (given - found.expected) / natoms[found.indices]
-    reason = (
-        f'the energy is {given[0]:.6g} eV, {abs(each[0]):.3g} eV/atom {"above" if each[0] > 0 else "below"} frames of '
-        f'like composition and density. So it is in {_listed(found.indices, numbers)}: '
-        f'{_energy_words(found, given, natoms[found.indices])}. Convert these energies, compute them again, or leave '
-        f'such frames out; {_ALLOW}'
+    reasons = [_energy_reason(each, energies / natoms, numbers) for each in found]
+    remedy = 'Convert these energies, compute them again, or leave such frames out'
+    return Finding(min(int(each.indices[0]) for each in found), f'{"; ".join(reasons)}. {remedy}; {_ALLOW}')
+
+
+def _energy_reason(found: Outliers, per_atom: np.ndarray, numbers: Sequence[int]) -> str:
+    """Return which two groups of frames disagree, and the likely reason.
+
+    :param per_atom: energies of all frames [n] in eV/atom.
+    """
+    wrong, others = (f'about {np.median(per_atom[rows]):.4g} eV/atom' for rows in (found.indices, found.others))
+    return (
+        f'energies of {_listed(found.indices, numbers)} are {wrong}, of {_listed(found.others, numbers)}, of like '
+        f'composition, {others}: {_ENERGY_WORDS.get(found.unit) or f"the former look like {found.unit}"}'
     )
-    return Finding(first, reason)
 
 
-def _energy_words(found: Outliers, given: np.ndarray, natoms: np.ndarray) -> str:
-    """Return the likely reason of outlying energies ``given [k]`` of cells of ``natoms [k]``."""
-    factors: dict[str, float | np.ndarray] = {
-        f'energies look like {unit}': factor for unit, factor in ENERGY_UNITS.items()
-    }
-    factors |= {'energies have the opposite sign': -1.0, 'energies look like energies per atom': natoms}
-    ratios = found.expected / np.where(given == 0, np.nan, given)
-    for words, factor in factors.items():
-        each = ratios / factor
-        if np.all(each > 0) and np.median(np.abs(np.log(each))) < np.log(_SAME_ENERGY):
-            return words
-    return 'the SCF found a wrong state, or energies are of another method'
+def _unrelated_forces(frames: Sequence[Atoms]) -> Finding | None:
+    """Return that energies and forces of frames of the same atoms are in two units, where no frame alone shows it."""
+    pairs = list(_pairs(frames))
+    some = _spread(pairs, _ENOUGH_PAIRS)
+    scale = energy_scale([(_snapshot(frames[first]), _snapshot(frames[second])) for first, second in some])
+    if scale is None or 1 / LARGEST_ENERGY_RATIO < scale < LARGEST_ENERGY_RATIO:
+        return None
+    low, high = _USUAL_ENERGY_RATIOS
+    units_ = [words for words, factor in _ENERGY_OVER_WORK.items() if low < scale / factor < high]
+    words = f'{" or ".join(units_)}' if units_ else 'one of both is in another unit'
+    reason = (
+        f'between frames of the same atoms energies change by {scale:.2g} times what the forces imply: {words}. '
+        f'Convert energies to eV, and forces to eV/Å; {_ALLOW}'
+    )
+    return Finding(some[0][0], reason)
+
+
+def _pairs(frames: Sequence[Atoms]) -> Iterator[tuple[int, int]]:
+    """Yield each frame after the frame of the same atoms before it."""
+    last: dict[bytes, int] = {}
+    for index, atoms in enumerate(frames):
+        key = atoms.numbers.tobytes()
+        if key in last:
+            yield last[key], index
+        last[key] = index
+
+
+def _snapshot(atoms: Atoms) -> Snapshot:
+    labels = atoms.calc.results
+    stress = None if labels.get('stress') is None else voigt_6_to_full_3x3_stress(labels['stress'])
+    return Snapshot(atoms.cell.array, atoms.positions, energy_of(labels, ENERGY_KEYS['free']), labels['forces'], stress)
 
 
 def _listed(indices: Sequence[int] | np.ndarray, numbers: Sequence[int]) -> str:
@@ -307,8 +346,13 @@ def _wrong_stresses(frames: Sequence[Atoms]) -> Finding | None:
 def _some(frames: Sequence[Atoms], indices: Sequence[int]) -> list[int]:
     """Return some of the indices of frames, spread evenly."""
     most_atoms = max((len(frames[index]) for index in indices), default=1)
-    count = min(len(indices), max(2, _ENOUGH_ATOMS // most_atoms))
-    return [indices[row] for row in np.unique(np.linspace(0, len(indices) - 1, count).round().astype(int))]
+    return _spread(indices, max(2, _ENOUGH_ATOMS // most_atoms))
+
+
+def _spread(items: Sequence[Item], count: int) -> list[Item]:
+    """Return at most so many of the items, spread evenly."""
+    rows = np.linspace(0, len(items) - 1, min(len(items), count)).round().astype(int)
+    return [items[row] for row in np.unique(rows)]
 
 
 def _cells(frames: Sequence[Atoms], indices: Sequence[int]) -> Iterator[Cell]:

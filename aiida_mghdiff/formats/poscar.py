@@ -20,6 +20,7 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.text import read_text, split_lines
 
 HEAD_LINES = 7
 
@@ -77,7 +78,7 @@ def read_poscar(path_or_text: str | Path) -> Poscar:
     if isinstance(path_or_text, str) and '\n' in path_or_text:
         lines = _Lines('POSCAR', path_or_text)
     else:
-        lines = _Lines(path_or_text, Path(path_or_text).read_text(encoding='utf-8-sig', errors='replace'))
+        lines = _Lines(path_or_text, read_text(path_or_text))
     comment = lines.take('the comment').strip()
     factors, cell = _read_lattice(lines)
     symbols, counts = _read_species(lines)
@@ -149,7 +150,7 @@ class _Lines:
     def __init__(self, path: str | Path, text: str, first: int = 1) -> None:
         self.path = path
         self.first = first
-        self.lines = text.splitlines()
+        self.lines = split_lines(text)
         self.next = 0
         if not text.endswith('\n') and len(self.lines) > 1 and len(self.lines[-1]) < len(self.lines[-2].rstrip()):
             reason = 'a short last line without a line break: the file is truncated (or add the line break)'
@@ -219,7 +220,7 @@ def _read_lattice(lines: _Lines) -> tuple[np.ndarray, np.ndarray]:
 
 def _read_species(lines: _Lines) -> tuple[list[str], list[int]]:
     words = lines.take('the species').split()
-    if words and all(word.isdigit() for word in words):
+    if words and all(word.isdecimal() for word in words):
         raise lines.error('no species in this file: add a line with their symbols above the numbers of atoms')
     symbols = []
     for word in words:
@@ -228,7 +229,7 @@ def _read_species(lines: _Lines) -> tuple[list[str], list[int]]:
             raise lines.error(f'{word!r} is not an element')
         symbols.append(match[0])
     counts = lines.take('the numbers of atoms').split()
-    if not counts or len(counts) != len(words) or not all(count.isdigit() and int(count) for count in counts):
+    if not counts or len(counts) != len(words) or not all(count.isdecimal() and int(count) for count in counts):
         raise lines.error(f'{len(words)} species, but not as many numbers of atoms: {" ".join(counts)!r}')
     return symbols, [int(count) for count in counts]
 
@@ -245,7 +246,7 @@ def _read_lattice_velocities(lines: _Lines) -> LatticeVelocities | None:
     if not lines.take_if('l'):
         return None
     state = lines.take('the state of the lattice velocities').strip()
-    if not state.isdigit():
+    if not state.isdecimal():
         raise lines.error(f'the state of the lattice velocities, a whole number, should stand here, not {state!r}')
     velocities = lines.take_vectors(3, 'a lattice velocity')
     return LatticeVelocities(int(state), velocities, lines.take_vectors(3, 'a lattice vector'))

@@ -15,6 +15,7 @@ import numpy as np
 
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.poscar import HEAD_LINES, read_structure_head
+from aiida_mghdiff.formats.text import require_text
 from aiida_mghdiff.science.trajectory_reduction import Frame
 
 _FRAME = re.compile(rb'\s*Direct configuration=\s*(\d+|\*+)\s*')
@@ -34,6 +35,7 @@ class XdatcarReader:
     def __init__(self, path: str | Path) -> None:
         self.path = path
         self.truncated: str | None = None
+        require_text(path)
         with Path(path).open('rb') as handle:
             head = [handle.readline() for _ in range(HEAD_LINES)]
         if not head[-1].endswith(b'\n'):

@@ -27,6 +27,8 @@ from aiida.schedulers import SchedulerError
 from aiida.schedulers.datastructures import JobInfo, JobState, JobTemplate
 from aiida.schedulers.plugins.direct import DirectScheduler
 
+from aiida_mghdiff.formats.text import split_lines
+
 if TYPE_CHECKING:
     from aiida.engine import ExitCode
     from aiida.orm import Computer
@@ -134,7 +136,7 @@ class SlotScheduler(DirectScheduler):
 
 def _lines(text: str) -> list[str]:
     """Return the lines of a text, without colours, empty lines, and blanks at their ends."""
-    return [line.strip() for line in _ESCAPES.sub('', text).splitlines() if line.strip()]
+    return [line.strip() for line in split_lines(_ESCAPES.sub('', text)) if line.strip()]
 
 
 def _end_of(text: str) -> str:

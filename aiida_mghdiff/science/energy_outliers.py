@@ -1,14 +1,22 @@
-"""Find energies of cells that are far from the energies of cells of similar composition and density.
+"""Energies of some cells that are far from the energies of like cells.
 
-A fit of energies per element that outliers do not affect (least absolute deviations) removes the composition. The
-remaining energies per atom are compared between cells whose volumes per atom agree within 15 %, so that dimers in a box
-are not compared with a crystal. Some cells are outliers if a gap of more than 1 eV/atom separates them from at least
-four others, and if the gap is ten times the scatter of these. Differences between hot and cold runs of one material,
-defects and phases of one density are smaller. Differences are larger for energies in another unit, energies per atom
-instead of per cell, or a wrong state of the SCF.
+Some comparisons, one after the other; what one finds the next leaves out:
+
+- Cells of one composition, then of like ones, whose volumes an atom are within a factor of two: if a gap parts their
+  energies, and the medians of the two groups have the ratio of two units, one group is in the other unit. Two cells are
+  enough.
+- Cells of one composition whose volumes an atom are within 15 %, so that dimers in a box are not compared with a
+  crystal. Some cells are outliers if a gap of more than 1 eV/atom parts them from at least four others, and if the gap
+  is ten times the scatter of these. Hot and cold runs of one material, defects and phases of one density differ by
+  less; energies of another method, or of an SCF that went astray, by more.
+- Likewise cells of all compositions, whose energies a fit of energies per element takes out that outliers do not pull
+  (least absolute deviations).
 
 Structures far from equilibrium, such as random ones, have large forces. A force F costs F²/(2 k) in a harmonic well, so
-for cells above it the gap must be wider by this energy; k = 2 eV/Å² is the constant of a soft bond.
+the gap must be wider by that much for the cells above it; k = 2 eV/Å² is the constant of a soft bond.
+
+A composition that is unlike all others is not found if all its energies are in another unit: energies per element
+absorb the factor.
 """
 
 from __future__ import annotations
@@ -17,6 +25,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+
+from aiida_mghdiff.science.units import EV_IN_MEV, HARTREE_IN_EV, KCAL_PER_MOL_IN_EV, KJ_PER_MOL_IN_EV
 
 LEAST_GAP_EV_PER_ATOM = 1.0
 _GAP_OVER_SCATTER = 10.0
@@ -28,33 +38,137 @@ _SMALLEST_DEVIATION_EV = 1e-3
 #: Ratio of the standard deviation to the median absolute deviation of normal samples.
 _NORMAL = 1.4826
 
+#: Energies of two units differ by more than those of like cells; they need not be as far apart, nor of one density.
+_LEAST_RATIO = 8.0
+_LEAST_GAP_OF_UNITS_EV_PER_ATOM = 0.5
+_LN_VOLUME_OF_UNITS = 0.7
+#: Shares of elements of like compositions differ by less, in sum.
+_LIKE_SHARES = 0.25
+#: An energy in another unit is within this factor of the expected one.
+_SAME_ENERGY = 1.1
+#: In eV.
+ENERGY_UNITS = {
+    'Hartree': HARTREE_IN_EV,
+    'Rydberg': HARTREE_IN_EV / 2,
+    'kcal/mol': KCAL_PER_MOL_IN_EV,
+    'kJ/mol': KJ_PER_MOL_IN_EV,
+    'meV': 1 / EV_IN_MEV,
+}
+OTHER_SIGN, ONE_ATOM = 'other sign', 'one atom'
+
 
 @dataclass(frozen=True)
 class Outliers:
-    """Some cells, and their energies as expected from similar cells."""
+    """Two groups of like cells whose energies disagree.
+
+    ``unit`` is why the energies of the first group are wrong: one of :data:`ENERGY_UNITS`, :data:`OTHER_SIGN`,
+    :data:`ONE_ATOM` (energies of one atom, not of the cell). If it is None, either group may be wrong, and the first
+    is the smaller one.
+    """
 
     indices: np.ndarray  # [k], in order
-    expected: np.ndarray  # [k] eV a cell
+    others: np.ndarray  # [l], in order
+    unit: str | None
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Columns of n cells."""
+
+    shares: np.ndarray  # [n,m] of the elements in the atoms
+    natoms: np.ndarray
+    energies: np.ndarray  # eV/atom
+    volumes: np.ndarray  # Å³/atom
+    strains: np.ndarray  # eV/atom, by which forces say that an energy may lie above others
+
+    def take(self, rows: np.ndarray) -> _Cells:
+        return _Cells(*(column[rows] for column in vars(self).values()))
+
+
+#: Rows of the fewer cells, of the others, and what these make the energies of the former, eV/atom.
+_Gap = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def outlying_energies(
     counts: np.ndarray, energies: np.ndarray, volumes: np.ndarray, forces: np.ndarray
-) -> Outliers | None:
-    """Return the cells whose energies are far from similar cells, or None.
+) -> list[Outliers]:
+    """Return which cells have energies far from the energies of like cells, a group for each reason.
 
     :param counts: atoms of each element in each cell [n,m]; ``energies`` [n] in eV and ``volumes`` [n] in Å³ of cells.
     :param forces: root mean square of the lengths of forces in each cell [n] in eV/Å.
     """
     natoms = counts.sum(axis=1)
-    shares = counts / natoms[:, None]
-    composition = shares @ _fit(shares, energies / natoms)
-    left = energies / natoms - composition
-    for rows in _alike(volumes / natoms):
-        odd, level = _smaller_part(left[rows], forces[rows] ** 2 / (2 * _SOFT_BOND_EV_PER_ANGSTROM2))
-        if odd.any():
-            indices = rows[odd]
-            return Outliers(indices, (composition[indices] + level) * natoms[indices])
-    return None
+    strains = forces**2 / (2 * _SOFT_BOND_EV_PER_ANGSTROM2)
+    cells = _Cells(counts / natoms[:, None], natoms, energies / natoms, volumes / natoms, strains)
+    found: dict[str | None, tuple[set[int], set[int]]] = {}
+    left = np.arange(len(natoms))
+    for compare in _COMPARISONS:
+        some = cells.take(left)
+        for odd, others, expected in compare(some):
+            unit, is_of_others = _unit(some.energies[odd], expected, some.natoms[odd])
+            groups = (others, odd) if is_of_others else (odd, others)
+            for rows, group in zip(found.setdefault(unit, (set(), set())), groups, strict=True):
+                rows.update(left[group].tolist())
+        left = np.setdiff1d(left, [row for wrong, _ in found.values() for row in wrong])
+    return [Outliers(np.array(sorted(a)), np.intersect1d(left, list(b)), unit) for unit, (a, b) in found.items()]
+
+
+def _units_of_one_composition(cells: _Cells) -> Iterator[_Gap]:
+    return _units(cells, 0.0)
+
+
+def _units_of_like_compositions(cells: _Cells) -> Iterator[_Gap]:
+    return _units(cells, _LIKE_SHARES)
+
+
+def _units(cells: _Cells, distance: float) -> Iterator[_Gap]:
+    """Yield groups of cells in two units, whose compositions are within a distance of one that is there."""
+    for rows in _of_composition(cells, distance):
+        for alike in _alike(cells.volumes[rows], _LN_VOLUME_OF_UNITS):
+            some = cells.take(rows[alike])
+            if gap := _gap_of_units(some):
+                odd, others = gap
+                level = np.full(len(odd), np.median(some.energies[others]))
+                if _unit(some.energies[odd], level, some.natoms[odd])[0] in (*ENERGY_UNITS, ONE_ATOM):
+                    yield rows[alike[odd]], rows[alike[others]], level
+
+
+def _gap_of_units(cells: _Cells) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the rows of two groups whose energies may be in two units, the smaller group first."""
+    if len(cells.energies) < 2 or len(set(np.sign(cells.energies))) > 1 or not cells.energies.all():
+        return None
+    logarithms = np.log(np.abs(cells.energies))
+    low, high = _parted(logarithms)
+    gap = np.median(logarithms[high]) - np.median(logarithms[low])
+    below, above = (low, high) if cells.energies[low[0]] < cells.energies[high[0]] else (high, low)
+    least = _LEAST_GAP_OF_UNITS_EV_PER_ATOM + max(
+        0.0, _median_of(cells.strains, above) - _median_of(cells.strains, below)
+    )
+    is_far = _median_of(cells.energies, above) - _median_of(cells.energies, below) > least
+    is_clear = gap > max(
+        np.log(_LEAST_RATIO), _GAP_OVER_SCATTER * max(_scatter(logarithms[low]), _scatter(logarithms[high]))
+    )
+    return sorted((low, high), key=len) if is_far and is_clear else None
+
+
+def _gaps_of_one_composition(cells: _Cells) -> Iterator[_Gap]:
+    for rows in _of_composition(cells):
+        some = cells.take(rows)
+        yield from ((rows[odd], rows[others], expected) for odd, others, expected in _gaps(some, np.zeros(len(rows))))
+
+
+def _gaps_of_all(cells: _Cells) -> Iterator[_Gap]:
+    return _gaps(cells, cells.shares @ _fit(cells.shares, cells.energies))
+
+
+def _gaps(cells: _Cells, baseline: np.ndarray) -> Iterator[_Gap]:
+    """Yield the gaps in energies less a baseline [n], each among cells of like volume."""
+    values = cells.energies - baseline
+    for rows in _alike(cells.volumes, _LN_VOLUME):
+        if len(rows) > _LEAST_OTHERS:
+            odd, others = _smaller_part(values[rows], cells.strains[rows])
+            if len(odd):
+                yield rows[odd], rows[others], baseline[rows[odd]] + np.median(values[rows[others]])
 
 
 def _fit(shares: np.ndarray, energies: np.ndarray) -> np.ndarray:
@@ -67,28 +181,67 @@ def _fit(shares: np.ndarray, energies: np.ndarray) -> np.ndarray:
     return offsets
 
 
-def _alike(volumes: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the indices of cells of similar volume per atom, in two sets of bins that separate no similar cells."""
+def _of_composition(cells: _Cells, distance: float = 0.0) -> Iterator[np.ndarray]:
+    for composition in np.unique(cells.shares.round(9), axis=0):
+        yield np.flatnonzero(np.abs(cells.shares - composition).sum(axis=1) < distance + 1e-8)
+
+
+def _alike(volumes: np.ndarray, width: float) -> Iterator[np.ndarray]:
+    """Yield the indices of cells of like volume an atom; two rows of bins, so that no two like cells are parted.
+
+    :param width: of the bins, of the logarithm of the volume.
+    """
     for shift in (0.0, 0.5):
-        bins = np.floor(np.log(volumes) / _LN_VOLUME + shift)
+        bins = np.floor(np.log(volumes) / width + shift)
         for each in np.unique(bins):
             yield np.flatnonzero(bins == each)
 
 
-def _smaller_part(values: np.ndarray, strains: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the values [k] that the largest gap separates from more others (or none), and the median of the others.
+def _parted(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows below and above the largest gap of at least two values."""
+    order = np.argsort(values)
+    cut = int(np.argmax(np.diff(values[order]))) + 1
+    return order[:cut], order[cut:]
+
+
+def _smaller_part(values: np.ndarray, strains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of values [k] that the largest gap parts from more others, none for no such gap, and the others.
 
     :param strains: allowance by which each value [k] may lie above others.
     """
-    order = np.argsort(values)
-    odd, gaps = np.zeros(len(values), bool), np.diff(values[order])
-    if len(values) <= _LEAST_OTHERS:
-        return odd, 0.0
-    cut = int(np.argmax(gaps)) + 1
-    small, large = (order[:cut], order[cut:]) if 2 * cut < len(values) else (order[cut:], order[:cut])
-    level = float(np.median(values[large]))
-    scatter = _NORMAL * float(np.median(np.abs(values[large] - level)))
-    strain = float(np.median(strains[order[cut:]]))
-    far = gaps[cut - 1] > max(LEAST_GAP_EV_PER_ATOM + strain, _GAP_OVER_SCATTER * scatter)
-    odd[small] = len(large) >= _LEAST_OTHERS and far
-    return odd, level
+    below, above = _parted(values)
+    small, large = (below, above) if len(below) < len(above) else (above, below)
+    gap = values[above].min() - values[below].max()
+    least = max(LEAST_GAP_EV_PER_ATOM + _median_of(strains, above), _GAP_OVER_SCATTER * _scatter(values[large]))
+    return (small if len(large) >= _LEAST_OTHERS and gap > least else small[:0]), large
+
+
+def _median_of(values: np.ndarray, rows: np.ndarray) -> float:
+    return float(np.median(values[rows]))
+
+
+def _scatter(values: np.ndarray) -> float:
+    return _NORMAL * float(np.median(np.abs(values - np.median(values))))
+
+
+def _unit(given: np.ndarray, expected: np.ndarray, natoms: np.ndarray) -> tuple[str | None, bool]:
+    """Return which unit explains the energies of cells, and whether the others are in it, by which they are expected.
+
+    :param given: energies [k] and what they are ``expected`` [k] to be, eV/atom, of cells of ``natoms`` [k].
+    """
+    ratios = expected / np.where(given == 0, np.nan, given)
+    if np.all(ratios < 0):
+        return (OTHER_SIGN if np.median(np.abs(np.log(-ratios))) < np.log(_SAME_ENERGY) else None), False
+    if not np.all(ratios > 0):
+        return None, False
+    factors = ENERGY_UNITS | {ONE_ATOM: natoms}
+    distances = {
+        (unit, is_of_others): float(np.median(np.abs(np.log(ratios) - sign * np.log(factor))))
+        for unit, factor in factors.items()
+        for is_of_others, sign in ((False, 1), (True, -1))
+    }
+    best = min(distances, key=distances.__getitem__)
+    return best if distances[best] < np.log(_SAME_ENERGY) else (None, False)
+
+
+_COMPARISONS = (_units_of_one_composition, _units_of_like_compositions, _gaps_of_one_composition, _gaps_of_all)

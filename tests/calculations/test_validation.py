@@ -12,11 +12,11 @@ from aiida_mghdiff.calculations.functions.parameters import DIFFUSION_SETTINGS, 
 from aiida_mghdiff.calculations.functions.paths import PATH_SETTINGS
 from aiida_mghdiff.calculations.mace.train import KEYS as MACE_KEYS
 from aiida_mghdiff.calculations.md import MD_KEYS
-from aiida_mghdiff.calculations.validation import IS_COUNT, IS_TEXT, complete_message, keys_help, nearest
+from aiida_mghdiff.calculations.validation import IS_COUNT, IS_POSITIVE, IS_TEXT, complete_message, keys_help, nearest
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
 
-SCHEMA = {'count': IS_COUNT, 'inner': {'name': IS_TEXT, 'deeper': {'size': IS_COUNT}}}
-GOOD = {'count': 1, 'inner': {'name': 'a', 'deeper': {'size': 2}}}
+SCHEMA = {'count': IS_COUNT, 'time': IS_POSITIVE, 'inner': {'name': IS_TEXT, 'deeper': {'size': IS_COUNT}}}
+GOOD = {'count': 1, 'time': 0.5, 'inner': {'name': 'a', 'deeper': {'size': 2}}}
 
 
 @pytest.mark.parametrize(
@@ -24,9 +24,12 @@ GOOD = {'count': 1, 'inner': {'name': 'a', 'deeper': {'size': 2}}}
     [
         ({}, None),
         ({'cuont': 1}, 'settings.cuont: no such key; did you mean count?'),
-        ({'x': 1}, 'settings.x: no such key; known are count, inner.'),
+        ({'x': 1}, 'settings.x: no such key; known are count, inner, time.'),
         ({'count': 0}, 'settings: count = 0 is not a positive whole number.'),
         ({'inner': 3}, 'settings.inner = 3 is not a dictionary.'),
+        ({'time': float('inf')}, 'settings: time = inf is not a positive number.'),
+        ({'time': float('nan')}, 'settings: time = nan is not a positive number.'),
+        ({'time': 10**400}, 'settings: time = 1000'),
         ({'inner': {'nam': 'a'}}, 'settings.inner.nam: no such key; did you mean name?'),
         ({'inner': {'name': 'a'}}, 'settings.inner lack deeper: fill it in.'),
         (
@@ -42,7 +45,7 @@ def test_complete_message(changes, message):
 
 
 def test_a_missing_key_is_named():
-    assert complete_message({'count': 1}, SCHEMA) == (
+    assert complete_message({'count': 1, 'time': 2}, SCHEMA) == (
         'parameters lack inner: a protocol (get_builder_from_protocol) fills in every key.'
     )
 
@@ -53,8 +56,8 @@ def test_nearest_of_none():
 
 def test_help_lists_keys_of_all_levels():
     assert keys_help('Settings.', SCHEMA) == (
-        'Settings. Keys: ``count`` (a positive whole number), ``inner`` (``name`` (a text), ``deeper`` (``size`` '
-        '(a positive whole number))).'
+        'Settings. Keys: ``count`` (a positive whole number), ``time`` (a positive number), ``inner`` '
+        '(``name`` (a text), ``deeper`` (``size`` (a positive whole number))).'
     )
 
 

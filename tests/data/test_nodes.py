@@ -280,7 +280,7 @@ def test_potential_attributes_and_refusals(tmp_path):
         PotentialData.from_file(path, **options)
 
 
-@pytest.mark.parametrize('content', [b'this is no model', b'PK\x03\x04 cut off', b'#!/bin/sh\nexit\n'])
+@pytest.mark.parametrize('content', [b'this is no model', b'PK', b'#!/bin/sh\nexit\n'])
 @pytest.mark.parametrize(('architecture', 'title'), [('mace', 'MACE'), ('chgnet', 'CHGNet')])
 def test_a_file_that_is_plainly_no_model_is_refused(tmp_path, content, architecture, title):
     path = tmp_path / 'notes.txt'
@@ -375,6 +375,42 @@ def test_heads_that_do_not_fit_are_refused(tmp_path):
         PotentialData.from_file(two, **options)
     with pytest.raises(ValueError, match="head is 'A', but only a mace potential has heads"):
         PotentialData.from_file(chgnet_file(), head='A', **{**options, 'architecture': 'chgnet'})
+
+
+@pytest.mark.parametrize('given', [['Default'], ['B', 'A'], ['A'], []])
+def test_other_heads_than_the_file_has_are_refused(tmp_path, given):
+    options = {'architecture': 'mace', 'origin': 'pretrained', 'elements': ['Mg', 'H'], 'dtype': 'float64', 'head': 'A'}
+    two = make_multihead_mace(tmp_path / 'two.model', ['A', 'B'])
+    with pytest.raises(ValueError, match=rf'heads are {", ".join(given)}, but two\.model has A, B: leave heads out'):
+        PotentialData.from_file(two, heads=given, **options)
+    assert PotentialData.from_file(two, heads=('A', 'B'), **options).heads == ['A', 'B']
+    with pytest.raises(ValueError, match=r"heads is \['A'\], but only a mace potential has heads: leave heads out"):
+        PotentialData.from_file(chgnet_file(), heads=['A'], **options | {'head': None, 'architecture': 'chgnet'})
+
+
+@pytest.mark.parametrize('share', [0.02, 0.5, 0.999])
+@pytest.mark.parametrize('is_zip', [True, False])
+def test_a_model_file_that_was_cut_is_refused(tiny_mace, tmp_path, share, is_zip):
+    import torch
+
+    path = tmp_path / 'cut.model'
+    torch.save(torch.load(tiny_mace, weights_only=False), path, _use_new_zipfile_serialization=is_zip)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    options = {'architecture': 'mace', 'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float64'}
+    with pytest.raises(
+        ValueError, match=r'cut\.model: the model file is damaged \(it is cut off\): copy or save it again'
+    ):
+        PotentialData.from_file(path, **options)
+
+
+def test_a_model_file_with_other_bytes_is_refused(tiny_mace, tmp_path):
+    content = bytearray(tiny_mace.read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / 'changed.model').write_bytes(content)
+    options = {'architecture': 'mace', 'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float64'}
+    with pytest.raises(ValueError, match=r'damaged \(its part \S+ does not fit its checksum\): copy or save it again'):
+        PotentialData.from_file(tmp_path / 'changed.model', **options)
 
 
 def test_a_file_that_tells_no_heads_is_left_to_the_jobs(tmp_path):

@@ -377,6 +377,52 @@ def test_settings_as_fortran_writes_them(reader, ediff):
     assert converged(reader, *loops, settings=f'   EDIFF = {ediff}\n' + scf_settings(4)) == [True, False]
 
 
+TITLES = (
+    'NIONS = 7',
+    'ions per type = 4',
+    'number of ions     NIONS = 7',
+    'NELM = 2; EDIFF = 1E+3',
+    'VRHFIN =He: s2',
+    'made by vasp.6.4.2 20Jul23 (build) complex',
+    'TOTAL-FORCE (eV/Angst)',
+    'direct lattice vectors',
+    'General timing and accounting',
+    '"two lines\n NELM = 2\n NWRITE = 0\n EDIFF = 1E+3"',
+)
+
+
+@pytest.mark.parametrize('title', TITLES)
+@pytest.mark.parametrize('place', ['   SYSTEM = {}\n', ' SYSTEM =  {}\n', ' POSCAR = {}\n', ' POSCAR: {}\n'])
+def test_title_may_say_anything(reader, title, place):
+    settings = place.format(title) + COPIED_INCAR.removeprefix(' INCAR:\n') + scf_settings(4)
+    outcar = reader(
+        outcar_head(['Mg', 'H'], [2, 1], extra=settings) + loop_step(1, STEPS[0], 4 * [FAR], REACHED) + outcar_end()
+    )
+    (step,) = outcar
+    assert_step(step, STEPS[0])
+    assert (outcar.n_atoms, outcar.counts, outcar.symbols) == (3, [2, 1], ['Mg', 'H'])
+    assert (outcar.nelm, outcar.ediff, outcar.nwrite, step.scf_converged) == (4, 1.4e-6, 2, False)
+    assert outcar.finished
+
+
+@pytest.mark.parametrize(
+    'line', ['{}: ultrasoft test', '{}_pv : 2p6 3s2', '{}_sv', '{} 3s2', '{}', '{}1.25: s1', ' {} :NIONS = 7']
+)
+def test_elements_of_potentials(reader, line):
+    head = HEAD.replace('VRHFIN =Mg: s1', f'VRHFIN ={line.format("Mg")}').replace(
+        'VRHFIN =H: s1', f'VRHFIN ={line.format("H")}'
+    )
+    outcar = reader(head)
+    assert (outcar.symbols, outcar.n_atoms) == (['Mg', 'H'], 3)
+
+
+def test_bytes_of_no_encoding(tmp_path):
+    (tmp_path / 'OUTCAR').write_bytes(
+        TEXT.replace(' INCAR:\n', ' INCAR:\n   SYSTEM = @\n').encode().replace(b'@', b'Gr\xfc\xdf\x81')
+    )
+    assert len(list(OutcarReader(tmp_path / 'OUTCAR'))) == 5
+
+
 def test_title_may_say_iteration(reader):
     settings = '   SYSTEM = Mg Iteration 5\n' + scf_settings(4)
     assert converged(reader, [FAR, NEAR], settings=settings) == [True]

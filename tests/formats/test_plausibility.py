@@ -129,7 +129,7 @@ def test_zeros_in_the_place_of_labels_are_refused(example, tmp_path, label, firs
     with pytest.raises(FormatError, match=rf'frame {first} .*exactly 0'):
         read_extxyz(tmp_path / 'frames.extxyz', 'energy', 'forces', 'stress')
     alone = implausible([*example[:5], *relabelled(example[5:6], ZEROS[label])])
-    assert alone is None if label != 'energy' else 'in frame 5 (1 of 6)' in alone.reason
+    assert alone is None if label != 'energy' else 'energies of frame 5 (1 of 6)' in alone.reason
 
 
 def silent(*crystals):
@@ -267,13 +267,13 @@ def written(tmp_path, frames):
     return path
 
 
-def copper(count):
+def copper(count, strain=0.01):
     """Return cells of copper with the labels of EMT at room temperature, in eV."""
     rng, frames = np.random.default_rng(1), []
     for _ in range(count):
         atoms = bulk('Cu', 'fcc', a=3.6, cubic=True).repeat(2)
         atoms.positions += rng.normal(0, 0.08, atoms.positions.shape)
-        atoms.set_cell(atoms.cell @ (np.eye(3) + rng.normal(0, 0.01, (3, 3))), scale_atoms=True)
+        atoms.set_cell(atoms.cell @ (np.eye(3) + rng.normal(0, strain, (3, 3))), scale_atoms=True)
         atoms.calc = EMT()
         energy, forces, stress = atoms.get_potential_energy() - 3.5 * 32, atoms.get_forces(), atoms.get_stress()
         atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces, stress=stress)
@@ -315,14 +315,17 @@ def energies_times(factor):
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
-        (energies_times(1 / 27.2114), 'energies look like Hartree'),
-        (energies_times(1 / 13.6057), 'energies look like Rydberg'),
-        (energies_times(96.485), 'energies look like kJ/mol'),
-        (energies_times(23.06), 'energies look like kcal/mol'),
-        (energies_times(1000), 'energies look like meV'),
-        (energies_times(-1), 'energies have the opposite sign'),
-        (energies_times(1 / 32), 'energies look like energies per atom'),
-        (lambda atoms: {'energy': atoms.get_potential_energy() + 50}, 'the SCF found a wrong state'),
+        (energies_times(1 / 27.2114), 'the former look like Hartree'),
+        (energies_times(1 / 13.6057), 'the former look like Rydberg'),
+        (energies_times(96.485), 'the former look like kJ/mol'),
+        (energies_times(23.06), 'the former look like kcal/mol'),
+        (energies_times(1000), 'the former look like meV'),
+        (energies_times(-1), 'the former have the opposite sign'),
+        (energies_times(1 / 32), 'the former look like energies per atom'),
+        (
+            lambda atoms: {'energy': atoms.get_potential_energy() + 50},
+            'the SCF found a wrong state in one of these groups',
+        ),
     ],
 )
 @pytest.mark.parametrize('indices', [[2], [2, 3, 4, 7], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]])
@@ -331,9 +334,77 @@ def test_energies_far_from_those_of_like_frames(tmp_path, change, words, indices
     with pytest.raises(FormatError) as caught:
         read_extxyz(path)
     assert f'frame {indices[0] + 1} (line' in str(caught.value)
-    assert f'({len(indices)} of 21): {words}' in str(caught.value)
+    assert f'({len(indices)} of 21) are about' in str(caught.value)
+    assert f'({21 - len(indices)} of 21), of like composition, about -3.4' in str(caught.value)
+    assert words in str(caught.value)
     assert 'allow_implausible' in str(caught.value)
     assert len(read_extxyz(path, allow_implausible=True).frames) == 21
+
+
+def in_hartree(atoms):
+    return {key: value / 27.2114 for key, value in atoms.calc.results.items() if 'energy' in key}
+
+
+@pytest.mark.parametrize(
+    ('count', 'wrong'), [(2, [0]), (3, [1]), (3, [0, 1]), (21, [1, 2]), (21, range(15)), (21, range(20))]
+)
+def test_energies_of_one_composition_in_hartree(count, wrong):
+    """The frames in Hartree are named, also where they are the most of all, or only one is right."""
+    finding = implausible(changed(copper(count), wrong, in_hartree))
+    assert finding.index == wrong[0]
+    assert f'({len(wrong)} of {count}) are about -0.12' in finding.reason
+    assert 'the former look like Hartree' in finding.reason
+
+
+@pytest.mark.parametrize('indices', [range(10), range(0, 101, 2), range(5, 101)])
+def test_energies_of_few_compositions_in_hartree(example, indices):
+    finding = implausible(changed(example, indices, in_hartree))
+    assert finding.index == indices[0]
+    assert f'({len(indices)} of 101) are about' in finding.reason
+    assert 'the former look like Hartree' in finding.reason
+
+
+def at_several_densities():
+    frames = copper(6)
+    for scale in (0.93, 1.07):
+        frames += relabelled(compressed(scale), lambda atoms: {'energy': atoms.get_potential_energy() - 3.5 * 32})
+    return frames
+
+
+@pytest.mark.parametrize('change', [in_hartree, lambda atoms: {'energy': atoms.get_potential_energy() + 400}])
+def test_odd_energies_at_all_densities_are_named(change):
+    finding = implausible(changed(at_several_densities(), [1, 7, 13], change))
+    assert finding.reason.startswith('energies of frames 1, 7, 13 (3 of 18) are about')
+    assert implausible(at_several_densities()) is None
+
+
+def test_energies_of_one_density_in_hartree():
+    finding = implausible(changed(at_several_densities(), range(6), in_hartree))
+    assert finding.reason.startswith('energies of frames 0 to 5 (6 of 18) are about -0.126')
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (in_hartree, 'energies look like Hartree'),
+        (energies_times(1 / 13.6057), 'energies look like Rydberg'),
+        (energies_times(23.06), 'energies look like kcal/mol'),
+        (energies_times(96.485), 'energies look like kJ/mol'),
+        (lambda atoms: {'forces': atoms.get_forces() / 51.422}, 'forces look like Hartree/bohr'),
+        (lambda atoms: {'forces': atoms.get_forces() / 25.711}, 'forces look like Rydberg/bohr'),
+        (lambda atoms: {'forces': -atoms.get_forces()}, 'forces have the opposite sign'),
+    ],
+)
+def test_all_energies_or_forces_in_another_unit(change, words):
+    frames = relabelled(copper(8, strain=0), lambda _: {'stress': None})
+    assert implausible(frames) is None
+    assert words in implausible(relabelled(frames, change)).reason
+
+
+def test_all_energies_of_strained_cells_in_another_unit(example):
+    """Stresses do work, too."""
+    for frames in (copper(8), example):
+        assert 'energies look like Hartree' in implausible(relabelled(frames, in_hartree)).reason
 
 
 def test_other_compositions_and_densities_are_no_outliers():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiida_mghdiff.formats.job_files import CONVERTED_SUFFIX, LAUNCHER_OPTIONS, read_launcher_comments
+from aiida_mghdiff.formats.text import split_lines
 from aiida_mghdiff.programs.job import ProgramError
 
 _MACE = re.compile(r'pair_style\s+mace(?:/kk)?(?:\s+no_domain_decomposition)?$')
@@ -55,7 +56,7 @@ def plan_script(text: str) -> Plan:
 def logical_lines(text: str) -> Iterator[str]:
     """Yield the lines of a script, continued lines (``&``) joined."""
     joined = ''
-    for line in text.splitlines():
+    for line in split_lines(text):
         if line.rstrip().endswith('&'):
             joined += line.rstrip()[:-1] + ' '
             continue

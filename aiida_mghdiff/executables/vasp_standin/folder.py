@@ -14,13 +14,14 @@ from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 from aiida_mghdiff.executables.vasp_standin.incar_tags import Learning, Settings, read_settings, refusal
 from aiida_mghdiff.formats.incar import read_incar
 from aiida_mghdiff.formats.kpoints import read_kpoints
+from aiida_mghdiff.formats.outcar import VRHFIN
 from aiida_mghdiff.formats.poscar import Poscar, read_poscar, require_grouped
 from aiida_mghdiff.programs.job import ProgramError
 
 #: Below this temperature VASP relaxes the structure instead of running MD.
 COLDEST_K = 0.1
 
-_ELEMENT = re.compile(r'VRHFIN\s*=\s*([A-Z][a-z]?)\s*:')
+_ELEMENT = re.compile(f'^{VRHFIN}', re.MULTILINE)
 _TITLE = re.compile(r'TITEL\s*=\s*(.*?)\s*$', re.MULTILINE)
 
 

@@ -1,0 +1,65 @@
+"""How large changes of energies are, measured by the work of the forces.
+
+Between two cells of the same atoms the energy changes by minus the integral of the forces over the way, plus volume
+times stress over the strain. The mean of both ends stands for the forces on the way, which is exact in a harmonic
+crystal. The estimate is crude for large steps, but units are far apart. Over labels of MACE-MP-0 for seven crystals
+and molecules (rattled by up to 0.2 Å, strained, in dynamics at 1500 K, relaxed) and over PBE labels of Mg-H with steps
+of 1 Å, changes of energies are 0.2 to 1.4 times the work, and correlate with it by 0.5 to 1.0. Only strong
+correlations count, so that cells of unrelated positions tell nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+#: Atoms that move farther at a time tell little.
+LARGEST_STEP_ANGSTROM = 0.5
+_LEAST_PAIRS = 5
+_LEAST_CORRELATION = 0.8
+_LEAST_STRAIN = 1e-4
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One labelled cell of n atoms."""
+
+    cell: np.ndarray  # [3,3] Å
+    positions: np.ndarray  # [n,3] Å, in any image
+    energy: float  # eV
+    forces: np.ndarray  # [n,3] eV/Å
+    stress: np.ndarray | None  # [3,3] eV/Å³, tension positive
+
+
+def energy_scale(pairs: Sequence[tuple[Snapshot, Snapshot]]) -> float | None:
+    """Return changes of energies over the work of the forces, about 1 where both have one unit.
+
+    :param pairs: cells of the same atoms in the same order, whose numbers of atoms may differ between pairs.
+    :returns: negative where forces have the other sign; None if the pairs are too few or show no clear relation.
+    """
+    known = [(work, end.energy - start.energy) for start, end in pairs if (work := _work(start, end)) is not None]
+    if len(known) < _LEAST_PAIRS:
+        return None
+    works, changes = np.array(known).T
+    size = np.linalg.norm(works) * np.linalg.norm(changes)
+    if not size or abs(correlation := works @ changes / size) < _LEAST_CORRELATION:
+        return None
+    # the median, which one long step of some does not pull
+    return float(np.sign(correlation) * np.median(np.abs(changes[works != 0] / works[works != 0])))
+
+
+def _work(start: Snapshot, end: Snapshot) -> float | None:
+    """Return the change of energy in eV that forces and stresses imply; None if a step is too long to tell."""
+    cell, forces = (start.cell + end.cell) / 2, (start.forces + end.forces) / 2
+    steps = np.linalg.solve(end.cell.T, end.positions.T).T - np.linalg.solve(start.cell.T, start.positions.T).T
+    steps = (steps - np.round(steps)) @ cell
+    if np.sqrt(np.mean(np.sum(steps**2, axis=1))) > LARGEST_STEP_ANGSTROM:
+        return None
+    work, strain = -float(np.sum(forces * steps)), np.linalg.solve(cell, end.cell - start.cell)
+    if np.abs(strain).max() < _LEAST_STRAIN:
+        return work
+    if start.stress is None or end.stress is None:
+        return None
+    return work + abs(np.linalg.det(cell)) * float(np.sum((start.stress + end.stress) / 2 * strain))
