@@ -84,7 +84,10 @@ def is_torch_file(path: str | Path) -> bool:
 
 
 def damage(path: str | Path) -> str | None:
-    """Return what is wrong with a file of torch that was cut or changed, and the remedy; None where nothing is."""
+    """Return what is wrong with a file of torch that was cut or changed, and the remedy; None where nothing is.
+
+    The numbers at the end of a file of torch before 1.6 are not looked at.
+    """
     with Path(path).open('rb') as file:
         start = file.read(16)
         file.seek(0)

@@ -107,6 +107,4 @@ def test_a_corrupt_named_model_stops_the_demo_with_one_sentence(aiida_profile, e
     options = ['--directory', tmp_path / 'demo', '--dataset', example_data / 'mgh_pbe.extxyz', '--foundation', model]
     result = CliRunner().invoke(demo, [str(option) for option in options])
     assert result.exit_code == 1
-    assert result.output.startswith(f'Error: {model} cannot be loaded as a model (')
-    assert result.output.endswith('): export it again.\n')
-    assert result.output.count('\n') == 1
+    assert result.output == f'Error: {model}: the model file is damaged (it is cut off): copy or save it again.\n'

@@ -388,8 +388,7 @@ def test_other_heads_than_the_file_has_are_refused(tmp_path, given):
         PotentialData.from_file(chgnet_file(), heads=['A'], **options | {'head': None, 'architecture': 'chgnet'})
 
 
-@pytest.mark.parametrize('share', [0.02, 0.5, 0.999])
-@pytest.mark.parametrize('is_zip', [True, False])
+@pytest.mark.parametrize(('share', 'is_zip'), [(0.02, True), (0.5, True), (0.999, True), (0.02, False)])
 def test_a_model_file_that_was_cut_is_refused(tiny_mace, tmp_path, share, is_zip):
     import torch
 
