@@ -57,7 +57,7 @@ def test_nearest_of_none():
 def test_help_lists_keys_of_all_levels():
     assert keys_help('Settings.', SCHEMA) == (
         'Settings. Keys: ``count`` (a positive whole number), ``time`` (a positive number), ``inner`` '
-        '(``name`` (a text), ``deeper`` (``size`` (a positive whole number))).'
+        '(``name`` (a text that is not empty), ``deeper`` (``size`` (a positive whole number))).'
     )
 
 
