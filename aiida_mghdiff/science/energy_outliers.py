@@ -148,7 +148,9 @@ def _gap_of_units(cells: _Cells) -> tuple[np.ndarray, np.ndarray] | None:
     is_clear = gap > max(
         np.log(_LEAST_RATIO), _GAP_OVER_SCATTER * max(_scatter(logarithms[low]), _scatter(logarithms[high]))
     )
-    return sorted((low, high), key=len) if is_far and is_clear else None
+    if not (is_far and is_clear):
+        return None
+    return (low, high) if len(low) <= len(high) else (high, low)
 
 
 def _gaps_of_one_composition(cells: _Cells) -> Iterator[_Gap]:
