@@ -199,8 +199,6 @@ def test_continues_from_its_images():
     whole = search(vacancy_ends(), EMT())
     assert again.n_steps < whole.n_steps
     assert again.results()['forward_barrier_ev'] == pytest.approx(whole.results()['forward_barrier_ev'], abs=1e-3)
-    with pytest.raises(ProgramError, match='n_images'):
-        search(vacancy_ends(), EMT(), restart=restart, n_images=7)
 
 
 @pytest.mark.parametrize('seconds', [0.0, 0.3])
