@@ -72,7 +72,7 @@ def one_of(*values: Any) -> Check:
 
 
 def near_advice(value: Any, known: Iterable[Any]) -> str:
-    """Return which known value a wrong one is likely to mean, in brackets; empty where none is near."""
+    """Return the nearest known value as advice in brackets; an empty text if none is near."""
     names = {str(one).lower(): one for one in known}
     close = get_close_matches(value.lower(), names, n=1) if isinstance(value, str) else []
     return f' (did you mean {names[close[0]]}?)' if close else ''

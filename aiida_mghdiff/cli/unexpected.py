@@ -20,7 +20,7 @@ _FOLDER, _STUDY = 'aiida_mghdiff.folder', 'aiida_mghdiff.study'
 
 
 def watch(folder: Path | None = None, study: ProcessNode | None = None) -> None:
-    """Remember the folder and the study of the command, in case that it fails."""
+    """Remember the folder and the study of the command, in case the command fails."""
     context = click.get_current_context(silent=True)
     if context is not None:
         context.meta.update(
@@ -58,11 +58,11 @@ def write_log(folder: Path | None) -> str:
                 log.write(text)
         except OSError:  # the disk is full, or the folder belongs to another user
             continue
-        return f'The traceback is in {(place / LOG).resolve()}: please report it with this file.'
+        return f'The traceback is in {(place / LOG).resolve()}: please report the failure with this file.'
     last = traceback.extract_tb(sys.exc_info()[2])[-1]
     return (
-        f'It came from {last.filename}, line {last.lineno}. Its traceback could not be written anywhere: make room or '
-        'set TMPDIR to a folder that can be written, and call the command again.'
+        f'The error came from {last.filename}, line {last.lineno}. Its traceback could not be written anywhere: make '
+        'room or set TMPDIR to a folder that can be written, and call the command again.'
     )
 
 
@@ -90,7 +90,7 @@ def study_words(study: ProcessNode | None, submits: bool) -> str:
     except Exception as error:  # the cause of the failure may have damaged the profile, too
         return f'{name} has an unreadable state ({type(error).__name__}): see `verdi process list -a`.'
     if not submits:
-        return f'{name} {state if ended else f"is {state}"}: the command changed nothing of it.'
+        return f'{name} {state if ended else f"is {state}"}: the command changed nothing in the study.'
     if ended:
         return f'{name} {state}. Call the same command to continue from its stored jobs.'
     return f'{name} is {state}: running jobs continue, but no new job begins. Call the same command to continue.'

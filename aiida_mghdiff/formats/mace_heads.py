@@ -84,9 +84,9 @@ def is_torch_file(path: str | Path) -> bool:
 
 
 def damage(path: str | Path) -> str | None:
-    """Return what is wrong with a file of torch that was cut or changed, and the remedy; None where nothing is.
+    """Return a message about a file of torch that was cut or changed, with the remedy, or None.
 
-    The numbers at the end of a file of torch before 1.6 are not looked at.
+    In a file of torch before 1.6 the arrays are not checked.
     """
     with Path(path).open('rb') as file:
         start = file.read(16)

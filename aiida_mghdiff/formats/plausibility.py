@@ -192,7 +192,7 @@ def _energy_reason(found: Outliers, per_atom: np.ndarray, numbers: Sequence[int]
     wrong, others = (f'about {np.median(per_atom[rows]):.4g} eV/atom' for rows in (found.indices, found.others))
     return (
         f'energies of {_listed(found.indices, numbers)} are {wrong}, of {_listed(found.others, numbers)}, of like '
-        f'composition, {others}: {_ENERGY_WORDS.get(found.unit) or f"the former look like {found.unit}"}'
+        f'composition, {others}: {_ENERGY_WORDS.get(found.unit) or f"the first group looks like {found.unit}"}'
     )
 
 

@@ -1,6 +1,6 @@
 """Energies of some cells that are far from the energies of like cells.
 
-Some comparisons, one after the other; what one finds the next leaves out:
+Several comparisons follow each other. Each leaves out the cells that an earlier one found:
 
 - Cells of one composition, then of like ones, whose volumes an atom are within a factor of two: if a gap parts their
   energies, and the medians of the two groups have the ratio of two units, one group is in the other unit. Two cells are
@@ -38,7 +38,7 @@ _SMALLEST_DEVIATION_EV = 1e-3
 #: Ratio of the standard deviation to the median absolute deviation of normal samples.
 _NORMAL = 1.4826
 
-#: Energies of two units differ by more than those of like cells; they need not be as far apart, nor of one density.
+#: Limits for energies in two units: a smaller gap and a larger range of densities than for like cells in one unit.
 _LEAST_RATIO = 8.0
 _LEAST_GAP_OF_UNITS_EV_PER_ATOM = 0.5
 _LN_VOLUME_OF_UNITS = 0.7
@@ -85,7 +85,7 @@ class _Cells:
         return _Cells(*(column[rows] for column in vars(self).values()))
 
 
-#: Rows of the fewer cells, of the others, and what these make the energies of the former, eV/atom.
+#: Rows of the smaller group, rows of the larger group, and the energies that these let expect for the smaller, eV/atom.
 _Gap = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 

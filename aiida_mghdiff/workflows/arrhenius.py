@@ -73,7 +73,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
             required=False,
             validator=validate_extrapolation,
             help=keys_help(
-                'Temperatures at which rates of jumps give D; without it there is no such D.', EXTRAPOLATION_SETTINGS
+                'Temperatures at which rates of jumps give D; if left out, rates give no D.', EXTRAPOLATION_SETTINGS
             ),
         )
         spec.inputs.validator = validate_arrhenius

@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
-from typing import Any
-
 from aiida import orm
-from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, ProcessSpec
-from aiida.engine.processes.workchains.restart import validate_handler_overrides
 
-from aiida_mghdiff.calculations.validation import unknown_message
 from aiida_mghdiff.workflows.survival import SurvivalMixin
-
-#: Inputs of a restart loop that outer WorkChains pass down.
-RESTART = ('max_iterations', 'handler_overrides', 'on_unhandled_failure')
 
 
 class CleaningMixin(SurvivalMixin):
@@ -29,63 +19,3 @@ class CleaningMixin(SurvivalMixin):
                     continue
                 if not node.outputs.remote_folder.is_cleaned:
                     node.outputs.remote_folder._clean()
-
-
-class RestartWorkChain(SurvivalMixin, BaseRestartWorkChain):
-    """Base of the WorkChains that restart one job. Silent when ``clean_workdir`` is false.
-
-    AiiDA's own class would then report a line for each job of a study.
-    """
-
-    @classmethod
-    def define(cls, spec: ProcessSpec) -> None:
-        """Define inputs whose help lists the handlers, and which accept plain values."""
-        super().define(spec)
-        spec.inputs['handler_overrides'].validator = partial(handlers_message, cls)
-        for name in RESTART:  # AiiDA's own ports, except one, accept only nodes
-            port = spec.inputs[name]
-            values = {'valid_type': port.valid_type, 'required': port.required, 'validator': port.validator}
-            default = {'default': port.default} if port.has_default() else {}
-            spec.input(name, serializer=orm.to_aiida_type, help=port.help, **values, **default)
-
-    def on_terminated(self) -> None:
-        """Empty the scratch folders if requested."""
-        if self.inputs.clean_workdir:
-            super().on_terminated()
-        else:
-            super(BaseRestartWorkChain, self).on_terminated()
-
-
-def report_of_refused(node: orm.CalcJobNode) -> ProcessHandlerReport:
-    """Return a report that stops at a refused input, with the exit code of the job."""
-    assert node.exit_status is not None  # handlers are called only for failed jobs
-    return ProcessHandlerReport(True, ExitCode(node.exit_status, node.exit_message))
-
-
-def handlers_message(loop: type[RestartWorkChain], node: orm.Dict | None, port: Any = None) -> str | None:
-    """Return a message about an unknown handler or wrong settings in ``handler_overrides``, or None."""
-    handlers = [handler.__name__ for handler in loop.get_process_handlers()]
-    message = unknown_message(node.get_dict(), handlers, 'handler_overrides') if node else None
-    return message or validate_handler_overrides(loop, node, port)
-
-
-def define_restarts(spec: ProcessSpec, **loops: type[RestartWorkChain]) -> None:
-    """Define the namespace ``restarts``: the inputs of each inner restart loop, by kind of job.
-
-    Their defaults are inputs of the outermost process, so that all loops share the same nodes.
-    """
-    for kind, loop in loops.items():
-        words = f'Restarts of jobs of this kind, see ``{loop.__name__}``.'
-        options = {'required': False, 'validator': None, 'help': words}
-        spec.expose_inputs(loop, namespace=f'restarts.{kind}', include=RESTART, namespace_options=options)
-
-
-def restarts_inputs(inputs: Mapping[str, Any], *kinds: str) -> dict[str, Any]:
-    """Return the namespace ``restarts`` for a child with these kinds of jobs."""
-    given = inputs.get('restarts', {})
-    return {'restarts': {kind: dict(given[kind]) for kind in kinds if kind in given}}
-
-
-def loop_inputs(inputs: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """Return the content of the namespace ``restarts`` for the restart loop of a kind of job."""
-    return dict(inputs.get('restarts', {}).get(kind, {}))

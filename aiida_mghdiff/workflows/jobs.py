@@ -64,7 +64,7 @@ def _port_schema(port: Port | PortNamespace) -> Any:
         return {name: _port_schema(below) for name, below in port.items()}
     classes = port.valid_type if isinstance(port.valid_type, tuple) else (port.valid_type,)
     words = ' or '.join(_TYPES[each] for each in classes if each in _TYPES)
-    words = 'what AiiDA takes here' if port.validator else words
+    words = 'a value that AiiDA accepts' if port.validator else words
     return Check(words, lambda value: port.validate(value) is None)
 
 
@@ -119,7 +119,7 @@ def _swapped(codes: Mapping[str, orm.AbstractCode]) -> Iterator[str]:
 
 
 def options_message(options: Mapping[str, Any], _: Any = None) -> str | None:
-    """Return what is wrong with the options: a kind of job or a key that there is not, or a value of another type."""
+    """Return a message about an unknown kind of job or key, or a value of a wrong type, or None."""
     values = {name: node.get_dict() if isinstance(node, orm.Dict) else node for name, node in options.items()}
     return settings_message(values, OPTIONS, 'options')
 
@@ -162,14 +162,14 @@ def job_message(
     values = asked(inputs, kind)
     own = dict(inputs.get('options', {}).get(kind, {}))
     messages = (_own_mpi_message(own, kind, job), _mpi_message(values, kind, job, code, second))
-    return _resources_message(values, kind, code) or next(filter(None, messages), None)
+    place = f'options.{kind if "resources" in own else DEFAULT}.resources'
+    return _resources_message(values, place, code) or next(filter(None, messages), None)
 
 
-def _resources_message(values: Mapping[str, Any], kind: str, code: orm.AbstractCode) -> str | None:
+def _resources_message(values: Mapping[str, Any], place: str, code: orm.AbstractCode) -> str | None:
     if 'resources' not in values or code.computer is None:
         return None
     scheduler, resources = code.computer.get_scheduler(), dict(values['resources'])
-    place = f'options.{kind}.resources'
     if message := unknown_message(resources, scheduler.job_resource_class.get_valid_keys(), place):
         return message
     scheduler.preprocess_resources(resources, code.computer.get_default_mpiprocs_per_machine())

@@ -30,9 +30,9 @@ from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
-from aiida_mghdiff.workflows.cleaning import RestartWorkChain, report_of_refused
 from aiida_mghdiff.workflows.jobs import define_jobs, job_message, job_options
 from aiida_mghdiff.workflows.ports import expose_job
+from aiida_mghdiff.workflows.restart_loops import RestartWorkChain, report_of_refused
 
 #: Inputs with the start of a segment, or of a schedule of segments, and the known configurations.
 START = ('structure', 'state', 'configurations', 'learning_state')
@@ -115,7 +115,9 @@ class LearningSegmentWorkChain(RestartWorkChain):
                 name, valid_type=node_class, dynamic=True, help=f'``{name}`` of each part of the run.'
             )
         spec.output('state', valid_type=MdStateData, required=False, help='End of the run, which continues it.')
-        spec.output('learning_state', valid_type=orm.ArrayData, required=False, help='Order of all of them in ML_ABN.')
+        spec.output(
+            'learning_state', valid_type=orm.ArrayData, required=False, help='Order of all configurations in ML_ABN.'
+        )
         spec.output_namespace(
             'configurations',
             valid_type=DatasetData,

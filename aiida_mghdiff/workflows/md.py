@@ -14,10 +14,10 @@ from aiida_mghdiff.calculations.validation import at_least
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.science.units import PS_IN_FS
-from aiida_mghdiff.workflows.cleaning import RESTART, define_restarts, loop_inputs
 from aiida_mghdiff.workflows.engines import with_dtype
 from aiida_mghdiff.workflows.jobs import Options, options_inputs
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, checks_arguments, merge
+from aiida_mghdiff.workflows.restart_loops import RESTART, define_restarts, loop_inputs
 from aiida_mghdiff.workflows.segment import PARTS, MdSegmentWorkChain, parts_of
 from aiida_mghdiff.workflows.survival import SurvivalMixin
 

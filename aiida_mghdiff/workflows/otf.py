@@ -24,7 +24,7 @@ from aiida_mghdiff.calculations.validation import keys_help
 from aiida_mghdiff.calculations.vasp.mlff import VaspMlffCalculation
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
-from aiida_mghdiff.workflows.cleaning import CleaningMixin, define_restarts, loop_inputs
+from aiida_mghdiff.workflows.cleaning import CleaningMixin
 from aiida_mghdiff.workflows.jobs import Options, options_inputs
 from aiida_mghdiff.workflows.learning_segment import (
     PARTS,
@@ -35,6 +35,7 @@ from aiida_mghdiff.workflows.learning_segment import (
     validate_segment,
 )
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, checks_arguments
+from aiida_mghdiff.workflows.restart_loops import define_restarts, loop_inputs
 from aiida_mghdiff.workflows.segment import parts_of
 from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 

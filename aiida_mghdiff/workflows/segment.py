@@ -18,9 +18,9 @@ from aiida_mghdiff.calculations.md import MD_KEYS, define_md_inputs, start_symbo
 from aiida_mghdiff.calculations.validation import keys_help
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
-from aiida_mghdiff.workflows.cleaning import RestartWorkChain, report_of_refused
 from aiida_mghdiff.workflows.engines import Job, incar_message, job_parameters, md_engine, validate_md_codes
 from aiida_mghdiff.workflows.jobs import define_jobs, job_options
+from aiida_mghdiff.workflows.restart_loops import RestartWorkChain, report_of_refused
 
 #: Outputs of an MD job that a segment returns for each part; a part is the work of one job.
 PARTS = {

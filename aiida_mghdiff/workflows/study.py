@@ -42,7 +42,7 @@ from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import LEARNED, PotentialData
 from aiida_mghdiff.science.splits import SplitError
 from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain, temperature_label, validate_extrapolation
-from aiida_mghdiff.workflows.cleaning import CleaningMixin, define_restarts, loop_inputs, restarts_inputs
+from aiida_mghdiff.workflows.cleaning import CleaningMixin
 from aiida_mghdiff.workflows.diffusion import (
     OUTPUTS,
     DiffusionWorkChain,
@@ -74,6 +74,7 @@ from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.neb import VIBRATION_SETTINGS, BarrierWorkChain, path_message, vibrations_message
 from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain, start_node, validate_schedule
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, checks_arguments, merge, protocol_inputs
+from aiida_mghdiff.workflows.restart_loops import define_restarts, loop_inputs, restarts_inputs
 from aiida_mghdiff.workflows.segment import MdSegmentWorkChain
 from aiida_mghdiff.workflows.setting_checks import is_node
 from aiida_mghdiff.workflows.survival import ending, is_repeatable

@@ -21,10 +21,10 @@ from aiida_mghdiff.calculations.mace.train import KEYS as MACE_KEYS
 from aiida_mghdiff.calculations.validation import keys_help
 from aiida_mghdiff.data.dataset import DatasetData, converged_message
 from aiida_mghdiff.data.potential import PotentialData
-from aiida_mghdiff.workflows.cleaning import RestartWorkChain, report_of_refused
 from aiida_mghdiff.workflows.engines import options_message, trainer, training_job
 from aiida_mghdiff.workflows.jobs import Options, define_jobs, job_options, options_inputs
 from aiida_mghdiff.workflows.protocol import checked, checks_arguments, has_protocols, merge, protocol_inputs
+from aiida_mghdiff.workflows.restart_loops import RestartWorkChain, report_of_refused
 
 DATASETS = ('training', 'validation', 'replay')
 #: Ends of a training that differs from the request.

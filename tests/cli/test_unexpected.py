@@ -93,7 +93,7 @@ def test_log_where_nothing_can_be_written(place, monkeypatch):
     assert f'The traceback is in {place / LOG}' in call('report', '1')
     monkeypatch.setattr(tempfile, 'tempdir', str(place / 'nowhere'))
     assert re.search(
-        r'It came from .*test_unexpected\.py, line \d+\. Its traceback could not be written anywhere: make room or set',
+        r'The error came from .*test_unexpected\.py, line \d+\. Its traceback could not be written anywhere: make',
         call('report', '1'),
     )
 
@@ -122,7 +122,7 @@ def test_the_error_that_an_error_came_from_is_named():
 def test_report_says_what_its_study_does(aiida_profile, monkeypatch):
     study = make_study(ProcessState.WAITING)
     monkeypatch.setattr('aiida_mghdiff.report.write_report', fail)
-    expected = f'Study {study.uuid} (PK {study.pk}) is waiting: the command changed nothing of it.'
+    expected = f'Study {study.uuid} (PK {study.pk}) is waiting: the command changed nothing in the study.'
     assert expected in call('report', study.uuid, '-p', aiida_profile.name)
 
 

@@ -315,13 +315,13 @@ def energies_times(factor):
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
-        (energies_times(1 / 27.2114), 'the former look like Hartree'),
-        (energies_times(1 / 13.6057), 'the former look like Rydberg'),
-        (energies_times(96.485), 'the former look like kJ/mol'),
-        (energies_times(23.06), 'the former look like kcal/mol'),
-        (energies_times(1000), 'the former look like meV'),
+        (energies_times(1 / 27.2114), 'the first group looks like Hartree'),
+        (energies_times(1 / 13.6057), 'the first group looks like Rydberg'),
+        (energies_times(96.485), 'the first group looks like kJ/mol'),
+        (energies_times(23.06), 'the first group looks like kcal/mol'),
+        (energies_times(1000), 'the first group looks like meV'),
         (energies_times(-1), 'the former have the opposite sign'),
-        (energies_times(1 / 32), 'the former look like energies per atom'),
+        (energies_times(1 / 32), 'the first group looks like energies per atom'),
         (
             lambda atoms: {'energy': atoms.get_potential_energy() + 50},
             'the SCF found a wrong state in one of these groups',
@@ -353,7 +353,7 @@ def test_energies_of_one_composition_in_hartree(count, wrong):
     finding = implausible(changed(copper(count), wrong, in_hartree))
     assert finding.index == wrong[0]
     assert f'({len(wrong)} of {count}) are about -0.12' in finding.reason
-    assert 'the former look like Hartree' in finding.reason
+    assert 'the first group looks like Hartree' in finding.reason
 
 
 @pytest.mark.parametrize('indices', [range(10), range(0, 101, 2), range(5, 101)])
@@ -361,7 +361,7 @@ def test_energies_of_few_compositions_in_hartree(example, indices):
     finding = implausible(changed(example, indices, in_hartree))
     assert finding.index == indices[0]
     assert f'({len(indices)} of 101) are about' in finding.reason
-    assert 'the former look like Hartree' in finding.reason
+    assert 'the first group looks like Hartree' in finding.reason
 
 
 def at_several_densities():

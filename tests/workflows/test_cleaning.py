@@ -7,7 +7,7 @@ from aiida import orm
 from aiida.engine import run_get_node, while_
 from aiida.plugins import CalculationFactory, WorkflowFactory
 
-from aiida_mghdiff.workflows.cleaning import RestartWorkChain
+from aiida_mghdiff.workflows.restart_loops import RestartWorkChain
 
 Add = CalculationFactory('core.arithmetic.add')
 

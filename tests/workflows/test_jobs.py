@@ -128,6 +128,11 @@ def test_resources_are_checked_for_each_kind_before_anything_is_submitted(study,
         study({kind: {'resources': FOUR_NODES | {'tot_num_mpiprocs': 7}}})
 
 
+def test_resources_of_all_jobs_are_refused_where_they_stand(study):
+    with pytest.raises(ValueError, match=r'options\.default\.resources\.num_machine: no such key; did you mean'):
+        study({'default': {'resources': {'num_machine': 1}}})
+
+
 def test_what_aiida_would_refuse_of_mpi_is_refused_before(study, slurm):
     with pytest.raises(ValueError, match=r'learn\.withmpi = True, but code vasp_std@slurm has with_mpi = False'):
         study({'learn': {'withmpi': True}}, vasp=code_on(slurm, '/opt/vasp_std', with_mpi=False))

@@ -15,8 +15,8 @@ from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import LEARNED
 from aiida_mghdiff.formats.extxyz import read_extxyz
-from aiida_mghdiff.workflows.cleaning import RESTART
 from aiida_mghdiff.workflows.protocol import merge
+from aiida_mghdiff.workflows.restart_loops import RESTART
 from aiida_mghdiff.workflows.study import ENTRIES, StudyWorkChain
 from aiida_mghdiff.workflows.train import TrainWorkChain
 

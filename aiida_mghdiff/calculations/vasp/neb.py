@@ -54,7 +54,10 @@ def validate_band(inputs: dict[str, Any], _: Any = None) -> str | None:
 
 def _images_message(images: orm.TrajectoryData, n_images: int) -> str | None:
     if images.numsteps != n_images + 2:
-        return f'images has {images.numsteps} structures with end points: images = {n_images} needs {n_images + 2}.'
+        return (
+            f'images has {images.numsteps} structures, end points included, but parameters.images = {n_images} needs '
+            f'{n_images + 2}.'
+        )
     return None
 
 
@@ -85,7 +88,7 @@ def _end_message(name: str, inputs: Mapping[str, Any], parameters: Mapping[str, 
     if results.get('n_steps') in results.get('unconverged_steps', []):
         return f'{name}: the SCF did not converge at its last step: relax the end point with a larger nelm.'
     if results['evaluator'] != (own := evaluator_of(inputs.get('potential'))):
-        return f'{name} is of {results["evaluator"]}, the band of {own}: these energies cannot be compared.'
+        return f'{name} was computed with {results["evaluator"]}, the band uses {own}: relax the end point with {own}.'
     return None
 
 

@@ -26,7 +26,7 @@ from aiida_mghdiff.programs.calculators import chgnet
 from aiida_mghdiff.programs.calculators.loading import check_elements
 from aiida_mghdiff.programs.training import Arrays
 
-#: eV/Å³ of ASE to kbar in VASP's sign, which CHGNet's dataset expects.
+#: eV/Å³ of ASE to kbar in VASP's sign, which CHGNet's dataset expects; both factors are as in CHGNet's own code.
 KBAR_IN_VASP_SIGN = -1602.1766208
 #: CHGNet's own stress unit, GPa, in eV/Å³.
 GPA = 1 / 160.21766208

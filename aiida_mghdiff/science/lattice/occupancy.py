@@ -1,22 +1,22 @@
 """Rates of jumps, residence times, occupancy and free energies of sites, from the motion of each tracer.
 
 A rate is the number of jumps of a class, divided by the time spent on their starting sites. A residence time is the
-inverse of all rates away. A stay that the end of the run cut short counts in the time, but not in the number, as in the
-likelihood of exponential stays.
+inverse of the sum of the rates away from the site. A stay that the end of the run cut short counts in the time, but not
+in the number, as in the likelihood of exponential stays.
 
 Errors: jumps come in bunches, since a tracer that jumped often returns, so the square root of their number is too
-small. All results are ratios of sums over tracers. The errors take tracers as independent (ratio estimator: Cochran,
+small. All results are ratios of sums over tracers. The errors assume independent tracers (ratio estimator: Cochran,
 Sampling Techniques, 3rd ed., Wiley 1977, section 2.11) and are at least the errors of counting.
 
 Rates of ``T-T`` depend on the core radius: if the barrier within a pair is low, a tracer swings from one core to the
 other and back.
 
-Difference of the free energies of a tetrahedral and an octahedral site at the temperature T, from the fractions of time
-p on each kind, with two tetrahedral sites for each octahedral site:
+The difference of the free energies of a tetrahedral and an octahedral site at the temperature T follows from the
+fractions of time p on each kind, with two tetrahedral sites for each octahedral site:
 
     dF = -kT ln[(p_T / 2) / p_O].
 
-It exists only if tracers changed between the kinds; otherwise the fractions are the initial ones.
+The difference exists only if tracers changed between the kinds; otherwise the fractions are the initial ones.
 """
 
 from __future__ import annotations

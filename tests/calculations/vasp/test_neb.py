@@ -150,12 +150,12 @@ def test_refuses_ends_that_give_no_honest_barrier(inputs, tmp_path):
     assert 'forces of 0.300 eV/Å are above ediffg = -0.1' in message(max_force_ev_per_angstrom=0.3)
     assert message(unconverged_steps=[1, 3]) is None
     assert 'final_results: the SCF did not converge at its last step' in message(unconverged_steps=[3, 7])
-    assert 'is of vasp-mlff 0123, the band of dft' in message(evaluator='vasp-mlff 0123')
+    assert 'was computed with vasp-mlff 0123, the band uses dft: relax' in message(evaluator='vasp-mlff 0123')
     assert 'final_results lacks evaluator, free_energy_ev' in validate_band(
         inputs | {'final_results': orm.Dict({'max_force_ev_per_angstrom': 0.0, 'labelled_by': 'vasp'})}
     )
     force_field = make_force_field(tmp_path)
-    assert 'initial_results is of dft' in validate_band(inputs | {'potential': force_field})
+    assert 'initial_results was computed with dft' in validate_band(inputs | {'potential': force_field})
 
 
 def test_exit_codes_and_the_cache():
