@@ -10,7 +10,9 @@ with forces, forces of exactly 0 that no symmetry requires.
 
 Atoms closer than 0.3 Å, periodic images included, are one atom that occurs twice. If only some frames have stresses
 far larger than their forces imply, the message names these frames: they are in another unit. It also names frames whose
-energies are far from energies of similar frames (:mod:`aiida_mghdiff.science.energy_outliers`). Energies whose
+energies are far from energies of similar frames (:mod:`aiida_mghdiff.science.energy_outliers`) by the factor of a unit,
+or against the forces of a frame of almost the same positions; without these signs it warns, because phases, broken
+molecules and other compounds may be as far apart. Energies whose
 changes are far from the work of the forces are in another unit (:mod:`aiida_mghdiff.science.energy_scale`).
 """
 
@@ -28,8 +30,15 @@ from ase.stress import voigt_6_to_full_3x3_stress
 
 from aiida_mghdiff.formats.frames import ENERGY_KEYS, energy_of
 from aiida_mghdiff.science.energy_offsets import element_counts
-from aiida_mghdiff.science.energy_outliers import ENERGY_UNITS, ONE_ATOM, OTHER_SIGN, Outliers, outlying_energies
-from aiida_mghdiff.science.energy_scale import Snapshot, energy_scale
+from aiida_mghdiff.science.energy_outliers import (
+    ENERGY_UNITS,
+    LEAST_GAP_EV_PER_ATOM,
+    ONE_ATOM,
+    OTHER_SIGN,
+    Outliers,
+    outlying_energies,
+)
+from aiida_mghdiff.science.energy_scale import Snapshot, energy_scale, work_of_forces
 from aiida_mghdiff.science.stress_scale import CUTOFF_ANGSTROM, Cell, StressScale, pair_forces, stress_scale
 from aiida_mghdiff.science.units import BAR_IN_GPA, EV_PER_ANGSTROM3_IN_GPA, KBAR_IN_EV_PER_ANGSTROM3
 
@@ -75,15 +84,18 @@ UNITS = {
     'bar': EV_PER_ANGSTROM3_IN_GPA / BAR_IN_GPA,
 }
 _ENERGY_WORDS = {
-    OTHER_SIGN: 'the former have the opposite sign',
-    ONE_ATOM: 'the former look like energies per atom',
-    None: 'the SCF found a wrong state in one of these groups, or energies are of another method',
+    OTHER_SIGN: 'the first group has the opposite sign',
+    ONE_ATOM: 'the first group looks like energies per atom',
+    None: 'if they are no other phase or compound, the SCF found a wrong state in one of them, or energies are of '
+    'another method',
 }
 #: A ratio of changes of energies to the work of forces that no set in one unit reaches, nor its inverse.
 LARGEST_ENERGY_RATIO = 8.0
 #: The ratio over the factor of a unit is within these limits.
 _USUAL_ENERGY_RATIOS = (0.3, 1.5)
 _ENOUGH_PAIRS = 200
+#: A frame is compared with at most this many frames of the same atoms, the next ones in the file.
+_ENOUGH_NEIGHBOURS = 50
 _ENERGY_OVER_WORK = {f'energies look like {unit}': 1 / factor for unit, factor in ENERGY_UNITS.items()} | {
     'forces look like Hartree/bohr': units.Hartree / units.Bohr,
     'forces look like Rydberg/bohr': units.Rydberg / units.Bohr,
@@ -177,11 +189,27 @@ def _odd_energies(frames: Sequence[Atoms], numbers: Sequence[int]) -> Finding | 
     volumes = np.array([atoms.get_volume() for atoms in frames])
     forces = np.array([np.sqrt(np.mean(np.square(each['forces']).sum(axis=1))) for each in labels])
     found = outlying_energies(counts, energies, volumes, forces)
-    if not found:
+    sure = [each for each in found if each.unit or not energies[each.indices].all() or _contradict(frames, each)]
+    for each in found:
+        if each not in sure:
+            warnings.warn(_energy_reason(each, energies / natoms, numbers), ImplausibleWarning, stacklevel=2)
+    if not sure:
         return None
-    reasons = [_energy_reason(each, energies / natoms, numbers) for each in found]
+    reasons = [_energy_reason(each, energies / natoms, numbers) for each in sure]
     remedy = 'Convert these energies, compute them again, or leave such frames out'
-    return Finding(min(int(each.indices[0]) for each in found), f'{"; ".join(reasons)}. {remedy}; {_ALLOW}')
+    return Finding(min(int(each.indices[0]) for each in sure), f'{"; ".join(reasons)}. {remedy}; {_ALLOW}')
+
+
+def _contradict(frames: Sequence[Atoms], found: Outliers) -> bool:
+    """Return whether energies of two frames with almost the same positions are far from the work of their forces."""
+    for index in found.indices:
+        same = [other for other in found.others if np.array_equal(frames[other].numbers, frames[index].numbers)]
+        for other in sorted(same, key=lambda other: abs(other - index))[:_ENOUGH_NEIGHBOURS]:
+            start, end = _snapshot(frames[other]), _snapshot(frames[index])
+            work, least = work_of_forces(start, end), LEAST_GAP_EV_PER_ATOM * len(frames[index])
+            if work is not None and abs(end.energy - start.energy - work) > max(least, abs(work)):
+                return True
+    return False
 
 
 def _energy_reason(found: Outliers, per_atom: np.ndarray, numbers: Sequence[int]) -> str:
@@ -191,8 +219,8 @@ def _energy_reason(found: Outliers, per_atom: np.ndarray, numbers: Sequence[int]
     """
     wrong, others = (f'about {np.median(per_atom[rows]):.4g} eV/atom' for rows in (found.indices, found.others))
     return (
-        f'energies of {_listed(found.indices, numbers)} are {wrong}, of {_listed(found.others, numbers)}, of like '
-        f'composition, {others}: {_ENERGY_WORDS.get(found.unit) or f"the first group looks like {found.unit}"}'
+        f'energies of {_listed(found.indices, numbers)} are {wrong}, of {_listed(found.others, numbers)}, '
+        f'{others}: {_ENERGY_WORDS.get(found.unit) or f"the first group looks like {found.unit}"}'
     )
 
 

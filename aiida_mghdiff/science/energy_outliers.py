@@ -42,8 +42,11 @@ _NORMAL = 1.4826
 _LEAST_RATIO = 8.0
 _LEAST_GAP_OF_UNITS_EV_PER_ATOM = 0.5
 _LN_VOLUME_OF_UNITS = 0.7
-#: Shares of elements of like compositions differ by less, in sum.
-_LIKE_SHARES = 0.25
+#: Shares of elements of like compositions differ by less, in sum. Energies that include core electrons are larger than
+#: this; there a few heavy atoms change the mean by a large factor.
+_LIKE_SHARES, _LARGEST_ENERGY_EV_PER_ATOM = 0.25, 50.0
+#: Energies of one atom in the place of those of a cell are recognised by the number of atoms in at least such cells.
+_LEAST_ATOMS_OF_CELL = 8
 #: An energy in another unit is within this factor of the expected one.
 _SAME_ENERGY = 1.1
 #: In eV.
@@ -118,7 +121,9 @@ def _units_of_one_composition(cells: _Cells) -> Iterator[_Gap]:
 
 
 def _units_of_like_compositions(cells: _Cells) -> Iterator[_Gap]:
-    return _units(cells, _LIKE_SHARES)
+    for odd, others, level in _units(cells, _LIKE_SHARES):
+        if np.abs(cells.energies[np.append(odd, others)]).max() < _LARGEST_ENERGY_EV_PER_ATOM:
+            yield odd, others, level
 
 
 def _units(cells: _Cells, distance: float) -> Iterator[_Gap]:
@@ -236,7 +241,7 @@ def _unit(given: np.ndarray, expected: np.ndarray, natoms: np.ndarray) -> tuple[
         return (OTHER_SIGN if np.median(np.abs(np.log(-ratios))) < np.log(_SAME_ENERGY) else None), False
     if not np.all(ratios > 0):
         return None, False
-    factors = ENERGY_UNITS | {ONE_ATOM: natoms}
+    factors = ENERGY_UNITS | ({ONE_ATOM: natoms} if natoms.min() >= _LEAST_ATOMS_OF_CELL else {})
     distances = {
         (unit, is_of_others): float(np.median(np.abs(np.log(ratios) - sign * np.log(factor))))
         for unit, factor in factors.items()

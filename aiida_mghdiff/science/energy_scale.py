@@ -17,9 +17,12 @@ import numpy as np
 
 #: Atoms that move farther at a time tell little.
 LARGEST_STEP_ANGSTROM = 0.5
-_LEAST_PAIRS = 5
+#: Five unrelated pairs correlate as strongly by chance once in ten times.
+_LEAST_PAIRS = 10
 _LEAST_CORRELATION = 0.8
-_LEAST_STRAIN = 1e-4
+_LEAST_STRAIN, _LARGEST_STRAIN = 1e-4, 0.2
+#: Smaller changes are lost in the digits of printed labels, as between two displacements of one crystal by symmetry.
+_LEAST_CHANGE_EV = 1e-4
 
 
 @dataclass(frozen=True)
@@ -39,18 +42,18 @@ def energy_scale(pairs: Sequence[tuple[Snapshot, Snapshot]]) -> float | None:
     :param pairs: cells of the same atoms in the same order, whose numbers of atoms may differ between pairs.
     :returns: negative where forces have the other sign; None if the pairs are too few or show no clear relation.
     """
-    known = [(work, end.energy - start.energy) for start, end in pairs if (work := _work(start, end)) is not None]
+    changes_of = ((work_of_forces(start, end), end.energy - start.energy) for start, end in pairs)
+    known = [(work, change) for work, change in changes_of if work and max(abs(work), abs(change)) > _LEAST_CHANGE_EV]
     if len(known) < _LEAST_PAIRS:
         return None
     works, changes = np.array(known).T
     size = np.linalg.norm(works) * np.linalg.norm(changes)
-    if not size or abs(correlation := works @ changes / size) < _LEAST_CORRELATION:
+    if not size or abs(works @ changes / size) < _LEAST_CORRELATION:
         return None
-    # the median, which one long step of some does not pull
-    return float(np.sign(correlation) * np.median(np.abs(changes[works != 0] / works[works != 0])))
+    return float(np.median(changes / works))  # the median, which one long step of some does not pull
 
 
-def _work(start: Snapshot, end: Snapshot) -> float | None:
+def work_of_forces(start: Snapshot, end: Snapshot) -> float | None:
     """Return the change of energy in eV that forces and stresses imply; None if a step is too long to tell."""
     cell, forces = (start.cell + end.cell) / 2, (start.forces + end.forces) / 2
     steps = np.linalg.solve(end.cell.T, end.positions.T).T - np.linalg.solve(start.cell.T, start.positions.T).T
@@ -60,6 +63,6 @@ def _work(start: Snapshot, end: Snapshot) -> float | None:
     work, strain = -float(np.sum(forces * steps)), np.linalg.solve(cell, end.cell - start.cell)
     if np.abs(strain).max() < _LEAST_STRAIN:
         return work
-    if start.stress is None or end.stress is None:
+    if np.abs(strain).max() > _LARGEST_STRAIN or start.stress is None or end.stress is None:
         return None
     return work + abs(np.linalg.det(cell)) * float(np.sum((start.stress + end.stress) / 2 * strain))

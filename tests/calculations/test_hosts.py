@@ -8,6 +8,7 @@ import host_datasets
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.spacegroup import crystal
 from host_datasets import MAGNESIUM, PALLADIUM, TITANIUM, VANADIUM, ZIRCONIUM, make_dataset, make_frame
 
 from aiida_mghdiff.calculations.hosts import Subject, SubjectError, hcp_lattice_of, subject_of
@@ -75,6 +76,17 @@ def test_a_hydride_is_a_question_and_its_answer_is_taken():
     with pytest.raises(SubjectError, match=re.escape('(H, Pd) is found to be interstitial in another: name host')):
         subject_of(dataset)
     assert subject_of(dataset, host='Pd', tracer='H') == subject_of(dataset, tracer='H') == Subject('Pd', 'H')
+
+
+def test_hydrogen_is_no_host_of_the_metal_of_a_hydride():
+    """In MgH2 the metal lies between more H atoms, as an interstitial would."""
+    rutile = crystal(
+        ['Mg', 'H'], [(0, 0, 0), (0.304, 0.304, 0)], spacegroup=136, cellpar=[4.517, 4.517, 3.021, 90, 90, 90]
+    )
+    dataset = DatasetData.from_frames([host_datasets.label(rutile)], labelled_by='none')
+    with pytest.raises(SubjectError, match=re.escape('(H, Mg) is found to be interstitial in another: name host')):
+        subject_of(dataset)
+    assert subject_of(dataset, tracer='H') == Subject('Mg', 'H')
 
 
 def test_a_tracer_of_a_pure_host_is_taken_from_the_user():

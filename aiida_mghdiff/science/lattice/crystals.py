@@ -41,6 +41,8 @@ _ENOUGH = 200
 Item = TypeVar('Item')
 
 
+#: Elements of gases and molecules: no hosts, although Mg lies between the H atoms of MgH2.
+_MOLECULAR = (1, 2, 7, 8, 9, 10, 17, 18, 35, 36, 53, 54, 86)
 #: Largest numbers of repeats of a cubic cell along two of its vectors; hcp cells have no such ratio (sqrt(3) to 0.1 %).
 _REPEATS = 12
 
@@ -76,10 +78,11 @@ def interstitial_pairs(configurations: Sequence[Configuration]) -> list[tuple[in
     """Return the possible pairs of atomic numbers (host, tracer) of the configurations.
 
     In such a pair the tracer is interstitial in the host and has fewer atoms, over all configurations with both; the
-    host is interstitial in no other element.
+    host is interstitial in no other element, and forms no molecules.
     """
     elements = np.unique(np.concatenate([one.numbers for one in configurations])).tolist()
-    found = [pair for pair in permutations(elements, 2) if _is_interstitial(configurations, *pair)]
+    pairs = [pair for pair in permutations(elements, 2) if pair[0] not in _MOLECULAR]
+    found = [pair for pair in pairs if _is_interstitial(configurations, *pair)]
     interstitial = {tracer for _, tracer in found}
     return [(host, tracer) for host, tracer in found if host not in interstitial]
 
