@@ -109,20 +109,22 @@ def read_replicas(nodes: Mapping[str, orm.Data]) -> list[Replica]:
     grouped = group_segments(segments)
     if lacking := set(grouped) - set(trajectories):
         raise SegmentsError(f'replica {min(lacking)} has no full frames: record them (frame_interval_fs).')
-    replicas = [Replica(run, trajectories[number]) for number, run in grouped.items()]
+    replicas = {number: Replica(run, trajectories[number]) for number, run in grouped.items()}
     _check_alike(replicas)
-    return replicas
+    return list(replicas.values())
 
 
-def _check_alike(replicas: list[Replica]) -> None:
-    first = replicas[0]
-    for index, run in enumerate(replicas[1:], 1):
+def _check_alike(replicas: Mapping[int, Replica]) -> None:
+    (number, first), *others = replicas.items()
+    for index, run in others:
         if not np.allclose(run.cell, first.cell, atol=1e-3):
-            raise MismatchError(f'the cell of replica {index} differs from replica 0: analyse one volume at a time.')
+            raise MismatchError(
+                f'the cell of replica {index} differs from replica {number}: analyse one volume at a time.'
+            )
         if list(run.symbols) != list(first.symbols):
-            raise MismatchError(f'the atoms of replica {index} differ from replica 0.')
+            raise MismatchError(f'the atoms of replica {index} differ from replica {number}.')
         if run.frame_interval_ps != first.frame_interval_ps:
-            raise MismatchError(f'replica {index} was recorded at another interval than replica 0.')
+            raise MismatchError(f'replica {index} was recorded at another interval than replica {number}.')
 
 
 def group_segments(segments: Mapping[str, TracerTrajectoryData]) -> dict[int, list[TracerTrajectoryData]]:

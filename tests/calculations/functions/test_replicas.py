@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from aiida import orm
 from structure_runs import make_run, make_segment, make_walks
 
 from aiida_mghdiff.calculations.exit_codes import MismatchError, SegmentsError
@@ -68,3 +69,21 @@ def test_replicas_that_do_not_belong_together(aiida_profile):
         read_replicas(segments | {'frames': first['r0_f000']})
     with pytest.raises(MismatchError, match='atoms of replica 1'):
         read_replicas(first | other)
+
+
+@pytest.mark.parametrize(
+    ('symbols', 'cell', 'stride', 'message'),
+    [
+        ('HH', 2 * CELL, 1, 'the cell of replica 5 differs from replica 3'),
+        ('HD', CELL, 1, 'the atoms of replica 5 differ from replica 3'),
+        ('HH', CELL, 2, 'replica 5 was recorded at another interval than replica 3'),
+    ],
+)
+def test_messages_name_replicas_by_their_numbers(aiida_profile, symbols, cell, stride, message):
+    frames = [orm.TrajectoryData() for _ in range(2)]
+    for node, names in zip(frames, ('HH', symbols), strict=True):
+        node.set_trajectory(list(names), np.zeros((1, 2, 3)), cells=CELL[None])
+    positions = np.zeros((2, 2, 3))
+    other = make_segment(positions, positions[:, 0], cell, stride=stride)
+    with pytest.raises(MismatchError, match=message):
+        read_replicas({'r3_s0': part(2), 'r3_f0': frames[0], 'r5_s0': other, 'r5_f0': frames[1]})
