@@ -35,19 +35,33 @@ REPEATED = '_repeated'
 class SurvivalMixin(PortsMixin):
     """Base of all WorkChains; before `WorkChain` in the order of bases."""
 
+    #: Saved steps of a process that another version started. They are kept for this version, and never restored here.
+    _foreign_steps: Any = None
+
     def load_instance_state(self, saved_state: Any, load_context: Any) -> None:
         """Load the saved state, and end children that a killed worker did not save: they can never continue."""
         node: Any = orm.load_node(saved_state[self.SaveKeys.CALC_ID.value])
         message = version_message(node, type(self))
-        try:
-            super().load_instance_state(saved_state, load_context)
-        except Exception as error:  # an outline without the saved step may fail with any error
-            if message is None:
-                raise
-            raise RuntimeError(message) from error
+        if message:
+            saved_state = dict(saved_state)
+            self._foreign_steps = saved_state.pop(self._STEPPER_STATE, None)
+        super().load_instance_state(saved_state, load_context)
         close_half_made(self.node)
         if message:
             self.pause(message)
+
+    def save_instance_state(self, out_state: Any, save_context: Any) -> None:
+        """Save the state; the steps of another version stay as this version saved them."""
+        super().save_instance_state(out_state, save_context)
+        if self._foreign_steps is not None:
+            out_state[self._STEPPER_STATE] = self._foreign_steps
+
+    def play(self) -> bool:
+        """Continue a paused process; a process that another version started stays paused, and the report says why."""
+        if message := version_message(self.node, type(self)):
+            self.report(message)
+            return False
+        return super().play()
 
     def submit(self, process: Any, inputs: dict[str, Any] | None = None, **kwargs: Any) -> Any:
         """Submit a child and return its node; if a killed worker submitted it in this very step, return its node."""

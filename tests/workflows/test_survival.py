@@ -104,11 +104,26 @@ def test_a_process_of_the_same_version_goes_on(taken_up):
     assert not taken_up(None).paused
 
 
-def test_a_process_whose_step_is_gone_says_which_version_started_it(taken_up):
-    with pytest.raises(RuntimeError, match=r'was started by version 0\.0\.7 and is not resumed'):
-        taken_up('0.0.7', _pos=9, stepper_state={})
+GONE = {'_pos': 9, 'stepper_state': {}}
+
+
+def test_a_process_whose_step_is_gone_is_paused_and_keeps_its_saved_steps(taken_up):
+    process = taken_up('0.0.7', **GONE)
+    assert process.node.paused
+    assert not process.play()
+    assert process.node.paused
+    assert not process.node.is_sealed
+    saved = AiiDAPersister().load_checkpoint(process.node.pk)
+    assert saved['stepper_state'].items() >= GONE.items()
+    (report,) = orm.Log.collection.get_logs_for(process.node)
+    assert report.message.endswith(process.node.process_status)
+    assert process.kill()
+    assert process.node.is_killed
+
+
+def test_a_process_of_this_version_whose_step_is_gone_fails(taken_up):
     with pytest.raises(IndexError):
-        taken_up(None, _pos=9, stepper_state={})
+        taken_up(None, **GONE)
 
 
 @pytest.mark.parametrize(
