@@ -64,14 +64,17 @@ def validate_label(inputs: Mapping[str, Any], _: Any = None) -> str | None:
 
 
 def structures_message(structures: Mapping[str, orm.StructureData | orm.TrajectoryData]) -> str | None:
-    """Return a message about a fault in structures, or None: none given, not periodic, or sites of several atoms."""
+    """Return a message about a fault in structures, or None: none, not periodic, or a site that is not one atom."""
     if not structures:
         return 'there are no frames: give a dataset, or structures and trajectories by any keys.'
     for key, node in structures.items():
         if not ('cells' in node.get_arraynames() if isinstance(node, orm.TrajectoryData) else all(node.pbc)):
             return f'structures.{key} is not periodic in three dimensions: give it a cell.'
         if isinstance(node, orm.StructureData) and (node.is_alloy or node.has_vacancies):
-            return f'structures.{key} has sites without a single atom: a single point needs one atom on each.'
+            return (
+                f'structures.{key} has sites that are not exactly one atom (an alloy, or a vacancy): '
+                'a single point needs one atom on each.'
+            )
     return None
 
 

@@ -112,6 +112,16 @@ def test_refuses_trajectories_without_cells(build):
         build({'run': trajectory})
 
 
+@pytest.mark.parametrize(('symbols', 'weights'), [(('Mg', 'Al'), (0.5, 0.5)), (('Mg',), (0.5,))])
+def test_refuses_sites_that_are_not_one_atom(build, symbols, weights):
+    structure = orm.StructureData(ase=magnesium())
+    structure.clear_kinds()
+    structure.append_kind(orm.Kind(symbols=symbols, weights=weights, name='mixed'))
+    structure.append_site(orm.Site(kind_name='mixed', position=(0.0, 0.0, 0.0)))
+    with pytest.raises(ValueError, match=r'mixed has sites that are not exactly one atom \(an alloy, or a vacancy\)'):
+        build({'mixed': structure})
+
+
 def test_builder_refuses(codes, dataset):
     with pytest.raises(ValueError, match='there are no frames'):
         LabelWorkChain.get_builder_from_protocol(codes, {}, engine='gpaw')
