@@ -54,17 +54,36 @@ def take_isolated_atoms(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.
 
     :raises ValueError: for two energies of one element.
     """
+    if not (found := _found_energies(arrays)):
+        return dict(arrays), {}
+    kept = np.setdiff1d(np.arange(len(arrays['natoms'])), list(found))
+    energies = join_energies((f'configuration {index}', energy) for index, energy in found.items())
+    return select_frames(arrays, kept.tolist()), energies
+
+
+def contradictions(arrays: Mapping[str, np.ndarray]) -> dict[int, str]:
+    """Return by index the isolated atoms in flat arrays whose energy differs from the first one of their element.
+
+    Each has a message. Without these frames :func:`take_isolated_atoms` accepts the arrays.
+    """
+    first: dict[str, float] = {}
+    found = {}
+    for index, energies in _found_energies(arrays).items():
+        for symbol, energy in energies.items():
+            if message := _contradiction(symbol, energy, first.setdefault(symbol, energy)):
+                found[index] = message
+    return found
+
+
+def _found_energies(arrays: Mapping[str, np.ndarray]) -> dict[int, dict[str, float]]:
+    """Return by index the energies in eV, by symbol, of isolated atoms that are no configurations."""
     isolated = isolated_indices(arrays)
     converged = isolated[np.asarray(arrays.get('converged', np.ones(len(arrays['natoms']))))[isolated] == 1]
     if not len(converged) or len(isolated) == len(arrays['natoms']):
-        return dict(arrays), {}
-    kept = np.setdiff1d(np.arange(len(arrays['natoms'])), converged)
+        return {}
     found = select_frames(arrays, converged.tolist())
-    pairs = zip(converged.tolist(), found['numbers'], found['energies'], strict=True)
-    energies = join_energies(
-        (f'configuration {index}', {chemical_symbols[number]: energy}) for index, number, energy in pairs
-    )
-    return select_frames(arrays, kept.tolist()), energies
+    rows = zip(converged.tolist(), found['numbers'], found['energies'].tolist(), strict=True)
+    return {index: {chemical_symbols[number]: energy} for index, number, energy in rows}
 
 
 def isolated_atom_energies(frames: Iterable[tuple[str, Atoms, float]]) -> dict[str, float]:
@@ -97,11 +116,16 @@ def join_energies(parts: Iterable[tuple[str, Mapping[str, float]]]) -> dict[str,
             if (value := finite_energy(energy)) is None:
                 raise ValueError(f'{place}: an isolated {symbol} has {energy!r}: give a finite energy in eV')
             known = joined.setdefault(symbol, value)
-            if abs(known - value) > _TOLERANCE_EV:
-                raise ValueError(
-                    f'{place}: an isolated {symbol} has {value} eV, but {known} eV before: keep one of the two'
-                )
+            if message := _contradiction(symbol, value, known):
+                raise ValueError(f'{place}: {message}')
     return joined
+
+
+def _contradiction(symbol: str, energy: float, known: float) -> str | None:
+    """Return a message if two energies in eV of an element differ, or None."""
+    if abs(known - energy) <= _TOLERANCE_EV:
+        return None
+    return f'an isolated {symbol} has {energy} eV, but {known} eV before: keep one of the two'
 
 
 def finite_energy(value: Any) -> float | None:

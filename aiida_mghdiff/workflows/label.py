@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -262,13 +262,14 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         if not node.is_finished_ok:
             return self.exit_codes.ERROR_LABELS_DO_NOT_MATCH.format(message=node.exit_message)
         self.out_many(outputs)
-        return self.failure_of(outputs['summary']['failed_frames'], outputs['summary']['n_frames'])
+        return self.failure_of(outputs['summary'].get_dict())
 
-    def failure_of(self, failed: Sequence[int], n_frames: int) -> ExitCode | None:
+    def failure_of(self, summary: Mapping[str, Any]) -> ExitCode | None:
         """Return the exit code that names the frames without a label, or None."""
+        failed, n_frames, left_out = summary['failed_frames'], summary['n_frames'], summary['left_out']
         if not failed:
             return None
-        reasons = [f'{index} ({self.reason(index)})' for index in failed[:_MOST_NAMED]]
+        reasons = [f'{index} ({left_out.get(str(index)) or self.reason(index)})' for index in failed[:_MOST_NAMED]]
         more = len(failed) - len(reasons)
         words = ', '.join(reasons) + (f' and {more} more, see the output summary' if more else '')
         if len(failed) == n_frames:

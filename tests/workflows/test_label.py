@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
@@ -17,6 +18,7 @@ from aiida_mghdiff.calculations.evaluate import EvaluateCalculation
 from aiida_mghdiff.calculations.vasp.placeholders import placeholder_potcars
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.formats.extxyz import read_extxyz
+from aiida_mghdiff.formats.frames import arrays_from_frames
 from aiida_mghdiff.workflows.label import LabelWorkChain, choose_mesh, duration
 
 TITLES = ('paper', 'pbe', 'balanced', 'smoke')
@@ -27,6 +29,13 @@ def magnesium(shift=0.0):
     atoms = bulk('Mg', 'hcp', a=3.2, c=5.19)
     atoms.positions[1, 0] += shift
     atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.zeros((2, 3)))
+    return atoms
+
+
+def lone_hydrogen(length, energy):
+    """Return a hydrogen atom in a box of so many Å, labelled."""
+    atoms = Atoms('H', cell=[length] * 3, pbc=True)
+    atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=np.zeros((1, 3)))
     return atoms
 
 
@@ -257,6 +266,20 @@ def test_the_others_are_given_where_some_failed(chain, dataset, generate_job_nod
     assert f'[{status}] as made' in code.message
     assert chain.outputs['dataset'].base.attributes.get('n_configurations') == 2
     assert chain.outputs['summary']['failed_frames'] == [1]
+
+
+def test_isolated_atoms_that_contradict_each_other_are_named(generate_workchain, build, generate_job_node):
+    frames = [magnesium(), *(lone_hydrogen(length, energy) for length, energy in ((10, -1.1), (12, -1.103)))]
+    structures = {f's{index}': orm.StructureData(ase=atoms) for index, atoms in enumerate(frames)}
+    chain = generate_workchain(LabelWorkChain, build(dataset=None, structures=structures))
+    chain.setup()
+    for index, atoms in enumerate(frames):
+        label = DatasetData.from_arrays(arrays_from_frames([atoms]), energy_kind='free', labelled_by='gpaw')
+        finish(chain, f'frame_{index:06d}', generate_job_node('mghdiff.gpaw.singlepoint', 0, {'dataset': label}))
+    code = chain.results()
+    assert code.status == chain.exit_codes.ERROR_LABELS_FAILED.status
+    assert '1 of 3 lack one: 2 (an isolated H has -1.103 eV, but -1.1 eV before: keep one of the two)' in code.message
+    assert chain.outputs['dataset'].isolated_atoms == {'H': -1.1}
 
 
 # ---- with GPAW -----------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from aiida_mghdiff.calculations.exit_codes import FramesError, MismatchError, re
 from aiida_mghdiff.data.arrays import set_array
 from aiida_mghdiff.data.dataset import NAMED, ORIGIN, DatasetData
 from aiida_mghdiff.data.stored_keys import stored_value
-from aiida_mghdiff.formats.frames import concatenate_frames
+from aiida_mghdiff.formats.frames import concatenate_frames, select_frames
+from aiida_mghdiff.formats.isolated_atoms import contradictions
 
 FRAME_KEY = 'frame_'
 _CELL_TOLERANCE_ANGSTROM = 1e-6
@@ -64,7 +65,9 @@ def collect_labels(frames: orm.ArrayData, **labelled: DatasetData) -> dict[str, 
     """Return ``dataset`` with the labelled frames, and ``summary``, which names the frames without labels.
 
     Frames and atoms keep their order and, to the last digit, their positions; groups and origin are copied. Isolated
-    atoms among other frames become the attribute ``isolated_atoms``. Without a labelled frame there is no ``dataset``.
+    atoms among other frames become the attribute ``isolated_atoms``. If two of one element differ in energy, the later
+    one is left out: it is in ``failed_frames``, and ``left_out`` says why. Without a labelled frame there is no
+    ``dataset``.
 
     :param frames: a dataset, whose own labels are dropped, or the result of ``gather_frames``.
     :param labelled: by ``frame_<index>`` the labelled configuration of a single point, grouped by element.
@@ -72,18 +75,20 @@ def collect_labels(frames: orm.ArrayData, **labelled: DatasetData) -> dict[str, 
     parts = {frame_index(key): node for key, node in sorted(labelled.items())}
     count = len(frames.get_array('natoms'))
     outputs: dict[str, orm.Data] = {}
+    left_out: dict[int, str] = {}
     if parts:
-        arrays = [labelled_frame(frames, index, node) for index, node in parts.items()]
+        arrays = concatenate_frames([labelled_frame(frames, index, node) for index, node in parts.items()])
+        indices = list(parts)
+        left_out = {indices[row]: message for row, message in contradictions(arrays).items()}
         names = {name: frames.base.attributes.get(name, None) for name in NAMED.values()}
         names |= {name: shared_attribute(parts, name) for name in ('energy_kind', 'labelled_by')}
-        try:
-            outputs['dataset'] = DatasetData.from_arrays(concatenate_frames(arrays), **names)
-        except ValueError as error:
-            raise MismatchError(f'{error}.') from error
+        kept = [row for row, index in enumerate(indices) if index not in left_out]
+        outputs['dataset'] = DatasetData.from_arrays(select_frames(arrays, kept), **names)
     summary = {
         'n_frames': count,
-        'n_labelled': len(parts),
-        'failed_frames': sorted(set(range(count)) - set(parts)),
+        'n_labelled': len(parts) - len(left_out),
+        'failed_frames': sorted(set(range(count)) - set(parts) | set(left_out)),
+        'left_out': {str(index): message for index, message in left_out.items()},
         'labelled_by': outputs['dataset'].labelled_by if parts else None,
     }
     return outputs | {'summary': orm.Dict(summary)}

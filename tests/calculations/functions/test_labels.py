@@ -81,21 +81,38 @@ def test_labels_return_to_their_atoms(dataset):
         'n_frames': 3,
         'n_labelled': 2,
         'failed_frames': [1],
+        'left_out': {},
         'labelled_by': 'vasp',
     }
     assert result.creator.process_label == 'collect_labels'
 
 
 def test_isolated_atoms_among_the_frames_become_energies(atoms):
-    lone = {name: orm.StructureData(ase=Atoms('H', cell=[12, 12, 12], pbc=True)) for name in 'bc'}
-    frames = gather_frames(a=orm.StructureData(ase=atoms[0]), **lone)
-    parts = {key: frame_structure(**{key: frames}) for key in map(frame_key, range(3))}
-    labels = {key: lone_label(-7.0) if len(node.sites) == 1 else single_point(node) for key, node in parts.items()}
-    result = collect_labels(frames, **labels)['dataset']
+    frames, labels = with_lone_atoms(atoms[0], -7.0, -7.0)
+    outputs = collect_labels(frames, **labels)
+    result, summary = outputs['dataset'], outputs['summary']
     assert (result.isolated_atoms, result.get_formulas()) == ({'H': -7.0}, ['H2Mg3'])
-    _, node = collect_labels.run_get_node(frames, **labels | {frame_key(2): lone_label(-7.5)})
-    assert node.exit_status == 228
-    assert 'configuration 2: an isolated H has -7.5 eV, but -7.0 eV before: keep one of the two.' in node.exit_message
+    assert (summary['failed_frames'], summary['left_out'], summary['n_labelled']) == ([], {}, 3)
+
+
+def test_isolated_atoms_that_contradict_each_other_cost_no_other_label(atoms):
+    frames, labels = with_lone_atoms(atoms[0], -1.1, -1.103)
+    outputs = collect_labels(frames, **labels)
+    result, summary = outputs['dataset'], outputs['summary']
+    assert (result.isolated_atoms, result.get_formulas()) == ({'H': -1.1}, ['H2Mg3'])
+    assert (summary['failed_frames'], summary['n_labelled']) == ([2], 2)
+    assert summary['left_out'] == {'2': 'an isolated H has -1.103 eV, but -1.1 eV before: keep one of the two'}
+    failed = {key: node for key, node in labels.items() if key != frame_key(0)}  # then only isolated atoms are left
+    assert collect_labels(frames, **failed)['dataset'].get_array('energies').tolist() == [-1.1, -1.103]
+
+
+def with_lone_atoms(atoms, *energies):
+    """Return frames of some atoms and of lone H, and the labels of their single points."""
+    lone = {f'b{index}': orm.StructureData(ase=Atoms('H', cell=[12] * 3, pbc=True)) for index in range(len(energies))}
+    frames = gather_frames(a=orm.StructureData(ase=atoms), **lone)
+    first = single_point(frame_structure(**{frame_key(0): frames}))
+    labels = [first, *map(lone_label, energies)]
+    return frames, {frame_key(index): node for index, node in enumerate(labels)}
 
 
 def lone_label(energy):
