@@ -136,6 +136,18 @@ class DatasetData(orm.ArrayData):
             _check_names(arrays, array, known)
         arrays, energies = take_isolated_atoms(arrays)
         isolated = join_energies([('isolated_atoms', isolated_atoms or {}), ('arrays', energies)])
+        return cls._from_configurations(arrays, isolated, energy_kind, labelled_by, names)
+
+    @classmethod
+    def _from_configurations(
+        cls,
+        arrays: dict[str, np.ndarray],
+        isolated: Mapping[str, float],
+        energy_kind: str,
+        labelled_by: str,
+        names: Mapping[str, Sequence[str] | None],
+    ) -> DatasetData:
+        """Return an unstored dataset of correct arrays, each frame a configuration; ``names`` by array."""
         node = cls()
         n, atoms = len(arrays['natoms']), int(np.sum(arrays['natoms']))
         set_array(node, 'natoms', arrays['natoms'], 'i8', (n,))
@@ -194,18 +206,20 @@ class DatasetData(orm.ArrayData):
     def select(self, indices: Sequence[int]) -> DatasetData:
         """Return an unstored dataset of some configurations, in the order of the indices; all names are kept.
 
+        Isolated atoms that an earlier version stored as configurations stay configurations.
+
         :raises ValueError: for no index, or an index out of range.
         """
         count = self.base.attributes.get('n_configurations')
         if not len(indices) or min(indices) < 0 or max(indices) >= count:
             raise ValueError(f'give at least one index to select, between 0 and {count - 1}.')
         attributes = self.base.attributes
-        return type(self).from_arrays(
+        return self._from_configurations(
             select_frames(self.get_arrays(), indices),
-            energy_kind=attributes.get('energy_kind'),
-            labelled_by=self.labelled_by,
-            isolated_atoms=self.isolated_atoms,
-            **self.names,
+            self.isolated_atoms,
+            attributes.get('energy_kind'),
+            self.labelled_by,
+            {array: self.names[attribute] for array, attribute in NAMED.items()},
         )
 
     @property

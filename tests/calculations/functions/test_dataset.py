@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from aiida import orm
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 from aiida_mghdiff.calculations.functions.dataset import dataset_from_extxyz, dataset_from_mlab, split_dataset
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.formats.extxyz import read_extxyz
+from aiida_mghdiff.formats.frames import arrays_from_frames
 from aiida_mghdiff.formats.mlab import read_mlab, write_mlab
 
 FRACTIONS = {'training': 0.6, 'validation': 0.1, 'test': 0.3}
@@ -204,6 +206,19 @@ def test_split_by_indices(frames):
     parts = split_dataset(dataset, orm.Dict({'indices': {'training': [4, 0], 'test': [3]}}))
     assert parts['training'].get_frames() == [frames[4], frames[0]]
     assert parts['test'].get_frames() == [frames[3]]
+
+
+def test_split_keeps_isolated_atoms_that_were_stored_as_configurations(frames):
+    """Earlier versions stored them so, also with two energies of one element."""
+    lone = [Atoms('H', cell=[12, 12, 12], pbc=True) for _ in range(2)]
+    for atoms, energy in zip(lone, (-1.1, -1.103), strict=True):
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=np.zeros((1, 3)))
+    names = {'groups': None, 'stages': None}
+    arrays = arrays_from_frames([*frames[:2], *lone])
+    earlier = DatasetData._from_configurations(arrays, {}, 'free', 'vasp', names)
+    parts = split_dataset(earlier, orm.Dict({'indices': {'training': [0, 2, 3], 'test': [1]}}))
+    assert parts['training'].get_frames() == [frames[0], *lone]
+    assert parts['training'].isolated_atoms == {}
 
 
 @pytest.mark.parametrize(
