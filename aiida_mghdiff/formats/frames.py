@@ -102,7 +102,7 @@ def index_groups(labels: Iterable[object]) -> tuple[np.ndarray, list[str]]:
 def frame_problem(atoms: Atoms, energy_keys: Sequence[str] = ENERGY_KEYS['free']) -> str | None:
     """Return in words why a frame is no labelled, periodic configuration, or None."""
     if len(atoms) == 0 or not atoms.pbc.all() or atoms.cell.rank < 3:
-        return 'not a cell with atoms that is periodic in three dimensions'
+        return 'not a cell with atoms that is periodic in three dimensions; put a molecule into a large periodic box'
     if problem := _cell_problem(atoms):
         return problem
     results = atoms.calc.results if atoms.calc is not None else {}

@@ -25,7 +25,7 @@ _ZIP_MAGIC = b'PK\x03\x04'
 
 
 def choose_head(heads: Sequence[str], named: str | None) -> str | None:
-    """Return the head to use: the named head, the only head, or ``Default`` if the only other head is ``pt_head``.
+    """Return the head to use: the named head, the only head, or ``Default`` beside ``pt_head``.
 
     :param heads: heads of the model; an empty list, for models of old MACE versions without heads, gives None.
     :param named: head that the user names.
@@ -118,7 +118,11 @@ def _damage_of_archive(file: BinaryIO) -> str | None:
         return _damaged('it is cut off')
     except Exception as error:  # damaged bytes lead to whatever they say
         return _damaged(f'its archive cannot be read, {error}')
-    return None if part is None else _damaged(f'its part {part} does not fit its checksum')
+    return (
+        None
+        if part is None
+        else _damaged(f'its part {part} does not fit its checksum, or torch saved it without checksums')
+    )
 
 
 def is_dictionary(path: str | Path) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aiida_mghdiff.formats.errors import FormatError
 
+_GZIP_MAGIC = b'\x1f\x8b'
 _HEAD_BYTES = 1000
 
 
@@ -27,7 +28,10 @@ def require_text(path: str | Path) -> None:
     :raises FormatError: with what to do.
     """
     with Path(path).open('rb') as file:
-        if b'\0' in file.read(_HEAD_BYTES):
+        head = file.read(_HEAD_BYTES)
+        if head.startswith(_GZIP_MAGIC):
+            raise FormatError(path, '', 'no text: it is compressed by gzip; unpack it')
+        if b'\0' in head:
             raise FormatError(path, '', 'no text in UTF-8: it has zero bytes, as UTF-16 has; save it as UTF-8')
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 
 from aiida_mghdiff.formats.errors import FormatError
@@ -40,6 +42,13 @@ READERS = (
 def test_files_of_another_encoding_are_refused(tmp_path, read, encoding):
     (tmp_path / 'file').write_text(' vasp.6.4.2 20Jul23 (build) complex\n', encoding=encoding)
     with pytest.raises(FormatError, match='file: no text in UTF-8: it has zero bytes, as UTF-16 has; save it as UTF-8'):
+        read(tmp_path / 'file')
+
+
+@pytest.mark.parametrize('read', READERS)
+def test_compressed_files_are_refused(tmp_path, read):
+    (tmp_path / 'file').write_bytes(gzip.compress(b' vasp.6.4.2 20Jul23 (build) complex\n'))
+    with pytest.raises(FormatError, match='file: no text: it is compressed by gzip; unpack it'):
         read(tmp_path / 'file')
 
 
