@@ -167,7 +167,8 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         builder = cls.get_builder()
         overrides = inputs['diffusion']
         DiffusionWorkChain.fill_builder(builder, codes, potential, host, potcars, protocol, overrides, options)
-        temperatures = inputs['temperatures_k'] if temperatures_k is None else temperatures_k
+        usual = cls.get_protocol_inputs(protocol)['temperatures_k']
+        temperatures = temperatures_k or inputs['temperatures_k'] or usual
         builder.extrapolation = orm.Dict(inputs['extrapolation'])
         builder.temperatures = {temperature_label(value): orm.Float(value) for value in temperatures}
         builder.max_in_flight = orm.Int(inputs['max_in_flight'])

@@ -23,6 +23,7 @@ from aiida_mghdiff.data.architectures import CHGNET, MACE, VASP_MLFF, Architectu
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.jobs import job_message, job_options
+from aiida_mghdiff.workflows.setting_checks import without_null
 
 Codes = Mapping[str, orm.AbstractCode]
 PYTHON = 'python'
@@ -276,11 +277,12 @@ def evaluation_parameters(overrides: Mapping[str, Mapping[str, Any]]) -> dict[st
 
     :param overrides: the user's settings, by architecture.
     """
-    records = {name: record for name, record in table().items() if record.evaluation.role == PYTHON}
+    records = {name: table()[name] for name in evaluated_architectures()}
     defaults = {
         name: {'dtype': record.architecture.dtypes[0], 'device': record.device} for name, record in records.items()
     }
-    return {name: {**defaults.get(name, {}), **overrides.get(name, {})} for name in {**defaults, **overrides}}
+    values = {name: {**defaults.get(name, {}), **overrides.get(name, {})} for name in {**defaults, **overrides}}
+    return {name: without_null(parameters) for name, parameters in values.items()}
 
 
 def of_python(parameters: Mapping[str, orm.Dict]) -> dict[str, orm.Dict]:
@@ -305,6 +307,11 @@ def barrier_job(potential: PotentialData | None) -> Job:
 def barrier_architectures() -> list[str]:
     """Return the architectures whose barriers are found in Python."""
     return [name for name, record in table().items() if record.barrier.role == PYTHON]
+
+
+def evaluated_architectures() -> list[str]:
+    """Return the architectures that are evaluated in Python."""
+    return [name for name, record in table().items() if record.evaluation.role == PYTHON]
 
 
 def trained_architectures() -> list[str]:

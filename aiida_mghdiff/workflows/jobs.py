@@ -72,7 +72,7 @@ _OF_JOB: dict[str, Any] = _port_schema(CalcJob.spec().inputs['metadata']['option
 #: AiiDA takes these unseen, and true and false for numbers.
 _OF_JOB |= dict.fromkeys(('max_wallclock_seconds', 'max_memory_kb'), optional(IS_COUNT))
 #: The scheduler knows which resources there are: :func:`job_message` asks it.
-_OF_JOB['resources'] = Keys(dict.fromkeys(_COUNTS, IS_COUNT), IS_NAME, '<resource>')
+_OF_JOB['resources'] = Keys(dict.fromkeys(_COUNTS, optional(IS_COUNT)), IS_NAME, '<resource>')
 #: Schema of ``options``.
 OPTIONS: dict[str, Any] = dict.fromkeys((DEFAULT, *KINDS), _OF_JOB)
 

@@ -26,6 +26,7 @@ from aiida_mghdiff.workflows.cleaning import CleaningMixin
 from aiida_mghdiff.workflows.jobs import Options, define_jobs, job_message, job_options, options_inputs
 from aiida_mghdiff.workflows.ports import expose_job
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, checks_arguments, merge
+from aiida_mghdiff.workflows.setting_checks import without_null
 from aiida_mghdiff.workflows.tasks import TaskWorkChain, failure_text
 
 ENGINES: dict[str, tuple[type[CalcJob], Any]] = {
@@ -294,7 +295,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
             raise ValueError(engine_message(engine))
         settings = cls.get_protocol_inputs(protocol, overrides)[engine]
         parameters = settings['parameters'] | (gpaw.GETTERS if engine == 'gpaw' else {})
-        return parameters, merge(parameters, settings['retry_parameters'])
+        return without_null(parameters), without_null(merge(parameters, settings['retry_parameters']))
 
     @classmethod
     @checks_arguments

@@ -10,6 +10,7 @@ from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.functions.parameters import segment_parameters
+from aiida_mghdiff.calculations.md import INCAR
 from aiida_mghdiff.calculations.validation import at_least
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
@@ -19,6 +20,7 @@ from aiida_mghdiff.workflows.jobs import Options, options_inputs
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, checks_arguments, merge
 from aiida_mghdiff.workflows.restart_loops import RESTART, define_restarts, loop_inputs
 from aiida_mghdiff.workflows.segment import PARTS, MdSegmentWorkChain, parts_of
+from aiida_mghdiff.workflows.setting_checks import without_null
 from aiida_mghdiff.workflows.survival import SurvivalMixin
 
 #: Keys of the protocol in physical time, and the corresponding keys of the parameters in steps; unit in fs.
@@ -134,7 +136,8 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         values = merge(values, stage_overrides or {})
         for key, (target, femtoseconds) in TIMES.items():
             values[target] = max(1, round(values.pop(key) * femtoseconds / values['time_step_fs']))
-        return values | {'ensemble': ensemble}
+        tags = {INCAR: without_null(values[INCAR])} if INCAR in values else {}
+        return values | tags | {'ensemble': ensemble}
 
     @classmethod
     @checks_arguments

@@ -50,6 +50,7 @@ from aiida_mghdiff.workflows.engines import (
 from aiida_mghdiff.workflows.jobs import Options, define_jobs, job_options, options_inputs
 from aiida_mghdiff.workflows.ports import expose_job
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, checks_arguments, protocol_inputs
+from aiida_mghdiff.workflows.setting_checks import without_null
 from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
 #: Structures of a path whose vibrations can be requested: outputs of the search. Some paths have no saddle point.
@@ -65,6 +66,8 @@ OF_ASE = (
     'relax_endpoints',
     'dtype',
 )
+#: Parameters among these for which VTST has tags, with other values.
+OF_VTST = ('spring_constant_ev_per_angstrom2', 'optimizer')
 #: Parameters of vibrations that follow from path and structure, with example values.
 OF_PATH = {'tracer_element': 'H', 'expected_imaginary_modes': 0}
 VIBRATION_SETTINGS = without(VIBRATION_KEYS, *OF_PATH)
@@ -425,7 +428,8 @@ def unused_messages(overrides: Mapping[str, Any], potential: PotentialData | Non
         yield f'vasp.{other}: this barrier takes vasp.{used}: set it there.'
     for key in OF_ASE:
         if key in overrides.get('parameters', {}):
-            yield f'parameters.{key}: only ASE takes it, and this barrier runs in VASP: set tags in vasp.band instead.'
+            remedy = 'set tags in vasp.band instead' if key in OF_VTST else 'leave it out'
+            yield f'parameters.{key}: only ASE takes it, and this barrier runs in VASP: {remedy}.'
 
 
 def parameters_for(potential: PotentialData | None, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -453,8 +457,8 @@ def vasp_inputs_of_protocol(inputs: dict[str, Any], potential: PotentialData | N
     kpoints = orm.KpointsData()
     kpoints.set_kpoints_mesh(method['mesh'])
     return {
-        'relaxation': orm.Dict(method['parameters'] | vasp['relaxation'] | relaxation),
-        'parameters': orm.Dict(method['parameters'] | vasp['band'] | band),
+        'relaxation': orm.Dict(without_null(method['parameters'] | vasp['relaxation'] | relaxation)),
+        'parameters': orm.Dict(without_null(method['parameters'] | vasp['band'] | band)),
         'interpolation': orm.Dict({name: settings[name] for name in INTERPOLATION_SETTINGS}),
         'displacement_angstrom': orm.Float(settings['endpoint_displacement_angstrom']),
         'kpoints': kpoints,

@@ -37,6 +37,7 @@ from aiida_mghdiff.workflows.learning_segment import (
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, checks_arguments
 from aiida_mghdiff.workflows.restart_loops import define_restarts, loop_inputs
 from aiida_mghdiff.workflows.segment import parts_of
+from aiida_mghdiff.workflows.setting_checks import without_null
 from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
 #: Why the dataset lacks some labels of a job: see `merge_datasets`.
@@ -209,6 +210,14 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         total = sum(node.base.attributes.get(name) for node in datasets)
         if left_out := total - merged.base.attributes.get(name):
             self.report(f'{left_out} of {total} configurations are left out of the dataset: {LEFT_OUT}')
+
+    @classmethod
+    def get_protocol_inputs(cls, protocol: str | None = None, overrides: dict | None = None) -> dict[str, Any]:
+        """Return the settings of a protocol, updated by the overrides, without tags that are null."""
+        inputs = super().get_protocol_inputs(protocol, overrides)
+        tags = {name: inputs['settings'][name] for name in ('electrons', 'learning', 'refit')}
+        inputs['settings'] |= {name: values and without_null(values) for name, values in tags.items()}
+        return inputs
 
     @classmethod
     @checks_arguments

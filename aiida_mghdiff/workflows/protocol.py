@@ -32,7 +32,7 @@ from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.protocol_schemas import SCHEMAS
-from aiida_mghdiff.workflows.setting_checks import IS_CODE, IS_NAME, by_name, is_node, settings_message
+from aiida_mghdiff.workflows.setting_checks import IS_CODE, IS_NAME, by_name, is_node, plain, settings_message
 
 FOLDER = Path(__file__).parent / 'protocols'
 P = ParamSpec('P')
@@ -72,21 +72,23 @@ ARGUMENTS: dict[str, Any] = {
 def checks_arguments(build: Callable[P, R]) -> Callable[P, R]:
     """Return a builder's method that refuses wrong arguments, all at once.
 
-    An argument may be None if its annotation allows None.
+    An argument may be None if its annotation allows None. The method gets Python's own types, see :func:`plain`.
     """
     signature = inspect.signature(build)
 
     @functools.wraps(build)
     def checked_build(*args: P.args, **kwargs: P.kwargs) -> R:
-        given = signature.bind(*args, **kwargs).arguments
+        bound = signature.bind(*args, **kwargs)
+        given = {name: plain(value) for name, value in bound.arguments.items() if name in ARGUMENTS}
         messages = [
             settings_message(value, ARGUMENTS[name], name)
             for name, value in given.items()
-            if name in ARGUMENTS and not (value is None and 'None' in str(signature.parameters[name].annotation))
+            if not (value is None and 'None' in str(signature.parameters[name].annotation))
         ]
         if message := joined(messages):
             raise ValueError(message)
-        return build(*args, **kwargs)
+        bound.arguments.update(given)
+        return build(*bound.args, **bound.kwargs)
 
     return checked_build
 
@@ -117,14 +119,16 @@ def protocol_inputs(
     return merge(merge(content['default_inputs'], own), checked(name, overrides or {}))
 
 
-def checked(name: str, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return overrides of a protocol file.
+def checked(name: str, overrides: Mapping[str, Any], place: str = '') -> dict[str, Any]:
+    """Return overrides of a protocol file, in Python's own types.
 
+    :param place: place of the overrides, as the user writes it.
     :raises ValueError: for all unknown keys and all wrong values; gives the nearest known keys.
     """
-    if message := settings_message(overrides, SCHEMAS[name]):
+    values: dict[str, Any] = plain(overrides)
+    if message := settings_message(values, SCHEMAS[name], place):
         raise ValueError(message)
-    return overrides
+    return values
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,11 +38,17 @@ from aiida_mghdiff.calculations.validation import (
     optional,
     without,
 )
-from aiida_mghdiff.data.architectures import architectures
-from aiida_mghdiff.workflows.engines import VASP_TAGS, barrier_architectures, trained_architectures
+from aiida_mghdiff.data.architectures import VASP_MLFF, architectures
+from aiida_mghdiff.workflows.engines import (
+    VASP_TAGS,
+    barrier_architectures,
+    evaluated_architectures,
+    trained_architectures,
+)
 from aiida_mghdiff.workflows.setting_checks import IS_NULL, Keys
 
 IS_ARCHITECTURE = Check('an architecture', lambda key: key in architectures())
+IS_EVALUATED = Check('an architecture whose evaluation runs in Python', lambda key: key in evaluated_architectures())
 IS_LABEL = Check(
     'a label of letters, digits and single underscores',
     lambda key: re.fullmatch(r'[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*', key) is not None,
@@ -55,8 +61,8 @@ IS_TAG = Check(
 
 
 def _is_tag_value(value: Any) -> bool:
-    items = value if isinstance(value, list | tuple) else [value]
-    return all(isinstance(item, str | bool) or IS_NUMBER.holds(item) for item in items)
+    items = value if isinstance(value, list) else [value]
+    return bool(items) and all(any(check.holds(item) for check in (IS_TEXT, IS_BOOL, IS_NUMBER)) for item in items)
 
 
 IS_TAG_VALUE = Check(
@@ -70,9 +76,9 @@ def tags(closed: Mapping[str, str] | None = None, instead: Check | None = None) 
     return Keys(own=IS_TAG, name='<tag>', content=IS_TAG_VALUE, closed=closed or {}, instead=instead)
 
 
-def of_architectures(content: Any, **known: Any) -> Keys:
+def of_architectures(content: Any) -> Keys:
     """Return the schema of a place with keys for each architecture."""
-    return Keys(known, IS_ARCHITECTURE, '<architecture>', content, architectures)
+    return Keys({}, IS_ARCHITECTURE, '<architecture>', content, architectures)
 
 
 def file_of(known: Mapping[str, Any]) -> Keys:
@@ -80,9 +86,10 @@ def file_of(known: Mapping[str, Any]) -> Keys:
     return Keys(known, closed={'options': 'give options to the builder'})
 
 
-def e0s(check: Check) -> Keys:
-    """Return the schema of ``E0s``: energies by symbol, or one of the names of the check."""
-    return Keys(own=IS_SYMBOL, name='<symbol>', content=IS_NUMBER, near=lambda: chemical_symbols[1:], instead=check)
+def e0s(*names: str) -> Keys:
+    """Return the schema of ``E0s``: energies by symbol, or one of the names."""
+    instead = one_of(*names)
+    return Keys(own=IS_SYMBOL, name='<symbol>', content=IS_NUMBER, near=lambda: chemical_symbols[1:], instead=instead)
 
 
 def either(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,7 +106,9 @@ def _either(first: Any, second: Any) -> Any:
 
 TAGS = tags()
 OF_GPAW = Keys(own=Check('a parameter of GPAW', str.isidentifier), name='<parameter>')
-EVALUATION = of_architectures(evaluate.KEYS, **{VASP_TAGS: TAGS})
+EVALUATION = Keys({VASP_TAGS: TAGS}, IS_EVALUATED, '<architecture>', evaluate.KEYS, evaluated_architectures).closing(
+    **{VASP_MLFF.name: f'set INCAR tags in evaluation.{VASP_TAGS}'}
+)
 CLEANING = {'clean_workdir': IS_BOOL}
 
 #: Times of a run become steps, see ``MolecularDynamicsWorkChain``.
@@ -127,7 +136,7 @@ DIFFUSION = file_of({'md': MD, 'settings': DIFFUSION_KEYS})
 
 ARRHENIUS = file_of(
     {
-        'temperatures_k': IS_TEMPERATURES,
+        'temperatures_k': optional(IS_TEMPERATURES),
         'extrapolation': EXTRAPOLATION_SETTINGS,
         'max_in_flight': IS_COUNT,
         'diffusion': DIFFUSION,
@@ -190,18 +199,18 @@ VALIDATE = file_of(
         **CLEANING,
         'sampling': SAMPLING_SETTINGS,
         'evaluation': EVALUATION,
-        'label': {'protocol': IS_TEXT, 'overrides': LABEL.closing(clean_workdir='set clean_workdir of all')},
+        'label': {'protocol': IS_TEXT, 'overrides': LABEL.closing(clean_workdir='set clean_workdir of the validation')},
     }
 )
 
 MACE_KEYS: dict[str, Any] = {
     **mace.KEYS,
-    'E0s': e0s(mace.KEYS['E0s']),
+    'E0s': e0s(*mace.E0S),
     'architecture': Keys(mace.ARCHITECTURE_KEYS, instead=IS_NULL),
     'stage_two': Keys(mace.STAGE_TWO_KEYS, instead=IS_NULL),
     'multihead': Keys(mace.MULTIHEAD_KEYS, instead=IS_NULL),
 }
-CHGNET_KEYS: dict[str, Any] = {**chgnet.KEYS, 'E0s': e0s(chgnet.KEYS['E0s'])}
+CHGNET_KEYS: dict[str, Any] = {**chgnet.KEYS, 'E0s': e0s(*chgnet.E0S)}
 
 IS_TRAINED = Check(
     'an architecture that can be trained here',

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from aiida import orm
 
 from aiida_mghdiff.calculations.validation import Check, joined, joined_place, nearest
@@ -60,6 +61,24 @@ def by_name(content: Any, instead: Check | None = None) -> Keys:
 IS_CODE = Check('a code', lambda value: isinstance(value, orm.AbstractCode))
 
 
+def plain(value: Any) -> Any:
+    """Return settings in Python's own types: values of numpy and AiiDA, sequences as lists. Other nodes stay."""
+    if isinstance(value, orm.BaseType):
+        return value.value
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, orm.Dict):
+        return plain(value.get_dict())
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple | range | orm.List) else value
+
+
+def without_null(tags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return INCAR tags without the tags that are null."""
+    return {tag: value for tag, value in tags.items() if value is not None}
+
+
 def settings_message(values: Any, schema: Any, place: str = '') -> str | None:
     """Return all faults of settings, one line for each; None without faults.
 
@@ -79,10 +98,14 @@ def _messages(values: Any, node: Any, place: str, root: tuple[str, Any]) -> Iter
         yield from _list_messages(values, node[0], place, root)
     elif isinstance(values, Mapping):
         for key, value in values.items():
-            yield from _key_messages(str(key), value, _keys(node), place, root)
+            if isinstance(key, str):
+                yield from _key_messages(key, value, _keys(node), place, root)
+            else:
+                yield f'{joined_place(place, key)}: the key {key!r} is not a text: write {str(key)!r}.'
     elif (instead := _keys(node).instead) is None or not instead.holds(values):
         words = f'{instead.words}, or ' if instead else ''
-        yield f'{place or "overrides"} = {values!r}: give {words}a dictionary here.'
+        advice = instead.advice(values) if instead else ''
+        yield f'{place or "overrides"} = {values!r}: give {words}a dictionary here{advice}.'
 
 
 def _value_messages(value: Any, check: Check, place: str) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from math import inf, nan
 
+import numpy as np
 import pytest
 from aiida import orm
 from training_inputs import make_chgnet, make_dataset
@@ -219,6 +220,26 @@ def test_levels_are_those_of_all_files(name, place):
         ),
         ('study', {'repeats': {'host': [2, 2, 2]}}, 'repeats: it cannot be set here; give the supercells themselves'),
         ('study', {'paths': {'o_tt': None}}, 'paths.o_tt lacks path, which a new entry needs; did you mean o_t?'),
+        (
+            'validate',
+            {'label': {'overrides': {'clean_workdir': True}}},
+            'label.overrides.clean_workdir: it cannot be set here; set clean_workdir of the validation.',
+        ),
+        (
+            'validate',
+            {'evaluation': {'vasp-mlff': {'device': 'cuda'}}},
+            'evaluation.vasp-mlff: it cannot be set here; set INCAR tags in evaluation.vasp_mlff.',
+        ),
+        (
+            'mace',
+            {'parameters': {'E0s': 'Estimated'}},
+            "parameters.E0s = 'Estimated': "
+            'give one of estimated, foundation, average, or a dictionary here '
+            '(did you mean estimated?).',
+        ),
+        ('md', {'parameters': {'incar': {8: 1}}}, "parameters.incar.8: the key 8 is not a text: write '8'."),
+        ('md', {'parameters': {'incar': {'magmom': []}}}, 'parameters.incar.magmom = [] is not a number, a text, true'),
+        ('md', {'parameters': {'incar': {'gga': ' '}}}, "parameters.incar.gga = ' ' is not a number, a text, true"),
         ('study', {'md': {'options': {}}}, 'md.options: it cannot be set here; give options to the builder.'),
     ],
 )
@@ -283,7 +304,7 @@ def wrong_values(where, value):
     else:
         wrong = ['text', 5, True, {'a': 1}, ['nosuch'], [None], [nan], [-1]]
         wrong += [] if where.endswith(MAY_BE_EMPTY) else [[]]
-    return wrong + ([] if f'.{where}'.endswith(NULLABLE) else [None])
+    return wrong + ([] if f'.{where}'.endswith(NULLABLE) or where == 'temperatures_k' else [None])
 
 
 def settings_of(name):
@@ -473,3 +494,94 @@ def test_parameters_of_a_training_are_of_its_architecture(builders):
         ValueError, match=r"training\.mine\.architecture = 'mac' is not .* trained here \(did you mean mace\?\)"
     ):
         builders['study'](overrides={'training': {'mine': {'architecture': 'mac'}}})
+
+
+def test_faults_of_a_training_in_a_study_have_their_place(builders):
+    overrides = {'training': {'mine': {'architecture': 'chgnet', 'parameters': {'E0s': 'average', 'lr': 3}}}}
+    with pytest.raises(ValueError, match=' ') as refusal:
+        builders['study'](overrides=overrides)
+    first, second = str(refusal.value).splitlines()
+    assert first.startswith(
+        "training.mine.parameters.E0s = 'average': give one of estimated, foundation, or a dictionary"
+    )
+    assert second.startswith('training.mine.parameters.lr: no such key')
+
+
+@pytest.mark.parametrize('kind', [np.int64, np.float32, orm.Float, orm.Int])
+def test_numbers_of_numpy_and_nodes_become_plain_numbers(builders, kind):
+    value = kind(300)
+    assert builders['diffusion'](temperature_k=value).temperature.value == 300
+    overrides = {'parameters': {'duration_ps': value, 'incar': {'nelm': value}}}
+    options = {'default': {'resources': {'num_machines': np.int64(2)}}}
+    builder = builders['md'](temperature_k=value, seed=np.int64(3), overrides=overrides, options=options)
+    stored = builder.parameters.get_dict()
+    assert (stored['temperature_k'], stored['seed'], stored['incar']) == (300, 3, {'nelm': 300})
+    for number in (stored['temperature_k'], stored['seed'], stored['incar']['nelm']):
+        assert type(number) in (int, float)
+    assert type(builder.options.default['resources']['num_machines']) is int
+
+
+def test_texts_of_numpy_and_nodes_become_plain_texts(builders):
+    assert builders['md'](ensemble=orm.Str('nvt')).parameters['ensemble'] == 'nvt'
+    assert builders['neb'](path=np.str_('O-T')).path['path'] == 'O-T'
+    with pytest.raises(ValueError, match=r"^ensemble = \['nvt'\] is not one of nve, nvt, npt\.$"):
+        builders['md'](ensemble=np.array(['nvt']))
+
+
+@pytest.mark.parametrize('kind', [tuple, orm.List, np.array, lambda values: range(values[0], 401, 100)])
+def test_temperatures_are_any_sequence(builders, kind):
+    values = kind([300, 400])
+    for given in ({'temperatures_k': values}, {'overrides': {'temperatures_k': values}}):
+        assert {node.value for node in builders['arrhenius'](**given).temperatures.values()} == {300, 400}
+
+
+def test_tuples_are_lists(builders):
+    label = builders['label'](overrides={'gpaw': {'kpoints': {'mesh': (4, 4, 4)}}})
+    assert label.kpoints.get_kpoints_mesh()[0] == [4, 4, 4]
+    stages = load_protocol_file('otf')['default_inputs']['settings']['stages']
+    settings = builders['otf'](overrides={'settings': {'kpoints': (1, 1, 1), 'stages': tuple(stages)}}).settings
+    assert (settings['kpoints'], settings['stages']) == ([1, 1, 1], stages)
+    assert builders['chgnet'](overrides={'parameters': {'frozen_layers': ()}}).parameters['frozen_layers'] == []
+    assert set(builders['study'](overrides={'vibrations': ('mace',)}).vibrations) == {'mace'}
+
+
+def test_null_is_not_given(builders):
+    usual = set(builders['arrhenius']().temperatures)
+    assert set(builders['arrhenius'](overrides={'temperatures_k': None}).temperatures) == usual
+    resources = {'num_machines': 1, 'tot_num_mpiprocs': 2, 'num_mpiprocs_per_machine': None}
+    assert builders['md'](options={'md': {'resources': resources}}).options.md['resources'] == resources
+
+
+def test_null_leaves_a_tag_out(builders):
+    null = {'nwrite': None, 'nelm': None}
+    otf = builders['otf'](overrides={'settings': {'electrons': null, 'learning': {'ml_mb': None}, 'refit': null}})
+    assert not {*null, 'ml_mb'} & {tag for name in ('electrons', 'learning') for tag in otf.settings[name]}
+    assert otf.settings['refit'] == {}
+    study = builders['study from nothing'](overrides={'otf': {'settings': {'electrons': null}}})
+    assert not set(null) & set(study.otf.settings['electrons'])
+    assert 'nelm' not in builders['md'](overrides={'parameters': {'incar': null}}).parameters['incar']
+    vasp = {'parameters': null, 'retry_parameters': {'algo': None}}
+    label = builders['label'](engine='vasp', potcars={}, overrides={'vasp': vasp})
+    assert not {'nwrite', 'algo'} & set(label.retry_parameters.get_dict())
+    assert not set(null) & set(label.parameters.get_dict())
+    evaluation = builders['validate'](overrides={'evaluation': {'vasp_mlff': {**null, 'ncore': 8}}}).evaluation
+    assert evaluation['vasp_mlff'].get_dict() == {'ncore': 8}
+
+
+def test_null_leaves_out_a_tag_of_a_barrier_in_vasp(builders):
+    tags = {'relaxation': {'isym': None}, 'band': {'iopt': None}, 'dft': {'parameters': {'nelmin': None}}}
+    codes, _, host = builders['neb'].args
+    potcars = placeholder_potcars(['Mg', 'H'])
+    build = partial(builders['neb'].func, codes, None, host, path='O-T', potcars=potcars)
+    neb = build(overrides={'vasp': tags})
+    assert not {'iopt', 'nelmin'} & set(neb.parameters.get_dict())
+    assert not {'isym', 'nelmin'} & set(neb.relaxation.get_dict())
+    with pytest.raises(ValueError, match=r'parameters\.dtype: only ASE takes it, and .* in VASP: leave it out'):
+        build(overrides={'parameters': {'dtype': 'float64'}})
+    with pytest.raises(ValueError, match=r'parameters\.optimizer: only ASE .*: set tags in vasp.band instead'):
+        build(overrides={'parameters': {'optimizer': 'fire'}})
+
+
+def test_names_are_texts(builders, hydride):
+    with pytest.raises(ValueError, match=r"^frames\.1: the key 1 is not a text: write '1'\.$"):
+        LabelWorkChain.get_builder_from_protocol(builders['label'].args[0], {1: hydride}, engine='gpaw')

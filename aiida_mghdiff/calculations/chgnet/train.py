@@ -36,9 +36,11 @@ IS_LAYERS = Check(
     lambda value: isinstance(value, list) and all(layer in LAYERS for layer in value),
 )
 
+#: Names that ``E0s`` may have instead of energies.
+E0S = ('estimated', 'foundation')
 #: Settings, with the names of CHGNet's ``Trainer`` if it has them.
 KEYS = COMMON_KEYS | {
-    'E0s': e0s_check('estimated', 'foundation'),
+    'E0s': e0s_check(*E0S),
     'targets': one_of('ef', 'efs'),
     'energy_loss_ratio': IS_NOT_NEGATIVE,
     'force_loss_ratio': IS_NOT_NEGATIVE,

@@ -312,7 +312,7 @@ def _threshold(tags: Mapping[str, Any], results: orm.Dict) -> dict[str, float]:
 def more_electronic_steps(parameters: orm.Dict) -> orm.Dict:
     """Return INCAR tags with twice as many SCF steps and the most robust algorithm."""
     tags = parameters.get_dict()
-    return orm.Dict(tags | {'nelm': 2 * tags.get('nelm', USUAL_NELM), 'algo': 'Normal'})
+    return orm.Dict(tags | {'nelm': 2 * (tags.get('nelm') or USUAL_NELM), 'algo': 'Normal'})
 
 
 @calcfunction

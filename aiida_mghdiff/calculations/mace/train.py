@@ -40,10 +40,12 @@ from aiida_mghdiff.science.splits import SplitError, hold_out
 IS_SECTION = Check('a dictionary or null', lambda value: value is None or isinstance(value, Mapping))
 IS_FREEZE = Check('a whole number from 0 (nothing) to 7 (all)', lambda value: IS_STEP.holds(value) and value <= 7)
 
+#: Names that ``E0s`` may have instead of energies.
+E0S = ('estimated', 'foundation', 'average')
 #: Names as in ``mace_run_train``.
 KEYS = COMMON_KEYS | {
     'architecture': IS_SECTION,
-    'E0s': e0s_check('estimated', 'foundation', 'average'),
+    'E0s': e0s_check(*E0S),
     'loss': one_of(*LOSSES_WITH_STRESS, 'weighted'),
     'energy_weight': IS_NOT_NEGATIVE,
     'forces_weight': IS_NOT_NEGATIVE,
