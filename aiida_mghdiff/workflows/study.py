@@ -854,7 +854,10 @@ def training_inputs(
         architecture = values['architecture']
         kind = trainer(architecture).training_kind(foundation is not None, False)
         own = {'parameters': values.get('parameters', {})}
-        parameters = TrainWorkChain.get_parameters(architecture, kind, protocol, own, has_stress=has_stress)
+        place = f'training.{label}'
+        parameters = TrainWorkChain.get_parameters(
+            architecture, kind, protocol, own, has_stress=has_stress, place=place
+        )
         inputs[label] = {'architecture': orm.Str(architecture), 'parameters': orm.Dict(parameters)}
         if foundation is not None:
             inputs[label]['potential'] = potentials[foundation]

@@ -150,17 +150,19 @@ class TrainWorkChain(RestartWorkChain):
         overrides: dict[str, Any] | None = None,
         *,
         has_stress: bool = True,
+        place: str = '',
     ) -> dict[str, Any]:
         """Return the complete hyper-parameters of a protocol.
 
         :param kind: ``scratch``, ``naive`` or ``multihead`` for MACE; ``fine-tune`` for CHGNet.
         :param overrides: overrides of the protocol file: ``parameters``, and the differences of a kind.
         :param has_stress: whether all configurations have a stress; otherwise only energies and forces are trained.
+        :param place: place of the overrides, as the user writes it.
         """
         job, name = trainer(architecture), f'{architecture}/train'
         if not has_protocols(name):
             raise ValueError(f'trainings of {architecture} have no protocol: give their complete parameters yourself.')
-        inputs, own = protocol_inputs(name, protocol), checked(name, overrides or {})
+        inputs, own = protocol_inputs(name, protocol), checked(name, overrides or {}, place)
         parameters = merge(inputs['parameters'], inputs.get(kind, {}))
         parameters = parameters if has_stress else job.without_stress(parameters)
         return merge(merge(parameters, own.get('parameters', {})), own.get(kind, {}))
