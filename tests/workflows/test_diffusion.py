@@ -114,7 +114,7 @@ def test_all_reasons_are_given_at_once(generate_workchain, tiny_potential):
     builder.temperature = 0.5
     with pytest.raises(ValueError, match='at least 1 K') as refusal:
         generate_workchain(DiffusionWorkChain, builder._inputs(prune=True))
-    for words in ('Pd (host) is fcc', 'not Pd: take or train another', 'needs codes.lammps or codes.python for MD'):
+    for words in ('Pd (host) is fcc', 'does not know Pd', 'needs codes.lammps or codes.python for MD'):
         assert words in str(refusal.value)
 
 
