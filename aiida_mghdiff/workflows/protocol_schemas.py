@@ -38,7 +38,7 @@ from aiida_mghdiff.calculations.validation import (
     optional,
     without,
 )
-from aiida_mghdiff.data.architectures import VASP_MLFF, architectures
+from aiida_mghdiff.data.architectures import architectures
 from aiida_mghdiff.workflows.engines import (
     VASP_TAGS,
     barrier_architectures,
@@ -106,9 +106,7 @@ def _either(first: Any, second: Any) -> Any:
 
 TAGS = tags()
 OF_GPAW = Keys(own=Check('a parameter of GPAW', str.isidentifier), name='<parameter>')
-EVALUATION = Keys({VASP_TAGS: TAGS}, IS_EVALUATED, '<architecture>', evaluate.KEYS, evaluated_architectures).closing(
-    **{VASP_MLFF.name: f'set INCAR tags in evaluation.{VASP_TAGS}'}
-)
+EVALUATION = Keys({VASP_TAGS: TAGS}, IS_EVALUATED, '<architecture>', evaluate.KEYS, evaluated_architectures)
 CLEANING = {'clean_workdir': IS_BOOL}
 
 #: Times of a run become steps, see ``MolecularDynamicsWorkChain``.

@@ -228,7 +228,7 @@ def test_levels_are_those_of_all_files(name, place):
         (
             'validate',
             {'evaluation': {'vasp-mlff': {'device': 'cuda'}}},
-            'evaluation.vasp-mlff: it cannot be set here; set INCAR tags in evaluation.vasp_mlff.',
+            'evaluation.vasp-mlff: no such key; did you mean vasp_mlff?',
         ),
         (
             'mace',
