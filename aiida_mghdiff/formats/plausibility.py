@@ -188,25 +188,27 @@ def _odd_energies(frames: Sequence[Atoms], numbers: Sequence[int]) -> Finding | 
     energies = np.array([energy_of(each, ENERGY_KEYS['free']) for each in labels], dtype=float).ravel()
     volumes = np.array([atoms.get_volume() for atoms in frames])
     forces = np.array([np.sqrt(np.mean(np.square(each['forces']).sum(axis=1))) for each in labels])
-    found = outlying_energies(counts, energies, volumes, forces)
-    sure = [each for each in found if each.unit or not energies[each.indices].all() or _contradict(frames, each)]
-    for each in found:
-        if each not in sure:
-            warnings.warn(_energy_reason(each, energies / natoms, numbers), ImplausibleWarning, stacklevel=2)
+    sure: list[tuple[int, str]] = []
+    for each in outlying_energies(counts, energies, volumes, forces):
+        reason = _energy_reason(each, energies / natoms, numbers)
+        if each.unit or not energies[each.indices].all() or _contradict(frames, each):
+            sure.append((int(each.indices[0]), reason))
+        else:
+            warnings.warn(reason, ImplausibleWarning, stacklevel=2)
     if not sure:
         return None
-    reasons = [_energy_reason(each, energies / natoms, numbers) for each in sure]
     remedy = 'Convert these energies, compute them again, or leave such frames out'
-    return Finding(min(int(each.indices[0]) for each in sure), f'{"; ".join(reasons)}. {remedy}; {_ALLOW}')
+    return Finding(min(sure)[0], f'{"; ".join(reason for _, reason in sure)}. {remedy}; {_ALLOW}')
 
 
 def _contradict(frames: Sequence[Atoms], found: Outliers) -> bool:
     """Return whether energies of two frames with almost the same positions are far from the work of their forces."""
     for index in found.indices:
+        end, least = _snapshot(frames[index]), LEAST_GAP_EV_PER_ATOM * len(frames[index])
         same = [other for other in found.others if np.array_equal(frames[other].numbers, frames[index].numbers)]
         for other in sorted(same, key=lambda other: abs(other - index))[:_ENOUGH_NEIGHBOURS]:
-            start, end = _snapshot(frames[other]), _snapshot(frames[index])
-            work, least = work_of_forces(start, end), LEAST_GAP_EV_PER_ATOM * len(frames[index])
+            start = _snapshot(frames[other])
+            work = work_of_forces(start, end)
             if work is not None and abs(end.energy - start.energy - work) > max(least, abs(work)):
                 return True
     return False

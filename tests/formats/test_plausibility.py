@@ -453,18 +453,30 @@ def test_displacements_of_single_atoms_are_plausible():
     assert implausible(relabelled(frames, lambda atoms: {'energy': round(atoms.get_potential_energy(), 8)})) is None
 
 
+def platinum(count):
+    """Return crystals of one atom with the labels of EMT less 5 eV."""
+    return relabelled([labelled(bulk('Pt'))] * count, lambda atoms: {'energy': atoms.get_potential_energy() - 5.0})
+
+
+def cubic_platinum(count):
+    """Return simple cubic crystals of that density, 1.5 eV/atom above."""
+    crystal = Atoms('Pt', cell=np.eye(3) * bulk('Pt').get_volume() ** (1 / 3), pbc=True)
+    energy = platinum(1)[0].get_potential_energy() + 1.5
+    return relabelled([labelled(crystal)] * count, lambda _: {'energy': energy})
+
+
 def test_phases_of_one_density_are_plausible():
     """A phase that forces do not connect to the others may lie more than 1 eV/atom higher: a warning alone."""
-    volume = bulk('Pt').get_volume()
-    cubic = Atoms('Pt', cell=np.eye(3) * volume ** (1 / 3), pbc=True)
-    frames = []
-    for seed in range(6):
-        crystal = bulk('Pt')
-        crystal.rattle(0.03, seed=seed)
-        frames.append(labelled(crystal))
-    higher = relabelled([labelled(cubic)], lambda atoms: {'energy': frames[0].get_potential_energy() + 1.5})
     with pytest.warns(ImplausibleWarning, match=r'frame 6 \(1 of 7\).*no other phase or compound'):
-        assert implausible(frames + higher) is None
+        assert implausible(platinum(6) + cubic_platinum(1)) is None
+
+
+def test_a_unit_is_refused_beside_groups_that_are_a_warning():
+    with pytest.warns(ImplausibleWarning, match=r'frames 8 to 9 \(2 of 10\).*no other phase or compound'):
+        finding = implausible(changed(platinum(8), [1, 2], in_hartree) + cubic_platinum(2))
+    assert finding.index == 1
+    assert 'the first group looks like Hartree' in finding.reason
+    assert 'phase' not in finding.reason
 
 
 def test_energies_of_all_electrons_with_few_heavy_atoms_are_plausible():
