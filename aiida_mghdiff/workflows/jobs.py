@@ -161,9 +161,9 @@ def job_message(
     """
     values = asked(inputs, kind)
     own = dict(inputs.get('options', {}).get(kind, {}))
-    messages = (_own_mpi_message(own, kind, job), _mpi_message(values, kind, job, code, second))
-    place = f'options.{kind if "resources" in own else DEFAULT}.resources'
-    return _resources_message(values, place, code) or next(filter(None, messages), None)
+    places = {key: f'options.{kind if key in own else DEFAULT}.{key}' for key in ('resources', 'withmpi')}
+    messages = (_own_mpi_message(own, kind, job), _mpi_message(values, places['withmpi'], job, code, second))
+    return _resources_message(values, places['resources'], code) or next(filter(None, messages), None)
 
 
 def _resources_message(values: Mapping[str, Any], place: str, code: orm.AbstractCode) -> str | None:
@@ -191,7 +191,7 @@ def _own_mpi_message(own: Mapping[str, Any], kind: str, job: type[CalcJob]) -> s
 
 def _mpi_message(
     values: Mapping[str, Any],
-    kind: str,
+    place: str,
     job: type[CalcJob],
     code: orm.AbstractCode,
     second: orm.AbstractCode | None,
@@ -203,7 +203,7 @@ def _mpi_message(
     users = values.get('withmpi')
     if users is None or code.with_mpi in (None, users) or issubclass(job, ProgramCalculation):
         return None
-    return f'options.{kind}.withmpi = {users}, but code {code.full_label} has with_mpi = {code.with_mpi}: drop one.'
+    return f'{place} = {users}, but code {code.full_label} has with_mpi = {code.with_mpi}: drop one.'
 
 
 def options_inputs(users: Options | None, **protocols: Mapping[str, Any]) -> dict[str, orm.Dict]:
