@@ -1,18 +1,18 @@
 # make demo        environment, an AiiDA profile of its own in demo/, a whole study at demo size, a report
 # make test        environment, the tests without the slow ones        make test-all   every test
-# make test-faults kills parts of a running demo, or all of it, twelve times, and tells whether it survives (an hour or more)
-# make coverage    the tests without the slow ones, and what per cent of the lines of each room they run
+# make test-faults kills parts of a running demo, or all of it, twelve times, and checks that it survives (an hour or more)
+# make coverage    the tests without the slow ones, and the share of lines that they run in each room, in per cent
 # make venv        the environment alone: .venv with an editable install, the engines and the test tools
 # make lint        style, import contracts, types    make docs   the manual      make bench   the benchmarks
-# make intervals   coverage and width of the intervals of D over 2000 ensembles each (half an hour; goes on where it ended)
+# make intervals   coverage and width of the intervals of D over 2000 ensembles each (half an hour; an interrupted call continues)
 # make clean       build products and caches        make clean-demo   the demo (its daemon is stopped first)
 # make distclean   clean, and the environment
 #
 # Variables: PYTHON (3.11 or newer), VENV, PYTEST_FLAGS; for the demo PROTOCOL=smoke, FOUNDATION=file.model,
 # DATASET=file.extxyz or FROM=otf (begin without a dataset: the stand-in for VASP learns on the fly and labels one);
-# TORCH_INDEX: where torch comes from. Empty: the default index, which on Linux means the CUDA build (some GB).
-# A machine without a GPU saves them with TORCH_INDEX=https://download.pytorch.org/whl/cpu
-# Given once it holds for the environment until another one is given: torch is then installed again, from there.
+# TORCH_INDEX: where torch comes from. If empty, the default index, which on Linux gives the CUDA build (some GB).
+# Without a GPU avoid this download: TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# The environment keeps the index. If another index is given, torch is installed again from there.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -28,11 +28,11 @@ OTHER_TORCH := $(if $(wildcard $(VENV)/.torch),$(if $(filter x$(TORCH_INDEX),x$(
 
 $(if $(word 2,$(VENV)),$(error VENV=$(VENV) has a blank in its path, which make takes for two files: name another folder))
 
-# relative where VENV is: the path of the checkout may have blanks
+# relative if VENV is relative: the path of the checkout may have blanks
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
-# two tests at a time, each file as a whole, in the order that tests/conftest.py gives
+# two test files at a time, in the order of tests/conftest.py
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 export PLACE := $(abspath $(VENV))
 export PATH := $(PLACE)/bin:$(PATH)
@@ -46,7 +46,7 @@ $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
-# torch first and by itself: what depends on it must not choose another build
+# torch first and by itself, so that no other package chooses another build
 $(VENV)/.torch: $(VENV)/.created constraints.txt $(if $(OTHER_TORCH),always)
 	$(if $(OTHER_TORCH),$(BIN)/python -m pip --quiet uninstall --yes torch)
 	$(INSTALL) --no-compile $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
@@ -62,7 +62,7 @@ demo: place venv
 	$(BIN)/aiida-mghdiff demo --directory demo $(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(FOUNDATION),--foundation '$(FOUNDATION)') \
 	    $(if $(DATASET),--dataset '$(DATASET)') $(if $(FROM),--from $(FROM))
 
-# before gigabytes are installed where the daemon of AiiDA cannot be started
+# refuse a path with which AiiDA's daemon cannot start, before gigabytes are installed
 place:
 	@case "$$PLACE" in *[[:space:]\'\"\\\$$]*) echo "AiiDA's daemon cannot be started from the environment $$PLACE," \
 	    'which has a blank, a quote, a backslash or a dollar sign in its path: make VENV=/folder/without/them demo' >&2; exit 1;; esac
@@ -73,7 +73,7 @@ test: venv
 test-all: venv
 	$(PYTEST) $(PYTEST_FLAGS)
 
-# which lines the fast tests run in this process: a table by room; jobs are processes of their own
+# a table by room of the lines that the fast tests run in this process; jobs run in other processes
 coverage: venv
 	$(PYTEST) -m 'not slow' --cov=aiida_mghdiff --cov-report= $(PYTEST_FLAGS)
 	@for room in aiida_mghdiff/*/; do case $$room in *__pycache__*) continue;; esac; \

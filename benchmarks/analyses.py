@@ -1,8 +1,9 @@
 """What the analyses of one run of 1 ns cost a worker: 200,000 frames of 8 tracers, 2,000 full frames of 136 atoms.
 
-Each analysis is the body of its calcfunction, nodes in and nodes out. The peak memory is all that a process holds that
-is forked with the nodes, AiiDA and the libraries included, as in a worker. It ends in an error where an analysis takes
-more than 5 s or 500 MB. Run it with ``OMP_NUM_THREADS=1 python benchmarks/analyses.py``.
+Each analysis is the body of its calcfunction, with nodes as input and output. It runs in a process forked with the
+nodes. The peak memory is the whole memory of this process, with AiiDA and the libraries, as in a worker. The benchmark
+fails if an analysis takes more than 5 s or 500 MB.
+Run it with ``OMP_NUM_THREADS=1 python benchmarks/analyses.py``.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ import hops
 
 REPEATS, INTERVAL_PS, STRIDE, TEMPERATURE_K = (4, 4, 4), 0.005, 5, 600.0
 RATES = {hops.T_T: 5.0, hops.T_O: 0.1, hops.O_T: 0.1, hops.O_O: 0.05}
-LAG_PS = 20.0  # for all estimators of D, generalised least squares at three lags included
+LAG_PS = 20.0  # long enough for all estimators of D, also for generalised least squares at three lags
 MOST_SECONDS, MOST_BYTES = 5.0, 500e6
 
 
@@ -88,7 +89,7 @@ def make_analyses(frames: int, full_frames: int, tracers: int) -> dict[str, Call
 
 
 def main() -> int:
-    """Print time and memory of each analysis; return 1 where one is beyond its limits."""
+    """Print time and memory of each analysis; return 1 if one exceeds its limits."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--frames', type=int, default=200_000)
     parser.add_argument('--full-frames', type=int, default=2_000)
@@ -100,7 +101,7 @@ def main() -> int:
     exceeded = False
     print(f'{options.frames} frames of {options.tracers} tracers, {options.full_frames} full frames')
     for name, analysis in analyses.items():
-        analysis()  # compiles; a worker has the compiled code in the cache of numba
+        analysis()  # compile first: a worker finds the compiled code in numba's cache
         start = time.perf_counter()
         analysis()
         seconds, memory = time.perf_counter() - start, peak_memory(analysis, whole=True)

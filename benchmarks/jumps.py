@@ -1,8 +1,8 @@
 """Jumps between the cages of hcp: this package beside gemdat, in one interleaved run.
 
-Both get the same hops on the hcp network, with vibrations, and the same sites and cores; gemdat's sites nearly touch.
-Counted are jumps between cages, since vibrations lead from one site to the other of a tetrahedral pair. The difference
-is that from the number of hops that there are. It ends in an error where this package is not 100 times as fast.
+Both get the same hops on the hcp network, with vibrations, the same sites and the same cores. gemdat's sites nearly
+touch. Only jumps between cages are counted, because vibrations lead from one site of a tetrahedral pair to the other.
+The difference is relative to the known number of hops. The benchmark fails if this package is not 100 times as fast.
 Run it with ``OMP_NUM_THREADS=1 python benchmarks/jumps.py``.
 """
 
@@ -27,7 +27,7 @@ LEAST_SPEED = 100.0
 
 
 def count_between_cages(origins: np.ndarray, targets: np.ndarray, sites: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """Return the number [1] of jumps between sites that are no tetrahedral pair."""
+    """Return the number [1] of jumps between sites that do not form a tetrahedral pair."""
     steps = sites[targets] - sites[origins]
     steps -= np.round(steps @ np.linalg.inv(cell)) @ cell
     return np.array([np.sum(np.linalg.norm(steps, axis=1) > 1.5)])
@@ -65,7 +65,7 @@ def by_gemdat(positions: np.ndarray, sites: np.ndarray, cell: np.ndarray) -> np.
 
 
 def main() -> int:
-    """Print the table; return 1 where the target is missed."""
+    """Print the table; return 1 if the target is missed."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--frames', type=int, default=50_000)
     parser.add_argument('--tracers', type=int, default=8)

@@ -2,8 +2,8 @@
 
     python benchmarks/lammps_evaluators.py [MODEL] [--repeats 2x2x2 3x3x2] [--steps 20]
 
-Both run in one process, step by step in turns, on the same moving atoms: on a noisy machine only their ratio means
-something. Set OMP_NUM_THREADS=1 for the figure of one core. Without a model nothing is timed.
+Both run in one process, step by step in turns, on the same moving atoms. On a noisy machine only their ratio has a
+meaning. Set OMP_NUM_THREADS=1 to measure one core. Without a model nothing is timed.
 """
 
 from __future__ import annotations

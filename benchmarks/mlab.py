@@ -2,10 +2,9 @@
 
     python benchmarks/mlab.py [--configurations 3700] [--atoms 136] [--repeats 5] [--file ML_AB]
 
-Three things are timed side by side, in turn, so that other load on the machine meets all of them:
-`float` converts the numbers of the file's blocks, already cut into words; `split and float` cuts the blocks into words
-first; `read_mlab` does everything, from opening the file to checked frames with calculators. CPU seconds, the least of
-the repeats.
+Three tasks take turns, so other load on the machine slows all of them. `float` converts the numbers of the file's
+blocks, already cut into words. `split and float` first cuts the blocks into words. `read_mlab` does everything, from
+opening the file to checked frames with calculators. The table gives the least CPU seconds of all repeats.
 """
 
 from __future__ import annotations
@@ -116,7 +115,7 @@ def section(ledger: str, label: str, *values: str) -> Iterator[str]:
 
 
 def row(values: np.ndarray | list[float]) -> str:
-    """Return numbers as ifort's list-directed output has them."""
+    """Return numbers as ifort's list-directed output writes them."""
     return ''.join(map(fortran_number, values))
 
 

@@ -1,10 +1,10 @@
 """Mean squared displacement: this package beside tidynamics, MDAnalysis, freud and kinisi, in one interleaved run.
 
-All get the same random walk. Averaged over tracers: the average over tracers at each lag. Per tracer: each tracer apart
-(this package: each axis too). Differences are the largest one at lags up to half the length, relative to the largest
-displacement. freud computes in float32, MDAnalysis calls tidynamics, kinisi has no transform and gets a hundred lags.
-It ends in an error where a target is missed on the longest walk: averaged over tracers 4 times and per tracer 1.8 times
-as fast as the fastest peer, and within 1e-9 of tidynamics, the most accurate.
+All get the same random walk. One table averages over tracers at each lag. Another keeps each tracer (this package also
+keeps each axis). A difference is the largest one at lags up to half the length, relative to the largest displacement.
+freud computes in float32, MDAnalysis calls tidynamics, and kinisi has no Fourier transform, so it gets a hundred lags.
+The benchmark fails if the longest walk misses a target. This package must be 4 times as fast as the fastest peer
+averaged over tracers, and 1.8 times per tracer. It must agree with tidynamics, the most accurate peer, within 1e-9.
 Run it with ``OMP_NUM_THREADS=1 python benchmarks/msd.py``.
 """
 
@@ -20,7 +20,7 @@ from side_by_side import Contest, compare, installed, report
 from aiida_mghdiff.science.msd import average_mean_squared_displacement, mean_squared_displacement
 
 KINISI_LAGS = 100
-#: Times as fast as the fastest peer, and difference relative to the largest displacement.
+#: Least speed relative to the fastest peer, and largest difference relative to the largest displacement.
 AVERAGED_SPEED, EACH_SPEED, MOST_DIFFERENCE = 4.0, 1.8, 1e-9
 
 
@@ -84,7 +84,7 @@ def run(frames: int, tracers: int, rounds: int) -> tuple[Contest, Contest, Conte
 
 
 def check(mean: Contest, tracer: Contest, few: Contest) -> list[str]:
-    """Return which targets are missed."""
+    """Return the missed targets."""
     peers = ('tidynamics', 'freud', 'MDAnalysis')
     return [
         *mean.check_speed(AVERAGED_SPEED, *peers),
@@ -96,7 +96,7 @@ def check(mean: Contest, tracer: Contest, few: Contest) -> list[str]:
 
 
 def main() -> int:
-    """Run all lengths; return 1 where a target is missed on the longest."""
+    """Run all lengths; return 1 if the longest misses a target."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--frames', type=int, nargs='+', default=[20_000, 200_000])
     parser.add_argument('--tracers', type=int, default=8)

@@ -1,8 +1,8 @@
 """Radial distribution functions: this package beside freud and matscipy, in one interleaved run.
 
-All count the pairs of all atoms of hcp Mg with H in it, frame by frame, on one core. Up to half the width of the cell
-all three can, beyond it freud refuses. Differences are those of the numbers of pairs, summed over bins, relative to all
-pairs; freud computes in float32, so that pairs at the edge of a bin fall into the next. It ends in an error where this
+All count the pairs of all atoms of hcp Mg with H in it, frame by frame, on one core. All three reach half the width of
+the cell; beyond it freud refuses. A difference sums the differences of all bins and divides by the number of pairs.
+freud computes in float32, so a pair at the edge of a bin may fall into the next one. The benchmark fails if this
 package is slower than freud, or counts other pairs than matscipy.
 Run it with ``OMP_NUM_THREADS=1 python benchmarks/rdf.py``.
 """
@@ -64,7 +64,7 @@ def relative_difference(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def main() -> int:
-    """Print the tables within half the cell and beyond it; return 1 where a target is missed."""
+    """Print the tables within half the cell and beyond it; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--frames', type=int, default=200)
     parser.add_argument('--rounds', type=int, default=5)

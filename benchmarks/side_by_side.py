@@ -1,8 +1,8 @@
-"""Contestants on the same data in one interleaved run: median time, peak memory and largest difference of each.
+"""Compare contestants on the same data in one interleaved run: median time, peak memory and largest difference.
 
-Times are medians over rounds in which all take turns, so that a busy machine slows all of them. The peak memory is what
-a process of its own, forked with the data, holds beyond them at most. A contestant whose library is not installed is
-named and left out; a target that it is needed for is not met.
+All contestants take turns in each round, so a busy machine slows all of them. Times are medians over rounds. Each
+contestant runs once more in a process forked with the data. The peak memory does not count the data. If the library of
+a contestant is not installed, the contestant is named and left out, and each target that needs it is missed.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Function = Callable[[], np.ndarray]
 
 @dataclass(frozen=True)
 class Contest:
-    """What a comparison found by contestant; this package is the first."""
+    """The results of a comparison by contestant; this package comes first."""
 
     title: str
     times: Mapping[str, float]  # median, s
-    differences: Mapping[str, float]  # from this package
+    differences: Mapping[str, float]  # compared with this package
 
     def check_speed(self, least: float, *peers: str) -> list[str]:
-        """Return what is missed of this target: to be at least so many times as fast as the fastest of these peers."""
+        """Return a sentence if this package is less than `least` times as fast as the fastest of these peers."""
         if absent := self._absent(peers):
             return absent
         ours, *_ = self.times.values()
@@ -37,7 +37,7 @@ class Contest:
         return self._missed(found >= least, words)
 
     def check_difference(self, most: float, peer: str) -> list[str]:
-        """Return what is missed of this target: to differ by no more than this from a peer."""
+        """Return a sentence if this package differs by more than `most` from a peer."""
         if absent := self._absent([peer]):
             return absent
         found = self.differences[peer]
@@ -52,14 +52,14 @@ class Contest:
 
 
 def report(missed: Iterable[str]) -> int:
-    """Print which targets are missed, and return the exit status: 1 where one is."""
+    """Print the missed targets; return the exit status, 1 if there are any."""
     sentences = [f'target missed: {sentence}' for sentence in missed]
     print('\n'.join(sentences) or 'all targets met')
     return int(bool(sentences))
 
 
 def installed(contestants: Mapping[str, tuple[str, Function]]) -> dict[str, Function]:
-    """Return the contestants by name whose library, named beside each, is installed; name the others."""
+    """Return the contestants whose library, named beside each, is installed; print the names of the others."""
     found = {name: function for name, (library, function) in contestants.items() if find_spec(library)}
     if absent := sorted(set(contestants) - set(found)):
         print(f'not installed: {", ".join(absent)} (pip install -e ".[benchmarks]")')
@@ -71,12 +71,12 @@ def compare(
 ) -> Contest:
     """Print a line for each contestant, and return what was found.
 
-    :param contestants: the first is the one that the others are compared with.
-    :param difference: of the result of a contestant from that of the first.
+    :param contestants: by name; the others are compared with the first.
+    :param difference: compares the result of a contestant with the first result.
     """
     print(f'{title}\n{"":24s}{"time":>12s}{"ratio":>9s}{"memory":>11s}   difference')
     first, *peers = contestants
-    results = {name: function() for name, function in contestants.items()}  # compiles and warms up as well
+    results = {name: function() for name, function in contestants.items()}  # also compiles and warms up
     times = measure(contestants, rounds)
     differences = {name: difference(results[name], results[first]) for name in peers}
     for name, function in contestants.items():
@@ -98,7 +98,7 @@ def measure(contestants: Mapping[str, Function], rounds: int) -> dict[str, float
 
 
 def peak_memory(function: Callable[[], object], whole: bool = False) -> float:
-    """Return the most memory in bytes that a call holds beyond what was there before, or with that (the whole)."""
+    """Return the peak memory of a call in bytes, with the memory in use before it only if `whole`."""
     receiver, sender = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.get_context('fork').Process(target=_report_memory, args=(function, whole, sender))
     process.start()
@@ -107,7 +107,7 @@ def peak_memory(function: Callable[[], object], whole: bool = False) -> float:
 
 
 def _report_memory(function: Callable[[], object], whole: bool, sender: multiprocessing.connection.Connection) -> None:
-    Path('/proc/self/clear_refs').write_text('5')  # forgets the peak so far
+    Path('/proc/self/clear_refs').write_text('5')  # reset the peak
     before = 0 if whole else _status('VmRSS')
     function()
     sender.send(_status('VmHWM') - before)
