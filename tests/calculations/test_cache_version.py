@@ -1,14 +1,14 @@
-"""AiiDA's cache does not look at source files: what changes a result needs a thought about ``CACHE_VERSION``.
+"""AiiDA's cache does not look at source files, so a change of a result must raise ``CACHE_VERSION``.
 
-``digests.yaml`` holds the cache versions of each CalcJob and its parser, and a digest of each part that decides the
-result, with all that the part imports from this package:
+``digests.yaml`` holds the cache versions of each CalcJob and its parser. It also holds a digest of each part that
+decides the result, with everything that the part imports from this package:
 
 - ``calculation``: the CalcJob, which writes the input files;
-- ``parser``: the parser with its readers, without the modules of ``calculations/`` that the calculation has already;
-- ``program``: what runs, as far as it is of this package: a program, or what stands in VASP's or LAMMPS's place.
+- ``parser``: the parser with its readers, without the modules of ``calculations/`` that ``calculation`` counts;
+- ``program``: the code of this package that runs: a program, or the stand-in for VASP or LAMMPS.
 
-Comments and docstrings do not count. Where a change alters a result, raise ``CACHE_VERSION`` of the parser, or of the
-CalcJob if another part changed. Then, or where it alters none, renew the file on purpose:
+Comments and docstrings do not count. If a change alters a result, raise ``CACHE_VERSION`` of the parser, or of the
+CalcJob if another part changed. Then, or if no result changes, renew the file:
 ``python tests/calculations/test_cache_version.py``.
 """
 
@@ -34,13 +34,13 @@ from aiida_mghdiff.formats.sources import PACKAGE, archive_name, sources
 
 DIGESTS = Path(__file__).with_name('digests.yaml')
 
-#: What of this package runs in the place of an engine, or after it, by the engine in the entry point of a job.
+#: Code of this package that runs in place of an engine or after it, by the engine in the entry point of a job.
 PROGRAMS = {
     'lammps': ['aiida_mghdiff.executables.lmp.launcher'],
     'vasp': ['aiida_mghdiff.executables.vasp_standin.standin', 'aiida_mghdiff.programs.vasp.reduce'],
     'gpaw': [],
 }
-#: What a job brings beside its program.
+#: Modules that a job adds to its program.
 CALCULATORS = [architecture.calculator for architecture in (MACE, CHGNET)]
 CALCULATOR_FILES = {'programs/calculators/mace.py', 'programs/calculators/chgnet.py'}
 
@@ -72,7 +72,7 @@ def parts(entry_point):
 
 @functools.cache
 def code_of(path):
-    """The lines of a module without comments, docstrings and blank lines."""
+    """Return the lines of a module without comments, docstrings and blank lines."""
     text = path.read_text()
     lines = text.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
@@ -86,13 +86,13 @@ def code_of(path):
 
 
 def digest(paths):
-    """The first 12 digits of the SHA-256 over the code of modules."""
+    """Return the first 12 digits of the SHA-256 over the code of modules."""
     text = '\0'.join(f'{archive_name(path)}\0{code_of(path)}' for path in paths)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def describe(entry_point):
-    """The line of each part of a job."""
+    """Return a line for each part of a job."""
     lines = {part: digest(paths) for part, paths in parts(entry_point).items() if paths}
     for part, process in (('calculation', JOBS[entry_point]), ('parser', ParserFactory(entry_point))):
         lines[part] = f'version {process.CACHE_VERSION}, {lines[part]}'
@@ -132,7 +132,7 @@ def test_part_has_all_that_decides(entry_point, part, names):
 
 
 def test_no_module_of_a_job_is_left_out():
-    """Calcfunctions are no jobs; placeholders of POTCARs are inputs; what describes an environment is asked by hand."""
+    """No job has calcfunctions, POTCAR placeholders (an input) or the program of model properties."""
     rooms = ('calculations', 'parsers', 'programs', 'executables')
     modules = {path for room in rooms for path in (PACKAGE / room).rglob('[!_]*.py')}
     known = {path for entry_point in JOBS for paths in parts(entry_point).values() for path in paths}

@@ -1,4 +1,4 @@
-"""Which failures of a job the cache keeps: those that the same inputs bring again, in every job by the same rule."""
+"""The cache keeps a failure of a job if the same inputs must bring it again; all jobs follow one rule."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from aiida import orm
 from aiida.engine import CalcJob
 from aiida.plugins.entry_point import get_entry_points
 
-#: What the inputs alone decide. All else may end otherwise: with another machine, environment or more time.
+#: Failures that the inputs alone decide. Another machine or environment, or more time, may prevent all others.
 KEPT = {
     'ELEMENT_UNKNOWN',
     'INPUT_REFUSED',
@@ -49,7 +49,7 @@ FORGOTTEN = {
 
 
 def jobs():
-    """Return the jobs of this package by the end of their entry points."""
+    """Return the jobs of this package by entry point, without its prefix."""
     found = {
         point.name.removeprefix('mghdiff.'): point.load()
         for point in get_entry_points('aiida.calculations')
@@ -86,7 +86,7 @@ def test_every_exit_code_of_every_job():
     ],
 )
 def test_a_job_that_got_nowhere_in_its_wall_time_runs_again(generate_job_node, name, outputs, is_kept):
-    """AiiDA does not count the wall time among the inputs: with more of it the job would come from the cache."""
+    """AiiDA does not count the wall time as an input, so a longer one would return the cached failure."""
     node = generate_job_node(f'mghdiff.{name}', 400, {key: orm.to_aiida_type(value) for key, value in outputs.items()})
     node.seal()
     assert node.base.caching.is_valid_cache is is_kept

@@ -1,4 +1,4 @@
-"""What the cache takes for the same job, and what it does not."""
+"""When the cache takes two jobs for the same, and when it does not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def inputs(codes, tiny_potential, host):
-    """Five steps of MD with the tiny model."""
+    """Return inputs of five steps of MD with the tiny model."""
     atoms = host.get_ase()
     atoms.append('H')
     atoms.positions[-1] = (0.0, 0.0, 2.595)

@@ -36,7 +36,7 @@ def test_evaluates(inputs):
 
 
 def test_environment_without_mace(inputs, tmp_path, aiida_code_installed):
-    """An interpreter that has all but one package: the exit code says so, and the message names it and the remedy."""
+    """If the interpreter lacks one package, the exit code says so; the message names it and the remedy."""
     hidden = tmp_path / 'hidden' / 'mace'
     hidden.mkdir(parents=True)
     (hidden / '__init__.py').write_text('raise ModuleNotFoundError("No module named \'mace\'", name="mace")\n')

@@ -1,4 +1,4 @@
-"""Exit codes: one table, one meaning a number; calcfunctions refuse with a sentence, their nodes keep the source."""
+"""Exit codes: one table, one meaning for each number; calcfunctions refuse with a sentence, nodes keep the source."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def processes() -> Iterator[tuple[str, type[Process]]]:
 
 
 def inventory() -> list[tuple[str, int, str, str, bool]]:
-    """Return process, status, label, message and whether the cache forgets it of each exit code of each process."""
+    """Return process, status, label, message and caching flag of each exit code of each process."""
     return [
         (name, code.status, label, code.message, code.invalidates_cache)
         for name, process in processes()
@@ -82,12 +82,12 @@ def test_rows_are_sorted_and_say_what_heals_them():
 
 
 def test_programs_end_with_rows_of_the_table():
-    """Where GPAW fails inside the stand-in, the program crashed."""
+    """One name is not in the table: LABEL_FAILED, for GPAW failing inside the stand-in."""
     assert [name for name in EXIT_STATUS if f'ERROR_{name}' not in ROWS] == ['LABEL_FAILED']
 
 
 def nodes_of(kind: type[ast.AST]) -> Iterator[tuple[str, ast.AST]]:
-    """Yield each node of a kind of the package's sources, with its place."""
+    """Yield each syntax node of a kind in the package's sources, with its place."""
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, kind):

@@ -1,4 +1,4 @@
-"""What a dataset is about, and the lattice of its host."""
+"""The host and the tracer of a dataset, and the lattice of the host."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_one_candidate_is_taken(symbol, lattice, tracers):
 
 
 def test_example_data_are_about_hydrogen_in_magnesium(example_data):
-    """Their mean cell is within its error the one that they were made at: 0.8 % of scatter, some twenty runs."""
+    """Their mean cell agrees within its error with the README: 0.8 % scatter, about twenty runs."""
     dataset = DatasetData.from_frames(read_extxyz(example_data / 'mgh_pbe.extxyz').frames)
     subject = subject_of(dataset)
     assert subject == Subject('Mg', 'H')
@@ -79,7 +79,7 @@ def test_a_hydride_is_a_question_and_its_answer_is_taken():
 
 
 def test_hydrogen_is_no_host_of_the_metal_of_a_hydride():
-    """In MgH2 the metal lies between more H atoms, as an interstitial would."""
+    """In MgH2 each Mg lies between several H, like an interstitial, so the choice is refused."""
     rutile = crystal(
         ['Mg', 'H'], [(0, 0, 0), (0.304, 0.304, 0)], spacegroup=136, cellpar=[4.517, 4.517, 3.021, 90, 90, 90]
     )

@@ -1,4 +1,4 @@
-"""A code whose executable is gone: one exit code for every kind of job, from real runs."""
+"""If the executable of a code is gone, every kind of job ends with one exit code; real runs show it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(codes, tiny_potential, tmp_path):
 
 @pytest.fixture
 def removed(codes, tmp_path):
-    """A code whose executable was there once."""
+    """A code whose executable was deleted later."""
     path = tmp_path / 'bin of old' / 'engine'
     path.parent.mkdir()
     path.write_text('#!/bin/sh\nexit 0\n')
@@ -36,7 +36,7 @@ def removed(codes, tmp_path):
 
 
 def is_missing(node, code):
-    """Whether a job ended with the one exit code, and names the executable."""
+    """Return whether a job ended with this exit code and names the executable."""
     assert node.exit_status == 215, node.exit_message
     assert f'{code.filepath_executable} of code `{code.full_label}` cannot be started: ' in node.exit_message
     assert not node.base.caching.is_valid_cache
@@ -52,7 +52,7 @@ def test_one_exit_code(run, removed, entry_point):
 
 @pytest.mark.parametrize('role', ['code', 'convert_code'])
 def test_lammps_and_its_converter(run, removed, role):
-    """The other of the two codes is there, and does what it can."""
+    """One of the two codes is missing; the other one is there and does its work."""
     echo = orm.InstalledCode(label='echo', computer=removed.computer, filepath_executable='/bin/echo').store()
     node = run('mghdiff.lammps.md', **({'code': echo, 'convert_code': echo} | {role: removed}))
     assert is_missing(node, removed)
@@ -60,7 +60,7 @@ def test_lammps_and_its_converter(run, removed, role):
 
 @pytest.mark.parametrize('entry_point', ['mghdiff.vasp.md', 'mghdiff.vasp.mlff'])
 def test_vasp_does_not_begin_without_the_program_that_reduces(run, removed, entry_point):
-    """A day of VASP is not spent before the second code turns out to be missing."""
+    """The missing second code is noticed before VASP spends a day."""
     echo = orm.InstalledCode(label='echo', computer=removed.computer, filepath_executable='/bin/echo').store()
     node = run(entry_point, code=echo, reduce_code=removed)
     assert is_missing(node, removed)
@@ -78,7 +78,7 @@ def test_launcher_of_mpi(run, codes, aiida_computer):
     assert '/opt/gone/mpirun of computer `mpi` cannot be started: No such file or directory' in node.exit_message
 
 
-#: What shells and launchers print, and the reason; EXE is the executable.
+#: Messages of shells and launchers, and the reason; EXE is the executable.
 SHELL, GONE = '_aiidasubmit.sh: line 9: EXE: ', 'No such file or directory'
 WORDS = {
     f'/var/spool/slurmd/job7/slurm_script: line 12: EXE: {GONE}': GONE,
@@ -94,7 +94,7 @@ WORDS = {
     'mpirun was unable to find the specified executable file, and therefore\ndid not launch the job.\n\n'
     '  Node:       n1\n  Executable: EXE\n': 'MPI launcher did not find it',
 }
-#: Failures of an executable that was there, or of something else.
+#: Failures that have another cause than a missing executable.
 OTHER_WORDS = (
     f'EXE: error while loading shared libraries: libmkl.so: cannot open shared object file: {GONE}',
     "EXE: can't open file '/scratch/mghdiff.pyz': [Errno 2] No such file or directory",

@@ -1,4 +1,4 @@
-"""Which codes of a job run under MPI: the script that Slurm would get says it."""
+"""Which codes of a job run under MPI, as Slurm's script shows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ONE = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
 
 
 def code_of(computer, name, with_mpi=None):
-    """Return a code of an executable that is not there."""
+    """Return a code whose executable does not exist."""
     return orm.InstalledCode(computer, f'/opt/{name}', label=f'{name}-{with_mpi}', with_mpi=with_mpi)
 
 
@@ -50,7 +50,7 @@ def test_ranks(slurm, aiida_computer):
 
 @pytest.mark.parametrize('name', JOBS)
 def test_a_builder_takes_options_without_resources(name):
-    """The job has a default for them, so that ``get_builder_restart`` works where nobody gave any."""
+    """The job has default resources, so ``get_builder_restart`` works if nobody gave any."""
     builder = CalculationFactory(name).get_builder()
     builder.metadata.options = {'max_wallclock_seconds': 60}
     assert builder.metadata.options['max_wallclock_seconds'] == 60

@@ -35,13 +35,13 @@ print(json.dumps([importlib.import_module(name).__file__ for name in sys.argv[2:
 
 @pytest.fixture(params=PROGRAMS)
 def program(request, tmp_path):
-    """The name of each program, whose zipapp lies in ``tmp_path``."""
+    """The name of each program; its zipapp lies in ``tmp_path``."""
     (tmp_path / 'mghdiff.pyz').write_bytes(zipapp_bytes(request.param, calculator(request.param)))
     return request.param
 
 
 def calculator(program):
-    """The calculator that joins a program, which needs one if it can run every architecture."""
+    """Return the calculator that joins a program; only programs for every architecture need one."""
     return (MACE.name, MACE.calculator_source) if program in WITH_CALCULATOR else None
 
 
@@ -51,7 +51,7 @@ def contents(path):
 
 
 def test_an_interpreter_without_any_package_is_told(program, tmp_path):
-    """Isolated from the packages of this environment, it has nothing but the standard library."""
+    """The isolated interpreter has only the standard library; the message says so."""
     command = [sys.executable, '-I', '-S', 'mghdiff.pyz']
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert process.returncode == EXIT_STATUS['ENGINE_MISSING'], process.stderr
@@ -60,7 +60,7 @@ def test_an_interpreter_without_any_package_is_told(program, tmp_path):
 
 @pytest.mark.parametrize(('variable', 'value', 'n_ranks'), [*((name, '4', 4) for name in RANKS), ('PMIX_RANK', '1', 2)])
 def test_several_ranks_are_refused(program, tmp_path, variable, value, n_ranks):
-    """Each rank refuses before it imports anything, whatever the launcher of MPI is."""
+    """Each rank refuses before it imports anything, with any MPI launcher."""
     command = [sys.executable, '-I', '-S', 'mghdiff.pyz']
     process = subprocess.run(command, cwd=tmp_path, env={variable: value}, capture_output=True, text=True, check=False)
     assert process.returncode == EXIT_STATUS['SEVERAL_RANKS'], process.stderr
@@ -69,7 +69,7 @@ def test_several_ranks_are_refused(program, tmp_path, variable, value, n_ranks):
 
 
 def test_zipapp_is_complete(program, tmp_path):
-    """Each of its modules finds what it imports inside, not in the package that is installed here."""
+    """Each of its modules imports this package from the zipapp, not from the installation."""
     path = tmp_path / 'mghdiff.pyz'
     names = [name.removesuffix('.py').removesuffix('/__init__').replace('/', '.') for name in contents(path)]
     names.remove('__main__')

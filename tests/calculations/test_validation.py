@@ -1,4 +1,4 @@
-"""Settings have a schema: what it does not know is refused with the nearest key, and the help of the port lists it."""
+"""Settings have a schema: an unknown key is refused with the nearest key, and the port's help lists the keys."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def inputs(codes, tiny_potential, structure):
 
 
 def continuation(inputs, state, **changes):
-    """Return inputs that go on from a state."""
+    """Return inputs that continue from a state."""
     kept = {key: value for key, value in inputs.items() if key != 'structure'}
     values = inputs['parameters'].get_dict() | {'first_step': state.step} | changes
     return kept | {'state': state, 'parameters': orm.Dict(values)}
@@ -98,7 +98,7 @@ def test_npt_with_mace(inputs):
 
 @pytest.mark.slow
 def test_two_segments_are_one_run(inputs):
-    """Through nodes and back."""
+    """Two segments give the same final state as one run; the state passes through AiiDA nodes."""
     npt = {'parameters': orm.Dict(parameters('npt', steps=20))}
     whole, _ = run_get_node(AseMdCalculation, **(inputs | npt))
     half, _ = run_get_node(AseMdCalculation, **(inputs | {'parameters': orm.Dict(parameters('npt'))}))
@@ -130,7 +130,7 @@ def test_nve_with_chgnet(inputs):
 
 
 def test_a_new_run_does_not_take_over_the_random_state(inputs, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # where a dry run leaves its folder
+    monkeypatch.chdir(tmp_path)  # a dry run leaves its folder here
     atoms = inputs['structure'].get_ase()
     restart = json.dumps({'random_state': {'bit_generator': 'PCG64'}, 'cell': {}}).encode()
     state = MdStateData.from_arrays(

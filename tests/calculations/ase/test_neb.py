@@ -45,7 +45,7 @@ def test_refuses(inputs, host):
 
 
 def test_not_converged_and_continued(inputs):
-    """A search that ran out of steps keeps its outputs, and its path is where the next one starts."""
+    """A search that runs out of steps keeps its outputs; the next one starts from its path."""
     tight = {'force_tolerance_ev_per_angstrom': 0.02, 'max_steps': 1}
     outputs, node = run_get_node(AseNebCalculation, **(inputs | {'parameters': parameters(**tight)}))
     assert node.exit_status == 510, node.exit_message
@@ -94,7 +94,7 @@ def test_stops_before_its_wall_time(inputs):
 
 
 def test_path_up_to_the_point_between_two_sites(inputs):
-    """A tracer that is put exactly between two sites feels no force along the path, so that its relaxation stays."""
+    """A tracer exactly between two sites feels no force along the path, so relaxation leaves it there."""
     between = inputs['initial'].get_ase()
     between.positions[-1] = (between.positions[-1] + inputs['final'].get_ase().positions[-1]) / 2
     own = {'endpoint_displacement_angstrom': 0.0}

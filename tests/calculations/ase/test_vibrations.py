@@ -36,7 +36,7 @@ def test_refuses(inputs, host):
 
 
 def test_wrong_number_of_imaginary_modes(inputs):
-    """The frequencies are given also where they show that the structure is not what was asked for."""
+    """The job gives the frequencies even if they show another kind of stationary point."""
     inputs['parameters'] = parameters(expected_imaginary_modes=1)
     outputs, node = run_get_node(AseVibrationsCalculation, **inputs)
     assert node.exit_status == 530, node.exit_message

@@ -31,7 +31,7 @@ def test_known_line():
     assert values['chi_squared'] == pytest.approx(0, abs=1e-10)
     half = values['interval_factor'] * values['activation_energy_error_ev']
     assert values['ci95_ev'] == pytest.approx([0.22 - half, 0.22 + half])
-    assert values['interval_factor'] == pytest.approx(1.995, abs=1e-3)  # t of 69 degrees of freedom
+    assert values['interval_factor'] == pytest.approx(1.995, abs=1e-3)  # Student's t for 69 degrees of freedom
     assert np.shape(values['covariance']) == (2, 2)
 
 

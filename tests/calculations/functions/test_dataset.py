@@ -77,7 +77,7 @@ def test_mlab(frames, tmp_path):
 
 
 def test_mlab_of_the_standin_says_so(frames, tmp_path):
-    """Its labels cannot be taken for VASP's, nor be given another name, nor come with others."""
+    """The stand-in's labels cannot pass as VASP's, get another name or join other labels."""
     marked = [frame.copy() for frame in frames[:4]]
     for copy, frame in zip(marked, frames, strict=False):
         copy.calc, copy.info['system_name'] = frame.calc, 'stand-in chgnet-r2scan Mg16H'
@@ -171,7 +171,7 @@ def test_split_keeps_trajectories_whole(dataset):
 
 
 def test_every_stage_of_learning_is_in_training(dataset):
-    """Of each temperature something is learned, whatever the order of the groups."""
+    """The training part has every temperature, whatever the order of the groups."""
     arrays = dataset.select(range(60)).get_arrays()
     stages = np.repeat(np.arange(5), 12)
     arrays |= {'stages': stages, 'groups': 3 * stages + np.tile(np.arange(12) // 4, 5)}
@@ -209,7 +209,7 @@ def test_split_by_indices(frames):
 
 
 def test_split_keeps_isolated_atoms_that_were_stored_as_configurations(frames):
-    """Earlier versions stored them so, also with two energies of one element."""
+    """Earlier versions stored isolated atoms as configurations, even two energies of one element."""
     lone = [Atoms('H', cell=[12, 12, 12], pbc=True) for _ in range(2)]
     for atoms, energy in zip(lone, (-1.1, -1.103), strict=True):
         atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=np.zeros((1, 3)))

@@ -118,7 +118,7 @@ def test_all_intervals_are_positive_and_hold_their_d(result):
 
 
 def test_coefficient_that_is_not_positive_is_null_along_its_axis():
-    """Tracers that move in the plane and vibrate along c: now and then the fit along c is negative."""
+    """Tracers move in the plane and vibrate along c, so some fits along c are negative."""
     rng, found = np.random.default_rng(3), []
     for _ in range(6):
         flat = [trajectory(RATES, 1000, 0.05, 2, int(rng.integers(1000)))[0] * [1, 1, 0] for _ in range(2)]
@@ -133,7 +133,7 @@ def test_coefficient_that_is_not_positive_is_null_along_its_axis():
 
 
 def test_coefficient_of_a_replica_that_is_not_positive_is_null(walks):
-    """A replica whose tracers only vibrate: half of these fits are negative."""
+    """The tracers of one replica only vibrate, so half of its fits are negative."""
     found, still = [], walks[0][:1]
     for seed in range(6):
         noise = np.random.default_rng(seed).normal(scale=0.3, size=walks[0][:1000].shape)
@@ -266,7 +266,7 @@ def test_segments_that_were_wrapped(walks):
 
 
 def test_frames_too_far_apart_to_unwrap(walks):
-    """Positions of every 200th frame, unwrapped by their nearest images."""
+    """Every 200th frame is unwrapped to the nearest images; a warning counts the doubtful steps."""
     sparse = np.unwrap(walks[0][::200] @ np.linalg.inv(CELL), axis=0, period=1) @ CELL
     settings = SETTINGS | {'fit_end_ps': 60.0}
     values = diffusion_coefficient(orm.Dict(settings), r0_s0=segment(sparse, stride=10000))['diffusion']

@@ -25,7 +25,7 @@ BARRIERS = {'O-T': (0.20, 0.26), 'T-T': (0.11, 0.11), 'O-O c': (0.30, 0.30), 'O-
 
 
 def make_hop(path, energies=None, tracer='H', barriers=None, **frequencies):
-    """Return the node of a hop from nodes as jobs give them."""
+    """Return the node of a hop, made from nodes like the outputs of jobs."""
     forward, reverse = barriers or BARRIERS[path]
     barrier = {
         'forward_barrier_ev': forward,
@@ -62,7 +62,7 @@ def test_hop_over_a_point_that_is_no_saddle(aiida_profile):
 
 @pytest.mark.parametrize('reverse', [0.0, None])
 def test_hop_from_an_end_that_is_no_minimum(aiida_profile, reverse):
-    """Nodes of earlier versions have a barrier of 0.0 there, today's have none."""
+    """The barrier of this end is 0.0 in nodes of earlier versions, and null today."""
     node = make_hop('O-T', [0.0, 0.1, 0.2], barriers=(0.2, reverse))
     assert node.exit_status == 241
     assert 'O-T: the path has no saddle point' in node.exit_message
@@ -76,7 +76,7 @@ def test_hop_between_points_of_which_one_is_no_minimum(aiida_profile):
 
 @pytest.mark.parametrize('reverse', [0.0, None])
 def test_stored_hop_without_a_barrier_has_no_rate(host, reverse):
-    """A path that D does not need is left out; without one that D needs the reason is told."""
+    """A hop without a barrier is left out if D does not need it; else the message tells the reason."""
     nodes = {'a': make_hop('O-T'), 'b': make_hop('T-T'), 'c': make_hop('O-O ab')}
     flat = {key: orm.Dict(node.get_dict() | {'reverse_barrier_ev': reverse}) for key, node in nodes.items()}
     found = barrier_diffusion(host, orm.Dict(SETTINGS), a=nodes['a'], b=nodes['b'], c=flat['c'])
@@ -121,7 +121,7 @@ def test_error_of_the_potential_makes_the_interval(host):
     nodes = {path.replace('-', ''): make_hop(path) for path in ('O-T', 'T-T')}
     metrics = orm.Dict({'energy_rmse_shifted_mev_per_atom': 1.0})
     values = barrier_diffusion(host, orm.Dict(SETTINGS), metrics, **nodes)['classical'].get_dict()
-    assert values['energy_error_ev'] == pytest.approx(0.017)  # 16 atoms of the host and the tracer
+    assert values['energy_error_ev'] == pytest.approx(0.017)  # 16 host atoms and the tracer
     assert values['relative_errors'][0] == pytest.approx(2 * values['relative_errors'][1], rel=0.3)
     assert 0.5 < values['relative_errors'][0] / (0.017 / (BOLTZMANN_EV_PER_K * 300)) < 2
     for value, (low, high) in zip(values['diffusion_coefficients_m2_s'], values['ci95_m2_s'], strict=True):
@@ -129,7 +129,7 @@ def test_error_of_the_potential_makes_the_interval(host):
 
 
 def test_potential_without_an_error_of_energies_gives_no_interval(host):
-    """Configurations that stand alone have none: an error of zero would make an interval of no width."""
+    """Without an error of energies the interval is null; an error of zero would give it no width."""
     nodes = {path.replace('-', ''): make_hop(path) for path in ('O-T', 'T-T')}
     metrics = orm.Dict({'energy_rmse_shifted_mev_per_atom': None})
     values = barrier_diffusion(host, orm.Dict(SETTINGS), metrics, **nodes)['classical'].get_dict()
@@ -191,7 +191,7 @@ def test_d_from_jumps(aiida_profile):
 
 
 def test_correlated_jumps_widen_the_interval(aiida_profile):
-    """Errors from the scatter over tracers that are three times those of counting."""
+    """Errors from the scatter over tracers are three times the counting errors here."""
     runs = [make_sites(value) for value in (480.0, 673.0)]
     bursts = []
     for run in runs:
@@ -232,7 +232,7 @@ def test_jumps_that_give_no_line(aiida_profile):
 
 
 def follow_tracers(sites, temperature, seed, frames=4000, tracers=24, interval=0.02):
-    """Return the sites of a run of the truth model, found from positions alone."""
+    """Return the site statistics of a run of the truth model, found from positions alone."""
     rng = np.random.default_rng([seed, int(temperature)])
     network = hops.Network(rates_at(temperature))
     positions = network.walks(rng, frames, interval, tracers)
@@ -256,7 +256,7 @@ def sites():
 
 
 def test_positions_of_hot_runs_give_the_cold_d(aiida_profile, sites):
-    """From vibrating positions at four temperatures to the exact D at one where a run as long sees no jump."""
+    """Vibrating positions at four high temperatures give the exact D at 300 K, where such a run has no jump."""
     exact = 1e-8 * hops.Network(rates_at(300.0)).diffusion_coefficient()
     value, (low, high) = extrapolate_truth(1, sites)
     assert low < exact < high
@@ -269,7 +269,7 @@ def test_coverage_of_the_cold_d(aiida_profile, sites):
     exact = 1e-8 * hops.Network(rates_at(300.0)).diffusion_coefficient()
     found = [extrapolate_truth(seed, sites, frames=2000, tracers=12) for seed in range(200)]
     rows = np.array([(value, low, high) for value, (low, high) in found]) / exact
-    print(f'\nmedian D over the exact one {np.median(rows[:, 0]):.3f}')  # a ratio: its mean hangs on a few
+    print(f'\nmedian D over the exact one {np.median(rows[:, 0]):.3f}')  # a few large ratios dominate the mean
     _, _, coverage = summarise('D(300 K) from jumps', rows)
     assert 91 <= coverage <= 98.5
     assert 0.7 < np.median(rows[:, 0]) < 1.4

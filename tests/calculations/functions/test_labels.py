@@ -1,4 +1,4 @@
-"""Frames that go to single points come back in their own order, with the labels where they belong."""
+"""Frames return from single points in their own order, each with its own labels."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def atoms():
 
 @pytest.fixture
 def dataset(atoms):
-    """The frames with labels that are to be replaced, in two groups."""
+    """The frames with labels to be replaced, in two groups."""
     frames = [labelled(frame, -1.0, np.zeros((5, 3))) for frame in atoms]
     names = {'groups': [0, 0, 1], 'group_names': ['a', 'b']}
     return DatasetData.from_frames(frames, energy_kind='sigma0', labelled_by='mace', **names, allow_implausible=True)
 
 
 def single_point(structure, labels='vasp'):
-    """Return what a single point would: forces that name the atom they are on, by its position."""
+    """Return the result of a single point, whose forces encode the positions of the atoms."""
     atoms = structure.get_ase()
     frames = [labelled(atoms, -7.0, 10 * atoms.positions)]
     return DatasetData.from_frames(frames, energy_kind='free', labelled_by=labels, allow_implausible=True)
@@ -102,12 +102,12 @@ def test_isolated_atoms_that_contradict_each_other_cost_no_other_label(atoms):
     assert (result.isolated_atoms, result.get_formulas()) == ({'H': -1.1}, ['H2Mg3'])
     assert (summary['failed_frames'], summary['n_labelled']) == ([2], 2)
     assert summary['left_out'] == {'2': 'an isolated H has -1.103 eV, but -1.1 eV before: keep one of the two'}
-    failed = {key: node for key, node in labels.items() if key != frame_key(0)}  # then only isolated atoms are left
+    failed = {key: node for key, node in labels.items() if key != frame_key(0)}  # only isolated atoms remain
     assert collect_labels(frames, **failed)['dataset'].get_array('energies').tolist() == [-1.1, -1.103]
 
 
 def with_lone_atoms(atoms, *energies):
-    """Return frames of some atoms and of lone H, and the labels of their single points."""
+    """Return frames of some atoms and of single H atoms, and the labels of their single points."""
     lone = {f'b{index}': orm.StructureData(ase=Atoms('H', cell=[12] * 3, pbc=True)) for index in range(len(energies))}
     frames = gather_frames(a=orm.StructureData(ase=atoms), **lone)
     first = single_point(frame_structure(**{frame_key(0): frames}))
@@ -116,7 +116,7 @@ def with_lone_atoms(atoms, *energies):
 
 
 def lone_label(energy):
-    """Return what a single point of a lone atom gives."""
+    """Return the result of the single point of a lone atom."""
     atoms = labelled(Atoms('H', cell=[12, 12, 12], pbc=True), energy, np.zeros((1, 3)))
     return DatasetData.from_arrays(arrays_from_frames([atoms]), energy_kind='free', labelled_by='vasp')
 
@@ -158,7 +158,7 @@ def test_frames_of_structures_and_trajectories(atoms):
 
 
 def test_refuses_fractional_positions(atoms):
-    """As the trajectories of aiida-vasp have them."""
+    """Trajectories of aiida-vasp have fractional positions."""
     trajectory = orm.TrajectoryData()
     scaled = atoms[0].get_scaled_positions()
     positions = np.stack([atoms[0].positions, scaled - 0.4])

@@ -1,4 +1,4 @@
-"""Datasets of several jobs become one; what does not fit together is refused."""
+"""Merging datasets of several jobs into one, and refusing those that do not fit together."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_no_dataset_without_a_label_that_converged(aiida_profile):
 
 
 def with_a_large_force(is_learned):
-    """Return a part of three configurations; a force of the last one is larger than any that can be right."""
+    """Return a dataset of three configurations; one force of the last one is implausibly large."""
     node = learned_dataset(count=3, converged=[1, 0, 1])
     names = {'energy_kind': 'free', 'labelled_by': 'vasp', **node.names}
     arrays = node.get_arrays()
@@ -41,7 +41,7 @@ def test_says_what_it_leaves_out(aiida_profile):
 
 
 def test_keeps_what_a_user_allowed(aiida_profile):
-    """A dataset that tells nothing of its SCF was read from a file, which judged its labels."""
+    """A dataset without data on its SCF was read from a file, and the reader has judged its labels."""
     merged = merge_datasets(a=with_a_large_force(is_learned=False))
     assert merged.get_array('forces').min() == -150.0
     assert merged.get_array('steps').tolist() == [0, 1, 2]

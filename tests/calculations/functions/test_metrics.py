@@ -86,7 +86,7 @@ def test_single_configuration_of_a_composition_has_no_error_of_energy():
 
 
 def test_configurations_that_stand_alone_have_no_shifted_error():
-    """Each would be shifted onto its own label: an error of zero that says nothing."""
+    """If a composition occurs once, the shift would make its error zero, which says nothing."""
     dataset = make_dataset()
     keys = ('energy_rmse_shifted_mev_per_atom', 'energy_mae_shifted_mev_per_atom', 'energy_r2_shifted')
     alone = dataset.select([0, 2])

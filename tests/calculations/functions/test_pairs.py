@@ -15,7 +15,7 @@ FAST = {'T-T': 5.0, 'T-O': 4.0, 'O-T': 2.0, 'O-O': 1.0}
 
 
 def make_crowds(energy, replicas=2, frames=5000):
-    """Return nodes of tracers that exclude each other from sites, and attract each other within 2.7 Å."""
+    """Return nodes of tracers that never share a site and attract each other within 2.7 Å."""
     network, nodes = hops.Network(FAST, REPEATS), {}
     energies = hops.pair_energies(network, [(1.5, max(energy, 0.0)), (2.7, energy)])
     for replica in range(replicas):
@@ -75,7 +75,7 @@ def test_short_runs_are_told(aiida_profile):
 
 
 def test_tracers_that_are_never_a_pair():
-    """A number that never changes has no error: 0.0 would be the error of a single sample."""
+    """If the number of pairs never changes, its error is unknown and not 0.0."""
     settings = orm.Dict(SETTINGS | {'pair_cutoff': 0.01})
     result = tracer_pairs(settings, make_host(), **make_run(make_walks(frames=500, rates=RATES))).get_dict()
     assert result['mean_pairs'] == 0

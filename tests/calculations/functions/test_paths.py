@@ -52,7 +52,7 @@ def test_ends_off_the_symmetry_axes(host):
 
 @pytest.mark.parametrize(('interpolation', 'nearest'), [('linear', 1.60), ('idpp', 1.86)])
 def test_images_between_the_ends(host, interpolation, nearest):
-    """The straight line leads between two Mg that touch; image-dependent pair potentials lead around them."""
+    """A straight line leads between two Mg that touch; image-dependent pair potentials lead around them."""
     ends = path_endpoints(host, orm.Dict({'tracer_element': 'H', 'path': 'O-O ab'}))
     images = interpolate_path(**ends, settings=orm.Dict(SETTINGS | {'interpolation': interpolation}))['images']
     positions = images.get_positions()

@@ -49,7 +49,7 @@ def test_g_of_host_and_tracers_is_that_of_the_full_frames(result, runs):
 
 
 def test_peaks_by_site_and_their_coordination(result):
-    """Vibrations widen the peaks: the mean distance of the first shell is that of the site."""
+    """Vibrations widen the peaks, but the first peak lies at the distance between site and host."""
     r = result.get_array('distances')
     shell = r < 2.9
     for kind, distance, number in (('tetrahedral', 1.95, 4), ('octahedral', 2.26, 6)):
@@ -64,7 +64,7 @@ def test_peaks_by_site_and_their_coordination(result):
 
 
 def test_tracers_that_do_not_see_each_other_are_as_on_random_sites(result):
-    """But for two on one site, which the truth model has and random sites do not."""
+    """Only pairs on one site differ: the truth model has them, random sites do not."""
     ratio, r = result.get_array('H_H_over_random_sites'), result.get_array('distances')
     far = (r > 2.5) & (r < 8.0)
     weights = result.get_array('H_H_random_sites')[far] * r[far] ** 2

@@ -1,4 +1,4 @@
-"""Segments make up replicas: joined in order, and refused where they are no runs recorded alike."""
+"""Segments are joined in order into replicas, and refused if they do not belong to one run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CELL = np.diag([10.0, 10.0, 16.0])
 
 
 def part(frames, first_step=0, **changes):
-    """Frames of two tracers that tell their row, against a host that drifts."""
+    """Return frames of two tracers and a drifting host; each position is the number of its row."""
     rows = np.arange(first_step, first_step + frames, dtype=float)
     positions = np.broadcast_to(rows[:, None, None], (frames, 2, 3)).copy()
     return make_segment(positions, positions[:, 0] / 2, CELL, first_step=first_step, **changes)

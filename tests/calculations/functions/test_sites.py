@@ -1,4 +1,4 @@
-"""Statistics of sites from nodes, on hops whose number and rates are known."""
+"""Statistics of sites from nodes; the number and the rates of the hops are known."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def refused(host=None, settings=None, **nodes):
 
 
 def test_jumps_are_those_of_the_paths(result, runs):
-    """Between cages; broad vibrations reach the other core of a pair at times."""
+    """The jumps between cages agree; broad vibrations sometimes reach the other core of a pair."""
     lengths = [np.linalg.norm(np.diff(walk, axis=0), axis=-1) for walk in runs[1]]
     known = sum(np.sum(length > 1.5) for length in lengths)
     counts = result['jump_counts']

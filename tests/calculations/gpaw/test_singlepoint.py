@@ -1,4 +1,4 @@
-"""Single points with GPAW: what is written, what is refused, and real ones where GPAW is installed."""
+"""Single points with GPAW: written files, refused inputs, and real runs if GPAW is installed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def inputs_of(code, atoms, parameters, mesh=(1, 1, 1)):
 
 @pytest.mark.parametrize('protocol', LabelWorkChain.get_available_protocols())
 def test_script(protocol, generate_workchain, aiida_code_installed, host, file_regression):
-    """The script of aiida-ase for each protocol, for an expert to read."""
+    """The files hold aiida-ase's script for each protocol, so that an expert can read them."""
     code = aiida_code_installed(default_calc_job_plugin='mghdiff.gpaw.singlepoint')
     inputs = inputs_of(code, host.get_ase(), gpaw_parameters(protocol), mesh=(4, 4, 3))
     with SandboxFolder() as folder:
@@ -92,7 +92,7 @@ def test_refuses_arguments(change, message):
 
 
 def test_forces_and_stress_are_derivatives_of_the_free_energy(gpaw):
-    """Against finite differences of the labels themselves: signs, order, units, and which energy is the free one."""
+    """Finite differences of the labels check signs, order, units and the choice of the free energy."""
     atoms = bulk('Mg', 'hcp', a=3.2, c=5.19)
     atoms.positions[1] += (0.1, 0.05, -0.2)
     converged = {'convergence': {'energy': 1e-6, 'density': 1e-6, 'forces': 1e-3}}

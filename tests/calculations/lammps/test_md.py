@@ -254,7 +254,7 @@ def test_host_centre_is_that_of_the_frames(bench):
 
 
 def test_positions_stay_unwrapped(bench):
-    """An atom thrown across several cells keeps its path."""
+    """The path of an atom that crosses several cells stays continuous."""
     atoms = hydride()
     run = bench.md(md_parameters(steps=1), atoms)
     velocities = np.tile([0.5, 0.0, 0.0], (len(atoms), 1))
@@ -274,7 +274,7 @@ def test_nvt_keeps_the_temperature(bench):
     assert kinetic.mean() == pytest.approx(mean, rel=0.08)
     # canonical: the relative standard deviation of the kinetic energy is sqrt(2 / degrees of freedom)
     assert kinetic.std() / mean == pytest.approx(np.sqrt(2 / freedom), rel=0.2)
-    # equipartition: each atom has 3 kT / 2, less its share of the momentum, so the light one is no hotter
+    # equipartition: each atom has 3 kT / 2, less its share of the fixed total momentum; the light atom is no hotter
     masses = np.where(run.numbers == 1, 1.008, 24.305)
     squares = np.square(run.frame_velocities[20:] * 1e5).sum(axis=-1).mean(axis=0)  # (m/s)²
     temperatures = masses * atomic_mass * squares / (3 * Boltzmann * (1 - masses / masses.sum()))
@@ -297,7 +297,7 @@ def test_npt_follows_the_pressure_at_fixed_shape(bench):
 
 
 def test_npt_continues_with_its_barostat(bench):
-    """Without noise (friction next to nothing) two segments are one, which takes the momentum of the barostat."""
+    """Almost without friction, two segments equal one run; this needs the momentum of the barostat."""
     values = md_parameters('npt', steps=60, friction_per_ps=1e-12, barostat_time_ps=0.1, thermo_stride=1)
     whole = bench.md(values, hydride())
     first = bench.md(values | {'steps': 30}, hydride())

@@ -1,4 +1,4 @@
-"""A force field of VASP on the frames of a dataset: the files of the job, its loop over frames, what it refuses."""
+"""VASP's force field on the frames of a dataset: the files of the job, its loop over frames, refused inputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ORDERS = ('Mg2H', 'HMg2', 'Mg2', 'MgHMg')
 
 
 def make_frames(symbols=ORDERS):
-    """Return a dataset, a frame for each order of the atoms."""
+    """Return a dataset with one frame for each order of the atoms."""
     frames, rng = [], np.random.default_rng(1)
     for formula in symbols:
         atoms = Atoms(formula, cell=np.diag([3.2, 5.5, 5.2]), pbc=True)
@@ -83,7 +83,7 @@ def test_files(inputs, folder, file_regression):
     file_regression.check((root / 'INCAR').read_text(), extension='.INCAR')
 
 
-#: In VASP's place: keeps what it was given in OUTCAR, and breaks down where asked.
+#: Takes VASP's place: copies its input to OUTCAR, and fails if POSCAR has the words in BREAK.
 VASP = (
     'if grep -q "$BREAK" POSCAR; then echo broken; else cat POSCAR POTCAR > OUTCAR; echo General timing >> OUTCAR; fi'
 )
@@ -108,7 +108,7 @@ def test_every_frame_gets_its_run(inputs, folder):
 
 
 def test_the_first_frame_that_fails_ends_it(inputs, folder):
-    """Frames go by folder: H-Mg, Mg, Mg-H in the order of bash."""
+    """The loop takes the folders in bash's order: H-Mg, Mg, Mg-H."""
     root = run_script(inputs, folder, 'Mg2$')  # the title of the frame without H
     done = sorted(path.name for path in root.rglob('OUTCAR_*'))
     assert 'OUTCAR_000002' not in done
@@ -139,7 +139,7 @@ def test_dry_run_leaves_titles_and_hashes(inputs, tmp_path, monkeypatch):
 
 
 def test_equal_inputs_are_one_job(inputs, tmp_path):
-    """A dataset and a force field of equal content hash equal, whatever their nodes."""
+    """Datasets and force fields of equal content have equal hashes, whatever their nodes."""
     (tmp_path / 'again').mkdir()
     again = inputs | {'potential': make_force_field(tmp_path / 'again'), 'dataset': make_frames()}
     for key in ('potential', 'dataset'):

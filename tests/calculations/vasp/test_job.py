@@ -1,4 +1,4 @@
-"""What all jobs of VASP share: names of ports, INCAR tags of the user's own, retrieved files, the stop in time."""
+"""The common part of all VASP jobs: port names, the user's INCAR tags, retrieved files, the stop in time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from aiida_mghdiff.formats.sources import sources
 JOBS = ['mlff', 'md', 'neb', 'relax', 'singlepoint', 'evaluate']
 #: Jobs with more than one ionic step, between which VASP looks for STOPCAR.
 STOPPED = {'mlff', 'md', 'neb', 'relax'}
-#: Ports that lead around what is stored.
+#: Ports that bypass provenance.
 SCRATCH = {'restart_folder', 'charge_density', 'wavefunctions', 'dynamics'}
 NAMES = {PotcarData: 'potcars', PotentialData: 'potential', MdStateData: 'state'}
 

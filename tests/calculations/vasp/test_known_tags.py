@@ -1,4 +1,4 @@
-"""Misspelt INCAR tags are refused by every job; tags that nobody knows pass, since VASP may."""
+"""Every job refuses misspelt INCAR tags; unknown tags pass, because VASP may know them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_tag_with_one_wrong_letter(tag, meant):
 
 @pytest.mark.parametrize('tag', ['lsol', 'lambda_d_k', 'ml_new_tag', 'elph_run', 'kernel_truncation'])
 def test_a_tag_that_is_like_none(tag):
-    """A patched or a new VASP has tags that no list has."""
+    """A patched or a new VASP has tags that are in no list."""
     assert own_tags_message({tag: 1}) is None
 
 

@@ -1,4 +1,4 @@
-"""Molecular dynamics in VASP: the files of the job, and what it refuses."""
+"""Molecular dynamics in VASP: the files of the job and the refused inputs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_incar(inputs, folder, ensemble, file_regression):
 
 @pytest.mark.parametrize('stage', ['npt', 'nvt', 'nve'])
 def test_files_of_the_paper(inputs, folder, stage, file_regression):
-    """INCAR, ICONST, KPOINTS and POSCAR of a diffusion run, for an expert to read; NVE begins with velocities."""
+    """The files of each stage are kept for an expert to read; NVE begins with velocities."""
     settings = DiffusionWorkChain.get_settings('vasp-mlff', 'paper')
     plan = plan_diffusion(orm.Dict(settings), orm.Float(480.0))
     inputs['parameters'] = plan[{'npt': 'npt', 'nvt': 'nvt_0', 'nve': 'nve_0'}[stage]]
@@ -152,7 +152,7 @@ def test_vasp_is_stopped_before_its_wall_time(inputs, folder):
 def test_reducing_code_keeps_the_trajectory_where_it_is(inputs, folder, aiida_code_installed):
     inputs['reduce_code'] = aiida_code_installed(label='reduce', filepath_executable='/bin/true')
     calcinfo = prepare(inputs, folder)
-    # of OUTCAR and XDATCAR what the program renames is not retrieved
+    # OUTCAR and XDATCAR get another name once they are reduced, and are then not retrieved
     wanted = ['CONTCAR', 'OSZICAR', 'OUTCAR', 'XDATCAR', 'reduce.txt', 'reduced.npz', 'vasp_output']
     assert sorted(calcinfo.retrieve_temporary_list) == wanted
     assert calcinfo.codes_run_mode == CodeRunMode.SERIAL
@@ -174,7 +174,7 @@ def test_dry_run_leaves_titles_and_hashes(inputs, tmp_path, monkeypatch):
 
 
 def test_barostat_mass_is_that_of_the_strain():
-    """The period of the volume of an elastic body with this mass is that of 3 N kT tau² against its bulk modulus."""
+    """With this mass the volume of an elastic body oscillates as with a strain mass of 3 N kT tau²."""
     cell = np.diag([10.0, 11.0, 12.0])
     mass = barostat_mass_amu(cell, 100, 300.0, 0.5)
     strain_mass_ev_fs2 = mass / 9.648533e-3 * (cell**2).sum()
@@ -236,7 +236,7 @@ def test_potcar_of_another_element_is_refused(inputs):
 
 
 def test_stopper_ends_with_the_job(tmp_path):
-    """The shell that would write STOPCAR, and its sleep, do not outlive VASP."""
+    """The shell that would write STOPCAR ends with VASP, and so does its sleep."""
     start, end = job.stopping_text(987654, 0.0)
     (tmp_path / 'job.sh').write_text(f'{start}\nsleep 0.3\npgrep -cf "sleep 987654"\n{end}\nwait ${job.STOPPER}\n')
     done = subprocess.run(['bash', 'job.sh'], cwd=tmp_path, capture_output=True, text=True, timeout=20, check=False)
@@ -253,7 +253,7 @@ def test_stopper_writes_stopcar_in_time(tmp_path):
 
 
 def test_nothing_licensed_is_stored(inputs):
-    """The job's folder has the POTCAR, its repository has not; a program that does nothing leaves no output."""
+    """POTCAR is in the job's folder, not in its repository; a program that does nothing has no output."""
     inputs['metadata']['options']['max_wallclock_seconds'] = 3600
     _, node = run_get_node(VaspMdCalculation, **inputs)
     assert node.exit_status == 300, node.exit_message

@@ -1,4 +1,4 @@
-"""Learning in VASP: the files of the job, and what it refuses."""
+"""Learning in VASP: the files of the job and the refused inputs."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_own_mlab_and_iconst_are_copied(inputs, folder, tmp_path):
 
 
 def test_datasets_become_mlab(inputs, folder):
-    """Parts and learning state give the very file that was learned: order, thresholds, basis, masses, numbers."""
+    """Datasets and learning state give back the learned file: order, thresholds, basis, masses, numbers."""
     frames = labelled_frames(5)
     inputs['configurations'] = {'part001': dataset_of(frames[3:]), 'part000': dataset_of(frames[:3])}
     inputs['learning_state'] = learning_state(order=[4, 0, 2])
@@ -110,7 +110,7 @@ def test_datasets_become_mlab(inputs, folder):
     ('labels', 'name'), [('standin:mace:0123456789ab', 'stand-in mace:0123456789ab Mg16H'), ('vasp', 'Mg16H')]
 )
 def test_configurations_of_the_standin_are_marked(inputs, folder, mode, labels, name):
-    """VASP takes over the names of the configurations that it reads: what it writes is marked, too."""
+    """VASP copies the names of the configurations that it reads, so its output is marked, too."""
     inputs['configurations'] = {'part000': dataset_of(labelled_frames(3), labelled_by=labels)}
     if mode == 'train':
         inputs['learning_state'] = learning_state([2, 0, 1])
@@ -150,7 +150,7 @@ def test_predictor_corrector_is_dropped_where_the_ensemble_changes(inputs, folde
 
 
 def test_poscar_of_a_stage_that_goes_on(inputs, folder, file_regression):
-    """Where VASP left no CONTCAR of the same motion: the positions, and the velocities in Å/fs."""
+    """If VASP left no CONTCAR of the same motion, POSCAR has positions, and velocities in Å/fs."""
     del inputs['structure']
     inputs['state'] = state_of(START, 200_000)
     inputs = with_settings(with_tags(inputs, tebeg=300.0, teend=300.0), first_step=200_000, stage='hold300')
@@ -160,7 +160,7 @@ def test_poscar_of_a_stage_that_goes_on(inputs, folder, file_regression):
 
 @pytest.mark.parametrize(('mdalgo', 'goes_on'), [(2, True), (3, False)])
 def test_predictor_corrector_is_of_one_thermostat(inputs, folder, mdalgo, goes_on):
-    """NVT with Nosé's thermostat leaves a block that NVT with Langevin's cannot read."""
+    """NVT with Langevin's thermostat cannot read the block of NVT with Nosé's."""
     del inputs['structure']
     owner = {'engine': 'vasp', 'ensemble': 'nvt', 'integrator': 'MDALGO = 2'}
     contcar = contcar_text(START, predictor_corrector=True)
@@ -197,7 +197,7 @@ def test_run_reads_a_force_field(inputs, folder, tmp_path):
 
 
 def test_job_that_is_killed_before_reducing_keeps_what_dft_computed(inputs, folder, aiida_code_installed):
-    """OUTCAR alone has the configurations that DFT computed and nobody learned."""
+    """Only OUTCAR has the configurations that DFT computed and VASP did not learn."""
     inputs['reduce_code'] = aiida_code_installed(label='reduce', filepath_executable='/bin/true')
     calcinfo = prepare(inputs, folder)
     assert {'OUTCAR', 'XDATCAR', 'ML_ABN', 'reduced.npz'} <= set(calcinfo.retrieve_temporary_list)
@@ -269,7 +269,7 @@ def test_wrong_settings_are_refused(inputs, settings, message):
 
 
 def test_spilling_limit_needs_spilling_factors(inputs, tmp_path):
-    """VASP computes none in learning, and in a run where ML_ESTBLOCK (ML_IERR) asks for them."""
+    """VASP does not compute them while learning; a run needs ML_ESTBLOCK (ML_IERR) for them."""
     limited = with_settings(inputs, spilling_limit=0.02)
     refuse(limited, 'spilling_limit is only for mode run')
     run = with_tags(limited, ml_mode='run') | {'potential': make_force_field(tmp_path)}

@@ -1,4 +1,4 @@
-"""Elastic bands in VASP: the files of the job, and what it refuses."""
+"""Elastic bands in VASP: the files of the job and the refused inputs."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_stops_before_its_wall_time_and_goes_on(inputs, codes, tiny_mace):
 
 @pytest.mark.slow
 def test_path_up_to_the_point_between_two_sites(inputs, codes, host, tiny_mace):
-    """A tracer put exactly between two tetrahedral sites stays there when it is relaxed: a band without a saddle."""
+    """A tracer exactly between two tetrahedral sites stays there, so the band has no saddle point."""
     first, last = hcp_paths(np.array(host.cell), host.get_ase().positions)['T-T']
     ends = [relaxed(host.get_ase() + Atom('H', place), tiny_mace) for place in (first, (first + last) / 2)]
     origin = f'standin:mace:{hashlib.sha256(tiny_mace.read_bytes()).hexdigest()[:12]}'
@@ -206,7 +206,7 @@ def test_path_up_to_the_point_between_two_sites(inputs, codes, host, tiny_mace):
 
 
 def relaxed(atoms, model):
-    """Return atoms relaxed with a MACE model, not displaced before."""
+    """Return atoms relaxed with a MACE model, without a displacement before."""
     atoms.calc = load_calculator({'architecture': 'mace', 'head': None}, model, 'float64')
     BFGS(atoms, logfile=None).run(fmax=0.02, steps=300)
     return atoms

@@ -1,4 +1,4 @@
-"""Placeholder POTCARs: aiida-vasp takes them, and nobody takes them for VASP's."""
+"""Placeholder POTCARs: aiida-vasp accepts them, and nothing mistakes them for VASP's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Relaxations in VASP: the files of the job, and what it refuses."""
+"""Relaxations in VASP: the files of the job and the refused inputs."""
 
 from __future__ import annotations
 

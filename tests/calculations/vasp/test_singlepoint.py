@@ -1,4 +1,4 @@
-"""Single points with VASP: the files that are written, and what is refused."""
+"""Single points with VASP: the written files and the refused inputs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def inputs(aiida_profile, aiida_code_installed, host):
 
 @pytest.fixture
 def prepare(generate_workchain, inputs):
-    """Return a function that writes the files of a job and returns their texts, and the calculation info."""
+    """Return a function that writes the files of a job; it returns their texts and the calculation info."""
 
     def run(**metadata):
         process = generate_workchain(CALCULATION, inputs | {'metadata': inputs['metadata'] | metadata})
