@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 @pytest.fixture(scope='session')
 def shared_data() -> Path:
-    """Folder of real files that are not part of the repository; a test that reads them skips where it is missing."""
+    """Folder of real files outside the repository; if it is missing, a test that reads them skips."""
     folder = Path(os.environ.get('MGHDIFF_SHARED_DATA', REPOSITORY.parent / 'shared' / 'data'))
     if not folder.is_dir():
         pytest.skip(f'no real data in {folder}: set MGHDIFF_SHARED_DATA to a folder that has them')
@@ -23,7 +23,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope='session')
 def daemon_environment() -> None:
-    """For a test that starts a profile or a daemon: it skips in an environment that AiiDA's daemon cannot live in."""
+    """Skip a test that starts a daemon if AiiDA's daemon cannot run in this environment."""
     from aiida_mghdiff.cli.environment import environment_message
 
     if message := environment_message():
@@ -32,7 +32,7 @@ def daemon_environment() -> None:
 
 @pytest.fixture(scope='session')
 def example_data() -> Path:
-    """Folder of the data that come with the repository."""
+    """Folder of the data in the repository."""
     return REPOSITORY / 'examples' / 'data'
 
 
@@ -46,7 +46,7 @@ def tiny_mace(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='session')
 def scratch(tmp_path_factory) -> Path:
-    """Where jobs run."""
+    """Folder in which jobs run."""
     return tmp_path_factory.mktemp('scratch')
 
 
@@ -60,7 +60,7 @@ def codes(aiida_profile, scratch) -> dict:
 
 @pytest.fixture
 def slurm(aiida_computer):
-    """A computer with Slurm, which is not here: what would be submitted there can be looked at."""
+    """A computer with Slurm, which is not installed here; tests look at the scripts for it."""
     computer = aiida_computer(label='slurm', scheduler_type='core.slurm')
     computer.set_mpirun_command(['srun', '-n', '{tot_num_mpiprocs}'])
     return computer
@@ -68,7 +68,7 @@ def slurm(aiida_computer):
 
 @pytest.fixture
 def gpaw(codes):
-    """The code of an interpreter that has GPAW; a test that needs it skips where there is none."""
+    """The code of an interpreter with GPAW; without GPAW a test skips."""
     if 'gpaw' not in codes:
         pytest.skip('there is no GPAW: `apt-get install gpaw gpaw-data`')
     return codes['gpaw']
@@ -94,7 +94,7 @@ def host(aiida_profile):
 
 @pytest.fixture
 def hydride(host):
-    """The host with one hydrogen in a hollow."""
+    """The host with one hydrogen at an interstitial place."""
     from aiida import orm
 
     atoms = host.get_ase()
@@ -117,7 +117,7 @@ def generate_workchain():
 
 @pytest.fixture
 def generate_job_node():
-    """Return a function that makes the node of a job that ended, with an exit status and outputs."""
+    """Return a function that makes the node of an ended job, with an exit status and outputs."""
     from aiida import orm
     from aiida.common.links import LinkType
     from ended_nodes import ended_node
@@ -134,7 +134,7 @@ def generate_job_node():
 
 @pytest.fixture
 def generate_workchain_node(aiida_profile):
-    """Return a function that makes the node of a WorkChain that ended, with an exit status and outputs."""
+    """Return a function that makes the node of an ended WorkChain, with an exit status and outputs."""
     from aiida import orm
     from aiida.common.links import LinkType
     from ended_nodes import ended_node
@@ -149,10 +149,10 @@ def generate_workchain_node(aiida_profile):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the fast tests first, and at the very end those that load LAMMPS into this process.
+    """Run the fast tests first; at the very end run the tests that load LAMMPS into this process.
 
-    Its libraries bring C++ symbols and a floating-point mode of their own (subnormal numbers become zero), after which
-    scipy's trees crash and hypothesis refuses to draw numbers. A job has LAMMPS in a process of its own.
+    LAMMPS brings its own C++ symbols and floating-point mode (subnormal numbers become zero). After it scipy's trees
+    crash, and hypothesis refuses to draw numbers. A job runs LAMMPS in another process.
     """
     items.sort(
         key=lambda item: (item.path.parent.name in ('lammps', 'lmp'), item.get_closest_marker('slow') is not None)

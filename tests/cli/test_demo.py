@@ -1,4 +1,4 @@
-"""What `aiida-mghdiff demo` refuses before it makes anything, and which study it goes on with.
+"""What `aiida-mghdiff demo` refuses before it stores anything, and which study it continues.
 
 The demo itself runs in tests/test_study.py.
 """
@@ -73,7 +73,7 @@ def test_refuses_a_second_demo_in_one_folder(refuse, file, tmp_path):
 
 @pytest.fixture
 def submit(aiida_profile_clean, generate_workchain_node, monkeypatch):
-    """Return a function that asks for the study of the same choices; what is submitted has failed, ended or runs."""
+    """Return a function that asks for the study of equal choices; the submitted study has failed, ended or runs."""
     monkeypatch.setattr(module, 'load_potentials', lambda *_: {})
     monkeypatch.setattr(module, 'study_builder', lambda *_, **__: StudyWorkChain.get_builder())
 
@@ -99,7 +99,7 @@ def submit(aiida_profile_clean, generate_workchain_node, monkeypatch):
 
 @pytest.mark.parametrize(('exit_status', 'words'), [(0, 'Report of'), (None, 'Going on with')])
 def test_a_study_that_runs_or_is_finished_is_not_submitted_again(submit, capsys, exit_status, words):
-    """Nothing is written after the submission: a command that is killed then still finds its study."""
+    """The command writes nothing after the submission, so a killed command still finds its study."""
     first = submit(exit_status)
     capsys.readouterr()
     assert first.base.extras.all.keys() <= {'_aiida_hash'}
@@ -129,7 +129,7 @@ def test_a_study_that_another_version_left_unfinished_is_shown_and_not_resumed(s
 
 
 def test_a_study_that_was_not_saved_is_submitted_again(submit, capsys):
-    """As where the command is killed within the submission: nothing could ever run the node."""
+    """If the command is killed during the submission, nothing can run its node."""
     first = submit(None, checkpoint=None)
     second = submit(None)
     assert second.uuid != first.uuid
@@ -140,7 +140,7 @@ def test_a_study_that_was_not_saved_is_submitted_again(submit, capsys):
 def test_the_node_of_a_submission_that_was_killed_has_its_key(
     aiida_profile_clean, codes, tiny_potential, example_data, monkeypatch, capsys
 ):
-    """The command is killed right after the process was made and saved."""
+    """The command is killed right after it made and saved the process."""
     monkeypatch.setattr(module, 'load_potentials', lambda *_: {'mace_mp': tiny_potential})
     made = []
 

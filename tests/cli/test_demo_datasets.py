@@ -1,4 +1,4 @@
-"""The demo of other people's datasets: host and tracer are theirs, or it is refused before anything is stored."""
+"""The demo on a user's dataset takes its host and tracer, or refuses it before anything is stored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from aiida_mghdiff.data.dataset import DatasetData
 COMMAND = Path(sys.executable).with_name('aiida-mghdiff')
 REPOSITORY = Path(__file__).parents[2]
 
-#: How many processes, datasets, structures, files and dictionaries a profile has.
+#: Prints the numbers of processes, datasets, structures, files and dictionaries in a profile.
 COUNT = """
 from aiida import load_profile, orm
 from aiida_mghdiff.data.dataset import DatasetData
@@ -37,7 +37,7 @@ for cls in (orm.ProcessNode, DatasetData, orm.StructureData, orm.SinglefileData,
 
 @pytest.fixture
 def make_file(tmp_path):
-    """Return a function that writes a dataset of a host and sets of tracers."""
+    """Return a function that writes a dataset with one host and several sets of tracers."""
 
     def make(symbol, lattice, tracers, write=write_labels):
         frames = [make_frame(symbol, lattice, one, seed=seed) for seed, one in enumerate(tracers)]
@@ -67,7 +67,7 @@ def test_fcc_host_is_refused_in_one_sentence_and_nothing_is_stored(make_file, tm
 
 @pytest.fixture
 def submit(aiida_profile_clean, codes, monkeypatch):
-    """Return a function that asks for the smoke study of a file, and returns what would be submitted."""
+    """Return a function that asks for the smoke study of a file, and returns the builder to be submitted."""
     submitted = []
 
     def keep(builder):
@@ -104,7 +104,7 @@ def test_an_hcp_host_is_the_host_of_the_study(submit, make_file, capsys, symbol,
 
 
 def test_the_example_data_keep_their_host(submit, example_data):
-    """Their README says the lattice constants that they were made at: the numbers of the demo rest on these."""
+    """The host has the lattice constants of the README; the demo's numbers rest on them."""
     builder = submit(example_data / 'mgh_pbe.extxyz')
     assert builder.metadata.label == 'Diffusion of H in Mg, smoke'
     for host in (builder.host, builder.neb_host):
@@ -160,7 +160,7 @@ def test_a_tracer_that_the_dataset_lacks(submit, make_file):
 
 
 class TestKeysOfTheFile:
-    """Another program's keys, and what is said of them, as the command line spells it."""
+    """Keys of another program; messages name the options of the command line."""
 
     @pytest.fixture
     def file(self, make_file):

@@ -34,7 +34,7 @@ def computer(aiida_profile_clean, tmp_path):
 
 @pytest.fixture
 def light(monkeypatch):
-    """Look at two light packages in place of the engines: the real ones take seconds to import."""
+    """Look at two light packages, because the engines take seconds to import."""
     monkeypatch.setattr(doctor, 'ENGINES', {'numpy': 'numpy', 'ase': 'ase'})
 
 
@@ -61,7 +61,7 @@ def test_versions(computer, light):
 
 @pytest.mark.slow
 def test_engines(computer):
-    """The environment of the tests has all of them."""
+    """The test environment has all engines."""
     diagnosis = doctor.diagnose(python_code(computer))
     assert diagnosis.errors == []
     assert diagnosis.versions['torch'].startswith('2.')
@@ -93,7 +93,7 @@ def test_jobs_of_other_codes_do_not_count(computer, light, tmp_path):
 
 
 def test_a_second_code_of_a_job_does_not_count(computer, light):
-    """The interpreter that reduces a trajectory of VASP has not made what that job recorded."""
+    """The versions of a job belong to VASP, not to the interpreter that reduced its trajectory."""
     code = python_code(computer)
     add_job(code, {'vasp': 'vasp.6.4.2'}, label='reduce_code')
     assert doctor.recorded_versions(code) == {}
@@ -105,7 +105,7 @@ def test_no_python(computer, light, tmp_path):
 
 
 def test_environment_of_the_code_is_used(computer, monkeypatch, tmp_path):
-    """Modules and activation lines are part of a code."""
+    """A code's environment includes its modules and activation lines."""
     (tmp_path / 'loaded_by_module.py').write_text('')
     monkeypatch.setattr(doctor, 'ENGINES', {'loaded_by_module': 'numpy'})
     prepend = f'export PYTHONPATH={tmp_path}'
@@ -135,7 +135,7 @@ def test_lammps(computer, tmp_path, text, error):
 
 
 def test_launcher(computer, light, tmp_path):
-    """It is a script of an environment: that one is looked at. Its own sources are the caches' business, not ours."""
+    """The launcher is a script; its environment is checked. Cache versions, not the doctor, follow its own sources."""
     script(tmp_path / 'python', f'exec {PYTHON} "$@"')
     code = environment.add_codes(computer, sys.executable, script(tmp_path / 'mghdiff-lmp', 'exit 1'))['lammps']
     add_job(code, {'LAMMPS': '1 Jan 2029', 'mghdiff-lmp': '0.0.1 sources abc', 'numpy': '0.1'})
@@ -158,7 +158,7 @@ def light_standin(monkeypatch):
 
 
 def test_standin(computer, light_standin, tmp_path):
-    """Its own sources are the caches' business, the engines below it are not."""
+    """A new digest of its own sources is fine; a new version of an engine below it is not."""
     code = standin_code(computer, tmp_path, f'echo " {STANDIN}"')
     add_job(code, {'vasp': STANDIN.replace('0123456789ab', 'ba9876543210')})
     diagnosis = doctor.diagnose(code)
@@ -188,7 +188,7 @@ def vasp_code(computer, executable):
 
 
 def test_vasp(computer):
-    """VASP is not run: its file, its libraries, and what its jobs recorded."""
+    """The doctor does not run VASP; it checks the file, its libraries and the versions that its jobs recorded."""
     code = vasp_code(computer, '/bin/cat')
     assert doctor.diagnose(code) == doctor.Diagnosis()
     add_job(code, {'vasp': 'vasp.6.4.2'})
@@ -206,7 +206,7 @@ def test_vasp_that_is_gone(computer, tmp_path):
 
 
 def test_vasp_without_its_libraries(computer, tmp_path):
-    """As `ldd` tells it of a VASP whose modules are not loaded."""
+    """`ldd` says this of a VASP whose modules are not loaded."""
     script(tmp_path / 'ldd', 'echo "\tlibmkl_core.so.2 => not found"; echo "\tlibc.so.6 => /lib/libc.so.6 (0x1)"')
     executable = script(tmp_path / 'vasp_std', 'exit 0')
     prepend = f'export PATH={tmp_path}:$PATH'
@@ -225,7 +225,7 @@ def gpaw_code(computer, tmp_path, module):
 
 
 def test_gpaw(gpaw):
-    """The real one, where it is installed."""
+    """The real GPAW, if it is installed."""
     add_job(gpaw, {'gpaw': '1.0', 'ase': '1.0'})
     diagnosis = doctor.diagnose(gpaw)
     assert diagnosis.errors == []
@@ -261,7 +261,7 @@ def test_command(computer, light, tmp_path):
 
 
 def run_doctor(*arguments):
-    """Return status and output of the command, which ended in words."""
+    """Return status and output of the command, which must not raise an exception."""
     result = CliRunner().invoke(doctor.doctor, arguments)
     assert isinstance(result.exception, SystemExit | None), result.exception
     return result.exit_code, result.output
@@ -269,7 +269,7 @@ def run_doctor(*arguments):
 
 @pytest.fixture
 def imported(computer, aiida_profile, tmp_path):
-    """Let the profile have nothing but the archive of a study that was made elsewhere."""
+    """Let the profile have only an archive of a study from another machine."""
     code = python_code(computer)
     add_job(code, {'numpy': '0.1'})
     create_archive([code], filename=tmp_path / 'study.aiida')
@@ -334,7 +334,7 @@ def test_code_that_comes_with_its_files(computer, tmp_path):
 
 
 def test_role_of_a_code_that_setup_did_not_make(computer, tmp_path):
-    """Its default job says what it is for."""
+    """The default job of the code tells its role."""
     plugin = 'mghdiff.lammps.md'
     lmp = script(tmp_path / 'lmp', f'echo "{HELP}"; echo mace')
     options = {'computer': computer, 'filepath_executable': lmp, 'default_calc_job_plugin': plugin}
@@ -373,7 +373,7 @@ def test_computer_that_cannot_be_reached(computer, monkeypatch):
 
 
 def test_banner_of_a_login_shell(computer, light, tmp_path, monkeypatch):
-    """It is no version and no library."""
+    """A banner is neither a version nor a library."""
     monkeypatch.setenv('HOME', str(tmp_path))
     (tmp_path / '.bash_profile').write_text("echo; echo 'libc.so => not found'; echo vasp.5.4.4; echo noise >&2\n")
     computer.configure(use_login_shell=True)
@@ -401,7 +401,7 @@ def test_unknown_profile():
 @pytest.mark.parametrize('arguments', [['doctor'], ['setup'], ['report', '1']], ids=' '.join)
 @pytest.mark.parametrize('place', ['AIIDA_PATH', 'HOME'])
 def test_no_profile_at_all(tmp_path, place, arguments):
-    """A newcomer has no configuration, which is no damaged one, and gets none by asking."""
+    """A missing configuration is not called damaged, and the question does not create one."""
     variables = {key: value for key, value in os.environ.items() if key != 'AIIDA_PATH'} | {place: str(tmp_path)}
     command = [Path(sys.executable).with_name('aiida-mghdiff'), *arguments]
     done = subprocess.run(command, env=variables, capture_output=True, text=True)

@@ -29,7 +29,7 @@ def lmp(tmp_path):
 
 @pytest.fixture(autouse=True)
 def debian_python(tmp_path, monkeypatch):
-    """An interpreter with GPAW, found on any machine: it fails at no import."""
+    """An interpreter that imports everything, so that GPAW is found on any machine."""
     path = use_executable(tmp_path / 'debian' / 'python3')
     monkeypatch.setattr(environment, 'DEBIAN_PYTHON', path)
     return path
@@ -175,7 +175,7 @@ def state(node):
 
 @pytest.fixture(scope='module')
 def installation(daemon_environment, tmp_path_factory):
-    """Folder of a profile made by the command line, with a running daemon; and the environment of its processes."""
+    """Folder of a profile that the command line made, with a running daemon; and the environment of its processes."""
     folder = tmp_path_factory.mktemp('installation')
     (folder / 'bin').mkdir()
     lmp = use_executable(folder / 'bin' / 'mghdiff-lmp')
@@ -199,7 +199,7 @@ def python(installation, code):
 
 @pytest.mark.slow
 class TestDaemon:
-    """Environment not activated, no profile before, one slot."""
+    """A daemon in an environment that is not activated, without an older profile, with one slot."""
 
     def test_profile_is_in_its_folder(self, installation):
         folder, _ = installation
@@ -212,7 +212,7 @@ class TestDaemon:
         assert Path(workdir).is_relative_to(folder)
 
     def test_wall_time_and_kill(self, installation):
-        """A job over its wall time ends, queued and running jobs are killed, and the others get their turn."""
+        """A job over its wall time ends; queued and running jobs are killed; the others get their turn."""
         code = """
 nodes = [run('sleep 100', max_wallclock_seconds=5), run('sleep 100'), run('sleep 100'), run('')]
 until(lambda: state(nodes[0]) == 'running')
@@ -239,7 +239,7 @@ print(*[node.is_finished_ok for node in nodes])
         assert python(installation, load.replace("label='bash'", "label='bash2'") + code) == ['True', 'True']
 
     def test_a_killed_daemon_is_started_again(self, installation):
-        """Its worker and broker, which go on without it, are ended: two workers would be no daemon of ours."""
+        """Its worker and broker still run; they are ended, because a daemon has one worker."""
         code = """
 import os, signal, psutil
 from aiida.engine.daemon.client import get_daemon_client

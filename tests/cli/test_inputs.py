@@ -1,4 +1,4 @@
-"""A study's inputs from files: equal files give one node, and a file that is refused leaves nothing behind."""
+"""Inputs of a study from files: equal files give one node, and a refused file leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TestDataset:
         assert load_dataset(file).base.attributes.get('labelled_by') == 'unknown'
 
     def test_labels_that_were_allowed_once_are_not_taken_for_good(self, file):
-        """The same file is found by how it was read, too."""
+        """A file is found again only if it was read with the same options."""
         file.write_text(FRAME.replace('H 0 0 0 0 0 0', 'H 0 0 0 0 0 150').format(energy=-1.0))
         dataset = load_dataset(file, allow_implausible=True)
         assert load_dataset(file, allow_implausible=True).uuid == dataset.uuid

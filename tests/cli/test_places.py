@@ -1,4 +1,4 @@
-"""Folders with odd names, and what `profile` and `demo` leave outside of theirs."""
+"""Folders with odd names, and files that `profile` and `demo` leave outside their folder."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from aiida_mghdiff.cli.profile import profile
 
 COMMAND = str(Path(sys.executable).with_name('aiida-mghdiff'))
 NOBODY = 65534
-#: Blanks, and what shells, circus or URLs might take for something else.
+#: Blanks, and characters with a meaning in shells, circus or URLs.
 ODD_NAME = """my d$emo's "ü" (1) & #2 back\\slash; *"""
 
 
 @pytest.fixture
 def short_path():
-    """A folder with a short path: the sockets of a daemon lie in that of temporary files."""
+    """A folder with a short path: the daemon's sockets lie in the folder of temporary files."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
 
 
 @pytest.fixture
 def outside(short_path):
-    """Home and folder of temporary files of a user who has nothing yet, and the environment with them."""
+    """Empty home and empty folder of temporary files of a new user, and the environment with them."""
     folders = [short_path / 'home', short_path / 'tmp']
     for folder in folders:
         folder.mkdir()
@@ -53,7 +53,7 @@ def call(variables, *arguments):
 
 @pytest.mark.usefixtures('daemon_environment')
 def test_profile_in_a_folder_with_an_odd_name(tmp_path, outside):
-    """Its daemon runs there, its line can be pasted, and it leaves nothing behind."""
+    """The daemon runs there, the printed line can be pasted, and nothing is left behind."""
     folders, variables = outside
     folder = tmp_path / ODD_NAME
     made = call(variables, 'profile', str(folder))
@@ -69,7 +69,7 @@ def test_profile_in_a_folder_with_an_odd_name(tmp_path, outside):
 
 @pytest.mark.usefixtures('daemon_environment')
 def test_sockets_of_a_daemon_that_was_killed(tmp_path, outside):
-    """The next start deletes them."""
+    """The next start deletes the sockets."""
     folders, variables = outside
     folder = tmp_path / 'killed'
     assert call(variables, 'profile', str(folder)).returncode == 0
@@ -95,7 +95,7 @@ def variables_of(process):
 
 @contextmanager
 def ordinary_user():
-    """Be a user without rights: root may write everywhere."""
+    """Be a user without rights, because root may write everywhere."""
     users = os.getresuid()
     if users[0] == 0:
         os.setresuid(NOBODY, NOBODY, 0)
@@ -105,7 +105,7 @@ def ordinary_user():
 
 @pytest.mark.parametrize('command', [[demo, '--directory'], [profile]])
 class TestRefusals:
-    """One sentence, before anything is made."""
+    """The command refuses with one sentence, before it makes anything."""
 
     def refuse(self, command, folder):
         result = CliRunner().invoke(command[0], [*command[1:], str(folder)])
@@ -150,7 +150,7 @@ class TestRefusals:
 
     @pytest.mark.usefixtures('daemon_environment')
     def test_folder_of_temporary_files(self, tmp_path, monkeypatch, command):
-        """The path of a socket has at most 107 bytes."""
+        """A socket's path has at most 107 bytes."""
         (tmp_path / ('x' * 100)).mkdir()
         monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / ('x' * 100)))
         words = self.refuse(command, tmp_path / 'demo')

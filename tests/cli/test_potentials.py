@@ -1,4 +1,4 @@
-"""Model files that are named, and those that are found."""
+"""Model files that the user names, and model files that are found."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiida_mghdiff.data.potential import PotentialData
 
 @pytest.fixture
 def cache(monkeypatch, tmp_path):
-    """A folder in the place of MACE's cache: a model that cannot be read, one without Mg, and one that fits."""
+    """A folder in place of MACE's cache: an unreadable model, one without Mg, and one that fits."""
     contents = {'broken.model': None, 'off23_model': ['C', 'H', 'N', 'O'], 'small.model': ['H', 'Mg', 'O']}
 
     def properties(path, architecture):
@@ -32,7 +32,7 @@ def cache(monkeypatch, tmp_path):
 
 
 def test_the_first_found_model_that_fits_is_used(aiida_profile_clean, cache):
-    """A model of other elements, or one that cannot be read, stops nothing and leaves no node."""
+    """A model of other elements and an unreadable one are passed over and leave no node."""
     lines = []
     node = find_mace([], {'H', 'Mg'}, lines.append)
     assert node.is_stored
@@ -81,7 +81,7 @@ def test_found_models_with_several_heads(aiida_profile_clean, cache):
     ],
 )
 def test_a_node_of_an_earlier_version_without_a_head(aiida_profile_clean, cache, heads, asked, is_taken):
-    """It stands for the head that programs take where none is named, and for no other."""
+    """This node stands only for the head that programs take by default."""
     path = cache / 'small.model'
     make_multihead_mace(path, heads)
     options = {'architecture': 'mace', 'origin': 'pretrained', 'elements': ['H', 'Mg'], 'dtype': 'float64'}

@@ -1,4 +1,4 @@
-"""What a crash in the middle of launching loses, and how it is found and healed: with a real daemon that is killed."""
+"""Tasks that a crash during launching loses, and their repair: with a real daemon that is killed."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def installation(daemon_environment, tmp_path_factory):
 
 @pytest.fixture
 def run(installation, tmp_path):
-    """Return a function that runs code in the profile, and returns what it tells about the WorkChain."""
+    """Return a function that runs code in the profile, and returns its report on the WorkChain."""
 
     def call(code, starts=tmp_path / 'starts'):
         arguments = [sys.executable, '-c', PRELUDE + code, str(starts)]
@@ -125,7 +125,7 @@ def call_command(installation, *words):
 
 
 def assert_whole(told):
-    """Check that every job ran once, and no process is left."""
+    """Check that every job ran once and no process is left."""
     assert (told['state'], told['status']) == ('finished', 0)
     assert told['children'] == 6 * ['finished']
     assert told['starts'] == EVERY_JOB_ONCE
@@ -137,7 +137,7 @@ class TestKilled:
     @pytest.mark.parametrize('wave', ['first', 'second'])
     @pytest.mark.parametrize('role', ['broker', 'worker'])
     def test_part_of_the_daemon(self, run, role, wave):
-        """In the middle of launching; the daemon replaces it at once, but not what it knew."""
+        """The part dies during launching; the daemon replaces it at once, but its memory is lost."""
         kill = f"""
 node = launch()
 until(seen('{wave}_1'))
@@ -148,7 +148,7 @@ os.kill(pid('{role}'), signal.SIGKILL)
         assert told['sentence'].startswith(f'AiiDA had lost its {role}: its daemon was started again')
 
     def test_worker_and_nobody_looks(self, run):
-        """The next worker begins the step again: it finds the jobs that the step launched before."""
+        """The next worker repeats the step, and finds the jobs that were launched before."""
         told = run("""
 node = launch()
 until(seen('first_1'))
@@ -160,7 +160,7 @@ tell('', node)
 
     @pytest.mark.parametrize('keep', [KEEP, ''], ids=['the demo looks', 'nobody looks'])
     def test_worker_within_a_calcfunction(self, run, keep):
-        """The next worker begins the step again; the node of the killed call, which nothing could run, is ended."""
+        """The next worker repeats the step, and closes the node of the killed call, which nothing can run."""
         told = run(
             keep
             + """
@@ -176,7 +176,7 @@ os.kill(pid('worker'), signal.SIGKILL)
         assert told['lost'] == []
 
     def test_restart_of_the_daemon(self, run):
-        """It is told to stop while jobs of a step are still to be launched, and others are not over."""
+        """The daemon stops while a step still has jobs to launch and other jobs run."""
         told = run(
             KEEP
             + """
@@ -194,7 +194,7 @@ subprocess.run([str(Path(sys.executable).parent / 'verdi'), 'daemon', 'start'], 
         assert_whole(told)
 
     def test_everything_and_a_second_start(self, run):
-        """The command, the daemon with all its parts, and the jobs; another command heals it before it goes on."""
+        """Command, daemon and jobs are killed; another command repairs the study before it continues."""
         first = run(KILL_EVERYTHING)
         second = run(
             f"""
@@ -204,7 +204,7 @@ node = orm.load_node({first['sentence']})
 """
             + END
         )
-        assert (second['state'], second['status']) in [('finished', 0), ('finished', 410)]  # arithmetic has no loop
+        assert (second['state'], second['status']) in [('finished', 0), ('finished', 410)]  # no restart loop here
         assert len(second['children']) == 6
         assert second['starts'] == EVERY_JOB_ONCE
         assert second['lost'] == []
@@ -218,7 +218,7 @@ for path in (process_tasks._broker()._storage_path / 'tasks').rglob('*.json'):
 
 @pytest.mark.slow
 def test_a_demo_that_is_refused_after_a_crash(run, installation, tmp_path):
-    """What the crash had lost has its tasks again, and the command says what becomes of it."""
+    """The processes get new tasks all the same, and the command says so."""
     first = run(KILL_EVERYTHING + FORGET)
     file = write_labels(tmp_path / 'mine.extxyz', [make_frame('Mg', MAGNESIUM, '', seed=seed) for seed in range(4)])
     words = ['demo', '--protocol', 'smoke', '--directory', installation['AIIDA_PATH'], '--dataset', str(file)]
@@ -273,7 +273,7 @@ tell('', node)
 
 @pytest.mark.slow
 def test_lost_task_is_noticed(run):
-    """As a broker loses it that is killed while it reads the queue."""
+    """A broker loses a task like this if it is killed while it reads the queue."""
     told = run(KEEP + LOSE + END)
     assert_whole(told)
     assert re.match(r'AiiDA had lost the task of process<\d+>: .* 1 processes got a new task\.$', told['sentence'])
@@ -323,7 +323,7 @@ print(json.dumps(told))
 
 
 def test_repair(tmp_path):
-    """To look changes nothing; then each process that a daemon runs has one task, and nothing else has."""
+    """A look changes nothing; after the repair only the processes of a daemon have a task, one each."""
     process = subprocess.run([sys.executable, '-c', REPAIR, str(tmp_path)], capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
     lost, before, revived, after, left = json.loads(process.stdout.splitlines()[-1])

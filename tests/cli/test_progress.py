@@ -1,4 +1,4 @@
-"""How far the jobs of a study are, and the time that is left."""
+"""The progress of a study's jobs, and the time left."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def inputs(aiida_profile, tiny_potential):
 
 @pytest.fixture
 def make_watch(inputs):
-    """Return a function that watches a study with those of the inputs whose names begin with given words."""
+    """Return a function that watches a study with the inputs whose names begin with given words."""
 
     def make(*words):
         node = orm.WorkChainNode(process_type='aiida.workflows:mghdiff.study')
@@ -75,7 +75,7 @@ def test_plan(make_watch):
 def test_time_left_of_md_is_a_lower_bound_until_every_architecture_has_shown_its_pace(
     make_watch, make_job, tiny_potential
 ):
-    """A run of VASP's own force field is one of them."""
+    """VASP's own force field counts as an architecture."""
     node = make_job('mghdiff.lammps.md', 'out', potential=tiny_potential, parameters=orm.Dict({'steps': 1000}))
     jobs, watch = [Job('nve', node, 'done')], make_watch('potentials', 'diffusion', 'otf')
     watch.learns = False
@@ -87,7 +87,7 @@ def test_time_left_of_md_is_a_lower_bound_until_every_architecture_has_shown_its
 
 
 def test_time_left_of_what_waits_is_its_count_times_the_mean_of_its_kind(make_watch, make_job):
-    """Two evaluations and four barriers: nothing is known of the barriers before one has ended."""
+    """Nothing is known of the four barriers before one has ended."""
     watch = make_watch('potentials', 'training__', 'evaluation', 'neb', 'paths')
     names = {'training': 'mghdiff.mace.train', 'evaluation': 'mghdiff.evaluate', 'barrier': 'mghdiff.ase.neb'}
     nodes = {name: make_job(entry_point, 'out') for name, entry_point in names.items()}
@@ -148,7 +148,7 @@ def test_progress_of_a_program(make_job, tmp_path):
 
 @pytest.mark.parametrize(('entry_point', 'tag'), [('mghdiff.vasp.mlff', 'nsw'), ('mghdiff.vasp.md', 'steps')])
 def test_progress_of_vasp(make_job, tmp_path, entry_point, tag):
-    """VASP prints a line a step, and its last lines go into the output file when it has ended."""
+    """VASP prints a line for each step; at its end the last lines go into the output file."""
     node = make_job(entry_point, 'vasp_last_lines', parameters=orm.Dict({tag: 400}))
     line = '    {} T=   {:.1f} E= -0.24E+02 F= -0.25E+02 E0= -0.25E+02 EK= 0.1E+01 SP= 0.0E+00 SK= 0.0E+00\n'
     (tmp_path / 'vasp_output').write_text(' vasp.6.4.2\n' + line.format(39, 512.3) + line.format(40, 498.7))

@@ -1,4 +1,4 @@
-"""`aiida-mghdiff report`: any stored study, and what is refused."""
+"""`aiida-mghdiff report`: any stored study, and its refusals."""
 
 from __future__ import annotations
 

@@ -106,12 +106,12 @@ def count_stored():
 
 @pytest.mark.usefixtures('aiida_profile_clean')
 class TestNothingHalfStored:
-    """Where a machine cannot run jobs, `setup` says why in a sentence, and what there was before is all there is."""
+    """If a machine cannot run jobs, `setup` says why in a sentence and stores nothing."""
 
     def refuse(self, *arguments):
         before = count_stored()
         result = invoke(*arguments)
-        assert result.exit_code in (1, 2)  # 2: click's own refusal of an option
+        assert result.exit_code in (1, 2)  # 2: click refuses an option
         assert isinstance(result.exception, SystemExit), result.exception
         assert count_stored() == before
         return result.output
@@ -150,7 +150,7 @@ class TestNothingHalfStored:
         assert 'cannot keep files in its work directory: [Errno 28] No space left on device' in words
 
     def test_executable_that_is_not_there(self, tmp_path):
-        """The codes before it are taken back, and the computer."""
+        """The codes before it and the computer are deleted again."""
         words = self.refuse('--workdir', tmp_path / 'work', '--lmp', tmp_path / 'nope')
         assert f'no executable {tmp_path}/nope' in words
 

@@ -1,4 +1,4 @@
-"""No user sees a traceback: a command that fails unexpectedly says what failed, where its log is and what goes on."""
+"""No user sees a traceback: after an unexpected failure the command names the failure, its log and what continues."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def fail(*_, **__):
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """The folder that AiiDA is configured in."""
+    """The folder of AiiDA's configuration."""
     monkeypatch.setattr(AiiDAConfigDir, 'get', lambda: tmp_path)
     return tmp_path
 
 
 def call(*arguments):
-    """Call the command; return its output, which must be a sentence."""
+    """Call the command; return its output, which must hold no traceback."""
     result = CliRunner().invoke(main, [str(word) for word in arguments])
     assert result.exit_code == 1, result.output
     assert 'Traceback' not in result.output
@@ -86,7 +86,7 @@ def test_refusals_and_interrupts_are_no_failures(place, monkeypatch):
 
 
 def test_log_where_nothing_can_be_written(place, monkeypatch):
-    """It goes to the folder of temporary files, or if this was deleted meanwhile, its last line is shown."""
+    """The log goes to the folder of temporary files; if this is gone, its last line is printed."""
     monkeypatch.setattr(AiiDAConfigDir, 'get', lambda: place / 'nowhere')
     monkeypatch.setattr(tempfile, 'tempdir', str(place))
     monkeypatch.setattr(environment, 'load', fail)
@@ -100,7 +100,7 @@ def test_log_where_nothing_can_be_written(place, monkeypatch):
 
 @pytest.mark.parametrize('words', [('setup',), ('doctor',), ('profile', 'there'), ('report', '1'), ('demo',)])
 def test_no_folder_for_temporary_files(tmp_path, words):
-    """As on a full disk: no process of the command may write a byte."""
+    """No process of the command may write a byte, as on a full disk."""
     result = command(tmp_path, *words, cwd=tmp_path, preexec_fn=lambda: setrlimit(RLIMIT_FSIZE, (0, 0)))
     assert result.returncode == 1
     assert re.fullmatch(
@@ -128,7 +128,7 @@ def test_report_says_what_its_study_does(aiida_profile, monkeypatch):
 
 @pytest.fixture(scope='module')
 def whole_profile(daemon_environment, tmp_path_factory):
-    """The folder of a profile of its own."""
+    """The folder of a separate profile."""
     folder = tmp_path_factory.mktemp('whole')
     assert command(folder, 'profile', folder, '--workers', 0).returncode == 0
     return folder
@@ -182,7 +182,7 @@ def test_damaged_profiles(whole_profile, tmp_path, damage, message):
 
 @pytest.fixture
 def run_demo(daemon_environment, aiida_profile, tmp_path, monkeypatch):
-    """Return a function that calls the demo, with a study or before there is one, whose environment fails."""
+    """Return a function that calls the demo, before or after its study exists, with an environment that fails."""
     for name in ('make_profile', 'open_storage', 'setup_codes', 'enable_caching', 'start_daemon', 'stop_daemon'):
         monkeypatch.setattr(environment, name, lambda *_, **__: {})
     monkeypatch.setattr(demo, 'check_choices', lambda *_: None)
@@ -249,7 +249,7 @@ def test_a_study_whose_state_cannot_be_read(run_demo, monkeypatch):
 
 @pytest.mark.parametrize('is_over', [True, False])
 def test_a_study_that_ended_in_an_exception_is_reported_in_words(aiida_profile, tmp_path, capsys, is_over):
-    """Numbers and page are written all the same, and the command ends with a sentence; an archive if all is over."""
+    """Numbers and page are still written, and an archive if all jobs are over; a sentence ends the output."""
     study = make_study(ProcessState.EXCEPTED, exception="KeyError: 'x'")
     job = orm.WorkChainNode()
     job.base.links.add_incoming(study, link_type=LinkType.CALL_WORK, link_label='job')

@@ -1,4 +1,4 @@
-"""The table of architectures, and that nothing beside it and the table of engines asks for a name."""
+"""The table of architectures; only this table and the table of engines ask for a name."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from aiida_mghdiff.data.architectures import CHGNET, MACE, VASP_MLFF, architectu
 PACKAGE = Path(aiida_mghdiff.__file__).parent
 RECORDS = {'MACE', 'CHGNET', 'VASP_MLFF'}
 NAMES = {'mace', 'chgnet', 'vasp-mlff'}
-#: The label of the force field that a study learns, which is no architecture's name.
+#: The label of the force field that a study learns; no architecture has this name.
 LABEL = 'vasp_mlff'
-#: The two tables, the calculators, and the packages that the doctor looks for, which have the same names.
+#: The two tables, the calculators, and the doctor, which looks for packages of the same names.
 TABLES = ('data/architectures.py', 'workflows/engines.py', 'programs/calculators/', 'cli/doctor.py')
-#: Jobs that serve one architecture, and refuse any other.
+#: Jobs that serve one architecture and refuse all others.
 OF_ONE = ('calculations/lammps/md.py', 'calculations/vasp/force_field.py')
 METHODS = (
     'get',
@@ -34,7 +34,7 @@ METHODS = (
 
 
 def choices_by_name(source):
-    """Lines that compare something with the name of an architecture, or look something up by it."""
+    """Return the lines that compare with the name of an architecture, or look something up by it."""
     tree = ast.parse(source)
     constants = set(names_of_constants(tree))
     return [
@@ -45,7 +45,7 @@ def choices_by_name(source):
 
 
 def asked(node):
-    """What a node compares with, or looks up by."""
+    """Return the operands of a comparison or the keys of a look-up."""
     match node:
         case ast.Compare():
             return [node.left, *node.comparators]
@@ -61,7 +61,7 @@ def asked(node):
 
 
 def is_name(node, constants):
-    """Whether an expression gives the name of an architecture: as text, from a record, or as a constant of either."""
+    """Return whether an expression gives the name of an architecture, as text, record or constant."""
     match node:
         case ast.Constant(value=str(text)):
             return text in NAMES | {LABEL}
@@ -133,6 +133,6 @@ def test_names_titles_types_and_elements():
 
 
 def test_our_calculators_are_the_business_of_cache_versions():
-    """A digest of their sources would make each job of these potentials anew after a change of a docstring."""
+    """With a digest of their sources, a changed docstring would repeat all jobs of these potentials."""
     assert [architecture.calculator_digest for architecture in (MACE, CHGNET, VASP_MLFF)] == [None, None, None]
     assert b'MACECalculator' in MACE.calculator_source

@@ -1,4 +1,4 @@
-"""Labels whose SCF may not have converged: nothing learns from them, and nothing is compared with them."""
+"""Labels whose SCF may not have converged: nothing learns from them or compares with them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from aiida_mghdiff.calculations.functions.metrics import error_metrics
 from aiida_mghdiff.data.dataset import DatasetData
 
 FACTORIES = {'aiida.calculations': CalculationFactory, 'aiida.workflows': WorkflowFactory}
-#: These take the atoms of a dataset, not its labels.
+#: Processes that take the atoms of a dataset, not its labels.
 OF_ATOMS = ('mghdiff.build_host', 'mghdiff.label')
-#: Calcfunctions, whose ports have no validators: they refuse within.
+#: Calcfunctions have no validators of ports: they refuse when they run.
 FUNCTIONS = ('mghdiff.error_metrics', 'mghdiff.split_dataset')
 ALL = {entry.name: FACTORIES[group] for group in FACTORIES for entry in entry_points(group=group)}
 REFUSAL = r'the SCF of 2 of its 3 configurations is not known to have converged: leave these out with'
@@ -30,7 +30,7 @@ def takes_a_dataset(port):
 
 
 def dataset_ports():
-    """Yield process and name of each port that takes one dataset."""
+    """Yield process and name of each port for one dataset."""
     for name, factory in ALL.items():
         if name.startswith('mghdiff.') and name not in OF_ATOMS:
             yield from ((name, key) for key, port in factory(name).spec().inputs.items() if takes_a_dataset(port))

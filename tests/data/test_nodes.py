@@ -22,7 +22,7 @@ from aiida_mghdiff.formats.ml_ff import MlFfHeader, write_ml_ff
 
 
 def make_frames(count=4, seed=1):
-    """Return rattled hcp cells, every second one with an H, with made-up labels."""
+    """Return rattled hcp cells with made-up labels; every second one has an H."""
     rng = np.random.default_rng(seed)
     frames = []
     for index in range(count):
@@ -105,7 +105,7 @@ def test_dataset_refuses_bad_labels():
 
 
 def isolated(energy, symbol='H', **keywords):
-    """Return a frame of an isolated atom; by default it says so, and has neither cell nor forces."""
+    """Return a frame of an isolated atom; by default it is marked, and has neither cell nor forces."""
     atoms = Atoms(symbol, **keywords or {'info': {'config_type': 'IsolatedAtom'}})
     atoms.calc = SinglePointCalculator(atoms, energy=energy, free_energy=None if energy is None else energy - 0.1)
     return atoms
@@ -114,7 +114,7 @@ def isolated(energy, symbol='H', **keywords):
 @pytest.mark.parametrize(('kind', 'energy'), [('free', -1.1), ('sigma0', -1.0)])
 @pytest.mark.parametrize('keywords', [{}, {'pbc': False}, {'pbc': True, 'cell': [12, 12, 12]}])
 def test_isolated_atoms_are_no_configurations(keywords, kind, energy):
-    """They have no place in a dataset, whose frames and groups stay as they are."""
+    """They do not enter a dataset's frames and groups."""
     frames, names = make_frames(), {'groups': [1, 0, 0, 1, 1], 'group_names': ['a', 'b'], 'energy_kind': kind}
     node = DatasetData.from_frames([isolated(-1.0, **keywords), *frames], **names, isolated_atoms={'Mg': -0.2})
     plain = DatasetData.from_frames(frames, **names | {'groups': [0, 0, 1, 1]})
@@ -200,7 +200,7 @@ def test_arrays_that_are_no_dataset_are_refused(changes, words):
 
 
 def with_lone_atom(energy=-1.0, count=1, **origin):
-    """Return a dataset of arrays: some atoms in a large box behind crystals."""
+    """Return a dataset of arrays: crystals, then some atoms in a large box."""
     frames = make_frames(2)
     for _ in range(count):
         frames.append(Atoms('H', cell=[12, 12, 12], pbc=True))
@@ -223,7 +223,7 @@ def test_isolated_atoms_that_did_not_converge_give_no_energy():
 
 
 def test_isolated_atoms_alone_are_configurations():
-    """They are the result of a single point."""
+    """Such a dataset is the result of a single point."""
     frames = [Atoms(symbol, cell=[12, 12, 12], pbc=True) for symbol in ('H', 'Mg')]
     for atoms in frames:
         atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.zeros((1, 3)))
@@ -433,7 +433,7 @@ def test_a_potential_stored_before_heads_were_looked_for_stays_readable(tmp_path
 
 
 def test_keys_of_nodes_stored_by_earlier_versions_are_read():
-    """Nodes of earlier versions have ``labels`` and ``n_tracers`` in place of ``labelled_by`` and ``tracer_count``."""
+    """Earlier versions stored ``labels`` for ``labelled_by`` and ``n_tracers`` for ``tracer_count``."""
     dataset, tracers = DatasetData.from_frames(make_frames(2), labelled_by='gpaw'), make_tracers(first_step=120)
     for node, key in ((dataset, 'labelled_by'), (tracers, 'tracer_count')):
         node.base.attributes.set(FORMER_KEYS[key][0], node.base.attributes.get(key))

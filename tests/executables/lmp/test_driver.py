@@ -22,7 +22,7 @@ fix series all print 1 "$(pe:%.17g) $(pxx:%.17g) $(pyy:%.17g) $(pzz:%.17g) $(pxy
 run 0
 """
 
-#: Prints what the process of a LAMMPS has of the shared memory of the machine.
+#: Prints the machine's shared memory that LAMMPS's process holds.
 SHARED_MEMORY = """
 from pathlib import Path
 from aiida_mghdiff.executables.lmp.driver import open_lammps
@@ -96,7 +96,7 @@ def test_data_file_of_lammps_is_read_again(bench):
 
 
 def test_shared_memory_ends_with_the_process():
-    """However the process ends: no name is left that would keep the memory."""
+    """No name keeps the memory, however the process ends."""
     command = [sys.executable, '-c', SHARED_MEMORY]
     maps = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert any('mpich' in line for line in maps)

@@ -17,7 +17,7 @@ OPTIONS = {'evaluator': 'auto', 'dtype': 'float64', 'device': 'cpu'}
 
 @pytest.fixture(scope='module')
 def flat_mace(tmp_path_factory):
-    """A model that symmetrix does not run: its angular momenta end at 2."""
+    """A model that symmetrix cannot run, because its angular momenta end at 2."""
     return make_tiny_mace(tmp_path_factory.mktemp('flat') / 'flat.model', channels=4, max_ell=2, fit=False)
 
 

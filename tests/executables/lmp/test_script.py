@@ -1,4 +1,4 @@
-"""What the launcher accepts and makes of a script."""
+"""Scripts that the launcher accepts, and how it reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad input: one clear sentence as the last line of stdout and in OUTCAR, an exit status, and nothing computed."""
+"""Bad input: one clear sentence at the end of stdout and in OUTCAR, an exit status, and nothing computed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHORT = LANGEVIN | {'NSW': 2}
 
 
 def refuse(tmp_path, capsys, tags, atoms=None, prepare=lambda folder: None, name='INPUT_REFUSED', **files):
-    """Return the refusal of a folder, as stdout and OUTCAR have it."""
+    """Return the sentence that refuses a folder, from stdout and OUTCAR."""
     folder = write_folder(tmp_path / 'job', tags, atoms or hydride(), **files)
     prepare(folder)
     capsys.readouterr()
@@ -114,7 +114,7 @@ def test_iconst(tmp_path, capsys, change, words):
     ('text', 'words'), [('R 1 17 0\n', 'R with status 0'), ('R 1 40 0\n', 'atom 40 does not exist')]
 )
 def test_atoms_are_not_held_where_the_cell_is_fixed(tmp_path, capsys, tags, text, words):
-    """Constraints are obeyed or refused, never passed over."""
+    """Constraints are obeyed or refused, never ignored."""
     assert words in refuse(tmp_path, capsys, tags | {'NSW': 2}, ICONST=text)
 
 
@@ -179,7 +179,7 @@ def test_gpaw_needs_a_mesh(tmp_path, capsys):
 
 
 def test_mdalgo_0_is_nose_hoover(tmp_path):
-    """SMASS decides, as with MDALGO = 2."""
+    """SMASS decides, as for MDALGO = 2."""
     from aiida_mghdiff.executables.vasp_standin.folder import has_nose_thermostat
     from aiida_mghdiff.executables.vasp_standin.incar_tags import read_settings
 

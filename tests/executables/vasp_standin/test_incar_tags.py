@@ -61,7 +61,7 @@ def test_tags_of_the_electrons_have_no_effect_and_are_listed():
     ],
 )
 def test_what_changes_labels_is_refused_where_gpaw_makes_them(tag, value):
-    """GPAW's labels would be of another kind without the tag; labels of a model do not depend on it."""
+    """GPAW cannot follow the tag, so its labels would differ; a model's labels do not depend on the tag."""
     with pytest.raises(ProgramError, match=f'{tag} = {value}: GPAW has no equivalent') as caught:
         read_settings({tag: value}, labels='gpaw')
     assert caught.value.name == 'INPUT_REFUSED'

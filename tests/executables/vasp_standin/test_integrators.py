@@ -1,4 +1,4 @@
-"""Equations of motion as physics, on a harmonic crystal, where everything is known."""
+"""Equations of motion as physics, on a harmonic crystal with exact solutions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Crystal:
         self.spring, self.stiffness = spring, modulus * atoms.get_volume()
 
     def __call__(self, atoms):
-        """The virial is dU by the strain at constant scaled positions."""
+        """Return labels; the virial is the derivative of U by the strain at constant scaled positions."""
         change = np.linalg.solve(self.cell, atoms.cell.array)
         strain = (change @ change.T - np.eye(3)) / 2
         shift = atoms.positions - self.sites @ atoms.cell.array
@@ -59,7 +59,7 @@ def moving(repeats=2, seed=1):
 
 
 def advance(integrator, potential, steps, record=lambda labels: None, temperature=TEMPERATURE):
-    """Make steps and return what was recorded after each."""
+    """Make steps; return a record after each."""
     labels, rows = potential(integrator.motion.atoms), []
     for _ in range(steps):
         integrator.begin(labels, temperature)
@@ -109,7 +109,7 @@ def thermostats(motion):
 
 @pytest.mark.parametrize('name', ['langevin', 'andersen'])
 def test_canonical_distribution(name):
-    """Mean and variance of both energies: those of 3n oscillators."""
+    """Both energies have the mean and the variance of 3n oscillators."""
     motion, potential = moving()
     integrator = thermostats(motion)[name]
     advance(integrator, potential, 500)
@@ -120,7 +120,7 @@ def test_canonical_distribution(name):
 
 
 def test_species_share_the_temperature():
-    """Each with a friction of its own."""
+    """Each species has its own friction."""
     motion, potential = moving()
     friction = np.where(np.arange(len(motion.atoms)) % 2, FRICTION, 5 * FRICTION)
     integrator = Langevin(motion, STEP, friction, RandomNumbers((5, 0, 0)))
@@ -133,7 +133,7 @@ def test_species_share_the_temperature():
 
 
 def nose_run(step_fs, length_fs):
-    """Return conserved energy and temperature of a run."""
+    """Return the conserved energy and the temperature of a run."""
     motion, potential = moving()
     integrator = NoseHoover(motion, step_fs * units.fs, 0.5, TEMPERATURE)
     return advance(
@@ -159,7 +159,7 @@ def test_nose_hoover_keeps_the_mean_temperature():
 
 
 def test_nose_period_of_forty_steps():
-    """SMASS = 0: of an ideal gas, whose thermostat is an oscillator while it is near its target."""
+    """With SMASS = 0 the thermostat of an ideal gas near its target oscillates with this period."""
     atoms = Atoms('Mg200', positions=np.zeros((200, 3)), cell=np.eye(3) * 50, pbc=True)
     draw_momenta(atoms, 1.02 * TEMPERATURE, RandomNumbers((1, 0, 0)))
     integrator = NoseHoover(Motion(atoms, np.zeros((3, 3))), units.fs, 0.0, TEMPERATURE)
@@ -200,7 +200,7 @@ def test_shape_of_the_cell_stays_as_constrained(tmp_path, shape, modes):
 
 @pytest.mark.parametrize('shape', ['fixed', 'free-lengths', None])
 def test_moving_cell_without_noise_conserves_the_enthalpy(tmp_path, shape):
-    """The error of a symplectic integrator: a quarter for half the time step, without a drift."""
+    """The error of a symplectic integrator falls by four at half the time step, without a drift."""
     spreads = []
     for step in (1.0, 2.0):
         integrator, potential = cell_run(tmp_path, shape, pressure=0.01, friction=0.0)
@@ -222,7 +222,7 @@ def test_moving_cell_without_noise_conserves_the_enthalpy(tmp_path, shape):
 
 
 def test_moving_cell_is_canonical(tmp_path):
-    """The lattice has half a kT for each of its modes, and its strain the variance of an oscillator."""
+    """Each mode of the lattice has kT / 2, and the strain has an oscillator's variance."""
     integrator, potential = cell_run(tmp_path, 'free-lengths')
     atoms = integrator.motion.atoms
     lengths = atoms.cell.lengths()
@@ -242,7 +242,7 @@ def test_volume_follows_the_pressure(tmp_path):
     integrator, potential = cell_run(tmp_path, 'fixed', pressure=0.03)
     before = integrator.motion.atoms.get_volume()
     volumes = advance(integrator, potential, 6000, lambda _: integrator.motion.atoms.get_volume())[1000:]
-    # with h = l h0: U + P V = V0 (3 B/8 (l²-1)² + P l³), least where l² + 2 P/B l = 1
+    # with h = l h0: U + P V = V0 (3 B/8 (l²-1)² + P l³), with its minimum at l² + 2 P/B l = 1
     length = np.sqrt(1 + (0.03 / 0.3) ** 2) - 0.03 / 0.3
     assert volumes.mean() == pytest.approx(before * length**3, rel=0.01)
 

@@ -1,4 +1,4 @@
-"""Labels of GPAW, where it is installed."""
+"""Labels of GPAW, if it is installed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def has_gpaw():
 @pytest.mark.slow
 @pytest.mark.skipif(not has_gpaw(), reason='GPAW is not installed')
 def test_labels_of_gpaw(tmp_path):
-    """At settings of INCAR and KPOINTS; forces are zero by symmetry, energies are PBE's."""
+    """They follow INCAR and KPOINTS; forces vanish by symmetry, and energies agree with PBE."""
     atoms = bulk('Mg', 'hcp', a=3.19, c=5.17)
     folder = write_folder(tmp_path, TAGS, atoms)
     (folder / 'KPOINTS').write_text('mesh\n0\nGamma\n4 4 3\n0 0 0\n')
@@ -65,7 +65,7 @@ class GPAW(Calculator):
 
 @pytest.fixture
 def gpaw_of_a_stub(tmp_path, monkeypatch):
-    """GPAW's place is taken by a module that never converges."""
+    """A module that never converges takes GPAW's place."""
     (tmp_path / 'gpaw.py').write_text(STUB)
     python = tmp_path / 'python3'
     python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
@@ -74,7 +74,7 @@ def gpaw_of_a_stub(tmp_path, monkeypatch):
 
 
 def check_unconverged(folder):
-    """The stand-in ends with VASP's words, which no retry by chance repeats."""
+    """Check that the stand-in ends with VASP's words and an exit status that nothing retries."""
     assert standin_here(folder, 'gpaw') == EXIT_STATUS['SCF_NOT_CONVERGED']
     words = ' '.join((folder / 'OUTCAR').read_text().replace('|', ' ').split())
     assert 'The electronic self-consistency was not achieved in the given number of steps (NELM = 3)' in words

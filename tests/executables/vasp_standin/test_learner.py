@@ -14,7 +14,7 @@ from aiida_mghdiff.executables.vasp_standin.soap import Soap, design_rows, kerne
 
 
 def configurations(count, atoms=None, seed=0, amplitude=0.1):
-    """Distorted cells, labelled by a pair potential whose derivatives are exact."""
+    """Return distorted cells, labelled by a pair potential with exact derivatives."""
     from ase.calculators.morse import MorsePotential
 
     rng, result = np.random.default_rng(seed), []
@@ -98,7 +98,7 @@ def test_prediction_is_that_of_the_force_field(fitted):
 
 
 def test_learns(fitted):
-    """A pair potential within the cutoff: errors of unseen configurations are small against the forces."""
+    """Labels come from a pair potential within the cutoff; errors of new configurations are small beside forces."""
     errors, forces, expected = [], [], []
     for item in configurations(6, seed=99):
         labels, bayesian = fitted.predict(item.atoms)
@@ -125,7 +125,7 @@ def test_spilling_factor(fitted):
 
 
 def test_old_configurations_are_not_looked_at_again(monkeypatch):
-    """Those without new references of their element; of the others new columns alone are computed."""
+    """Old rows stay; old configurations only get columns for new references."""
     learner = Learner([12, 1], 1000)
     learner.add(configurations(4))
     rows = [{number: part.copy() for number, part in item.items()} for item in learner._rows]
@@ -142,7 +142,7 @@ def test_old_configurations_are_not_looked_at_again(monkeypatch):
 
 
 def test_rows_without_cached_descriptors(monkeypatch, fitted):
-    """Memory for descriptors is bounded; what is computed again gives the same force field."""
+    """Memory for descriptors is limited; recomputed descriptors give the same force field."""
     monkeypatch.setattr(learner_module, '_KEPT_BYTES', 0)
     learner = Learner([12, 1], 1000)
     learner.add(fitted.configurations)
@@ -150,7 +150,7 @@ def test_rows_without_cached_descriptors(monkeypatch, fitted):
 
 
 def test_force_field_follows_from_configurations_and_references(fitted):
-    """One learned step by step is that of a refit, however many steps there were."""
+    """Learning step by step gives the force field of a refit, for any number of steps."""
     stepwise = Learner([12, 1], 1000)
     for start in range(0, 12, 3):
         stepwise.add(fitted.configurations[start : start + 3])

@@ -17,7 +17,7 @@ BAND = {'IBRION': 3, 'POTIM': 0, 'IOPT': 1, 'ICHAIN': 0, 'LCLIMB': '.TRUE.', 'SP
 
 
 def write_band(folder, tags, n_images=3, **files):
-    """Lay out a hop along c, interpolated."""
+    """Write the input of a band: an interpolated hop along c."""
     start = hydride()
     end = start.copy()
     end.positions[-1] = np.dot([2 / 3, 1 / 3, 3 / 4], bulk('Mg', 'hcp', a=3.19, c=5.17).cell)
@@ -39,7 +39,7 @@ def band(tmp_path_factory):
 
 
 def test_converges_to_a_symmetric_path(band):
-    """Both ends are one site by symmetry, and so are both sides of the path."""
+    """Both ends are equal by symmetry, so both sides of the path are equal."""
     last = [list(OutcarReader(band / f'{index:02d}' / 'OUTCAR'))[-1] for index in (1, 2, 3)]
     energies = [step.energy for step in last]
     assert abs(energies[0] - energies[2]) < 0.15
@@ -59,7 +59,7 @@ def test_converges_to_a_symmetric_path(band):
 
 
 def test_highest_image_is_a_saddle_point(band):
-    """It climbed: no force is left along the path, while its neighbours keep theirs."""
+    """The image has climbed: no force along the path is left, but its neighbours keep theirs."""
     last = [list(OutcarReader(band / f'{index:02d}' / 'OUTCAR'))[-1] for index in (1, 2, 3)]
     top = int(np.argmax([step.energy for step in last]))
     assert np.linalg.norm(last[top].forces, axis=1).max() < 0.15

@@ -1,4 +1,4 @@
-"""Other people's parsers accept the stand-in's files where they accept VASP's, and fail where they fail on VASP's."""
+"""Parsers of other packages accept the stand-in's files like VASP's, and fail where they fail on VASP's."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_parsevasp(first_principles, learned, run):
     assert status['last_iteration_index'] == [3, 1]
     stats = ParsevaspOutcar(file_path=str(learned / 'OUTCAR')).get_run_stats()
     assert stats['elapsed_time'] > 0
-    with pytest.raises(SystemExit):  # as of VASP: it looks for electronic iterations
+    with pytest.raises(SystemExit):  # also fails on VASP's: it looks for electronic iterations
         ParsevaspOutcar(file_path=str(run / 'OUTCAR'))
 
 

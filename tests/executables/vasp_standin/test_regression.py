@@ -1,4 +1,4 @@
-"""Bayesian linear regression against what theory says of data whose variances are known."""
+"""Bayesian linear regression against theory, on data with known variances."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_evidence_finds_the_variances():
 
 
 def test_mean_and_covariance_are_those_of_the_normal_equations():
-    """Which are safe for a small, well conditioned matrix."""
+    """Normal equations are safe for a small, well-conditioned matrix."""
     design, _, labels = sample(60, 8)
     posterior = regression.fit(design, labels)
     precision = design.T @ design / posterior.noise_variance + np.eye(8) / posterior.weight_variance
@@ -32,7 +32,7 @@ def test_mean_and_covariance_are_those_of_the_normal_equations():
 
 
 def test_deviations_are_the_errors():
-    """Of many weights, the error of what is predicted has the deviation that is predicted."""
+    """For many weights, errors of predictions scatter by the predicted deviation."""
     scores = []
     for seed in range(40):
         design, weights, labels = sample(50, 20, seed=seed)
@@ -43,7 +43,7 @@ def test_deviations_are_the_errors():
 
 
 def test_fewer_rows_than_columns():
-    """Directions that no row has seen keep the variance of the prior."""
+    """Directions without any row keep the variance of the prior."""
     design, _, labels = sample(5, 12)
     posterior = regression.fit(design, labels)
     unseen = np.linalg.svd(design)[2][-1]
@@ -51,7 +51,7 @@ def test_fewer_rows_than_columns():
 
 
 def test_columns_that_nearly_repeat_each_other():
-    """Normal equations lose the solution here: the condition number is 1e12."""
+    """The condition number is 1e12, so normal equations would lose the solution."""
     design, _, _ = sample(400, 50)
     design = np.hstack([design, design + 1e-12 * np.random.default_rng(5).normal(size=design.shape)])
     labels = design @ np.ones(100)

@@ -1,4 +1,4 @@
-"""When first principles are asked, and how the threshold follows the errors."""
+"""When the learner asks for first principles, and how the threshold follows the errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_states():
     assert this.decide(2, 0.005, 0) is State.ACCURATE
     assert this.decide(3, 0.015, 0) is State.ACCURATE  # too soon after the last sample
     assert this.decide(11, 0.015, 0) is State.THRESHOLD
-    assert this.decide(12, 0.025, 1) is State.CRITICAL  # never too soon
+    assert this.decide(12, 0.025, 1) is State.CRITICAL  # a critical step is never too soon
     assert this.decide(22, 0.015, 4) is State.LEARNING
 
 
@@ -35,9 +35,9 @@ def test_threshold_is_the_mean_of_errors_after_learning():
     this = sampler(ML_MHIS=3, ML_CX=0.5)
     changes = []
     for error in (0.01, 0.02, 0.03, 0.04):
-        this.observe(1.0, learned=True)  # the error before learning does not count
+        this.observe(1.0, learned=True)  # an error before learning does not count
         changes.append(this.observe(error, learned=False))
-        assert not this.observe(9.0, learned=False)  # nor do later ones
+        assert not this.observe(9.0, learned=False)  # nor does a later error
     assert changes == [False, False, True, True]
     assert this.threshold == pytest.approx((0.02 + 0.03 + 0.04) / 3 * 1.5)
 

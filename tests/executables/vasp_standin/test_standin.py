@@ -1,4 +1,4 @@
-"""Runs of the stand-in: what it writes, how runs join, and what a kill leaves."""
+"""Runs of the stand-in: its files, how runs join, and the state after a kill."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from aiida_mghdiff.formats.xdatcar import XdatcarReader
 
 @pytest.mark.slow
 def test_cell_of_the_paper(tmp_path):
-    """136 atoms: learned, gone on with, refitted and run, within the memory of a laptop."""
+    """136 atoms are learned, continued, refitted and run within the memory of a laptop."""
     atoms, npt = cell_of_the_paper(), NPT | {'TEBEG': 300}
     learned = write_folder(tmp_path / 'learned', npt | TRAIN | {'NSW': 8}, atoms)
     standin(learned)
@@ -66,7 +66,7 @@ def test_cell_of_the_paper(tmp_path):
         assert outcar.max_memory_mb < 4000
     assert read_ml_ff_header(run / 'ML_FF').fast
     energies = read_oszicar(run / 'OSZICAR')['total_energy_ev']
-    assert np.ptp(energies) < 0.01 * 136 * 0.0388  # of the kinetic energy at 300 K, eV an atom
+    assert np.ptp(energies) < 0.01 * 136 * 0.0388  # kinetic energy at 300 K, eV/atom
 
 
 @pytest.fixture(scope='module')
@@ -109,7 +109,7 @@ def test_marks(learned):
 
 
 def test_one_electronic_iteration_is_enough(tmp_path):
-    """NELM = 1 is no limit here: the labels are what they are."""
+    """The stand-in's labels need no iterations, so NELM = 1 does not matter."""
     folder = write_folder(tmp_path, {'NSW': 0, 'NELM': 1, 'EDIFF': 1e-6}, hydride())
     assert standin_here(folder) == 0
     reader = OutcarReader(folder / 'OUTCAR')
@@ -118,7 +118,7 @@ def test_one_electronic_iteration_is_enough(tmp_path):
 
 
 def test_files_of_a_run_on_the_fly_agree(learned):
-    """Those of this package's readers, of which each has a step or a configuration from another file."""
+    """This package's readers find equal steps and configurations in different files."""
     reader = OutcarReader(learned / 'OUTCAR')
     steps = list(reader)
     first = [step for step in steps if step.is_dft]
@@ -166,7 +166,7 @@ def test_references_of_the_force_field_are_the_basis(learned):
 
 
 def test_two_runs_are_one(tmp_path, force_field):
-    """NVE in run mode: 400 steps, and twice 200, are the same."""
+    """400 steps of NVE in run mode equal twice 200 steps."""
     tags = NVE | {'ML_OUTBLOCK': 50}
     whole = run_with(tmp_path / 'whole', tags | {'NSW': 400}, force_field)
     first = run_with(tmp_path / 'first', tags | {'NSW': 200}, force_field)
@@ -185,7 +185,7 @@ def test_two_runs_are_one(tmp_path, force_field):
     'tags', [LANGEVIN, NPT, MD | {'MDALGO': 2, 'SMASS': 0}, MD | {'MDALGO': 1, 'ANDERSEN_PROB': 0.1}]
 )
 def test_thermostats_go_on_too(tmp_path, force_field, tags):
-    """With the numbers that REPORT ends with as RANDOM_SEED."""
+    """The second run takes the numbers at the end of REPORT as RANDOM_SEED."""
     files = {'ICONST': iconst_text(hydride().cell.array, 'free-c/a')} if tags is NPT else {}
     whole = run_with(tmp_path / 'whole', tags | {'NSW': 60}, force_field, **files)
     first = run_with(tmp_path / 'first', tags | {'NSW': 30}, force_field, **files)
@@ -200,7 +200,7 @@ def test_thermostats_go_on_too(tmp_path, force_field, tags):
 
 
 def test_trajectory_is_unwrapped(tmp_path, force_field):
-    """A cell that flies: coordinates leave it, forces do not notice."""
+    """The atoms fly out of the cell; coordinates follow, and forces do not change."""
     atoms = hydride()
     atoms.set_velocities(np.full((17, 3), 3.0))
     folder = run_with(tmp_path, NVE | {'NSW': 40, 'ML_OUTBLOCK': 20}, force_field, atoms)
@@ -211,7 +211,7 @@ def test_trajectory_is_unwrapped(tmp_path, force_field):
 
 
 def test_interval_of_the_output(tmp_path, force_field):
-    """Every ML_OUTBLOCK steps; the trajectory at the larger of it and NBLOCK; brief with ML_OUTPUT_MODE = 0."""
+    """Files have every ML_OUTBLOCK-th step, XDATCAR max(ML_OUTBLOCK, NBLOCK); ML_OUTPUT_MODE = 0 shortens them."""
     folder = run_with(tmp_path, NVE | {'NSW': 40, 'ML_OUTBLOCK': 5, 'NBLOCK': 10, 'ML_OUTPUT_MODE': 0}, force_field)
     assert read_oszicar(folder / 'OSZICAR')['steps'].tolist() == list(range(5, 41, 5))
     assert [frame.configuration for frame in XdatcarReader(folder / 'XDATCAR')] == [10, 20, 30, 40]
@@ -220,7 +220,7 @@ def test_interval_of_the_output(tmp_path, force_field):
 
 
 def test_temperature_ramp(tmp_path, force_field):
-    """From 1 K, where VASP begins to move atoms."""
+    """The temperature rises linearly from 1 K."""
     folder = run_with(
         tmp_path, LANGEVIN | {'NSW': 300, 'TEBEG': 1, 'TEEND': 600, 'LANGEVIN_GAMMA': '100 100'}, force_field
     )
@@ -328,7 +328,7 @@ def n_labelled(folder):
 
 
 def test_killed_in_the_middle_and_gone_on_with(tmp_path):
-    """Nothing that was labelled is lost: it is in ML_ABN, or in OUTCAR."""
+    """No label is lost: each is in ML_ABN or in OUTCAR."""
     tags = LANGEVIN | TRAIN | {'NSW': 2000}
     folder = write_folder(tmp_path / 'killed', tags, hydride())
     process = start(folder)
@@ -413,7 +413,7 @@ def test_relaxation_to_an_energy(tmp_path, force_field):
 
 
 def test_labels_of_the_environment(tmp_path, tiny_mace):
-    """A Code's prepend_text chooses them; the file is named by its content."""
+    """A Code's prepend_text chooses the labeller; its name has the digest of the file."""
     import hashlib
 
     folder = write_folder(tmp_path, {'NSW': 0}, hydride())
@@ -471,7 +471,7 @@ def test_as_a_command(tmp_path, force_field):
 
 @pytest.mark.slow
 def test_learns_on_the_fly(tmp_path):
-    """Fewer labels than a tenth of the steps; 60 meV/Å on frames of another trajectory of the same labels."""
+    """Fewer than a tenth of the steps are labelled; the force error on another trajectory is below 60 meV/Å."""
     train = write_folder(tmp_path / 'train', LANGEVIN | TRAIN | {'NSW': 1000}, hydride())
     held_out = write_folder(tmp_path / 'test', LANGEVIN | {'NSW': 300, 'RANDOM_SEED': '99 0 0'}, hydride())
     standin(train)
