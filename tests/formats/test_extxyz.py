@@ -21,7 +21,7 @@ FRAME = (
 
 @pytest.fixture
 def read_text(tmp_path):
-    """Read a text as an extended XYZ file, whatever its labels are."""
+    """Return a function that reads a text as an extended XYZ file, even if its labels are implausible."""
 
     def read_labelled(text, allow_implausible=True, **keys):
         path = tmp_path / 'labels.extxyz'
@@ -56,7 +56,7 @@ def test_stresses_under_another_key_are_named(read_text, other):
 
 @pytest.mark.parametrize(('key', 'factor'), [('virial_stress', 1), ('Stress_from_virial', 1), ('dft_Virial', -1 / 120)])
 def test_only_a_key_without_stress_names_a_virial(read_text, key, factor):
-    """The cell has 120 Å³."""
+    """The cell has 120 Å³, by which a virial is divided."""
     (atoms,) = read_text(FRAME.replace('REF_stress', key), stress_key=key).frames
     np.testing.assert_allclose(atoms.get_stress(), factor * np.arange(1, 7))
 

@@ -1,4 +1,4 @@
-"""Frames become flat arrays and come back the same."""
+"""Frames become flat arrays, and the arrays give equal frames back."""
 
 from __future__ import annotations
 

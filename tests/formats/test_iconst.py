@@ -1,4 +1,4 @@
-"""ICONST: what holds a cell is written, read, and compared with the cell."""
+"""ICONST: constraints of a cell are written, read, and compared with the cell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""INCAR is read as VASP reads it, and what VASP would take silently is refused."""
+"""INCAR is read as VASP reads it; errors that VASP would silently accept are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one part of a job writes, another part reads."""
+"""One part of a job writes these files, and another part reads them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_failure(name):
 def test_the_last_failure_counts():
     lines = [job_files.failure_line('NON_FINITE', 'first'), job_files.failure_line('INPUT_REFUSED', 'last'), 'done']
     assert job_files.read_failure('\n'.join(lines)) == ('INPUT_REFUSED', 'last')
-    # a bar of progress ends without a line feed
+    # a progress bar ends without a line feed
     assert job_files.read_failure('epoch 1\r' + lines[0]) == ('NON_FINITE', 'first')
     assert job_files.read_failure('ERROR: Lost atoms\n') is None
 

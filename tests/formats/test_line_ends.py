@@ -1,4 +1,4 @@
-"""VASP's files with the line ends of Windows, and with many species: every reader gives what it gives otherwise."""
+"""VASP's files with Windows line ends, and with many species: every reader gives the same result."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def mlab_text(tmp_path):
 
 
 def same(one, other):
-    """Return whether two results of a reader are the same."""
+    """Return whether two results of a reader are equal."""
     if isinstance(one, np.ndarray):
         return np.array_equal(one, other, equal_nan=True)
     if isinstance(one, dict):

@@ -1,4 +1,4 @@
-"""Heads of MACE models: what a file tells without torch, and the rule that chooses."""
+"""Heads of MACE models: the data in a file that need no torch, and the rule that chooses a head."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_checkpoint_of_chgnet_has_no_heads():
 
 
 def test_reading_needs_no_engine(tmp_path):
-    """Where the user makes the node there may be no torch."""
+    """The user may make the node where torch is not installed."""
     path = make_multihead_mace(tmp_path / 'some.model', ['A', 'B'])
     code = (
         'import sys; sys.modules["torch"] = sys.modules["mace"] = None\n'

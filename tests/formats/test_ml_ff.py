@@ -1,4 +1,4 @@
-"""The head of a learned force field: VASP's is read, the stand-in's is written too."""
+"""The head of a learned force field: VASP's and the stand-in's are read, and the stand-in's is written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OURS = MlFfHeader('0.2.1', ['Mg', 'H'], True, 37, {'Mg': 120, 'H': 30}, 'chgnet-
 
 @pytest.fixture
 def force_field(tmp_path):
-    """A file with a head of VASP and some binary behind it."""
+    """Return a function that makes a file with VASP's head and binary data after it."""
 
     def make(text, size=4096):
         (tmp_path / 'ML_FF').write_bytes(text.encode().ljust(4096)[:size] + bytes(range(256)))

@@ -1,4 +1,4 @@
-"""ML_LOGFILE: what learning did at each step, of a whole file and of a cut one."""
+"""ML_LOGFILE: the record of learning at each step, from a whole file and from a truncated one."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ Number of stored (maximum) ab initio structures:       114 (     1500)
 {STARS}
 
 """  # noqa: E501, W291
-# The block of step 82 is that of the VASP wiki, for two elements.
+# The block of step 82 comes from the VASP wiki, for two elements.
 LOOP = f"""* MAIN LOOP {STARS[:128]}
 
 {DESCRIPTION}{DASHES}
@@ -115,7 +115,7 @@ def read(tmp_path):
 
 
 def plain(value):
-    """A log or a part of it in plain types, to compare."""
+    """Return a log or a part of it as plain types, which can be compared."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return value.tolist() if isinstance(value, np.ndarray) else value

@@ -85,7 +85,7 @@ WHOLE = header() + configuration(1) + configuration(2)
 
 @pytest.fixture
 def read(tmp_path):
-    """Read a text as an ML_AB file."""
+    """Return a function that reads a text as an ML_AB file."""
 
     def read_text(text):
         path = tmp_path / 'ML_AB'
@@ -97,7 +97,7 @@ def read(tmp_path):
 
 @pytest.fixture
 def refusal(read):
-    """The message with which a text is refused."""
+    """Return a function that gives the message with which a text is refused."""
 
     def refuse(text):
         with pytest.raises(FormatError, match='ML_AB') as caught:
@@ -183,7 +183,7 @@ def test_a_name_is_no_number(read):
 
 
 def cut(text, after):
-    """The text up to and with the line that first has some words."""
+    """Return the text up to the line that first has some words, with this line."""
     return text[: text.index('\n', text.index(after)) + 1]
 
 
@@ -269,7 +269,7 @@ finite = st.floats(-1e3, 1e3, allow_subnormal=False)
 
 @st.composite
 def labelled_frames(draw):
-    """Frames of two compositions with any labels."""
+    """Return frames of two compositions with arbitrary labels."""
     frames = []
     for _ in range(draw(st.integers(1, 3))):
         symbols = draw(st.lists(st.sampled_from(['Mg', 'H', 'O']), min_size=1, max_size=4))
@@ -287,7 +287,7 @@ def labelled_frames(draw):
 
 
 def by_composition(frames):
-    """The frames in the order in which they are written, atoms of one element together."""
+    """Return the frames in the order of the file, with the atoms of one element together."""
     formulas = [atoms.symbols.formula.format('hill') for atoms in frames]
     order = sorted(range(len(frames)), key=lambda index: formulas.index(formulas[index]))
     return [(frames[index], np.argsort(-frames[index].numbers, kind='stable')) for index in order]
@@ -317,13 +317,13 @@ def test_basis_names_an_atom_of_its_element(read, tmp_path):
 
 
 def write_again(content, path):
-    """Write all that was read."""
+    """Write everything that was read."""
     options = {'basis': content.basis, 'masses': content.masses, 'version': content.version}
     write_mlab(path, content.frames, content.ctifor, reference_energies=content.reference_energies, **options)
 
 
 def assert_same(content, other):
-    """Every number is the same, bit for bit."""
+    """Check that every number is equal, bit for bit."""
     for name in ('version', 'types', 'reference_energies', 'masses', 'ctifor'):
         assert getattr(content, name) == getattr(other, name)
     assert list(content.basis) == list(other.basis)
@@ -337,7 +337,7 @@ def assert_same(content, other):
 
 
 def stresses(path):
-    """The stresses as they are written in a file, kbar."""
+    """Return the stresses of a file as written, in kbar."""
     number = r'\s+(\S+)\s+(\S+)\s+(\S+)'
     found = re.findall(rf'XX YY ZZ\s+-+{number}\s+-+\s+XY YZ ZX\s+-+{number}', path.read_text())
     return [[float(word) for word in words] for words in found]
@@ -392,7 +392,7 @@ def test_refuses_a_basis_that_does_not_fit(read, tmp_path, basis, words):
 
 
 def mixed(frame):
-    """A frame with its last atom between the others of another element."""
+    """Return a frame whose last atom moves between the atoms of another element."""
     order = [0, 2, 1]
     other = frame[order]
     labels = {name: value[order] if name == 'forces' else value for name, value in frame.calc.results.items()}

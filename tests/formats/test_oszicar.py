@@ -1,4 +1,4 @@
-"""OSZICAR: a row an ionic step."""
+"""OSZICAR: one row for each ionic step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiida_mghdiff.formats.oszicar import read_oszicar
 CYCLES = """       N       E                     dE             d eps       ncg     rms          rms(c)
 RMM:   1    -0.337852804095E+03    0.94862E+00   -0.22457E+01   324   0.780E+00    0.189E+00
 """
-# The first as up to VASP 6.3, the second with a decimal in the temperature and a magnetic moment.
+# The first line is from VASP up to 6.3; the second has a decimal in the temperature and a magnetic moment.
 MD = (
     CYCLES
     + """      1 T=  2000. E= -.32251463E+03 F= -.33880148E+03 E0= -.33880150E+03  EK= 0.16287E+02 SP= 0.00E+00 SK= 0.00E+00

@@ -30,7 +30,7 @@ HEAD = outcar_head(['Mg', 'H'], [2, 1])
 
 
 def make_step(seed, scale=1.0):
-    """Labels of three atoms, with the decimals that VASP prints."""
+    """Return labels of three atoms, with VASP's number of decimals."""
     generator = np.random.default_rng(seed)
     energy, sigma0 = generator.normal(-30, 1, size=2)
     return {
@@ -54,13 +54,13 @@ TEXT = HEAD + ''.join(
         outcar_end(),
     )
 )
-# index, of DFT, converged
+# index, is DFT, SCF converged
 KINDS = [(1, False, None), (1, True, True), (2, False, None), (3, False, None), (3, True, False)]
 
 
 @pytest.fixture
 def reader(tmp_path):
-    """A reader of a text."""
+    """Return a function that makes a reader of a text."""
 
     def make(text):
         (tmp_path / 'OUTCAR').write_text(text)
@@ -188,7 +188,7 @@ COPIED_INCAR = ' INCAR:\n   NELM = 4\n   EDIFF = 1.4E-06\n'
 
 
 def converged(reader, *loops, version=VASP5, settings=scf_settings(4), end=REACHED):  # noqa: B008
-    """Return ``scf_converged`` of the steps with these loops, each a list of changes or such a list and its end."""
+    """Return ``scf_converged`` of each step; a loop is a list of changes, or a pair of this list and its end."""
     text = outcar_head(['Mg', 'H'], [2, 1], version=version, settings=settings)
     for index, loop in enumerate(loops, start=1):
         changes, words = loop if isinstance(loop, tuple) else (loop, end)
@@ -198,7 +198,7 @@ def converged(reader, *loops, version=VASP5, settings=scf_settings(4), end=REACH
 
 @pytest.mark.parametrize('words', [REACHED, NOT_REACHED, ''])
 def test_loop_that_ended_at_nelm_above_ediff(reader, words):
-    """VASP 5 says that EDIFF is reached, VASP 6 that it was not, a trimmed file nothing."""
+    """VASP 5 says that EDIFF is reached, VASP 6 denies it, and a trimmed file says nothing."""
     assert converged(reader, 4 * [FAR], end=words) == [False]
     assert converged(reader, [NEAR, NEAR, NEAR, FAR], end=words) == [False]
 
@@ -209,7 +209,7 @@ def test_loop_that_met_ediff_at_nelm(reader, words):
 
 
 def test_loop_that_ended_before_nelm(reader):
-    """The table has one digit of EDIFF, so a change may seem to be above it; a hard stop ends a loop anywhere."""
+    """EDIFF has one digit in the table, so a change may seem larger; a hard stop ends a loop anywhere."""
     assert converged(reader, [FAR, NEAR]) == [True]
     assert converged(reader, [FAR, (1.3e-6, 1e-7)]) == [True]
     assert converged(reader, [FAR, FAR], end=STOPPED) == [False]
@@ -236,7 +236,7 @@ def test_both_changes_must_be_within_ediff(reader, change):
     ],
 )
 def test_how_changes_are_written(reader, text, expected):
-    """Without a number the loop of NELM iterations has not shown that it converged."""
+    """If VASP wrote no number, a loop of NELM iterations does not show that it converged."""
     assert converged(reader, [FAR, FAR, FAR, text]) == [expected]
 
 
@@ -249,7 +249,7 @@ def test_dynamics_of_which_some_steps_do_not_converge(reader, version, end, n_sh
 
 
 def test_one_iteration_is_all(reader):
-    """VASP 6 says that EDIFF is reached, too, where NELM is 1."""
+    """With NELM = 1 even VASP 6 says that EDIFF is reached."""
     for version in (VASP5, VASP6):
         assert converged(reader, [FAR], [NEAR], version=version, settings=scf_settings(1)) == [False, True]
 
@@ -273,7 +273,7 @@ def test_without_nelm_and_ediff_the_words_of_vasp_decide(reader, settings):
 @pytest.mark.parametrize('line', ['', STARS], ids=['none', 'stars'])
 @pytest.mark.parametrize('version', [VASP5, VASP6])
 def test_without_nelm_the_last_changes_decide(reader, line, version):
-    """A trimmed file of VASP 5 says that EDIFF is reached, whether or not the loop ended at NELM."""
+    """In a trimmed file VASP 5 says that EDIFF is reached even if the loop ended at NELM."""
     settings = ''.join(line if 'NELM ' in row else row for row in scf_settings(60).splitlines(keepends=True))
     assert 'EDIFF' in settings
     loops = [60 * [FAR], [FAR, (4.8e-3, -9e-7)], [FAR, (-4e-7, -1.5e-3)], [FAR, '**************  (-0.9000000E-06)']]
@@ -314,7 +314,7 @@ def test_second_run_that_is_cut_has_not_finished(reader):
 
 
 def test_run_behind_a_killed_run_is_judged_by_its_own_settings(reader):
-    """The killed run may end anywhere, within a line too; its last step is left out and named."""
+    """The killed run may end within a line; its last step is left out and named."""
     heads = [outcar_head(['Mg', 'H'], [2, 1], version=VASP5, settings=scf_settings(nelm)) for nelm in (60, 4)]
     first, killed = (loop_step(index, STEPS[index], [FAR, NEAR], REACHED) for index in (1, 2))
     second = heads[1] + loop_step(1, STEPS[0], 4 * [FAR], REACHED) + outcar_end()
@@ -429,14 +429,14 @@ def test_title_may_say_iteration(reader):
 
 
 def test_steps_of_the_force_field_have_no_loop(reader):
-    """A force-field step stands before the loop of its DFT step, and may be alone."""
+    """A force-field step stands before the loop of its DFT step, or has none."""
     head = outcar_head(['Mg', 'H'], [2, 1], settings=scf_settings(2))
     short, good = (loop_step(number, STEPS[1], [FAR, last], REACHED) for number, last in ((1, FAR), (3, NEAR)))
     text = head + ml_step(STEPS[0]) + short + ml_step(STEPS[2]) + ml_step(STEPS[3]) + good + outcar_end()
     assert [step.scf_converged for step in reader(text)] == [None, False, None, None, True]
 
 
-# --- what an optimizer says ---
+# --- messages of the optimizer ---
 
 FORCE = '  FORCES: max atom, RMS     {}    0.009037\n'
 RELAXED = ' reached required accuracy - stopping structural energy minimisation\n'
@@ -477,7 +477,7 @@ def test_force_of_a_band_that_is_no_number(reader):
 
 
 def test_more_species_than_vasp_prints(reader):
-    """VASP up to 6.3 prints ten counts; NIONS comes first, and later means something else."""
+    """VASP up to 6.3 prints ten counts. The first NIONS is right; a later one means something else."""
     symbols = ['Mg', 'H', 'Li', 'Be', 'B', 'C', 'N', 'O', 'F', 'Na', 'Al', 'Si']
     nions = '   number of dos      NEDOS =    301   number of ions     NIONS = {:6d}\n'
     head = outcar_head(symbols, 9 * [1] + [2], extra=nions.format(13), settings=nions.format(3))
@@ -520,7 +520,7 @@ def test_line_ends_of_windows(tmp_path, reader):
     ],
 )
 def test_columns_of_a_build_with_vdw(reader, more):
-    """Positions and forces come first; both energies have a value without van der Waals behind them."""
+    """Positions and forces come first; each energy is followed by one without van der Waals."""
     step, end = STEPS[1], ',                                   FORCE-w/o vdW (eV/Angst)\n'
     text = HEAD + dft_step(1, step).replace('TOTAL-FORCE (eV/Angst)\n', f'TOTAL-FORCE (eV/Angst){end}')
     for force in step['forces']:
@@ -536,7 +536,7 @@ def test_columns_of_a_build_with_vdw(reader, more):
 
 
 def test_forces_that_fill_their_columns(reader):
-    """Of a run that explodes."""
+    """The forces are from a run that explodes."""
     step = make_step(8)
     step['forces'][0] = [1234567.123456, -123456.123456, -1234567.5]
     step['positions'][1] = [-12345.12345, -123456.5, 1000000.25]

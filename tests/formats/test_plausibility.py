@@ -1,4 +1,4 @@
-"""Labels in another unit are recognised, and unusual ones that are right are not."""
+"""Labels in another unit are recognised; unusual but right labels are not refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FACTORS = {'GPa': 160.21766, 'kbar': 1602.1766, 'bar': 1.6021766e6, 'virial': No
 
 
 def relabelled(frames, change):
-    """Return copies of frames with other labels."""
+    """Return copies of frames with changed labels."""
     copies = []
     for atoms in frames:
         copy = atoms.copy()
@@ -32,7 +32,7 @@ def relabelled(frames, change):
 
 
 def stresses_times(factor):
-    """Return the change of labels that multiplies stresses; without a factor it makes them virials."""
+    """Return a change that multiplies stresses by a factor; without a factor it makes virials."""
 
     def change(atoms):
         return {'stress': atoms.get_stress() * (-atoms.get_volume() if factor is None else factor)}
@@ -54,7 +54,7 @@ def test_units_of_stresses_are_recognised(example, unit, count):
 
 
 def test_sign_is_named_where_it_may_be_the_other(example):
-    """Right stresses may be against what forces imply, so GPa of either sign is named then."""
+    """Forces may imply the other sign of right stresses, so the message names GPa with both signs."""
     words = implausible(relabelled(example[:20], stresses_times(-FACTORS['GPa']))).reason
     assert 'GPa (160.2 to 1 eV/Å³)' in words
     assert 'GPa, pressure positive (-160.2 to 1 eV/Å³)' in words
@@ -76,7 +76,7 @@ def test_example_data_are_plausible_and_silent(example):
 
 
 def compressed(scale):
-    """Return cells of copper with the labels of EMT, compressed in each direction."""
+    """Return cells of copper with EMT's labels, compressed in each direction."""
     rng, frames = np.random.default_rng(0), []
     for _ in range(6):
         atoms = bulk('Cu', 'fcc', a=3.6 * scale, cubic=True).repeat(2)
@@ -120,7 +120,7 @@ ZEROS = {
 @pytest.mark.parametrize('label', ZEROS)
 @pytest.mark.parametrize('first', [0, 3])
 def test_zeros_in_the_place_of_labels_are_refused(example, tmp_path, label, first):
-    """All frames, or some of them; one alone may be so, unless its energy is far from the others."""
+    """Many frames with zero labels are refused; a single one only if its energy is far from the others."""
     frames = [*example[:first], *relabelled(example[first:6], ZEROS[label])]
     finding = implausible(frames)
     assert finding.index == first
@@ -141,7 +141,7 @@ def silent(*crystals):
 
 
 def test_perfect_crystals_have_no_forces():
-    """Volumes, phases and strains of crystals, whose forces vanish by symmetry, and displaced atoms, whose do not."""
+    """Forces vanish by symmetry in crystals of any volume, phase or strain, but not for displaced atoms."""
     magnesium = [bulk('Mg', 'hcp', a=3.2 * scale, c=5.19 * scale) for scale in (0.95, 1.0, 1.05)]
     others = [bulk('Mg', 'fcc', a=4.5), bulk('Mg', 'bcc', a=3.57, cubic=True), bulk('NaCl', 'rocksalt', a=5.6)]
     strained = bulk('Cu', cubic=True)
@@ -193,7 +193,7 @@ def test_readers_refuse_and_can_be_told_not_to(example, tmp_path):
 
 
 def write_with_virials(source, target, key, shape=9):
-    """Write the example data with virials in the place of stresses."""
+    """Write the example data with virials in place of stresses."""
     frames = read(source, ':5')
     for atoms in frames:
         stress = atoms.info.pop('REF_stress')
@@ -252,7 +252,7 @@ def test_isolated_atoms_that_contradict_are_refused(example_data, tmp_path, more
 
 
 def written(tmp_path, frames):
-    """Return the path of a file with the frames, behind an isolated atom."""
+    """Return the path of a file with an isolated atom and then the frames."""
     path = tmp_path / 'labels.extxyz'
     atom = '1\nProperties=species:S:1:pos:R:3 config_type=IsolatedAtom REF_energy=-0.1 pbc="F F F"\nCu 0 0 0\n'
     images = []
@@ -268,7 +268,7 @@ def written(tmp_path, frames):
 
 
 def copper(count, strain=0.01):
-    """Return cells of copper with the labels of EMT at room temperature, in eV."""
+    """Return cells of copper with EMT's labels at room temperature, in eV."""
     rng, frames = np.random.default_rng(1), []
     for _ in range(count):
         atoms = bulk('Cu', 'fcc', a=3.6, cubic=True).repeat(2)
@@ -349,7 +349,7 @@ def in_hartree(atoms):
     ('count', 'wrong'), [(2, [0]), (3, [1]), (3, [0, 1]), (21, [1, 2]), (21, range(15)), (21, range(20))]
 )
 def test_energies_of_one_composition_in_hartree(count, wrong):
-    """The frames in Hartree are named, also where they are the most of all, or only one is right."""
+    """The frames in Hartree are named, even if they are the majority or all but one."""
     finding = implausible(changed(copper(count), wrong, in_hartree))
     assert finding.index == wrong[0]
     assert f'({len(wrong)} of {count}) are about -0.12' in finding.reason
@@ -402,13 +402,13 @@ def test_all_energies_or_forces_in_another_unit(change, words):
 
 
 def test_all_energies_of_strained_cells_in_another_unit(example):
-    """Stresses do work, too."""
+    """The work of stresses reveals the unit, too."""
     for frames in (copper(12), example):
         assert 'energies look like Hartree' in implausible(relabelled(frames, in_hartree)).reason
 
 
 def test_other_compositions_and_densities_are_no_outliers():
-    """Dimers and gas in boxes, compressed cells and alloys beside a crystal."""
+    """A crystal may stand beside dimers, gas in boxes, compressed cells and alloys."""
     frames = copper(20)
     for scale in (0.88, 0.9, 0.95, 1.05, 1.1, 1.3, 2.0):
         frames += relabelled(compressed(scale), lambda atoms: {'energy': atoms.get_potential_energy() - 3.5 * 32})
@@ -433,7 +433,7 @@ def test_other_compositions_and_densities_are_no_outliers():
 
 
 def labelled(atoms, calculator=None):
-    """Return a copy with the labels of EMT."""
+    """Return a copy with EMT's labels."""
     copy = atoms.copy()
     copy.calc = calculator or EMT()
     labels = {'energy': copy.get_potential_energy(), 'forces': copy.get_forces(), 'stress': copy.get_stress()}
@@ -442,7 +442,7 @@ def labelled(atoms, calculator=None):
 
 
 def test_displacements_of_single_atoms_are_plausible():
-    """Symmetry makes changes of energies zero, printed with few digits, as in a run of finite differences."""
+    """In a run of finite differences symmetry makes changes of printed energies zero."""
     crystal = bulk('Cu', cubic=True)
     frames = [labelled(crystal)]
     for atom in range(4):
@@ -454,19 +454,19 @@ def test_displacements_of_single_atoms_are_plausible():
 
 
 def platinum(count):
-    """Return crystals of one atom with the labels of EMT less 5 eV."""
+    """Return crystals of one atom with EMT's energy less 5 eV."""
     return relabelled([labelled(bulk('Pt'))] * count, lambda atoms: {'energy': atoms.get_potential_energy() - 5.0})
 
 
 def cubic_platinum(count):
-    """Return simple cubic crystals of that density, 1.5 eV/atom above."""
+    """Return simple cubic crystals of the same density, 1.5 eV/atom higher."""
     crystal = Atoms('Pt', cell=np.eye(3) * bulk('Pt').get_volume() ** (1 / 3), pbc=True)
     energy = platinum(1)[0].get_potential_energy() + 1.5
     return relabelled([labelled(crystal)] * count, lambda _: {'energy': energy})
 
 
 def test_phases_of_one_density_are_plausible():
-    """A phase that forces do not connect to the others may lie more than 1 eV/atom higher: a warning alone."""
+    """Another phase may lie more than 1 eV/atom higher if forces do not connect the two; it gets a warning."""
     with pytest.warns(ImplausibleWarning, match=r'frame 6 \(1 of 7\).*no other phase or compound'):
         assert implausible(platinum(6) + cubic_platinum(1)) is None
 
@@ -480,7 +480,7 @@ def test_a_unit_is_refused_beside_groups_that_are_a_warning():
 
 
 def test_energies_of_all_electrons_with_few_heavy_atoms_are_plausible():
-    """In eV per atom of the element, as codes of all electrons give them; one heavy atom decides the mean."""
+    """All-electron energies are huge, and one heavy atom dominates the mean energy per atom."""
     frames = []
     for count, seed in ((0, 1), (0, 2), (1, 3), (1, 4)):
         crystal = bulk('Li', cubic=True).repeat(3)

@@ -1,4 +1,4 @@
-"""POSCAR and CONTCAR: what is written is read, and what is damaged is refused."""
+"""POSCAR and CONTCAR: a written file is read back, and a damaged one is refused."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_refused(tmp_path, old, new, line, words):
 
 
 def test_truncated_anywhere():
-    """A cut file is refused, or lacks whole blocks at its end; no number changes."""
+    """A truncated file is refused or lacks whole blocks at its end; no number changes."""
     whole = read_poscar(CONTCAR)
     for cut in range(len(CONTCAR)):
         try:

@@ -1,4 +1,4 @@
-"""The modules of this package that one of its modules needs."""
+"""The modules of this package that a module needs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def main():
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package of its own in the place of this one."""
+    """A small package in place of this one."""
     for name, text in MODULES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -42,7 +42,7 @@ def package(tmp_path, monkeypatch):
 
 
 def test_all_that_runs_is_found(package):
-    """Imports inside functions, of packages around a module, in circles; not for type checkers, nor the version."""
+    """Imports in functions, in packages and in circles count; imports for type checkers and the version do not."""
     found = [path.relative_to(package).as_posix() for path in sources.sources('pack.room.main')]
     assert found == ['lazy.py', 'room/__init__.py', 'room/beside.py', 'room/main.py', 'runtime.py', 'shared.py']
 

@@ -1,4 +1,4 @@
-"""Texts that users saved elsewhere: other encodings, and characters that are line ends to ``str.splitlines`` alone."""
+"""Texts saved on other systems: other encodings, and characters that only ``str.splitlines`` takes for line ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""vaspout.h5 gives the frames of an XDATCAR, and what was not written is told."""
+"""vaspout.h5 gives the frames of an XDATCAR; missing parts are reported."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IONS = 'intermediate/ion_dynamics'
 
 @pytest.fixture
 def write(tmp_path):
-    """Write a file with the datasets of VASP, some of them changed or left out (None)."""
+    """Return a function that writes a file with VASP's datasets, some changed or left out (None)."""
 
     def write_file(**changes):
         datasets = {

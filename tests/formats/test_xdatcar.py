@@ -1,4 +1,4 @@
-"""XDATCAR is read frame by frame; what is whole at its end is kept, the rest is told."""
+"""XDATCAR is read frame by frame; whole frames are kept, and a damaged end is reported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOVING = ''.join(
 
 @pytest.fixture
 def reader(tmp_path):
-    """A reader of a text or of bytes."""
+    """Return a function that makes a reader of a text or of bytes."""
 
     def make(text):
         (tmp_path / 'XDATCAR').write_bytes(text if isinstance(text, bytes) else text.encode())

@@ -14,7 +14,7 @@ RESULTS = {'completed': True, 'mode': 'naive', 'elements': ['H', 'Mg'], 'dtype':
 
 @pytest.fixture
 def parse(aiida_profile_clean, aiida_localhost, tmp_path, tiny_mace):
-    """Return a function that parses what a training left."""
+    """Return a function that parses the files of a training."""
     models = {'mghdiff.mace.train': tiny_mace, 'mghdiff.chgnet.train': chgnet_file()}
 
     def run(entry_point, results, stdout='', files=('learning_curves.npz', 'trained.model')):

@@ -65,7 +65,7 @@ def test_chgnet_in_float64_is_refused(tmp_path, arrays):
 
 
 class Constant:
-    """A calculator that gives one number for all."""
+    """A calculator with one number for all results."""
 
     def __init__(self, value):
         self.value = value

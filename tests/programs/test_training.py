@@ -40,7 +40,7 @@ class Descent:
 
 
 class Clock(job.WallClock):
-    """A clock that is over after so many questions."""
+    """A clock whose time is over after a number of questions."""
 
     def __init__(self, questions):
         self.questions = questions

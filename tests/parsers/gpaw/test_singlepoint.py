@@ -1,4 +1,4 @@
-"""The parser of GPAW's single points: labels in full precision, and an exit code for each way to fail."""
+"""The parser of GPAW's single points: labels in full precision, and an exit code for each kind of failure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "aiida_script.py", line 
 
 @pytest.fixture
 def parse(aiida_profile, aiida_localhost, tmp_path):
-    """Return a function that parses what a job left."""
+    """Return a function that parses the files of a job."""
 
     def run(results=None, stderr='', scheduler_status=None, atoms=MG):
         if results is not None:
@@ -60,7 +60,7 @@ def test_converged(parse):
 
 
 def test_label_of_an_isolated_atom_is_one_configuration(parse):
-    """The workflow that collects labels asks for it by its frame."""
+    """The workflow that collects labels asks for the label by its frame."""
     atoms = Atoms('H', cell=[12, 12, 12], pbc=True)
     code, outputs = parse(json.dumps(RESULTS | {'forces': [[0, 0, 0]]}), atoms=atoms)
     assert code is None
@@ -119,6 +119,6 @@ def test_damaged_results(parse, results):
 
 @pytest.mark.parametrize('status', [110, 120])
 def test_the_scheduler_knows_better(parse, status):
-    """Killed for memory or time: AiiDA's own exit code of it stays."""
+    """If the scheduler killed the job for memory or time, AiiDA's own exit code stays."""
     code, _ = parse(stderr='Terminated', scheduler_status=status)
     assert code is None

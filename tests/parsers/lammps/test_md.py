@@ -39,7 +39,7 @@ def finish(aiida_profile, aiida_localhost, tmp_path):
 
 @pytest.fixture
 def recorded(tmp_path, finish):
-    """Lay the files of the recorded run and return its output."""
+    """Copy the files of the recorded run and return its output."""
     for path in RECORDED.iterdir():
         shutil.copy(path, tmp_path / 'files' / path.name)
     return (RECORDED / 'lammps.out').read_text()
@@ -60,7 +60,7 @@ def test_recorded_run(finish, recorded, data_regression):
 
 
 def test_first_frame_belongs_to_the_segment_before(finish, recorded):
-    """The same files, as if of a segment that began at step 0 of an earlier count, keep all but the first rows."""
+    """With first_step = 20 the parser drops all rows up to step 20, except step 0."""
     code, outputs = finish(recorded, md_parameters(first_step=20, steps=20))
     assert code is None
     assert outputs['thermo'].get_array('steps').tolist() == [0, *range(22, 42, 2)]
@@ -136,7 +136,7 @@ def test_head_that_the_launcher_printed(finish, recorded):
     [("ModuleNotFoundError: No module named 'mace'", 210), ('RuntimeError: CUDA error', 303), ('MemoryError', 410)],
 )
 def test_model_that_was_not_converted(finish, reason, status):
-    """LAMMPS misses the model, which is not what failed; the same job may end well with another environment."""
+    """LAMMPS lacks the model, but the converter failed; another environment may mend the same job."""
     stderr = f'Traceback (most recent call last):\n  ...\n{reason}\n'
     code, outputs = finish('ERROR: Cannot open potential.model-lammps.pt', stderr=stderr, converts=True)
     assert (code.status, code.invalidates_cache, outputs) == (status, True, {})
@@ -145,7 +145,7 @@ def test_model_that_was_not_converted(finish, reason, status):
 
 @pytest.mark.parametrize('reason', ['EOFError: EOF when reading a line', "ValueError: 'nosuch' is not in list"])
 def test_converter_that_was_not_told_the_head(finish, reason):
-    """A potential that was stored before heads were looked for may lead to this."""
+    """The cause may be a potential that an earlier version stored without its head."""
     stderr = f'Traceback (most recent call last):\n  ...\n{reason}\n'
     code, outputs = finish('ERROR: Cannot open potential.model-lammps.pt', stderr=stderr, converts=True)
     assert (code.status, outputs) == (213, {})

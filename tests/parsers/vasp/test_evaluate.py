@@ -1,4 +1,4 @@
-"""What VASP says of each frame, in the order of the dataset; an exit code for each way to fail."""
+"""VASP's results for each frame, in the order of the dataset, and an exit code for each kind of failure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def dataset(aiida_profile):
 
 
 def outcar(atoms, index, end=True):
-    """Return the OUTCAR of a frame; forces of an atom are its number in the file."""
+    """Return the OUTCAR of a frame; the force on an atom is its number in the file."""
     symbols = list(dict.fromkeys(atoms.get_chemical_symbols()))
     head = outcar_head(symbols, [atoms.get_chemical_symbols().count(symbol) for symbol in symbols])
     step = {
@@ -49,7 +49,7 @@ def outcar(atoms, index, end=True):
 
 @pytest.fixture
 def parse(dataset, aiida_localhost, tmp_path):
-    """Return a function that parses what a job left: of the frames that are given by index, or other texts."""
+    """Return a function that parses a job: only given frames have an OUTCAR, with given texts if any."""
 
     def run(indices=(0, 1), stdout='', status=None, **texts):
         for index, (path, atoms) in enumerate(frames_of(dataset)):
@@ -70,7 +70,7 @@ def test_predictions_are_in_the_order_of_the_dataset(parse, dataset):
     assert code is None
     arrays = {name: outputs['predictions'].get_array(name) for name in ('energies', 'forces', 'stresses')}
     assert arrays['energies'].tolist() == [-8.25, -9.25]
-    # Mg H Mg of the first frame are Mg Mg H for VASP
+    # VASP orders Mg H Mg of the first frame as Mg Mg H
     assert arrays['forces'][:, 0].tolist() == [0.0, 2.0, 1.0, 0.0, 1.0]
     assert np.allclose(arrays['stresses'], -0.1 * GPa * np.array([[1, 2, 3, 5, 6, 4]] * 2))
     results = outputs['results'].get_dict()

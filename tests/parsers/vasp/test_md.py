@@ -90,7 +90,7 @@ def test_final_state(finish, folder):
 
 @pytest.mark.parametrize('ensemble', ['nve', 'nvt'])
 def test_two_segments_are_one_run(finish, tmp_path, ensemble):
-    """Paths go on across the border, without a frame that is there twice or missing."""
+    """Paths continue across the border; no frame is doubled or missing."""
     whole = vasp_md_parameters(ensemble, steps=80)
     folders = [tmp_path / name for name in ('whole', 'first', 'second')]
     for path in folders:
@@ -112,7 +112,7 @@ def test_two_segments_are_one_run(finish, tmp_path, ensemble):
 
 
 def test_jobs_that_begin_anywhere_are_one_run(finish, tmp_path):
-    """One that stopped at an odd step, a short one to the next step that is wanted, and one that writes few steps."""
+    """One job stopped at an odd step, a short one leads to the next written step, one writes every tenth step."""
     strides = {'tracer_stride': 10, 'thermo_stride': 10, 'frame_stride': 100}
     state, parts = state_of(START, 0), []
     for first, steps in ((0, 37), (37, 3), (40, 40)):
@@ -176,7 +176,7 @@ def test_reduced_where_it_was(finish, folder):
     [('ERROR: [ENGINE_MISSING] no numpy\n', 'reducing failed: no numpy'), (None, 'XDATCAR is missing')],
 )
 def test_neither_reduced_nor_retrieved(finish, folder, said, words):
-    """CONTCAR and OSZICAR are there: the run goes on from its state, and the exit code says what is missing."""
+    """The run continues from CONTCAR and OSZICAR; the exit code names the missing files."""
     parameters, run = vasp_md_parameters('nve'), EinsteinCrystal().run(40)
     write(folder, run, parameters)
     for name in ('XDATCAR', 'OUTCAR'):
@@ -227,7 +227,7 @@ def test_stopped_before_its_wall_time(finish, folder):
 
 
 def test_killed(finish, folder):
-    """What is whole is kept, and the exit code says where the files end."""
+    """Whole frames are kept, and the exit code says where the files end."""
     parameters, run = vasp_md_parameters('nvt', steps=80), EinsteinCrystal().run(40)
     write(folder, run, parameters, finished=False)
     text = (folder / 'XDATCAR').read_text()
@@ -271,12 +271,12 @@ def test_out_of_memory_that_the_scheduler_tells(finish, folder):
 
 
 def test_memory_of_a_nanosecond(finish, folder):
-    """Mg128H8 as production writes it, every tenth step: the growth over the second half of a hundredth, 200 times."""
+    """Mg128H8, every tenth step, as in production: 200 times the growth over the second half of a hundredth."""
     atoms = START.repeat((2, 2, 2))
     atoms = atoms[[*atoms.symbols.search('Mg'), *atoms.symbols.search('H')]]
     strides = {'tracer_stride': 10, 'thermo_stride': 100, 'frame_stride': 1000}
     state, peaks = state_of(atoms, 0), []
-    # the first run imports what all runs need
+    # the first run also imports modules
     for steps in (5_000, 5_000, 10_000):
         parameters = vasp_md_parameters('nve', steps=steps, **strides)
         assert output_block(parameters) == 10
@@ -287,12 +287,12 @@ def test_memory_of_a_nanosecond(finish, folder):
         tracemalloc.stop()
         assert code is None
         assert len(outputs['tracers'].steps) == steps // 10
-    # 32 MB; a list of all frames would need 230 MB
+    # measured: 32 MB; a list of all frames would need 230 MB
     assert 200 * (peaks[2] - peaks[1]) < 1e8
 
 
 def test_memory_of_a_long_output(finish, folder):
-    """VASP prints its failure after a line for each step."""
+    """VASP prints its failure after one line for each step."""
     box = '|     Error reading item NSW from file INCAR.     |\n'
     stdout = 'a line of a step\n' * 3_000_000 + box
     tracemalloc.start()
@@ -305,7 +305,7 @@ def test_memory_of_a_long_output(finish, folder):
 
 
 def write_still(folder, atoms, velocities, steps):
-    """Write the files of a run whose atoms stay where they are."""
+    """Write the files of a run whose atoms do not move."""
     step = {'cell': atoms.cell.array, 'positions': atoms.positions, 'forces': np.zeros((len(atoms), 3))}
     block = ml_step(step | {'stress': np.zeros(6), 'energy': -200.0, 'sigma0': -200.0})
     with (folder / 'OUTCAR').open('w') as handle:

@@ -1,4 +1,4 @@
-"""The parser of learning in VASP: what is new, where it is from, what is recovered, and each exit code."""
+"""The parser of learning in VASP: new configurations, their origin, recovered data, and each exit code."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def run():
 
 @pytest.fixture
 def folder(tmp_path, run):
-    """The files of a run that learned three of its four steps of DFT."""
+    """Return the files of a run that learned three of its four DFT steps."""
     path = tmp_path / 'files'
     path.mkdir()
     run.write(path, dft=DFT_STEPS)
@@ -126,7 +126,7 @@ def test_what_learning_and_motion_left(finish, folder):
 
 
 def test_only_what_is_new_is_stored(finish, folder, run):
-    """VASP wrote the known configurations again, between the new ones and with other digits."""
+    """VASP wrote the known configurations again, between new ones and with other digits."""
     known = labelled_frames(4)
     again = [known[2].copy(), known[0].copy()]
     for frame, old in zip(again, (known[2], known[0]), strict=True):
@@ -144,7 +144,7 @@ def test_only_what_is_new_is_stored(finish, folder, run):
 
 
 def refit_of(folder, tmp_path, frames):
-    """Let a job of refitting have left its files: what moves is not there."""
+    """Write the files of a refit, which has no trajectory."""
     write_learned(folder, frames)
     for name in ('XDATCAR', 'OSZICAR', 'CONTCAR'):
         (folder / name).unlink()
@@ -154,7 +154,7 @@ def refit_of(folder, tmp_path, frames):
 
 @pytest.mark.parametrize('mode', ['train', 'refit'])
 def test_labels_of_another_make_no_force_field(finish, folder, run, tmp_path, mode):
-    """VASP learned from labels of the stand-in: its own are kept, what mixes or hides them is not given."""
+    """VASP learned from the stand-in's labels; only the labels of VASP itself are stored."""
     known = labelled_frames(3)
     new = [frame_of(run, step) for step in DFT_STEPS] if mode == 'train' else []
     if mode == 'refit':
@@ -194,7 +194,7 @@ def test_known_ones_of_a_file(finish, folder, run, tmp_path):
 
 
 def test_stretches_of_a_run_are_groups(finish, folder):
-    """Whatever job of the run they are of: 10 steps are a stretch, those of step 1002 and 1011 are of two."""
+    """Steps are counted over the run, not the job: 10 steps are a stretch, so 1002 and 1011 lie in two."""
     _, outputs = finish(folder, settings={'first_step': 1000, 'stage': 'hold'})
     assert outputs['dataset'].get_array('groups').tolist() == [0, 0, 1, 2]
     names = outputs['dataset'].base.attributes.get('group_names')
@@ -209,7 +209,7 @@ def test_steps_go_on_over_segments(finish, folder):
 
 
 def test_steps_of_the_log_where_outcar_has_none(finish, folder, run):
-    """Energies of ML_ABN that OUTCAR does not have: the log says at which steps DFT was done."""
+    """ML_ABN has energies that OUTCAR lacks, so the log gives the steps of DFT."""
     run.write(folder, dft=())
     write_learned(folder, [frame_of(run, step) for step in DFT_STEPS])
     _, outputs = finish(folder)
@@ -218,7 +218,7 @@ def test_steps_of_the_log_where_outcar_has_none(finish, folder, run):
 
 
 def test_unknown_steps_make_one_group(finish, folder, run):
-    """Where neither file tells the step of one, it may be correlated with any other."""
+    """If neither file gives the step of a configuration, it may be correlated with all others."""
     run.write(folder, dft=DFT_STEPS[1:])
     write_learned(folder, [frame_of(run, step) for step in DFT_STEPS])
     (folder / 'ML_LOGFILE').unlink()
@@ -239,7 +239,7 @@ def test_log_tells_the_step_that_outcar_does_not(finish, folder, run):
 
 
 def test_killed_before_anything_was_learned(finish, folder, run):
-    """Nothing that was computed is lost: ML_ABN is cut, OUTCAR has the configurations."""
+    """No configuration is lost: ML_ABN is truncated, but OUTCAR has all of them."""
     run.write(folder, dft=DFT_STEPS, finished=False)
     text = (folder / 'ML_ABN').read_text()
     (folder / 'ML_ABN').write_text(text[: len(text) // 2])
@@ -267,7 +267,7 @@ def test_killed_while_contcar_was_written(finish, folder):
 
 
 def spoil(path, line, old, new):
-    """Change a word behind a line that has it."""
+    """Change a word after a line."""
     text = path.read_text()
     start = text.index(line)
     assert old in text[start:]
@@ -275,7 +275,7 @@ def spoil(path, line, old, new):
 
 
 def test_damaged_line_of_outcar_costs_no_more_than_its_step(finish, folder):
-    """Step 30, which DFT alone computed, is lost; what was learned is not, nor are force field and trajectory."""
+    """Only step 30 is lost, because VASP did not learn it; force field and trajectory stay."""
     whole = finish(folder)[1]
     spoil(folder / 'OUTCAR', 'Iteration     30(', 'in kB ', 'in kB #@!')
     code, outputs = finish(folder)
@@ -288,7 +288,7 @@ def test_damaged_line_of_outcar_costs_no_more_than_its_step(finish, folder):
 
 
 def test_damaged_line_of_a_step_of_the_force_field_costs_its_pressure(finish, folder):
-    """The third step of the force field is the fifth of the run: that after four steps, the third row."""
+    """The third force-field step is the fifth step of the run, after four steps: the third row."""
     text = (folder / 'OUTCAR').read_text()
     title = ' ML FORCE on cell'
     blocks = text.split(title)
@@ -302,7 +302,7 @@ def test_damaged_line_of_a_step_of_the_force_field_costs_its_pressure(finish, fo
 
 @pytest.mark.parametrize('change', [Path.unlink, lambda path: path.write_text('torn' + path.read_text())])
 def test_learned_without_outcar(finish, folder, change):
-    """The head of ML_FFN tells whose labels they are, ML_LOGFILE at which steps they were made."""
+    """ML_FFN names the origin of the labels, and ML_LOGFILE gives their steps."""
     write_learned(folder, read_mlab(folder / 'ML_ABN').frames)
     (folder / 'ML_LOGFILE').write_text(logfile(40, DFT_STEPS[:3]))
     change(folder / 'OUTCAR')
@@ -354,7 +354,7 @@ def test_unconverged_electrons(finish, folder):
 
 @pytest.mark.parametrize(('steps', 'status'), [(40, 430), (100, 400)])
 def test_unconverged_label_that_was_learned_is_marked(finish, folder, steps, status):
-    """ML_AB is not the same without it; a job that ran out of time tells of it as well."""
+    """The dataset marks the label, even after a job that ran out of time, because ML_AB needs it."""
     spoil(folder / 'OUTCAR', 'Iteration     12(', 'EDIFF is reached', 'EDIFF was not reached (unconverged)')
     code, outputs = finish(folder, tags={'nsw': steps})
     assert code.status == status
@@ -365,7 +365,7 @@ def test_unconverged_label_that_was_learned_is_marked(finish, folder, steps, sta
 
 
 def test_labels_that_cannot_be_right_are_told(finish, folder, caplog):
-    """VASP has learned from them, so the dataset of the job has them; that of a schedule does not."""
+    """VASP has learned the labels, so they stay in the job's dataset, but not in the schedule's."""
     assert finish(folder)[1]['results']['n_implausible_configurations'] == 0
     frames = read_mlab(folder / 'ML_ABN').frames
     frames[1].calc.results['forces'][3, 0] = 150.0
@@ -381,7 +381,7 @@ def test_labels_that_cannot_be_right_are_told(finish, folder, caplog):
 
 @pytest.mark.parametrize(('number', 'steps'), [(12, [0, 2, 11, 29]), (30, [0, 2, 11])])
 def test_electrons_that_ended_at_nelm(finish, folder, number, steps):
-    """With the words of VASP 5: a label that was learned is marked, one that was not is left out."""
+    """VASP 5 words: a learned label is marked, and a label that was not learned is left out."""
     path = folder / 'OUTCAR'
     path.write_text(path.read_text().replace('   ions per type', f'{scf_settings(2)}   ions per type', 1))
     assert finish(folder)[0] is None
@@ -450,7 +450,7 @@ def test_failures_that_vasp_names_leave_what_there_is(finish, folder, stdout, st
 
 
 def boxed(*lines):
-    """Return lines as VASP frames an error."""
+    """Return lines in the box of VASP's errors."""
     ruler = ' ' + '-' * 77
     return '\n'.join([ruler, *(f'|{"    " + line:77}|' for line in ('', *lines, '')), ruler])
 
@@ -522,7 +522,7 @@ def test_run_without_outcar(finish, folder, run, tmp_path):
 
 
 def test_learning_that_was_reduced_where_it_was(finish, folder, run):
-    """The steps of DFT come with the tracers: those that nobody learned, too."""
+    """The reduced file has the DFT steps beside the tracers, also steps that VASP did not learn."""
     whole = finish(folder)[1]
     plan = reduction_plan(md_parameters(TAGS, mlff_settings()), START, 1)
     arrays = (

@@ -1,4 +1,4 @@
-"""The parser of elastic bands in VASP: a real run, whole and damaged, and bands of our own making."""
+"""The parser of elastic bands in VASP: a real run, whole and damaged, and synthetic bands."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def as_atoms(poscar: Poscar) -> Atoms:
 
 @pytest.fixture
 def nh3(shared_data, tmp_path):
-    """Lay the files of the real run; return the inputs of its job but for the end points' results."""
+    """Copy the files of the real run; return the inputs of its job without the results of the end points."""
     source = shared_data / 'vasp' / 'neb-nh3'
     for name in ('01', '02', '03'):
         (tmp_path / 'files' / name).mkdir(parents=True)
@@ -49,10 +49,10 @@ def internal_distances(positions):
 
 
 def test_barrier_of_the_real_run(nh3, finish):
-    """The end points were never computed: VASP ran the images alone.
+    """VASP ran only the images, so the energies of the end points are unknown.
 
-    Images 1 and 3 slid down into the pyramid and lie there as copies of the end points, shifted through the vacuum:
-    their distances are the same to 1e-3 Å. So their energy is that of the end points, and 0.216 eV the barrier.
+    Images 1 and 3 slid down into the pyramid. They are copies of the end points, shifted through the vacuum: their
+    distances agree to 1e-3 Å. So the end points have their energy, and the barrier is 0.216 eV.
     """
     minimum = -19.49164066
     code, outputs = finish(nh3 | {name: end_results(minimum) for name in ENDS})
@@ -105,12 +105,12 @@ def test_real_run_cut_at_its_wall_time(nh3, finish, tmp_path):
     assert 'killed' in code.message
 
 
-# ---- bands of our own making ---------------------------------------------------------------------------------------
+# ---- synthetic bands -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def band(aiida_profile, tmp_path):
-    """Return a function that writes the folders of a band of three images, and the inputs of its job."""
+    """Return a function that writes the folders of a band of three images and returns the inputs of its job."""
 
     def write(counts=(2, 2, 2), images=None, **changes):
         first = hydride()[0]
@@ -143,7 +143,7 @@ def test_band(band, finish):
     assert results['evaluator'] == 'dft'
     start, found = inputs['images'].get_positions(), outputs['path'].get_positions()
     np.testing.assert_allclose(found[[0, -1]], start[[0, -1]])
-    np.testing.assert_allclose(found[1:-1], start[1:-1] + 0.01 + 1e-6, atol=1e-10)  # not wrapped, though CONTCAR is
+    np.testing.assert_allclose(found[1:-1], start[1:-1] + 0.01 + 1e-6, atol=1e-10)  # CONTCAR is wrapped
     assert results['path_length_angstrom'] == results['reaction_coordinate_angstrom'][-1]
     np.testing.assert_allclose(outputs['path'].get_array('energies_ev'), results['energies_ev'])
 
@@ -153,7 +153,7 @@ def test_band(band, finish):
     [((-28.5, -26.0), 'reverse', 'forward', 2.5), ((-26.0, -28.5), 'forward', 'reverse', 2.5)],
 )
 def test_end_that_is_no_minimum(band, finish, ends, missing, present, rise):
-    """The relaxed end lies above all images: no saddle point, and no barrier that leads away from this end."""
+    """A relaxed end lies above all images, so there is no saddle point and no barrier from this end."""
     inputs = band() | {name: end_results(energy) for name, energy in zip(ENDS, ends, strict=True)}
     code, outputs = finish(inputs)
     assert code is None
@@ -167,7 +167,7 @@ def test_end_that_is_no_minimum(band, finish, ends, missing, present, rise):
 
 
 def test_same_results_as_from_ase(band, finish):
-    """Reports and studies read both: what ASE's search tells, VASP's tells too."""
+    """Reports and studies read the same keys from VASP's results and from ASE's."""
     ase = {
         'converged',
         'forward_barrier_ev',
@@ -238,7 +238,7 @@ def test_stopped_before_its_wall_time(band, finish):
 
 
 def test_images_that_stopped_one_step_apart(band, finish):
-    """Energies, forces and positions are of the last step that all images have."""
+    """Energies, forces and positions come from the last step of all images."""
     inputs = band(counts=(3, 2, 3), converged=False, finished=False)
     code, outputs = finish(inputs, scheduler_status=120)
     assert code.status == 400
@@ -263,7 +263,7 @@ def test_electrons_that_did_not_converge(band, finish):
 
 
 def test_electrons_that_ended_at_nelm(band, finish, caplog):
-    """With the words of VASP 5; what an image was on the way does not count."""
+    """VASP 5 words: only the last step of an image must have converged."""
     code, outputs = finish(band(counts=(3, 3, 3), at_nelm=[3]))
     assert (code.status, 'path' in outputs) == (430, True)
     code, _ = finish(band(counts=(3, 3, 3), at_nelm=[1, 2]))
@@ -284,7 +284,7 @@ def test_out_of_memory(band, finish):
 
 
 def test_image_cut_behind_its_energy(band, finish, tmp_path):
-    """A step whose force of the band is missing is not whole."""
+    """Without the force of the band a step is not whole."""
     inputs = band(counts=(2, 2, 2), converged=False, finished=False)
     path = tmp_path / 'files' / '02' / 'OUTCAR'
     path.write_text(path.read_text()[:-40])
@@ -295,7 +295,7 @@ def test_image_cut_behind_its_energy(band, finish, tmp_path):
 
 
 def test_file_that_ends_in_its_head(band, finish, tmp_path):
-    """It does not tell whether VTST is there."""
+    """Such a file does not show whether VASP has VTST."""
     inputs = band(converged=False, finished=False)
     path = tmp_path / 'files' / '02' / 'OUTCAR'
     path.write_text(path.read_text()[:40])

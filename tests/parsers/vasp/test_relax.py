@@ -13,7 +13,7 @@ from aiida_mghdiff.calculations.vasp.job import poscar_text
 
 @pytest.fixture
 def finish(aiida_localhost, tmp_path):
-    """Return a function that parses a relaxation of two steps with these changes of its OUTCAR."""
+    """Return a function that parses a relaxation of two steps; arguments change its OUTCAR."""
 
     def parse(nsw=100, scheduler_status=None, written=True, **changes):
         atoms = hydride()[0]
@@ -65,7 +65,7 @@ def test_failures(finish, options, status, words):
 
 
 def test_electrons_that_did_not_converge_on_the_way(finish, caplog):
-    """The results are of the last step; the report says what moved the ions."""
+    """The last step gives the results; the report names unconverged steps that moved the ions."""
     code, outputs = finish(at_nelm=[1])
     assert code is None
     assert outputs['results']['unconverged_steps'] == [1]

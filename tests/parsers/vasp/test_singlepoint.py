@@ -1,4 +1,4 @@
-"""The parser of VASP's single points: whose labels they are, and an exit code for each way to fail."""
+"""The parser of VASP's single points: the origin of the labels, and an exit code for each kind of failure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEAD = outcar_head(['Mg', 'H'], [2, 1])
 
 @pytest.fixture
 def parse(aiida_profile, aiida_localhost, tmp_path):
-    """Return a function that parses what a job left."""
+    """Return a function that parses the files of a job."""
 
     def run(outcar=None, stdout='', scheduler_status=None):
         if outcar is not None:
@@ -61,7 +61,7 @@ def test_converged(parse):
 @pytest.mark.parametrize('version', ['vasp.5.4.4.18Apr17-6-g9f103f2a35 (build) complex', 'vasp.6.4.2 20Jul23 (build)'])
 @pytest.mark.parametrize(('last', 'status'), [(FAR, 430), (NEAR, None)])
 def test_electrons_that_ended_at_nelm(parse, version, last, status):
-    """VASP 5 says that EDIFF is reached all the same; the label is no label, and a workflow repeats the frame."""
+    """VASP 5 says that EDIFF is reached all the same; no label is stored, and a workflow repeats the frame."""
     head = outcar_head(['Mg', 'H'], [2, 1], version=version, settings=scf_settings(8))
     code, outputs = parse(head + loop_step(1, STEP, [*(7 * [FAR]), last], REACHED) + outcar_end())
     assert (code and code.status) == status
@@ -73,7 +73,7 @@ def test_electrons_that_ended_at_nelm(parse, version, last, status):
 
 
 def test_electrons_of_which_nothing_is_known(parse):
-    """A trimmed OUTCAR: VASP 5 says of every loop that it met EDIFF."""
+    """In a trimmed OUTCAR VASP 5 says of every loop that EDIFF is reached."""
     code, outputs = parse(HEAD + loop_step(1, STEP, [], REACHED) + outcar_end())
     assert (code.status, outputs['results']['converged'], 'dataset' in outputs) == (430, None, False)
     assert "its convergence is unknown, since OUTCAR has no 'Iteration' lines" in code.message
@@ -133,7 +133,7 @@ def test_failures(parse, outcar, stdout, name, words):
 @pytest.mark.parametrize('outcar', [None, HEAD, HEAD + dft_step(1, STEP)])
 @pytest.mark.parametrize('status', [110, 120])
 def test_the_scheduler_knows_better(parse, outcar, status):
-    """Killed for memory or time: AiiDA's own exit code of it stays."""
+    """If the scheduler killed the job for memory or time, AiiDA's own exit code stays."""
     code, outputs = parse(outcar, scheduler_status=status)
     assert code is None
     assert 'dataset' not in outputs

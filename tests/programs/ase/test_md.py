@@ -1,4 +1,4 @@
-"""Molecular dynamics as physics, with calculators that cost nothing, and the program with CHGNet."""
+"""Molecular dynamics as physics, with calculators that cost nothing; and the program with CHGNet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHGNET = {'architecture': 'chgnet', 'elements': ['H', 'Mg'], 'head': None}
 
 
 class Springs(Calculator):
-    """Each atom on a spring to its site, of a crystal that may move as a whole."""
+    """Each atom is on a spring to its site; the crystal may move as a whole."""
 
     implemented_properties = ('energy', 'forces', 'stress')
 
@@ -39,7 +39,7 @@ class Springs(Calculator):
 
 
 class Nothing(Calculator):
-    """An ideal gas; `broken_after` evaluations its forces are NaN."""
+    """An ideal gas, whose forces are NaN after `broken_after` evaluations."""
 
     implemented_properties = ('energy', 'forces', 'stress')
 
@@ -126,7 +126,7 @@ def test_another_seed_is_another_run():
 
 
 def test_thermostat_samples_the_canonical_ensemble():
-    """Equipartition of both energies; the kinetic one has 3n-3 degrees of freedom and the spread of as many."""
+    """Both energies obey equipartition; the kinetic energy has the spread of 3n-3 degrees of freedom."""
     atoms = alloy()
     calculator = Springs(atoms.positions.copy())
     program = run(atoms, calculator, ensemble='nvt', steps=8000, friction_per_ps=20.0)
@@ -144,7 +144,7 @@ def test_heavy_and_light_atoms_have_one_temperature():
     program = run(atoms, Springs(atoms.positions.copy()), tracer_element='H', **changes)
     velocities = program.frames.arrays()['velocities'][25:] / units.fs
     kinetic = 0.5 * atoms.get_masses()[:, None] * np.square(velocities)
-    free = 1 - atoms.get_masses() / atoms.get_masses().sum()  # the share that the fixed total momentum leaves
+    free = 1 - atoms.get_masses() / atoms.get_masses().sum()  # the fixed total momentum takes the rest
     for tracer in (True, False):
         chosen = (atoms.symbols == 'H') == tracer
         expected = units.kB * 300 / 2 * free[chosen].mean()
@@ -152,7 +152,7 @@ def test_heavy_and_light_atoms_have_one_temperature():
 
 
 def test_barostat_gives_the_volumes_of_an_ideal_gas():
-    """At zero total momentum the ideal gas of n atoms has p(V) ~ V^n exp(-PV/kT), up to one power of V."""
+    """An ideal gas without total momentum has p(V) ~ V^n exp(-PV/kT), up to one power of V."""
     count, pressure = 12, 0.2
     atoms = Atoms('CuAu' * (count // 2), np.random.default_rng(1).uniform(0, 6, (count, 3)), cell=[6, 6, 6], pbc=True)
     program = run(

@@ -1,4 +1,4 @@
-"""Barriers with EMT, whose vacancy and analytic cases cost nothing, and the program with CHGNet."""
+"""Barriers of cheap cases, a vacancy with EMT and analytic potentials; and the program with CHGNet."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ CHGNET = {'architecture': 'chgnet', 'elements': ['H', 'Mg'], 'head': None}
 
 
 class Cosine(Calculator):
-    """One atom that moves in a cosine potential of a period and an amplitude along x, held on a line by springs.
+    """One atom in a cosine potential along x, held on the line by springs.
 
-    A second atom far away takes the opposite force: the whole can move freely, as a crystal can.
+    A second atom far away takes the opposite force, so both can move together freely, like a crystal.
     """
 
     implemented_properties = ('energy', 'forces')
@@ -41,7 +41,7 @@ class Cosine(Calculator):
 
 
 class Shoulder(Cosine):
-    """The same atom in a well beside a plateau, which slopes too gently for the tolerance of the end points."""
+    """The same atom in a well beside a plateau; the plateau slopes too gently for the tolerance of the end points."""
 
     width, slope = 0.8, 0.008
 
@@ -77,7 +77,7 @@ def cosine_ends(shift=0.0):
 
 
 def vacancy_ends():
-    """Return copper with a vacancy and a neighbour that jumps into it, the latter in another image of the cell."""
+    """Return copper with a vacancy, before and after a neighbour jumps into it, here in another image of the cell."""
     crystal = bulk('Cu', cubic=True).repeat(2)
     neighbour = int(np.argsort(crystal.get_distances(0, range(len(crystal)), mic=True))[1])
     initial, final = crystal.copy(), crystal.copy()
@@ -134,7 +134,7 @@ def test_images_do_not_drift():
 
 def test_an_end_point_leaves_a_symmetric_saddle_point():
     ends = cosine_ends()
-    ends[1].positions[1, 0] += Cosine.period / 2  # on top of the next barrier, where no force acts
+    ends[1].positions[1, 0] += Cosine.period / 2  # the top of the next barrier, without a force
     tight = {'endpoint_tolerance_ev_per_angstrom': 0.001, 'n_images': 5}
     path = search(ends, Cosine(), **tight)
     assert path.results()['reaction_energy_ev'] == pytest.approx(0.0, abs=1e-3)
@@ -146,21 +146,21 @@ def test_an_end_point_leaves_a_symmetric_saddle_point():
 
 
 def on_a_hill():
-    """Return the ends of a path to the top of the next barrier, where no force acts, and the energy there."""
+    """Return the ends of a path to the top of the next barrier, the potential, and the energy at the top."""
     initial, final = cosine_ends()
     final.positions[1, 0] -= Cosine.period / 2
     return (initial, final), Cosine(), Cosine.barrier
 
 
 def on_a_shoulder():
-    """Return the ends of a path up to a plateau that ends nowhere, and the energy there."""
+    """Return the ends of a path to an endless plateau, the potential, and the energy at its end."""
     return cosine_ends(), Shoulder(), Shoulder.barrier + Cosine.period * Shoulder.slope
 
 
 @pytest.mark.parametrize('n_images', [1, 3, 5])
 @pytest.mark.parametrize('make', [on_a_hill, on_a_shoulder])
 def test_end_that_is_no_minimum(make, n_images, tmp_path, monkeypatch):
-    """The band converges and says that there is no barrier back; its files are complete."""
+    """The band converges without a barrier back, says so, and its files are complete."""
     ends, calculator, height = make()
     monkeypatch.chdir(tmp_path)
     options = {'n_images': n_images, 'endpoint_displacement_angstrom': 0.0}

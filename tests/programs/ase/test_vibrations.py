@@ -18,7 +18,7 @@ CONSTANTS = np.array([2.0, 5.0, 9.0])
 
 
 class Anisotropic(Calculator):
-    """Each atom in a quartic well of its own, with given curvatures [3] in eV/Å² in a rotated frame."""
+    """Each atom in its own quartic well, with given curvatures [3] in eV/Å² in a rotated frame."""
 
     implemented_properties = ('energy', 'forces')
 
@@ -105,7 +105,7 @@ def test_forces_that_are_not_finite():
 
 
 def test_program_with_chgnet(tmp_path):
-    """The numbers mean nothing: CHGNet's untrained surface of H in Mg is rough within 0.05 Å."""
+    """The numbers have no meaning: CHGNet's surface of H in Mg is rough within 0.05 Å."""
     cell, positions = hcp_supercell(3.20, 5.19, (2, 2, 2))
     site = hcp_paths(cell, positions)['T-T'][0]
     structure = {'numbers': [12] * 16 + [1], 'cell': cell.tolist(), 'positions': [*positions.tolist(), site.tolist()]}

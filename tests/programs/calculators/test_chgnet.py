@@ -28,7 +28,7 @@ def test_agrees_with_the_calculator_of_chgnet(calculators, repeats):
     atoms.positions += rng.normal(scale=0.05, size=atoms.positions.shape)
     ours, theirs = calculators
     reference = atoms.copy()
-    atoms.positions[-1] += 40 * atoms.cell[0] - 30 * atoms.cell[2]  # a far unwrapped tracer
+    atoms.positions[-1] += 40 * atoms.cell[0] - 30 * atoms.cell[2]  # an unwrapped tracer, far away
     atoms.calc, reference.calc = ours, theirs
     assert atoms.get_potential_energy() == pytest.approx(reference.get_potential_energy(), abs=2e-5)
     np.testing.assert_allclose(atoms.get_forces(), reference.get_forces(), atol=5e-6)

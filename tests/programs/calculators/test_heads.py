@@ -1,4 +1,4 @@
-"""One rule chooses the head of a MACE model in every program, and each says which it was."""
+"""One rule chooses the head of a MACE model in every program, and each program names the head."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiida_mghdiff.programs.job import ProgramError
 from aiida_mghdiff.workflows.protocol import protocol_inputs
 from aiida_mghdiff.workflows.train import TrainWorkChain
 
-#: Energies of the isolated atoms of H and Mg, a row for each head: no mix of both looks like one of them.
+#: Energies of isolated H and Mg, a row for each head; no mixture of the rows looks like one of them.
 E0S = [[-10.0, -20.0], [-1.0, -2.0]]
 
 
@@ -24,7 +24,7 @@ def described(head):
 
 @pytest.fixture(scope='module')
 def models(tmp_path_factory):
-    """Return models by their heads."""
+    """Return model files by name, each with two heads."""
     folder = tmp_path_factory.mktemp('models')
     names = {'tuned': ['pt_head', 'Default'], 'two': ['A', 'B']}
     return {name: make_multihead_mace(folder / f'{name}.model', heads, E0S) for name, heads in names.items()}
@@ -121,7 +121,7 @@ def test_weights_and_e0s_come_from_one_head(tmp_path, models, datasets, name, he
 
 
 def test_estimated_e0s_are_of_one_head(tmp_path, models, datasets):
-    """Labels that the head gives, shifted: the estimate is the head's E0s with the shift, to rounding."""
+    """The labels are the head's, shifted, so the estimate is the head's E0s plus the shift."""
     calculator = load_calculator(described('Default'), str(models['tuned']), 'float64')
     shifted = {name: dict(arrays) for name, arrays in datasets.items()}
     for arrays in shifted.values():

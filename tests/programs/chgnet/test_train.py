@@ -22,7 +22,7 @@ def datasets():
 
 
 def own_errors(path, arrays):
-    """Return the errors that CHGNet's own calculator finds, in the units of the results."""
+    """Return the errors according to CHGNet's own calculator, in the units of the results."""
     from chgnet.model.dynamics import CHGNetCalculator
     from chgnet.model.model import CHGNet
 
@@ -88,7 +88,7 @@ def test_ignored_offsets_are_noticed(tmp_path, datasets, monkeypatch):
 def test_replaced_structures_are_noticed(tmp_path, datasets):
     arrays = {name: dict(values) for name, values in datasets.items()}
     spread = arrays['training']['cells'].copy()
-    spread[1] *= 20  # every atom alone: CHGNet makes no graph of it
+    spread[1] *= 20  # atoms without neighbours: CHGNet makes no graph
     ends = np.cumsum(arrays['training']['natoms'])
     positions = arrays['training']['positions'].copy()
     positions[ends[0] : ends[1]] *= 20

@@ -15,7 +15,7 @@ TINY = {'architecture': 'mace', 'elements': ['H', 'Mg'], 'head': None, 'dtype': 
 
 
 def parameters(kind, **changes):
-    """Return parameters for a run of seconds, in float64."""
+    """Return parameters of a training of seconds, in float64."""
     values = TrainWorkChain.get_parameters('mace', kind, 'smoke')
     values |= {'default_dtype': 'float64', 'lr': 1e-3, 'max_num_epochs': 2 if kind == 'scratch' else 1}
     if kind == 'scratch':
@@ -250,7 +250,7 @@ def test_isolated_atoms_are_the_e0s(tmp_path, datasets):
 
 
 def test_isolated_atoms_of_some_elements_are_their_e0s(tmp_path, datasets, trained):
-    """The parameter decides the others: a fit of them, energies, or those of the potential."""
+    """For other elements the parameter decides: a fit, given energies, or the potential's E0s."""
     isolated, options = {'H': -1.0}, {'max_num_epochs': 1}
     chosen = parameters('scratch', **options)
     fitted = run_program(tmp_path / 'all', 'mace.train', datasets, parameters=chosen)['e0s_ev']

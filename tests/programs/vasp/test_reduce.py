@@ -1,4 +1,4 @@
-"""The reducing program: in the folder of a run, as a zipapp in a Python of its own."""
+"""The reducing program in the folder of a run, as a zipapp in a separate Python."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_cut_trajectory_keeps_what_is_whole(folder):
 
 
 def test_steps_of_dft_are_kept_to_the_digit(folder):
-    """What nobody learned is in OUTCAR alone, and this stays where it is."""
+    """Only OUTCAR has the steps that VASP did not learn, and OUTCAR is not retrieved."""
     write_xdatcar(folder)
     other = STEP | {'energy': -2.5, 'forces': np.arange(9.0).reshape(3, 3) / 7}
     steps = ml_step(STEP) + dft_step(2, STEP, converged=False) + dft_step(3, other)
@@ -130,7 +130,7 @@ def test_steps_of_dft_are_kept_to_the_digit(folder):
 
 
 def test_what_was_not_reduced_is_retrieved(folder):
-    """The job asks for OUTCAR and XDATCAR: they are not there once they are reduced, and whole where they are not."""
+    """The job asks for OUTCAR and XDATCAR: a reduced file has another name, any other file is whole."""
     write_xdatcar(folder)
     (folder / 'OUTCAR').write_text('torn')
     done = run(folder)
@@ -146,7 +146,7 @@ def test_what_was_not_reduced_is_retrieved(folder):
 
 
 def test_size_of_a_nanosecond(folder):
-    """Mg128H8 at 1 fs, tracers every 10 fs, frames every 1 ps: what is retrieved is below 30 MB, by a thousandth."""
+    """Retrieved data of Mg128H8 at 1 fs stay below 30 MB for 1 ns (tracers every 10 fs, frames every 1 ps)."""
     rng = np.random.default_rng(1)
     n, frames = 136, 100
     with (folder / 'XDATCAR').open('w') as handle:
