@@ -1,4 +1,4 @@
-"""The package, its pages and README keep the words of the glossary."""
+"""The package, its pages and README use the words of the glossary."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUFFIXES = ('.py', '.md', '.yaml', '.html', '.js', '.sh')
 
 
 def tables():
-    """Return the rows of each table of the page as lists of cells, without heads."""
+    """Return the rows of each table of the page as lists of cells, without the headers."""
     tables = re.findall(r'(?:^\|.*\n)+', GLOSSARY.read_text(), re.MULTILINE)
     return [[re.split(r' *\| *', row.strip('| ')) for row in table.splitlines()[2:]] for table in tables]
 
@@ -30,14 +30,14 @@ ENDINGS = [word for row in KEYS for word in quoted(row[1])]
 
 
 def sources():
-    """Return the texts that keep the words, by path from the root; files that docs/generate.py makes are left out."""
+    """Return the texts to be checked, by path from the root; without files that docs/generate.py makes."""
     paths = [path for folder in FOLDERS for path in (ROOT / folder).rglob('*') if path.suffix in SUFFIXES]
     kept = [path for path in [*paths, ROOT / 'README.md'] if path != GLOSSARY and '_build' not in path.parts]
     return {str(path.relative_to(ROOT)): path.read_text() for path in kept}
 
 
 def found(pattern, texts):
-    """Return the places where a pattern stands."""
+    """Return the places of a pattern."""
     return [
         f'{name}:{text.count(chr(10), 0, match.start()) + 1}: {match[0]}'
         for name, text in texts.items()
@@ -46,7 +46,7 @@ def found(pattern, texts):
 
 
 def pattern_of(word):
-    """Return the pattern of a word, also at the end of a line or the start of a sentence, or of a part of a key."""
+    """Return the pattern of a word or of the end of a key; words may break over lines and begin sentences."""
     if word in ENDINGS:
         return rf'{re.escape(word)}(?![A-Za-z])'
     words = r'\s+'.join(map(re.escape, word[1:].split()))
@@ -72,7 +72,7 @@ def test_exceptions_are_needed(texts):
 
 
 def test_finds_words():
-    """Whole words only; parts of keys at the end of a key or before another part."""
+    """Only whole words count; a part of a key counts at its end or before another part."""
     assert found(pattern_of('distil'), {'a': 'x\nto distil it', 'b': 'distillation, un-distil'}) == ['a:2: distil']
     assert found(pattern_of('data set'), {'a': 'Data\nset'}) == ['a:1: Data\nset']
     assert found(pattern_of('_nm'), {'a': 'length_nm = 1', 'b': 'length_nmax'}) == ['a:1: _nm']

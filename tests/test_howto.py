@@ -1,6 +1,6 @@
-"""The scripts of manual and README do what they say: each runs as it stands, with files and nodes of the tests in it.
+"""The scripts of manual and README work: each runs unchanged, with the test's files and nodes in it.
 
-What they would submit is only validated.
+A script's submission is only validated.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FAMILY = {"'PBE', {'Mg': 'Mg_pv', 'H': 'H'}": "'mghdiff-standin', {'Mg': 'Mg_sta
 
 @pytest.fixture
 def run(codes, generate_workchain, monkeypatch):
-    """Return a function that runs the scripts of a page one after the other and returns what they define."""
+    """Return a function that runs the scripts of a page in order and returns their variables."""
 
     def submit_without_running(builder):
         return generate_workchain(builder.process_class, builder._inputs(prune=True))
@@ -84,7 +84,7 @@ def test_label(run):
 
 @pytest.fixture
 def files(example_data, tmp_path):
-    """Return the files of the page on datasets by the places that it names."""
+    """Return the files of the page on datasets, by the names in the page."""
     from aiida_mghdiff.formats.extxyz import read_extxyz
     from aiida_mghdiff.formats.mlab import write_mlab
 
@@ -125,7 +125,7 @@ def test_validate(run, tiny_potential, hydride):
     assert set(run('validate', nodes)['builder'].trajectories) == {'t300k', 't673k'}
 
 
-#: Rows of the table of INCAR tags, and the builders that take the overrides of each, in the order of the page.
+#: Rows of the table of INCAR tags, and the builders that take the overrides of each row, in the page's order.
 ROWS = {
     'learning': ['otf'],
     'labels': ['label'],
@@ -137,7 +137,7 @@ ROWS = {
 
 @pytest.mark.parametrize('job', ROWS)
 def test_overrides_with_tags(job):
-    """Each is of the shape of the protocol file."""
+    """Each has the shape of the protocol file."""
     row = re.search(rf'^\| {job} \| (.*) \|$', (HOWTO / 'cluster.md').read_text(), re.MULTILINE)[1]
     overrides = [eval(text) for text in re.findall(r'`overrides=(\{.*?\})`', row)]
     assert len(overrides) == len(ROWS[job])

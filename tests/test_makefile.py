@@ -1,4 +1,4 @@
-"""What `make venv` does again, asked with `make -n`."""
+"""The steps that `make venv` repeats, according to `make -n`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 CPU = 'https://download.pytorch.org/whl/cpu'
-#: What a `make` that runs the tests would tell this one.
+#: Variables that this `make` would inherit from a `make` that runs the tests.
 OF_MAKE = ('MAKEFLAGS', 'MAKELEVEL', 'MFLAGS', 'TORCH_INDEX', 'VENV')
-#: `venv` and `demo` have tests of their own.
+#: Targets without `venv` and `demo`, which have their own tests.
 TARGETS = (
     'test',
     'test-all',
@@ -31,14 +31,14 @@ TARGETS = (
 
 
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `make` in a folder as a user does, also where another `make` runs the tests."""
+    """Run `make` in a folder as a user does, even if another `make` runs the tests."""
     environment = {key: value for key, value in os.environ.items() if key not in OF_MAKE}
     return subprocess.run(['make', *arguments], cwd=folder, env=environment, capture_output=True, text=True)
 
 
 @pytest.fixture
 def steps(tmp_path):
-    """Return a function that says what `make venv` would do where torch came from an index before."""
+    """Return a function that returns the steps of `make venv` after torch came from an index."""
     for name in ('Makefile', 'constraints.txt', 'pyproject.toml'):
         shutil.copy(REPOSITORY / name, tmp_path)
     stamps = tmp_path / '.venv'
@@ -62,7 +62,7 @@ def test_the_first_time_torch_comes_from_the_index(steps):
 
 @pytest.mark.parametrize('before', ['', '\n', f'{CPU}\n'])
 def test_nothing_is_done_again_without_another_index(steps, before):
-    """What was given once holds: a plain `make` after it fetches no gigabytes of CUDA."""
+    """A plain `make` keeps the given index, and does not fetch gigabytes of CUDA."""
     assert 'Nothing to be done' in steps(before)
     assert 'Nothing to be done' in steps(before, f'TORCH_INDEX={before.strip()}')
 
@@ -77,7 +77,7 @@ def test_another_index_brings_another_torch(steps, before, now):
 
 @pytest.fixture
 def checkout(tmp_path):
-    """Return a function that calls `make` in a checkout of a name, where the environment is made."""
+    """Return a function that calls `make` in a checkout with a given name, which has an environment."""
 
     def call(name, *arguments):
         folder = tmp_path / name
@@ -94,7 +94,7 @@ def checkout(tmp_path):
 @pytest.mark.parametrize('name', ['my work', "it's", 'dol$lar', 'ü', 'a#b', 'semi;colon'])
 @pytest.mark.parametrize('target', TARGETS)
 def test_targets_do_not_name_the_checkout(checkout, name, target):
-    """What the shell gets is relative: no blank or quote of the path can break it."""
+    """The shell gets only relative paths, so no blank or quote in the path can break a command."""
     done = checkout(name, '-n', target)
     assert done.returncode == 0, done.stderr
     assert name not in done.stdout
@@ -108,7 +108,7 @@ def test_every_target_is_phony_and_is_tested_here():
 
 
 def test_programs_of_the_environment_are_found_in_a_checkout_with_blanks(checkout, tmp_path):
-    """A target of a real run: the one that calls programs and needs nothing installed."""
+    """`lint` runs for real: it calls programs and needs no installation."""
     programs = tmp_path / 'my work' / '.venv' / 'bin'
     programs.mkdir(parents=True)
     for program in ('ruff', 'lint-imports', 'mypy'):
@@ -123,7 +123,7 @@ def test_programs_of_the_environment_are_found_in_a_checkout_with_blanks(checkou
 
 @pytest.mark.parametrize('name', ['my work', "it's", 'back\\slash', 'dol$lar'])
 def test_demo_is_refused_before_anything_is_installed(checkout, name):
-    """The daemon cannot be started from such an environment; one elsewhere does."""
+    """The daemon cannot start from such an environment; the message proposes another folder."""
     refused = checkout(name, 'demo')
     assert refused.returncode != 0
     assert refused.stdout == ''

@@ -17,7 +17,7 @@ ENTRY_POINTS = metadata.distribution('aiida-mghdiff').entry_points
 
 @pytest.fixture(scope='module')
 def generated(aiida_profile, tmp_path_factory):
-    """The folder of the manual with the pages that are made from the code."""
+    """The folder of the manual with the pages generated from the code."""
     pytest.MonkeyPatch().syspath_prepend(DOCS)
     spec = importlib.util.spec_from_file_location('generate', DOCS / 'generate.py')
     module = importlib.util.module_from_spec(spec)

@@ -26,14 +26,14 @@ ENTRY_POINTS = [(group, *item) for group, items in PROJECT['entry-points'].items
 
 
 def modules(*rooms):
-    """Names of all modules of the given rooms."""
+    """Return the names of all modules in the given rooms."""
     paths = [path for room in rooms for path in (PACKAGE / room).rglob('*.py')]
     names = ['.'.join(path.relative_to(REPOSITORY).with_suffix('').parts) for path in paths]
     return [name.removesuffix('.__init__') for name in names if not name.endswith('__main__')]
 
 
 def imported_by(names):
-    """Top-level packages that a fresh interpreter has loaded after importing the given modules."""
+    """Return the top-level packages that a fresh interpreter loads with the given modules."""
     code = (
         f'import importlib, json, sys\nfor name in {names!r}: importlib.import_module(name)\n'
         "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
@@ -49,7 +49,7 @@ def test_package_imports_next_to_nothing():
 
 @pytest.mark.parametrize('name', aiida_mghdiff.__all__)
 def test_names_for_users(name):
-    """Each is what it is in its own module."""
+    """Each name is the same object as in its module."""
     value = getattr(aiida_mghdiff, name)
     assert value is getattr(importlib.import_module(value.__module__), name)
 
@@ -60,23 +60,23 @@ def test_rooms_with_aiida_import_no_engine():
 
 
 def test_programs_import_neither_aiida_nor_engines():
-    """Engines are imported inside functions: a missing one becomes an exit code, not a traceback."""
+    """Functions import the engines, so a missing engine gives an exit code and no traceback."""
     assert imported_by(modules('programs', 'formats', 'science')) & (ENGINES | {'aiida'}) == set()
 
 
 def test_programs_and_formats_start_without_numba():
-    """The interpreter of a job needs no compiler cache."""
+    """A job's interpreter needs no cache of a compiler."""
     assert 'numba' not in imported_by(modules('programs', 'formats'))
 
 
 def test_help_is_quick():
-    """Listing the subcommands loads neither AiiDA nor numerics."""
+    """The list of subcommands loads neither AiiDA nor numerics."""
     assert imported_by(['aiida_mghdiff.cli']) & {'aiida', 'numpy', 'ase'} == set()
 
 
 @pytest.mark.parametrize(('group', 'name', 'target'), ENTRY_POINTS, ids=lambda value: value)
 def test_entry_point(group, name, target):
-    """Installed as written, and it leads somewhere: after a change of pyproject.toml, `make venv`."""
+    """It is installed as written and can be loaded; after a change of pyproject.toml run `make venv`."""
     installed = {point.name: point for point in entry_points(group=group)}
     assert installed[name].value == target
     assert installed[name].load()
@@ -93,7 +93,7 @@ def constraints():
 
 
 def test_constraints_pin_every_requirement():
-    """Exact public versions, within the ranges of pyproject.toml; torch the one that everything is tested with."""
+    """Pins are exact public versions within the ranges of pyproject.toml; torch is the tested version."""
     pins = {canonicalize_name(name): version for name, version in constraints().items()}
     extras = PROJECT['optional-dependencies']
     for text in [*PROJECT['dependencies'], *(item for extra in extras.values() for item in extra)]:
@@ -109,7 +109,7 @@ def test_core_dependencies_pull_no_engine():
 
 
 def test_every_data_file_is_packaged():
-    """Files beside the modules reach an installed copy."""
+    """An installed copy has the files beside the modules."""
     setuptools = tomllib.loads((REPOSITORY / 'pyproject.toml').read_text())['tool']['setuptools']
     patterns = setuptools['package-data']['aiida_mghdiff']
     packaged = {path for pattern in patterns for path in PACKAGE.glob(pattern)}
@@ -118,13 +118,13 @@ def test_every_data_file_is_packaged():
 
 
 def body_length(function):
-    """Lines of a function without its head and docstring."""
+    """Return the lines of a function without head and docstring."""
     start = function.body[ast.get_docstring(function) is not None :] or function.body
     return function.end_lineno - start[0].lineno + 1
 
 
 def test_functions_are_short():
-    """Sixty lines at most, but for the ports of a process. Ruff asks for the docstrings and annotations."""
+    """At most sixty lines, except `define`. Ruff checks docstrings and annotations."""
     trees = {path.relative_to(PACKAGE): ast.walk(ast.parse(path.read_text())) for path in PACKAGE.rglob('*.py')}
     functions = [(path, node) for path, tree in trees.items() for node in tree if isinstance(node, ast.FunctionDef)]
     assert [(path, node.name) for path, node in functions if body_length(node) > 60 and node.name != 'define'] == []

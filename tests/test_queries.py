@@ -85,7 +85,7 @@ def test_lineage_of_a_node_without_any():
 
 
 def test_ancestry_visits_a_node_once_where_paths_are_many():
-    """A run of many segments has two links from each to the next: 256 paths."""
+    """Two links lead from each segment to the next, so there are 256 paths."""
     node = orm.Int(0).store()
     for step in range(8):
         both = {'first': node, 'second': node}
@@ -95,7 +95,7 @@ def test_ancestry_visits_a_node_once_where_paths_are_many():
 
 
 def add(inputs, value):
-    """Return what a calculation made of the inputs."""
+    """Return the result of a calculation on the inputs."""
     process = Process(orm.CalcFunctionNode, 'segment_parameters', inputs)
     result = orm.Int(value)
     process.close({'result': result})

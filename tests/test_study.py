@@ -1,4 +1,4 @@
-"""The demo at smoke size, interrupted once: daemon, engines, report, archive; then what the archive tells."""
+"""The demo at smoke size, interrupted once: daemon, engines, report, archive; then the content of the archive."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).parents[1]
 COMMAND = Path(sys.executable).with_name('aiida-mghdiff')
-#: What leads to folders of the user who runs the tests.
+#: Variables that point to folders of the user who runs the tests.
 OWN_FOLDERS = ('AIIDA_PATH', 'XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'MPLCONFIGDIR', 'TORCHINDUCTOR_CACHE_DIR')
 
-#: Asks an archive, in an empty profile of its own: every UUID of the results, and what is behind each D.
+#: Imports an archive into an empty profile; prints the nodes of all UUIDs in the results, and the origin of each D.
 ASK = """
 import json, sys
 from pathlib import Path
@@ -58,13 +58,13 @@ jobs = [node for node in newest.called_descendants if isinstance(node, orm.CalcJ
 print(sum(not node.base.caching.is_created_from_cache for node in jobs) if jobs else 'no jobs')
 """
 
-#: How many studies the demo made.
+#: Prints the number of studies that the demo made.
 COUNT_STUDIES = """
 from aiida import orm
 print(orm.QueryBuilder().append(orm.WorkChainNode, filters={'description': {'like': '%demo, key%'}}).count())
 """
 
-#: What `verdi calcjob inputcat` and `outputcat` print of one job of each type, in one process.
+#: Prints the output of `verdi calcjob inputcat` and `outputcat` for one job of each type.
 CAT = """
 import json
 from aiida import orm
@@ -86,7 +86,7 @@ filters = {'attributes.process_label': 'StudyWorkChain'}
 print(orm.QueryBuilder().append(orm.WorkChainNode, filters=filters, project='id').first(flat=True))
 """
 
-#: The data below the study of the demo that are neither its inputs nor made by a process.
+#: Prints the data below the demo's study that are neither its inputs nor made by a process.
 WITHOUT_ORIGIN = """
 import json, sys
 sys.path.append({helpers!r})
@@ -97,7 +97,7 @@ study = orm.QueryBuilder().append(orm.WorkChainNode, filters=filters).first(flat
 print(json.dumps([len(study.called_descendants), nodes_without_origin(study)]))
 """
 
-#: Writes the foundation model that the demo found, if it found one, to a file.
+#: Writes the demo's foundation model to a file, if the demo found one.
 WRITE_FOUNDATION = """
 from pathlib import Path
 from aiida import orm
@@ -110,7 +110,7 @@ if node is not None:
 
 
 def ask(folder: Path, script: str) -> str:
-    """Run a few lines in the profile of a study and return what they print last."""
+    """Run a few lines in the profile of a study and return the last line that they print."""
     environment = os.environ | {'AIIDA_PATH': str(folder)}
     command = [sys.executable, '-c', 'from aiida import load_profile\nload_profile()\n' + script]
     process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -119,7 +119,7 @@ def ask(folder: Path, script: str) -> str:
 
 
 def demo_call(folder: Path, outside: Path) -> dict:
-    """Return the arguments of `subprocess` that call the command as a user does, with no AIIDA_PATH of its own.
+    """Return the arguments of `subprocess` that call the command as a user does, without AIIDA_PATH.
 
     :param outside: has the user's home and folder of temporary files.
     """
@@ -140,8 +140,8 @@ def interrupt_demo(folder: Path, outside: Path) -> tuple[int, str]:
         **demo_call(folder, outside),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        start_new_session=True,  # a terminal tells all processes of its session
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+        start_new_session=True,  # a terminal sends Ctrl-C to all processes of its session
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs ignore it
     )
     while process.poll() is None and not list((folder / '.aiida' / 'scratch').rglob('output.txt')):
         time.sleep(0.5)
@@ -162,7 +162,7 @@ def run_example(folder: Path, name: str, *options: str | Path) -> str:
 
 @pytest.fixture(scope='module')
 def outside():
-    """Folder with an empty home and an empty folder of temporary files; its path is short, as sockets need it."""
+    """Folder with an empty home and an empty folder of temporary files; sockets need its short path."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part in ('home', 'tmp'):
@@ -179,7 +179,7 @@ def interrupted(daemon_environment, tmp_path_factory, outside) -> tuple[Path, in
 
 @pytest.fixture(scope='module')
 def demo(interrupted, outside) -> tuple[Path, str]:
-    """Folder and output of the same study, which was started again and is finished."""
+    """Folder and output of the same study, started again and finished."""
     folder = interrupted[0]
     process = run_demo(folder, outside)
     assert process.returncode == 0, process.stdout + process.stderr
@@ -203,7 +203,7 @@ def test_interrupted_it_goes_on_where_it_stopped(interrupted, demo):
 
 
 def test_nothing_is_left_outside_of_the_folder(demo, outside):
-    """Caches of libraries and sockets of the daemon included, though the demo was interrupted."""
+    """Caches and sockets lie in the folder, too, though the demo was interrupted."""
     assert [str(path) for folder in outside.iterdir() for path in folder.rglob('*')] == []
 
 
@@ -232,9 +232,9 @@ def test_diffusion_rows_are_physical(results):
 
 
 def test_what_verdi_tells_of_the_study(demo):
-    """Each child has a label that says what it is, and the report has a line for what was launched and no noise.
+    """Each child has a clear label; the report has a line for each launch and no noise.
 
-    The state is asked with the line that the demo printed.
+    The line that the demo printed asks for the state.
     """
     environment = {key: value for key, value in os.environ.items() if key != 'AIIDA_PATH'}
     (line,) = re.findall('For more, call in another terminal: (.*)', demo[1])
@@ -261,7 +261,7 @@ def test_every_node_is_an_input_of_the_study_or_made_by_a_process(demo):
 
 
 def test_dump_of_the_study(demo, tmp_path):
-    """Folders by the labels of the children, with the input and output files of each job."""
+    """The dump has a folder for each child, by label, with the input and output files of each job."""
     pk, environment = ask(demo[0], STUDY_PK), os.environ | {'AIIDA_PATH': str(demo[0])}
     command = [COMMAND.with_name('verdi'), 'process', 'dump', '--path', tmp_path / 'dump', pk]
     subprocess.run(command, env=environment, capture_output=True, check=True)

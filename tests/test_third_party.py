@@ -1,6 +1,6 @@
-"""An architecture of another package, from its installation to the report: one record and one calculator.
+"""An architecture of another package, from installation to report: one record and one calculator.
 
-``docs/developer/add_an_architecture.md`` tells the same in words.
+``docs/developer/add_an_architecture.md`` explains it.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from aiida_mghdiff.workflows.train import TrainWorkChain
 
 FILES = Path(__file__).parent / 'third_party'
 ENTRY_POINTS = f'[{GROUP}]\nemt = emt_architecture:RECORD\n'
-#: hcp aluminium as EMT has it, Å.
+#: Lattice constants of hcp aluminium in EMT, Å.
 A_ALUMINIUM = 2.78
 
 
 @pytest.fixture
 def install(monkeypatch, tmp_path):
-    """Return a function that installs the package with the architecture, and gives its folder."""
+    """Return a function that installs the package with the architecture, and returns its folder."""
     folder = tmp_path / 'site-packages'
     shutil.copytree(FILES, folder)
     information = folder / 'emt_architecture-1.0.dist-info'
@@ -146,7 +146,7 @@ def test_names_of_codes_and_of_our_architectures_are_taken(install):
 
 
 def test_a_potential_whose_package_is_gone_is_named(emt, codes, generate_workchain, install):
-    """Its node stays readable."""
+    """The node of the potential stays readable."""
     host = orm.StructureData(ase=make_host())
     builder = BarrierWorkChain.get_builder_from_protocol(codes, emt, host, path='O-T', protocol='smoke')
     install('')
@@ -157,7 +157,7 @@ def test_a_potential_whose_package_is_gone_is_named(emt, codes, generate_workcha
 
 
 def test_another_calculator_is_another_job_for_the_cache(emt, codes, dataset, calculator):
-    """The digest of the calculator is in the hash of the job's node, and a changed one computes anew."""
+    """The hash of a job has the calculator's digest, so a changed calculator runs again."""
     dataset = dataset.select([0, 1]).store()
     inputs = {'code': codes['python'], 'potential': emt, 'dataset': dataset}
     inputs['parameters'] = orm.Dict({'dtype': 'float64', 'device': 'cpu'})
@@ -204,7 +204,7 @@ def test_a_training_needs_the_parameters_of_its_own(install):
 
 @pytest.mark.slow
 def test_study(emt, codes, dataset, tmp_path):
-    """MD, barrier, evaluation and report, in an environment of its own: ``codes.python`` could run none of the jobs."""
+    """MD, barrier, evaluation and report run in their own environment; ``codes.python`` can run no job."""
     host = orm.StructureData(ase=make_host())
     runs = dict.fromkeys(('best_mace_h1', 'chgnet_ft_h1', 'vasp_mlff_h1'))
     runs['emt_h1'] = {'potential': 'emt', 'temperatures_k': [600.0]}

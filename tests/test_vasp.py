@@ -1,4 +1,4 @@
-"""The stand-in in VASP's place: it learns, refits, runs, is stopped and killed, and gives a diffusion coefficient."""
+"""The stand-in in VASP's place: it learns, refits, runs, is stopped and killed, and yields a diffusion coefficient."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def shape_file():
 
 @pytest.fixture(scope='module')
 def learned(code):
-    """A first segment that learned from nothing."""
+    """A first segment, learned from nothing."""
     node, outputs = run(VaspMlffCalculation, **learning_inputs(code))
     assert node.is_finished_ok, node.exit_message
     return outputs
@@ -81,7 +81,7 @@ def learned(code):
 
 @pytest.fixture(scope='module')
 def force_field(code, learned):
-    """Its force field in fast mode."""
+    """The same force field in fast mode."""
     inputs = learning_inputs(code) | {
         'parameters': orm.Dict({'encut': 600, 'ml_lmlff': True, 'ml_mode': 'refit'}),
         'configurations': {'part000': learned['dataset']},
@@ -109,7 +109,7 @@ def test_learning_from_nothing(learned):
 
 
 def next_segment(code, learned, steps=20, **tags):
-    """Return the inputs that go on from a first segment."""
+    """Return the inputs that continue a first segment."""
     inputs = learning_inputs(code, steps) | {
         'settings': orm.Dict(mlff_settings(first_step=learned['state'].step)),
         'state': learned['state'],
@@ -122,7 +122,7 @@ def next_segment(code, learned, steps=20, **tags):
 
 
 def test_next_segment_starts_with_the_force_field_of_the_last(code, learned):
-    """ML_AB is the ML_ABN of the last segment number by number; the weights then agree to rounding."""
+    """ML_AB equals the last segment's ML_ABN in each number; the weights then agree to rounding."""
     node, outputs = run(VaspMlffCalculation, **next_segment(code, learned, steps=2, ml_ctifor=50.0, ml_icriteria=0))
     assert node.is_finished_ok, node.exit_message
     assert outputs['results']['n_dft_steps'] == 0
@@ -156,7 +156,7 @@ def test_next_segment_goes_on(code, learned):
 
 
 def test_force_field_on_frames(code, force_field, learned):
-    """What VASP says of frames is what the force field says of them, atoms in the order of the dataset."""
+    """VASP gives the force field's results on frames, with atoms in the dataset's order."""
     frames = learned['dataset'].get_frames()[-3:]
     order = np.roll(np.arange(len(frames[0])), 3)
     frames[1] = frames[1][order]
@@ -187,7 +187,7 @@ def md_inputs(code, force_field, **changes):
 
 
 def test_two_segments_are_one_run(code, force_field):
-    """NVE of 400 steps is that of 200 and 200, to 1e-6 Å."""
+    """400 steps of NVE equal twice 200 steps, to 1e-6 Å."""
     half = 200
     strides = {'tracer_stride': 20, 'thermo_stride': 10, 'frame_stride': 100}
     node, whole = run(
@@ -272,7 +272,7 @@ def test_stopped_before_its_wall_time_and_gone_on(code, force_field):
 
 
 def test_killed_job_loses_no_labelled_configuration(code):
-    """The machine kills the job in the middle of a segment; what DFT computed until then is kept, and it goes on."""
+    """The machine kills the job within a segment; all DFT results are kept, and the segment continues."""
     inputs = learning_inputs(code, steps=5000)
     inputs['metadata'] = {'options': OPTIONS | {'prepend_text': 'ulimit -t 20'}}
     node, outputs = run(VaspMlffCalculation, **inputs)
@@ -295,7 +295,7 @@ def test_killed_job_loses_no_labelled_configuration(code):
 
 
 def test_force_field_runs_as_it_was_learned(code, learned):
-    """Without a refit: it has no fast mode, and runs where that is said."""
+    """Without a refit there is no fast mode, so the parameters must ask for 'as-learned'."""
     assert learned['force_field'].base.attributes.get('fast') is False
     parameters = orm.Dict(vasp_md_parameters(steps=10, evaluator='as-learned'))
     node, outputs = run(VaspMdCalculation, **md_inputs(code, learned['force_field'], parameters=parameters))
@@ -304,8 +304,8 @@ def test_force_field_runs_as_it_was_learned(code, learned):
 
 
 def test_segment_makes_room_and_goes_on_after_its_wall_time(code):
-    """Whatever stops its jobs, the segment comes to its end with every configuration that was labelled."""
-    steps = 5000  # more than the fastest machine makes in one wall time
+    """Whatever stops its jobs, the segment ends with every labelled configuration."""
+    steps = 5000  # more than the fastest machine runs in one wall time
     tags = mlff_tags(nsw=steps, ml_mconf_new=2, ml_ctifor=0.02, ml_mconf=6, ml_mb=400, pmass=50.0)
     resources = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
     outputs, node = run_get_node(
@@ -333,7 +333,7 @@ def test_segment_makes_room_and_goes_on_after_its_wall_time(code):
 
 
 def test_diffusion(code, force_field):
-    """NPT, NVT, starts with the velocities of its frames, NVE: all in VASP, all the way to D."""
+    """VASP runs NPT, NVT and NVE from starts with velocities, all the way to D."""
     builder = DiffusionWorkChain.get_builder_from_protocol(
         {'vasp': code['vasp'], 'reduce': code['reduce']},
         force_field,

@@ -1,17 +1,18 @@
-"""Kill parts of a running `demo --protocol smoke`, or all of it, and check that it ends as if nothing had happened.
+"""Kill parts of a running `demo --protocol smoke`, or all of it, and check that it ends as without the fault.
 
-Four faults, each at three moments: `kill -9` of the broker, of the worker and of everything (the command, the daemon
-with its parts, all jobs), and `verdi daemon restart` while a WorkChain launches children: when the worker is gone, some
-children must have been launched that nobody has begun. After each the command, or a second start of it, must end with
-exit status 0 and all results; no two jobs of the same inputs may have finished, and no job may have run twice.
+There are four faults, each at three moments. Three are `kill -9`: of the broker, of the worker, and of everything (the
+command, the daemon with its parts, all jobs). The fourth is `verdi daemon restart` while a WorkChain launches children:
+when the worker ends, some children must be launched but not begun. After each fault the command, or a second start of
+it, must end with exit status 0 and all results. No two jobs with equal inputs may have finished, and no job may have
+run twice.
 
-The first run has no fault. It is interrupted where the later moments begin, and leaves a copy of its folder there: a
-run with a fault in the middle or late goes on from such a copy, so that the fault still hits real work.
+The first run has no fault. It is interrupted where the later moments begin, and leaves a copy of its folder there. A
+run with a later fault starts from such a copy, so the fault still hits real work.
 
     python tests/faults/demo_survives.py FOLDER [--faults broker,worker] [--moments early,late]
 
-A table goes to stdout and to FOLDER/table.md, which later calls add to. An undisturbed demo takes some four minutes on
-two idle cores, and all twelve runs most of an hour.
+A table goes to stdout and to FOLDER/table.md; later calls add to the file. On two idle cores an undisturbed demo takes
+about four minutes, and all twelve runs take most of an hour.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ import psutil
 SCRIPTS = Path(sys.executable).parent
 FAULTS = ('broker', 'worker', 'everything', 'restart')
 MOMENTS = ('early', 'middle', 'late')
-#: Jobs that run at a moment, and children that a WorkChain launches then: parts of entry points, and of labels.
+#: Jobs that run at a moment (parts of entry points), and children that a WorkChain launches then (starts of labels).
 JOBS = {'early': ('train',), 'middle': ('neb', 'vibrations'), 'late': ('md',)}
 LAUNCHED = {'early': ('train_',), 'middle': ('barrier_', 'neb', 'vibrations_'), 'late': ('nve', 'nvt')}
 LIMIT_SECONDS = 1800.0
 HEAD = '| fault | moment | what happened | jobs failed | jobs | seconds | verdict |\n|---|---|---|---|---|---|---|\n'
 
-#: `verdi daemon restart` that has imported all it needs, and waits for a line: a launch is over in half a second.
+#: `verdi daemon restart` with all imports done, waiting for a line, because a launch takes only half a second.
 RESTART = """
 from aiida.cmdline.commands.cmd_verdi import verdi
 import aiida.engine.daemon.client, aiida.orm, aiida.storage.sqlite_dos
@@ -66,10 +67,10 @@ QUERY_CALLS = """
 
 
 class Demo:
-    """A demo in a folder, run as a user runs it, and what is seen of it from outside."""
+    """A demo in a folder, run as a user runs it and observed from outside."""
 
     def __init__(self, folder: Path) -> None:
-        """Take a folder, which need not exist."""
+        """Take a folder; it need not exist."""
         self.folder = folder
         self.command: subprocess.Popen[str] | None = None
         self.ids: dict[str, set[int]] = {}  # process ids of the jobs seen to run, by their scratch folder
@@ -82,11 +83,11 @@ class Demo:
             self.command = subprocess.Popen(arguments, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
 
     def output(self) -> str:
-        """Return what the command printed, all starts of it."""
+        """Return the output of all starts of the command."""
         return (self.folder / 'output.txt').read_text()
 
     def wait_for(self, condition: Callable[[], Any], seconds: float = LIMIT_SECONDS) -> Any:
-        """Return the first true value of a condition; look at the jobs meanwhile.
+        """Wait for a condition and return its first true value; look at the jobs meanwhile.
 
         :raises SystemExit: if the time is over.
         """
@@ -121,7 +122,7 @@ class Demo:
                 yield process
 
     def part(self, role: str) -> psutil.Process | None:
-        """Return the process of the daemon that is called so, None where there is none."""
+        """Return the daemon's process with this name, or None."""
         for process in self.processes():
             with suppress(psutil.Error):
                 if process.cmdline()[4:6] == ['daemon', role]:
@@ -133,32 +134,32 @@ class Demo:
         return all(map(self.part, ('broker', 'worker')))
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Return what the database answers; nothing as long as there is none."""
+        """Return the database's answer; nothing if there is no database yet."""
         for path in self.folder.glob('.aiida/**/database.sqlite'):
             connection = sqlite3.connect(f'file:{path}?mode=ro', uri=True, timeout=30)
             try:
                 return connection.execute(query).fetchall()
-            except sqlite3.OperationalError:  # its tables are being made
+            except sqlite3.OperationalError:  # the tables do not exist yet
                 return []
             finally:
                 connection.close()
         return []
 
     def runs_job(self, kinds: tuple[str, ...]) -> bool:
-        """Return whether a job of one of these kinds runs; after an interruption the database alone may say so."""
+        """Return whether a job of one of these kinds runs, by processes and by database (which may be out of date)."""
         return any(self.running()) and any(
             row[2] == 'waiting' and row[4] == 'running' and any(kind in row[1] for kind in kinds)
             for row in self.rows(QUERY_JOBS)
         )
 
     def launches(self, labels: tuple[str, ...]) -> int:
-        """Return how many children of these labels were launched that no worker has begun."""
+        """Return the number of children with these labels that are launched but not begun."""
         return sum(state == 'created' and label.startswith(labels) for label, state in self.rows(QUERY_CALLS))
 
     def restart_daemon(self, labels: tuple[str, ...]) -> None:
         """Restart AiiDA's daemon as soon as a child of one of these labels is launched.
 
-        :raises SystemExit: if every such child had begun when the worker was gone.
+        :raises SystemExit: if every such child had begun before the worker ended.
         """
         self.wait_for((self.folder / '.aiida').is_dir)
         command, environment = [sys.executable, '-c', RESTART], os.environ | {'AIIDA_PATH': str(self.folder)}
@@ -176,28 +177,28 @@ class Demo:
             raise SystemExit('every child had begun when the worker was gone: run this fault again')
 
     def wait_until_there(self, is_there: Callable[[], Any]) -> None:
-        """Wait for a moment of a running demo whose daemon runs.
+        """Wait for a moment; the demo and its daemon must run.
 
-        :raises SystemExit: if the demo ends before.
+        :raises SystemExit: if the demo ends before the moment.
         """
         self.wait_for(lambda: self.command.poll() is not None or (self.daemon_runs() and is_there()))
         if self.command.poll() is not None:
             raise SystemExit(f'the demo ended before the moment:\n{self.output()}')
 
     def interrupt(self) -> None:
-        """End the command as Ctrl-C does, and wait until its jobs have ended by themselves."""
+        """End the command as Ctrl-C does, and wait until its jobs end by themselves."""
         os.killpg(self.command.pid, signal.SIGINT)
         self.wait_for(lambda: self.command.poll() is not None)
         self.wait_for(lambda: not list(self.processes()))
 
     def kill_everything(self) -> None:
         """Kill the command, the daemon with all its parts, and all jobs."""
-        self.end('suspend')  # so that nothing is restarted or submitted while the others are killed
+        self.end('suspend')  # nothing may restart or submit while others are killed
         self.end('kill')
         self.command.wait()
 
     def end(self, how: str) -> None:
-        """Call a method of each process: of the command, the daemon and the jobs."""
+        """Call a method of each process of the command, the daemon and the jobs."""
         command = [psutil.Process(self.command.pid)] if self.command.poll() is None else []
         for process in [*command, *self.processes()]:
             with suppress(psutil.NoSuchProcess):
@@ -205,7 +206,7 @@ class Demo:
 
 
 def break_demo(demo: Demo, fault: str, moment: str) -> None:
-    """Wait for the moment, then let the fault happen; after the end of everything the command starts again."""
+    """Wait for the moment and cause the fault; if everything was killed, start the command again."""
     if fault == 'restart':
         demo.restart_daemon(LAUNCHED[moment])
         return
@@ -218,7 +219,7 @@ def break_demo(demo: Demo, fault: str, moment: str) -> None:
 
 
 def faults_of(demo: Demo, reference: set[str]) -> list[str]:
-    """Return what is wrong at the end, in words."""
+    """Return a sentence for each fault in the result."""
     jobs = demo.rows(QUERY_JOBS)
     finished = Counter(row[5] for row in jobs if row[3] == 0 and not row[6])
     wrong = [] if demo.command.returncode == 0 else [f'exit status {demo.command.returncode}']
@@ -250,7 +251,7 @@ def places(content: Any, where: str = '') -> Iterator[str]:
 
 
 def reference_run(folder: Path) -> Demo:
-    """Run the demo without a fault; copy its folder where the middle and the late moments begin."""
+    """Run the demo without a fault; copy its folder at the beginning of the middle and the late moments."""
     demo = Demo(folder / 'demo')
     for moment in MOMENTS[1:]:
         demo.start()
@@ -284,13 +285,13 @@ def run(folder: Path, fault: str, moment: str, reference: set[str]) -> str:
 
 
 def main() -> None:
-    """Run what is asked, and print the table."""
+    """Run the chosen faults, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('folder', type=Path, help='an empty folder, or one of an earlier call')
     parser.add_argument('--faults', default=','.join(FAULTS))
     parser.add_argument('--moments', default=','.join(MOMENTS))
     arguments = parser.parse_args()
-    # in the background of a shell it is ignored, which the demo would inherit
+    # a shell ignores SIGINT in background jobs, and the demo would inherit this
     signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = arguments.folder.resolve()
     reference, table = folder / 'reference.json', folder / 'table.md'

@@ -1,4 +1,4 @@
-"""WorkChains that take their time to launch jobs, or in a calcfunction: a daemon can be killed in the middle of it."""
+"""WorkChains that are slow to launch jobs or to run a calcfunction, so a daemon can be killed meanwhile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAUSE_SECONDS = 1.0
 
 
 class SlowLauncher(SurvivalMixin, WorkChain):
-    """Launches two waves of jobs, the jobs of a wave in one step; each writes a line into a file when it starts."""
+    """Launches two waves of jobs, each wave in one step; each job writes a line into a file when it starts."""
 
     @classmethod
     def define(cls, spec):
@@ -33,7 +33,7 @@ class SlowLauncher(SurvivalMixin, WorkChain):
         return self.launch('second')
 
     def launch(self, wave):
-        """Launch the jobs of a wave, slowly, and say in a file of the wave that the launching has begun."""
+        """Launch the jobs of a wave slowly; make a file after each launch."""
         names = [f'{wave}_{index}' for index in range(JOBS)]
         nodes = {}
         for index, name in enumerate(names):
@@ -57,7 +57,7 @@ class SlowLauncher(SurvivalMixin, WorkChain):
 
 @calcfunction
 def slow(starts):
-    """Add a line to a file, say in another that it has begun, and take time."""
+    """Add a line to a file, make another file as a sign of the start, and wait."""
     with Path(starts.value).open('a') as file:
         file.write('slow\n')
     Path(f'{starts.value}.slow').touch()

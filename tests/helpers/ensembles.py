@@ -1,4 +1,4 @@
-"""What many estimates of a known answer say about the estimator."""
+"""Bias, scatter and coverage of an estimator, from many estimates of a known answer."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from scipy import stats
 
 
 def summarise(name, rows):
-    """Print and return bias, root mean square error and coverage in per cent, the last with its exact 95 % interval.
+    """Print and return bias, root mean square error and coverage in per cent, coverage with its exact 95 % interval.
 
-    `rows`: estimate, lower and upper limit, all over the truth.
+    `rows`: estimate, lower and upper limit, all divided by the truth.
     """
     errors, hits = 100 * (rows[:, 0] - 1), (rows[:, 1] < 1) & (rows[:, 2] > 1)
     bias, scatter, coverage = errors.mean(), np.sqrt(np.mean(np.square(errors))), 100 * hits.mean()
@@ -20,10 +20,10 @@ def summarise(name, rows):
 
 
 def gain(name, rows, other, others):
-    """Print and return how much smaller the root mean square error of one estimator is than that of another on the
-    same runs, in per cent of the truth, with the 95 % interval of resampled runs.
+    """Print and return by how much one estimator lowers the root mean square error of another on the same runs.
 
-    `rows`, `others`: estimates over the truth, as for :func:`summarise`.
+    Values are in per cent of the truth, with a 95 % interval from resampled runs.
+    `rows`, `others`: estimates divided by the truth, as for :func:`summarise`.
     """
     squares = np.square(np.stack([others[:, 0], rows[:, 0]], axis=1) - 1)
     picks = np.random.default_rng(0).integers(len(squares), size=(4000, len(squares)))

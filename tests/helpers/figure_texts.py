@@ -1,4 +1,4 @@
-"""Texts of a figure as they are drawn: which lie on another, which are cut off."""
+"""The drawn texts of a figure: texts that overlap, and texts that are cut off."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def misplaced_texts(figure):
 
 
 def drawn_texts(figure):
-    """Return every text that is drawn, with its box in pixels, shrunk by one all around."""
+    """Return every drawn text with its box in pixels, shrunk by one on all sides."""
     found, draw = [], Text.draw
 
     def record(self, renderer):

@@ -1,13 +1,12 @@
 """Truth models of the tests: continuous-time hops of H on the interstitial network of hcp Mg, with a known D.
 
-1. :class:`Network`: tracers that do not see each other. Its D is exact, from the master equation of the periodic cell;
-   ``tests/science/test_truth_models.py`` finds the same with PyPI ``onsager``, which knows the crystal only.
-2. :func:`crowd`: tracers that exclude each other from sites and interact in pairs. Rates obey detailed balance: a
-   saddle point does not feel the other tracers, the site that a tracer leaves does. Its D has no closed form: a long
-   run is its reference.
+1. :class:`Network`: independent tracers. Its D is exact, from the master equation of the periodic cell.
+   ``tests/science/test_truth_models.py`` finds the same D with PyPI ``onsager``, which knows only the crystal.
+2. :func:`crowd`: tracers that never share a site and interact in pairs. Rates obey detailed balance: other tracers
+   change the energy of a site, but not of a saddle point. D has no closed form; a long run is the reference.
 
-Both are lattice gases; :func:`vibrations` and :func:`disguise` make of them what a molecular dynamics code writes:
-autocorrelated vibrations, a host that drifts, coordinates wrapped into a triclinic cell.
+Both are lattice gases. :func:`vibrations` and :func:`disguise` turn them into the output of a molecular dynamics code,
+with autocorrelated vibrations, a drifting host, and coordinates wrapped into a triclinic cell.
 """
 
 from __future__ import annotations
@@ -76,8 +75,8 @@ class Network:
     def displacement(self, times):
         """Return the exact mean squared displacement [t,3] in Å² without vibrations.
 
-        2 D t, and for each mode of the master equation of rate r and bias b (reversible, so that its matrix is
-        symmetric in the metric of the occupation) 2 b² (1 - exp(-r t)) / r².
+        2 D t, plus 2 b² (1 - exp(-r t)) / r² for each mode of the master equation with rate r and bias b. The hops are
+        reversible, so the matrix is symmetric in the metric of the occupation.
         """
         root = np.sqrt(self.occupation)
         rates, modes = np.linalg.eigh(-root[:, None] * self.generator() / root)
@@ -117,14 +116,14 @@ def _walk(rng, cumulative, targets, steps, site, start, frames, interval):
 
 
 def regime(coefficient, proportions=None):
-    """Return the rates of a network whose D in Å²/ps this is, all rates in fixed proportions."""
+    """Return the rates of a network with this D in Å²/ps, in fixed proportions."""
     proportions = proportions or {T_T: 8.0, T_O: 1.0, O_T: 1.0, O_O: 0.5}
     scale = coefficient / Network(proportions, (1, 1, 1)).diffusion_coefficient()
     return {name: scale * rate for name, rate in proportions.items()}
 
 
 def vibrations(rng, frames, tracers, interval, fast=0.25, slow=0.15):
-    """Return displacements [f,n,3]: the tracer's own vibration (20 fs) and that of its cage (200 fs), in Å an axis."""
+    """Return displacements [f,n,3] in Å on each axis: vibrations of the tracer (20 fs) and of its cage (200 fs)."""
     total = np.zeros((frames, tracers, 3))
     for sigma, time in ((fast, 0.02), (slow, 0.2)):
         memory = np.exp(-interval / time)
@@ -137,7 +136,7 @@ def vibrations(rng, frames, tracers, interval, fast=0.25, slow=0.15):
 def trajectory(rates, frames, interval, tracers, seed, repeats=(3, 3, 2), kind=None, **amplitudes):
     """Return positions [f,n,3] of independent tracers and the number [n] of their hops between cages.
 
-    `kind` 'O' or 'T': the sites that tracers start from.
+    `kind`: start on 'O' or 'T' sites only.
     """
     rng, network = np.random.default_rng(seed), Network(rates, repeats)
     weights = network.occupation * (network.kinds == kind if kind else 1)
@@ -154,7 +153,7 @@ def drift(rng, frames, interval, velocity=(0.02, -0.01, 0.005), diffusion=0.01):
 
 
 def disguise(rng, positions, interval, cell):
-    """Return positions wrapped into the cell, of tracers [f,n,3] and of the centre of the host [f,3], both drifting."""
+    """Return wrapped positions of tracers [f,n,3] and of the host's centre [f,3], both with the host's drift."""
     host = drift(rng, len(positions), interval)
     return wrap(positions + host[:, None], cell), wrap(host, cell)
 
@@ -165,17 +164,17 @@ def wrap(positions, cell):
 
 
 def unwrap(positions, cell):
-    """Return a path [f,...,3] in which no step is longer than half the cell along any of its vectors."""
+    """Return a path [f,...,3] in which no step exceeds half the cell along any cell vector."""
     fractional = positions @ np.linalg.inv(cell)
     steps = np.diff(fractional, axis=0)
     return np.concatenate([fractional[:1], fractional[0] + np.cumsum(steps - np.round(steps), axis=0)]) @ cell
 
 
 def crowd(network, energies, rng, frames, interval, tracers):
-    """Return positions [f,n,3] of tracers that see each other, by kinetic Monte Carlo (rejection free).
+    """Return positions [f,n,3] of interacting tracers, by rejection-free kinetic Monte Carlo.
 
-    No two tracers share a site. A tracer leaves its site at the rate of the network times exp(E / kT), with E / kT the
-    sum of its pair energies. The first tenth of the frames is made twice: the tracers find their equilibrium.
+    No two tracers share a site. A tracer leaves its site at the rate of the network times exp(E / kT), where E / kT is
+    the sum of its pair energies. Extra frames, a tenth of the run, come first and are dropped: tracers equilibrate.
 
     :param energies: E / kT [s,s] of a pair at two sites, see :func:`pair_energies`.
     """

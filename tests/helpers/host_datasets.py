@@ -1,4 +1,4 @@
-"""Metals with tracers, for datasets and paths: hcp, fcc, bcc, alloys; labels of no worth."""
+"""Metals with tracers, for datasets and paths: hcp, fcc, bcc and alloys; the labels are made up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ase.io import write
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.science.lattice.geometry import hcp_paths
 
-#: Host supercells of 16 atoms or more, and fractional coordinates of an octahedral site of their primitive cell.
+#: Host supercells of at least 16 atoms, and an octahedral site in fractional coordinates of the primitive cell.
 TITANIUM = {'crystalstructure': 'hcp', 'a': 2.94, 'c': 4.65}
 ZIRCONIUM = {'crystalstructure': 'hcp', 'a': 3.23, 'c': 5.15}
 MAGNESIUM = {'crystalstructure': 'hcp', 'a': 3.20, 'c': 5.19}
@@ -22,7 +22,7 @@ OCTAHEDRON = {'hcp': (2 / 3, 1 / 3, 0.5), 'fcc': (0.5, 0.5, 0.5), 'bcc': (0.5, 0
 
 
 def make_frame(symbol, lattice, tracers='H', repeat=2, shake=0.05, seed=0):
-    """Return host atoms with tracers (symbols) in octahedra of different unit cells, all moved at random (Å)."""
+    """Return host atoms with tracers (symbols) in octahedra of different unit cells, all displaced at random (Å)."""
     rng = np.random.default_rng(seed)
     unit = bulk(symbol, **lattice)
     atoms = unit.repeat(repeat)
@@ -34,7 +34,7 @@ def make_frame(symbol, lattice, tracers='H', repeat=2, shake=0.05, seed=0):
 
 
 def label(atoms, seed=0):
-    """Return the atoms with labels of no worth."""
+    """Return the atoms with made-up labels."""
     rng = np.random.default_rng(seed)
     forces = rng.normal(scale=0.1, size=(len(atoms), 3))
     atoms.calc = SinglePointCalculator(atoms, energy=-3.0 * len(atoms), forces=forces, stress=np.full(6, 1e-3))
@@ -64,7 +64,7 @@ def path_ends(host, path='T-T'):
 
 
 def write_labels(path, frames, calculator=None, name='none'):
-    """Write an extxyz file of labelled frames, each marked with what labelled it; labels of no worth by default."""
+    """Write an extxyz file of labelled frames, each marked with its labeller; by default labels are made up."""
     for frame in map(label, frames) if calculator is None else frames:
         frame.calc = calculator or frame.calc
         labels = {'REF_energy': frame.get_potential_energy(), 'REF_stress': frame.get_stress()}
@@ -76,7 +76,7 @@ def write_labels(path, frames, calculator=None, name='none'):
 
 
 def write_chgnet_labels(path, frames):
-    """Write frames with labels of CHGNet 0.3.0: real forces, but no first principles."""
+    """Write frames with labels of CHGNet 0.3.0: realistic forces, but not from first principles."""
     from chgnet.model.dynamics import CHGNetCalculator
 
     return write_labels(path, frames, CHGNetCalculator(use_device='cpu'), 'CHGNet-0.3.0')

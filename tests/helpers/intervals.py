@@ -1,9 +1,9 @@
 """Coverage and width of intervals of D over thousands of ensembles with a known answer: ``make intervals``.
 
-Replicas of 8 H and 1 ns, a frame every 0.5 ps, as MD would have written them: wrapped into a triclinic cell of 128 Mg
-that drifts. Each replica is simulated once. D of each tracer by each method is kept in ``build/intervals``: a run that
-was ended goes on where it was, and another rule for the interval is measured in a minute (``--table``). Disjoint groups
-of 3, 5 and 10 replicas are the ensembles. About half an hour on one core.
+A replica has 8 H for 1 ns, with a frame every 0.5 ps. It looks like MD output, wrapped into a triclinic cell of 128 Mg
+that drifts. Disjoint groups of 3, 5 and 10 replicas are the ensembles. Each replica is simulated once, and D of each
+tracer by each method is kept in ``build/intervals``. So an interrupted run continues, and another rule for the interval
+takes only a minute (``--table``). All runs take about half an hour on one core.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from aiida_mghdiff.science.whittle import automatic_fit
 
 REGIMES, GROUPS, ENSEMBLES = (0.5, 0.05, 0.005), (3, 5, 10), 2000
 FRAMES, INTERVAL, TRACERS, LAG, WINDOW = 2001, 0.5, 8, 20.0, (0, 200)
-#: Replicas in a batch: whole groups of each size.
+#: Replicas in a batch, a multiple of each group size.
 BATCH = 30
 FOLDER = Path(__file__).parents[2] / 'build' / 'intervals'
-#: Of a D that no interval needs: jumps and time count for runs without diffusion alone.
+#: Jumps and time matter only for runs without diffusion, so these values decide nothing.
 MANY_JUMPS, TRACER_TIME, CONFIDENCE = 10**6, 1.0, 0.95
 
 
@@ -38,7 +38,7 @@ def network_of(coefficient):
 
 
 def make_replicas(coefficient, seed, count, frames=FRAMES):
-    """Return unwrapped positions [f,n,3] of each replica without drift, from what a code would have written."""
+    """Return unwrapped positions [f,n,3] of each replica without drift, from the output that a code would write."""
     rng, network = np.random.default_rng(seed), network_of(coefficient)
     replicas = []
     for _ in range(count):
@@ -49,7 +49,7 @@ def make_replicas(coefficient, seed, count, frames=FRAMES):
 
 
 def measure_batch(coefficient, batch, groups):
-    """Return D [30,n,3] of tracers by method, of each size of group, and whether the method gives way there."""
+    """Return D [30,n,3] of tracers by method and group size, and whether the method gives way to least squares."""
     replicas = make_replicas(coefficient, [round(1000 * coefficient), batch], BATCH)
     found = {
         'least-squares': np.stack(least_squares(replicas, INTERVAL, WINDOW)),
@@ -64,13 +64,13 @@ def measure_batch(coefficient, batch, groups):
 
 
 def fit_gls(replicas, frame_time):
-    """Return D by replica, and why gls gives way."""
+    """Return D by replica, and the reason why gls gives way, if any."""
     whole, double = (generalised_least_squares(replicas, frame_time, factor * LAG) for factor in (1, 2))
     return whole, lag_doubt(LAG, whole, double)
 
 
 def batches_of(size, ensembles):
-    """Return how many batches have so many ensembles of a size."""
+    """Return the number of batches with at least so many ensembles of a size."""
     return -(-size * ensembles // BATCH)
 
 
@@ -79,7 +79,7 @@ def batch_file(folder, coefficient, batch):
 
 
 def simulate(coefficient, ensembles, folder=FOLDER):
-    """Measure the batches that the folder lacks."""
+    """Measure the batches that are missing in the folder."""
     for batch in range(batches_of(max(GROUPS), ensembles)):
         path = batch_file(folder, coefficient, batch)
         if path.exists():
@@ -94,7 +94,7 @@ def simulate(coefficient, ensembles, folder=FOLDER):
 
 
 def estimates(coefficient, size, method, ensembles, folder=FOLDER):
-    """Yield for each ensemble the estimate as it is given, and as the method alone has it."""
+    """Yield two estimates for each ensemble: the given one, and the method's own even if it gives way."""
     for batch in range(batches_of(size, ensembles)):
         path = batch_file(folder, coefficient, batch)
         if not path.exists():
@@ -114,7 +114,7 @@ def estimate_of(method, coefficients):
 
 
 def symmetric_interval(estimate):
-    """Return the symmetric interval by Student's t, over replicas for least squares, else over all tracers."""
+    """Return the symmetric Student's t interval, over replicas for least squares, else over all tracers."""
     by_replica = [one.mean(axis=1) for one in estimate.coefficients]
     least = estimate.method == 'least-squares'
     samples = np.array([one.mean() for one in by_replica]) if least else np.concatenate(by_replica)
@@ -122,7 +122,7 @@ def symmetric_interval(estimate):
 
 
 def measure_cell(coefficient, size, method, ensembles, folder=FOLDER):
-    """Return rows of (D, limits, symmetric limits) over the true D, and the relative scatter of replicas."""
+    """Return rows of (D, limits, symmetric limits) divided by the true D, and the relative scatter of replicas."""
     pairs = list(estimates(coefficient, size, method, ensembles, folder))[:ensembles]
     if not pairs:
         return np.zeros((0, 5)), 0.0
@@ -132,7 +132,7 @@ def measure_cell(coefficient, size, method, ensembles, folder=FOLDER):
 
 
 def coverage(rows, low, high, confidence):
-    """Return the coverage of the truth in per cent with its own exact interval."""
+    """Return the coverage of the truth in per cent, with the exact interval of the coverage."""
     hits = (rows[:, low] < 1) & (rows[:, high] > 1)
     limits = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(confidence)
     return 100 * hits.mean(), 100 * limits.low, 100 * limits.high
@@ -149,7 +149,7 @@ def describe_cell(rows):
 
 
 def print_table(ensembles, folder=FOLDER):
-    """Print the cells that were simulated, as the manual has them."""
+    """Print the simulated cells as in the manual."""
     header = ['method', 'D (Å²/ps)', 'replicas', 'their scatter (%)', 'ensembles', 'bias (%)', 'error (%)']
     header += ['coverage, symmetric (%)', 'coverage (%)', 'width, symmetric (% of D)', 'width (% of D)', 'ratio']
     print('| ' + ' | '.join(header) + ' |\n|' + len(header) * '---|')

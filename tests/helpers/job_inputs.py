@@ -80,7 +80,7 @@ def singlepoint(engine):
     return inputs
 
 
-#: Inputs of each kind of job but its code, of a potential and a folder for files.
+#: Inputs of each kind of job without its code, from a potential and a folder for files.
 JOBS = {
     'mghdiff.mace.train': lambda potential, folder: mace_inputs(None),
     'mghdiff.chgnet.train': lambda potential, folder: chgnet_inputs(None),

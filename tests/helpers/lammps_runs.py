@@ -1,4 +1,4 @@
-"""LAMMPS runs inside the test's own process, which spares each one the seconds that importing torch takes."""
+"""LAMMPS runs inside the test's own process, so torch is imported only once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pair_coeff * * {model}-lammps.pt Mg H
 
 
 def hydride(repeats=(2, 2, 2), strain=0.02, noise=0.03, shift=(30.0, -20.0, 7.0)) -> Atoms:
-    """Return hcp Mg with one H in a general triclinic cell, its atoms outside of the cell."""
+    """Return hcp Mg with one H in a triclinic cell; atoms lie outside the cell."""
     atoms = bulk('Mg', 'hcp', a=3.2, c=5.19).repeat(repeats)
     atoms += Atoms('H', [atoms.positions[0] + [1.6, 0.92, 1.3]])
     rng = np.random.default_rng(2)
@@ -43,7 +43,7 @@ def write_start(folder: Path, atoms: Atoms, velocities=None) -> None:
 
 
 class Bench:
-    """Runs scripts with one model, each in a folder of its own."""
+    """Runs scripts with one model, each in a new folder."""
 
     def __init__(self, root: Path, model: Path, capture, monkeypatch) -> None:
         self.root, self.model, self.capture, self.monkeypatch, self.count = root, model, capture, monkeypatch, 0
@@ -67,7 +67,7 @@ class Bench:
         return status, self.output
 
     def md(self, values, atoms=None, start=None, restart=None, wall_seconds=None):
-        """Run molecular dynamics from atoms, or from the end ``start`` of another run."""
+        """Run molecular dynamics from atoms, or from the end of the run ``start``."""
         folder = self.folder()
         if start is not None:
             atoms = Atoms(start.numbers, start.final_positions, cell=start.final_cell, pbc=True)

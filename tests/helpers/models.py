@@ -1,8 +1,8 @@
 """A tiny MACE model made on the spot: random features, linear readouts fitted to the example data by least squares.
 
-The features of a randomly initialised MACE stay as they are; only the weights in which its energy is linear (readouts
-and atomic energies) are fitted, in closed form. That takes seconds, is the same on every machine up to rounding, and
-gives an Mg-H potential poor in numbers but sound in kind: hcp Mg stays hcp and hydrogen stays between the planes.
+The random features of MACE are kept. Only the weights in which the energy is linear (readouts and atomic energies) are
+fitted, in closed form. The fit takes seconds and gives the same on every machine up to rounding. The Mg-H potential is
+inaccurate but realistic: hcp Mg stays hcp, and hydrogen stays between the planes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ EXAMPLE_DATA = Path(__file__).parents[2] / 'examples' / 'data' / 'mgh_pbe.extxyz
 
 
 def make_tiny_mace(path, elements=('Mg', 'H'), dtype='float64', channels=16, r_max=5.0, max_ell=3, fit=True) -> Path:
-    """Write a tiny MACE model to `path`, which `MACECalculator(model_paths=path)` loads as it is.
+    """Write a tiny MACE model to `path`, ready for `MACECalculator(model_paths=path)`.
 
     `fit=False` (or elements other than Mg and H) leaves the readouts random and weak, under a ZBL repulsion.
     """
@@ -42,9 +42,9 @@ def make_tiny_mace(path, elements=('Mg', 'H'), dtype='float64', channels=16, r_m
 
 
 def make_multihead_mace(path, heads, e0s=None, elements=('Mg', 'H'), channels=4, r_max=4.0, max_ell=1) -> Path:
-    """Write a tiny random MACE model with several heads to `path`, as MACE's multi-head fine-tuning leaves one.
+    """Write a tiny random MACE model with several heads to `path`, like a model after multi-head fine-tuning.
 
-    :param e0s: energies of the isolated atoms, a row for each head, by atomic number; else -1, -2, ... eV by head.
+    :param e0s: energies of the isolated atoms by atomic number, a row for each head; by default -1, -2, ... eV by head.
     """
     os.environ.setdefault('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')  # e3nn loads a pickle
     import torch
@@ -106,7 +106,7 @@ def _example_frames():
 
 
 def _fit_readouts(model, frames, ridge=1e-4):
-    """Fit readout weights to energies and forces, and atomic energies to what the energies still lack."""
+    """Fit readout weights to energies and forces, and atomic energies to the rest of the energies."""
     import torch
 
     weights = [model.readouts[0].linear.weight, model.readouts[1].linear_2.weight]
@@ -163,7 +163,7 @@ def _evaluate(model, batch):
 
 
 def write_sealed(path: Path, content: str = 'no pickle') -> Path:
-    """Write a file that looks like one of torch from outside, and is no model: which a job finds out."""
+    """Write a file that looks like a torch file but holds no model; only a job can notice."""
     with zipfile.ZipFile(path, 'w') as archive:
         archive.writestr(zipfile.ZipInfo('archive/data.pkl'), content)
     return path

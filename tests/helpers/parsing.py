@@ -1,4 +1,4 @@
-"""Parsing of the files that a job left, without a run."""
+"""Parsing of a job's files, without a run."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def parse_job(
     kept: Mapping[str, str] | None = None,
     **options: str,
 ) -> tuple[ExitCode | None, dict[str, orm.Data]]:
-    """Parse the files of a job that ended; return the exit code and the outputs.
+    """Parse the files of an ended job; return the exit code and the outputs.
 
-    :param files: folder of the files that the parser alone sees.
-    :param scheduler_status: exit status that the scheduler gave the job.
-    :param stdout: standard output of VASP, which lies among ``files``.
-    :param kept: texts of the files that are kept, by name.
+    :param files: folder of the files that only the parser sees.
+    :param scheduler_status: exit status from the scheduler.
+    :param stdout: standard output of VASP, a file among ``files``.
+    :param kept: texts of the retrieved files, by name.
     """
     node = orm.CalcJobNode(computer=computer, process_type=f'aiida.calculations:{entry_point}')
     node.set_options({'resources': {'num_machines': 1}} | options)

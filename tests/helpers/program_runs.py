@@ -1,4 +1,4 @@
-"""Runs a program of a job in a folder, in this process, as ``python mghdiff.pyz`` would."""
+"""Runs a job's program in a folder, in this process, like ``python mghdiff.pyz``."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def run_program(folder, name, datasets, potential=None, max_wallclock_seconds=No
 
 
 def reset_torch():
-    """Undo what MACE sets for the whole process."""
+    """Undo MACE's settings for the whole process."""
     import torch
 
     torch.set_default_dtype(torch.float32)
 
 
 def chgnet_file():
-    """Return the file of CHGNet 0.3.0 that comes with CHGNet."""
+    """Return the file of CHGNet 0.3.0 in the CHGNet package."""
     import chgnet
 
     return next((Path(chgnet.__file__).parent / 'pretrained' / '0.3.0').glob('*.tar'))

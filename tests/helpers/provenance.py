@@ -1,4 +1,4 @@
-"""Where the data below a process come from."""
+"""The origin of the data below a process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ GIVEN = (LinkType.CREATE, LinkType.RETURN)
 
 
 def nodes_without_origin(top: orm.WorkChainNode) -> list[str]:
-    """Return the data nodes of a process and of all below it that are neither its inputs nor made by a process.
+    """Return the data nodes at and below a process that are neither its inputs nor made by a process.
 
-    Each is named by the label of its process and of its link, and by its kind.
+    Each is named by the label of its process, the label of its link, and its kind.
     """
     inputs = {node.pk for node in top.base.links.get_incoming(link_type=LinkType.INPUT_WORK).all_nodes()}
     found = []

@@ -1,4 +1,4 @@
-"""What jobs ask of a computer with Slurm, and what their scripts say."""
+"""Requests of jobs to Slurm, and lines of their scripts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KIND = {
 
 
 def code_on(computer, executable, **values):
-    """Return a stored code of a computer, labelled by the name of its executable."""
+    """Return a stored code on a computer, labelled by its executable."""
     return orm.InstalledCode(computer, executable, label=executable.rpartition('/')[2], **values).store()
 
 

@@ -1,4 +1,4 @@
-"""Folders for the stand-in, and runs of it as a process."""
+"""Folders for the stand-in, and its runs as a process."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ NPT = LANGEVIN | {'ISIF': 3, 'LANGEVIN_GAMMA_L': 10, 'PMASS': 100}
 
 
 def hydride(repeats=2) -> Atoms:
-    """Mg16H: hydrogen on an octahedral site."""
+    """Return Mg16H with hydrogen on an octahedral site."""
     cell = bulk('Mg', 'hcp', a=3.19, c=5.17)
     atoms = cell * (repeats, repeats, repeats)
     return atoms + Atoms('H', [np.dot([2 / 3, 1 / 3, 1 / 4], cell.cell)])
 
 
 def cell_of_the_paper() -> Atoms:
-    """128 Mg and 8 H, each on the octahedral site of a block of 2x2x2 cells."""
+    """Return 128 Mg and 8 H, each on the octahedral site of a block of 2x2x2 cells."""
     cell = bulk('Mg', 'hcp', a=3.19, c=5.17)
     blocks = np.array(list(np.ndindex(2, 2, 2)))
     return cell * (4, 4, 4) + Atoms('H8', (2 * blocks + [2 / 3, 1 / 3, 1 / 4]) @ cell.cell.array)
 
 
 def write_folder(folder, tags, atoms=None, iconst=None, **files):
-    """Lay out a job.
+    """Write the input of a job.
 
     :param files: text or bytes by name, with ``_`` for a dot.
     """
@@ -59,7 +59,7 @@ def write_folder(folder, tags, atoms=None, iconst=None, **files):
 
 
 def write_structure(path, atoms):
-    """Write atoms as a POSCAR, with velocities where they have momenta."""
+    """Write atoms as a POSCAR, with velocities if they have momenta."""
     symbols = list(dict.fromkeys(atoms.get_chemical_symbols()))
     counts = [atoms.get_chemical_symbols().count(symbol) for symbol in symbols]
     velocities = atoms.get_velocities() * units.fs if atoms.has('momenta') else None
@@ -67,7 +67,7 @@ def write_structure(path, atoms):
 
 
 def go_on(folder, before, tags, *, learned=('ML_ABN', 'ML_AB')):
-    """Lay out a job that continues another one."""
+    """Write the input of a job that continues another one."""
     write_folder(folder, tags)
     (folder / 'POSCAR').write_bytes((before / 'CONTCAR').read_bytes())
     if learned and (before / learned[0]).exists():

@@ -1,4 +1,4 @@
-"""Runs of H in hcp Mg as nodes: tracers that hop on the truth model, a host that vibrates and drifts, full frames."""
+"""Runs of H in hcp Mg as nodes: tracers hop on the truth model, the host vibrates and drifts, frames are full."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ SETTINGS = {
 
 
 def make_host(scale=1.0):
-    """Return the ideal host as an unstored node; its cell may be larger than that of the runs."""
+    """Return the ideal host as an unstored node; its cell may be larger than in the runs."""
     cell, positions = geometry.hcp_supercell(scale * hops.A, scale * hops.C, REPEATS)
     return orm.StructureData(ase=Atoms('Mg' * len(positions), positions, cell=cell, pbc=True))
 
 
 def make_walks(frames=5000, tracers=3, seed=1, rates=RATES):
-    """Return paths [f,n,3] of tracers without vibrations, a frame each 20 fs."""
+    """Return paths [f,n,3] of tracers without vibrations, a frame every 20 fs."""
     return hops.Network(rates, REPEATS).walks(np.random.default_rng(seed), frames, STRIDE * 1e-3, tracers)
 
 
 def make_segment(positions, centre, cell, **changes):
-    """Return tracers [f,n,3] of H in Mg as an unstored node: by default a frame each fs of an NVE run at 600 K."""
+    """Return tracers [f,n,3] of H in Mg as an unstored node; by default an NVE run at 600 K with a frame every fs."""
     attributes = {'first_step': 0, 'stride': 1, 'time_step_fs': 1.0, 'tracer_element': 'H', 'host_elements': ['Mg']}
     attributes |= {'ensemble': 'nve', 'mean_temperature_k': 600.0}
     return TracerTrajectoryData.from_arrays(positions, centre, cell=cell, **attributes | changes)
 
 
 def make_run(walks, replica=0, temperature=600.0, parts=2, melted=False, wrapped_frames=False):
-    """Return the segments of tracers and the full frames of one replica by key."""
+    """Return the segments of tracers and the full frames of one replica, by key."""
     rng = np.random.default_rng(100 + replica)
     frames, tracers, _ = walks.shape
     cell, host = geometry.hcp_supercell(hops.A, hops.C, REPEATS)

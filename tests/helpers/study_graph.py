@@ -1,4 +1,4 @@
-"""A study made by hand: nodes and links as the real one has them, numbers from hops on the hcp network and noise.
+"""A study made by hand: nodes and links as in a real one, numbers from hops on the hcp network and noise.
 
 Results of calcfunctions come from their real bodies.
 """
@@ -33,7 +33,7 @@ from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.science.lattice import geometry
 from aiida_mghdiff.workflows.arrhenius import temperature_label
 
-#: What a run says about structure, by output.
+#: The function of each structural output of a run.
 STRUCTURE = {'sites': site_statistics, 'rdf': radial_distributions, 'pairs': tracer_pairs, 'density': tracer_density}
 FIT = {
     'method': 'least-squares',
@@ -50,7 +50,7 @@ FIT = {
 }
 KINDS = {orm.CalcJobNode: 'calculations', orm.CalcFunctionNode: 'calculations', orm.WorkChainNode: 'workflows'}
 VERSIONS = {'mace-torch': '0.3.16', 'torch': '2.13.0', 'ase': '3.29.0', 'lammps': '20250722'}
-#: Of each path: frequencies in THz at its first end, its saddle point and its last end.
+#: Frequencies in THz of each path at its first end, its saddle point and its last end.
 OCTAHEDRAL, TETRAHEDRAL = [18.0, 18.0, 20.0], [30.0, 30.0, 36.0]
 FREQUENCIES = {
     'O-T': (OCTAHEDRAL, [-15.0, 28.0, 32.0], TETRAHEDRAL),
@@ -112,9 +112,9 @@ def make_validation(potentials, dataset, label=''):
 
 
 def make_barrier(host, path, barriers, potential=None, modes=None):
-    """Return a finished search of a path in a host, of DFT without a potential.
+    """Return a finished search for a path in a host, by DFT if there is no potential.
 
-    :param modes: numbers of imaginary modes at ``initial``, ``saddle``, ``final``, where vibrations were computed.
+    :param modes: numbers of imaginary modes at ``initial``, ``saddle``, ``final``, if vibrations were computed.
     """
     inputs = {'host': host, 'path': orm.Dict({'tracer_element': 'H', 'path': path})}
     inputs |= {} if potential is None else {'potential': potential}
@@ -140,7 +140,7 @@ def get_computer():
 
 
 def make_potential(label, folder):
-    """Return an unstored potential; its content is its label."""
+    """Return an unstored potential whose content is its label."""
     architecture, _, kind = label.partition('_')
     path = write_sealed(Path(folder) / label, label)
     origin = {'mp': 'pretrained', 'ft': 'fine-tuned', 'tr': 'scratch'}[kind]
@@ -193,7 +193,7 @@ def make_tracers(temperature, seed, frames, activation=0.25, attempt=12.0, trace
 
 
 def make_frames(tracers, seed, every=25):
-    """Return unstored full frames of a run: a host that vibrates about its lattice, then the tracers."""
+    """Return unstored full frames of a run: the vibrating host, then the tracers."""
     positions = tracers.get_array('tracer_positions')[::every].astype(float)
     cell, host = geometry.hcp_supercell(3.2, 5.19, (2, 2, 2))
     vibrating = host + np.random.default_rng(seed).normal(scale=0.1, size=(len(positions), *host.shape))
@@ -233,17 +233,16 @@ def settings_of_run(inputs):
 
 
 def computed(function, *args, **kwargs):
-    """Return what the body of a calcfunction gives, as unstored nodes by output."""
+    """Return the results of a calcfunction's body as unstored nodes, by output."""
     result = inspect.unwrap(function)(*args, **kwargs)
     return result if isinstance(result, dict) else {'result': result}
 
 
 class StudyGraph:
-    """Builds the study; ``node`` is the study, ``raw_file`` and ``potentials`` are what tests look for.
+    """Builds the study; ``node`` is the study, and tests look for ``raw_file`` and ``potentials``.
 
-    :param labels: potentials; those ending in ``_mp`` are given, the others trained.
-    :param runs: temperatures by label of the potential of a diffusion run (of 2 H in steps of 1 fs), or by label,
-        number of H and time step in fs.
+    :param labels: potentials; labels that end in ``_mp`` are given, the others are trained.
+    :param runs: temperatures by label of the potential (2 H, 1 fs), or by label, number of H and time step in fs.
     :param broken: call labels of children that fail.
     :param frozen: temperatures in K at which nothing diffuses.
     """
@@ -301,7 +300,7 @@ class StudyGraph:
         return Process(orm.CalcJobNode, entry_point, inputs, caller, label, computer=self.computer)
 
     def fails(self, process, label, status=303, message='The program ended unexpectedly: MemoryError'):
-        """Close a process that is to fail, and say whether it did."""
+        """Close a process if it is to fail, and return whether it failed."""
         if label in self.broken:
             process.close({}, status, message)
         return label in self.broken
@@ -371,7 +370,7 @@ class StudyGraph:
         join.close(computed(barrier_diffusion, self.neb_host, settings, metrics, **hops))
 
     def barrier(self, label, name):
-        """Return the hop along a path; None where it failed."""
+        """Return the hop along a path, or None if it failed."""
         key, path = f'barrier_{label}_{name.lower().replace("-", "_")}', orm.Dict({'tracer_element': 'H', 'path': name})
         inputs = {'potential': self.potentials[label], 'host': self.neb_host, 'path': path}
         chain = Process(orm.WorkChainNode, 'neb', inputs, self.study, key)
@@ -401,7 +400,7 @@ class StudyGraph:
         return found
 
     def hop(self, path, results, name, caller):
-        """Return the hop of a path with the vibrations at its stationary points."""
+        """Return the hop of a path, with the vibrations at its stationary points."""
         points = zip(('initial', 'saddle', 'final'), FREQUENCIES[name], strict=True)
         modes = {point: orm.Dict({'frequencies_thz': values}).store() for point, values in points}
         inputs = {'path': path, 'barrier': results, **modes}
@@ -460,7 +459,7 @@ class StudyGraph:
         return outputs['diffusion']
 
     def structure(self, chain, segments):
-        """Return what the runs say about structure, by output."""
+        """Return the structural results of the runs, by output."""
         frames = {key.replace('_s', '_f'): node.creator.outputs.trajectory for key, node in segments.items()}
         settings, found = orm.Dict(SETTINGS | {'random_arrangements': 1000}), {}
         for name, function in STRUCTURE.items():
@@ -472,7 +471,7 @@ class StudyGraph:
         return found
 
     def replica(self, label, temperature, replica, tracer_count, time_step_fs, caller, broken_name):
-        """Return the tracers of an NVE run; None where it failed."""
+        """Return the tracers of an NVE run, or None if it failed."""
         engine = 'lammps.md' if label.startswith('mace') else 'ase.md'
         seed = int(temperature) * 10 + replica
         parameters = orm.Dict(

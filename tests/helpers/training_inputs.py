@@ -1,4 +1,4 @@
-"""Datasets, potentials and parameters of trainings of seconds, as nodes."""
+"""Datasets, potentials and parameters for trainings of seconds, as nodes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiida_mghdiff.workflows.train import TrainWorkChain
 
 
 def make_dataset(count, start=0, **changes):
-    """Return an unstored dataset of some of the example data."""
+    """Return an unstored dataset of a part of the example data."""
     arrays = {name: array for name, array in example_arrays(mixed_indices(count, start)).items() if name != 'groups'}
     return DatasetData.from_arrays(arrays | changes, energy_kind='free', labelled_by='gpaw')
 

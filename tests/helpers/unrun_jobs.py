@@ -1,4 +1,4 @@
-"""WorkChains run as they are, but their jobs do not: each writes its script, and ends with outputs made for it."""
+"""WorkChains run for real, but their jobs do not: each job writes its script and ends with made-up outputs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vasp_runs import end_results, hydride, make_force_field, straight_path
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 
-#: Configurations that a learning job labels, each in a group of its own, so that any split has some of each stage.
+#: Configurations of a learning job, one in each group, so any split has some of each stage.
 LABELLED = 4
 
 
 def learned_configurations(stage, first_step):
-    """Return what a learning job labelled."""
+    """Return the labelled configurations of a learning job."""
     node = learned_dataset(stage, count=LABELLED)
     own = {'groups': np.arange(LABELLED), 'steps': first_step + np.arange(LABELLED)}
     kept = {name: node.base.attributes.get(name) for name in ('energy_kind', 'labelled_by', 'stage_names')}
@@ -28,15 +28,15 @@ def learned_configurations(stage, first_step):
 
 
 class UnrunJobs:
-    """Takes the place of ``CalcJob.run``, and keeps the scripts of all jobs by their entry points.
+    """Takes the place of ``CalcJob.run``, and keeps the scripts of all jobs by entry point.
 
-    Jobs whose outputs no other job waits for end as if their executable were missing.
+    If no other job needs its outputs, a job ends as if its executable were missing.
     """
 
     def __init__(self, monkeypatch, model, folder):
         """Let no job run from now on.
 
-        :param model: file of a MACE potential, which stands for each trained one.
+        :param model: file of a MACE potential, used for each trained one.
         :param folder: for files.
         """
         self.model, self.folder, self.scripts = model, folder, {}
@@ -59,7 +59,7 @@ class UnrunJobs:
         monkeypatch.setattr(CalcJob, 'run', run)
 
     def end(self, job):
-        """Keep the script of a job, give its outputs, and return its exit code."""
+        """Keep the script of a job, store its outputs, and return its exit code."""
         entry_point = job.node.process_type.partition(':')[2]
         with SandboxFolder() as folder:
             job.presubmit(folder)
@@ -89,7 +89,7 @@ class UnrunJobs:
         return {'predictions': orm.ArrayData(arrays), 'results': orm.Dict({})}
 
     def learned(self, inputs):
-        """Return the outputs of a learning job that ran to its end, or of a refit."""
+        """Return the outputs of a learning job or a refit that came to its end."""
         results = {'first_step': inputs.settings['first_step'], 'stage': inputs.settings['stage'], 'n_dft_steps': 1}
         results |= {f'n_{kind}_configurations': 0 for kind in ('unlearned', 'unconverged', 'unjudged', 'implausible')}
         force_field = {'force_field': make_force_field(self.folder)}

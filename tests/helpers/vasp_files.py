@@ -1,4 +1,4 @@
-"""Texts of small files as VASP writes them, for tests of what reads them."""
+"""Small files in VASP's formats, for tests of their readers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def outcar_head(
     extra: str = '',
     settings: str = '',
 ) -> str:
-    """Return what stands above the first step; ``extra`` are lines behind the version, ``settings`` of the table."""
+    """Return the text above the first step; ``extra`` follows the version, ``settings`` belongs to the table."""
     species = ''.join(f'   VRHFIN ={symbol}: s1\n   TITEL  = PAW_PBE {symbol} 01Jan2000\n' for symbol in symbols)
     return (
         f' {version}\n{extra} executed on             LinuxIFC date 2023.08.01  14:11:53\n\n INCAR:\n   NSW = 2\n'
@@ -28,7 +28,7 @@ def outcar_head(
 
 
 def scf_settings(nelm: int, ediff: str = '0.1E-05', nwrite: int = 2) -> str:
-    """Return the lines of the table of settings that tell how an electronic loop ends."""
+    """Return the settings in OUTCAR's table that decide the end of an electronic loop."""
     return (
         f'   NWRITE = {nwrite:6d}    write-flag & timer\n'
         f'   NELM   = {nelm:6d};   NELMIN=  2; NELMDL= -5     # of ELM steps \n'
@@ -37,31 +37,31 @@ def scf_settings(nelm: int, ediff: str = '0.1E-05', nwrite: int = 2) -> str:
 
 
 def lattice(cell: np.ndarray) -> str:
-    """Return the lattice vectors and, in their columns, the reciprocal ones."""
+    """Return the lattice vectors, with the reciprocal vectors in their columns."""
     rows = np.hstack([cell, np.linalg.inv(cell).T])
     lines = ['   ' + ''.join(f'{value:13.9f}' for value in row[:3]) + '   ' + _columns(row[3:], 13, 9) for row in rows]
     title = '      direct lattice vectors                 reciprocal lattice vectors\n'
     return f'  volume of cell : {abs(np.linalg.det(cell)):11.2f}\n{title}' + '\n'.join(lines) + '\n\n'
 
 
-#: dE and d eps in eV of an iteration far from EDIFF = 1e-6, and of one within it.
+#: dE and d eps in eV of two iterations, one far from EDIFF = 1e-6 and one within EDIFF.
 FAR, NEAR = (4.8e-3, -1.5e-3), (-4e-7, -9e-7)
-#: What VASP writes at the end of an electronic loop. VASP 5 has the first line for every loop.
+#: VASP's lines at the end of an electronic loop. VASP 5 writes the first line after every loop.
 REACHED = f'{"-" * 24} aborting loop because EDIFF is reached {"-" * 40}\n'
 NOT_REACHED = f'{"-" * 24} aborting loop EDIFF was not reached (unconverged)  {"-" * 28}\n'
 STOPPED = f'{"-" * 24} aborting loop because hard stop was set {"-" * 39}\n'
 
 
 def dft_step(index: int, step: dict[str, Any], converged: bool = True) -> str:
-    """Return a step of DFT: ``cell``, ``positions``, ``forces``, ``stress`` (kbar, VASP's), ``energy``, ``sigma0``."""
+    """Return a DFT step: ``cell``, ``positions``, ``forces``, ``stress`` (kbar, as in VASP), ``energy``, ``sigma0``."""
     return loop_step(index, step, [FAR, NEAR if converged else FAR], REACHED if converged else NOT_REACHED)
 
 
 def loop_step(index: int, step: dict[str, Any], changes: Sequence[tuple[float, float] | str], end: str) -> str:
-    """Return a step of DFT with its electronic loop.
+    """Return a DFT step with its electronic loop.
 
-    :param changes: of each iteration dE and d eps in eV, or the text behind the colon.
-    :param end: what VASP writes at the end of the loop, such as ``REACHED``.
+    :param changes: dE and d eps of each iteration in eV, or the text after the colon.
+    :param end: VASP's line at the end of the loop, such as ``REACHED``.
     """
     loop = ''
     for cycle, change in enumerate(changes, start=1):
@@ -87,12 +87,12 @@ def fortran(value: float) -> str:
 
 
 def ml_step(step: dict[str, Any]) -> str:
-    """Return a step of the force field, with the same keys."""
+    """Return a force-field step, with the same keys."""
     return _step(step, ml=True)
 
 
 def outcar_end(memory_kib: int = 470384) -> str:
-    """Return what stands below the last step of a run that came to its end."""
+    """Return the text below the last step of a complete run."""
     return (
         ' General timing and accounting informations for this job:\n'
         f' {"=" * 56}\n\n                   Maximum memory used (kb): {memory_kib:12d}.\n'

@@ -1,4 +1,4 @@
-"""What the tests of molecular dynamics and learning in VASP share."""
+"""Shared helpers of the tests of molecular dynamics and learning in VASP."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from aiida_mghdiff.formats.poscar import Poscar, write_poscar
 from aiida_mghdiff.formats.xdatcar import xdatcar_frame, xdatcar_header
 from aiida_mghdiff.science.units import KBAR_IN_EV_PER_ANGSTROM3
 
-#: Mg16H, its hydrogen at the end.
+#: Mg16H with hydrogen last.
 START = hydride()[0]
 
 
 def vasp_md_parameters(ensemble: str = 'nve', **changes: object) -> dict[str, object]:
-    """Return complete MD parameters, as VASP takes them."""
+    """Return complete MD parameters for VASP."""
     return md_parameters(ensemble, 0.1, **{'time_step_fs': 1.0, 'evaluator': 'auto'} | changes)
 
 
@@ -65,10 +65,10 @@ def contcar_text(atoms: Atoms, predictor_corrector: bool = False, velocities: np
 
 
 class EinsteinCrystal:
-    """A run of velocity Verlet in harmonic wells that move along, written as VASP writes one.
+    """A run of velocity Verlet in moving harmonic wells, written in VASP's files.
 
-    Energies, forces and paths are known in closed form or to rounding, so that what a parser makes of the files can be
-    checked to the digits that they have. The wells drift: atoms leave the cell.
+    Energies, forces and paths are known in closed form or to rounding, so tests compare all digits of the files. The
+    wells drift, so atoms leave the cell.
     """
 
     stiffness = 2.0  # eV/Å²
@@ -85,7 +85,7 @@ class EinsteinCrystal:
         self._now = (x, v, self.state.step)
 
     def run(self, steps: int) -> EinsteinCrystal:
-        """Make some steps; the last state is that of CONTCAR."""
+        """Make some steps; CONTCAR has the last state."""
         for _ in range(steps):
             self.steps.append(self._now)
             x, v, step = self._now
@@ -103,7 +103,7 @@ class EinsteinCrystal:
         return self.forces(x, step) / self.masses * 9.648533e-3
 
     def forces(self, x: np.ndarray, step: int) -> np.ndarray:
-        """Return the forces at a time, which alone moves the wells."""
+        """Return the forces at a step; only the step number moves the wells."""
         return -self.stiffness * (x - self.wells - self.drift * self.dt * step)
 
     def potential(self, x: np.ndarray, step: int) -> float:
@@ -113,7 +113,7 @@ class EinsteinCrystal:
         return float((0.5 * self.masses * v**2).sum() / 9.648533e-3)
 
     def labels(self, index: int) -> dict[str, object]:
-        """Return what OUTCAR says of a step, counted from 0; the pressure is 10 kbar."""
+        """Return OUTCAR's labels of a step, counted from 0; the pressure is 10 kbar."""
         x, _, step = self.steps[index]
         energy = round(self.potential(x, step), 8)
         stress = np.array([10.0, 10.0, 10.0, 0.0, 0.0, 0.0])
@@ -127,7 +127,7 @@ class EinsteinCrystal:
     def write(self, folder: Path, *, block: int = 1, dft: tuple[int, ...] = (), finished: bool = True) -> None:
         """Write CONTCAR, OSZICAR, OUTCAR and XDATCAR.
 
-        :param dft: steps of VASP, from 1, that are of DFT, the others are of a force field.
+        :param dft: DFT steps, counted from 1; all others are force-field steps.
         """
         written = range(block, len(self.steps) + 1, block)
         x, v = self.final
@@ -154,7 +154,7 @@ class EinsteinCrystal:
 
 
 def mlff_tags(**changes: object) -> dict[str, object]:
-    """Return the INCAR of a short run that learns."""
+    """Return the INCAR of a short learning run."""
     tags = {
         'encut': 600,
         'ismear': 0,
@@ -178,7 +178,7 @@ def mlff_tags(**changes: object) -> dict[str, object]:
 
 
 def mlff_settings(**changes: object) -> dict[str, object]:
-    """Return complete settings of a job that learns."""
+    """Return complete settings of a learning job."""
     settings = {
         'stage': 'heating',
         'first_step': 0,
@@ -208,7 +208,7 @@ def mlff_inputs(code: orm.AbstractCode) -> dict[str, object]:
 
 
 def labelled_frames(count: int, seed: int = 1) -> list[Atoms]:
-    """Return rattled Mg16H with made-up labels that VASP's decimals hold, wrapped into the cell."""
+    """Return rattled Mg16H, wrapped into the cell; the made-up labels fit VASP's decimals."""
     rng = np.random.default_rng(seed)
     frames = []
     for _ in range(count):
@@ -222,7 +222,7 @@ def labelled_frames(count: int, seed: int = 1) -> list[Atoms]:
 
 
 def learned_dataset(stage='heating', count=1, labels='vasp', symbol='H', converged=1):
-    """Return a dataset of one stretch of one stage with the origin of its configurations."""
+    """Return a dataset of one stretch of one stage, with the origin of its configurations."""
     frames = labelled_frames(count)
     for frame in frames:
         frame.symbols[-1] = symbol
@@ -255,7 +255,7 @@ def learning_state(order: list[int]) -> orm.ArrayData:
 
 
 def frame_of(run: EinsteinCrystal, step: int) -> Atoms:
-    """Return a step of DFT as ML_ABN has it: wrapped, with the digits of VASP."""
+    """Return a DFT step as in ML_ABN: wrapped, with VASP's digits."""
     labels = run.labels(step - 1)
     atoms = START.copy()
     atoms.positions = labels['positions']
@@ -266,7 +266,7 @@ def frame_of(run: EinsteinCrystal, step: int) -> Atoms:
 
 
 def write_learned(path: Path, frames: list[Atoms]) -> None:
-    """Write ML_ABN and ML_FFN; the references of both elements are atoms of the first configuration."""
+    """Write ML_ABN and ML_FFN; the local references are atoms of the first configuration."""
     basis = {'Mg': np.array([[1, 1]]), 'H': np.array([[1, 17]])}
     write_mlab(path / 'ML_ABN', frames, ctifor=[0.02] * len(frames), basis=basis, masses={'Mg': 24.305, 'H': 1.0})
     header = MlFfHeader('0.2.1', ['Mg', 'H'], False, len(frames), standin='chgnet-r2scan')
@@ -274,7 +274,7 @@ def write_learned(path: Path, frames: list[Atoms]) -> None:
 
 
 def logfile(steps: int, dft: tuple[int, ...], spilling: float = 0.01, finished: bool = True) -> str:
-    """Return an ML_LOGFILE with a line of each kind a step."""
+    """Return an ML_LOGFILE with a line of each kind for each step."""
     fence = '-' * 80
     lines = ['* MACHINE LEARNING SETTINGS ' + '*' * 100, '* MAIN LOOP ' + '*' * 100]
     count = 0

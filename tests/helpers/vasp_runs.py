@@ -1,4 +1,4 @@
-"""What the tests of relaxations and elastic bands in VASP share."""
+"""Shared helpers of the tests of relaxations and elastic bands in VASP."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from aiida_mghdiff.workflows.protocol import protocol_inputs
 
 
 def hydride(path: str = 'O-T') -> list[Atoms]:
-    """Return Mg16H with H on either end of a path."""
+    """Return Mg16H with H at either end of a path."""
     host = bulk('Mg', 'hcp', a=3.20, c=5.19).repeat(2)
     return [host + Atoms('H', [site]) for site in hcp_paths(host.cell.array, host.positions)[path]]
 
 
 def straight_path(ends: list[Atoms], n_images: int) -> orm.TrajectoryData:
-    """Return images on the straight line between two ends, these included."""
+    """Return images on the straight line between two ends, ends included."""
     shares = np.linspace(0.0, 1.0, n_images + 2)[:, None, None]
     return make_trajectory(ends[0], ends[0].positions + shares * (ends[1].positions - ends[0].positions))
 
@@ -38,7 +38,7 @@ def straight_path(ends: list[Atoms], n_images: int) -> orm.TrajectoryData:
 def vasp_inputs(
     protocol: str = 'smoke', potential: PotentialData | None = None, **changes: dict
 ) -> dict[str, orm.Data]:
-    """Return the inputs that a protocol gives to a search in VASP."""
+    """Return a protocol's inputs for a search in VASP."""
     return vasp_inputs_of_protocol(protocol_inputs('neb', protocol, changes), potential)
 
 
@@ -58,7 +58,7 @@ def end_results(energy: float = -26.0, **changes: object) -> orm.Dict:
 
 
 def make_force_field(folder: Path, elements: tuple[str, ...] = ('H', 'Mg'), fast: bool = True) -> PotentialData:
-    """Return a force field whose head alone is one."""
+    """Return a force field with a real head but made-up data."""
     path = folder / 'ML_FF'
     basis = dict.fromkeys(elements, 10)
     write_ml_ff(path, MlFfHeader('0.2.1', list(elements), fast, 8, basis, standin='chgnet-r2scan'), b'no model')
@@ -67,7 +67,7 @@ def make_force_field(folder: Path, elements: tuple[str, ...] = ('H', 'Mg'), fast
 
 
 def standin_code(computer: orm.Computer, model: Path) -> orm.InstalledCode:
-    """Return a code of the stand-in that labels with a MACE model."""
+    """Return a code of the stand-in with labels of a MACE model."""
     return orm.InstalledCode(
         label='standin',
         computer=computer,
@@ -78,7 +78,7 @@ def standin_code(computer: orm.Computer, model: Path) -> orm.InstalledCode:
 
 
 def learn_path(folder: Path, model: Path, n_frames: int = 40) -> PotentialData:
-    """Return the force field that the stand-in's learner makes of distorted frames along O-T, labelled by MACE."""
+    """Return the stand-in's force field, learned from distorted frames along O-T with MACE's labels."""
     from mace.calculators import MACECalculator
 
     ends, rng = hydride(), np.random.default_rng(1)
@@ -113,8 +113,8 @@ def outcar_text(
 ) -> str:
     """Return an OUTCAR with the lines that VASP 6 writes for a relaxation, or for an image of a band with VTST.
 
-    :param at_nelm: steps whose loop ended at NELM above EDIFF, with the words of VASP 5: EDIFF is reached.
-    :param steps: positions [n,3] in Å, free energy in eV and forces [n,3] in eV/Å of each.
+    :param at_nelm: steps whose loop ended at NELM above EDIFF; like VASP 5 they say that EDIFF is reached.
+    :param steps: positions [n,3] in Å, free energy in eV and forces [n,3] in eV/Å of each step.
     :param band_force: largest force of the band; None for a VASP without VTST.
     """
     symbols = list(dict.fromkeys(atoms.get_chemical_symbols()))

@@ -1,4 +1,4 @@
-"""Two studies made by hand: one in which all went well, one in which much did not."""
+"""Two studies made by hand: a complete one, and one with many failures."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def graph():
 
 @pytest.fixture(scope='package')
 def study(graph):
-    """Return that study as the report reads it."""
+    """Return this study as the report reads it."""
     return Study(graph.node)
 
 
 @pytest.fixture(scope='package')
 def folder(graph, tmp_path_factory):
-    """Return the folder of the report of that study."""
+    """Return the folder of this study's report."""
     folder = tmp_path_factory.mktemp('report') / 'demo'
     write_report(graph.node, folder)
     return folder
@@ -41,5 +41,5 @@ def broken_graph():
 
 @pytest.fixture(scope='package')
 def broken_study(broken_graph):
-    """Return that study as the report reads it."""
+    """Return this study as the report reads it."""
     return Study(broken_graph.node)

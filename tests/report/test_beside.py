@@ -1,4 +1,4 @@
-"""Validations and barriers that were made beside a study: shown with its own, refused where they do not fit."""
+"""Extra validations and barriers: shown with the study's own, or refused if they do not fit."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from aiida_mghdiff.report.style import RC
 
 @pytest.fixture(scope='module')
 def validation(graph):
-    """Return a validation of both potentials on frames of two contents, under other labels than those of the study."""
+    """Return a validation of both potentials on frames of two contents, with other labels than in the study."""
     potentials = {'a': graph.potentials['mace_ft'], 'b': graph.potentials['chgnet_mp']}
     return make_validation(potentials, make_dataset(6, 3), 'NVE frames')
 
 
 @pytest.fixture(scope='module')
 def dft(graph):
-    """Return a barrier of DFT."""
+    """Return a DFT barrier."""
     return make_barrier(graph.neb_host, 'O-T', (0.21, 0.15))
 
 
@@ -98,7 +98,7 @@ def test_a_barrier_of_a_potential_of_the_study(graph):
     ('reverse', 'modes'), [(0.0, {}), (0.1, {'final': 1}), (0.1, {'initial': 0, 'saddle': 1, 'final': 2})]
 )
 def test_direction_without_a_barrier(graph, reverse, modes):
-    """Energies and vibrations tell it, not the number that an earlier version stored; every place says 'none'."""
+    """Energies and vibrations decide, not a number from an earlier version; every place says 'none'."""
     study = Study(graph.node, barriers=[make_barrier(graph.neb_host, 'O-T', (0.2, reverse), modes=modes)])
     rows = results_of(study)
     forward, back = rows['barriers'][-2:]
@@ -120,7 +120,7 @@ def test_direction_without_a_barrier(graph, reverse, modes):
 
 
 def test_study_whose_only_path_is_flat(graph):
-    """Bars, headline and page do without any number."""
+    """Bars, headline and page work without any number."""
     study = Study(graph.node)
     flat = orm.Dict({'energies_ev': [0.0, 0.0, 0.0], 'reaction_coordinate_angstrom': [0.0, 1.0, 2.0]}).store()
     study.barriers = [replace(study.barriers[0], results=flat)]

@@ -1,4 +1,4 @@
-"""The figures: what is drawn, where nothing is, and that grey tells potentials apart."""
+"""The figures: their content, empty cases, and potentials that differ even in grey."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_both_directions_of_a_path_between_equal_sites_are_one():
 
 
 def test_configurations_that_stand_alone(study):
-    """They have no error of energy about their composition: no bar, no number, no dot that seems to be perfect."""
+    """Without an error of energies there is no bar, number or dot, so nothing seems perfect."""
     first = study.errors[0]
     formulas = np.array(first.dataset.get_formulas())
     rows = [int(np.flatnonzero(formulas == formula)[0]) for formula in np.unique(formulas)]
@@ -305,7 +305,7 @@ def test_pairs_and_radial_distributions_are_those_of_their_nodes(figures, study)
 
 
 class Contents:
-    """A study with D at two contents: that of the fixture, and the same with twice the tracers and slower."""
+    """A study with D at two contents: the fixture's, and twice as many tracers, which are slower."""
 
     def __init__(self, study):
         self.study = study

@@ -1,4 +1,4 @@
-"""Each D with its interval: in cards, tables and figures, and in results that an older version stored."""
+"""Each D has its interval in cards, tables and figures, and in results of an older version."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DRAW = (draw_coefficients, draw_arrhenius, draw_displacements, draw_windows)
 
 @pytest.fixture
 def old_study(graph):
-    """Return a study whose first D has a symmetric interval that reaches below zero, without what is stored now."""
+    """Return a study as an older version stored it; its first D has a symmetric interval that reaches below zero."""
     study = Study(graph.node)
     values = {key: value for key, value in study.diffusion[0].results.get_dict().items() if key not in NEW}
     value = values['diffusion_coefficient_m2_s']

@@ -1,4 +1,4 @@
-"""Figures of a study as large as the paper's: eight series at three temperatures, told apart without overlaps."""
+"""Figures of a study as large as the paper's: eight series at three temperatures stay distinct, without overlaps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEMPERATURES = (300.0, 480.0, 673.0)
 
 
 class Potential:
-    """What a report asks of a potential."""
+    """The attributes of a potential that a report reads."""
 
     def __init__(self, label):
         self.architecture, _, kind = label.partition('_')
@@ -36,7 +36,7 @@ def large_study(graph):
 
 
 def enlarged(node):
-    """Return a small study with its results repeated for every series and temperature of the paper."""
+    """Return a small study whose results are repeated for every series and temperature of the paper."""
     small, large = Study(node), Study(node)
     large.potentials = {label: Potential(label) for label in CONTENTS}
     places = [(label, count) for label, counts in CONTENTS.items() for count in counts]
@@ -64,13 +64,13 @@ def enlarged(node):
 
 
 def run_with(run, label):
-    """Return an NVE run as that of another potential."""
+    """Return an NVE run as if it came from another potential."""
     path = run.path if label == 'mace_ft' else (label, *run.path)
     return NveRun(path, [replace(job, label=label) for job in run.jobs])
 
 
 def run_of(item, label, count, temperature):
-    """Return the run of another series at another temperature; at 300 K only one potential diffuses."""
+    """Return the run as if it came from another series and temperature; at 300 K only one potential diffuses."""
     factor = np.exp(-0.25 / 8.617e-5 * (1 / temperature - 1 / item.results['temperature_k'])) * (1 + 0.1 * count)
     values = item.results.get_dict() | {'temperature_k': temperature, 'tracer_count': count}
     values['diffusion_coefficient_m2_s'] *= factor

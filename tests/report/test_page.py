@@ -1,4 +1,4 @@
-"""The page: complete, self-contained, each number beside its node."""
+"""The page is complete and self-contained, with each number beside its node."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VOID = {'meta', 'img', 'link', 'br'}
 
 
 class Structure(HTMLParser):
-    """Checks that tags close, and collects attributes and text."""
+    """Checks that tags are closed, and collects attributes and text."""
 
     def __init__(self):
         super().__init__()

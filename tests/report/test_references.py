@@ -1,4 +1,4 @@
-"""Published values: those of the package against the text that states them, and files of a user."""
+"""Published values: the package's values against the paper's text, and a user's file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_every_value_has_a_source_that_can_be_looked_up():
         assert re.search(r'doi:10\.\d{4}|arXiv:\d{4}\.\d{5}', reference.source)
 
 
-#: Quantity, label and value of each value of the paper, and the words of its text that state it.
+#: Quantity, label and value of each number in the paper, and the paper's words for it.
 PAPER = [
     ('activation_energy_ev', 'experiment', 0.25, 'experiment value corresponds to 0.25 eV'),
     ('activation_energy_ev', 'MACE_FT', 0.28, '0.28 eV for MACE'),
@@ -60,7 +60,7 @@ def test_file_of_a_user_is_added(tmp_path):
 
 
 def test_values_of_another_system_are_left_out(study, tmp_path, monkeypatch):
-    """What is known of H in Mg says nothing of H in Ti; a user's value without a system stands beside every study."""
+    """A value for H in Mg is not shown beside H in Ti; a user's value without a system is always shown."""
     path = tmp_path / 'mine.yaml'
     path.write_text(FILE)
     here = Study(study.node, [path])

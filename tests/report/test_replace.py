@@ -1,4 +1,4 @@
-"""A file of a report is replaced as a whole, or stays."""
+"""A file of a report is replaced as a whole, or stays unchanged."""
 
 from __future__ import annotations
 

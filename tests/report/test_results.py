@@ -1,4 +1,4 @@
-"""The numbers of a study: the schema of results.json, values that do not exist, the table."""
+"""The numbers of a study: the schema of results.json, missing values, the table."""
 
 from __future__ import annotations
 

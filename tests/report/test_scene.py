@@ -1,4 +1,4 @@
-"""Perspective: what is near is large and in front."""
+"""Perspective: near objects are large and in front."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One potential with one content at two time steps: apart in every figure and table."""
+"""One potential with one content at two time steps: every figure and table keeps them apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the report reads from the graph: failures, running studies, names."""
+"""The report's view of the graph: failures, running studies, names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The path of one tracer: which, from where to where, among which host atoms."""
+"""The path of one tracer: its choice, its two ends, and the host atoms around it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The drawing of the workflow: no layer too full, arrows downwards, no box over another or beyond the page."""
+"""The drawing of the workflow: no crowded layer, arrows downwards, no box over another or beyond the page."""
 
 from __future__ import annotations
 

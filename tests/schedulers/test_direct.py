@@ -25,7 +25,7 @@ RECORD = 'echo start $(date +%s%N) > times; sleep {seconds}; echo end $(date +%s
 
 
 class QuickScheduler(SlotScheduler):
-    """Ends stubborn jobs sooner than in production."""
+    """Ends stubborn jobs sooner than the real scheduler."""
 
     _KILL_GRACE_SECONDS = 1
 
@@ -101,7 +101,7 @@ def descendants(job_id):
 
 
 def test_six_jobs_on_two_slots(machine):
-    """Never more than two at a time, and in the order of submission."""
+    """At most two run at a time, in the order of submission."""
     machine.slots(0)
     ids = [machine.submit(RECORD.format(seconds=0.6)) for _ in range(6)]
     states = machine.scheduler.get_jobs(jobs=ids, as_dict=True)
@@ -137,7 +137,7 @@ def test_one_slot_by_default_and_more_while_waiting(machine):
 
 
 def test_wall_time(machine):
-    """The job's whole shell ends, and the scheduler's output says why; the next job then runs."""
+    """The job's whole shell ends, the scheduler's output tells the reason, and the next job runs."""
     job_id = machine.submit('echo begun > begun; sleep 60; echo over > over', wall_time=2)
     follower = machine.submit(RECORD.format(seconds=0), wall_time=20)
     machine.wait(job_id, timeout=6)
@@ -153,7 +153,7 @@ def test_wall_time(machine):
 
 
 def test_wall_time_of_a_stubborn_job(machine):
-    """A job that ignores TERM is killed after the grace time, with its children."""
+    """A job that ignores TERM is killed with its children after the grace time."""
     job_id = machine.submit('trap "" TERM; (sleep 61; sleep 61) & sleep 61; sleep 61', wall_time=1)
     machine.wait(job_id, JobState.RUNNING)
     until(lambda: len(descendants(job_id)) >= 4)
@@ -172,7 +172,7 @@ def test_wall_time_counts_from_the_start_of_the_job(machine):
 
 
 def test_kill_queued(machine):
-    """A killed waiter leaves the queue, and those behind it move up in their order."""
+    """A killed waiting job leaves the queue; later jobs move up in their order."""
     ids = [machine.submit('sleep 30')] + [machine.submit(RECORD.format(seconds=0.2)) for _ in range(3)]
     machine.wait(ids[0], JobState.RUNNING)
     assert machine.scheduler.kill_job(ids[1])
@@ -199,7 +199,7 @@ def test_kill_running(machine, command):
 
 @pytest.mark.skipif(shutil.which('mpiexec') is None, reason='no mpiexec')
 def test_kill_mpi(machine):
-    """MPI launchers start their ranks in sessions of their own."""
+    """MPI launchers start ranks in sessions of their own, and the kill reaches them."""
     job_id = machine.submit('mpiexec -n 2 sleep 63')
     machine.wait(job_id, JobState.RUNNING)
     until(lambda: sum(process.name() == 'sleep' for process in descendants(job_id)) == 2)
@@ -222,7 +222,7 @@ def test_left_over_processes_end_with_the_job(machine):
 
 
 def test_slots_of_dead_processes_are_free(machine):
-    """Killed outright, nobody can clean up: the locks are gone all the same."""
+    """A process killed with SIGKILL cannot clean up; its lock is free all the same."""
     running, waiting, dead = machine.submit('exec sleep 3'), machine.submit('true'), machine.submit('true')
     last = machine.submit(RECORD.format(seconds=0))
     machine.wait(running, JobState.RUNNING)
@@ -237,7 +237,7 @@ def test_slots_of_dead_processes_are_free(machine):
 
 
 def test_job_without_its_supervisor_keeps_its_slot(machine):
-    """Only the supervisor is killed outright: no second job starts beside the one that still runs."""
+    """Only the supervisor is killed; no second job starts beside the running job."""
     running, waiting = machine.submit('sleep 2; echo over > over'), machine.submit(RECORD.format(seconds=0))
     machine.wait(running, JobState.RUNNING)
     until(lambda: len(descendants(running)) >= 3)
@@ -265,7 +265,7 @@ def test_process_with_a_reused_id_is_no_job(machine):
 
 @pytest.mark.parametrize('seconds', [0, 1])
 def test_a_job_that_is_submitted_again_runs_once(machine, seconds):
-    """As after a submitter that was killed before it noted the job id; the job may run still, or be over."""
+    """The submitter was killed before it noted the job id; the job still runs or has ended."""
     job_id = machine.submit(f'echo start >> starts; sleep {seconds}')
     if seconds == 0:
         machine.wait(job_id)
@@ -277,7 +277,7 @@ def test_a_job_that_is_submitted_again_runs_once(machine, seconds):
 
 
 def test_a_job_that_an_earlier_version_submitted_keeps_its_id(machine):
-    """It noted the bare number; a script of this version is submitted again in its folder."""
+    """An earlier version noted only the number; then a script of this version is submitted in the same folder."""
     job_id = machine.submit('echo start >> starts')
     machine.wait(job_id)
     folder = machine.folder(job_id)
@@ -288,7 +288,7 @@ def test_a_job_that_an_earlier_version_submitted_keeps_its_id(machine):
 
 
 def test_jobs_of_the_user(machine):
-    """What the daemon asks for: all jobs of this scheduler, nothing else."""
+    """The daemon asks for all jobs of this scheduler and gets nothing else."""
     ids = [machine.submit('sleep 30'), machine.submit('sleep 30')]
     machine.wait(ids[0], JobState.RUNNING)
     jobs = machine.scheduler.get_jobs(user='$USER', as_dict=True)
@@ -306,13 +306,13 @@ def test_exit_status_and_output_reach_the_folder(machine):
 
 
 def test_script_by_hand(machine):
-    """`verdi calcjob` dry runs leave a script that a person can simply start."""
+    """A `verdi calcjob` dry run leaves a script that a person can start."""
     (machine.workdir / 'run.sh').write_text(machine.scheduler.get_submit_script(template('echo by hand')))
     subprocess.run(['bash', 'run.sh'], cwd=machine.workdir, check=True)
     assert (machine.workdir / '_scheduler-stdout.txt').read_text() == 'by hand\n'
 
 
-#: What profile files print: shell lines.
+#: Shell lines that print like a profile file.
 BANNERS = {
     'words': "echo 'Welcome to the cluster'",
     'blank lines': "echo; echo 'Welcome to the cluster'; echo; echo",
@@ -328,7 +328,7 @@ BANNERS = {
 
 @pytest.fixture
 def login_shell(tmp_path, monkeypatch):
-    """Return a function that makes the login shell of this test print."""
+    """Return a function that makes this test's login shell print."""
     home = tmp_path / 'home'
     home.mkdir()
     monkeypatch.setenv('HOME', str(home))
@@ -353,7 +353,7 @@ def login_machine(login_shell, tmp_path):
 
 @pytest.mark.parametrize('banner', BANNERS)
 def test_login_shell_that_prints(login_machine, login_shell, banner):
-    """Job id, queue, running, kill and end are what they are without a banner."""
+    """Job id, queue, run, kill and end do not change with a banner."""
     machine = login_machine
     login_shell(BANNERS[banner])
     first, second = machine.submit('sleep 66'), machine.submit(RECORD.format(seconds=0))
@@ -418,7 +418,7 @@ def test_login_shell_that_ends(login_machine, login_shell):
 
 
 def test_machine_without_ps_ends_no_job(login_machine, login_shell):
-    """A job that runs must not be taken for ended because its state cannot be asked."""
+    """If its state is unknown, a running job must not count as ended."""
     machine = login_machine
     login_shell('echo Welcome')
     job_id = machine.submit('sleep 67')
@@ -431,7 +431,7 @@ def test_machine_without_ps_ends_no_job(login_machine, login_shell):
 
 
 def test_job_of_aiida_behind_a_banner(login_shell, aiida_computer):
-    """The engine submits the job once, waits for its end and parses it."""
+    """The engine submits the job once, waits for its end, and parses it."""
     login_shell("echo; echo 'Welcome to the cluster'; echo 4711; echo 'quota exceeded' >&2")
     computer = aiida_computer(label='banner', scheduler_type='mghdiff.direct')
     computer.configure(safe_interval=0, use_login_shell=True)

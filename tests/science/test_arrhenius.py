@@ -112,7 +112,7 @@ def test_effective_temperature_has_the_mean_coefficient():
 
 
 def rows_of(line, truth_at_250):
-    """Return Ea and D(250 K) with their limits over the truth."""
+    """Return Ea and D(250 K) with their limits, divided by the truth."""
     energy = np.array([line.activation_energy_ev, *line.interval()]) / ENERGY
     return energy, np.array(line.predict(250.0)) / truth_at_250
 
@@ -128,7 +128,7 @@ def test_intervals_cover_the_truth():
 
 
 def test_intervals_cover_the_truth_with_errors_over_tracers():
-    """24 tracers at each temperature, their D as uneven as in slow runs, and errors that are estimated from them."""
+    """24 tracers at each temperature have uneven D, as in slow runs; their scatter gives the errors."""
     rng, rows = np.random.default_rng(3), []
     for _ in range(500):
         tracers = np.exp(law(TEMPERATURES)) * rng.gamma(2.0, 0.5, size=(24, 5))
@@ -141,7 +141,7 @@ def test_intervals_cover_the_truth_with_errors_over_tracers():
 
 @pytest.mark.slow
 def test_intervals_cover_the_truth_of_hops():
-    """Five temperatures, three replicas of 8 H and 1 ns each, errors over tracers; D from 0.005 to 0.5 Å²/ps."""
+    """Five temperatures, three replicas of 8 H for 1 ns each, errors over tracers; D from 0.005 to 0.5 Å²/ps."""
     scale = 0.5 / np.exp(law(673.0))
     truth = scale * np.exp(law(TEMPERATURES))
     networks = [hops.Network(hops.regime(value), (2, 2, 2)) for value in truth]

@@ -1,4 +1,4 @@
-"""Barriers from the energies along a path: ends that are no minima, bands without a saddle point, noise, vibrations."""
+"""Barriers from energies along a path: ends that are no minimum, bands without a saddle point, noise, vibrations."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_an_image_without_a_finite_energy_leaves_no_number():
 
 
 def test_vibrations_tell_what_the_energies_hide():
-    """The energy rises from an end that is a hill in another direction; the highest image may be no saddle point."""
+    """An end may be a hill in another direction, and the highest image may be no saddle point."""
     energies = [0.0, 0.3, 0.1]
     assert numbers(energies, initial=0, saddle=1, final=0) == pytest.approx((0.3, 0.2, 1))
     assert numbers(energies, initial=0, saddle=1, final=2) == pytest.approx((0.3, None, 1))

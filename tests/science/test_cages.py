@@ -15,7 +15,7 @@ HOT = {'fast': 0.35, 'slow': 0.25}
 @pytest.mark.parametrize('block', [10, 20])
 def test_rattling_in_a_cage_is_no_jump(rate, amplitudes, block):
     positions, _ = trajectory({T_T: rate}, 20000, 0.01, 4, seed=1, kind='T', **amplitudes)
-    assert np.square(positions[-1] - positions[0]).sum() > 1  # it does move
+    assert np.square(positions[-1] - positions[0]).sum() > 1  # the tracer moves
     np.testing.assert_array_equal(count_jumps(positions, THRESHOLD, block), 0)
 
 

@@ -1,4 +1,4 @@
-"""Compiled loops need no folder to keep their code in."""
+"""Compiled loops also work without a folder for their code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def twice(number):
 
 
 def test_without_a_place_for_the_code(monkeypatch):
-    """As where the package is installed for all users and the home folder cannot be written."""
+    """For example, the package is installed for all users and the home folder is read-only."""
     assert compiled(twice)(2) == 4
     monkeypatch.setattr(caching.CacheImpl, '_locator_classes', [])
     assert compiled(twice)(3) == 6

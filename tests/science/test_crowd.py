@@ -1,6 +1,6 @@
-"""Tracers that see each other: D of one, D of all together, and errors over tracers that are not independent.
+"""Interacting tracers: D of one, D of all together, and errors over tracers that are not independent.
 
-24 H on the 48 sites of 16 Mg exclude each other and interact; the way back is free more often than the way on, so that
+24 H on the 48 sites of 16 Mg exclude each other and interact. The way back is free more often than the way forward, so
 a tracer is slower than the crowd. A run of 100 ns is the reference. See ``tests/helpers/hops.py``.
 """
 
@@ -24,7 +24,7 @@ from aiida_mghdiff.science.msd import (
 )
 
 TRACERS = 24
-#: Reach in Å and energy over kT of a pair: across the shared face of two T, of T and O, of two O along c and two T.
+#: Reach in Å and energy over kT of pairs: T-T across a shared face; T-O; O-O along c and the next T-T.
 SHELLS = [(1.5, 1.0), (2.0, 0.3), (2.7, -0.1)]
 
 
@@ -39,7 +39,7 @@ def run(rng, frames, interval=1.0, tracers=TRACERS):
 
 
 def coefficients(positions, window):
-    """Return D [3] of the tracers and of the crowd along each axis, by least squares; frames are 1 ps apart."""
+    """Return D [3] of the tracers and of the crowd on each axis, by least squares; frames are 1 ps apart."""
     times = np.arange(len(positions), dtype=float)
     displacements = average_mean_squared_displacement(positions), collective_mean_squared_displacement(positions)
     return [einstein_fit(times, msd, window)[0] / 2 for msd in displacements]

@@ -26,7 +26,7 @@ def test_integral_is_one_and_peaks_are_at_the_sites(sites):
     centres = ((np.array(peaks).T + 0.5) / density.shape) @ sites.unit_cell + sites.positions[0]
     offsets = centres[:, None] - geometry.periodic_images(sites.cell, sites.positions, 6.0)
     assert np.linalg.norm(offsets, axis=-1).min(axis=1).max() < 0.35
-    # a Gaussian of 0.2 Å at the origin, an octahedral site; 0.96 an axis: its mean over 0.1 Å either side
+    # a Gaussian of 0.2 Å at the origin, an octahedral site; its mean within 0.1 Å is 0.96 of its top on each axis
     occupied = network.occupation[network.kinds == 'O'].sum() / 2
     corner = density[np.ix_((-1, 0), (-1, 0), (-1, 0))].mean()
     assert corner == pytest.approx(occupied * (0.96 / np.sqrt(2 * np.pi) / 0.2) ** 3, rel=0.1)

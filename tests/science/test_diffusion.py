@@ -1,4 +1,4 @@
-"""Diffusion coefficients of walks with known answers, their intervals, the gate, and what does not matter to them."""
+"""Diffusion coefficients of walks with known answers, their intervals, the gate, and invariances."""
 
 import hops
 import numpy as np
@@ -64,7 +64,7 @@ def test_interval_of_replicas_that_agree_is_student_of_all_tracers(replicas):
 
 @pytest.mark.parametrize('method', METHODS)
 def test_interval_of_replicas_that_differ_is_student_of_replicas(network, method):
-    """The last replica is a tenth as fast, as at a lower temperature."""
+    """The last replica is ten times slower, as at a lower temperature."""
     rng, slow = np.random.default_rng(2), Network(hops.regime(0.05), (2, 2, 2))
     walks = [one.walks(rng, 800, INTERVAL, 40) for one in (network, network, slow)]
     result = estimate_diffusion(walks, INTERVAL, method=method, **OPTIONS)
@@ -85,7 +85,7 @@ def test_interval_of_one_replica_is_student_of_its_tracers(replicas, method):
 
 
 def test_interval_of_scattered_replicas_is_positive():
-    """Three replicas of one tracer, whose symmetric interval would reach far below zero."""
+    """The symmetric interval of three replicas with one tracer would reach far below zero."""
     walks = [trajectory(hops.regime(0.5), 200, INTERVAL, 1, seed)[0] for seed in (1, 2, 3)]
     result = estimate_diffusion(walks, INTERVAL, window_ps=(0, 50))
     values = [coefficients.mean() for coefficients in result.coefficients]
@@ -114,7 +114,7 @@ def test_interval_of_each_replica(replicas):
 
 
 def test_coefficient_that_is_zero_within_its_error_has_no_interval():
-    """Tracers that only vibrate: fits scatter about zero, and limits of a positive one would be as far as 1e100."""
+    """Tracers only vibrate, so D scatters about zero; limits of a positive D would reach 1e100."""
     rng, found = np.random.default_rng(1), []
     for _ in range(20):
         result = estimate_diffusion([rng.normal(scale=0.3, size=(400, 6, 3))], INTERVAL, window_ps=(0, 50), jumps=1)
@@ -241,7 +241,7 @@ def test_rotation_translation_and_order_alter_nothing(replicas, seed):
 @settings(max_examples=10, deadline=None)
 @given(entries=st.lists(st.integers(-1, 1), min_size=3, max_size=3))
 def test_choice_of_the_cell_alters_nothing(replicas, network, entries):
-    """Wrapped into skewed cells of the same lattice, primitive or orthorhombic, and unwrapped again."""
+    """Positions are wrapped into skewed or orthorhombic cells of the same lattice, and unwrapped again."""
     skewed = (np.eye(3) + np.diag(entries[:2], 1) + np.diag(entries[2:], 2)) @ network.cell * 8
     orthorhombic = np.array([[2, 0, 0], [1, 2, 0], [0, 0, 1]]) @ network.cell * 8
     for cell in (skewed, orthorhombic):
@@ -250,7 +250,7 @@ def test_choice_of_the_cell_alters_nothing(replicas, network, entries):
 
 
 def without_units(replicas, interval):
-    """Return D by the fits that know no unit; the lag is ten frames."""
+    """Return D by the fits without units; the lag is ten frames."""
     fits = (
         least_squares(replicas, interval, (0, 50 * interval)),
         generalised_least_squares(replicas, interval, 10 * interval),

@@ -1,4 +1,4 @@
-"""Energy drift: known slopes, and errors that cover under correlated noise."""
+"""Energy drift: known slopes, and errors that cover the truth under correlated noise."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_error_covers_correlated_fluctuations():
     times = np.arange(4000) * 0.05
     noise = lfilter([1], [1, -0.97], rng.normal(size=(300, 4400)))[:, 400:]  # correlated over about 33 samples
     covered = [abs(drift) < 2.306 * error for drift, error in (energy_drift(times, row, 1) for row in noise)]
-    assert 0.91 <= np.mean(covered) <= 0.985  # t of 8 degrees of freedom, nominal 0.95
+    assert 0.91 <= np.mean(covered) <= 0.985  # Student's t for 8 degrees of freedom, nominal 0.95
 
 
 @pytest.mark.parametrize('samples', [0, 1, 2])

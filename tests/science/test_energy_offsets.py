@@ -1,4 +1,4 @@
-"""Energies per element: their fit, and what cannot be right about them."""
+"""Energies per element: their fit, and the signs of wrong ones."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_offset_of_a_minority_element_is_held_to_the_energies(offsets, words):
 
 
 def test_each_element_is_judged_where_the_compositions_tell_it():
-    """Mg of three compositions, H and O always together: Mg alone is told; the others are judged by their size."""
+    """H and O always come together, so only Mg is determined; the size of the others is checked."""
     counts = np.array([[0.0, 16.0, 0.0], [1.0, 16.0, 1.0], [2.0, 16.0, 2.0]])
     energies = counts @ [-3.0, -1.5, -5.0]
     check_each(counts, energies, ['H', 'Mg', 'O'], {'H': 15.0, 'Mg': 0.0})
@@ -73,7 +73,7 @@ def test_each_element_is_judged_where_the_compositions_tell_it():
 
 @pytest.mark.parametrize('seed', range(5))
 def test_offsets_of_atoms_in_other_states_of_matter_are_taken(seed):
-    """Cells of one H more are 0.5 eV an atom higher: they are hot, or under pressure, or of another phase."""
+    """Energies shift by about 0.5 eV/atom with the H content, from heat, pressure or another phase."""
     rng = np.random.default_rng(seed)
     counts = np.array([[x, 64.0] for x in (0.0, 1.0, 2.0, 3.0) for _ in range(10)])
     shift = rng.normal(scale=0.5, size=4)[counts[:, 0].astype(int)]
@@ -82,7 +82,7 @@ def test_offsets_of_atoms_in_other_states_of_matter_are_taken(seed):
 
 
 def test_real_offsets_are_taken(example_data):
-    """Isolated atoms of other codes and of MACE-MP, and elements in their solids."""
+    """Offsets may be isolated atoms of other codes and of MACE-MP, or elements in their solids."""
     arrays = arrays_from_frames(read_extxyz(example_data / 'mgh_pbe.extxyz').frames)
     counts = element_counts(arrays['natoms'], arrays['numbers'], [1, 12])
     for offsets in ({'H': -1.117, 'Mg': -0.016}, {'H': -3.39, 'Mg': -1.51}, {'H': -13.6, 'Mg': 0.0}, {'H': 0, 'Mg': 0}):
@@ -93,7 +93,7 @@ def test_real_offsets_are_taken(example_data):
 
 
 def test_known_offsets_are_held_only_where_the_fit_needs_them():
-    """The binding of an element whose isolated atom is known must not go into the others."""
+    """The binding of an element with a known atom must not enter the other elements."""
     energies = COUNTS @ [-3.0, -1.5]
     for known, expected in (([-1.0, np.nan], [-1.0, -1.5]), ([np.nan, 0.0], [-3.0, 0.0])):
         offsets, told = fit_offsets(COUNTS, energies, np.array(known))

@@ -1,8 +1,8 @@
-"""Coverage, bias and scatter of the estimators of D over many runs with a known answer, as MD would have written them.
+"""Coverage, bias and scatter of the estimators of D over many runs with a known answer, like MD output.
 
-Three replicas of 8 H and 1 ns each, a frame every 0.5 ps, wrapped into a triclinic cell of 128 Mg that drifts. Run with
-``pytest -m slow -s tests/science/test_ensembles.py`` for the tables; intervals of the coverage are exact (binomial).
-``make intervals`` measures the intervals of 3, 5 and 10 replicas over 2000 ensembles each.
+Each ensemble has three replicas of 8 H for 1 ns, with a frame every 0.5 ps, wrapped into a triclinic cell of 128 Mg
+that drifts. Run ``pytest -m slow -s tests/science/test_ensembles.py`` to see the tables. Intervals of the coverage are
+exact (binomial). ``make intervals`` measures the intervals of 3, 5 and 10 replicas over 2000 ensembles each.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from aiida_mghdiff.science.diffusion import METHODS, estimate_diffusion
 from aiida_mghdiff.science.whittle import automatic_fit
 
 REPLICAS = 3
-#: Largest error of the default in per cent, root mean square.
+#: Largest root mean square error of the default in per cent.
 DEFAULT_LIMITS = {0.5: 8.0, 0.05: 9.0, 0.005: 16.0}
 GLS_LIMITS = {0.5: 5.0, 0.05: 6.5, 0.005: 16.0}
-#: What the coverage of an interval of 95 % may be.
+#: Allowed coverage of a 95 % interval in per cent.
 COVERAGE = (93, 97)
-#: Networks on which the automatic estimate alone would be off, by rates T-T, T-O, O-T, O-O.
+#: Networks on which the automatic estimate fails without a check, by rates T-T, T-O, O-T, O-O.
 RATTLING, FLAT = (200.0, 1.0, 1.0, 0.5), (4.0, 1.0, 1.0, 0.0)
 OTHERS = [(RATTLING, 0.01), (RATTLING, 0.005), (FLAT, 0.01), (FLAT, 0.005), ((8.0, 1.0, 1.0, 0.5), 0.01)]
 
 
 def measure(coefficient, seeds, options=None):
-    """Return rows of (D, lower limit, upper limit) over the true D for each estimator, and what gls did.
+    """Return rows of (D, lower limit, upper limit) over the true D for each estimator, and two shares for gls.
 
-    That is the share of ensembles in which it warns of its lag, and in which it gives way.
+    The shares count the ensembles in which gls warns of its lag, and in which it gives way.
     """
     rows, warned, gave_way = {name: [] for name in (*METHODS, 'least-squares, tracers')}, 0, 0
     for seed in seeds:
@@ -72,7 +72,7 @@ def test_estimators_over_400_ensembles(coefficient):
 @pytest.mark.slow
 @pytest.mark.parametrize('coefficient', [0.5, 0.05, 0.005])
 def test_intervals_of_3_5_and_10_replicas_cover(coefficient, tmp_path):
-    """A short form of ``make intervals``: the 99 % interval of each measured coverage overlaps 93 to 97 %."""
+    """A short ``make intervals``: the 99 % interval of each coverage overlaps 93 to 97 %."""
     ensembles = 120
     intervals.simulate(coefficient, ensembles, tmp_path)
     for method in METHODS:
@@ -91,14 +91,14 @@ def test_intervals_of_3_5_and_10_replicas_cover(coefficient, tmp_path):
 def test_estimators_over_a_few_ensembles():
     rows, _ = measure(0.05, range(1000, 1020))
     found = {name: summarise(name, values) for name, values in rows.items()}
-    assert all(coverage >= 75 for _, _, coverage in found.values())  # 16 of 20 or more in 99.7 % of cases
+    assert all(coverage >= 75 for _, _, coverage in found.values())  # true for 99.7 % of 95 % intervals
     assert all(abs(bias) < 4 * scatter / np.sqrt(20) for bias, scatter, _ in found.values())
     assert found['automatic'][1] < found['gls'][1] < found['least-squares'][1]
 
 
 @pytest.mark.parametrize('tracers', [3, 1])
 def test_intervals_of_short_runs_cover_where_symmetric_ones_would_reach_below_zero(tracers):
-    """Three replicas of 10 ps, as in a demo; 400 ensembles."""
+    """400 ensembles of three replicas of 10 ps, as in a demo."""
     network, rows = hops.Network(hops.regime(0.3), (2, 2, 2)), []
     for seed in range(400):
         rng = np.random.default_rng(seed)
@@ -119,7 +119,7 @@ def test_intervals_of_short_runs_cover_where_symmetric_ones_would_reach_below_ze
 
 
 def replicas_of(rates, coefficient, seed, interval=1.0):
-    """Return three replicas of 8 H and 1 ns on a network of these proportions of rates, a frame every so many ps."""
+    """Return three replicas of 8 H for 1 ns on a network with these proportions of rates; the interval is in ps."""
     proportions = dict(zip((hops.T_T, hops.T_O, hops.O_T, hops.O_O), rates, strict=True))
     network = hops.Network(hops.regime(coefficient, {name: rate for name, rate in proportions.items() if rate}))
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Generalised least squares: the covariance that it inverts, its efficiency, and the diagnosis of its lag."""
+"""Generalised least squares: the covariance, the efficiency, and the diagnosis of the lag."""
 
 import hops
 import numpy as np
@@ -28,7 +28,7 @@ def test_sines_make_the_increments_uncorrelated():
 
 @pytest.mark.parametrize('stride', [1, 5])
 def test_brownian_motion_with_noise(stride):
-    """Unbiased, and at the bound of Cramér and Rao where each frame counts."""
+    """D is unbiased, with the error of the Cramér-Rao bound if each frame counts."""
     rng, interval = np.random.default_rng(1), 0.5
     found = [
         np.mean(generalised_least_squares([brownian(rng, 500, 8, 0.1, interval, 0.3)], interval, stride * interval))
@@ -53,7 +53,7 @@ def test_replicas_of_several_lengths():
 
 
 def test_gls_gives_way_where_rattling_is_slower_than_the_lag():
-    """Pairs of T sites that a tracer changes every 50 ps, and leaves every 1000 ps."""
+    """A tracer rattles in a pair of T sites every 50 ps and leaves it every 1000 ps."""
     network = hops.Network({hops.T_T: 0.02, hops.T_O: 0.0005, hops.O_T: 0.005}, (2, 2, 2))
     rng, exact = np.random.default_rng(3), network.diffusion_coefficient()
     replicas = [network.walks(rng, 4000, 1.0, 40) + hops.vibrations(rng, 4000, 40, 1.0) for _ in range(2)]
@@ -70,7 +70,7 @@ def test_gls_gives_way_where_rattling_is_slower_than_the_lag():
 
 
 def test_gls_gives_way_where_d_falls_with_the_lag_though_tracers_stay_for_less():
-    """Brownian motion in a harmonic well that itself moves: not a network of sites."""
+    """A harmonic well moves by Brownian motion; this is no network of sites."""
     rng = np.random.default_rng(5)
     relaxing = lfilter([1], [1, -0.9], rng.normal(size=(4000, 40, 3)), axis=0)
     replicas = [brownian(rng, 4000, 40, 0.1, 1.0, 0.1) + relaxing]

@@ -1,4 +1,4 @@
-"""Intervals of positive means: their scale, whose scatter is their error, and their coverage where replicas differ."""
+"""Intervals of positive means: their scale, the error from the scatter, and coverage if replicas differ."""
 
 import numpy as np
 import pytest
@@ -86,9 +86,9 @@ def test_one_tracer_in_each_replica_and_tracers_that_move_as_one(level):
 
 
 def coverage(ratio, replicas, level, count=2000):
-    """Return how often the interval has the truth where replicas differ.
+    """Return how often the interval contains the truth if replicas differ.
 
-    :param ratio: variance between replicas over that of the mean of 8 independent tracers.
+    :param ratio: variance between replicas over the variance of the mean of 8 independent tracers.
     """
     rng = np.random.default_rng(5)
     shifts = rng.normal(scale=0.1 * np.sqrt(ratio), size=(count, replicas, 1))
@@ -99,7 +99,7 @@ def coverage(ratio, replicas, level, count=2000):
 
 @pytest.mark.parametrize('replicas', [3, 5, 10])
 def test_interval_covers_where_tracers_of_a_replica_are_correlated(replicas):
-    """Run with ``-s`` for the numbers: replicas that differ by 0, 1, 4 and 10 times what tracers explain."""
+    """Replicas vary by 0, 1, 4 and 10 times the share of tracers; ``-s`` prints the numbers."""
     quick, strict, pooled = (
         np.array([coverage(ratio, replicas, level) for ratio in (0, 1, 4, 10)]) for level in (QUICK, STRICT, 0.0)
     )

@@ -36,7 +36,7 @@ def test_lags_inside_a_window():
 
 def test_coefficients_against_the_window():
     rng = np.random.default_rng(2)
-    msd = [6 * rng.gamma(20, 0.05, size=4) * 0.1 * np.arange(101)[:, None] for _ in range(2)]  # D about 1, no noise
+    msd = [6 * rng.gamma(20, 0.05, size=4) * 0.1 * np.arange(101)[:, None] for _ in range(2)]  # D is about 1
     axes = [np.repeat(one[..., None] / 3, 3, axis=-1) for one in msd]
     values, errors = coefficients_by_window(axes, 0.1, 0.0, np.array([2.0, 10.0]))
     tracers = np.concatenate([one[100] / (6 * 10.0) for one in msd])

@@ -1,4 +1,4 @@
-"""Numbers of pairs against chance: the null distributions, the inefficiency of correlated frames, and the test."""
+"""Numbers of pairs against chance: null distributions, the inefficiency of correlated frames, and the test."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sites():
 
 
 def on_octahedral(sites, run):
-    """Return how many tracers of each frame [f] of a run without vibrations are on octahedral sites: at z = 0, c/2."""
+    """Return the number of tracers on octahedral sites (z = 0, c/2) in each frame [f], without vibrations."""
     heights = sites.fold(run)[..., 2] % 0.5
     return np.sum(np.minimum(heights, 0.5 - heights) < 1e-6, axis=1)
 
@@ -58,7 +58,7 @@ def test_random_arrangements_take_distinct_sites_of_their_kinds(sites):
 
 
 def test_random_arrangements_of_a_crowd(sites):
-    """More tracers than a kind has sites, and so many that a random draw seldom has no site twice."""
+    """There are more tracers than sites of one kind, and a random draw seldom has single occupancy."""
     tracers, octahedral = 60, 30
     positions = random_arrangements(sites, np.array([octahedral]), NO_OFFSETS, tracers, 50, np.random.default_rng(3))
     chosen = np.linalg.norm(positions[:, :, None] - sites.positions, axis=-1).argmin(axis=-1)
@@ -113,8 +113,8 @@ def test_poisson_probabilities_end_with_the_tail():
 
 
 def births_and_deaths(rng, mean, lifetime, frames):
-    """Return numbers [f] that are Poisson distributed, with a correlation of exp(-t / lifetime), by binomial thinning
-    (McKenzie, Adv. Appl. Probab. 20, 822 (1988)): each member survives a frame, and new ones come."""
+    """Return Poisson distributed numbers [f] with a correlation of exp(-t / lifetime), by binomial thinning: members
+    survive a frame by chance, and new ones come (McKenzie, Adv. Appl. Probab. 20, 822 (1988))."""
     survival, numbers = np.exp(-1 / lifetime), np.empty(frames, int)
     numbers[0] = rng.poisson(mean)
     for frame in range(1, frames):
@@ -123,7 +123,7 @@ def births_and_deaths(rng, mean, lifetime, frames):
 
 
 def rejections(tests):
-    """Return the fraction of tests at 5 % that reject, those that were possible."""
+    """Return the fraction of rejections among the possible tests at 5 %."""
     return np.mean([test.p_value < 0.05 for test in tests if test is not None])
 
 
@@ -152,7 +152,7 @@ def naive_cells(runs, mean):
 @pytest.mark.slow
 @pytest.mark.parametrize('interval', [0.1, 0.5])
 def test_false_rejections_of_random_sites_on_correlated_frames(network, sites, interval):
-    """The truth: tracers that exclude each other from sites and do not interact otherwise."""
+    """The truth agrees with chance: tracers exclude each other but do not interact otherwise."""
     rng, free = np.random.default_rng(7), np.zeros((len(network.sites),) * 2)
     tests = []
     for _ in range(200):
@@ -165,7 +165,7 @@ def test_false_rejections_of_random_sites_on_correlated_frames(network, sites, i
 
 
 def test_attraction_is_found(network, sites):
-    """Pairs within 2.7 Å have an energy of -1.5 kT."""
+    """Each pair within 2.7 Å has an energy of -1.5 kT."""
     energies = hops.pair_energies(network, [(1.5, 3.0), (2.7, -1.5)])
     runs = [hops.crowd(network, energies, np.random.default_rng(seed), 4000, 0.5, 4) for seed in range(3)]
     counts = [count_close_pairs(run, sites.cell, CUTOFF) for run in runs]

@@ -1,4 +1,4 @@
-"""Positions that no diffusion coefficient can be taken from."""
+"""Positions that allow no diffusion coefficient."""
 
 import hops
 import numpy as np
@@ -9,7 +9,7 @@ from aiida_mghdiff.science.positions import PositionsError, check_positions
 
 @pytest.fixture(scope='module')
 def path():
-    """Positions as a molecular dynamics code writes them, its host's drift removed, and the cell."""
+    """Positions like those of a molecular dynamics code, without the host's drift, and the cell."""
     network, rng = hops.Network(hops.regime(0.5), (3, 3, 2)), np.random.default_rng(1)
     return network.walks(rng, 2000, 0.5, 6) + hops.vibrations(rng, 2000, 6, 0.5), network.cell
 

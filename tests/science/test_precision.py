@@ -1,4 +1,4 @@
-"""The stopping rule: its looks, and the coverage of the interval at which it stops."""
+"""The stopping rule: its looks, and the coverage of the interval when it stops."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def stop(measure, looks, target, confidence):
 
 
 def test_interval_covers_where_the_rule_stopped():
-    """Replicas whose D scatter by 10 %; stopping as soon as the plain interval is narrow covers less."""
+    """D scatters by 10 % over replicas; stopping at the first narrow plain interval covers less."""
     rng, looks = np.random.default_rng(1), 4
     samples = rng.normal(1.0, 0.1, size=(4000, 3 * 2 ** (looks - 1)))
 
@@ -67,7 +67,7 @@ def test_interval_covers_where_the_rule_stopped():
     ],
 )
 def test_interval_of_hops_covers_where_the_rule_stopped(method, coefficient, independent, target):
-    """Three replicas of 8 H and 0.5 ns at the first look, eight times the time at the last, targets that some meet.
+    """Three replicas of 8 H for 0.5 ns grow to eight times the time; some runs meet the target.
 
     Replicas that are not independent begin with all H on the same sites.
     """

@@ -1,4 +1,4 @@
-"""Radial distribution functions against the neighbour lists of matscipy and ASE, and on what is known."""
+"""Radial distribution functions against neighbour lists of matscipy and ASE, and exact results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def make_frames(cell, atoms=20, frames=3, seed=1):
 
 
 def reference(function, frames, cells, pairs, r_max, n_bins):
-    """Return the histogram of the distances in the neighbour lists of another code."""
+    """Return the histogram of the distances from another code's neighbour list."""
     total = np.zeros(n_bins, int)
     for frame, cell in zip(frames, np.broadcast_to(cells, (len(frames), 3, 3)), strict=True):
         i, j, d = function('ijd', Atoms('H' * len(frame), frame, cell=cell, pbc=True), r_max)
@@ -97,7 +97,7 @@ def test_rotation_translation_cell_choice_and_labels_do_not_matter(seed):
     moved = (frames + rng.normal(size=3) + rng.integers(-2, 3, size=(2, 20, 3)) @ cell)[:, order] @ rotation
     inverse = np.argsort(order)
     again, same = pair_histogram(moved, other_cell @ rotation, (inverse[:12], inverse[8:20]), 9.0, 31)
-    # rounding may carry a distance over the edge of a bin
+    # rounding may move a distance over the edge of a bin
     assert np.abs(np.cumsum(again) - np.cumsum(counts)).max() <= 2
     np.testing.assert_allclose(same, ideal)
 

@@ -1,4 +1,4 @@
-"""Weighted fits of spectra: exact ones, the likelihood that they maximise, and what is shared between tracers."""
+"""Weighted fits of spectra: exact cases, the maximised likelihood, and parameters that tracers share."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_fit_is_unbiased_and_as_good_as_can_be():
         for _ in range(300)
     ]
     weighted = DESIGN / spectrum[:, None]
-    bound = np.sqrt(np.linalg.inv(weighted.T @ weighted)[0, 0] * 2 / 24)  # Cramér and Rao
+    bound = np.sqrt(np.linalg.inv(weighted.T @ weighted)[0, 0] * 2 / 24)  # Cramér-Rao bound
     assert np.mean(found) == pytest.approx(0.3, abs=4 * bound / np.sqrt(300))
     assert np.std(found) == pytest.approx(bound, rel=0.12)
 

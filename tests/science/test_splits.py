@@ -1,4 +1,4 @@
-"""Splits keep groups whole, are fair in size and composition, and follow from the seed."""
+"""Splits keep groups whole, are fair in size and composition, and depend only on the seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trajectories reduced: unwrapping, velocities, numbering, memory."""
+"""Reduced trajectories: unwrapping, velocities, numbering, memory."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_frames_after_their_step_are_known_by_the_start():
 
 
 def test_velocities_are_those_of_the_neighbours(tmp_path):
-    """A harmonic oscillator moved by velocity Verlet, written with 8 decimals: its velocities come back."""
+    """Positions of a harmonic oscillator with 8 decimals give back its velocities."""
     omega2, step = 1e-2, 1.0
     x, v = np.array([[0.3, -0.2, 0.1]]), np.array([[0.02, 0.01, 0.0]])
     path, known = tmp_path / 'XDATCAR', []
@@ -127,7 +127,7 @@ def test_run_without_a_frame():
 
 
 def test_memory_is_that_of_what_is_kept(tmp_path):
-    """1 ns of Mg128H8 at 1 fs, a frame every 10 steps, takes well below 1 GB: measured on a hundredth of it."""
+    """1 ns of Mg128H8 at 1 fs, a frame every 10 steps, takes well below 1 GB; a hundredth is measured."""
     n, kept_frames = 136, 100_000
     rng = np.random.default_rng(1)
     fractional = rng.uniform(size=(n, 3))

@@ -1,4 +1,4 @@
-"""Rates by transition-state theory: textbook limits, isotopes, what is refused."""
+"""Rates by transition-state theory: textbook limits, isotopes, refusals."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_classical_isotopes_differ_by_the_root_of_their_masses():
 
 
 def test_quantum_isotopes_change_their_order_with_temperature():
-    """A stiff saddle point raises the barrier of the lighter isotope, which is the faster one only when hot."""
+    """A stiff saddle point raises the barrier of the lighter isotope, so it is faster only when hot."""
     saddle = np.array([-12.0, 60.0, 60.0])
     deuterium = [values / np.sqrt(2) for values in (MINIMUM, saddle)]
 

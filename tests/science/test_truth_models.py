@@ -1,4 +1,4 @@
-"""The truth models themselves: two independent ways to their D, detailed balance, disguises that come off."""
+"""The truth models: two independent ways to D, detailed balance, and disguises that can be removed."""
 
 import hops
 import numpy as np
@@ -71,6 +71,6 @@ def test_pair_energies_are_periodic():
     network = Network(RATES, (2, 2, 2))
     energies = hops.pair_energies(network, [(1.5, 2.0), (2.1, 1.0)])
     np.testing.assert_array_equal(energies, energies.T)
-    assert np.sum(energies == 2.0) == len(energies) * 2 / 3  # each tetrahedral site has one across its face
+    assert np.sum(energies == 2.0) == len(energies) * 2 / 3  # each tetrahedral site has one neighbour across a face
     octahedral = network.kinds == 'O'
     assert np.all(np.sum(energies[octahedral] == 1.0, axis=1) == 6)

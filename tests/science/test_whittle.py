@@ -1,4 +1,4 @@
-"""The automatic estimate: its expected periodograms against dense algebra, and what its modes and blocks do."""
+"""The automatic estimate: its expected periodograms against dense algebra, and the effect of modes and blocks."""
 
 import hops
 import numpy as np
@@ -20,7 +20,7 @@ from aiida_mghdiff.science.whittle import (
 
 
 def dense_periodogram(displacement, blocks, block):
-    """Return the expected periodogram of the increments of block means, from the displacement [f] of single frames."""
+    """Return the expected periodogram of increments of block means, from the displacement [f] of single frames."""
     frames = np.arange(blocks * block)
     semivariance = -displacement[np.abs(frames[:, None] - frames)] / 2
     average = np.kron(np.eye(blocks), np.full(block, 1 / block))
@@ -61,7 +61,7 @@ def test_multiplicities_are_half_the_increments(increments, total):
 def test_relaxation_times_follow_the_time_that_a_tracer_stays():
     staying = 1.96**2 / (6 * 0.005)
     assert relaxation_times(0.005, 1.0, 2000) == pytest.approx(0.3 * staying * np.array([1, 0.2, 0.04]))
-    assert relaxation_times(0.5, 1.0, 2000) == [0.5]  # nothing slower than half a block
+    assert relaxation_times(0.5, 1.0, 2000) == [0.5]  # no mode slower than half a block
     assert relaxation_times(0.0, 1.0, 1000)[0] == pytest.approx(50)  # a twentieth of the run
     assert relaxation_times(-0.1, 1.0, 1000)[0] == pytest.approx(50)
 
@@ -77,7 +77,7 @@ def test_interval_of_the_frames_does_not_matter(interval):
 
 
 def test_rattling_is_no_diffusion():
-    """Rattling inside pairs of T sites, faster or slower than the blocks, changes D by less than its error."""
+    """Rattling inside pairs of T sites changes D by less than its error, at any speed."""
     for rate in (0.02, 0.3, 5.0):
         network = hops.Network({hops.T_T: rate, hops.T_O: 0.002, hops.O_T: 0.004}, (2, 2, 2))
         rng, exact = np.random.default_rng(4), network.diffusion_coefficient()
@@ -89,7 +89,7 @@ def test_rattling_is_no_diffusion():
 @settings(max_examples=10, deadline=None)
 @given(factor=st.floats(0.01, 100))
 def test_length_is_scaled_where_relaxation_times_are_given(factor):
-    """Blocks and relaxation times are in ps and Å; the fit itself knows no length."""
+    """Blocks and relaxation times have units (ps, Å), but the fit has no length scale."""
     rng = np.random.default_rng(6)
     increments = np.diff(rng.normal(size=(300, 8, 3)).cumsum(axis=0) + rng.normal(size=(300, 8, 3)), axis=0)
     (found,), (expected,) = (_fit([one], 2, 0.5, [0.7, 30.0]) for one in (factor * increments, increments))
@@ -97,7 +97,7 @@ def test_length_is_scaled_where_relaxation_times_are_given(factor):
 
 
 def test_cages_are_followed_where_tracers_stay_long():
-    """Fast rattling of large amplitude costs nothing: each cage is one point, and D comes from the way between them."""
+    """Each cage becomes one point, so fast, large rattling does not matter; D comes from steps between cages."""
     network = hops.Network({hops.T_T: 0.5, hops.T_O: 0.0015, hops.O_T: 0.0015}, (2, 2, 2))
     rng, exact = np.random.default_rng(7), network.diffusion_coefficient()
     errors = []

@@ -1,4 +1,4 @@
-"""What another package registers to add ASE's effective medium theory as an architecture."""
+"""Another package registers this to add ASE's effective medium theory as an architecture."""
 
 from aiida_mghdiff.data.architectures import Architecture
 from aiida_mghdiff.workflows.engines import Engines

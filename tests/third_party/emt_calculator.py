@@ -1,4 +1,4 @@
-"""The calculator of EMT potentials, whose files are the keywords of ASE's EMT as JSON."""
+"""The calculator of EMT potentials, whose files hold the keywords of ASE's EMT as JSON."""
 
 from __future__ import annotations
 

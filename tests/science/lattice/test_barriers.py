@@ -1,4 +1,4 @@
-"""Hops along named paths: rates both ways, double counting, errors of energies."""
+"""Hops along named paths: rates in both directions, multiplicities, errors of energies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HOPS = {
 
 
 def test_rates_obey_detailed_balance():
-    """The ratio of the rates of O-T and T-O is that of the partition functions of the sites."""
+    """The rates of O-T and T-O have the ratio of the sites' partition functions."""
     temperature = 400.0
     thermal = BOLTZMANN_EV_PER_K * temperature
     rates = network_rates(HOPS, temperature, classical_rate)
@@ -63,7 +63,7 @@ def test_path_with_a_minimum_of_its_own(energies, elementary):
 
 
 def test_error_of_energies_is_that_of_a_small_change():
-    """Each stationary point is moved by itself; the changes of ln D add up in squares."""
+    """Each stationary point moves alone; the squares of the changes of ln D add up."""
     temperature, error = 350.0, 0.01
     step = 1e-6
 

@@ -1,4 +1,4 @@
-"""Lattices of vibrating atoms, hcp unit cells from them, and which elements are interstitial."""
+"""Lattices of vibrating atoms, their hcp unit cells, and the interstitial elements."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def configuration(atoms):
 
 
 def shaken(atoms, amplitude, seed=0):
-    """Return a copy with all atoms moved at random and into other images of the cell, as an unwrapped run has them."""
+    """Return a copy with all atoms displaced at random and moved to other cell images, as in an unwrapped run."""
     rng = np.random.default_rng(seed)
     moved = atoms.copy()
     moved.positions += rng.normal(scale=amplitude, size=moved.positions.shape)
@@ -42,7 +42,7 @@ def shaken(atoms, amplitude, seed=0):
 @pytest.mark.parametrize('repeat', [1, 2, 3])
 @pytest.mark.parametrize('lattice', CRYSTALS)
 def test_lattice_of_vibrating_atoms(lattice, repeat, amplitude):
-    """0.2 Å an axis is what atoms of magnesium have at 700 K; many snapshots vote."""
+    """Magnesium at 700 K vibrates by 0.2 Å on each axis; many snapshots vote."""
     frames = [shaken(CRYSTALS[lattice].repeat(repeat), amplitude, seed) for seed in range(20)]
     assert lattice_of((frame.cell.array, frame.positions) for frame in frames) == lattice
 
@@ -63,7 +63,7 @@ def test_a_mixture_of_lattices_has_no_name():
     'matrix', [np.diag([2, 2, 2]), [[1, 0, 0], [1, 2, 0], [0, 0, 2]], [[3, 1, 0], [0, 3, 0], [0, 0, 2]]]
 )
 def test_unit_cell_of_vibrating_atoms_is_that_of_the_ideal_ones(matrix):
-    """The cell alone gives it: vibrations leave no trace; strain is kept."""
+    """Only the cell decides, so vibrations do not matter; strain is kept."""
     atoms = make_supercell(CRYSTALS['hcp'], matrix)
     atoms.set_cell(atoms.cell.array @ np.array([[1.01, 0, 0], [0.004, 0.99, 0], [0, 0, 1.02]]), scale_atoms=True)
     ideal = np.linalg.norm(unit_cell(atoms.cell.array, atoms.positions), axis=1)
@@ -71,7 +71,7 @@ def test_unit_cell_of_vibrating_atoms_is_that_of_the_ideal_ones(matrix):
         moved = shaken(atoms, 0.1, seed)
         found = np.linalg.norm(hcp_unit_cell(moved.cell.array, moved.positions), axis=1)
         np.testing.assert_allclose(found[2], ideal[2])
-        np.testing.assert_allclose(sorted(found[:2]), sorted(ideal[:2]), rtol=0.02)  # a1, a2 of a strained cell differ
+        np.testing.assert_allclose(sorted(found[:2]), sorted(ideal[:2]), rtol=0.02)  # strain makes a1 and a2 differ
         assert abs(np.linalg.det(hcp_unit_cell(moved.cell.array, moved.positions))) == pytest.approx(
             2 * atoms.get_volume() / len(atoms)
         )
@@ -112,7 +112,7 @@ def test_two_tracers_are_two_pairs():
 
 
 def test_atoms_on_lattice_sites_are_no_tracers():
-    """Neither a few nor a quarter of them: an alloy. With hydrogen, that alone is interstitial, perhaps in both."""
+    """An element on 1 to 4 of 16 lattice sites makes an alloy; with hydrogen, only hydrogen is interstitial."""
     rng = np.random.default_rng(0)
     for share in (1, 2, 4):
         frame = shaken(CRYSTALS['hcp'].repeat(2), 0.1)
@@ -125,7 +125,7 @@ def test_atoms_on_lattice_sites_are_no_tracers():
 
 
 def test_as_many_tracers_as_host_atoms_are_a_question():
-    """Of a hydride the composition does not tell which of the two diffuses."""
+    """In a 1:1 hydride the composition does not tell which element diffuses."""
     assert interstitial_pairs([configuration(bulk('PdH', 'rocksalt', a=4.1, cubic=True))]) == []
 
 

@@ -18,7 +18,7 @@ def host():
 
 
 def with_sites(cell, positions, sites):
-    """Return distances from each site to host atoms within 2.6 Å by ASE's neighbour list."""
+    """Return distances within 2.6 Å from each site to host atoms, by ASE's neighbour list."""
     atoms = Atoms('Mg' * len(positions) + 'H' * len(sites), [*positions, *sites], cell=cell, pbc=True)
     return neighbor_list('ijd', atoms, {('H', 'Mg'): 2.6})
 

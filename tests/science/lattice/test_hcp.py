@@ -1,4 +1,4 @@
-"""Sites of hcp as a whole: unit cell, classes of jumps, and the host of a run."""
+"""The sites of hcp: unit cell, classes of jumps, and the host of a run."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_jumps_of_the_truth_model_by_class(sites):
     assert counts['T-T'] == np.sum(known == 1.30) > 100
     assert counts['O-O c'] == np.sum((known == 2.59) | (known == 2.6)) > 10
     assert counts['O-T'] + counts['T-O'] == np.sum(known == 1.96) > 100
-    assert counts['O-O ab'] == np.sum(known == 3.20) < 5  # O-T-O within a frame
+    assert counts['O-O ab'] == np.sum(known == 3.20) < 5  # O-T-O between two frames
     assert sum(counts.values()) == len(known)
 
 

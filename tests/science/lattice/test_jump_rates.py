@@ -1,4 +1,4 @@
-"""Lines of jump rates and the D that they extrapolate to, against known rates on the hcp network."""
+"""Fitted jump rates and the extrapolated D, against known rates on the hcp network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiida_mghdiff.science.lattice.network import diffusivity, sensitivities
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
 A, C = hops.A, hops.C
-#: Prefactor in 1/ps and activation energy in eV of each class: D at 300 K is 0.01 Å²/ps or so, with one jump in 100 ps.
+#: Prefactor in 1/ps and activation energy in eV of each class; D at 300 K is about 0.01 Å²/ps, one jump in 100 ps.
 LAWS = {'O-T': (4.0, 0.17), 'T-O': (6.0, 0.22), 'T-T': (8.0, 0.12), 'O-O c': (2.0, 0.25)}
 TEMPERATURES = (480.0, 575.0, 673.0)
 
@@ -23,9 +23,9 @@ def rates_at(temperature, laws=LAWS):
 
 
 def count_jumps(rng, rates, duration, ensembles, tracers):
-    """Return counts [e] by class and times [e] in ps by kind of site of tracers that start in equilibrium.
+    """Return counts [e] by class and times [e] in ps by kind of site; tracers start in equilibrium.
 
-    The kind of site that a tracer is on is a Markov chain of its own; ensembles and tracers run side by side.
+    The kind of a tracer's site is itself a Markov chain. Ensembles and tracers run side by side.
     """
     names = list(rates)
     leaving = np.array([[HOPS[name].targets * rates[name] * (name[0] == kind) for name in names] for kind in 'OT'])
@@ -46,7 +46,7 @@ def count_jumps(rng, rates, duration, ensembles, tracers):
 
 
 def one(values, index):
-    """Return the numbers of one ensemble."""
+    """Return the counts and times of one ensemble."""
     return {name: value[index] for name, value in values.items()}
 
 
@@ -69,7 +69,7 @@ def test_error_at_the_only_temperature_that_matters_is_that_of_counting():
 
 
 def test_temperature_without_jumps_is_no_missing_one():
-    """Nothing seen in a long time says that the rate is low."""
+    """A long time without a jump shows that the rate is low."""
     seen = fit_rates(TEMPERATURES, [12, 60, 200], [1e3] * 3)
     cold = fit_rates((300.0, *TEMPERATURES), [0, 12, 60, 200], [1e5] + [1e3] * 3)
     assert cold.activation_energy > seen.activation_energy + 0.03
@@ -92,7 +92,7 @@ def extrapolate(fits, temperature):
 
 
 def coverage(duration, tracers, ensembles, seed=1, temperature=300.0):
-    """Return how often the 95 % interval has the exact D, and the median relative error."""
+    """Return how often the 95 % interval contains the exact D, and the median relative error."""
     rng = np.random.default_rng(seed)
     counted = [count_jumps(rng, rates_at(t), duration, ensembles, tracers) for t in TEMPERATURES]
     exact = diffusivity(A, C, rates_at(temperature)).mean
@@ -113,7 +113,7 @@ def test_extrapolated_d_and_its_interval():
 @pytest.mark.slow
 @pytest.mark.parametrize('duration', [10.0, 40.0, 400.0])
 def test_coverage_of_the_extrapolated_d(duration):
-    """400 ensembles of 24 tracers, from a handful of jumps of the rarest class to hundreds."""
+    """400 ensembles of 24 tracers; the rarest class has from a few to hundreds of jumps."""
     inside, error = coverage(duration, tracers=24, ensembles=400)
     print(f'{duration:g} ps: {100 * inside:.1f} % inside, median relative error {error:.3f}')
     assert 0.92 <= inside <= 0.98

@@ -17,7 +17,7 @@ RATES = {'O-T': 0.3, 'T-O': 1.1, 'T-T': 4.0, 'T-T edge': 0.07, 'O-O c': 0.2, 'O-
 
 
 def solve_master_equation(rates, a=A, c=C, repeats=(2, 2, 2)):
-    """Return D_ab, D_c and the number of targets of each class, from the sites of a periodic cell alone."""
+    """Return D_ab, D_c and the number of targets of each class, only from the sites of a periodic cell."""
     cell, host = geometry.hcp_supercell(a, c, repeats)
     octahedral, tetrahedral = geometry.interstitial_sites(cell, host)
     sites, kinds = np.concatenate([octahedral, tetrahedral]), ['O'] * len(octahedral) + ['T'] * len(tetrahedral)
@@ -59,7 +59,7 @@ def test_another_crystal():
 
 
 def test_octahedral_walk_has_the_textbook_d():
-    """T sites that are left 1e9 times faster than they are reached: O-O hops alone, which have no correlation."""
+    """Tracers almost never visit T sites, so uncorrelated O-O hops remain."""
     found = diffusivity(A, C, {'O-T': 1e-12, 'T-O': 1e-3, 'O-O c': 0.2, 'O-O ab': 0.05})
     np.testing.assert_allclose(found, [6 * 0.05 * A**2 / 4, 2 * 0.2 * (C / 2) ** 2 / 2], rtol=1e-6)
 

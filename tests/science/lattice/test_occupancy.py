@@ -1,4 +1,4 @@
-"""Rates, residence times, occupancy and free energies against the rates that the truth model hops with."""
+"""Rates, residence times, occupancy and free energies against the known rates of the truth model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from aiida_mghdiff.science.lattice.occupancy import (
 from aiida_mghdiff.science.lattice.sites import find_jumps
 
 RATES = {T_T: 1.0, T_O: 0.10, O_T: 0.05, O_O: 0.04}
-#: Rate of each class to all its targets together; T to O has 3 of them, O to T 6, O to O along c 2.
+#: Rate of each class to all its targets together: T-O has 3 targets, O-T 6, O-O along c 2.
 TOTAL = {'T-T': 1.0, 'T-O': 3 * 0.10, 'O-T': 6 * 0.05, 'O-O c': 2 * 0.04}
 INTERVAL = 0.02
 
@@ -49,7 +49,7 @@ def ensemble(network, sites):
 
 
 def pulls(estimates, truth):
-    """Return deviations from the truth over the claimed errors."""
+    """Return deviations from the truth divided by the claimed errors."""
     return np.array([(value - truth) / error for value, error in estimates])
 
 

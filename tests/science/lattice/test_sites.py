@@ -1,4 +1,4 @@
-"""Jumps between sites on the truth model: every hop is known."""
+"""Jumps between sites on the truth model, where every hop is known."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def make_walks(network, frames=4000, tracers=6, seed=1):
 
 
 def known_jumps(walks):
-    """Return frames, tracers and vectors of the changes of a path without vibrations, by tracer and time."""
+    """Return frames, tracers and vectors of the jumps of a path without vibrations, by tracer and time."""
     steps = np.diff(walks, axis=0)
     tracers, frames = np.nonzero((np.abs(steps) > 1e-9).any(axis=-1).T)
     return frames + 1, tracers, steps[frames, tracers]
@@ -55,7 +55,7 @@ def test_path_without_vibrations_gives_every_jump(network):
 
 @pytest.mark.parametrize(('amplitudes', 'tolerance'), [(QUIET, 0), ({}, 0.005)])
 def test_jumps_between_cages_are_found(amplitudes, tolerance):
-    """With broad vibrations a tracer at times comes by the core of another site on its way."""
+    """With broad vibrations a tracer may cross the core of another site on its way."""
     network = hops.Network({T_T: 0.5, T_O: 0.03, O_T: 0.02, O_O: 0.02})
     walks = make_walks(network, frames=100000)
     jumps = find_jumps(shake(walks, **amplitudes), network.sites, network.cell)
