@@ -70,7 +70,7 @@ def slurm(aiida_computer):
 def gpaw(codes):
     """The code of an interpreter with GPAW; without GPAW a test skips."""
     if 'gpaw' not in codes:
-        pytest.skip('there is no GPAW: `apt-get install gpaw gpaw-data`')
+        pytest.skip('GPAW is not installed: `apt-get install gpaw gpaw-data`')
     return codes['gpaw']
 
 

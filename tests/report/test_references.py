@@ -45,7 +45,7 @@ def test_values_of_the_paper():
 def test_words_of_the_paper(shared_data):
     texts = list((shared_data.parent / 'reference').glob('*.txt'))
     if not texts:
-        pytest.skip('the text of the paper is not at hand')
+        pytest.skip('the text of the paper is missing')
     text = re.sub(r'\s+', ' ', texts[0].read_text())
     for *_, words in PAPER:
         assert words in text

@@ -1,4 +1,4 @@
-"""Builders that several test files share."""
+"""Builders that several test files use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def study_builder(codes, tiny_potential, host, example_data):
 
 @pytest.fixture
 def study_from_nothing(codes, tiny_potential, host, hydride):
-    """A smoke study that begins with a structure."""
+    """A smoke study that starts from a structure."""
     return StudyWorkChain.get_builder_from_protocol(
         codes | {'reduce': codes['python']},
         hydride,

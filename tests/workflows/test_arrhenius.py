@@ -1,4 +1,4 @@
-"""D from the jumps that a temperature series counted."""
+"""D from the counted jumps of a temperature series."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain
 
 @pytest.fixture
 def build(generate_workchain, generate_job_node, codes, tiny_potential, host):
-    """Return a function that makes a series whose runs ended with the sites given by label."""
+    """Return a function that makes a series; its runs ended with the sites given by label."""
 
     def make(sites, extrapolation=None):
         builder = ArrheniusWorkChain.get_builder_from_protocol(

@@ -1,4 +1,4 @@
-"""Scratch folders: what is not cleaned is not worth a line of the report."""
+"""Scratch folders: the report is silent about folders that are not cleaned."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Add = CalculationFactory('core.arithmetic.add')
 
 
 class AddWorkChain(RestartWorkChain):
-    """Heals an addition."""
+    """Runs an addition in a restart loop."""
 
     _process_class = Add
 
@@ -30,7 +30,7 @@ class AddWorkChain(RestartWorkChain):
 
 
 WORKFLOWS = ('segment', 'md', 'diffusion', 'arrhenius', 'otf', 'train', 'label', 'neb', 'validate', 'study')
-#: Outputs that a process gives on from those within it, by its names for them; those of a training are named.
+#: Outer and inner process; the outer one has the inner outputs, under the same or the given names.
 GIVEN_ON = [
     ('md', 'segment', {}),
     ('arrhenius', 'diffusion', {}),

@@ -1,4 +1,4 @@
-"""What a diffusion run, a temperature series and a barrier refuse before anything runs."""
+"""Inputs that a diffusion run, a temperature series and a barrier refuse before anything runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aiida_mghdiff.workflows.neb import BarrierWorkChain
 
 @pytest.fixture
 def build(generate_workchain, codes, tiny_potential, host):
-    """Return a function that makes a diffusion run with changed inputs."""
+    """Return a function that makes a diffusion run with some inputs changed."""
 
     def make(codes=codes, host=host, temperature_k=600.0, fit=None, **supercell):
         builder = DiffusionWorkChain.get_builder_from_protocol(
@@ -56,7 +56,7 @@ def test_refuses_what_cannot_run(build):
 
 
 def test_incar_tags_are_for_vasp_alone(generate_workchain, codes, tiny_potential, host, tmp_path):
-    """Tags of the user's own, by ensemble, reach the jobs of VASP; all others refuse them before anything runs."""
+    """The user's tags, by ensemble, reach VASP's jobs; all other engines refuse them before anything runs."""
 
     def make(potential, **tags):
         builder = DiffusionWorkChain.get_builder_from_protocol(
@@ -83,7 +83,7 @@ def test_incar_tags_are_for_vasp_alone(generate_workchain, codes, tiny_potential
         make(tiny_potential, ncore=8)
 
 
-#: Hosts that have no sites that are known, and why.
+#: Hosts without known sites, and the reason.
 OTHER_HOSTS = {
     'fcc': (
         bulk('Pd', 'fcc', a=3.9, cubic=True).repeat(2),
@@ -128,7 +128,7 @@ def test_refuses_tracers_for_which_there_is_no_room(build, host):
 
 
 def test_c_axis_is_a_cell_vector_along_c(build):
-    """A host that was turned has another cell vector along c; D along a and along c would be mixed up."""
+    """A turned host has another cell vector along c, and would mix D along a with D along c."""
     atoms = bulk('Mg', 'hcp', a=3.2, c=5.19).repeat(2)
     turned = orm.StructureData(
         ase=Atoms(
@@ -146,7 +146,7 @@ def test_c_axis_is_a_cell_vector_along_c(build):
     [('paper', 'least-squares'), ('balanced', 'automatic'), ('demo', 'automatic'), ('smoke', 'least-squares')],
 )
 def test_method_of_each_protocol(protocol, method):
-    """Runs of the demo are too short for the automatic estimate: the analysis takes least squares, and says so."""
+    """The demo's runs are too short for the automatic estimate, so its protocol chooses least squares."""
     assert DiffusionWorkChain.get_settings('mace', protocol)['fit']['method'] == method
 
 
@@ -155,7 +155,7 @@ PRECISE = {'target_relative_interval': 0.2, 'max_time_ps': 0.9}
 
 @pytest.fixture
 def precise(generate_workchain, codes, tiny_potential, host):
-    """Return a function that makes a diffusion run to a precision."""
+    """Return a function that makes a diffusion run with a target precision."""
 
     def make(run=generate_workchain, **settings):
         builder = DiffusionWorkChain.get_builder_from_protocol(
@@ -196,7 +196,7 @@ def test_looks_go_on_until_the_interval_is_narrow_or_the_time_over(precise):
 
 
 def test_interval_is_of_all_replicas_and_all_their_runs(precise):
-    """Three looks at runs made by hand: two replicas, four, and four that went on."""
+    """Three looks at runs made by hand: two replicas, four replicas, and the same four continued."""
     process = precise(**PRECISE | {'fit': {'fit_end_ps': 0.02}})
     process.setup()
     process.ctx.starts = [None] * 2
@@ -214,7 +214,7 @@ def test_interval_is_of_all_replicas_and_all_their_runs(precise):
 
 
 def rattling(name, look):
-    """Return the stored tracers of a run of 0.1 ps, a frame each fs, the first after what came before."""
+    """Return the stored tracers of a run of 0.1 ps, a frame each fs; a continued run starts after the one before."""
     replica, goes_on = int(name.split('_')[1]), 'look' in name
     rng = np.random.default_rng(10 * replica + look)
     first, frames = (101, 100) if goes_on else (0, 101)
@@ -224,7 +224,7 @@ def rattling(name, look):
 
 @pytest.mark.slow
 def test_replicas_are_added_and_go_on(precise):
-    """Nothing diffuses within 0.1 ps: all looks are taken, at 2 x 0.1, 4 x 0.1 and 4 x 0.2 ps."""
+    """Nothing diffuses within 0.1 ps, so all looks happen: 2 x 0.1, 4 x 0.1 and 4 x 0.2 ps."""
     outputs, node = precise(run_get_node, **PRECISE)
     assert node.is_finished_ok, node.exit_message
     results = outputs['diffusion'].get_dict()
@@ -282,7 +282,7 @@ def test_runs_without_full_frames_lose_their_structure(analysed):
 
 @pytest.fixture
 def change(generate_workchain, codes, tiny_potential, host):
-    """Return a function that makes a diffusion run whose complete settings a user changed by hand."""
+    """Return a function that makes a diffusion run after a user changed its complete settings."""
 
     def make(*path, value=None):
         builder = DiffusionWorkChain.get_builder_from_protocol(
@@ -320,7 +320,7 @@ def change(generate_workchain, codes, tiny_potential, host):
     ],
 )
 def test_refuses_settings_that_would_end_the_run_later(change, path, value, message):
-    """A key, a value, or a run too short for what is taken from it."""
+    """Refused are a wrong key, a wrong value, and a run too short for its analysis."""
     with pytest.raises(ValueError, match=message):
         change(*path, value=value)
 

@@ -1,4 +1,4 @@
-"""Codes and options, the same in every WorkChain: what is refused at the top, and what Slurm would get in the end."""
+"""Codes and options, the same in every WorkChain: early refusals, and the scripts for Slurm."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SECOND = {
 
 @pytest.fixture
 def script(slurm, tiny_potential, tmp_path, monkeypatch):
-    """Return a function that gives the script of a job that asks what a WorkChain would hand it."""
+    """Return a function that gives the script of a job with the options that a WorkChain passes to it."""
     (tmp_path / 'run').mkdir()
     monkeypatch.chdir(tmp_path / 'run')
 
@@ -51,7 +51,7 @@ def script(slurm, tiny_potential, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('entry_point', JOBS)
 def test_every_kind_of_job_on_four_nodes(script, entry_point):
-    """With ``withmpi`` for all jobs and 192 ranks: VASP, an own ``lmp`` and GPAW run under MPI, Python does not."""
+    """``withmpi`` for all jobs on 192 ranks: VASP, the user's ``lmp`` and GPAW use MPI, Python does not."""
     lines = script(entry_point, {'default': {'resources': FOUR_NODES, 'withmpi': True}})
     assert {'#SBATCH --nodes=4', '#SBATCH --ntasks-per-node=48'} <= set(lines)
     parallel = entry_point.split('.')[1] in EXECUTABLE
@@ -65,7 +65,7 @@ def test_every_kind_of_job_on_four_nodes(script, entry_point):
 
 @pytest.mark.parametrize('entry_point', JOBS)
 def test_jobs_themselves_know_who_runs_under_mpi(script, entry_point):
-    """Without a word about MPI only GPAW stays serial that could be parallel."""
+    """Without ``withmpi`` VASP and LAMMPS use MPI, and GPAW stays serial."""
     started = launched(script(entry_point, {'default': {'resources': FOUR_NODES}}))
     parallel = [line for line in started if line.startswith('srun -n 192 ')]
     assert len(parallel) == (entry_point.split('.')[1] in ('vasp', 'lammps'))
@@ -73,7 +73,7 @@ def test_jobs_themselves_know_who_runs_under_mpi(script, entry_point):
 
 @pytest.fixture
 def study(generate_workchain, slurm, tiny_potential, host, hydride):
-    """Return a function that makes a study from nothing on Slurm with given options, and some codes changed."""
+    """Return a function that makes a study from nothing on Slurm, with given options and some codes changed."""
     codes = {'python': code_on(slurm, '/opt/python3'), 'vasp': code_on(slurm, '/opt/vasp_std')}
 
     def make(options, **changes):
@@ -121,7 +121,7 @@ def test_misspelt_options_are_refused_by_the_builder(study, options, message):
 
 @pytest.mark.parametrize('kind', ['learn', 'train', 'evaluate', 'md', 'barrier'])
 def test_resources_are_checked_for_each_kind_before_anything_is_submitted(study, kind):
-    """The resource class of the scheduler is asked, for jobs of trained potentials too."""
+    """The scheduler's resource class checks them, also for jobs of trained potentials."""
     with pytest.raises(ValueError, match=rf'options\.{kind}\.resources\.num_machine: no such key; did you mean'):
         study({kind: {'resources': {'num_machine': 1}}})
     with pytest.raises(ValueError, match=rf'options\.{kind}\.resources = .*tot_num_mpiprocs.*core\.slurm'):
@@ -142,7 +142,7 @@ def test_what_aiida_would_refuse_of_mpi_is_refused_before(study, slurm):
 
 @pytest.mark.parametrize('kind', ['train', 'evaluate', 'md', 'barrier'])
 def test_programs_of_one_process_refuse_mpi_for_their_kind_alone(study, slurm, kind):
-    """Also where the code has a word on MPI; ``default`` is for others too, so that they pass over it."""
+    """They refuse whatever the code says about MPI; but ``default`` is for all jobs, so they ignore it."""
     message = rf'options\.{kind}\.withmpi = True, but \w+Calculation runs a program of one process: leave withmpi out'
     for said in (None, False):
         python = code_on(slurm, '/opt/python3', with_mpi=said)
@@ -187,6 +187,6 @@ def test_portable_codes_have_no_scheduler_yet(aiida_profile, tmp_path):
 
 
 def test_no_architecture_of_another_package_takes_a_name_that_is_used_here():
-    """``data`` cannot read the roles of codes from here."""
+    """``data`` may not import the roles of codes, so its list is compared here."""
     beside = {module.name for module in pkgutil.iter_modules(calculators.__path__)} - set(architectures())
     assert set(RESERVED) == {*CODES, LEARNED, *beside}

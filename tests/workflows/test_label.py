@@ -1,4 +1,4 @@
-"""Frames are labelled a few at a time; what fails is tried again, named, and never lost."""
+"""Frames are labelled a few at a time; a failed frame is tried again and named, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TITLES = ('paper', 'pbe', 'balanced', 'smoke')
 
 
 def magnesium(shift=0.0):
-    """Return a primitive cell of magnesium, its second atom moved by so many Å, with labels of no worth."""
+    """Return a primitive cell of magnesium with made-up labels; the second atom is moved by `shift` (Å)."""
     atoms = bulk('Mg', 'hcp', a=3.2, c=5.19)
     atoms.positions[1, 0] += shift
     atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.zeros((2, 3)))
@@ -33,7 +33,7 @@ def magnesium(shift=0.0):
 
 
 def lone_hydrogen(length, energy):
-    """Return a hydrogen atom in a box of so many Å, labelled."""
+    """Return a labelled hydrogen atom in a cubic box of `length` (Å)."""
     atoms = Atoms('H', cell=[length] * 3, pbc=True)
     atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=np.zeros((1, 3)))
     return atoms
@@ -41,7 +41,7 @@ def lone_hydrogen(length, energy):
 
 @pytest.fixture
 def dataset(aiida_profile):
-    """Three frames, labelled by something else."""
+    """Three frames, labelled by another potential."""
     frames = [magnesium(shift) for shift in (0.0, 0.05, 0.1)]
     names = {'groups': [0, 0, 1], 'group_names': ['a', 'b']}
     return DatasetData.from_frames(frames, labelled_by='mace', **names, allow_implausible=True)
@@ -49,7 +49,7 @@ def dataset(aiida_profile):
 
 @pytest.fixture
 def build(codes, dataset):
-    """Return a function that makes the inputs of a run with GPAW, some of them changed."""
+    """Return a function that makes the inputs of a run with GPAW, with some changed."""
 
     own = {'gpaw': codes['python'], 'vasp': codes['vasp']}
 
@@ -63,18 +63,18 @@ def build(codes, dataset):
 
 @pytest.fixture
 def chain(generate_workchain, build):
-    """A run that is set up; nothing is launched."""
+    """A run after its setup; it launches nothing."""
     process = generate_workchain(LabelWorkChain, build())
     process.setup()
     return process
 
 
 def finish(chain, key, node):
-    """Let a child of the key have ended."""
+    """Let the child with this key end."""
     chain.ctx.children[key] = node
 
 
-# ---- what is refused -----------------------------------------------------------------------------------------------
+# ---- refusals ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_isolated_atoms_that_contradict_each_other_are_named(generate_workchain,
 
 
 def test_labels_with_gpaw(gpaw, build, dataset):
-    """Two at a time; the first attempts are given too few steps, so that every frame needs its second."""
+    """Two frames run at a time; the first attempts have too few steps, so every frame needs its second."""
     changes = {'gpaw': {'parameters': {'calculator': {'args': {'maxiter': 2}}}}}
     parameters, retry = LabelWorkChain.get_parameters('gpaw', 'smoke', changes)
     inputs = build(codes={'gpaw': gpaw}, parameters=parameters, retry_parameters=retry)
@@ -304,13 +304,13 @@ def test_labels_with_gpaw(gpaw, build, dataset):
     assert sorted(job.exit_status for job in jobs) == [0, 0, 0, 430, 430, 430]
 
 
-#: Half the steps to the same ground state (1e-7 meV/atom, 0.1 meV/Å) in so small a cell.
+#: In this small cell, half the steps lead to the same ground state (1e-7 meV/atom, 0.1 meV/Å).
 QUICK_MIXER = {'mixer': {'backend': 'pulay', 'beta': 0.25, 'nmaxold': 5, 'weight': 1.0}}
 
 
 @pytest.mark.slow
 def test_reproduces_the_example_data(gpaw, example_data):
-    """One frame of each composition, at the settings that the data were made with."""
+    """One frame of each composition, at the settings of the data."""
     content = read_extxyz(example_data / 'mgh_pbe.extxyz')
     formulas = [str(frame.symbols) for frame in content.frames]
     frames = [content.frames[formulas.index(formula)] for formula in sorted(set(formulas))]
@@ -335,7 +335,7 @@ def test_reproduces_the_example_data(gpaw, example_data):
 
 @pytest.fixture
 def mixed_frames(aiida_profile, example_data):
-    """Two frames with one and two H, the elements mixed."""
+    """Two frames with one and two H, with mixed elements."""
     frames = read_extxyz(example_data / 'mgh_pbe.extxyz').frames
     chosen = [next(frame for frame in frames if frame.symbols.count('H') == count) for count in (1, 2)]
     shuffled = []
@@ -349,7 +349,7 @@ def mixed_frames(aiida_profile, example_data):
 
 @pytest.fixture
 def build_vasp(aiida_code_installed, codes, mixed_frames, tiny_mace):
-    """Return a function that makes the builder of a run with the stand-in, some tags changed."""
+    """Return a function that makes the builder of a run with the stand-in, with some tags changed."""
     code = aiida_code_installed(
         label='standin',
         computer=codes['python'].computer,
@@ -373,7 +373,7 @@ def build_vasp(aiida_code_installed, codes, mixed_frames, tiny_mace):
 
 @pytest.mark.slow
 def test_labels_with_the_stand_in(build_vasp, codes, mixed_frames, tiny_mace, tiny_potential):
-    """VASP's files all the way; what comes back is named as what it is, and is what the labeller says of each atom."""
+    """The run uses VASP's files; the dataset names the stand-in and has the labeller's labels for each atom."""
     outputs, node = run_get_node(build_vasp())
     assert node.is_finished_ok, node.exit_message
     digest = hashlib.sha256(tiny_mace.read_bytes()).hexdigest()[:12]
@@ -394,7 +394,7 @@ def test_labels_with_the_stand_in(build_vasp, codes, mixed_frames, tiny_mace, ti
 
 
 def test_a_tag_that_the_stand_in_does_not_know(build_vasp):
-    """It refuses by name; every other frame would fail alike: nothing is tried again, and nothing else launched."""
+    """The stand-in names the tag. All frames would fail alike, so nothing is tried again or launched."""
     outputs, node = run_get_node(build_vasp(lepsilon=True))
     assert node.exit_status == LabelWorkChain.exit_codes.ERROR_NO_FRAME_LABELLED.status
     assert '[213]' in node.exit_message

@@ -1,4 +1,4 @@
-"""What stops a segment of on-the-fly learning, with recorded files in the place of VASP: handlers from end to end."""
+"""Stops of an on-the-fly learning segment, on recorded files in VASP's place: handlers from end to end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from aiida_mghdiff.formats.incar import read_incar
 from aiida_mghdiff.formats.mlab import read_mlab
 from aiida_mghdiff.workflows.learning_segment import LearningSegmentWorkChain
 
-#: Plays the next recorded run each time that it is called.
+#: Plays the next recorded run at each call.
 REPLAY = """\
 #!/bin/sh
 n=$(cat {folder}/next 2> /dev/null || echo 0)
@@ -65,14 +65,14 @@ def run_segment(codes, records):
 
 
 def after(run: EinsteinCrystal) -> EinsteinCrystal:
-    """Return a run that goes on where another one ended."""
+    """Return a run that continues another one."""
     positions, velocities = run.final
     state = MdStateData.from_arrays(run.numbers, run.cell, positions, velocities, run.state.step + len(run.steps))
     return EinsteinCrystal(state)
 
 
 def at_rest(state: MdStateData | None = None) -> EinsteinCrystal:
-    """Return a run that stays cold: its wells do not move."""
+    """Return a run that stays cold, because its wells do not move."""
     run = EinsteinCrystal(state)
     run.drift = np.zeros(3)
     return run
@@ -81,9 +81,9 @@ def at_rest(state: MdStateData | None = None) -> EinsteinCrystal:
 def record(
     records: Path, run: EinsteinCrystal, dft: tuple[int, ...], before: list[Atoms], said: str = ''
 ) -> tuple[Path, list[Atoms]]:
-    """Record a run that learned all its steps of DFT; return its folder and what it knows then.
+    """Record a run that learned all its DFT steps; return its folder and all known configurations.
 
-    :param said: what VASP prints.
+    :param said: output of VASP.
     """
     folder = records / str(len(list(records.glob('[0-9]*'))))
     folder.mkdir()
@@ -96,7 +96,7 @@ def record(
 
 
 def jobs_of(node):
-    """Return the jobs of a segment in their order."""
+    """Return the jobs of a segment in order."""
     return sorted((job for job in node.called if isinstance(job, orm.CalcJobNode)), key=lambda job: job.pk)
 
 
@@ -105,7 +105,7 @@ def file_of(job, name):
 
 
 def test_wall_time_with_electrons_that_did_not_converge(records, run_segment):
-    """The next job has more electronic steps and an ML_AB without the label; nothing that was labelled is lost."""
+    """The next job has more electronic steps and an ML_AB without the label; all labels are kept."""
     run = EinsteinCrystal().run(12)
     folder, known = record(records, run, (1, 3, 8), [])
     text = (folder / 'OUTCAR').read_text()
@@ -142,7 +142,7 @@ def test_no_room_for_more_configurations(records, run_segment):
 
 
 def test_cell_that_changes_too_much(records, run_segment):
-    """The job is repeated in two, each with the plane waves of its own cell; of the first nothing is taken over."""
+    """Two jobs repeat the run, each with the plane waves of its own cell; nothing comes from the first job."""
     whole = at_rest().run(120)
     folder, _ = record(records, whole, (1, 90), [])
     positions, velocities = whole.final
@@ -159,7 +159,7 @@ def test_cell_that_changes_too_much(records, run_segment):
 
 
 def test_temperature_that_runs_away(records, run_segment):
-    """What was learned before is given, and what was labelled on the way."""
+    """The outputs have the earlier learning and all labels until the failure."""
     run = EinsteinCrystal().run(12)
     _, known = record(records, run, (1, 3), [])
     hot = after(run).run(28)

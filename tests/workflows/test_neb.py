@@ -1,4 +1,4 @@
-"""Barriers: which engine runs, how VASP's end points are relaxed and joined, what is refused before anything runs."""
+"""Barriers: the choice of the engine, VASP's relaxed and joined end points, early refusals."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from aiida_mghdiff.workflows.survival import call_label
 
 @pytest.fixture
 def vasp(aiida_profile, aiida_code_installed):
-    """A code that stands for VASP where nothing is run."""
+    """A code in VASP's place, for tests that run nothing."""
     return aiida_code_installed(default_calc_job_plugin='mghdiff.vasp.neb', filepath_executable='/bin/true')
 
 
 @pytest.fixture
 def build(generate_workchain, vasp, host):
-    """Return a function that makes a search in VASP with changed inputs."""
+    """Return a function that makes a search in VASP with some inputs changed."""
 
     def make(potential=None, codes=None, elements=('Mg', 'H'), drop=(), changes=None, **options):
         builder = BarrierWorkChain.get_builder_from_protocol(
@@ -166,7 +166,7 @@ def test_path_that_stopped_is_continued(build, generate_job_node):
 
 @pytest.fixture
 def found(build, codes, tiny_potential, generate_job_node):
-    """A search in ASE that found its path, with a function that makes its vibrations."""
+    """A finished search in ASE, with a function that makes its vibrations."""
     process = build(tiny_potential, codes=codes, vibrations=True)
     process.setup()
     path, *points = straight_path(hydride(), 1), *(orm.StructureData(ase=hydride()[0]) for _ in range(3))
@@ -220,7 +220,7 @@ def test_point_of_the_wrong_kind_is_a_result_and_no_hop(found):
 
 
 def test_path_without_a_saddle_point_is_a_result(found, generate_job_node, monkeypatch):
-    """The ends vibrate all the same: their imaginary modes tell what they are; there is no hop."""
+    """The ends still vibrate, and imaginary modes show their kind; there is no hop."""
     process = found()
     outputs = {'results': orm.Dict(band_results([0.0, 0.1, 0.2])), 'path': straight_path(hydride(), 1)}
     outputs |= {name: orm.StructureData(ase=hydride()[0]) for name in ('initial_relaxed', 'final_relaxed')}
@@ -248,7 +248,7 @@ def test_barrier_outlives_vibrations_that_failed(found):
 
 @pytest.mark.slow
 def test_vasp_finds_the_barrier_that_ase_finds(codes, host, tiny_mace, tiny_potential, tmp_path):
-    """One potential energy surface, three ways to its saddle point: ASE, and VASP's files with and without learning."""
+    """One potential energy surface, three ways to the saddle point: ASE, VASP's files, and VASP with learning."""
     codes = codes | {'vasp': standin_code(codes['python'].computer, tiny_mace)}
     tight = {'force_tolerance_ev_per_angstrom': 0.02, 'endpoint_tolerance_ev_per_angstrom': 0.01}
 
@@ -285,9 +285,9 @@ def test_vasp_finds_the_barrier_that_ase_finds(codes, host, tiny_mace, tiny_pote
 
 @pytest.mark.slow
 def test_hops_of_a_potential_give_d(codes, host, tiny_potential):
-    """Two paths with vibrations in real jobs; D is checked by the network, and knows where it came from.
+    """Two paths with vibrations run as real jobs; the network checks D, and D knows its origin.
 
-    The octahedral site of this potential is a hill between two minima: tracers are displaced far enough to leave it.
+    The octahedral site of this potential is a hill between two minima, so tracers are displaced far enough to leave it.
     """
     own = {
         'force_tolerance_ev_per_angstrom': 0.03,
@@ -317,7 +317,7 @@ def test_hops_of_a_potential_give_d(codes, host, tiny_potential):
 
 @pytest.mark.slow
 def test_end_that_vibrations_find_to_be_a_hill(codes, host, tiny_potential):
-    """The energy rises along O-T, but the octahedral site of this potential is a hill in other directions."""
+    """The energy rises along O-T, but this potential's octahedral site is a hill in other directions."""
     own = {'endpoint_displacement_angstrom': 0.0, 'force_tolerance_ev_per_angstrom': 0.05}
     builder = BarrierWorkChain.get_builder_from_protocol(
         codes, tiny_potential, host, path='O-T', protocol='smoke', vibrations=True, overrides={'parameters': own}
@@ -336,7 +336,7 @@ def test_end_that_vibrations_find_to_be_a_hill(codes, host, tiny_potential):
 
 @pytest.mark.slow
 def test_jobs_that_are_killed_are_run_once_more(codes, host, tiny_potential, tmp_path):
-    """Each job of a barrier is killed at its first start: the search itself, and the vibrations at its three points."""
+    """Each job of a barrier is killed at its first start: the search, and the vibrations at three points."""
     first = f'mkdir {tmp_path}/$(sha256sum < input.json | cut -c1-16) && kill -9 $$'
     builder = BarrierWorkChain.get_builder_from_protocol(
         codes,

@@ -1,4 +1,4 @@
-"""On-the-fly learning: the schedule of the paper, what a segment cures, and a whole run with the stand-in."""
+"""On-the-fly learning: the schedule of the paper, the repairs of a segment, and a whole run with the stand-in."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def vasp(codes):
 
 @pytest.fixture
 def builder(codes, vasp):
-    """Inputs of a schedule of a few steps."""
+    """Inputs of a schedule with a few steps."""
     return OnTheFlyWorkChain.get_builder_from_protocol(
         {'vasp': vasp, 'reduce': codes['python']},
         placeholder_potcars(['Mg', 'H']),
@@ -96,7 +96,7 @@ def test_schedule_of_the_paper(paper):
 
 @pytest.mark.parametrize('stage', ['heating', 'hold300', 'hold480', 'hold673'])
 def test_files_of_the_paper(paper, stage, file_regression):
-    """INCAR, ICONST, KPOINTS and POSCAR of the first segment of each stage, for an expert to read."""
+    """The kept files show the first segment of each stage to an expert."""
     own = sorted(key for key in paper if key.endswith('_settings') and paper[key]['stage'] == stage)
     tags = paper[own[0].replace('settings', 'parameters')].get_dict()
     mesh, _ = paper['kpoints'].get_kpoints_mesh()
@@ -193,7 +193,7 @@ def shape_of(cell):
 
 
 def test_refit_keeps_what_describes_atoms_and_weighs_labels(aiida_profile):
-    """But not the room, which grows with what there is to fit, nor the regression, which is the refit's own."""
+    """ML_MCONF depends on the amount of data, and the refit chooses its own regression, so both are left out."""
     learning = {'ml_rcut1': 6.0, 'ml_wtsif': 2.0, 'ml_ialgo_linreg': 1, 'ml_mconf': 100, 'pmass': 50.0}
     tags = plan('smoke', learning=learning, refit={'ml_sigw0': 1e-3})['refit_parameters'].get_dict()
     learned = {tag: value for tag, value in tags.items() if tag.startswith('ml_')}
@@ -203,7 +203,7 @@ def test_refit_keeps_what_describes_atoms_and_weighs_labels(aiida_profile):
 
 
 def piece(first_step, job_steps=100, results=None, **nodes):
-    """Return the piece of a segment of 100 steps after a job that began where the segment does."""
+    """Return the rest of a segment of 100 steps after a job that began with the segment."""
     parameters = orm.Dict({'nsw': 100, 'tebeg': 100.0, 'teend': 300.0, 'random_seed': [5, 0, 0]})
     settings, job = orm.Dict({'first_step': first_step}), orm.Dict({'nsw': job_steps})
     known = nodes if results is None else nodes | {'job_results': orm.Dict(results)}
@@ -264,19 +264,19 @@ def test_history_of_a_job_that_told_no_steps(aiida_profile):
     assert learning_history(seg000=broken)['dft_share'] is None
 
 
-# ---- failures give what there is -------------------------------------------------------------------------------------
+# ---- failures keep their results -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def schedule(generate_workchain, builder):
-    """A schedule that is set up."""
+    """A schedule after its setup."""
     process = generate_workchain(OnTheFlyWorkChain, builder._inputs(prune=True))
     process.setup()
     return process
 
 
 def learned_outputs(step, **more):
-    """Return what a segment gives that learned one configuration."""
+    """Return the outputs of a segment that learned one configuration."""
     history = {'n_dft_steps': 1, 'labelled_by': 'vasp'}
     history |= {f'n_{kind}_configurations': 0 for kind in ('unlearned', 'unconverged', 'unjudged', 'implausible')}
     dataset = learned_dataset()
@@ -326,12 +326,12 @@ def test_no_label_that_is_good(schedule, generate_workchain_node, converged, mes
     assert message in code.message
 
 
-# ---- what a segment cures ------------------------------------------------------------------------------------------
+# ---- repairs of a segment ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def segment_inputs(builder):
-    """Inputs of a segment of 30 steps."""
+    """Inputs of a segment with 30 steps."""
     own = plan('smoke')
     inputs = {name: builder[name] for name in ('codes', 'potcars', 'options', 'structure')}
     inputs |= {name: own[f'seg000_{name}'] for name in ('parameters', 'settings')}
@@ -340,7 +340,7 @@ def segment_inputs(builder):
 
 @pytest.fixture
 def segment(generate_workchain, segment_inputs):
-    """A segment that is set up."""
+    """A segment after its setup."""
     process = generate_workchain(LearningSegmentWorkChain, segment_inputs)
     process.setup()
     return process
@@ -390,7 +390,7 @@ def test_what_was_learned_before_a_failure_is_given(segment, generate_job_node):
 
 @pytest.mark.parametrize(('status', 'code'), [(520, 611), (420, 611), (303, 613), (440, 613), (400, 610), (214, 214)])
 def test_what_the_last_job_labelled_is_given(segment, generate_job_node, status, code):
-    """Without its state: nothing goes on from there, and what was learned before is not touched."""
+    """No state is given, because nothing can continue; earlier learning is not touched."""
     dataset = learned_dataset()
     segment.ctx.broken = 1
     outputs = {'dataset': dataset, 'learning_state': orm.ArrayData({'order': np.array([0])}), 'results': results(0)}
@@ -401,7 +401,7 @@ def test_what_the_last_job_labelled_is_given(segment, generate_job_node, status,
 
 
 def test_labels_of_a_part_are_given_once(segment, generate_job_node):
-    """The job after which the electrons are given up is a part."""
+    """The last job before the segment gives up is a part."""
     segment.ctx.unconverged = 2
     inspect(segment, unconverged_job(generate_job_node, 430, 5))
     assert list(segment.outputs['datasets']) == ['part0000']
@@ -434,11 +434,11 @@ def test_makes_room_where_the_last_job_filled_it(segment, generate_job_node):
     outputs['learning_state'] = orm.ArrayData({'order': np.arange(room)})
     assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 400, outputs)).status == 0
     assert segment.ctx.inputs['parameters']['ml_mconf'] == int(1.5 * room) + 1
-    assert segment.ctx.parameters['ml_mconf'] > room  # what the next segment begins with
+    assert segment.ctx.parameters['ml_mconf'] > room  # the next segment begins with this value
 
 
 def test_gives_the_electrons_more_steps_then_stops(segment, generate_job_node):
-    """However the job ended; and what was labelled is kept to the end."""
+    """This holds for any end of the job, and all labels are kept."""
     for status, step, steps in ((430, 5, 200), (400, 10, 400)):
         assert inspect(segment, unconverged_job(generate_job_node, status, step)).status == 0
         assert segment.ctx.inputs['parameters']['nelm'] == steps
@@ -449,7 +449,7 @@ def test_gives_the_electrons_more_steps_then_stops(segment, generate_job_node):
 
 
 def test_electrons_that_gave_no_label_get_more_steps(segment, generate_job_node):
-    """The stand-in with GPAW ends there, before its first step, too; nothing is left to go on from."""
+    """The stand-in with GPAW may end before its first step, so the job starts again from the beginning."""
     for steps in (200, 400):
         assert inspect(segment, generate_job_node('mghdiff.vasp.mlff', 430)).status == 0
         assert segment.ctx.inputs['parameters']['nelm'] == steps
@@ -472,7 +472,7 @@ def test_one_job_that_converged_gives_the_electrons_new_attempts(segment, genera
 
 @pytest.mark.parametrize(('converged', 'kind'), [(0, 'unconverged'), (-1, 'unjudged')])
 def test_labels_that_did_not_converge_are_forgotten(segment, generate_job_node, converged, kind):
-    """The next job learns from the others; the dataset marks the label, and what trains others leaves it out."""
+    """The next job learns from the others; the dataset marks the label, so that trainings leave it out."""
     dataset = learned_dataset(count=3, converged=[converged, 1, 1])
     outputs = {'dataset': dataset, 'learning_state': learning_state([0, 1, 2]), 'state': state_of(START, 12)}
     steps = [0] if kind == 'unconverged' else []
@@ -498,7 +498,7 @@ def test_begins_anew_where_no_label_converged(segment, generate_job_node):
 
 
 def test_goes_on_as_often_as_it_takes(segment, generate_job_node):
-    """A segment of 20 ps at some steps of DFT a job has thousands of jobs; each that makes a step brings it on."""
+    """A segment of 20 ps may need thousands of jobs; each job that makes a step continues it."""
     assert segment.inputs.max_iterations.value >= 20_000 / 4
     for step in (4, 28):
         outputs = {'state': state_of(START, step), 'results': results(step)}
@@ -549,7 +549,7 @@ def test_stops_where_more_room_is_no_cure(segment, generate_job_node):
     [('excepted', 'ERROR_SUB_PROCESS_EXCEPTED'), ('killed', 'ERROR_SUB_PROCESS_KILLED')],
 )
 def test_job_that_came_to_no_end_stops_the_segment(segment, generate_job_node, state, name):
-    """What was learned before is given."""
+    """The earlier learning is kept."""
     outputs = {'state': state_of(START, 12), 'results': results(12)}
     inspect(segment, generate_job_node('mghdiff.vasp.mlff', 400, outputs))
     node = generate_job_node('mghdiff.vasp.mlff')
@@ -594,12 +594,12 @@ def test_schedule_tells_what_its_dataset_leaves_out(schedule, generate_workchain
     assert '2 of 3 configurations are left out of the dataset' in reports[0]
 
 
-# ---- the real thing ------------------------------------------------------------------------------------------------
+# ---- a real run ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_schedule_with_the_stand_in(builder):
-    """Four segments and a refit: each goes on where the last one ended, and every label has its origin."""
+    """Four segments and a refit: each continues the one before, and every label has its origin."""
     outputs, node = run_get_node(builder)
     assert node.is_finished_ok, node.exit_message
     assert nodes_without_origin(node) == []

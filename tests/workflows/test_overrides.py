@@ -1,4 +1,4 @@
-"""Overrides have the shape of the protocol file; every builder refuses unknown keys and values of another kind."""
+"""Overrides have the shape of the protocol file; every builder refuses unknown keys and wrong values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from aiida_mghdiff.workflows.study import StudyWorkChain
 from aiida_mghdiff.workflows.train import TrainWorkChain
 from aiida_mghdiff.workflows.validate import ValidationWorkChain
 
-#: Builder, and the protocol file whose shape its overrides have.
+#: Builders, and the protocol files that give the shape of their overrides.
 FILES = {
     'study': 'study',
     'study from nothing': 'study',
@@ -38,7 +38,7 @@ FILES = {
     'mace': 'mace/train',
     'chgnet': 'chgnet/train',
 }
-#: Places that take overrides of another file: all of it, or some of its sections.
+#: Places that take overrides of another file, of the whole file or of one section.
 OTHERS = {
     'study': {
         'md': ('md', ''),
@@ -54,12 +54,12 @@ OTHERS = {
     'neb': {'vibrations': ('vibrations', 'parameters')},
     'validate': {'label.overrides': ('label', '')},
 }
-#: Places whose keys are the user's: tags of INCAR, parameters of GPAW.
+#: Places whose keys the user chooses: INCAR tags, GPAW's parameters.
 OPEN = ('electrons', 'learning', 'refit', 'band', 'relaxation', 'args', 'kpoints_options', 'convergence')
 OPEN += ('repeats', 'vasp.parameters', 'vasp.retry_parameters', 'dft.parameters', 'force_field.parameters')
-#: Entries of a study, whose labels are the user's, and which null takes out.
+#: Entries of a study with the user's own labels; null removes an entry.
 ENTRIES = ('paths', 'training', 'diffusion')
-#: A run and a training of the user's own.
+#: A run and a training that the user adds.
 MINE = {
     'diffusion': {'mine': {'potential': 'mace_mp', 'temperatures_k': [500.0], 'overrides': {}}},
     'training': {'mine': {'architecture': 'mace'}},
@@ -68,7 +68,7 @@ MINE = {
 
 @pytest.fixture
 def builders(codes, tiny_potential, host, hydride):
-    """For each builder a function that calls it with overrides."""
+    """Return for each builder a function that calls it with overrides."""
     start, dataset, potcars = hydride, make_dataset(12), placeholder_potcars(['Mg', 'H'])
     study = partial(StudyWorkChain.get_builder_from_protocol, codes)
     options = {'potentials': {'mace_mp': tiny_potential}, 'potcars': potcars, 'protocol': 'smoke'}
@@ -97,7 +97,7 @@ def builders(codes, tiny_potential, host, hydride):
 
 
 def whole_file(name):
-    """Return all that a protocol file has, in one dictionary."""
+    """Return the whole content of a protocol file in one dictionary."""
     content = load_protocol_file(name)
     whole = merge(content['default_inputs'], MINE if name == 'study' else {})
     for protocol in content['protocols'].values():
@@ -106,7 +106,7 @@ def whole_file(name):
 
 
 def levels(name, values=None, place=''):
-    """Yield each place of a file and of those that it takes overrides of, and what it has there."""
+    """Yield each place that takes overrides in a file and the files below it, with its content."""
     values = whole_file(name) if values is None else values
     if place.endswith(OPEN):
         return
@@ -125,7 +125,7 @@ def levels(name, values=None, place=''):
 
 
 def nested(place, key, value=1):
-    """Return overrides that have a key with a value at a place."""
+    """Return overrides with a key and its value at a place."""
     overrides = {key: value}
     for part in reversed(place.split('.') if place else []):
         overrides = {part: overrides}
@@ -133,12 +133,12 @@ def nested(place, key, value=1):
 
 
 def with_mine(place, overrides):
-    """Return overrides of an entry of the user's own together with what else it needs."""
+    """Return overrides of a user's entry together with its other required keys."""
     return merge(MINE, overrides) if 'mine' in place else overrides
 
 
 def misspelt(key):
-    """Return a key with a letter too many."""
+    """Return a key with its last letter doubled."""
     return f'{key[:-1]}{key[-1]}{key[-1]}'
 
 
@@ -274,13 +274,13 @@ def test_what_only_the_protocol_names_is_left_out(builders):
 
 
 def refusal_of(build, overrides):
-    """Return why a builder refuses overrides."""
+    """Return a builder's reason to refuse overrides."""
     with pytest.raises(ValueError, match=r' is not | give ') as refusal:
         build(overrides=overrides)
     return str(refusal.value)
 
 
-#: Endings of settings that may be null, or any text, or negative, or empty, or have keys in place of a text.
+#: Endings of settings that may be null, any text, negative or empty, or have keys instead of a text.
 NULLABLE = ('lag_ps', 'c_axis', 'relative_interval', 'max_time_ps', 'mesh', 'validation_fraction', 'foundation')
 NULLABLE += ('.settings.tracer_element',)
 ANY_TEXT = ('stages.name', 'radial_MLP', 'MLP_irreps', 'interaction', 'interaction_first', 'protocol')
@@ -291,7 +291,7 @@ SECTIONS = ('architecture', 'stage_two', 'multihead.multihead', 'refit')
 
 
 def wrong_values(where, value):
-    """Return values that are none for a setting, by the value that the protocol has there."""
+    """Return values that are wrong for a setting, given its value in the protocol."""
     if isinstance(value, bool):
         wrong = ['no', 0, 1, 1.0, nan, [True], {'a': 1}]
     elif isinstance(value, int | float):
@@ -317,7 +317,7 @@ def settings_of(name):
 
 @pytest.mark.parametrize('name', FILES)
 def test_every_builder_refuses_a_wrong_value_at_every_setting(builders, name):
-    """Of the wrong type, empty, not finite, negative, null: one sentence that names the setting."""
+    """A wrong type, empty, not finite, negative or null: one sentence names the setting."""
     before = orm.QueryBuilder().append(orm.Node).count()
     found = [item for item in settings_of(name) if item[3] is not None and not isinstance(item[3], dict)]
     assert len(found) > 5
@@ -329,7 +329,7 @@ def test_every_builder_refuses_a_wrong_value_at_every_setting(builders, name):
                 (line,) = str(refusal).splitlines()
                 assert line.startswith((f'{where} = ', f'{where}: ', f'{where}[0]')), (line, where)
             else:
-                pytest.fail(f'{where} = {wrong!r} is taken')
+                pytest.fail(f'{where} = {wrong!r} is accepted')
     assert orm.QueryBuilder().append(orm.Node).count() == before
 
 
@@ -457,7 +457,7 @@ def test_incar_tags_reach_each_kind_of_job(builders):
 
 
 def test_no_override_is_lost(builders):
-    """What once was taken without a word, and left out."""
+    """Builders once ignored these overrides without a word."""
     friction = {'ensembles': {'nvt': {'friction_per_ps': 3.5}}}
     assert builders['md'](overrides=friction).parameters['friction_per_ps'] == 3.5
     step = {'architectures': {'mace': {'time_step_fs': 0.25}}}

@@ -1,4 +1,4 @@
-"""A misspelt input is refused before anything is submitted, with the nearest name."""
+"""A misspelt input is refused with the nearest name, before anything is submitted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiida.engine.processes.ports import PortNamespace
 from aiida.plugins import WorkflowFactory
 
 WORKCHAINS = sorted(point.name for point in entry_points(group='aiida.workflows') if point.name.startswith('mghdiff.'))
-#: Namespaces that take any name, or check their names themselves.
+#: Namespaces that take any name, or check names themselves.
 OPEN = {
     *('codes', 'configurations', 'diffusion', 'evaluation', 'neb', 'options', 'otf.configurations', 'paths', 'potcars'),
     *('potentials', 'structures', 'temperatures', 'training', 'trajectories', 'vibrations'),
@@ -30,7 +30,7 @@ def closed(process_class):
 
 
 def misspelt(ports):
-    """Return a name that is there, and the same one with a letter left out."""
+    """Return an existing name, and the same name with a letter left out."""
     name = max(ports, key=len)
     return name, name[:-2] + name[-1]
 
@@ -47,7 +47,7 @@ def test_only_namespaces_by_label_are_open(entry_point):
 
 @pytest.mark.parametrize('entry_point', WORKCHAINS)
 def test_a_builder_refuses_a_misspelt_input_in_each_namespace(entry_point):
-    """Whether the input is set by its name, or with others in a dictionary."""
+    """A user may set the input by name, or in a dictionary with others."""
     process_class = WorkflowFactory(entry_point)
     for path, ports in closed(process_class):
         name, wrong = misspelt(ports)

@@ -73,7 +73,7 @@ def test_paper_is_the_paper():
 
 
 def test_paper_study_has_the_runs_of_the_paper(aiida_profile):
-    """All potentials with 8 H in 128 Mg, the fine-tuned MACE at each content, and all at the three temperatures."""
+    """All potentials with 8 H in 128 Mg, and the fine-tuned MACE at each content, at three temperatures."""
     study = StudyWorkChain.get_protocol_inputs('paper')
     runs = study['diffusion'].values()
     settings = [DiffusionWorkChain.get_settings('mace', 'paper', run.get('overrides')) for run in runs]

@@ -1,6 +1,6 @@
-"""No step of a WorkChain makes a node: each one it needs is an input, or comes from a calcfunction or a job.
+"""No step of a WorkChain makes a node: each node is an input, or comes from a calcfunction or a job.
 
-Every node of a study has its origin: the code is read, and a study from nothing is run and walked.
+Every node of a study has its origin. The tests read the code, and run a study from nothing and follow its links.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from aiida_mghdiff.workflows.study import StudyWorkChain
 FOLDER = Path(aiida_mghdiff.__file__).parent / 'workflows'
 CLASSES = {name for name in orm.__all__ if isinstance(one := getattr(orm, name), type) and issubclass(one, orm.Data)}
 CLASSES |= {'DatasetData', 'PotentialData', 'MdStateData', 'TracerTrajectoryData'}
-#: Other calls that make a node, or store one.
+#: Other calls that make or store a node.
 MAKERS = {'from_frames', 'from_arrays', 'from_file', 'to_aiida_type', 'store', 'clone'}
-#: Run before a process, for its user: they may make nodes.
+#: Decorators of methods that run before a process, for its user; these may make nodes.
 BEFORE = {'classmethod', 'staticmethod'}
 
 
 def called(function):
-    """Yield line and name of what a function calls."""
+    """Yield line and name of each function that a function calls."""
     for node in ast.walk(function):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
             yield node.lineno, node.func.id if isinstance(node.func, ast.Name) else node.func.attr
 
 
 def steps_of(tree):
-    """Return the methods of the classes of a module that run as a part of a process, by their names."""
+    """Return the methods of a module's classes that run as part of a process."""
     methods = [node for each in tree.body if isinstance(each, ast.ClassDef) for node in each.body]
     steps = [node for node in methods if isinstance(node, ast.FunctionDef) and node.name != 'define']
     return [step for step in steps if not BEFORE & {getattr(each, 'id', '') for each in step.decorator_list}]
 
 
 def made_in_steps(texts):
-    """Return the places, file and line, where a step or a function that it calls makes a node.
+    """Return the places (file and line) at which a step, or a function that it calls, makes a node.
 
-    :param texts: of modules, by their names.
+    :param texts: sources of modules, by name.
     """
     trees = {name: ast.parse(text) for name, text in texts.items()}
     functions = {node.name: (name, node) for name, tree in trees.items() for node in tree.body if is_function(node)}
@@ -104,7 +104,7 @@ def given():
 
 @pytest.mark.slow
 def test_every_node_of_a_study_from_nothing_is_an_input_or_made_by_a_process(codes, host, hydride, tiny_mace):
-    """VASP learns and labels, MACE is trained, both are evaluated and run; the stand-in labels with a tiny MACE."""
+    """VASP learns and labels, MACE is trained, both are evaluated and run; the stand-in uses a tiny MACE."""
     computer = codes['python'].computer
     builder = StudyWorkChain.get_builder_from_protocol(
         {'python': codes['python'], 'vasp': standin_code(computer, tiny_mace), 'reduce': codes['python']},

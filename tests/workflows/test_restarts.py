@@ -1,4 +1,4 @@
-"""Restart loops are set from the top: what a study is given reaches each loop below it."""
+"""Restart loops are set at the top: a study passes its values to each loop below it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEARN = {'max_iterations': 3}
 
 @pytest.fixture
 def children(generate_workchain, monkeypatch):
-    """Return a function that makes the children, which a step of a WorkChain submits, without running them."""
+    """Return a function that makes the children that a WorkChain's step submits, without running them."""
 
     def launch(process, step, *arguments):
         made = []
@@ -33,7 +33,7 @@ def children(generate_workchain, monkeypatch):
 
 
 def values(process):
-    """Return what the restart loop of a process was given."""
+    """Return the inputs of a process's restart loop."""
     given = {name: process.inputs[name] for name in (MD | TRAIN) if name in process.inputs}
     return {name: node.get_dict() if isinstance(node, orm.Dict) else node.value for name, node in given.items()}
 
@@ -84,7 +84,7 @@ def test_without_settings_all_loops_share_the_defaults_of_the_top(generate_workc
 
 
 def nodes_in(inputs):
-    """Return the nodes among inputs, those of namespaces too."""
+    """Return the nodes among inputs, also in namespaces."""
     values = [value for name, value in inputs.items() if name != 'metadata']
     inner = [node for value in values if isinstance(value, Mapping) for node in nodes_in(value)]
     return [value for value in values if isinstance(value, orm.Data)] + inner

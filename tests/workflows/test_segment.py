@@ -1,4 +1,4 @@
-"""A segment goes on after what can be cured, and stops where a repetition would end the same way."""
+"""A segment continues after failures that it can repair, and stops if a repetition would end the same way."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def inputs(codes, tiny_potential, atoms):
 
 @pytest.fixture
 def segment(generate_workchain, inputs):
-    """A segment that is set up."""
+    """A segment after its setup."""
     process = generate_workchain(MdSegmentWorkChain, inputs)
     process.setup()
     return process
@@ -123,7 +123,7 @@ def test_refuses_unknown_elements_and_incomplete_parameters(generate_workchain, 
 
 @pytest.fixture
 def own_lammps(inputs, codes, tmp_path, aiida_code_installed):
-    """Inputs of a segment with an ``lmp`` that reads converted models alone, as one built with MACE does."""
+    """Inputs of a segment with an ``lmp`` that reads only converted models, like one built with MACE."""
     lmp = tmp_path / 'lmp'
     lmp.write_text(
         '#!/bin/sh\n'
@@ -215,7 +215,7 @@ def test_tags_that_the_job_sets_or_that_no_engine_reads_are_refused(generate_wor
 def test_vasp_writes_what_is_wanted_alone_wherever_a_run_goes_on(
     generate_workchain, vasp_inputs, generate_job_node, atoms
 ):
-    """A short job to the next step that is written, one that writes every tenth, and a short one to the end."""
+    """A short job up to the next written step, one that writes every tenth, and a short one to the end."""
     strides = {'tracer_stride': 10, 'thermo_stride': 10, 'frame_stride': 100, 'ensemble': 'nve'}
     parameters = {key: value for key, value in vasp_inputs['parameters'].get_dict().items() if key != 'friction_per_ps'}
     parameters |= strides | {'first_step': 7, 'steps': 95}

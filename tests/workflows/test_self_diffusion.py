@@ -1,4 +1,4 @@
-"""A tracer of an element of the host: one and the same sentence, whichever way a user comes in."""
+"""A tracer of a host's element is refused with the same sentence wherever a user sets it."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_isotopes(codes, tiny_potential, host, dataset, element):
 
 
 def test_heavy_hydrogen_is_refused_where_masses_count(tiny_potential, host):
-    """A structure may give H the mass of D, which no engine is told: the run would be of H."""
+    """A structure may give H the mass of D, but engines do not read it and would run H."""
     atoms = hydride()
     atoms.set_masses([2.014 if symbol == 'H' else 24.305 for symbol in atoms.symbols])
     md = {'ensemble': 'nve', 'temperature_k': 300.0, 'time_step_fs': 1.0, 'steps': 2, 'first_step': 0, 'seed': 1}

@@ -1,4 +1,4 @@
-"""Tasks of a study, and what it refuses."""
+"""The tasks of a study, and its refusals."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def from_nothing(study_from_nothing):
 
 
 def make(generate_workchain, builder, **changes):
-    """Return the study without running it."""
+    """Return the study, without running it."""
     return generate_workchain(StudyWorkChain, builder._inputs(prune=True) | changes)
 
 
@@ -118,7 +118,7 @@ def test_hops_of_each_potential_give_d(generate_workchain, generate_job_node, bu
     study.ctx.children['barrier_mace_tr_o_t'] = generate_job_node('mghdiff.neb', 0, lone)
     study.ctx.metrics = {'mace_mp': orm.Dict({'energy_rmse_shifted_mev_per_atom': 1.0})}
     study.join_hops()
-    assert set(study.ctx.barrier_diffusion) == {'mace_mp'}  # the other has no T-T
+    assert set(study.ctx.barrier_diffusion) == {'mace_mp'}  # mace_tr has no T-T
     classical = study.ctx.barrier_diffusion['mace_mp']['classical']
     assert classical['temperatures_k'] == study.inputs.extrapolation['temperatures_k']
     assert classical['ci95_m2_s'][0][0] > 0
@@ -203,7 +203,7 @@ def test_refuses_a_potential_that_does_not_know_an_element(generate_workchain, b
 
 @pytest.fixture
 def build_without_stress(codes, tiny_potential, host):
-    """Return a function that makes a study of configurations that have no stress."""
+    """Return a function that makes a study on configurations without stress."""
     dataset = make_dataset(12, stresses=np.full((12, 6), np.nan))
 
     def make(**overrides):
@@ -256,14 +256,14 @@ def test_refuses_a_training_before_anything_runs(generate_workchain, build_witho
     ],
 )
 def test_refuses_parameters_of_later_jobs(generate_workchain, builder, namespace, architecture, values, message):
-    """Else they would end the study in an exception, after its trainings."""
+    """They would end the study in an exception after its trainings."""
     changes = {namespace: dict(builder[namespace]) | {architecture: orm.Dict(values)}}
     with pytest.raises(ValueError, match=message):
         make(generate_workchain, builder, **changes)
 
 
 def changed(entry, changes):
-    """Return an entry with new empty values by name; None leaves the name out."""
+    """Return an entry with some values changed by name; None leaves the name out."""
     kept = {name: value for name, value in entry.items() if name not in changes}
     return kept | {name: make_value() for name, make_value in changes.items() if make_value}
 
@@ -280,7 +280,7 @@ def changed(entry, changes):
     ],
 )
 def test_refuses_an_input_that_no_training_has(generate_workchain, builder, changes, message):
-    """Else it would end the study in an exception, at the step that launches the training."""
+    """The input would end the study in an exception when it launches the training."""
     with pytest.raises(ValueError, match=message):
         make(generate_workchain, builder, training={'x': changed(builder.training['mace_tr'], changes)})
 
@@ -296,7 +296,7 @@ def test_refuses_an_input_that_no_training_has(generate_workchain, builder, chan
     ],
 )
 def test_refuses_an_input_that_no_diffusion_run_has(generate_workchain, builder, changes, message):
-    """Else it would be taken, and read by nothing."""
+    """Nothing would read the input."""
     with pytest.raises(ValueError, match=message):
         make(generate_workchain, builder, diffusion={'x': changed(builder.diffusion['best_mace_h1'], changes)})
 
@@ -370,7 +370,7 @@ def test_refuses_one_trajectory_with_all_other_reasons(generate_workchain, build
 
 
 def test_refuses_an_element_that_only_the_test_part_has(generate_workchain, build_for):
-    """The evaluation of what is trained would be refused, after the training."""
+    """The study would refuse to evaluate the trained potential after the training."""
     dataset = host_datasets.make_dataset(tracers=['H'] * 11 + ['HO'])
     builder = build_for(dataset, host_datasets.make_host(), tracer_element='H')
     indices = {'training': list(range(9)), 'validation': [9], 'test': [10, 11]}
@@ -387,7 +387,7 @@ def test_refuses_a_split_of_what_is_yet_to_be_learned(generate_workchain, from_n
 
 
 def learned(study, dataset):
-    """Let a study from nothing go on with a dataset."""
+    """Let a study from nothing continue with a dataset."""
     node = ended_node(orm.WorkChainNode, 'aiida.workflows:mghdiff.otf', 0, None)
     dataset.store().base.links.add_incoming(node, link_type=LinkType.RETURN, link_label='dataset')
     study.ctx.otf = node
@@ -436,7 +436,7 @@ def test_refuses_a_run_before_anything_is_trained(generate_workchain, builder, c
 
 
 def test_evaluation_of_the_learned_force_field_is_a_valid_job(generate_workchain, from_nothing, tmp_path, monkeypatch):
-    """VASP's code and POTCARs, the held-out frames, the options of the study."""
+    """The job has VASP's code and POTCARs, the test part, and the study's options."""
     study = make(generate_workchain, from_nothing)
     force_field, dataset = make_force_field(tmp_path), make_dataset(2)
     monkeypatch.setattr(study, 'potential', lambda label: force_field)
@@ -521,7 +521,7 @@ def test_gives_all_reasons_at_once(generate_workchain, build_for, tiny_potential
 
 @pytest.mark.parametrize('fault', ['code', 'label', 'settings'])
 def test_no_reason_hides_another(generate_workchain, build_for, tiny_potential, fault):
-    """Neither a missing code, nor a label given twice, nor settings of the wrong shape."""
+    """A missing code, a repeated label and settings of the wrong shape are all named at once."""
     dataset = host_datasets.make_dataset('Pd', host_datasets.PALLADIUM, ['H'] * 12)
     builder = build_for(dataset, host_datasets.make_host('Pd', host_datasets.PALLADIUM))
     tiny_potential.base.attributes.set('elements', ['Pd'])
@@ -546,7 +546,7 @@ def test_no_reason_hides_another(generate_workchain, build_for, tiny_potential, 
 
 
 def test_refuses_trainings_that_learn_nothing_of_the_tracer(generate_workchain, build_for):
-    """What they give would be refused by the diffusion runs, after all trainings."""
+    """The diffusion runs would refuse the trained potentials, after all trainings."""
     dataset = host_datasets.make_dataset(tracers=[''] * 12)
     with pytest.raises(ValueError, match='the dataset has only Mg atoms, so the tracer is unknown'):
         build_for(dataset, host_datasets.make_host())

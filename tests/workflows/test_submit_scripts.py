@@ -1,6 +1,6 @@
-"""From one builder call to what Slurm gets: every kind of job that the manual launches, below the process it launches.
+"""From one builder call to Slurm's script: every kind of job in the manual, at any depth.
 
-The processes run as they are; only their jobs do not. Slurm is not needed.
+The processes run for real, only their jobs do not. Slurm is not needed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OPTIONS = {
 TIME = '--time=01:00:00'
 NODES = {TIME, '--nodes=4', '--ntasks-per-node=48', '--account=hydride'}
 CORE = {TIME, '--nodes=1', '--ntasks-per-node=1'}
-#: What each kind of job asks of Slurm.
+#: The requests of each kind of job to Slurm.
 ASKED = {
     'learn': NODES,
     'label': NODES,
@@ -46,7 +46,7 @@ ASKED = {
     'vibrations': CORE,
 }
 PROGRAM = ['/opt/python3 mghdiff.pyz']
-#: What the script of each job starts; all other jobs are programs of one process.
+#: The commands in the script of each job; all other jobs are programs of one process.
 STARTED = {
     'mghdiff.lammps.md': [
         '/opt/mace_create_lammps_model potential.model --dtype float64',
@@ -63,7 +63,7 @@ STARTED = {
 #: Settings of a study: one temperature of each run, and parts of a small dataset.
 RUNS = {'diffusion': {'best_mace_h1': {'temperatures_k': [800.0]}}}
 THIRDS = {'training': 0.4, 'validation': 0.3, 'test': 0.3}
-#: Lines that Slurm gets whatever is asked.
+#: Lines in every script.
 _ALWAYS = ('--no-requeue', '--get-user-env', '--job-name', '--output', '--error')
 
 
@@ -94,7 +94,7 @@ def potentials(tiny_potential):
 
 @pytest.fixture
 def scripts(monkeypatch, tiny_mace, tmp_path):
-    """Return a function that runs a builder without its jobs, and returns their scripts by entry points."""
+    """Return a function that runs a builder without its jobs, and returns their scripts by entry point."""
 
     def run(builder):
         jobs = UnrunJobs(monkeypatch, tiny_mace, tmp_path)
@@ -106,16 +106,16 @@ def scripts(monkeypatch, tiny_mace, tmp_path):
 
 
 def asked(lines):
-    """Return what a script asks of Slurm."""
+    """Return the requests of a script to Slurm."""
     words = {line.removeprefix('#SBATCH ') for line in lines if line.startswith('#SBATCH ')}
     return {word for word in words if not word.startswith(_ALWAYS)}
 
 
 def check(found, *expected, **kinds):
-    """Check the scripts of each job: what it asks of Slurm, and what it starts.
+    """Check the scripts of each job: its requests to Slurm, and its commands.
 
     :param expected: entry points without ``mghdiff.``.
-    :param kinds: what a kind of job asks, where that is not as in ``ASKED``.
+    :param kinds: requests of a kind of job that differ from ``ASKED``.
     """
     assert set(found) == {f'mghdiff.{name}' for name in expected}
     for entry_point, lines in chain.from_iterable(([name, each] for each in some) for name, some in found.items()):
@@ -139,12 +139,12 @@ def test_a_study_of_a_dataset(scripts, codes, dataset, host, potentials):
     programs = ('mace.train', 'chgnet.train', 'evaluate', 'ase.md', 'ase.neb', 'ase.vibrations')
     found = scripts(builder)
     check(found, 'lammps.md', *programs)
-    assert len(found['mghdiff.evaluate']) == 4  # two given, two trained
+    assert len(found['mghdiff.evaluate']) == 4  # two given potentials and two trained ones
 
 
 @pytest.mark.slow
 def test_a_study_from_nothing(scripts, codes, hydride, host):
-    """MACE without LAMMPS runs in ASE; in a refit nothing moves that could be reduced."""
+    """MACE without LAMMPS runs in ASE; a refit has no trajectory to reduce."""
     builder = StudyWorkChain.get_builder_from_protocol(
         {name: codes[name] for name in ('python', 'vasp', 'reduce')},
         hydride,

@@ -1,4 +1,4 @@
-"""A step that a killed worker began is begun again, and a job that crashed is run once more."""
+"""The next worker repeats the step of a killed worker, and a crashed job runs once more."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def bash(aiida_code_installed):
 def launcher(generate_workchain, bash, tmp_path, monkeypatch):
     monkeypatch.setattr('crash_chain.PAUSE_SECONDS', 0.0)
     process = generate_workchain(SlowLauncher, {'code': bash, 'starts': orm.Str(str(tmp_path / 'starts'))})
-    with process._process_scope():  # as in its steps: what it submits is its child
+    with process._process_scope():  # as in a step, so that submitted processes are its children
         yield process
 
 
 def test_a_step_that_is_begun_again_launches_no_child_twice(launcher):
     launcher.first_wave()
     launched = launcher.ctx.launched
-    launcher._context = type(launcher.ctx)()  # as the state has it that was saved before the step
+    launcher._context = type(launcher.ctx)()  # as in the state that was saved before the step
     launcher.first_wave()
     assert launcher.ctx.launched == launched
     assert [node.pk for node in launcher.node.called] == launched
@@ -61,7 +61,7 @@ def half_made(parent, label, state):
 
 
 def test_what_a_killed_worker_left_half_made_is_closed(launcher):
-    """Else the study could never be exported: a process node that is not sealed is refused."""
+    """A process node that is not sealed cannot be exported, nor can its study."""
     left = half_made(launcher.node, 'left', ProcessState.RUNNING)
     ended = half_made(launcher.node, 'ended', ProcessState.FINISHED)
     saved = half_made(launcher.node, 'saved', ProcessState.CREATED)
@@ -75,7 +75,7 @@ def test_what_a_killed_worker_left_half_made_is_closed(launcher):
 
 @pytest.fixture
 def taken_up(launcher):
-    """Return a function that lets a daemon take up a process that some version started, its saved state changed."""
+    """Return a function that lets a daemon take up a process of some version, with its saved state changed."""
     runner = get_manager().get_runner()
 
     def take_up(version, **state):
@@ -143,7 +143,7 @@ def test_steps_may_differ_between_minor_versions(aiida_profile, began, message):
 
 
 class Repeating(SurvivalMixin, WorkChain):
-    """Runs two jobs, each of which breaks down as often as it is told."""
+    """Runs two jobs; each fails as often as it is told."""
 
     @classmethod
     def define(cls, spec):
@@ -180,7 +180,7 @@ def test_a_job_that_crashed_is_run_once_more(aiida_profile, bash, tmp_path, monk
     (first, second) = orm.Log.collection.get_logs_for(node)
     assert re.search(r'ArithmeticAddCalculation<\d+> \[\d+\] .* Running it once more\.$', first.message)
     assert second.message != first.message
-    assert 'Repeating: ended (List)' in nodes_without_origin(node)  # which its step made
+    assert 'Repeating: ended (List)' in nodes_without_origin(node)  # its step made this node
 
 
 @pytest.mark.parametrize(
@@ -189,5 +189,5 @@ def test_a_job_that_crashed_is_run_once_more(aiida_profile, bash, tmp_path, monk
     + [(status, False) for status in (110, 120, 210, 213, 400, 410, 420, 510, 530)],
 )
 def test_what_a_repetition_may_cure(generate_job_node, status, expected):
-    """Not refused input, an end of wall time or memory, or a result that is not as hoped."""
+    """Excluded are refused input, the end of wall time or memory, and an unwanted result."""
     assert is_repeatable(generate_job_node('mghdiff.ase.neb', status)) == expected

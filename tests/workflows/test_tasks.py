@@ -1,4 +1,4 @@
-"""Children that depend on each other, with a limit on how many are in flight."""
+"""Children that depend on each other, with a limit on the number of running children."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiida_mghdiff.workflows.tasks import TaskWorkChain
 
 
 class Child(WorkChain):
-    """Ends in the exit code that it is given."""
+    """Ends with the given exit code."""
 
     @classmethod
     def define(cls, spec):
@@ -26,7 +26,7 @@ class Child(WorkChain):
 
 
 class Tasks(TaskWorkChain):
-    """Runs a diamond: a, then b and c, then d; and e, which fails, and f, which needs e."""
+    """Runs a diamond (a, then b and c, then d), and also e, which fails, and f, which needs e."""
 
     TASKS = {'a': [], 'b': ['a'], 'c': ['a'], 'd': ['b', 'c'], 'e': [], 'f': ['e']}
 
@@ -65,7 +65,7 @@ def test_prerequisites_limit_and_failures(limit):
 
 
 def test_a_child_that_is_heard_through_a_copy_and_twice(generate_workchain, generate_workchain_node, monkeypatch):
-    """A daemon that loads the process anew makes one object of what it waits for, and one of what is in the context."""
+    """After a daemon loads the process anew, an awaited child and the child in the context are two objects."""
     process = generate_workchain(Tasks, {})
     children = {key: generate_workchain_node('mghdiff.md') for key in 'ae'}
     monkeypatch.setattr(process, 'launch', children.get)

@@ -1,4 +1,4 @@
-"""Training goes on from its checkpoint, and stops where a repetition would end the same way."""
+"""A training continues from its checkpoint, and stops if a repetition would end the same way."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def builder(codes, example_data):
 
 @pytest.fixture
 def training(generate_workchain, builder):
-    """A training that is set up."""
+    """A training after its setup."""
     process = generate_workchain(TrainWorkChain, builder._inputs(prune=True))
     process.setup()
     return process
@@ -58,7 +58,7 @@ def test_refuses_an_architecture_that_it_cannot_train(generate_workchain, builde
 
 
 def without_stress(count, start=0):
-    """Return configurations of which none has a stress."""
+    """Return configurations without any stress."""
     return make_dataset(count, start, stresses=np.full((count, 6), np.nan))
 
 

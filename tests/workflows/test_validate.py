@@ -1,4 +1,4 @@
-"""Potentials are compared on frames of their own runs; what fails is named and takes nothing else along."""
+"""Potentials are compared on frames of their own runs; a failure is named and stops nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COUNT = 6
 
 
 def make_run(seed, hydrogen=1, amplitude=0.05):
-    """Return full frames of a run: hcp Mg with hydrogen, every atom off its place."""
+    """Return full frames of a run: hcp Mg with hydrogen, every atom displaced."""
     rng = np.random.default_rng(seed)
     atoms = bulk('Mg', 'hcp', a=3.20, c=5.19).repeat(2)
     for index in range(hydrogen):
@@ -43,13 +43,13 @@ def make_run(seed, hydrogen=1, amplitude=0.05):
 
 @pytest.fixture
 def vasp(codes, tiny_mace):
-    """The stand-in for VASP, which labels with the tiny MACE."""
+    """The stand-in for VASP, with labels of the tiny MACE."""
     return standin_code(codes['python'].computer, tiny_mace)
 
 
 @pytest.fixture
 def build(codes, vasp, tiny_potential):
-    """Return a function that makes the inputs of a validation, some of them changed."""
+    """Return a function that makes the inputs of a validation, with some changed."""
 
     def make(runs=None, given=None, **changes):
         builder = ValidationWorkChain.get_builder_from_protocol(
@@ -67,7 +67,7 @@ def build(codes, vasp, tiny_potential):
 
 @pytest.fixture
 def chain(generate_workchain, build):
-    """A validation that is set up; nothing is launched."""
+    """A validation after its setup; it launches nothing."""
     return generate_workchain(ValidationWorkChain, build())
 
 
@@ -116,7 +116,7 @@ def test_refuses_what_labelling_would_refuse(generate_workchain, build):
 
 
 def test_refuses_a_potential_that_does_not_know_the_frames(generate_workchain, build, tiny_potential):
-    """Else every frame would be labelled before the evaluation fails; all reasons are given at once."""
+    """Else every frame is labelled before the evaluation fails. All reasons come at once."""
     tiny_potential.base.attributes.set('elements', ['Mg'])
     with pytest.raises(ValueError, match=r'potentials\.mace_tr does not know H, which the frames contain') as refusal:
         generate_workchain(ValidationWorkChain, build(codes={}))
@@ -148,7 +148,7 @@ def test_samples_each_run_by_itself(chain):
 
 
 def test_run_of_too_few_frames(generate_workchain, build, monkeypatch):
-    """That is refused before the start; where it is not seen then, it has an exit code."""
+    """A run with too few frames is refused before the start; if only the run shows it, an exit code tells it."""
     monkeypatch.setattr(validate, '_sampling_messages', lambda _: [])
     process = generate_workchain(ValidationWorkChain, build(sampling={'count': 9, 'seed': 1}))
     code = process.sample()
@@ -205,7 +205,7 @@ def test_trajectories_of_a_diffusion_run(aiida_profile, generate_job_node):
 
 @pytest.mark.slow
 def test_the_potential_that_labels_has_no_error(build, tiny_potential, tmp_path):
-    """The labels are those of the tiny MACE, through VASP's files: it alone has no error but theirs."""
+    """The tiny MACE gives the labels through VASP's files, so its only error is their rounding."""
     other = make_tiny_mace(tmp_path / 'other.model', channels=8)
     options = {'architecture': 'mace', 'origin': 'scratch', 'elements': ['Mg', 'H'], 'dtype': 'float64'}
     potentials = {'mace_tr': tiny_potential, 'mace_ft': PotentialData.from_file(other, **options)}

@@ -1,4 +1,4 @@
-"""Merging datasets of several jobs into one, and refusing those that do not fit together."""
+"""Datasets of several jobs are merged into one, or refused if they do not fit together."""
 
 from __future__ import annotations
 
