@@ -1,4 +1,4 @@
-"""What the analyses of one run of 1 ns cost a worker: 200,000 frames of 8 tracers, 2,000 full frames of 136 atoms.
+"""Time and memory of all analyses of a run of 1 ns: 200,000 frames of 8 tracers, 2,000 full frames of 136 atoms.
 
 Each analysis is the body of its calcfunction, with nodes as input and output. It runs in a process forked with the
 nodes. The peak memory is the whole memory of this process, with AiiDA and the libraries, as in a worker. The benchmark

@@ -69,7 +69,7 @@ def installed(contestants: Mapping[str, tuple[str, Function]]) -> dict[str, Func
 def compare(
     title: str, contestants: Mapping[str, Function], difference: Callable[[np.ndarray, np.ndarray], float], rounds: int
 ) -> Contest:
-    """Print a line for each contestant, and return what was found.
+    """Print a line for each contestant, and return the results.
 
     :param contestants: by name; the others are compared with the first.
     :param difference: compares the result of a contestant with the first result.

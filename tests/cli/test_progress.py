@@ -22,7 +22,7 @@ def link(node, inputs, kind):
 def inputs(aiida_profile, tiny_potential):
     """Inputs of a study from nothing, with a given and a trained MACE, barriers, and runs at two temperatures.
 
-    One more run is made with the force field that the study learns.
+    One more run uses the force field that the study learns.
     """
     settings = orm.Dict(STAGES | {'n_replicas': 3, 'independent_replicas': False})
     inputs = {'potentials__mace_mp': tiny_potential, 'otf__settings': orm.Dict()}

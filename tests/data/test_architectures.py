@@ -73,7 +73,7 @@ def is_name(node, constants):
 
 
 def names_of_constants(tree):
-    """Yield the names that a module or class gives to the name of an architecture."""
+    """Yield the names of variables that a module or class sets to the name of an architecture."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and is_name(node.value, set()) and ast.unparse(node.value) != repr(LABEL):
             yield from (getattr(target, 'id', None) or getattr(target, 'attr', None) for target in node.targets)

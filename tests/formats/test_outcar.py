@@ -443,7 +443,7 @@ RELAXED = ' reached required accuracy - stopping structural energy minimisation\
 
 
 def optimized(reader, text):
-    """Return the reader of a file that ends with this text, at its end."""
+    """Return the reader of a file that ends with this text, read to its end."""
     outcar = reader(HEAD + text)
     assert list(outcar) == []
     return outcar

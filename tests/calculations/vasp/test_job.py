@@ -57,7 +57,7 @@ def build(job, inputs):
 
 @pytest.fixture
 def prepare():
-    """Return a function that returns what a job lists, its files, and its INCAR."""
+    """Return a function that prepares a job, and returns its calculation info, its files and its INCAR."""
 
     def run(job, inputs):
         with SandboxFolder() as folder:

@@ -113,7 +113,7 @@ def test_jumps_of_the_truth_model_by_class(sites):
 
 
 def drifting_host(sites, frames=50, temperature_displacement=0.15, seed=5):
-    """Return host atoms [f,n,3], their recorded centre [f,3] and the drift [f,3]; some atoms are in other images."""
+    """Return host atoms [f,n,3], their recorded centre [f,3] and the drift [f,3]; some atoms are in other cells."""
     rng = np.random.default_rng(seed)
     drift = hops.drift(rng, frames, 2.0, velocity=(0.3, -0.2, 0.1))
     vibration = rng.normal(scale=temperature_displacement, size=(frames, *sites.host.shape))
