@@ -55,7 +55,8 @@ def subject_of(
     elements = dataset.elements
     if tracer is not None and not IS_SYMBOL.holds(tracer):
         raise SubjectError(f'{choices[1]} = {tracer!r} is not {IS_SYMBOL.words}{IS_SYMBOL.advice(tracer)}.')
-    if tracer is not None and (message := self_diffusion_message(tracer, [host] if host else [])):
+    hosts = [host] if host else elements if len(elements) == 1 else []
+    if tracer is not None and (message := self_diffusion_message(tracer, hosts)):
         raise SubjectError(message)
     if host is not None and host not in elements:
         raise SubjectError(f'{name} has no {host}: its elements are {", ".join(elements)}.')
@@ -75,20 +76,28 @@ def subject_of(
             f'{name} has no {tracer}: its elements are {", ".join(elements)}. Choose the tracer among these with '
             f'{choices[1]}, or name the host of {tracer} with {choices[0]}.'
         )
+    if pairs and not found:
+        raise SubjectError(
+            f'{name} looks like {_words(pairs)}, not like {tracer or "a tracer"} in {host or "a host"}: if it is, name '
+            f'both with {" and ".join(choices)}.'
+        )
     asked = [choice for choice, known in zip(choices, (host or len(hosts) == 1, tracer), strict=True) if not known]
     raise SubjectError(_candidates_message(name, elements, found, ' and '.join(asked)))
 
 
 def _candidates_message(name: str, elements: Sequence[str], found: Sequence[Subject], asked: str) -> str:
     if found:
-        words = ' or '.join(f'{pair.tracer} in {pair.host}' for pair in found)
-        return f'{name} may be about {words}: choose with {asked}.'
+        return f'{name} may be about {_words(found)}: choose with {asked}.'
     if len(elements) == 1:
         return f'{name} has only {elements[0]} atoms, so the tracer is unknown: name it with {asked}.'
     return (
         f'no element of {name} ({", ".join(elements)}) is found to be interstitial in another: name host '
         f'and tracer with {asked}.'
     )
+
+
+def _words(pairs: Sequence[Subject]) -> str:
+    return ' or '.join(f'{pair.tracer} in {pair.host}' for pair in pairs)
 
 
 def pairs_of(dataset: DatasetData) -> list[Subject]:

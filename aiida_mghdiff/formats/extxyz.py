@@ -171,7 +171,7 @@ def _floats(value: Any) -> float | np.ndarray | None:
     if value is None:
         return None
     if not is_numeric(value):
-        raise TypeError(f'the first is {np.ravel(value)[0]!r}')
+        raise TypeError(f"the first is '{np.ravel(value)[0]}'")
     array = np.asarray(value, dtype=float)
     return array if array.ndim else float(array)
 
@@ -180,7 +180,7 @@ def _isolated_energy(path: str | Path, place: str, atoms: Atoms, key: str) -> fl
     energy = _find(atoms, key)
     if (value := finite_energy(energy)) is not None:
         return value
-    raise FormatError(path, place, f'an isolated atom without an energy: {key} = {energy!r} is no finite number')
+    raise FormatError(path, place, f'an isolated atom without an energy: {key} = {energy} is no finite number')
 
 
 def _isolated_atoms(path: str | Path, isolated: Sequence[tuple[str, Atoms, float]]) -> dict[str, float]:

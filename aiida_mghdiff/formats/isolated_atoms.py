@@ -1,8 +1,9 @@
 """Isolated atoms among labelled frames: they are no configurations, but give energies of the elements.
 
-Training sets for MACE contain them as frames of one atom with ``config_type=IsolatedAtom``, with or without a cell. One
-atom at least 8 Å away from its periodic images is isolated, too, whatever the frame is called: neighbours in crystals
-are closer (caesium: 5.3 Å).
+Training sets for MACE contain them as frames of one atom with ``config_type=IsolatedAtom`` (or more letters behind it),
+with or without a cell. One atom at least 8 Å away from its periodic images is isolated, too, whatever the frame is
+called; so is one at least 6 Å away, if the name begins with ``isolated``: neighbours in crystals are closer (caesium:
+5.3 Å).
 
 If all frames are isolated atoms, they stay configurations: single points give them, to be merged with others later.
 """
@@ -21,6 +22,7 @@ from aiida_mghdiff.formats.frames import frames_from_arrays, is_numeric, select_
 
 _CONFIG_TYPE = 'isolatedatom'
 SMALLEST_DISTANCE_ANGSTROM = 8.0
+SMALLEST_DISTANCE_IF_NAMED_ANGSTROM = 6.0
 #: Energies of one element contradict each other if they differ by more.
 _TOLERANCE_EV = 1e-3
 
@@ -28,7 +30,10 @@ _TOLERANCE_EV = 1e-3
 def is_isolated_atom(atoms: Atoms) -> bool:
     """Return whether a frame is an isolated atom: its config_type says so, or it is far from its periodic images."""
     name = ''.join(filter(str.isalpha, str(atoms.info.get('config_type', '')).lower()))
-    return name == _CONFIG_TYPE or (len(atoms) == 1 and _nearest_image(atoms) >= SMALLEST_DISTANCE_ANGSTROM)
+    if len(atoms) != 1:
+        return name == _CONFIG_TYPE
+    smallest = SMALLEST_DISTANCE_IF_NAMED_ANGSTROM if name.startswith('isolated') else SMALLEST_DISTANCE_ANGSTROM
+    return name.startswith(_CONFIG_TYPE) or _nearest_image(atoms) >= smallest
 
 
 def _nearest_image(atoms: Atoms) -> float:

@@ -101,6 +101,7 @@ class Loop:
     iteration: int = 0
     changes: tuple[float, ...] = ()  # abs(dE) and abs(d eps) of the last iteration, eV
     is_reached: bool | None = None  # VASP's statement; None without one
+    follows_unconverged: bool = False  # an earlier SCF of the same step did not converge
 
     def converged(self, nelm: int | None, ediff: float | None) -> bool | None:
         """Return whether the loop met EDIFF; None without ``Iteration`` lines, since nothing supports VASP's words.
@@ -109,7 +110,7 @@ class Loop:
         loop of NELM iterations converged only if its last changes show it. If the file does not echo NELM (an old or
         trimmed file), the last changes decide, too; without changes or EDIFF only VASP's words are left.
         """
-        if self.is_reached is False:
+        if self.is_reached is False or self.follows_unconverged:
             return False
         if not self.iteration:
             return None
@@ -184,7 +185,7 @@ class _Head:
     def ediff(self) -> float | None:
         """Return EDIFF with all digits, which the copy of INCAR has; the table below it has one digit."""
         values = self.settings[b'EDIFF']
-        return next((value for value in values if f'{value:.0e}' == f'{values[-1]:.0e}'), None)
+        return next((value for value in values if _rounds_to(value, values[-1])), None)
 
     @property
     def nelm(self) -> int | None:
@@ -251,6 +252,12 @@ class OutcarReader:
         self.max_memory_mb: float | None = None
         self.truncated: str | None = None
         self.band_forces: list[float] = []
+
+
+def _rounds_to(value: float, rounded: float) -> bool:
+    """Return whether a number with one digit may be the rounded value, however a half is rounded."""
+    smaller = min(value, rounded)
+    return value == rounded or (smaller > 0 and abs(value - rounded) <= 0.5000001 * 10 ** math.floor(math.log10(smaller)))
 
 
 def _fortran_number(word: bytes) -> float:
@@ -365,7 +372,11 @@ class _Steps:
                 self._note_lost_step()
                 self.step = _Unfinished()
             self.iteration, loop = number, self.step.loop
-            loop.iteration = int(match[2]) if match[2].isdigit() else loop.iteration + 1
+            iteration = int(match[2]) if match[2].isdigit() else loop.iteration + 1
+            if iteration <= loop.iteration:
+                is_unconverged = loop.converged(self.head.nelm, self.head.ediff) is False
+                self.step.loop = loop = Loop(follows_unconverged=is_unconverged)
+            loop.iteration = iteration
             loop.changes = ()
 
     def _note_lost_step(self) -> None:

@@ -51,6 +51,13 @@ QUESTIONS = [
     ),
     (make_dataset, {'tracers': ['']}, {}, r'the dataset has only Mg atoms, .* unknown: name it with --tracer\.'),
     (make_dataset, {'tracers': ['H']}, {'host': 'Ti'}, r'the dataset has no Ti: its elements are H, Mg\.'),
+    (make_dataset, {'tracers': ['']}, {'tracer': 'Mg'}, r'the tracer Mg is an element of the host \(Mg\): self-diff'),
+    (
+        make_dataset,
+        {'tracers': ['H']},
+        {'host': 'H'},
+        r'looks like H in Mg, not like a tracer in H: if it is, name both with --host and --tracer\.',
+    ),
 ]
 
 

@@ -192,6 +192,15 @@ def test_one_atom_of_a_crystal_chain_or_layer_stays(read_text, lattice):
     assert (len(content.frames), content.isolated_atoms) == (2, {})
 
 
-@pytest.mark.parametrize('name', ['isolated_atom', 'Isolated Atom', 'isolated-atom', 'IsolatedAtom'])
+@pytest.mark.parametrize('kind', ['isolated', 'isolated Mg'])
+def test_one_atom_that_is_called_isolated_may_be_nearer_to_its_images(read_text, kind):
+    lattice = '6 0 0 0 6 0 0 0 6'
+    assert read_text(FRAME + boxed(lattice, f'config_type="{kind}"')).isolated_atoms == {'Mg': -0.25}
+    assert read_text(FRAME + boxed(lattice)).isolated_atoms == {}
+
+
+@pytest.mark.parametrize(
+    'name', ['isolated_atom', 'Isolated Atom', 'isolated-atom', 'IsolatedAtom', 'isolated_atoms', 'isolated atom Mg']
+)
 def test_frames_that_say_they_are_isolated_atoms(read_text, name):
     assert read_text(FRAME + boxed('4 0 0 0 4 0 0 0 4', f'config_type="{name}"')).isolated_atoms == {'Mg': -0.25}

@@ -371,6 +371,21 @@ def test_settings_that_vasp_6_copies_have_all_digits(reader):
     assert converged(reader, *loops, end='') == [False, False]
 
 
+@pytest.mark.parametrize(('copied', 'table'), [('3.5E-05', '0.4E-04'), ('3.5E-05', '0.3E-04'), ('2.5E-06', '0.2E-05')])
+def test_half_a_digit_may_be_rounded_either_way(reader, copied, table):
+    loops = [[FAR, FAR, FAR, (factor * float(copied), 0.0)] for factor in (0.99, 1.01)]
+    settings = f' INCAR:\n   EDIFF = {copied}\n' + scf_settings(4, table)
+    assert converged(reader, *loops, settings=settings, end='') == [True, False]
+
+
+@pytest.mark.parametrize(('changes', 'expected'), [(4 * [FAR], False), ([FAR, NEAR], True)])
+def test_second_loop_of_a_step_does_not_hide_how_the_first_ended(reader, changes, expected):
+    head = outcar_head(['Mg', 'H'], [2, 1], version=VASP5, settings=scf_settings(4))
+    first, second = (loop_step(1, STEPS[0], loop, REACHED) for loop in (changes, [FAR, FAR, NEAR]))
+    text = head + first[: first.index(REACHED) + len(REACHED)] + second + outcar_end()
+    assert [step.scf_converged for step in reader(text)] == [expected]
+
+
 @pytest.mark.parametrize('ediff', ['1.D-6', '1.E-6', '1D-6', '.1d-5'])
 def test_settings_as_fortran_writes_them(reader, ediff):
     loops = [[FAR, FAR, FAR, NEAR], [FAR, FAR, FAR, (4.8e-3, 0.0)]]
