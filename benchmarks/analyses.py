@@ -80,7 +80,7 @@ def make_analyses(frames: int, full_frames: int, tracers: int) -> dict[str, Call
     """Return the analyses of a run by name."""
     host, segment, full = make_run(frames, full_frames, tracers)
     settings = DiffusionWorkChain.get_settings('mace', overrides={'settings': {'fit': {'lag_ps': LAG_PS}}})
-    plan = inspect.unwrap(plan_diffusion)(orm.Dict(settings), orm.Float(TEMPERATURE_K))
+    plan = inspect.unwrap(plan_diffusion)(orm.Dict(settings), orm.Float(TEMPERATURE_K), host)
     nodes = {'r0_s000': segment, 'r0_f000': full}
     analyses = {'diffusion_coefficient': partial(inspect.unwrap(diffusion_coefficient), plan['fit'], r0_s000=segment)}
     for function in (radial_distributions, site_statistics, tracer_pairs, tracer_density):

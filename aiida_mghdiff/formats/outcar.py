@@ -256,8 +256,10 @@ class OutcarReader:
 
 def _rounds_to(value: float, rounded: float) -> bool:
     """Return whether a number with one digit may be the rounded value, however a half is rounded."""
-    smaller = min(value, rounded)
-    return value == rounded or (smaller > 0 and abs(value - rounded) <= 0.5000001 * 10 ** math.floor(math.log10(smaller)))
+    if value == rounded or min(value, rounded) <= 0:
+        return value == rounded
+    digit = 10 ** math.floor(math.log10(min(value, rounded)))
+    return abs(value - rounded) <= 0.5000001 * digit
 
 
 def _fortran_number(word: bytes) -> float:

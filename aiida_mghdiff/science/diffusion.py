@@ -275,15 +275,16 @@ def _estimate(
     lag_ps: float | None,
 ) -> tuple[str, list[np.ndarray], list[str]]:
     """Return the used method, D [n,3] of the tracers of each replica, and warnings."""
-    if method == 'least-squares':
-        return method, least_squares(replicas, frame_time_ps, window_ps), []
+    if method not in METHODS:
+        raise MethodError(f'method {method!r} does not exist: choose one of {", ".join(METHODS)}.')
+    is_moving = any(np.ptp(positions, axis=0).any() for positions in replicas)
+    if method == 'least-squares' or not is_moving:
+        return 'least-squares', least_squares(replicas, frame_time_ps, window_ps), []
     if method == 'automatic':
         coefficients, doubt = automatic_fit(replicas, frame_time_ps)
         warnings: list[str] = []
-    elif method == 'gls':
-        coefficients, doubt, warnings = _gls(replicas, frame_time_ps, lag_ps)
     else:
-        raise MethodError(f'method {method!r} does not exist: choose one of {", ".join(METHODS)}.')
+        coefficients, doubt, warnings = _gls(replicas, frame_time_ps, lag_ps)
     if doubt is None:
         return method, coefficients, warnings
     try:

@@ -168,7 +168,8 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
     def setup(self) -> None:
         """Plan the parameters and seeds of all runs."""
         label = {'call_link_label': 'plan'}
-        self.ctx.plan = dict(plan_diffusion(self.inputs.settings, self.inputs.temperature, metadata=label))
+        inputs = self.inputs
+        self.ctx.plan = dict(plan_diffusion(inputs.settings, inputs.temperature, inputs.host, metadata=label))
         self.ctx.looks = self.ctx.plan['looks']['runs']
         self.ctx.look, self.ctx.starts = 0, []
 

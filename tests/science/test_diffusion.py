@@ -1,5 +1,7 @@
 """Diffusion coefficients of walks with known answers, their intervals, the gate, and invariances."""
 
+import warnings
+
 import hops
 import numpy as np
 import pytest
@@ -276,3 +278,14 @@ def test_unit_of_length_alters_the_unit_of_least_squares_and_gls_alone(replicas,
 def test_confidence_that_is_no_fraction(replicas, confidence):
     with pytest.raises(ConfidenceError, match='give a fraction above 0 and below 1, such as'):
         estimate_diffusion(replicas, INTERVAL, confidence=confidence)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_tracers_at_rest_do_not_diffuse(method):
+    replicas = [np.zeros((4000, 2, 3)) for _ in range(3)]
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        found = estimate_diffusion(replicas, 0.1, method=method, lag_ps=5.0)
+    assert not found.diffusing
+    assert found.upper_bound > 0
+    assert found.warnings == []

@@ -28,6 +28,8 @@ from aiida_mghdiff.calculations.validation import (
     without,
 )
 from aiida_mghdiff.data.md_state import MdStateData
+from aiida_mghdiff.science.lattice.hcp import unit_cell
+from aiida_mghdiff.science.lattice.hops import cage_lengths
 from aiida_mghdiff.science.precision import count_looks, growth
 from aiida_mghdiff.science.units import PS_IN_FS
 
@@ -42,7 +44,8 @@ DIFFUSION_SETTINGS: Schema = {
     **{stage: without(keys, 'temperature_k', 'first_step', 'seed') for stage, keys in ENSEMBLE_KEYS.items()},
     'volume': VOLUME_SETTINGS,
     'starts': STARTS_SETTINGS,
-    'fit': without(FIT_SETTINGS, 'start_spacing_ps', 'target_relative_interval', 'looks'),
+    'fit': without(FIT_SETTINGS, 'start_spacing_ps', 'target_relative_interval', 'looks')
+    | {'jump_threshold': optional(IS_POSITIVE), 'jump_length': optional(IS_POSITIVE)},
     'structure': without(STRUCTURE_SETTINGS, 'seed'),
 }
 
@@ -111,13 +114,15 @@ def vibration_parameters(vibrations: orm.Dict, path: orm.Dict) -> dict[str, orm.
 
 @refusing()
 @calcfunction
-def plan_diffusion(settings: orm.Dict, temperature: orm.Float) -> dict[str, orm.Dict]:
+def plan_diffusion(settings: orm.Dict, temperature: orm.Float, host: orm.StructureData) -> dict[str, orm.Dict]:
     """Return the parameters of all runs behind one diffusion coefficient, each with its own seed.
 
     :param settings: ``seed``, ``n_replicas``, ``independent_replicas``, ``target_relative_interval`` and
         ``max_time_ps`` (both null for one look), ``supercell`` (of ``build_supercell``, without seed), and ``npt``,
         ``nvt``, ``nve`` (MD parameters without temperature, seed and first step).
         and ``volume``, ``starts``, ``fit``, ``structure`` (settings of the analyses).
+    :param host: ideal hcp supercell; ``jump_threshold`` and ``jump_length`` of ``fit`` come from its lattice if they
+        are null.
     :returns: ``npt``, ``supercell_<i>`` and ``nvt_<i>`` for each placement of tracers, ``nve_<i>`` for each replica and
         ``nve_<i>_look<k>`` for its continuation at a later look; the settings of the analyses; and ``looks``, the names
         of the ``runs`` of each look. See ``science.precision``.
@@ -132,7 +137,7 @@ def plan_diffusion(settings: orm.Dict, temperature: orm.Float) -> dict[str, orm.
     seed = derive_seed(values['seed'], temperature.value, 'structure', 0)
     plan['structure'] = orm.Dict(values['structure'] | {'seed': seed})
     plan['fit'] = orm.Dict(
-        values['fit']
+        with_jump_lengths(values['fit'], host)
         | {
             'start_spacing_ps': None if values['independent_replicas'] else values['starts']['minimum_spacing_ps'],
             'target_relative_interval': values['target_relative_interval'],
@@ -141,6 +146,14 @@ def plan_diffusion(settings: orm.Dict, temperature: orm.Float) -> dict[str, orm.
     )
     plan['looks'] = orm.Dict({'runs': looks})
     return plan | {name: orm.Dict(values[name]) for name in ('volume', 'starts')}
+
+
+def with_jump_lengths(fit: Mapping[str, Any], host: orm.StructureData) -> dict[str, Any]:
+    """Return settings of the fit with the lengths of jumps in the lattice of the host in place of null."""
+    atoms = host.get_ase()
+    a, _, c = np.linalg.norm(unit_cell(atoms.cell.array, atoms.positions), axis=1)
+    lengths = dict(zip(('jump_threshold', 'jump_length'), cage_lengths(a, c), strict=True))
+    return {name: lengths.get(name) if value is None else value for name, value in fit.items()}
 
 
 def settings_message(settings: Mapping[str, Any]) -> str | None:

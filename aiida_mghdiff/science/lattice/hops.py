@@ -45,3 +45,13 @@ HOPS = {
 PATHS = ('O-O c', 'O-O ab', 'O-T', 'T-T')
 #: Longer jumps: several hops between two cores.
 OTHER = 'other'
+
+
+def cage_lengths(a: float, c: float) -> tuple[float, float]:
+    """Return the threshold and the least length of a jump between two cages, in Å (:mod:`aiida_mghdiff.science.cages`).
+
+    The threshold is between the hop within a pair of tetrahedral sites and the shortest hop out of it: 1.63 and 1.96 Å
+    for Mg.
+    """
+    within, out = HOPS['T-T'].length(a, c), HOPS['O-T'].length(a, c)
+    return round((within + out) / 2, 2), round(out, 2)

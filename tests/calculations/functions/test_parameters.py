@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.manage.caching import enable_caching
+from ase.build import bulk
 
 from aiida_mghdiff.calculations.functions.parameters import (
     block_parameters,
@@ -20,6 +21,15 @@ from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
 
 pytestmark = pytest.mark.usefixtures('aiida_profile')
+
+
+@pytest.fixture
+def host():
+    return make_host('Mg')
+
+
+def make_host(symbol, a=3.2, c=5.19):
+    return orm.StructureData(ase=bulk(symbol, 'hcp', a=a, c=c).repeat((3, 3, 2)))
 
 
 def make_state(step):
@@ -58,15 +68,28 @@ def test_one_imaginary_mode_is_due_at_the_saddle_point():
 
 
 @pytest.mark.parametrize('independent', [False, True])
-def test_plan_is_complete_and_its_seeds_differ(independent):
+def test_plan_is_complete_and_its_seeds_differ(independent, host):
     overrides = {'settings': {'independent_replicas': independent}}
     settings = orm.Dict(DiffusionWorkChain.get_settings('mace', 'demo', overrides))
-    plan = plan_diffusion(settings, orm.Float(600))
+    plan = plan_diffusion(settings, orm.Float(600), host)
     runs = {name: node.get_dict() for name, node in plan.items() if name.startswith(('npt', 'nvt', 'nve'))}
     assert len(runs) == (7 if independent else 5)
     assert all(parameters_message(run) is None for run in runs.values())
     assert len({run['seed'] for run in runs.values()}) == len(runs)
     assert {run['temperature_k'] for run in runs.values()} == {600}
+
+
+@pytest.mark.parametrize(
+    ('symbol', 'a', 'c', 'lengths'),
+    [('Mg', 3.2, 5.19, (1.63, 1.96)), ('Ti', 2.95, 4.68, (1.49, 1.8)), ('Be', 2.27, 3.58, (1.14, 1.38))],
+)
+def test_lengths_of_jumps_are_those_of_the_lattice(symbol, a, c, lengths):
+    settings = DiffusionWorkChain.get_settings('mace', 'demo')
+    fit = plan_diffusion(orm.Dict(settings), orm.Float(600), make_host(symbol, a, c))['fit']
+    assert (fit['jump_threshold'], fit['jump_length']) == lengths
+    settings['fit']['jump_threshold'] = 1.7
+    fit = plan_diffusion(orm.Dict(settings), orm.Float(600), make_host(symbol, a, c))['fit']
+    assert (fit['jump_threshold'], fit['jump_length']) == (1.7, lengths[1])
 
 
 def test_best_is_the_smallest_force_error():
@@ -82,12 +105,12 @@ def test_calcfunctions_are_not_cached():
 
 
 @pytest.mark.parametrize('independent', [False, True])
-def test_plan_to_a_precision(independent):
+def test_plan_to_a_precision(independent, host):
     overrides = {'independent_replicas': independent, 'target_relative_interval': 0.1, 'max_time_ps': 290.0}
     overrides |= {'n_replicas': 3, 'starts': {'count': 1 if independent else 3}}
     settings = DiffusionWorkChain.get_settings('mace', 'demo', {'settings': overrides})
     assert replicas_message(settings) is None
-    plan = plan_diffusion(orm.Dict(settings), orm.Float(600))
+    plan = plan_diffusion(orm.Dict(settings), orm.Float(600), host)
     looks = plan['looks']['runs']  # at 36, 72, 144 and 288 ps
     steps = settings['nve']['steps']
     runs = {name: plan[name].get_dict() for look in looks for name in look if name.startswith('nve')}

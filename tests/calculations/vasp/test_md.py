@@ -59,7 +59,7 @@ def test_incar(inputs, folder, ensemble, file_regression):
 def test_files_of_the_paper(inputs, folder, stage, file_regression):
     """The files of each stage are kept for an expert to read; NVE begins with velocities."""
     settings = DiffusionWorkChain.get_settings('vasp-mlff', 'paper')
-    plan = plan_diffusion(orm.Dict(settings), orm.Float(480.0))
+    plan = plan_diffusion(orm.Dict(settings), orm.Float(480.0), orm.StructureData(ase=START[:16]))
     inputs['parameters'] = plan[{'npt': 'npt', 'nvt': 'nvt_0', 'nve': 'nve_0'}[stage]]
     if stage == 'nve':
         del inputs['structure']
