@@ -23,7 +23,7 @@ from aiida_mghdiff.parsers.vasp.base import VaspJobParser, check_structure
 class VaspEvaluateParser(VaspJobParser):
     """Reads the OUTCAR of each frame; an unfinished evaluation has no outputs."""
 
-    CACHE_VERSION = 3
+    CACHE_VERSION = 4
 
     def parse_job(self) -> ExitCode | None:
         """Emit the predictions; return the exit code of a failure."""

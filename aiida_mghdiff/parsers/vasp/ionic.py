@@ -119,7 +119,7 @@ def largest(vectors: np.ndarray) -> float:
 class IonicParser(VaspJobParser):
     """Base of the parsers of jobs that move ions."""
 
-    CACHE_VERSION = 5
+    CACHE_VERSION = 6
 
     @property
     def is_dft(self) -> bool:

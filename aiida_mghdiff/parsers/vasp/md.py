@@ -17,7 +17,7 @@ from aiida_mghdiff.parsers.vasp.md_run import Motion, RecordedRun, VaspMdRunPars
 class VaspMdParser(VaspMdRunParser):
     """Emits the outputs of every MD job, also for a run that stopped before its wall time or was killed."""
 
-    CACHE_VERSION = 5
+    CACHE_VERSION = 6
 
     def parse_job(self) -> ExitCode | None:
         """Emit the outputs; return the exit code of a failed run."""

@@ -233,7 +233,7 @@ def log_results(log: MlLog | None) -> dict[str, Any]:
 class VaspMlffParser(VaspMdRunParser):
     """Emits the learned configurations and the trajectory; for an interrupted run, their complete part."""
 
-    CACHE_VERSION = 8
+    CACHE_VERSION = 9
 
     def parse_job(self) -> ExitCode | None:
         """Emit the outputs; return the exit code of a failed job."""

@@ -16,7 +16,7 @@ from aiida_mghdiff.parsers.vasp.base import VaspJobParser, check_structure
 class VaspSinglePointParser(SinglePointParser, VaspJobParser):
     """Reads OUTCAR, and records whether VASP or a stand-in made the labels."""
 
-    CACHE_VERSION = 6
+    CACHE_VERSION = 7
 
     def parse_files(self, files: Path) -> ExitCode | None:
         """Emit the labels."""
