@@ -55,8 +55,8 @@ def subject_of(
     elements = dataset.elements
     if tracer is not None and not IS_SYMBOL.holds(tracer):
         raise SubjectError(f'{choices[1]} = {tracer!r} is not {IS_SYMBOL.words}{IS_SYMBOL.advice(tracer)}.')
-    hosts = [host] if host else elements if len(elements) == 1 else []
-    if tracer is not None and (message := self_diffusion_message(tracer, hosts)):
+    atoms_of_host = [host] if host else elements if len(elements) == 1 else []
+    if tracer is not None and (message := self_diffusion_message(tracer, atoms_of_host)):
         raise SubjectError(message)
     if host is not None and host not in elements:
         raise SubjectError(f'{name} has no {host}: its elements are {", ".join(elements)}.')

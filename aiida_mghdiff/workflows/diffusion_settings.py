@@ -17,8 +17,15 @@ from aiida_mghdiff.science.sampling import TooFewFramesError, select_starts
 from aiida_mghdiff.science.units import PS_IN_FS
 
 STAGES = ('npt', 'nvt', 'nve')
-#: Keys that the plan of a run adds to the settings of the fit and to the parameters of each MD run.
-PLANNED_FIT = {'start_spacing_ps': None, 'target_relative_interval': None, 'looks': 1}
+#: Keys that the plan of a run adds to the settings of the fit and to the parameters of each MD run, and lengths that it
+#: takes from the host.
+PLANNED_FIT = {
+    'start_spacing_ps': None,
+    'target_relative_interval': None,
+    'looks': 1,
+    'jump_threshold': 1.0,
+    'jump_length': 1.0,
+}
 PLANNED_RUN = {'temperature_k': 300.0, 'seed': 1, 'first_step': 0}
 
 

@@ -44,8 +44,11 @@ DIFFUSION_SETTINGS: Schema = {
     **{stage: without(keys, 'temperature_k', 'first_step', 'seed') for stage, keys in ENSEMBLE_KEYS.items()},
     'volume': VOLUME_SETTINGS,
     'starts': STARTS_SETTINGS,
-    'fit': without(FIT_SETTINGS, 'start_spacing_ps', 'target_relative_interval', 'looks')
-    | {'jump_threshold': optional(IS_POSITIVE), 'jump_length': optional(IS_POSITIVE)},
+    'fit': {
+        **without(FIT_SETTINGS, 'start_spacing_ps', 'target_relative_interval', 'looks'),
+        'jump_threshold': optional(IS_POSITIVE),
+        'jump_length': optional(IS_POSITIVE),
+    },
     'structure': without(STRUCTURE_SETTINGS, 'seed'),
 }
 
