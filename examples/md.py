@@ -8,8 +8,7 @@ import click
 from aiida import orm
 from aiida.engine import run_get_node
 
-from aiida_mghdiff import MolecularDynamicsWorkChain, build_supercell
-from aiida_mghdiff.cli.inputs import load_codes, load_potential, make_host
+from aiida_mghdiff import MolecularDynamicsWorkChain, build_hcp, build_supercell, load_codes, load_potential
 
 
 @click.command()
@@ -21,11 +20,12 @@ from aiida_mghdiff.cli.inputs import load_codes, load_potential, make_host
 @click.option('--temperature', default=600.0, show_default=True, help='K')
 def main(computer: str, potential: Path | None, protocol: str, temperature: float) -> None:
     """Run NVT and print the nodes of the results."""
+    host = build_hcp(orm.Dict({'element': 'Mg', 'a': 3.20, 'c': 5.19, 'repeats': [2, 2, 2]}))
     settings = orm.Dict({'tracer_element': 'H', 'tracer_count': 1, 'seed': 1, 'minimum_distance': 2.0})
     builder = MolecularDynamicsWorkChain.get_builder_from_protocol(
         load_codes(computer),
         load_potential(potential),
-        build_supercell(make_host([2, 2, 2]), settings),
+        build_supercell(host, settings),
         ensemble='nvt',
         temperature_k=temperature,
         seed=1,

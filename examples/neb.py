@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from aiida import orm
 from aiida.engine import run_get_node
 
-from aiida_mghdiff import BarrierWorkChain
-from aiida_mghdiff.cli.inputs import load_codes, load_potential, make_host
+from aiida_mghdiff import BarrierWorkChain, build_hcp, load_codes, load_potential
 
 
 @click.command()
@@ -24,7 +24,7 @@ def main(computer: str, potential: Path | None, protocol: str, path: str, vibrat
     builder = BarrierWorkChain.get_builder_from_protocol(
         load_codes(computer),
         load_potential(potential),
-        make_host([2, 2, 2]),
+        build_hcp(orm.Dict({'element': 'Mg', 'a': 3.20, 'c': 5.19, 'repeats': [2, 2, 2]})),
         path=path,
         vibrations=vibrations,
         protocol=protocol,

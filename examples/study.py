@@ -7,11 +7,10 @@ from pathlib import Path
 import click
 from aiida.engine import run_get_node, submit
 
-from aiida_mghdiff import StudyWorkChain
-from aiida_mghdiff.calculations.hosts import subject_of
-from aiida_mghdiff.cli.demo import permissive
-from aiida_mghdiff.cli.inputs import EXAMPLE, load_codes, load_dataset, load_potential, make_host_of
+from aiida_mghdiff import StudyWorkChain, load_codes, load_dataset, load_potential, make_host_of, subject_of
 from aiida_mghdiff.report import result_table, write_report
+
+EXAMPLE = Path('examples/data/mgh_pbe.extxyz')
 
 
 @click.command()
@@ -40,13 +39,14 @@ def main(
         make_host_of(configurations, subject_of(configurations), repeats[name], dataset)
         for name in ('host', 'neb_host')
     ]
+    permissive = {label: {'parameters': {'allow_implausible': True}} for label in inputs['training']}
     builder = StudyWorkChain.get_builder_from_protocol(
         load_codes(computer),
         configurations,
         *hosts,
         potentials=potentials,
         protocol=protocol,
-        overrides=permissive(inputs['training']) if allow_implausible else None,
+        overrides={'training': permissive} if allow_implausible else None,
     )
     if folder is None:
         click.echo(f'submitted; follow it: verdi process status {submit(builder).pk}')

@@ -8,8 +8,9 @@ import click
 from aiida import orm
 from aiida.engine import run_get_node
 
-from aiida_mghdiff import TrainWorkChain, split_dataset
-from aiida_mghdiff.cli.inputs import EXAMPLE, load_codes, load_dataset, load_potential
+from aiida_mghdiff import TrainWorkChain, load_codes, load_dataset, load_potential, split_dataset
+
+EXAMPLE = Path('examples/data/mgh_pbe.extxyz')
 
 
 @click.command()

@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -52,6 +53,36 @@ def test_names_for_users(name):
     """Each name is the same object as in its module."""
     value = getattr(aiida_mghdiff, name)
     assert value is getattr(importlib.import_module(value.__module__), name)
+
+
+BLOCK = re.compile(r'^( *)```python\n(.*?)^ *```$', re.MULTILINE | re.DOTALL)
+PAGES = [REPOSITORY / 'README.md', *(REPOSITORY / 'docs').rglob('*.md')]
+SCRIPTS = {
+    **{path: path.read_text() for path in (REPOSITORY / 'examples').glob('*.py')},
+    **{
+        path: '\n'.join(textwrap.dedent(block) for _, block in BLOCK.findall(path.read_text()))
+        for path in PAGES
+        if '_build' not in path.parts and path.parent.name != 'developer'
+    },
+}
+
+
+def own_imports(script):
+    """The modules and the names that a script imports from this package."""
+    for node in ast.walk(ast.parse(script)):
+        if isinstance(node, ast.ImportFrom) and (node.module or '').partition('.')[0] == 'aiida_mghdiff':
+            yield from ((node.module, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, '') for alias in node.names if alias.name.startswith('aiida_mghdiff'))
+
+
+def test_scripts_for_users_import_at_most_two_levels():
+    """README, the manual without its pages for developers, and the examples; each name exists."""
+    found = {(path, *item) for path, script in SCRIPTS.items() for item in own_imports(script)}
+    assert len({path for path, *_ in found}) > 10
+    assert [(path, module) for path, module, _ in found if module.count('.') > 1] == []
+    for path, module, name in found:
+        assert not name or hasattr(importlib.import_module(module), name), (path, name)
 
 
 def test_rooms_with_aiida_import_no_engine():

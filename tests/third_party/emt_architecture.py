@@ -1,7 +1,6 @@
 """Another package registers this to add ASE's effective medium theory as an architecture."""
 
-from aiida_mghdiff.data.architectures import Architecture
-from aiida_mghdiff.workflows.engines import Engines
+from aiida_mghdiff import Architecture, Engines
 
 RECORD = Engines(
     Architecture(
