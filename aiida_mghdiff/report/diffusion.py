@@ -9,7 +9,18 @@ from scipy import stats
 
 from aiida_mghdiff.report.figures.canvas import scientific, scientific_interval, scientific_with_error
 from aiida_mghdiff.report.study import Arrhenius, Diffusion, Study, is_done, output
-from aiida_mghdiff.report.tables import DASH, NAME, NODE, TEMPERATURE, Column, Section, Table, number, with_error
+from aiida_mghdiff.report.tables import (
+    DASH,
+    NAME,
+    NODE,
+    TEMPERATURE,
+    Column,
+    Section,
+    Table,
+    number,
+    number_interval,
+    with_error,
+)
 from aiida_mghdiff.science.intervals import log_interval
 
 
@@ -143,7 +154,7 @@ def haven_ratio(item: Diffusion) -> str:
     value, limits = item.results['haven_ratio'], item.results.get('haven_ratio_ci95')
     if limits is None:
         return with_error(value, item.results['haven_ratio_error'], '.2f')
-    return f'{value:.2f} ({limits[0]:.2f} to {limits[1]:.2f})'
+    return f'{number(value, ".2f")} ({number_interval(limits, ".2f")})'
 
 
 def arrhenius_tables(study: Study) -> Iterable[Table]:
@@ -161,7 +172,7 @@ def arrhenius_tables(study: Study) -> Iterable[Table]:
         (
             fit.series,
             number(fit.results['activation_energy_ev'], '.3f'),
-            ' to '.join(number(limit, '.3f') for limit in fit.results['ci95_ev']),
+            number_interval(fit.results['ci95_ev'], '.3f'),
             scientific(fit.results['prefactor_m2_s']),
             interval(prefactor_interval(fit)),
             ', '.join(f'{value:.0f}' for value in fit.results['temperatures_k']),
@@ -259,7 +270,7 @@ def relative_limits(item: Diffusion) -> str:
     value, limits = item.results['diffusion_coefficient_m2_s'], item.results['ci95_m2_s']
     if value is None or limits is None:
         return DASH
-    return ' to '.join(number(100 * (limit / value - 1), '+.0f') for limit in limits) + ' %'
+    return number_interval([100 * (limit / value - 1) for limit in limits], '+.0f') + ' %'
 
 
 def worth_points(study: Study) -> list[str]:

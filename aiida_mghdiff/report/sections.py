@@ -12,7 +12,7 @@ from aiida_mghdiff.report.diffusion import coefficient, diffusion_section, inter
 from aiida_mghdiff.report.results import barrier_rows, barrier_text
 from aiida_mghdiff.report.structure import structure_section
 from aiida_mghdiff.report.study import EnergyDrift, Study, is_done
-from aiida_mghdiff.report.tables import DASH, NAME, NODE, Column, Section, Table, number
+from aiida_mghdiff.report.tables import DASH, NAME, NODE, Column, Section, Table, number, number_interval, with_error
 
 #: Limit of the drift of the total energy in an NVE run, in meV/atom/ns.
 DRIFT_LIMIT = 1.0
@@ -54,8 +54,7 @@ def headlines(study: Study) -> list[dict[str, str]]:
         detail = diffusion.series + (f'; 95 %: {interval(limits)} m²/s' if limits else '')
         items.append(headline(name, f'{coefficient(diffusion)} m²/s', detail, diffusion.results))
     for fit in study.arrhenius:
-        low, high = fit.results['ci95_ev']
-        detail = f'{fit.series}; 95 %: {number(low, ".2f")} to {number(high, ".2f")} eV'
+        detail = f'{fit.series}; 95 %: {number_interval(fit.results["ci95_ev"], ".2f")} eV'
         items.append(
             headline(
                 'Activation energy', f'{number(fit.results["activation_energy_ev"], ".2f")} eV', detail, fit.results
@@ -229,7 +228,7 @@ def drift_cells(drift: EnergyDrift) -> tuple[str, str]:
     if value is None:
         return DASH, 'run too short'
     verdict = 'within' if abs(value) - 2 * error <= DRIFT_LIMIT else 'above'
-    return f'{number(value, "+.2f")} ± {2 * error:.2f}', verdict
+    return with_error(value, 2 * error, '+.2f'), verdict
 
 
 def published_section(study: Study) -> Section:

@@ -66,4 +66,10 @@ def rounded(value: float, spec: str) -> str:
 
 def with_error(value: float | None, error: float | None, spec: str = '.0f') -> str:
     """Return a number with its standard error as text, or a dash."""
-    return number(value, spec) if value is None or error is None else f'{number(value, spec)} ± {error:{spec}}'
+    text = number(value, spec)
+    return text if value is None or error is None else f'{text} ± {error:{spec.lstrip("+")}}'
+
+
+def number_interval(limits: Sequence[float], spec: str) -> str:
+    """Return an interval as text with true minus signs."""
+    return ' to '.join(number(limit, spec) for limit in limits)

@@ -99,6 +99,11 @@ def predict(
     return np.exp([ln_d, ln_d - half, ln_d + half])
 
 
+def on_line(temperature_k: npt.ArrayLike, line: tuple[float, float]) -> np.ndarray:
+    """Return D at a temperature in K, or at several [m], on a line, given by ln D0 and Ea in eV."""
+    return np.exp(arrhenius_design(temperature_k) @ line)
+
+
 def fit_arrhenius(
     temperatures_k: npt.ArrayLike,
     diffusion: npt.ArrayLike,

@@ -1,10 +1,12 @@
 """Conversions between the units of this package; all factors are here.
 
 Numerics use Å, ps, eV, K and Å²/ps. Factors are named FROM_IN_TO: multiply a number in FROM to get it in TO. Constants
-are the exact ones of the SI of 2019 (CODATA 2018).
+are the exact ones of the SI of 2019 (CODATA 2018), but for the few that ASE and CHGNet fix (CODATA 2014).
 """
 
 from __future__ import annotations
+
+from math import pi, sqrt
 
 BOLTZMANN_EV_PER_K = 1.380649e-23 / 1.602176634e-19
 PLANCK_EV_PS = 6.62607015e-34 / 1.602176634e-19 * 1e12
@@ -24,3 +26,10 @@ PS_IN_FS = 1e3
 FS_IN_PS = 1e-3
 #: Mass whose kinetic energy is 1 eV at a speed of sqrt(2) Å/fs.
 EV_FS2_PER_ANGSTROM2_IN_AMU = 1.602176634e-19 * 1e-10 / 1.66053906660e-27
+
+_PLANCK_2014, _CHARGE_2014, _AMU_2014 = 6.626070040e-34, 1.6021766208e-19, 1.660539040e-27
+#: Energy quantum in meV and frequency in THz of a vibration with omega = 1 in ASE's units (sqrt(eV/Å²/u)).
+ASE_OMEGA_IN_MEV = 1e3 * (_PLANCK_2014 / 2 / pi) * 1e10 / sqrt(_CHARGE_2014 * _AMU_2014)
+ASE_OMEGA_IN_THZ = ASE_OMEGA_IN_MEV * 1e-3 * _CHARGE_2014 / (2 * pi * (_PLANCK_2014 / 2 / pi)) * 1e-12
+#: The factor of stresses in CHGNet's own code.
+CHGNET_EV_PER_ANGSTROM3_IN_GPA = 160.21766208

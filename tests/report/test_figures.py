@@ -29,7 +29,7 @@ from aiida_mghdiff.report.figures.structure import RESOLUTION, draw_section
 from aiida_mghdiff.report.results import result_table, results_of
 from aiida_mghdiff.report.study import Study
 from aiida_mghdiff.report.style import RC, styles_of
-from aiida_mghdiff.report.tables import number
+from aiida_mghdiff.report.tables import number, number_interval, with_error
 from aiida_mghdiff.science.bands import read_band
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
 
@@ -186,6 +186,12 @@ def test_configurations_that_stand_alone(study):
 def test_text_of_what_rounds_to_zero_has_no_sign():
     values = [number(-0.0001, '.3f'), number(-0.2, '.0f'), number(-0.001, '+.2f'), number(-0.02, '.2f')]
     assert values == ['0.000', '0', '0.00', '−0.02']
+
+
+def test_numbers_with_limits_have_true_minus_signs():
+    assert with_error(-0.5, 0.1, '+.2f') == '−0.50 ± 0.10'
+    assert with_error(0.5, None, '.2f') == '0.50'
+    assert number_interval([-0.1, 0.2], '.1f') == '−0.1 to 0.2'
 
 
 def test_potentials_differ_in_marker_and_in_grey():

@@ -13,6 +13,7 @@ from aiida_mghdiff.science.arrhenius import (
     TooFewTemperaturesError,
     effective_temperature,
     fit_arrhenius,
+    on_line,
 )
 from aiida_mghdiff.science.diffusion import estimate_diffusion
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
@@ -99,6 +100,7 @@ def test_band_is_narrowest_within_the_data():
     width = np.log(high / low)
     assert width[1] < width[0]
     assert width[1] < width[2]
+    np.testing.assert_allclose(on_line(temperatures, (3.0, ENERGY)), middle)
     assert line.predict(250.0) == pytest.approx((middle[0], low[0], high[0]))
     assert [line.extrapolates(value) for value in (250.0, 300.0, 600.0, 673.1)] == [True, False, False, True]
 

@@ -2,8 +2,8 @@
 
 Each of the six jobs adds its own parts. A port has the same name in all of them: ``parameters`` has the user's own
 INCAR tags, ``potcars`` a POTCAR for each element, ``potential`` the force field that VASP learned, ``state`` the start
-of a continued run. Only in ``mghdiff.vasp.md``, ``parameters`` has the settings of MD jobs, and the user's own INCAR tags
-are its key ``incar``.
+of a continued run. Only in ``mghdiff.vasp.md``, ``parameters`` has the settings of MD jobs, with the user's own INCAR
+tags under the key ``incar``.
 
 POTCARs are licensed. Their content is written only into the folder of a job, never into a repository. The folder of a
 dry run has titles and hashes instead. ``vaspout.h5`` contains a copy of them and is never retrieved.

@@ -10,16 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 
 from aiida_mghdiff.formats.job_files import VIBRATIONS_FILE
 from aiida_mghdiff.formats.results import Modes, TracerModes, VibrationResults
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.calculators.loading import chosen_head, make_atoms, open_calculator
-
-#: Energy quantum in meV and frequency in THz of a vibration with omega = 1 in ASE's units (sqrt(eV/Å²/u)).
-_MEV = 1e3 * units._hbar * 1e10 / np.sqrt(units._e * units._amu)
-_THZ = _MEV * 1e-3 * units._e / (2 * np.pi * units._hbar) * 1e-12
+from aiida_mghdiff.science.units import ASE_OMEGA_IN_MEV, ASE_OMEGA_IN_THZ
 
 
 def main() -> None:
@@ -99,14 +96,15 @@ def summarise(roots: np.ndarray, threshold_mev: float) -> Modes:
     :param roots: angular frequencies in ASE's units, negative if imaginary.
     :param threshold_mev: softer imaginary modes are numerical noise and do not count.
     """
-    energies = roots * _MEV
+    energies = roots * ASE_OMEGA_IN_MEV
     real = energies[energies > threshold_mev]
+    real_thz = real / ASE_OMEGA_IN_MEV * ASE_OMEGA_IN_THZ
     return {
         'energies_mev': energies.tolist(),
-        'frequencies_thz': (roots * _THZ).tolist(),
+        'frequencies_thz': (roots * ASE_OMEGA_IN_THZ).tolist(),
         'zero_point_energy_ev': float(real.sum() / 2e3),
         'n_imaginary_modes': int((energies < -threshold_mev).sum()),
-        'geometric_mean_frequency_thz': float(np.exp(np.log(real / _MEV * _THZ).mean())) if len(real) else None,
+        'geometric_mean_frequency_thz': float(np.exp(np.log(real_thz).mean())) if len(real) else None,
     }
 
 

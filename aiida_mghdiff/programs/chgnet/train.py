@@ -25,11 +25,12 @@ from aiida_mghdiff.programs import job, training
 from aiida_mghdiff.programs.calculators import chgnet
 from aiida_mghdiff.programs.calculators.loading import check_elements
 from aiida_mghdiff.programs.training import Arrays
+from aiida_mghdiff.science.units import CHGNET_EV_PER_ANGSTROM3_IN_GPA, KBAR_PER_GPA
 
-#: eV/Å³ of ASE to kbar in VASP's sign, which CHGNet's dataset expects; both factors are as in CHGNet's own code.
-KBAR_IN_VASP_SIGN = -1602.1766208
+#: eV/Å³ of ASE to kbar in VASP's sign, which CHGNet's dataset expects.
+KBAR_IN_VASP_SIGN = -KBAR_PER_GPA * CHGNET_EV_PER_ANGSTROM3_IN_GPA
 #: CHGNet's own stress unit, GPa, in eV/Å³.
-GPA = 1 / 160.21766208
+GPA = 1 / CHGNET_EV_PER_ANGSTROM3_IN_GPA
 #: Largest number of scheduler steps in an epoch of CHGNet.
 STEPS_PER_EPOCH = 10
 

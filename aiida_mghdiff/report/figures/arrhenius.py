@@ -14,8 +14,7 @@ from aiida_mghdiff.report.figures.canvas import HALO, all_handles, error_bars, n
 from aiida_mghdiff.report.references import Reference
 from aiida_mghdiff.report.study import Diffusion, RateDiffusion, Study, by_series
 from aiida_mghdiff.report.style import GUIDE, INK, Style
-from aiida_mghdiff.science.arrhenius import predict
-from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
+from aiida_mghdiff.science.arrhenius import on_line, predict
 
 EXPERIMENT = 'experiment'
 #: Least distance of two temperatures above an axis of 1000/T, as a fraction of its length, in a narrow panel.
@@ -182,7 +181,8 @@ def draw_experiment(axis: Axes, study: Study, limits: tuple[float, float]) -> No
     results, x = study.arrhenius[0].results, np.array(limits)
     hottest = max(results['temperatures_k'])
     anchor = fitted(results, np.array([hottest]))[0][0]
-    values = anchor * np.exp(-reference.value / BOLTZMANN_EV_PER_K * (x / 1000 - 1 / hottest))
+    line = 0.0, reference.value
+    values = anchor * on_line(1000 / x, line) / on_line(hottest, line)
     label = f'slope of {reference.value:g} eV, {reference.short} (height arbitrary)'
     axis.plot(x, values, color=GUIDE, linestyle=(0, (6, 2, 1, 2)), linewidth=1.4, label=label, zorder=2)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from aiida_mghdiff.report.figures.arrhenius import EXPERIMENT, experiment, fitted
 from aiida_mghdiff.report.study import Diffusion, Study
-from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K
+from aiida_mghdiff.science.arrhenius import arrhenius_design, on_line
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ def published_baseline(study: Study) -> Baseline | None:
     energy = experiment(study)
     if not points:
         return None
-    x = np.array([-1 / (BOLTZMANN_EV_PER_K * temperature) for temperature in points])
+    x = arrhenius_design(list(points))[:, 1]
     ln_d = np.log([point.value for point in points.values()])
-    slope = np.polyfit(x, ln_d, 1)[0] if len(points) > 1 else energy and energy.value
+    slope = np.polyfit(x, ln_d, 1)[0] if len(points) > 1 else None if energy is None else energy.value
     if slope is None:
         return None
-    line = lambda kelvin: math.exp(np.mean(ln_d - slope * x) - slope / (BOLTZMANN_EV_PER_K * kelvin))  # noqa: E731
+    line = float(np.mean(ln_d - slope * x)), float(slope)
     name = f'{EXPERIMENT}, {next(iter(points.values())).short}'
-    return Baseline(name, lambda item: line(item.results['temperature_k']))
+    return Baseline(name, lambda item: float(on_line(item.results['temperature_k'], line)))
 
 
 def best_baseline(study: Study) -> Baseline | None:

@@ -26,6 +26,7 @@ from aiida_mghdiff.report.figures.canvas import (
 from aiida_mghdiff.report.references import Reference
 from aiida_mghdiff.report.study import Arrhenius, Diffusion, Study
 from aiida_mghdiff.report.style import GUIDE, INK, MARKERS, SEQUENCE
+from aiida_mghdiff.report.tables import with_error
 
 #: Deviation in decades with the darkest colour.
 DECADES = 1.0
@@ -83,7 +84,7 @@ def coefficient_text(item: Diffusion) -> str:
 def draw_energy(axis: Axes, row: int, column: int, fit: Arrhenius) -> None:
     """Write an activation energy with its standard error."""
     value, error = (fit.results[key] for key in ('activation_energy_ev', 'activation_energy_error_ev'))
-    axis.text(column, row, f'{value:.2f} ± {error:.2f}', ha='center', va='center')
+    axis.text(column, row, with_error(value, error, '.2f'), ha='center', va='center')
 
 
 def draw_contents(study: Study) -> Figure | None:
