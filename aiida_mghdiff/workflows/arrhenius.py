@@ -21,7 +21,7 @@ from aiida_mghdiff.workflows.diffusion import (
     validate_diffusion,
 )
 from aiida_mghdiff.workflows.jobs import Options
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, checks_arguments
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, checks_arguments, refuse_unchosen
 from aiida_mghdiff.workflows.tasks import TaskWorkChain
 
 
@@ -165,6 +165,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)
         builder = cls.get_builder()
+        refuse_unchosen(overrides, potential.architecture, 'diffusion.md.architectures')
         overrides = inputs['diffusion']
         DiffusionWorkChain.fill_builder(builder, codes, potential, host, potcars, protocol, overrides, options)
         usual = cls.get_protocol_inputs(protocol)['temperatures_k']

@@ -39,7 +39,7 @@ from aiida_mghdiff.workflows.diffusion_settings import PLANNED_RUN, STAGES, leng
 from aiida_mghdiff.workflows.engines import incar_message, md_message, validate_md_codes
 from aiida_mghdiff.workflows.jobs import Options, options_inputs
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, checks_arguments
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, checks_arguments, refuse_unchosen
 from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
 #: Inputs of the runs that come from the caller.
@@ -402,5 +402,6 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         """
         builder = cls.get_builder()
         cls.fill_builder(builder, codes, potential, host, potcars, protocol, overrides, options)
+        refuse_unchosen(overrides, potential.architecture, 'md.architectures')
         builder.temperature = orm.Float(temperature_k)
         return builder

@@ -7,19 +7,22 @@ of a kind have priority over ``default``, and each value is replaced as a whole,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import PurePath
 from typing import Any
 
 from aiida import orm
 from aiida.engine import CalcJob, ProcessSpec
 from aiida.engine.processes.ports import PortNamespace
+from aiida.plugins import SchedulerFactory
+from aiida.plugins.entry_point import get_entry_point_names
 from plumpy.ports import Port
 
 from aiida_mghdiff.calculations.mpi import MAIN, MpiJob
 from aiida_mghdiff.calculations.program import ProgramCalculation
 from aiida_mghdiff.calculations.validation import IS_COUNT, Check, optional, unknown_message
 from aiida_mghdiff.data.architectures import architectures
-from aiida_mghdiff.workflows.setting_checks import IS_NAME, Keys, settings_message
+from aiida_mghdiff.workflows.setting_checks import Keys, settings_message
 
 #: Argument of builders: ``metadata.options`` by ``default`` and kind of job.
 Options = Mapping[str, Mapping[str, Any]]
@@ -58,6 +61,13 @@ _COUNTS = (
 )
 
 
+@cache
+def _resources() -> set[str]:
+    """Return the further keys of ``resources`` that any installed scheduler knows."""
+    schedulers = map(SchedulerFactory, get_entry_point_names('aiida.schedulers'))
+    return {key for each in schedulers for key in each.job_resource_class.get_valid_keys()} - set(_COUNTS)
+
+
 def _port_schema(port: Port | PortNamespace) -> Any:
     """Return the schema of a port of ``metadata.options``."""
     if isinstance(port, PortNamespace):
@@ -71,8 +81,13 @@ def _port_schema(port: Port | PortNamespace) -> Any:
 _OF_JOB: dict[str, Any] = _port_schema(CalcJob.spec().inputs['metadata']['options'])
 #: AiiDA takes these unseen, and true and false for numbers.
 _OF_JOB |= dict.fromkeys(('max_wallclock_seconds', 'max_memory_kb'), optional(IS_COUNT))
-#: The scheduler knows which resources there are: :func:`job_message` asks it.
-_OF_JOB['resources'] = Keys(dict.fromkeys(_COUNTS, optional(IS_COUNT)), IS_NAME, '<resource>')
+#: A key that no scheduler knows is refused for all kinds. :func:`job_message` asks the schedulers of the jobs that run.
+_OF_JOB['resources'] = Keys(
+    dict.fromkeys(_COUNTS, optional(IS_COUNT)),
+    Check('a resource of an installed scheduler', lambda key: key in _resources()),
+    '<resource>',
+    near=_resources,
+)
 #: Schema of ``options``.
 OPTIONS: dict[str, Any] = dict.fromkeys((DEFAULT, *KINDS), _OF_JOB)
 

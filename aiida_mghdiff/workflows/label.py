@@ -25,7 +25,7 @@ from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.workflows.cleaning import CleaningMixin
 from aiida_mghdiff.workflows.jobs import Options, define_jobs, job_message, job_options, options_inputs
 from aiida_mghdiff.workflows.ports import expose_job
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, checks_arguments, merge
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, checks_arguments, merge, refuse_unchosen
 from aiida_mghdiff.workflows.setting_checks import without_null
 from aiida_mghdiff.workflows.tasks import TaskWorkChain, failure_text
 
@@ -294,6 +294,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         if engine not in ENGINES:
             raise ValueError(engine_message(engine))
         settings = cls.get_protocol_inputs(protocol, overrides)[engine]
+        refuse_unchosen(overrides, engine, alternatives=ENGINES)
         parameters = settings['parameters'] | (gpaw.GETTERS if engine == 'gpaw' else {})
         return without_null(parameters), without_null(merge(parameters, settings['retry_parameters']))
 

@@ -17,7 +17,7 @@ from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.science.units import PS_IN_FS
 from aiida_mghdiff.workflows.engines import with_dtype
 from aiida_mghdiff.workflows.jobs import Options, options_inputs
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, checks_arguments, merge
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, checks_arguments, merge, refuse_unchosen
 from aiida_mghdiff.workflows.restart_loops import RESTART, define_restarts, loop_inputs
 from aiida_mghdiff.workflows.segment import PARTS, MdSegmentWorkChain, parts_of
 from aiida_mghdiff.workflows.setting_checks import without_null
@@ -164,9 +164,12 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         :param overrides: overrides of the protocol file: ``parameters`` (for example ``duration_ps``), ``ensembles``,
             ``architectures``, ``segment_steps``, ``clean_workdir``.
         :param options: ``metadata.options`` for all jobs (``default``), and for this kind (``md``).
-        :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
+        :raises ValueError: for an unknown protocol, for keys of the overrides that the protocol file does not have, and
+            for overrides of another ensemble or architecture.
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)
+        refuse_unchosen(overrides, ensemble, 'ensembles')
+        refuse_unchosen(overrides, potential.architecture, 'architectures')
         parameters = cls.get_md_parameters(potential.architecture, ensemble, protocol, overrides)
         is_state = isinstance(start, MdStateData)
         run = {'temperature_k': temperature_k, 'seed': seed, 'first_step': start.step if is_state else 0}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
@@ -26,6 +26,7 @@ from aiida_mghdiff.calculations.validation import (
     IS_TEMPERATURES,
     Check,
     joined,
+    joined_place,
     nearest,
 )
 from aiida_mghdiff.data.dataset import DatasetData
@@ -129,6 +130,27 @@ def checked(name: str, overrides: Mapping[str, Any], place: str = '') -> dict[st
     if message := settings_message(values, SCHEMAS[name], place):
         raise ValueError(message)
     return values
+
+
+def refuse_unchosen(
+    overrides: Mapping[str, Any] | None, chosen: str, place: str = '', alternatives: Iterable[str] | None = None
+) -> None:
+    """Refuse overrides of alternatives that are not chosen, since nothing would use them.
+
+    :param chosen: the chosen alternative, such as an ensemble.
+    :param place: place of the alternatives in the overrides, as the user writes it: ``md.architectures``.
+    :param alternatives: keys of the alternatives at this place; by default all its keys.
+    :raises ValueError: names the place where the overrides are used.
+    """
+    values: Mapping[str, Any] = overrides or {}
+    for key in place.split('.') if place else ():
+        values = values.get(key) or {}
+    for name in values if alternatives is None else alternatives:
+        if name != chosen and values.get(name):
+            raise ValueError(
+                f'{joined_place(place, name)}: nothing would use it, because {chosen} is chosen: set '
+                f'{joined_place(place, chosen)}, or leave it out.'
+            )
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,7 +73,14 @@ from aiida_mghdiff.workflows.learning_segment import LearningSegmentWorkChain
 from aiida_mghdiff.workflows.md import MolecularDynamicsWorkChain
 from aiida_mghdiff.workflows.neb import VIBRATION_SETTINGS, BarrierWorkChain, path_message, vibrations_message
 from aiida_mghdiff.workflows.otf import OnTheFlyWorkChain, start_node, validate_schedule
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, checked, checks_arguments, merge, protocol_inputs
+from aiida_mghdiff.workflows.protocol import (
+    ProtocolMixin,
+    checked,
+    checks_arguments,
+    merge,
+    protocol_inputs,
+    refuse_unchosen,
+)
 from aiida_mghdiff.workflows.restart_loops import define_restarts, loop_inputs, restarts_inputs
 from aiida_mghdiff.workflows.segment import MdSegmentWorkChain
 from aiida_mghdiff.workflows.setting_checks import is_node
@@ -888,6 +895,7 @@ def diffusion_inputs(
         architecture = choice.removeprefix(BEST) if choice.startswith(BEST) else known.get(choice)
         if architecture is None:
             continue
+        refuse_unchosen({'diffusion': runs}, architecture, f'diffusion.{key}.overrides.md.architectures')
         overrides = merge(shared, values.get('overrides', {}))
         settings = DiffusionWorkChain.get_settings(architecture, protocol, overrides)
         inputs[key] = {

@@ -18,12 +18,19 @@ from aiida.engine import (
 from aiida_mghdiff.calculations.chgnet.train import KEYS as CHGNET_KEYS
 from aiida_mghdiff.calculations.exit_codes import JOB_REFUSALS, define_exit_codes, exit_codes
 from aiida_mghdiff.calculations.mace.train import KEYS as MACE_KEYS
-from aiida_mghdiff.calculations.validation import keys_help
+from aiida_mghdiff.calculations.validation import keys_help, without
 from aiida_mghdiff.data.dataset import DatasetData, converged_message
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.engines import options_message, trainer, training_job
 from aiida_mghdiff.workflows.jobs import Options, define_jobs, job_options, options_inputs
-from aiida_mghdiff.workflows.protocol import checked, checks_arguments, has_protocols, merge, protocol_inputs
+from aiida_mghdiff.workflows.protocol import (
+    checked,
+    checks_arguments,
+    has_protocols,
+    merge,
+    protocol_inputs,
+    refuse_unchosen,
+)
 from aiida_mghdiff.workflows.restart_loops import RestartWorkChain, report_of_refused
 
 DATASETS = ('training', 'validation', 'replay')
@@ -163,6 +170,7 @@ class TrainWorkChain(RestartWorkChain):
         if not has_protocols(name):
             raise ValueError(f'trainings of {architecture} have no protocol: give their complete parameters yourself.')
         inputs, own = protocol_inputs(name, protocol), checked(name, overrides or {}, place)
+        refuse_unchosen(own, kind, alternatives=without(own, 'parameters'))
         parameters = merge(inputs['parameters'], inputs.get(kind, {}))
         parameters = parameters if has_stress else job.without_stress(parameters)
         return merge(merge(parameters, own.get('parameters', {})), own.get(kind, {}))

@@ -21,8 +21,8 @@ from aiida_mghdiff.science.sampling import TooFewFramesError, sample_evenly
 from aiida_mghdiff.workflows.cleaning import CleaningMixin
 from aiida_mghdiff.workflows.engines import PYTHON, engines_of, evaluation, evaluation_parameters, options_message
 from aiida_mghdiff.workflows.jobs import Options, options_inputs
-from aiida_mghdiff.workflows.label import LabelWorkChain, validate_label
-from aiida_mghdiff.workflows.protocol import ProtocolMixin, checks_arguments
+from aiida_mghdiff.workflows.label import ENGINES, LabelWorkChain, validate_label
+from aiida_mghdiff.workflows.protocol import ProtocolMixin, checks_arguments, refuse_unchosen
 from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
 DIFFUSION = 'aiida.workflows:mghdiff.diffusion'
@@ -235,6 +235,7 @@ class ValidationWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain
             ``LabelWorkChain`` refuses.
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)
+        refuse_unchosen(overrides, engine, 'label.overrides', ENGINES)
         trajectories = {
             key: run_trajectories(run) if isinstance(run, orm.ProcessNode) else dict(run) for key, run in runs.items()
         }

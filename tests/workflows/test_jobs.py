@@ -110,6 +110,14 @@ def study(generate_workchain, slurm, tiny_potential, host, hydride):
         ({'md': {'resources': 5}}, r'options\.md\.resources = 5: give a dictionary here'),
         ({'md': {'resources': {'num_machines': 0}}}, r'resources\.num_machines = 0 is not a positive whole number'),
         ({'md': {'resources': {'num_machines': [1]}}}, r'resources\.num_machines = \[1\] is not a positive whole'),
+        (
+            {'label': {'resources': {'num_machine': 1}}},
+            r'label\.resources\.num_machine: no such key; did you mean num',
+        ),
+        (
+            {'vibrations': {'resources': {'nodes': 1}}},
+            r'vibrations\.resources\.nodes: no such key; known are .*_env',
+        ),
         ({'md': {'account': 5}}, r'options\.md\.account = 5 is not a text'),
         ({'train': {'max_wallclock_seconds': 'long'}}, r"options\.train\.max_wallclock_seconds = 'long'"),
     ],
@@ -182,7 +190,7 @@ def test_both_namespaces_are_the_same_everywhere(name):
 def test_portable_codes_have_no_scheduler_yet(aiida_profile, tmp_path):
     (tmp_path / 'run').write_text('#!/bin/sh\n')
     code = orm.PortableCode(filepath_executable='run', filepath_files=tmp_path, label='own')
-    inputs = {'options': options_inputs({'md': {'resources': {'nodes': 1}}})}
+    inputs = {'options': options_inputs({'md': {'resources': {'parallel_env': 'mpi'}}})}
     assert job_message(inputs, 'md', CalculationFactory('mghdiff.ase.md'), code) is None
 
 

@@ -487,6 +487,53 @@ def test_no_override_is_lost(builders):
     assert builders['study'](overrides=seeds).split['seed'] == 1
 
 
+@pytest.mark.parametrize(
+    ('name', 'overrides', 'place', 'used'),
+    [
+        ('md', {'ensembles': {'npt': {'pressure_gpa': 1.0}}}, 'ensembles.npt', 'ensembles.nvt'),
+        ('md', {'architectures': {'chgnet': {'time_step_fs': 0.5}}}, 'architectures.chgnet', 'architectures.mace'),
+        ('label', {'vasp': {'parameters': {'encut': 400.0}}}, 'vasp', 'gpaw'),
+        ('mace', {'naive': {'lr': 0.1}}, 'naive', 'scratch'),
+        (
+            'diffusion',
+            {'md': {'architectures': {'chgnet': {'time_step_fs': 0.5}}}},
+            'md.architectures.chgnet',
+            'md.architectures.mace',
+        ),
+        (
+            'arrhenius',
+            {'diffusion': {'md': {'architectures': {'chgnet': {'time_step_fs': 0.5}}}}},
+            'diffusion.md.architectures.chgnet',
+            'diffusion.md.architectures.mace',
+        ),
+        (
+            'validate',
+            {'label': {'overrides': {'vasp': {'parameters': {'encut': 400.0}}}}},
+            'label.overrides.vasp',
+            'label.overrides.gpaw',
+        ),
+        (
+            'study',
+            nested('diffusion.best_mace_h1.overrides.md.architectures.chgnet', 'time_step_fs', 0.5),
+            'diffusion.best_mace_h1.overrides.md.architectures.chgnet',
+            'diffusion.best_mace_h1.overrides.md.architectures.mace',
+        ),
+    ],
+)
+def test_settings_of_what_is_not_chosen_are_refused(builders, name, overrides, place, used):
+    chosen = used.rpartition('.')[2]
+    with pytest.raises(ValueError, match=' ') as refusal:
+        builders[name](overrides=overrides)
+    words = f'{place}: nothing would use it, because {chosen} is chosen: set {used}, or leave it out.'
+    assert str(refusal.value) == words
+
+
+def test_a_study_shares_settings_of_all_architectures(builders):
+    step = {'md': {'architectures': {'chgnet': {'time_step_fs': 0.25}}}}
+    settings = [builders['study'](**given).diffusion['best_mace_h1']['settings'] for given in ({}, {'overrides': step})]
+    assert settings[0].get_dict() == settings[1].get_dict()
+
+
 def test_parameters_of_a_training_are_of_its_architecture(builders):
     with pytest.raises(ValueError, match=r'parameters\.learning_rate: no such key'):
         builders['study'](overrides={'training': {'mace_tr': {'parameters': {'learning_rate': 0.1}}}})
