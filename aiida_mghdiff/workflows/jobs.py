@@ -22,7 +22,7 @@ from aiida_mghdiff.calculations.mpi import MAIN, MpiJob
 from aiida_mghdiff.calculations.program import ProgramCalculation
 from aiida_mghdiff.calculations.validation import IS_COUNT, Check, optional, unknown_message
 from aiida_mghdiff.data.architectures import architectures
-from aiida_mghdiff.workflows.setting_checks import Keys, settings_message
+from aiida_mghdiff.workflows.setting_checks import Keys, plain, settings_message
 
 #: Argument of builders: ``metadata.options`` by ``default`` and kind of job.
 Options = Mapping[str, Mapping[str, Any]]
@@ -135,8 +135,7 @@ def _swapped(codes: Mapping[str, orm.AbstractCode]) -> Iterator[str]:
 
 def options_message(options: Mapping[str, Any], _: Any = None) -> str | None:
     """Return a message about an unknown kind of job or key, or a value of a wrong type, or None."""
-    values = {name: node.get_dict() if isinstance(node, orm.Dict) else node for name, node in options.items()}
-    return settings_message(values, OPTIONS, 'options')
+    return settings_message(plain(options), OPTIONS, 'options')
 
 
 def asked(inputs: Mapping[str, Any], kind: str) -> dict[str, Any]:

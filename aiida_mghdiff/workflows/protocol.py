@@ -120,16 +120,16 @@ def protocol_inputs(
     return merge(merge(content['default_inputs'], own), checked(name, overrides or {}))
 
 
-def checked(name: str, overrides: Mapping[str, Any], place: str = '') -> dict[str, Any]:
-    """Return overrides of a protocol file, in Python's own types.
+def checked(name: str, overrides: Mapping[str, Any], place: str = '') -> Mapping[str, Any]:
+    """Return overrides of a protocol file, if they are correct.
 
+    :param overrides: in Python's own types, see :func:`checks_arguments`.
     :param place: place of the overrides, as the user writes it.
     :raises ValueError: for all unknown keys and all wrong values; gives the nearest known keys.
     """
-    values: dict[str, Any] = plain(overrides)
-    if message := settings_message(values, SCHEMAS[name], place):
+    if message := settings_message(overrides, SCHEMAS[name], place):
         raise ValueError(message)
-    return values
+    return overrides
 
 
 def refuse_unchosen(
