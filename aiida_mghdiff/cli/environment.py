@@ -261,13 +261,25 @@ def lost_words(lost: set[int]) -> str:
 
 
 def waiting_words(directory: Path) -> str:
-    """Return the sentence about unfinished processes in a directory that no command follows."""
-    if not (count := len(active_processes())):
+    """Return the sentences about unfinished processes in a directory that no command follows.
+
+    Studies of another version are paused, and no command continues them.
+    """
+    from aiida.orm import QueryBuilder, WorkChainNode
+
+    from aiida_mghdiff.workflows.study import StudyWorkChain
+    from aiida_mghdiff.workflows.survival import version_message
+
+    if not (active := active_processes()):
         return ''
-    return (
-        f'\n{count} processes of an earlier study in {directory} are not finished. To continue them, call its command '
-        f'again, or `aiida-mghdiff profile {shlex.quote(str(directory))}`.'
-    )
+    of_studies = {'id': {'in': list(active)}, 'process_type': StudyWorkChain.build_process_type()}
+    studies = QueryBuilder().append(WorkChainNode, filters=of_studies).all(flat=True)
+    paused = [message for study in studies if (message := version_message(study, StudyWorkChain))]
+    advice = f'To continue them, call its command again, or `aiida-mghdiff profile {shlex.quote(str(directory))}`.'
+    if paused and len(paused) == len(studies):
+        advice = 'Its workflows are paused.'
+    words = f'\n{len(active)} processes of an earlier study in {directory} are not finished. {advice}'
+    return ' '.join([words, *paused])
 
 
 def _wait_until_whole(daemon: DaemonClient) -> None:

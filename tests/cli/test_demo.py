@@ -6,6 +6,7 @@ The demo itself runs in tests/test_study.py.
 from __future__ import annotations
 
 import fcntl
+import re
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from plumpy import ProcessState
 from aiida_mghdiff import __version__
 from aiida_mghdiff.cli import demo as module
 from aiida_mghdiff.cli.demo import STUDY_KEY, Choices, demo, find_or_submit, verdi
+from aiida_mghdiff.cli.environment import waiting_words
 from aiida_mghdiff.workflows.study import StudyWorkChain
 
 
@@ -126,6 +128,18 @@ def test_a_study_that_another_version_left_unfinished_is_shown_and_not_resumed(s
     assert f'end it with `verdi process kill {first.pk}`' in message
     assert submitted.startswith(f'Submitted study {second.uuid}')
     assert submit(None).uuid == second.uuid
+
+
+def test_only_a_study_of_this_version_is_said_to_go_on(submit):
+    """After a later refusal: a study of another version is paused, and no command continues it."""
+    assert waiting_words(Path('demo')) == ''
+    earlier = submit(None, version='0.0.7')
+    begin = r'\n{} processes of an earlier study in demo are not finished\. '
+    foreign = rf'StudyWorkChain<{earlier.pk}> was started by version 0\.0\.7 and is not resumed by version'
+    assert re.match(begin.format(1) + r'Its workflows are paused\. ' + foreign, waiting_words(Path('demo')))
+    submit(None)
+    words = waiting_words(Path('demo'))
+    assert re.match(begin.format(2) + f'To continue them, call its command again, or .*{foreign}', words)
 
 
 def test_a_study_that_was_not_saved_is_submitted_again(submit, capsys):
