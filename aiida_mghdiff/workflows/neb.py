@@ -31,9 +31,8 @@ from aiida_mghdiff.calculations.validation import (
     self_diffusion_message,
     without,
 )
-from aiida_mghdiff.calculations.vasp.ionic import tags_message
-from aiida_mghdiff.calculations.vasp.job import potcars_message, symbols_message
-from aiida_mghdiff.calculations.vasp.neb import BAND_TAGS, VaspNebCalculation
+from aiida_mghdiff.calculations.vasp.ionic import system_message, tags_message
+from aiida_mghdiff.calculations.vasp.neb import BAND_TAGS, VaspNebCalculation, ranks_message
 from aiida_mghdiff.calculations.vasp.relax import RELAXATION_TAGS, VaspRelaxCalculation
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.workflows.cleaning import CleaningMixin
@@ -102,8 +101,11 @@ def _engine_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
     if 'potential' in inputs:
         yield elements_message(inputs['potential'], symbols, tracer)
     if message is None:
-        yield _ase_message(inputs) if job.role == PYTHON else _vasp_message(symbols, inputs)
-        yield _options_message(inputs, job)
+        messages = [_ase_message(inputs) if job.role == PYTHON else _vasp_message(symbols, inputs)]
+        messages.append(_options_message(inputs, job))
+        yield from messages
+        if job.role != PYTHON and not any(messages):
+            yield _ranks_message(inputs)
 
 
 def _options_message(inputs: Mapping[str, Any], job: Job) -> str | None:
@@ -153,7 +155,38 @@ def _vasp_message(symbols: list[str], inputs: Mapping[str, Any]) -> str | None:
     for name, checks in {'relaxation': RELAXATION_TAGS, 'parameters': BAND_TAGS}.items():
         if message := tags_message({**inputs, 'parameters': inputs[name]}, checks):
             return message.replace('parameters', name, 1)
-    return symbols_message(symbols) or potcars_message(symbols, inputs.get('potcars', {}))
+    return (
+        system_message(symbols, inputs)
+        or complete_message(inputs['interpolation'].get_dict(), INTERPOLATION_SETTINGS, 'interpolation')
+        or _band_message(inputs)
+    )
+
+
+def _band_message(inputs: Mapping[str, Any]) -> str | None:
+    """Return why VASP's band would be refused after the relaxations of its end points, or None."""
+    band, relaxation = inputs['parameters'], inputs['relaxation']
+    if (n_images := inputs['interpolation']['n_images']) != band['images']:
+        return f'interpolation.n_images = {n_images}, but parameters.images = {band["images"]}: give one number.'
+    if relaxation['ediffg'] < band['ediffg']:
+        return (
+            f'relaxation.ediffg = {relaxation["ediffg"]:g} allows larger forces at the end points than the band with '
+            f'parameters.ediffg = {band["ediffg"]:g}: set endpoint_tolerance_ev_per_angstrom to at most '
+            'force_tolerance_ev_per_angstrom.'
+        )
+    return None
+
+
+def _ranks_message(inputs: Mapping[str, Any]) -> str | None:
+    """Return why the MPI ranks cannot be divided equally among the images of VASP's band, or None."""
+    code = _vasp_code(VaspNebCalculation, inputs['codes'])
+    options = job_options(inputs, 'barrier', VaspNebCalculation, code)
+    message = ranks_message(code, options, inputs['parameters']['images'])
+    return message and f'options.barrier.resources: {message}'
+
+
+def _vasp_code(process: type[CalcJob], codes: Mapping[str, orm.AbstractCode]) -> orm.AbstractCode:
+    """Return the code of a job of VASP: only the band needs a VASP with VTST, which may be a second code."""
+    return codes['vasp_neb'] if process is VaspNebCalculation and 'vasp_neb' in codes else codes['vasp']
 
 
 class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
@@ -287,9 +320,8 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         }
 
     def vasp_inputs(self, process: type[CalcJob], label: str) -> dict[str, Any]:
-        """Return the inputs that all jobs of VASP on this path share; a second code may be a VASP with VTST."""
-        codes = self.inputs.codes
-        code = codes['vasp_neb'] if process is VaspNebCalculation and 'vasp_neb' in codes else codes['vasp']
+        """Return the inputs that all jobs of VASP on this path share."""
+        code = _vasp_code(process, self.inputs.codes)
         return {
             **self.exposed_inputs(process),
             'code': code,

@@ -27,14 +27,14 @@ def vasp(aiida_profile, aiida_code_installed):
 def build(generate_workchain, vasp, host):
     """Return a function that makes a search in VASP with some inputs changed."""
 
-    def make(potential=None, codes=None, elements=('Mg', 'H'), drop=(), changes=None, **options):
+    def make(potential=None, codes=None, elements=('Mg', 'H'), drop=(), changes=None, protocol='smoke', **options):
         builder = BarrierWorkChain.get_builder_from_protocol(
             {'vasp': vasp} if codes is None else codes,
             potential,
             host,
             path='O-T',
             potcars=placeholder_potcars(elements),
-            protocol='smoke',
+            protocol=protocol,
             **options,
         )
         inputs = {name: value for name, value in builder._inputs(prune=True).items() if name not in drop}
@@ -99,6 +99,35 @@ def test_refuses_tags_of_either_job(build, name):
         build(changes={name: orm.Dict(tags | {'nsw': 0})})
 
 
+@pytest.mark.parametrize(
+    ('name', 'changes', 'message'),
+    [
+        ('interpolation', {'n_image': 3}, r'interpolation\.n_image: no such key; did you mean n_images\?'),
+        ('interpolation', {'interpolation': 'idp'}, r"interpolation = 'idp' is not one of idpp, linear \(did you mean"),
+        ('interpolation', {'n_images': 3}, r'interpolation\.n_images = 3, but parameters\.images = 1: give one number'),
+        ('relaxation', {'ediffg': -0.2}, r'relaxation\.ediffg = -0\.2 allows larger .* parameters\.ediffg = -0\.1'),
+    ],
+)
+def test_the_band_is_checked_before_its_ends_are_relaxed(build, name, changes, message):
+    values = build().inputs[name].get_dict() | changes
+    with pytest.raises(ValueError, match=message):
+        build(changes={name: orm.Dict(values)})
+
+
+@pytest.mark.parametrize(('protocol', 'images', 'n_nodes'), [('balanced', 5, 5), ('paper', 10, 5)])
+def test_refuses_ranks_that_images_cannot_share(build, protocol, images, n_nodes):
+    def make(n_machines, kind='barrier', **more):
+        resources = {'num_machines': n_machines, 'num_mpiprocs_per_machine': 48}
+        return build(protocol=protocol, options={kind: {'resources': resources, **more}})
+
+    for kind in ('default', 'barrier'):
+        message = rf'options\.barrier\.resources: 192 MPI ranks cannot be shared .* a multiple of {images}'
+        with pytest.raises(ValueError, match=message):
+            make(4, kind)
+    assert make(n_nodes).job
+    assert make(4, withmpi=False).job
+
+
 def test_refusals_of_potentials(build, codes, tiny_potential, tmp_path):
     with pytest.raises(ValueError, match=r'codes\.vasp is missing: barriers of vasp-mlff'):
         build(make_force_field(tmp_path), codes={'python': codes['python']})
@@ -106,6 +135,8 @@ def test_refusals_of_potentials(build, codes, tiny_potential, tmp_path):
         build(tiny_potential)
     with pytest.raises(ValueError, match='does not know Mg; it knows H, Ti'):
         build(make_force_field(tmp_path, ('H', 'Ti')))
+    with pytest.raises(ValueError, match='the force field has no fast mode'):
+        build(make_force_field(tmp_path, fast=False))
 
 
 def test_ends_are_relaxed_each_until_it_is_done(build, generate_job_node):

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiida.engine import CalcJobProcessSpec
-from ase import Atoms
 
 from aiida_mghdiff.calculations.exit_codes import define_exit_codes
 from aiida_mghdiff.calculations.validation import (
@@ -46,9 +45,12 @@ def tags_message(inputs: Mapping[str, Any], checks: Mapping[str, Check]) -> str 
     return own_tags_message(tags, RUN_TAGS if learned else ()) or complete_message(known, checks)
 
 
-def system_message(atoms: Atoms, inputs: Mapping[str, Any]) -> str | None:
-    """Return a message about atoms that are not grouped, lack a POTCAR or are unknown to the force field, or None."""
-    symbols, potential = atoms.get_chemical_symbols(), inputs.get('potential')
+def system_message(symbols: list[str], inputs: Mapping[str, Any]) -> str | None:
+    """Return a message about atoms that are not grouped, lack a POTCAR or are unknown to the force field, or None.
+
+    :param symbols: symbols of all atoms, in their order.
+    """
+    potential = inputs.get('potential')
     message = symbols_message(symbols) or potcars_message(symbols, inputs.get('potcars', {}))
     if message or potential is None:
         return message

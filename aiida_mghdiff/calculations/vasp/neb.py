@@ -45,7 +45,7 @@ def validate_band(inputs: dict[str, Any], _: Any = None) -> str | None:
     return (
         tags_message(inputs, BAND_TAGS)
         or _images_message(inputs['images'], parameters['images'])
-        or system_message(image_atoms(inputs['images'], 0), inputs)
+        or system_message(list(inputs['images'].symbols), inputs)
         or _ranks_message(inputs, parameters['images'])
         or _end_message('initial_results', inputs, parameters)
         or _end_message('final_results', inputs, parameters)
@@ -62,13 +62,20 @@ def _images_message(images: orm.TrajectoryData, n_images: int) -> str | None:
 
 
 def _ranks_message(inputs: Mapping[str, Any], n_images: int) -> str | None:
-    """Return why the MPI ranks cannot be divided equally among the images, or None."""
     options = inputs.get('metadata', {}).get('options', {})
-    computer = inputs['code'].computer if 'code' in inputs else None
+    return ranks_message(inputs['code'], options, n_images) if 'code' in inputs else None
+
+
+def ranks_message(code: orm.AbstractCode, options: Mapping[str, Any], n_images: int) -> str | None:
+    """Return why the MPI ranks cannot be divided equally among the images, or None.
+
+    :param options: ``metadata.options`` of the job.
+    """
+    computer = code.computer
     if computer is None or 'resources' not in options:
         return None
     ranks = ranks_of(computer, options['resources'])
-    if runs_under_mpi(VaspNebCalculation, inputs['code'], computer, options) and ranks % n_images:
+    if runs_under_mpi(VaspNebCalculation, code, computer, options) and ranks % n_images:
         return f'{ranks} MPI ranks cannot be shared by {n_images} images: ask for a multiple of {n_images}.'
     return None
 

@@ -18,7 +18,8 @@ def validate_relaxation(inputs: dict[str, Any], _: Any = None) -> str | None:
     """Return a message about a fault in the inputs, or None."""
     if not {'parameters', 'structure'} <= set(inputs):
         return None
-    return tags_message(inputs, RELAXATION_TAGS) or system_message(inputs['structure'].get_ase(), inputs)
+    symbols = inputs['structure'].get_ase().get_chemical_symbols()
+    return tags_message(inputs, RELAXATION_TAGS) or system_message(symbols, inputs)
 
 
 class VaspRelaxCalculation(IonicCalculation):
