@@ -24,6 +24,8 @@ class Check:
 Schema = Mapping[str, 'Check | Schema']
 
 
+#: Least similarity of a key that is proposed for an unknown key: ``max_walltime`` means ``max_wallclock_seconds``.
+_LEAST_SIMILAR = 0.5
 #: Of numbers in settings: neither infinity nor NaN, nor a whole number that no floating-point number holds.
 _LARGEST = 1e300
 
@@ -121,7 +123,7 @@ def complete_message(
     if message := unknown_message(values, keys, place):
         return message
     if missing := sorted(set(keys) - set(values)):
-        return f'{place} lack {", ".join(missing)}: {remedy}.'
+        return f'{place} {"lack" if place.endswith("s") else "lacks"} {", ".join(missing)}: {remedy}.'
     for key, check in keys.items():
         if isinstance(check, Mapping):
             if message := complete_message(values[key], check, f'{place}.{key}', remedy):
@@ -176,7 +178,7 @@ def nearest(key: str, known: Iterable[str], refused: Iterable[str] = ()) -> str:
     :param refused: similar keys that get an answer of their own.
     """
     known = list(known)
-    if close := get_close_matches(str(key), [*known, *refused], n=1):
+    if close := get_close_matches(str(key), [*known, *refused], n=1, cutoff=_LEAST_SIMILAR):
         return f'did you mean {close[0]}?'
     return f'known are {", ".join(sorted(known))}.' if known else 'there are no keys here.'
 

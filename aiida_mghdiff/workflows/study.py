@@ -340,9 +340,11 @@ def try_split(inputs: Mapping[str, Any]) -> tuple[dict[str, DatasetData], str | 
     settings = inputs['split'].get_dict()
     whole = dict.fromkeys(('training', 'validation'), inputs['dataset']) if 'dataset' in inputs else {}
     try:
-        parts_of_settings(settings)
+        parts_of_settings(settings, 'split')
         return split(inputs['dataset'], settings) if whole else {}, None
-    except (SettingsError, SplitError) as error:
+    except SettingsError as error:
+        return whole, str(error)
+    except SplitError as error:
         return whole, f'split: {error}'
 
 

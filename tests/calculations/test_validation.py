@@ -24,6 +24,7 @@ GOOD = {'count': 1, 'time': 0.5, 'inner': {'name': 'a', 'deeper': {'size': 2}}}
     [
         ({}, None),
         ({'cuont': 1}, 'settings.cuont: no such key; did you mean count?'),
+        ({'time_in_ps': 1}, 'settings.time_in_ps: no such key; did you mean time?'),
         ({'x': 1}, 'settings.x: no such key; known are count, inner, time.'),
         ({'count': 0}, 'settings: count = 0 is not a positive whole number.'),
         ({'inner': 3}, 'settings.inner = 3 is not a dictionary.'),
@@ -31,7 +32,7 @@ GOOD = {'count': 1, 'time': 0.5, 'inner': {'name': 'a', 'deeper': {'size': 2}}}
         ({'time': float('nan')}, 'settings: time = nan is not a positive number.'),
         ({'time': 10**400}, 'settings: time = 1000'),
         ({'inner': {'nam': 'a'}}, 'settings.inner.nam: no such key; did you mean name?'),
-        ({'inner': {'name': 'a'}}, 'settings.inner lack deeper: fill it in.'),
+        ({'inner': {'name': 'a'}}, 'settings.inner lacks deeper: fill it in.'),
         (
             {'inner': {'name': 'a', 'deeper': {'size': 2, 'sise': 3}}},
             'settings.inner.deeper.sise: no such key',
@@ -100,3 +101,8 @@ def test_a_wrong_key_of_hand_made_settings_is_refused(generate_workchain, codes,
     place = f'settings.{section}' if section else 'settings'
     with pytest.raises(ValueError, match=rf'{place}\.{right}s: no such key; did you mean {right}\?'):
         generate_workchain(DiffusionWorkChain, builder._inputs(prune=True) | {'settings': orm.Dict(settings)})
+
+
+@pytest.mark.parametrize('entry_point', ['mghdiff.lammps.md', 'mghdiff.gpaw.singlepoint'])
+def test_jobs_of_other_plugins_have_no_port_whose_keys_nothing_checks(entry_point):
+    assert 'settings' not in CalculationFactory(entry_point).spec().inputs

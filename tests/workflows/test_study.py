@@ -274,7 +274,7 @@ def changed(entry, changes):
         ({'parametrs': orm.Dict}, r'training\.x\.parametrs: no such key; did you mean parameters\?'),
         ({'potentail': orm.Dict}, r'training\.x\.potentail: no such key; did you mean potential\?'),
         ({'max_iterations': orm.Int}, r'training\.x\.max_iterations: no such key'),
-        ({'architecture': None}, r'training\.x lack architecture'),
+        ({'architecture': None}, r'training\.x lacks architecture'),
         ({'potential': dict}, r'training\.x: potential = \{\} is not a PotentialData node'),
         ({'parameters': dict}, r'training\.x: parameters = \{\} is not a Dict node'),
     ],
@@ -290,7 +290,7 @@ def test_refuses_an_input_that_no_training_has(generate_workchain, builder, chan
     [
         ({'segment_steps': orm.Int}, r'diffusion\.x\.segment_steps: no such key'),
         ({'temprature': orm.Float}, r'diffusion\.x\.temprature: no such key; did you mean temperatures\?'),
-        ({'settings': None}, r'diffusion\.x lack settings'),
+        ({'settings': None}, r'diffusion\.x lacks settings'),
         ({'temperatures': dict}, r'diffusion\.x: temperatures = \{\} is not a Float node in K for each label'),
         ({'potential': orm.Dict}, r'diffusion\.x: potential = .* is not a Str node'),
     ],
@@ -336,8 +336,12 @@ def one_group(dataset):
 @pytest.mark.parametrize(
     ('split', 'message'),
     [
-        ({'fractions': SHARES}, r'split: settings lack seed'),
-        ({'fractions': SHARES | {'test': 0.2}, 'seed': 1}, r'split: settings: fractions = .* which sum to one'),
+        ({'fractions': SHARES}, r'split lacks seed'),
+        ({'fractions': SHARES | {'test': 0.2}, 'seed': 1}, r'^split: fractions = .* which sum to one'),
+        (
+            {'fractions': {'training': 0.7, 'tests': 0.3}, 'seed': 1},
+            r'^split\.fractions\.tests: .* did you mean test\?',
+        ),
         ({'indices': {'training': [0, 1], 'validation': [2], 'test': [12]}}, r'split: test asks for frame 12, but the'),
         ({'indices': {'training': [0, 1], 'validation': [1], 'test': [2]}}, r'split: frame 1 is given twice'),
         ({'indices': {'training': [0, 1], 'test': [2]}}, r'split: there is no validation part, which chooses the best'),

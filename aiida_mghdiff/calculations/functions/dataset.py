@@ -11,7 +11,16 @@ from aiida.engine import calcfunction
 from ase import Atoms
 
 from aiida_mghdiff.calculations.exit_codes import SettingsError, refusing
-from aiida_mghdiff.calculations.validation import IS_BOOL, IS_SEED, IS_TEXT, Check, complete_message, one_of, optional
+from aiida_mghdiff.calculations.validation import (
+    IS_BOOL,
+    IS_SEED,
+    IS_TEXT,
+    Check,
+    complete_message,
+    one_of,
+    optional,
+    unknown_message,
+)
 from aiida_mghdiff.data.dataset import ENERGY_KINDS, DatasetData, converged_message
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.extxyz import read_extxyz
@@ -120,14 +129,15 @@ def split(dataset: DatasetData, values: Mapping[str, Any]) -> dict[str, DatasetD
     return {part: dataset.select([int(index) for index in indices]) for part, indices in parts.items()}
 
 
-def parts_of_settings(values: Mapping[str, Any]) -> set[str]:
+def parts_of_settings(values: Mapping[str, Any], place: str = 'settings') -> set[str]:
     """Return the names of the parts that ``split_dataset`` makes with these settings.
 
+    :param place: where the settings are, as the user writes it.
     :raises SettingsError: for settings that are incomplete or wrong.
     """
     if 'indices' in values:
-        return set(_chosen_parts(values))
-    _require(complete_message(values, FRACTIONS_SETTINGS, 'settings'))
+        return set(_chosen_parts(values, place))
+    _require(_unknown_part(values, 'fractions', place) or complete_message(values, FRACTIONS_SETTINGS, place))
     return {part for part, share in values['fractions'].items() if share > 0}
 
 
@@ -177,8 +187,13 @@ def _are_fractions(value: Any) -> bool:
     return len(numbers) == len(value) and abs(sum(numbers) - 1) < 1e-6
 
 
-def _chosen_parts(values: Mapping[str, Any]) -> dict[str, list[int]]:
-    _require(complete_message(values, INDICES_SETTINGS, 'settings'))
+def _unknown_part(values: Mapping[str, Any], key: str, place: str) -> str | None:
+    parts = values.get(key)
+    return unknown_message(parts, PARTS, f'{place}.{key}') if isinstance(parts, Mapping) else None
+
+
+def _chosen_parts(values: Mapping[str, Any], place: str = 'settings') -> dict[str, list[int]]:
+    _require(_unknown_part(values, 'indices', place) or complete_message(values, INDICES_SETTINGS, place))
     return {part: values['indices'][part] for part in PARTS if part in values['indices']}
 
 

@@ -14,6 +14,7 @@ from aiida_ase.calculations.ase import AseCalculation
 
 from aiida_mghdiff.calculations.program import set_options
 from aiida_mghdiff.calculations.singlepoint import define_singlepoint
+from aiida_mghdiff.calculations.validation import unknown_message
 
 #: Required part of the parameters of aiida-ase, which sets the outputs of the script: the free energy (aiida-ase's own
 #: ``total_energy`` is extrapolated to zero smearing), forces, stress and versions.
@@ -33,8 +34,8 @@ def validate_parameters(node: orm.Dict, _: Any = None) -> str | None:
     values = node.get_dict()
     if wrong := sorted(key for key, value in GETTERS.items() if values.get(key) != value):
         return f'parameters: {", ".join(wrong)} must be as in a protocol for single points (GETTERS).'
-    if unknown := sorted(set(values) - {'calculator', 'kpoints_options', *GETTERS}):
-        return f'parameters have keys that a single point does not know: {", ".join(unknown)}.'
+    if message := unknown_message(values, ('calculator', 'kpoints_options', *GETTERS), 'parameters'):
+        return message
     calculator = values.get('calculator', {})
     if calculator.get('name') != 'gpaw':
         return f'parameters: calculator.name = {calculator.get("name")!r} is not gpaw.'
@@ -86,6 +87,7 @@ class GpawSinglePointCalculation(AseCalculation):
         super().define(spec)
         log = {'output_filename': cls._TXT_OUTPUT_FILE_NAME}
         set_options(spec, parser_name='mghdiff.gpaw.singlepoint', **log)
+        del spec.inputs['settings']
         spec.inputs['kpoints'].required = True
         spec.inputs['parameters'].validator = validate_parameters
         define_singlepoint(spec)

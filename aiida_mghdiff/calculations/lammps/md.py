@@ -69,7 +69,7 @@ class LammpsMdCalculation(MpiJob, CachedIfContinued, LammpsRawCalculation):
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define ports and exit codes."""
         super().define(spec)
-        for name in ('script', 'files', 'filenames'):
+        for name in ('script', 'files', 'filenames', 'settings'):
             del spec.inputs[name]
         set_options(spec, parser_name='mghdiff.lammps.md')
         words = keys_help('Complete settings.', MD_KEYS)
@@ -103,7 +103,7 @@ class LammpsMdCalculation(MpiJob, CachedIfContinued, LammpsRawCalculation):
         calcinfo.codes_info = list(self._codes())
         calcinfo.codes_run_mode = CodeRunMode.SERIAL
         calcinfo.local_copy_list = list(self._files())
-        calcinfo.retrieve_list = [self.inputs.metadata.options.output_filename, *self._additional_files()]
+        calcinfo.retrieve_list = [self.inputs.metadata.options.output_filename]
         calcinfo.retrieve_temporary_list = ['*.dump', '*.txt', job_files.RESTART_OUT]
         return calcinfo
 
@@ -152,10 +152,6 @@ class LammpsMdCalculation(MpiJob, CachedIfContinued, LammpsRawCalculation):
         yield self.inputs.potential.copy_entry()
         if has_own_restart(self.inputs, ENGINE):
             yield (self.inputs.state.uuid, RESTART_FILE, job_files.RESTART_IN)
-
-    def _additional_files(self) -> list[str]:
-        settings = self.inputs.settings.get_dict() if 'settings' in self.inputs else {}
-        return settings.get('additional_retrieve_list', [])
 
 
 def _code_info(code: orm.AbstractCode, arguments: list[str], stdout: str, *, withmpi: bool) -> CodeInfo:

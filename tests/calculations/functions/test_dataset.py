@@ -226,7 +226,12 @@ def test_split_keeps_isolated_atoms_that_were_stored_as_configurations(frames):
     [
         ({'fractions': FRACTIONS}, 220, 'lack seed'),
         ({'fractions': {'training': 0.5, 'test': 0.4}, 'seed': 1}, 220, 'which sum to one'),
-        ({'fractions': {'training': 0.5, 'tests': 0.5}, 'seed': 1}, 220, 'a fraction for each of training, valid'),
+        (
+            {'fractions': {'training': 0.5, 'tests': 0.5}, 'seed': 1},
+            220,
+            'settings.fractions.tests: no such key; did you mean test?',
+        ),
+        ({'indices': {'train': [0]}}, 220, 'settings.indices.train: no such key; did you mean training?'),
         ({'fractions': {'test': 1.0}, 'seed': 1}, 220, 'fractions'),
         ({'fractions': FRACTIONS, 'seed': 1, 'indices': {'training': [0]}}, 220, 'settings.fractions: no such key'),
         ({'indices': {'training': [0.5]}}, 220, 'a list of indices'),

@@ -71,7 +71,8 @@ def test_protocols_are_valid(protocol):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'optimizer': {'name': 'BFGS'}}, 'keys that a single point does not know: optimizer'),
+        ({'optimizer': {'name': 'BFGS'}}, 'parameters.optimizer: no such key; known are atoms_getters, calculator,'),
+        ({'kpoints_option': {}}, 'parameters.kpoints_option: no such key; did you mean kpoints_options?'),
         ({'atoms_getters': ['forces']}, 'atoms_getters must be as in a protocol'),
         ({'calculator': {'name': 'emt'}}, "'emt' is not gpaw"),
         ({'calculator': {'name': 'gpaw'}}, 'args lack convergence, mode, occupations, xc'),
