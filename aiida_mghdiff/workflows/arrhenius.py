@@ -47,7 +47,7 @@ def temperature_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
 
 def validate_extrapolation(node: orm.Dict | None, _: Any = None) -> str | None:
     """Return a message about a fault in the temperatures to which rates are extrapolated, or None."""
-    return complete_message(node.get_dict(), EXTRAPOLATION_SETTINGS) if node is not None else None
+    return complete_message(node.get_dict(), EXTRAPOLATION_SETTINGS, 'extrapolation') if node is not None else None
 
 
 class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):

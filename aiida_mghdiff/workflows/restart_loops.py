@@ -8,13 +8,16 @@ from typing import Any
 
 from aiida import orm
 from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, ProcessSpec
-from aiida.engine.processes.workchains.restart import validate_handler_overrides
 
-from aiida_mghdiff.calculations.validation import unknown_message
+from aiida_mghdiff.calculations.validation import IS_BOOL, IS_COUNT
+from aiida_mghdiff.workflows.setting_checks import settings_message
 from aiida_mghdiff.workflows.survival import SurvivalMixin
 
+HANDLERS = 'handler_overrides'
 #: Inputs of a restart loop that outer WorkChains pass down.
-RESTART = ('max_iterations', 'handler_overrides', 'on_unhandled_failure')
+RESTART = ('max_iterations', HANDLERS, 'on_unhandled_failure')
+#: Settings of each handler.
+HANDLER_SETTINGS = {'enabled': IS_BOOL, 'priority': IS_COUNT}
 
 
 class RestartWorkChain(SurvivalMixin, BaseRestartWorkChain):
@@ -27,7 +30,7 @@ class RestartWorkChain(SurvivalMixin, BaseRestartWorkChain):
     def define(cls, spec: ProcessSpec) -> None:
         """Define inputs whose help lists the handlers, and which accept plain values."""
         super().define(spec)
-        spec.inputs['handler_overrides'].validator = partial(handlers_message, cls)
+        spec.inputs[HANDLERS].validator = partial(handlers_message, cls, HANDLERS)
         for name in RESTART:  # AiiDA's own ports, except one, accept only nodes
             port = spec.inputs[name]
             values = {'valid_type': port.valid_type, 'required': port.required, 'validator': port.validator}
@@ -48,11 +51,13 @@ def report_of_refused(node: orm.CalcJobNode) -> ProcessHandlerReport:
     return ProcessHandlerReport(True, ExitCode(node.exit_status, node.exit_message))
 
 
-def handlers_message(loop: type[RestartWorkChain], node: orm.Dict | None, port: Any = None) -> str | None:
-    """Return a message about an unknown handler or wrong settings in ``handler_overrides``, or None."""
+def handlers_message(loop: type[RestartWorkChain], place: str, node: orm.Dict | None, _: Any = None) -> str | None:
+    """Return a message about unknown handlers or wrong settings in ``handler_overrides``, or None.
+
+    :param place: where the overrides are, as the user writes it.
+    """
     handlers = [handler.__name__ for handler in loop.get_process_handlers()]
-    message = unknown_message(node.get_dict(), handlers, 'handler_overrides') if node else None
-    return message or validate_handler_overrides(loop, node, port)
+    return settings_message(node.get_dict(), dict.fromkeys(handlers, HANDLER_SETTINGS), place) if node else None
 
 
 def define_restarts(spec: ProcessSpec, **loops: type[RestartWorkChain]) -> None:
@@ -63,7 +68,10 @@ def define_restarts(spec: ProcessSpec, **loops: type[RestartWorkChain]) -> None:
     for kind, loop in loops.items():
         words = f'Restarts of jobs of this kind, see ``{loop.__name__}``.'
         options = {'required': False, 'validator': None, 'help': words}
-        spec.expose_inputs(loop, namespace=f'restarts.{kind}', include=RESTART, namespace_options=options)
+        place = f'restarts.{kind}'
+        spec.expose_inputs(loop, namespace=place, include=RESTART, namespace_options=options)
+        own = partial(handlers_message, loop, f'{place}.{HANDLERS}')
+        spec.inputs['restarts'][kind][HANDLERS].validator = own
 
 
 def restarts_inputs(inputs: Mapping[str, Any], *kinds: str) -> dict[str, Any]:

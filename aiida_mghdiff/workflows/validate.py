@@ -84,7 +84,7 @@ def _label_message(inputs: Mapping[str, Any]) -> str | None:
 
 def validate_sampling(node: orm.Dict, _: Any = None) -> str | None:
     """Return a message about a fault in the settings of ``sample_frames``, or None."""
-    return complete_message(node.get_dict(), SAMPLING_SETTINGS)
+    return complete_message(node.get_dict(), SAMPLING_SETTINGS, 'sampling')
 
 
 def run_trajectories(run: orm.WorkChainNode) -> dict[str, orm.TrajectoryData]:

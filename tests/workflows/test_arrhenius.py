@@ -69,3 +69,9 @@ def test_gives_on_what_its_runs_give(build):
 def test_refuses_temperatures_that_are_none(build):
     with pytest.raises(ValueError, match='a non-empty list, each item a temperature of at least 1 K'):
         build({}, {'temperatures_k': [300.0, -5.0]})
+
+
+def test_a_misspelt_extrapolation_is_refused_at_its_place():
+    builder = ArrheniusWorkChain.get_builder()
+    with pytest.raises(ValueError, match=r'extrapolation\.temperature_k: no such key; did you mean temperatures_k\?'):
+        builder.extrapolation = {'temperature_k': [300.0]}

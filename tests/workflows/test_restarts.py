@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import pytest
 from aiida import orm
 
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
+from aiida_mghdiff.workflows.study import StudyWorkChain
+from aiida_mghdiff.workflows.train import TrainWorkChain
 
 MD = {'max_iterations': 7, 'on_unhandled_failure': 'pause'}
 TRAIN = {'handler_overrides': {'handle_refused': {'enabled': False}}}
@@ -116,5 +119,24 @@ def test_loops_have_no_node_that_is_neither_given_at_the_top_nor_made(
 )
 def test_an_unknown_handler_is_refused_at_the_top(generate_workchain, study_builder, kind, name, near):
     given = {'restarts': {kind: {'handler_overrides': orm.Dict({name: {'enabled': False}})}}}
-    with pytest.raises(ValueError, match=rf'handler_overrides\.{name}: no such key; did you mean {near}\?'):
+    with pytest.raises(
+        ValueError, match=rf'restarts\.{kind}\.handler_overrides\.{name}: no such key; did you mean {near}\?'
+    ):
         generate_workchain(study_builder.process_class, study_builder._inputs(prune=True) | given)
+
+
+@pytest.mark.parametrize(
+    ('values', 'message'),
+    [
+        ({'enable': False}, r'handle_refused\.enable: no such key; did you mean enabled\?'),
+        ({'enabled': 'no'}, r"handle_refused\.enabled = 'no' is not true or false"),
+        ({'priority': True}, r'handle_refused\.priority = True is not a positive whole number'),
+    ],
+)
+def test_wrong_settings_of_a_handler_are_refused(values, message):
+    overrides = orm.Dict({'handle_refused': values})
+    for spec, place in (
+        (TrainWorkChain.spec().inputs, 'handler_overrides'),
+        (StudyWorkChain.spec().inputs['restarts']['train'], r'restarts\.train\.handler_overrides'),
+    ):
+        assert re.match(rf'{place}\.{message}', spec['handler_overrides'].validate(overrides).message)

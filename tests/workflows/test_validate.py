@@ -83,7 +83,8 @@ def chain(generate_workchain, build):
             {'sampling': {'count': COUNT + 1, 'seed': 1}},
             rf'trajectories\.t300k: {COUNT + 1} frames are requested, but there are {COUNT}',
         ),
-        ({'sampling': {'count': 0, 'seed': 1}}, 'count = 0 is not a positive whole number'),
+        ({'sampling': {'cont': 9, 'seed': 1}}, r'sampling\.cont: no such key; did you mean count\?'),
+        ({'sampling': {'count': 0, 'seed': 1}}, 'sampling: count = 0 is not a positive whole number'),
     ],
 )
 def test_refuses(generate_workchain, build, changes, message):
