@@ -13,10 +13,12 @@ from aiida import orm
 from aiida.engine import CalcJob
 from aiida.plugins import CalculationFactory
 
+from aiida_mghdiff.calculations.evaluate import KEYS as EVALUATION_KEYS
 from aiida_mghdiff.calculations.functions.parameters import block_parameters, segment_parameters, steps_of_block
 from aiida_mghdiff.calculations.lammps.md import converter_message, needs_converter
 from aiida_mghdiff.calculations.md import INCAR
 from aiida_mghdiff.calculations.train import TrainCalculation
+from aiida_mghdiff.calculations.validation import keys_help
 from aiida_mghdiff.calculations.vasp import evaluate, md
 from aiida_mghdiff.calculations.vasp.job import potcars_message
 from aiida_mghdiff.data.architectures import CHGNET, MACE, VASP_MLFF, Architecture, plugin_records
@@ -283,6 +285,12 @@ def evaluation_parameters(overrides: Mapping[str, Mapping[str, Any]]) -> dict[st
     }
     values = {name: {**defaults.get(name, {}), **overrides.get(name, {})} for name in {**defaults, **overrides}}
     return {name: without_null(parameters) for name, parameters in values.items()}
+
+
+def evaluation_help() -> str:
+    """Return the help of the namespace ``evaluation``: parameters for Python, and INCAR tags for VASP."""
+    words = keys_help('Parameters by architecture.', EVALUATION_KEYS)
+    return f'{words} ``{VASP_TAGS}`` has your own INCAR tags instead.'
 
 
 def of_python(parameters: Mapping[str, orm.Dict]) -> dict[str, orm.Dict]:

@@ -11,7 +11,6 @@ from aiida_vasp.data.potcar import PotcarData
 
 from aiida_mghdiff.calculations.ase.neb import KEYS as NEB_KEYS
 from aiida_mghdiff.calculations.ase.neb import AseNebCalculation
-from aiida_mghdiff.calculations.evaluate import KEYS as EVALUATION_KEYS
 from aiida_mghdiff.calculations.evaluate import EvaluateCalculation
 from aiida_mghdiff.calculations.exit_codes import SettingsError, define_exit_codes
 from aiida_mghdiff.calculations.functions.dataset import (
@@ -59,6 +58,7 @@ from aiida_mghdiff.workflows.engines import (
     barrier_architectures,
     engines_of,
     evaluation,
+    evaluation_help,
     evaluation_parameters,
     is_evaluated,
     jobs_with_code,
@@ -478,8 +478,7 @@ class StudyWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         needed, others = ENTRIES['training']
         words = keys_help('By label; ``potential`` and ``replay`` may be left out.', needed | others)
         spec.input_namespace('training', dynamic=True, help=words)
-        words = keys_help('Parameters by architecture.', EVALUATION_KEYS)
-        spec.input_namespace('evaluation', valid_type=orm.Dict, dynamic=True, help=words)
+        spec.input_namespace('evaluation', valid_type=orm.Dict, dynamic=True, help=evaluation_help())
         spec.input('neb_host', valid_type=orm.StructureData, required=False, help='Host of the barriers.')
         words = keys_help('Named paths by any key.', PATH_SETTINGS)
         spec.input_namespace('paths', valid_type=orm.Dict, dynamic=True, help=words)

@@ -10,7 +10,6 @@ from aiida.common.links import LinkType
 from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain, if_
 from aiida_vasp.data.potcar import PotcarData
 
-from aiida_mghdiff.calculations.evaluate import KEYS as EVALUATION_KEYS
 from aiida_mghdiff.calculations.exit_codes import MismatchError, define_exit_codes
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
 from aiida_mghdiff.calculations.functions.sampling import SAMPLING_SETTINGS, check_runs, sample_frames
@@ -19,7 +18,14 @@ from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.science.sampling import TooFewFramesError, sample_evenly
 from aiida_mghdiff.workflows.cleaning import CleaningMixin
-from aiida_mghdiff.workflows.engines import PYTHON, engines_of, evaluation, evaluation_parameters, options_message
+from aiida_mghdiff.workflows.engines import (
+    PYTHON,
+    engines_of,
+    evaluation,
+    evaluation_help,
+    evaluation_parameters,
+    options_message,
+)
 from aiida_mghdiff.workflows.jobs import Options, options_inputs
 from aiida_mghdiff.workflows.label import ENGINES, LabelWorkChain, validate_label
 from aiida_mghdiff.workflows.protocol import ProtocolMixin, checks_arguments, refuse_unchosen
@@ -128,8 +134,7 @@ class ValidationWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain
             validator=validate_sampling,
             help=keys_help('Sampling of frames of each run.', SAMPLING_SETTINGS),
         )
-        words = keys_help('By architecture.', EVALUATION_KEYS)
-        spec.input_namespace('evaluation', valid_type=orm.Dict, dynamic=True, help=words)
+        spec.input_namespace('evaluation', valid_type=orm.Dict, dynamic=True, help=evaluation_help())
         spec.expose_inputs(
             LabelWorkChain,
             namespace='label',

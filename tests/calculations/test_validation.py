@@ -14,6 +14,7 @@ from aiida_mghdiff.calculations.mace.train import KEYS as MACE_KEYS
 from aiida_mghdiff.calculations.md import MD_KEYS
 from aiida_mghdiff.calculations.validation import IS_COUNT, IS_POSITIVE, IS_TEXT, complete_message, keys_help, nearest
 from aiida_mghdiff.workflows.diffusion import DiffusionWorkChain
+from aiida_mghdiff.workflows.engines import VASP_TAGS
 
 SCHEMA = {'count': IS_COUNT, 'time': IS_POSITIVE, 'inner': {'name': IS_TEXT, 'deeper': {'size': IS_COUNT}}}
 GOOD = {'count': 1, 'time': 0.5, 'inner': {'name': 'a', 'deeper': {'size': 2}}}
@@ -81,6 +82,13 @@ def test_help_of_a_port_lists_its_keys(factory, process, port, keys):
     words = factory(process).spec().inputs[port].help
     assert words.endswith(keys_help('', keys))
     assert all(f'``{key}``' in words for key in keys)
+
+
+@pytest.mark.parametrize('process', ['mghdiff.study', 'mghdiff.validate'])
+def test_help_of_evaluations_names_the_tags_of_vasp(process):
+    words = WorkflowFactory(process).spec().inputs['evaluation'].help
+    assert keys_help('Parameters by architecture.', EVALUATION_KEYS) in words
+    assert f'``{VASP_TAGS}`` has your own INCAR tags' in words
 
 
 @pytest.mark.parametrize('protocol', ['paper', 'balanced', 'demo', 'smoke'])
