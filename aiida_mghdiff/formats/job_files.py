@@ -55,6 +55,10 @@ LAUNCHER_OPTIONS = {
 #: Runs of VASP: files that the reducing program reads, writes and prints.
 OUTCAR, TRAJECTORY, HDF5 = 'OUTCAR', 'XDATCAR', 'vaspout.h5'
 REDUCED, REDUCE_STDOUT = 'reduced.npz', 'reduce.txt'
+#: Runs of VASP: the end of a run, and the energies of its steps.
+CONTCAR, OSZICAR = 'CONTCAR', 'OSZICAR'
+#: Learning in VASP: the log, all configurations, and the force field.
+ML_LOGFILE, ML_ABN, ML_FFN = 'ML_LOGFILE', 'ML_ABN', 'ML_FFN'
 
 #: Exit status of a process for each known failure. The parsers turn the name into the exit code ``ERROR_<NAME>``.
 #: If a job of VASP has no such exit code, they turn the name into ``ERROR_PROGRAM_CRASHED``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
@@ -11,9 +12,11 @@ from ase.calculators.calculator import Calculator
 from aiida_mghdiff.formats.arrays import read_folder
 from aiida_mghdiff.formats.frames import frames_from_arrays
 from aiida_mghdiff.formats.job_files import DATASET_FOLDER, PREDICTIONS_FILE
-from aiida_mghdiff.formats.results import EvaluationResults
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.calculators.loading import chosen_head, open_calculator
+
+if TYPE_CHECKING:
+    from aiida_mghdiff.formats.results import EvaluationResults
 
 PROGRESS_SECONDS = 5.0
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -24,11 +24,13 @@ from ase.data import chemical_symbols
 from aiida_mghdiff.formats.arrays import read_folder
 from aiida_mghdiff.formats.frames import select_frames
 from aiida_mghdiff.formats.job_files import CHECKPOINT_FILE, CURVES_FILE, TRAINING_FOLDER, VALIDATION_FOLDER
-from aiida_mghdiff.formats.results import TrainingSummary, ValidationErrors
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.science import energy_offsets
 from aiida_mghdiff.science.splits import SplitError, hold_out
 from aiida_mghdiff.science.units import EV_IN_MEV
+
+if TYPE_CHECKING:
+    from aiida_mghdiff.formats.results import TrainingSummary, ValidationErrors
 
 Arrays = dict[str, np.ndarray]
 

@@ -22,6 +22,7 @@ from aiida_mghdiff.calculations.validation import (
 from aiida_mghdiff.calculations.vasp.force_field import RUN_TAGS, fast_message, force_field_message
 from aiida_mghdiff.calculations.vasp.job import VaspJob, own_tags_message, potcars_message, symbols_message
 from aiida_mghdiff.data.potential import PotentialData
+from aiida_mghdiff.formats.job_files import CONTCAR
 
 #: Required tags: VASP's own defaults differ between versions.
 TAGS = {
@@ -60,7 +61,7 @@ def system_message(symbols: list[str], inputs: Mapping[str, Any]) -> str | None:
 class IonicCalculation(VaspJob):
     """Base of the jobs that move ions at a fixed cell, relaxations and elastic bands."""
 
-    _TEMPORARY_FILES = ('CONTCAR',)
+    _TEMPORARY_FILES = (CONTCAR,)
     _UNUSED_INPUTS = ('vdw_kernel',)
 
     @classmethod

@@ -37,7 +37,16 @@ from aiida_mghdiff.calculations.vasp.force_field import FORCE_FIELD
 from aiida_mghdiff.calculations.vasp.known_tags import misspelt_message
 from aiida_mghdiff.data.md_state import RESTART_FILE
 from aiida_mghdiff.formats.incar import write_incar
-from aiida_mghdiff.formats.job_files import INPUT_FILE, OUTCAR, REDUCE_STDOUT, REDUCED, TRAJECTORY, ZIPAPP
+from aiida_mghdiff.formats.job_files import (
+    CONTCAR,
+    INPUT_FILE,
+    OSZICAR,
+    OUTCAR,
+    REDUCE_STDOUT,
+    REDUCED,
+    TRAJECTORY,
+    ZIPAPP,
+)
 from aiida_mghdiff.formats.kpoints import write_kpoints
 from aiida_mghdiff.formats.poscar import Poscar, require_grouped, write_poscar
 from aiida_mghdiff.science.trajectory_reduction import ReductionPlan
@@ -50,7 +59,7 @@ LAST_LINES = 'vasp_last_lines'
 KEPT_LINES = 500
 
 #: Files of a run with moving atoms.
-RUN_FILES = ('CONTCAR', 'OSZICAR')
+RUN_FILES = (CONTCAR, OSZICAR)
 #: From this NWRITE on, which is VASP's default, OUTCAR has the forces and the SCF of every step.
 FEWEST_NWRITE = 2
 

@@ -49,6 +49,7 @@ from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.frames import concatenate_frames, frames_from_arrays, select_frames
 from aiida_mghdiff.formats.iconst import check_iconst, read_iconst
+from aiida_mghdiff.formats.job_files import ML_ABN, ML_FFN, ML_LOGFILE
 from aiida_mghdiff.formats.mlab import labelled_by_of, read_mlab, read_mlab_header, standin_name, write_mlab
 from aiida_mghdiff.science.trajectory_reduction import ReductionPlan
 
@@ -84,7 +85,7 @@ SETTINGS = {
 }
 
 #: Output files of learning.
-LEARNED_FILES = ('ML_LOGFILE', 'ML_ABN', 'ML_FFN')
+LEARNED_FILES = (ML_LOGFILE, ML_ABN, ML_FFN)
 
 #: Failures in addition to the failures of every VASP run.
 _FAILURES = (

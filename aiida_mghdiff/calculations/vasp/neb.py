@@ -22,7 +22,7 @@ from aiida_mghdiff.calculations.vasp.force_field import FORCE_FIELD, evaluator_o
 from aiida_mghdiff.calculations.vasp.ionic import TAGS, IonicCalculation, system_message, tags_message
 from aiida_mghdiff.calculations.vasp.job import poscar_text
 from aiida_mghdiff.data.stored_keys import stored_value
-from aiida_mghdiff.formats.job_files import OUTCAR
+from aiida_mghdiff.formats.job_files import OSZICAR, OUTCAR
 
 #: Tags of the band. A negative SPRING turns nudging on. IBRION = 3 with POTIM = 0 leaves the ions to the optimizer of
 #: VTST that IOPT chooses. VASP's own conjugate gradients (IBRION = 2) need an energy that a band does not have.
@@ -152,7 +152,7 @@ class VaspNebCalculation(IonicCalculation):
             with folder.get_subfolder(image_folder(index), create=True).open('POSCAR', 'w') as handle:
                 handle.write(poscar_text(image_atoms(self.inputs.images, index), None))
         inner = self.inner_folders()
-        calcinfo.retrieve_list += [(f'{image}/OSZICAR', '.', 2) for image in inner]
+        calcinfo.retrieve_list += [(f'{image}/{OSZICAR}', '.', 2) for image in inner]
         if 'potential' in self.inputs:
             # VASP's manual does not say whether an image reads the file in the folder above or its own
             potential = self.inputs.potential

@@ -11,7 +11,7 @@ from aiida.engine import ExitCode
 from ase.geometry import find_mic
 
 from aiida_mghdiff.formats.errors import FormatError
-from aiida_mghdiff.formats.job_files import OUTCAR
+from aiida_mghdiff.formats.job_files import CONTCAR, OUTCAR
 from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
 from aiida_mghdiff.formats.poscar import read_poscar
 from aiida_mghdiff.parsers.vasp.base import VaspJobParser, box_message
@@ -65,7 +65,7 @@ class IonicRun:
 
     def _missing_digits(self, step: OutcarStep) -> np.ndarray:
         try:
-            exact = read_poscar(self.folder / 'CONTCAR').positions
+            exact = read_poscar(self.folder / CONTCAR).positions
         except (OSError, FormatError):
             return np.zeros_like(step.positions)
         digits = find_mic(exact - step.positions, step.cell, pbc=True)[0]

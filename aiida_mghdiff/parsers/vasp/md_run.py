@@ -19,7 +19,16 @@ from aiida_mghdiff.calculations.vasp.job import ENGINE
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.data.stored_keys import stored_value
 from aiida_mghdiff.formats.errors import FormatError
-from aiida_mghdiff.formats.job_files import OUTCAR, REDUCE_STDOUT, REDUCED, TRAJECTORY, read_failure, runaway_limit
+from aiida_mghdiff.formats.job_files import (
+    CONTCAR,
+    OSZICAR,
+    OUTCAR,
+    REDUCE_STDOUT,
+    REDUCED,
+    TRAJECTORY,
+    read_failure,
+    runaway_limit,
+)
 from aiida_mghdiff.formats.oszicar import read_oszicar
 from aiida_mghdiff.formats.outcar import OutcarSummary, summarise_outcar
 from aiida_mghdiff.formats.poscar import Poscar, read_poscar
@@ -68,12 +77,12 @@ def read_run(
     :raises FormatError: for a damaged file.
     :raises FileNotFoundError: for a missing file.
     """
-    energies = _read_energies(files / 'OSZICAR', plan.block)
+    energies = _read_energies(files / OSZICAR, plan.block)
     if not len(energies['steps']):
-        raise NoStepError('OSZICAR', '', 'no step in it: VASP ended before its first step')
-    contcar = read_poscar(files / 'CONTCAR')
+        raise NoStepError(OSZICAR, '', 'no step in it: VASP ended before its first step')
+    contcar = read_poscar(files / CONTCAR)
     if contcar.velocities is None:
-        raise NoStepError('CONTCAR', '', 'no velocities in it: VASP ended before its first step')
+        raise NoStepError(CONTCAR, '', 'no velocities in it: VASP ended before its first step')
     kept, truncated = _read_trajectory(files, plan)
     last, first = int(energies['steps'][-1]), parameters['first_step']
     final = _unwrap(contcar, kept['last_fractional'])
@@ -90,7 +99,7 @@ def read_run(
         final_positions=final,
         final_velocities=contcar.velocities,
         final_cell=contcar.cell if plan.moving_cell else start.cell.array,
-        restart=(files / 'CONTCAR').read_bytes(),
+        restart=(files / CONTCAR).read_bytes(),
         engine=ENGINE,
         **vars(motion),
         versions={'vasp': outcar.version},
@@ -297,7 +306,7 @@ class VaspMdRunParser(VaspJobParser):
 
     def origin_of_labels(self, force_field: PotentialData) -> str | None:
         """Return the origin of the labels that a force field learned; None if the run left no state."""
-        path = self.files / 'CONTCAR'
+        path = self.files / CONTCAR
         is_left = path.is_file() and path.stat().st_size
         return stored_value(force_field, 'labelled_by') if is_left else None
 

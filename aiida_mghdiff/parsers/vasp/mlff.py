@@ -31,6 +31,7 @@ from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.errors import FormatError
 from aiida_mghdiff.formats.frames import arrays_from_frames, index_groups
+from aiida_mghdiff.formats.job_files import ML_ABN, ML_FFN, ML_LOGFILE, OSZICAR, OUTCAR
 from aiida_mghdiff.formats.ml_ff import read_ml_ff_header
 from aiida_mghdiff.formats.ml_logfile import MlLog, Table, read_ml_logfile
 from aiida_mghdiff.formats.mlab import MlAb, read_mlab
@@ -245,11 +246,11 @@ class VaspMlffParser(VaspMdRunParser):
         try:
             outcar = self.read_outcar(self._labelled_by())
         except (FileNotFoundError, FormatError) as error:
-            return self.crash(self.short(str(error)) if isinstance(error, FormatError) else 'OUTCAR')
+            return self.crash(self.short(str(error)) if isinstance(error, FormatError) else OUTCAR)
         if outcar.truncated:
             self.missing.append(outcar.truncated)
         self.mixed = origin_message(self.inputs, outcar.labelled_by)
-        log = self._read(read_ml_logfile, 'ML_LOGFILE')
+        log = self._read(read_ml_logfile, ML_LOGFILE)
         if log and log.truncated:
             self.missing.append(log.truncated)
         if log and (learning := make_learning(log, self.settings['first_step'])) is not None:
@@ -269,7 +270,7 @@ class VaspMlffParser(VaspMdRunParser):
         if self.mode == 'run':
             return self.origin_of_labels(self.inputs['potential'])
         try:
-            standin = read_ml_ff_header(self.files / 'ML_FFN').standin
+            standin = read_ml_ff_header(self.files / ML_FFN).standin
         except (OSError, FormatError):
             return None
         return 'vasp' if standin is None else f'standin:{standin}'
@@ -281,10 +282,10 @@ class VaspMlffParser(VaspMdRunParser):
         """
         names = []
         if self.mode != 'run' or self.settings['spilling_limit'] is not None:
-            names.append('ML_LOGFILE')
-        has_learned = self._has('ML_FFN') or bool(log and len(log.n_configurations['steps']))
+            names.append(ML_LOGFILE)
+        has_learned = self._has(ML_FFN) or bool(log and len(log.n_configurations['steps']))
         if self.mode in ('select', 'refit') or (self.mode == 'train' and has_learned):
-            names.append('ML_ABN')
+            names.append(ML_ABN)
         for name in names:
             if not self._has(name):
                 self.missing.append(f'{name} is {"empty" if (self.files / name).is_file() else "missing"}')
@@ -305,7 +306,7 @@ class VaspMlffParser(VaspMdRunParser):
 
     def _emit_learned(self, outcar: OutcarSummary, log: MlLog | None) -> dict[str, Any]:
         """Emit dataset and learning state; return their results."""
-        mlab = None if self.mode == 'run' else self._read(partial(read_mlab, allow_implausible=True), 'ML_ABN')
+        mlab = None if self.mode == 'run' else self._read(partial(read_mlab, allow_implausible=True), ML_ABN)
         known, steps = Configurations(self._known_arrays()), outcar.dft_steps
         learned = sort_out(mlab, known, steps, [labelled(step, self.start.numbers) for step in steps])
         complete_steps(learned, steps, log)
@@ -362,17 +363,17 @@ class VaspMlffParser(VaspMdRunParser):
 
     def _temperatures(self) -> dict[int, float]:
         """Return the temperatures in K by step of VASP."""
-        series = self._read(read_oszicar, 'OSZICAR') if self.mode in MOVING_MODES else None
+        series = self._read(read_oszicar, OSZICAR) if self.mode in MOVING_MODES else None
         if series is None:
             return {}
         return dict(zip(series['steps'].tolist(), series['temperature_k'].tolist(), strict=True))
 
     def _emit_force_field(self) -> PotentialData | None:
-        header = self._read(read_ml_ff_header, 'ML_FFN')
+        header = self._read(read_ml_ff_header, ML_FFN)
         if header is None:
             return None
         node = PotentialData.from_file(
-            self.files / 'ML_FFN',
+            self.files / ML_FFN,
             architecture=VASP_MLFF.name,
             origin='on-the-fly',
             elements=header.elements,

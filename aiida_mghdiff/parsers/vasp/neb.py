@@ -16,6 +16,7 @@ from aiida_mghdiff.calculations.vasp.force_field import evaluator_of
 from aiida_mghdiff.calculations.vasp.neb import image_atoms, image_folder
 from aiida_mghdiff.data.stored_keys import stored_value
 from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.job_files import OUTCAR
 from aiida_mghdiff.parsers.ase.neb import make_image, make_path
 from aiida_mghdiff.parsers.vasp.ionic import IonicParser, IonicRun, read_ionic_run, versions
 from aiida_mghdiff.science.bands import BandResults, band_results, path_coordinate
@@ -27,7 +28,7 @@ class VaspNebParser(IonicParser):
     def parse_job(self) -> ExitCode | None:
         """Emit the outputs; return the exit code of a failed search."""
         folders = [image_folder(index) for index in range(1, self.node.inputs.images.numsteps - 1)]
-        if missing := [name for name in folders if not (self.files / name / 'OUTCAR').is_file()]:
+        if missing := [name for name in folders if not (self.files / name / OUTCAR).is_file()]:
             return self.crash(', '.join(f'{name}/OUTCAR' for name in missing))
         try:
             runs = [read_ionic_run(self.files / name, self.is_dft, is_image=True) for name in folders]

@@ -7,6 +7,7 @@ from aiida.engine import ExitCode
 
 from aiida_mghdiff.calculations.vasp.force_field import evaluator_of
 from aiida_mghdiff.formats.errors import FormatError
+from aiida_mghdiff.formats.job_files import OUTCAR
 from aiida_mghdiff.parsers.vasp.ionic import IonicParser, IonicRun, largest, read_ionic_run, versions
 
 
@@ -18,7 +19,7 @@ class VaspRelaxParser(IonicParser):
         try:
             run = read_ionic_run(self.files, self.is_dft)
         except FileNotFoundError:
-            return self.crash('OUTCAR')
+            return self.crash(OUTCAR)
         except FormatError as error:
             return self.invalid(error)
         if run.n_steps:

@@ -7,6 +7,7 @@ from pathlib import Path
 from aiida import orm
 from aiida.engine import ExitCode
 
+from aiida_mghdiff.formats.job_files import OUTCAR
 from aiida_mghdiff.formats.outcar import OutcarReader, OutcarStep
 from aiida_mghdiff.parsers.executable import last_line
 from aiida_mghdiff.parsers.singlepoint import SinglePointParser
@@ -21,7 +22,7 @@ class VaspSinglePointParser(SinglePointParser, VaspJobParser):
     def parse_files(self, files: Path) -> ExitCode | None:
         """Emit the labels."""
         self.files = files
-        path = files / 'OUTCAR'
+        path = files / OUTCAR
         if not path.is_file():
             return self.no_results(last_line(self.stdout))
         reader = OutcarReader(path)

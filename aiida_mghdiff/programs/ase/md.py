@@ -26,13 +26,14 @@ from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.verlet import VelocityVerlet
 
 from aiida_mghdiff.formats import job_files
-from aiida_mghdiff.formats.results import MdResults
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.calculators.loading import chosen_head, make_atoms, open_calculator
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K, EV_PER_ANGSTROM3_IN_GPA, PS_IN_FS
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
+
+    from aiida_mghdiff.formats.results import MdResults
 
 THERMOSTAT = 'Langevin (BAOAB, zero total momentum)'
 BAROSTAT = 'Langevin piston (Quigley-Probert, isotropic)'

@@ -22,7 +22,6 @@ from ase.mep import NEB
 from ase.optimize import BFGS, FIRE, LBFGS, MDMin
 
 from aiida_mghdiff.formats.job_files import PATH_FILE
-from aiida_mghdiff.formats.results import NebResults, PathResults
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.calculators.base import AllAtOnce
 from aiida_mghdiff.programs.calculators.loading import chosen_head, make_atoms, open_calculator
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ase.optimize.optimize import Optimizer
+
+    from aiida_mghdiff.formats.results import NebResults, PathResults
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {'bfgs': BFGS, 'fire': FIRE, 'lbfgs': LBFGS, 'mdmin': MDMin}
 #: Atoms whose positions differ by more than this between the end points move along the path.

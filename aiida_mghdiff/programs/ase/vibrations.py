@@ -7,16 +7,18 @@ in a heavy host. The frequencies at minimum and saddle point give the attempt fr
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
 
 from aiida_mghdiff.formats.job_files import VIBRATIONS_FILE
-from aiida_mghdiff.formats.results import Modes, TracerModes, VibrationResults
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.calculators.loading import chosen_head, make_atoms, open_calculator
 from aiida_mghdiff.science.units import ASE_OMEGA_IN_MEV, ASE_OMEGA_IN_THZ
+
+if TYPE_CHECKING:
+    from aiida_mghdiff.formats.results import Modes, TracerModes, VibrationResults
 
 
 def main() -> None:

@@ -13,19 +13,21 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from aiida_mghdiff.formats.frames import frames_from_arrays
 from aiida_mghdiff.formats.job_files import MODEL_FILE, POTENTIAL_FILE
-from aiida_mghdiff.formats.results import TrainingResults
 from aiida_mghdiff.programs import job, training
 from aiida_mghdiff.programs.calculators import chgnet
 from aiida_mghdiff.programs.calculators.loading import check_elements
 from aiida_mghdiff.programs.training import Arrays
 from aiida_mghdiff.science.units import CHGNET_EV_PER_ANGSTROM3_IN_GPA, KBAR_PER_GPA
+
+if TYPE_CHECKING:
+    from aiida_mghdiff.formats.results import TrainingResults
 
 #: eV/Å³ of ASE to kbar in VASP's sign, which CHGNet's dataset expects.
 KBAR_IN_VASP_SIGN = -KBAR_PER_GPA * CHGNET_EV_PER_ANGSTROM3_IN_GPA

@@ -31,7 +31,6 @@ from aiida_mghdiff.formats.frames import frames_from_arrays
 from aiida_mghdiff.formats.job_files import MODEL_FILE, POTENTIAL_FILE, REPLAY_FOLDER
 from aiida_mghdiff.formats.mace_heads import REPLAY_HEAD, TRAINED_HEAD
 from aiida_mghdiff.formats.mace_loss import trained_labels
-from aiida_mghdiff.formats.results import MaceStart, MaceTrainingResults
 from aiida_mghdiff.programs import job, training
 from aiida_mghdiff.programs.calculators import mace
 from aiida_mghdiff.programs.calculators.base import set_threads
@@ -40,6 +39,8 @@ from aiida_mghdiff.programs.training import Arrays
 
 if TYPE_CHECKING:
     import argparse
+
+    from aiida_mghdiff.formats.results import MaceStart, MaceTrainingResults
 
 #: Parameters that go to ``mace_run_train`` under the same name.
 PLAIN = (
