@@ -10,13 +10,13 @@ from typing import Any
 
 from aiida import orm
 
-from aiida_mghdiff.science.units import KBAR_PER_GPA
+from aiida_mghdiff.science.units import GPA_IN_KBAR
 
 #: By present name: the former name of a key, and a factor from its former to its present unit, if the unit changed.
 FORMER_KEYS = {
     'labelled_by': ('labels', None),
     'tracer_count': ('n_tracers', None),
-    'training_rmse_stress_gpa': ('training_rmse_stress_kbar', 1 / KBAR_PER_GPA),
+    'training_rmse_stress_gpa': ('training_rmse_stress_kbar', 1 / GPA_IN_KBAR),
 }
 
 

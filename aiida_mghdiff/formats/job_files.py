@@ -41,8 +41,6 @@ CONVERTED_SUFFIX = '-lammps.pt'
 CONVERTED_FILE = POTENTIAL_FILE + CONVERTED_SUFFIX
 #: Name of the command that ends a run whose temperature runs away.
 RUNAWAY_FIX = 'runaway'
-#: A run ends if its temperature exceeds both this factor times the target temperature, and the floor in K.
-_RUNAWAY_FACTOR, _RUNAWAY_FLOOR_K = 10.0, 3000.0
 
 #: Options of ``mghdiff-lmp`` and their values; None allows any value.
 LAUNCHER_OPTIONS = {
@@ -85,11 +83,6 @@ EXIT_STATUS = {
     'MB_REACHED': 92,
     'SCF_NOT_CONVERGED': 93,
 }
-
-
-def runaway_limit(temperature_k: float) -> float:
-    """Return the temperature in K above which a run with a target temperature has run away."""
-    return max(_RUNAWAY_FACTOR * temperature_k, _RUNAWAY_FLOOR_K)
 
 
 def failure_line(name: str, message: str) -> str:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 from ase.neighborlist import neighbor_list
 from ase.stress import voigt_6_to_full_3x3_stress
 
@@ -40,7 +40,14 @@ from aiida_mghdiff.science.energy_outliers import (
 )
 from aiida_mghdiff.science.energy_scale import Snapshot, energy_scale, work_of_forces
 from aiida_mghdiff.science.stress_scale import CUTOFF_ANGSTROM, Cell, StressScale, pair_forces, stress_scale
-from aiida_mghdiff.science.units import BAR_IN_GPA, EV_PER_ANGSTROM3_IN_GPA, KBAR_IN_EV_PER_ANGSTROM3
+from aiida_mghdiff.science.units import (
+    BAR_IN_GPA,
+    BOHR_IN_ANGSTROM,
+    EV_PER_ANGSTROM3_IN_GPA,
+    HARTREE_IN_EV,
+    KBAR_IN_EV_PER_ANGSTROM3,
+    RYDBERG_IN_EV,
+)
 
 SMALLEST_DISTANCE_ANGSTROM = 0.3
 LARGEST_FORCE_EV_PER_ANGSTROM = 100.0
@@ -97,8 +104,8 @@ _ENOUGH_PAIRS = 200
 #: A frame is compared with at most this many frames of the same atoms, the next ones in the file.
 _ENOUGH_NEIGHBOURS = 50
 _ENERGY_OVER_WORK = {f'energies look like {unit}': 1 / factor for unit, factor in ENERGY_UNITS.items()} | {
-    'forces look like Hartree/bohr': units.Hartree / units.Bohr,
-    'forces look like Rydberg/bohr': units.Rydberg / units.Bohr,
+    'forces look like Hartree/bohr': HARTREE_IN_EV / BOHR_IN_ANGSTROM,
+    'forces look like Rydberg/bohr': RYDBERG_IN_EV / BOHR_IN_ANGSTROM,
     'forces look like meV/Å': 1e-3,
     'forces have the opposite sign': -1.0,
 }

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aiida_mghdiff.science.units import EV_IN_MEV, HARTREE_IN_EV, KCAL_PER_MOL_IN_EV, KJ_PER_MOL_IN_EV
+from aiida_mghdiff.science.units import EV_IN_MEV, HARTREE_IN_EV, KCAL_PER_MOL_IN_EV, KJ_PER_MOL_IN_EV, RYDBERG_IN_EV
 
 LEAST_GAP_EV_PER_ATOM = 1.0
 _GAP_OVER_SCATTER = 10.0
@@ -52,7 +52,7 @@ _SAME_ENERGY = 1.1
 #: In eV.
 ENERGY_UNITS = {
     'Hartree': HARTREE_IN_EV,
-    'Rydberg': HARTREE_IN_EV / 2,
+    'Rydberg': RYDBERG_IN_EV,
     'kcal/mol': KCAL_PER_MOL_IN_EV,
     'kJ/mol': KJ_PER_MOL_IN_EV,
     'meV': 1 / EV_IN_MEV,

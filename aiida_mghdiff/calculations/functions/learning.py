@@ -31,7 +31,7 @@ from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.stored_keys import stored_value
 from aiida_mghdiff.formats.iconst import SHAPES, iconst_text
-from aiida_mghdiff.science.units import KBAR_PER_GPA, PS_IN_FS
+from aiida_mghdiff.science.units import GPA_IN_KBAR, PS_IN_FS
 
 
 def _are_stages(value: Any) -> bool:
@@ -216,7 +216,7 @@ def _segment_tags(values: Mapping[str, Any], segment: Mapping[str, Any], index: 
         'teend': end,
         'langevin_gamma': [values['friction_per_ps']] * species,
         'langevin_gamma_l': values['lattice_friction_per_ps'],
-        'pstress': values['pressure_gpa'] * KBAR_PER_GPA,
+        'pstress': values['pressure_gpa'] * GPA_IN_KBAR,
         'random_seed': [derive_seed(values['seed'], start, 'learning', index), 0, 0],
     }
     return values['electrons'] | values['learning'] | motion | _mode('train')

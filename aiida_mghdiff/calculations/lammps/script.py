@@ -20,8 +20,8 @@ from aiida_mghdiff.formats.job_files import (
     TRACER_DUMP,
     launcher_comment,
     progress_line,
-    runaway_limit,
 )
+from aiida_mghdiff.science.runaway import runaway_limit
 from aiida_mghdiff.science.units import FS_IN_PS, GPA_IN_BAR
 
 _LANGEVIN = 'LAMMPS fix langevin, zero momentum (fix momentum)'

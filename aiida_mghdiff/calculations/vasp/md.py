@@ -34,7 +34,7 @@ from aiida_mghdiff.calculations.vasp.job import (
 )
 from aiida_mghdiff.formats.iconst import iconst_text
 from aiida_mghdiff.science.trajectory_reduction import ReductionPlan
-from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K, EV_FS2_PER_ANGSTROM2_IN_AMU, KBAR_PER_GPA, PS_IN_FS
+from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K, EV_FS2_PER_ANGSTROM2_IN_AMU, GPA_IN_KBAR, PS_IN_FS
 
 MOST_SEEDS = 900_000_000
 
@@ -162,7 +162,7 @@ def _ensemble_tags(parameters: dict[str, Any], atoms: Atoms) -> dict[str, Any]:
             'isif': 3,
             'langevin_gamma_l': friction,
             'pmass': round(mass, 3),
-            'pstress': parameters['pressure_gpa'] * KBAR_PER_GPA,
+            'pstress': parameters['pressure_gpa'] * GPA_IN_KBAR,
         }
     return tags
 

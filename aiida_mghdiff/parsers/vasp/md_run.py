@@ -27,7 +27,6 @@ from aiida_mghdiff.formats.job_files import (
     REDUCED,
     TRAJECTORY,
     read_failure,
-    runaway_limit,
 )
 from aiida_mghdiff.formats.oszicar import read_oszicar
 from aiida_mghdiff.formats.outcar import OutcarSummary, summarise_outcar
@@ -35,6 +34,7 @@ from aiida_mghdiff.formats.poscar import Poscar, read_poscar
 from aiida_mghdiff.formats.xdatcar import XdatcarReader
 from aiida_mghdiff.parsers.md import MdRun
 from aiida_mghdiff.parsers.vasp.base import VaspJobParser
+from aiida_mghdiff.science.runaway import runaway_limit
 from aiida_mghdiff.science.trajectory_reduction import ReductionPlan, reduce_trajectory
 from aiida_mghdiff.science.units import EV_FS2_PER_ANGSTROM2_IN_AMU, EV_PER_ANGSTROM3_IN_GPA
 

@@ -41,7 +41,7 @@ from aiida_mghdiff.formats.plausibility import excess
 from aiida_mghdiff.parsers.md import emit_md_outputs
 from aiida_mghdiff.parsers.vasp.known_configurations import Configurations
 from aiida_mghdiff.parsers.vasp.md_run import Motion, RecordedRun, VaspMdRunParser, read_run, runaway_message
-from aiida_mghdiff.science.units import KBAR_PER_GPA
+from aiida_mghdiff.science.units import GPA_IN_KBAR
 
 ON_THE_FLY = 'VASP, on the fly'
 #: VASP's messages about full arrays. VASP draws boxes around messages, breaks them anywhere and words them differently
@@ -221,7 +221,7 @@ def log_results(log: MlLog | None) -> dict[str, Any]:
     return {
         'training_rmse_energy_ev_per_atom': last('err', 'rmse_energy'),
         'training_rmse_force_ev_per_angstrom': last('err', 'rmse_force'),
-        'training_rmse_stress_gpa': None if stress_kbar is None else stress_kbar / KBAR_PER_GPA,
+        'training_rmse_stress_gpa': None if stress_kbar is None else stress_kbar / GPA_IN_KBAR,
         'threshold_ev_per_angstrom': last('threshold_updates', 'ctifor_new') or last('beef', 'threshold'),
         'max_bayesian_error_ev_per_angstrom': float(np.max(log.beef['bee_max_force']))
         if log and len(log.beef['steps'])

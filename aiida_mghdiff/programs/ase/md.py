@@ -28,6 +28,7 @@ from ase.md.verlet import VelocityVerlet
 from aiida_mghdiff.formats import job_files
 from aiida_mghdiff.programs import job
 from aiida_mghdiff.programs.calculators.loading import chosen_head, make_atoms, open_calculator
+from aiida_mghdiff.science.runaway import runaway_limit
 from aiida_mghdiff.science.units import BOLTZMANN_EV_PER_K, EV_PER_ANGSTROM3_IN_GPA, PS_IN_FS
 
 if TYPE_CHECKING:
@@ -222,7 +223,7 @@ class MdProgram:
                 'NON_FINITE',
                 f'step {self.step}; check the start, the time step and the model.',
             )
-        limit = job_files.runaway_limit(self.parameters['temperature_k'])
+        limit = runaway_limit(self.parameters['temperature_k'])
         if (now := temperature(self.atoms)) > limit:
             raise job.ProgramError(
                 'TEMPERATURE_RUNAWAY',
