@@ -23,7 +23,7 @@ from aiida_mghdiff.data.potential import LEARNED
 from aiida_mghdiff.formats.job_files import read_progress
 from aiida_mghdiff.workflows.engines import engines_of, is_evaluated, training_job
 from aiida_mghdiff.workflows.neb import STATIONARY
-from aiida_mghdiff.workflows.study import architecture_of
+from aiida_mghdiff.workflows.study import chosen_architecture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -208,7 +208,7 @@ def planned_steps(inputs: dict[str, Any]) -> Counter[str]:
         placements = settings['n_replicas'] if settings['independent_replicas'] else 1
         counts = {'npt': 1, 'nvt': placements, 'nve': settings['n_replicas']}
         one = sum(count * settings[stage]['steps'] for stage, count in counts.items())
-        steps[str(architecture_of(inputs, run['potential'].value))] += one * len(run['temperatures'])
+        steps[str(chosen_architecture(inputs, run['potential'].value))] += one * len(run['temperatures'])
     return steps
 
 
@@ -218,7 +218,7 @@ def planned_jobs(inputs: dict[str, Any]) -> Counter[str]:
     jobs = Counter(training_job(training['architecture'].value).entry_point for training in trained.values())
     paths = len(inputs.get('paths', {}))
     for label in [*trained, *inputs.get('potentials', {}), *([LEARNED] if 'otf' in inputs else [])]:
-        name = str(architecture_of(inputs, label))
+        name = str(chosen_architecture(inputs, label))
         if is_evaluated(name, inputs):
             jobs[engines_of(name).evaluation.entry_point] += 1
         if name in inputs.get('neb', {}):

@@ -16,9 +16,9 @@ from aiida_mghdiff.calculations.functions.diffusion import diffusion_coefficient
 from aiida_mghdiff.calculations.functions.pairs import tracer_pairs
 from aiida_mghdiff.calculations.functions.parameters import (
     DIFFUSION_SETTINGS,
+    diffusion_settings_message,
     plan_diffusion,
     replicas_message,
-    settings_message,
 )
 from aiida_mghdiff.calculations.functions.rdf import radial_distributions
 from aiida_mghdiff.calculations.functions.sites import site_statistics
@@ -74,7 +74,7 @@ def validate_diffusion(inputs: dict[str, Any], _: Any = None) -> str | None:
     """
     if not {'host', 'settings'} <= set(inputs):
         return None
-    if message := settings_message(inputs['settings'].get_dict()):
+    if message := diffusion_settings_message(inputs['settings'].get_dict()):
         return message
     return joined([*settings_messages(inputs), *host_messages(inputs), *potential_messages(inputs)])
 

@@ -14,7 +14,7 @@ from aiida.engine import (
     while_,
 )
 
-from aiida_mghdiff.calculations.exit_codes import JOB_REFUSALS, define_exit_codes, exit_codes, has_ended_with
+from aiida_mghdiff.calculations.exit_codes import define_exit_codes, exit_codes, has_ended_with
 from aiida_mghdiff.calculations.functions.learning import (
     LARGEST_LATTICE_CHANGE,
     forget_unconverged,
@@ -32,7 +32,7 @@ from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.workflows.jobs import define_jobs, job_message, job_options
 from aiida_mghdiff.workflows.ports import expose_job
-from aiida_mghdiff.workflows.restart_loops import RestartWorkChain, report_of_refused
+from aiida_mghdiff.workflows.restart_loops import SegmentRestartWorkChain
 
 #: Inputs with the start of a segment, or of a schedule of segments, and the known configurations.
 START = ('structure', 'state', 'configurations', 'learning_state')
@@ -92,7 +92,7 @@ def lattice_change(node: orm.CalcJobNode) -> float:
     return node.outputs.results.get('lattice_change', 0.0) if 'results' in node.outputs else 0.0
 
 
-class LearningSegmentWorkChain(RestartWorkChain):
+class LearningSegmentWorkChain(SegmentRestartWorkChain):
     """Runs one segment of on-the-fly learning, cures what stops it, and loses no labelled configuration."""
 
     _process_class = VaspMlffCalculation
@@ -129,7 +129,7 @@ class LearningSegmentWorkChain(RestartWorkChain):
             'last_parameters', valid_type=orm.Dict, help='INCAR tags of the segment, with the changes to continue it.'
         )
         spec.output_namespace('datasets', valid_type=DatasetData, dynamic=True, help='New configurations by part.')
-        define_exit_codes(spec, 'SCF_NOT_CONVERGED', 'NO_PROGRESS', 'UNPHYSICAL', 'LATTICE_CHANGED', 'BROKEN')
+        define_exit_codes(spec, 'SCF_NOT_CONVERGED', 'LATTICE_CHANGED', 'BROKEN')
 
     def setup(self) -> None:
         """Collect the inputs of the first job."""
@@ -148,16 +148,6 @@ class LearningSegmentWorkChain(RestartWorkChain):
     def end(self) -> int:
         """Return the last step of the segment."""
         return self.inputs.settings['first_step'] + self.inputs.parameters['nsw']
-
-    @process_handler(priority=600, exit_codes=exit_codes(*JOB_REFUSALS))
-    def handle_refused(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Stop if VASP refused its input: a repetition would be refused, too."""
-        return report_of_refused(node)
-
-    @process_handler(priority=500, exit_codes=exit_codes('NON_FINITE', 'TEMPERATURE_RUNAWAY'))
-    def handle_unphysical(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Stop if a repetition would end the same way."""
-        return ProcessHandlerReport(True, self.exit_codes.ERROR_UNPHYSICAL.format(message=node.exit_message))
 
     @process_handler(priority=450)
     def handle_lattice_change(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:

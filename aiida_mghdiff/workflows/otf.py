@@ -14,9 +14,9 @@ from aiida_mghdiff.calculations.functions.learning import (
     SETTINGS,
     carry_on,
     learning_history,
+    learning_settings_message,
     plan_learning,
     segment_inputs,
-    settings_message,
     start_of,
 )
 from aiida_mghdiff.calculations.functions.merge import merge_datasets
@@ -51,7 +51,7 @@ def validate_schedule(inputs: dict[str, Any], _: Any = None) -> str | None:
     if 'settings' not in inputs:
         return None
     values = inputs['settings'].get_dict()
-    if message := settings_message(values):
+    if message := learning_settings_message(values):
         return message
     tags, job = next(segment_inputs(values, *start_of(start_node(inputs))))
     message = validate_segment({**inputs, 'parameters': orm.Dict(tags), 'settings': orm.Dict(job)})

@@ -7,8 +7,9 @@ from functools import partial
 from typing import Any
 
 from aiida import orm
-from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, ProcessSpec
+from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, ProcessSpec, process_handler
 
+from aiida_mghdiff.calculations.exit_codes import JOB_REFUSALS, define_exit_codes, exit_codes
 from aiida_mghdiff.calculations.validation import IS_BOOL, IS_COUNT
 from aiida_mghdiff.workflows.setting_checks import settings_message
 from aiida_mghdiff.workflows.survival import SurvivalMixin
@@ -43,6 +44,26 @@ class RestartWorkChain(SurvivalMixin, BaseRestartWorkChain):
             super().on_terminated()
         else:
             super(BaseRestartWorkChain, self).on_terminated()
+
+
+class SegmentRestartWorkChain(RestartWorkChain):
+    """Base of the restart loops of a segment: MD, or a stage of on-the-fly learning."""
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:
+        """Define the exit codes of runs that no restart can save."""
+        super().define(spec)
+        define_exit_codes(spec, 'NO_PROGRESS', 'UNPHYSICAL')
+
+    @process_handler(priority=600, exit_codes=exit_codes(*JOB_REFUSALS))
+    def handle_refused(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Stop if the program refused its input: a repetition would be refused, too."""
+        return report_of_refused(node)
+
+    @process_handler(priority=550, exit_codes=exit_codes('NON_FINITE', 'TEMPERATURE_RUNAWAY'))
+    def handle_unphysical(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Stop if a repetition would end the same way."""
+        return ProcessHandlerReport(True, self.exit_codes.ERROR_UNPHYSICAL.format(message=node.exit_message))
 
 
 def report_of_refused(node: orm.CalcJobNode) -> ProcessHandlerReport:

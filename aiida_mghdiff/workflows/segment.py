@@ -13,14 +13,14 @@ from aiida.engine import (
     while_,
 )
 
-from aiida_mghdiff.calculations.exit_codes import JOB_REFUSALS, define_exit_codes, exit_codes, has_ended_with
+from aiida_mghdiff.calculations.exit_codes import has_ended_with
 from aiida_mghdiff.calculations.md import MD_KEYS, define_md_inputs, start_symbols, validate_md_inputs
 from aiida_mghdiff.calculations.validation import keys_help
 from aiida_mghdiff.data.md_state import MdStateData
 from aiida_mghdiff.data.tracers import TracerTrajectoryData
 from aiida_mghdiff.workflows.engines import Job, incar_message, job_parameters, md_engine, validate_md_codes
 from aiida_mghdiff.workflows.jobs import define_jobs, job_options
-from aiida_mghdiff.workflows.restart_loops import RestartWorkChain, report_of_refused
+from aiida_mghdiff.workflows.restart_loops import SegmentRestartWorkChain
 
 #: Outputs of an MD job that a segment returns for each part; a part is the work of one job.
 PARTS = {
@@ -62,7 +62,7 @@ def validate_md_run(inputs: dict, _: object = None) -> str | None:
     return validate_md_codes(inputs, start_symbols(inputs)) or incar_message(inputs, inputs['parameters'])
 
 
-class MdSegmentWorkChain(RestartWorkChain):
+class MdSegmentWorkChain(SegmentRestartWorkChain):
     """Runs one segment, if possible in one job; a job that stops before its wall time is continued from its state."""
 
     _process_class = CalcJob
@@ -79,7 +79,6 @@ class MdSegmentWorkChain(RestartWorkChain):
             while_(cls.should_run_process)(cls.run_process, cls.inspect_process),
             cls.results,
         )
-        define_exit_codes(spec, 'NO_PROGRESS', 'UNPHYSICAL')
 
     @property
     def process_class(self) -> type[CalcJob]:
@@ -133,16 +132,6 @@ class MdSegmentWorkChain(RestartWorkChain):
         self.ctx.inputs['state'] = state
         self.ctx.inputs.pop('structure', None)
         return ProcessHandlerReport(True)
-
-    @process_handler(priority=400, exit_codes=exit_codes('NON_FINITE', 'TEMPERATURE_RUNAWAY'))
-    def handle_unphysical(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Stop if a repetition would end the same way."""
-        return ProcessHandlerReport(True, self.exit_codes.ERROR_UNPHYSICAL.format(message=node.exit_message))
-
-    @process_handler(priority=300, exit_codes=exit_codes(*JOB_REFUSALS))
-    def handle_refused(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Stop if the program refused its input: a repetition would be refused, too."""
-        return report_of_refused(node)
 
     def results(self) -> None:
         """Return the outputs of every job that ran a part of the segment."""

@@ -22,7 +22,7 @@ from aiida_mghdiff.calculations.functions.dataset import (
 )
 from aiida_mghdiff.calculations.functions.hops import EXTRAPOLATION_SETTINGS, barrier_diffusion
 from aiida_mghdiff.calculations.functions.metrics import error_metrics
-from aiida_mghdiff.calculations.functions.parameters import settings_message
+from aiida_mghdiff.calculations.functions.parameters import diffusion_settings_message
 from aiida_mghdiff.calculations.functions.paths import PATH_SETTINGS
 from aiida_mghdiff.calculations.functions.select import select_best
 from aiida_mghdiff.calculations.hosts import host_message, subject_of
@@ -99,7 +99,7 @@ BEST = 'best:'
 NEEDED = {'training': ('architecture',), 'paths': ('path',), 'diffusion': ('potential', 'temperatures_k')}
 
 
-IS_TEMPERATURES = Check(
+ARE_TEMPERATURE_NODES = Check(
     'a Float node in K for each label',
     lambda values: isinstance(values, Mapping) and bool(values) and all(map(is_node(orm.Float).holds, values.values())),
 )
@@ -110,7 +110,7 @@ ENTRIES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
         {'potential': is_node(PotentialData), 'replay': is_node(DatasetData)},
     ),
     'diffusion': (
-        {'potential': is_node(orm.Str), 'settings': is_node(orm.Dict), 'temperatures': IS_TEMPERATURES},
+        {'potential': is_node(orm.Str), 'settings': is_node(orm.Dict), 'temperatures': ARE_TEMPERATURE_NODES},
         {},
     ),
 }
@@ -123,7 +123,7 @@ BARRIER_OUTPUTS: dict[str, tuple[str, type[orm.Data], str]] = {
 }
 
 
-def architecture_of(inputs: Mapping[str, Any], choice: str) -> str | None:
+def chosen_architecture(inputs: Mapping[str, Any], choice: str) -> str | None:
     """Return the architecture of a choice: a label, or ``best:<architecture>``; None for an unknown label."""
     if choice.startswith(BEST):
         return choice.removeprefix(BEST)
@@ -172,7 +172,7 @@ def label_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
     if not given and not trained:
         yield 'there is no potential: give pre-trained ones (potentials) or train some (training).'
     codes = inputs.get('codes', {})
-    if not all({'python', architecture_of(inputs, label)} & set(codes) for label in [*given, *trained]):
+    if not all({'python', chosen_architecture(inputs, label)} & set(codes) for label in [*given, *trained]):
         yield 'codes.python is missing: `aiida-mghdiff setup` makes it.'
 
 
@@ -192,7 +192,7 @@ def parameters_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
 def options_messages(inputs: Mapping[str, Any]) -> Iterator[str | None]:
     """Yield why AiiDA would refuse the options of jobs, also of potentials that will be trained."""
     for label in labels_of(inputs):
-        if (name := architecture_of(inputs, label)) not in table():
+        if (name := chosen_architecture(inputs, label)) not in table():
             continue
         engines = engines_of(name)
         md = jobs_with_code(engines.md, name, inputs.get('codes', {})) if inputs.get('diffusion', {}) else []
@@ -373,7 +373,7 @@ def training_messages(inputs: Mapping[str, Any], parts: Mapping[str, DatasetData
 def run_settings_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
     """Yield messages about faults of the settings of each diffusion run by itself."""
     for key, run in inputs.get('diffusion', {}).items():
-        if message := settings_message(run['settings'].get_dict()):
+        if message := diffusion_settings_message(run['settings'].get_dict()):
             yield f'diffusion.{key}: {message}'
 
 
@@ -397,12 +397,12 @@ def inputs_messages(inputs: Mapping[str, Any], run: Mapping[str, Any]) -> Iterat
     if 'host' in inputs:
         yield from room_messages(shared) if host_message(inputs['host']) is None else ()
         yield from potential_messages(shared)
-    yield from dtype_messages(run['settings'].get_dict(), architecture_of(inputs, choice))
+    yield from dtype_messages(run['settings'].get_dict(), chosen_architecture(inputs, choice))
 
 
 def choice_message(inputs: Mapping[str, Any], key: str, choice: str) -> str | None:
     """Return a message about a fault in the potential that a diffusion run names, or None."""
-    architecture = architecture_of(inputs, choice)
+    architecture = chosen_architecture(inputs, choice)
     if architecture is None:
         return f'diffusion.{key} asks for potential {choice!r}, which is neither given nor trained.'
     if not candidates_of(inputs, choice):
@@ -429,12 +429,12 @@ def labels_of(inputs: Mapping[str, Any]) -> list[str]:
 
 def with_settings(inputs: Mapping[str, Any], namespace: str) -> list[str]:
     """Return the labels of potentials whose architecture has settings, without which they cannot be evaluated."""
-    return [label for label in labels_of(inputs) if architecture_of(inputs, label) in inputs.get(namespace, {})]
+    return [label for label in labels_of(inputs) if chosen_architecture(inputs, label) in inputs.get(namespace, {})]
 
 
 def evaluated(inputs: Mapping[str, Any]) -> list[str]:
     """Return the labels of potentials that can be evaluated; VASP's force fields only need VASP."""
-    return [label for label in labels_of(inputs) if is_evaluated(architecture_of(inputs, label), inputs)]
+    return [label for label in labels_of(inputs) if is_evaluated(chosen_architecture(inputs, label), inputs)]
 
 
 class StudyWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):

@@ -8,7 +8,7 @@ from aiida.plugins import CalculationFactory, WorkflowFactory
 
 from aiida_mghdiff.calculations.evaluate import KEYS as EVALUATION_KEYS
 from aiida_mghdiff.calculations.functions.learning import SETTINGS as LEARNING_SETTINGS
-from aiida_mghdiff.calculations.functions.parameters import DIFFUSION_SETTINGS, settings_message
+from aiida_mghdiff.calculations.functions.parameters import DIFFUSION_SETTINGS, diffusion_settings_message
 from aiida_mghdiff.calculations.functions.paths import PATH_SETTINGS
 from aiida_mghdiff.calculations.mace.train import KEYS as MACE_KEYS
 from aiida_mghdiff.calculations.md import MD_KEYS
@@ -94,7 +94,7 @@ def test_help_of_evaluations_names_the_tags_of_vasp(process):
 @pytest.mark.parametrize('protocol', ['paper', 'balanced', 'demo', 'smoke'])
 @pytest.mark.parametrize('architecture', ['mace', 'chgnet', 'vasp-mlff'])
 def test_settings_of_each_protocol_are_complete(architecture, protocol):
-    assert settings_message(DiffusionWorkChain.get_settings(architecture, protocol)) is None
+    assert diffusion_settings_message(DiffusionWorkChain.get_settings(architecture, protocol)) is None
 
 
 @pytest.mark.parametrize('section', [None, 'supercell', 'npt', 'nvt', 'nve', 'volume', 'starts', 'fit', 'structure'])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aiida_mghdiff.calculations.functions.parameters import derive_seed, settings_message
+from aiida_mghdiff.calculations.functions.parameters import derive_seed, diffusion_settings_message
 from aiida_mghdiff.calculations.md import parameters_message
 from aiida_mghdiff.cli.inputs import make_host
 from aiida_mghdiff.workflows.arrhenius import ArrheniusWorkChain, temperature_label
@@ -141,5 +141,5 @@ def test_runs_of_studies_are_as_long_as_their_analyses_need(aiida_profile, proto
     shared = {'settings': {'supercell': {'tracer_element': 'H'}}}
     runs = diffusion_inputs(inputs['diffusion'], ARCHITECTURES, shared, protocol)
     for settings in (run['settings'].get_dict() for run in runs.values()):
-        assert settings_message(settings) is None
+        assert diffusion_settings_message(settings) is None
         assert list(length_messages(settings)) == []

@@ -119,7 +119,7 @@ PLANNED = (
 NOT_OF_REFIT = ('ml_mconf', 'ml_mb', 'ml_lfast', 'ml_ialgo_linreg', 'ml_sigw0', 'ml_sigv0', 'ml_eps_low')
 
 
-def settings_message(values: Mapping[str, Any]) -> str | None:
+def learning_settings_message(values: Mapping[str, Any]) -> str | None:
     """Return a message about a fault in the settings of a schedule, or None."""
     if message := complete_message(values, SETTINGS, 'settings'):
         return message
@@ -151,7 +151,7 @@ def plan_learning(settings: orm.Dict, start: orm.StructureData | MdStateData) ->
         ``refit_parameters`` and ``refit_settings`` if a refit is requested.
     """
     values = settings.get_dict()
-    if message := settings_message(values):
+    if message := learning_settings_message(values):
         raise SettingsError(message)
     atoms, step = start_of(start)
     shape = iconst_text(atoms.cell.array, values['cell_shape'])

@@ -159,7 +159,7 @@ def with_jump_lengths(fit: Mapping[str, Any], host: orm.StructureData) -> dict[s
     return {name: lengths.get(name) if value is None else value for name, value in fit.items()}
 
 
-def settings_message(settings: Mapping[str, Any]) -> str | None:
+def diffusion_settings_message(settings: Mapping[str, Any]) -> str | None:
     """Return a message about a fault in the settings, or None; the engine checks the user's INCAR tags."""
     own = {
         stage: without(settings[stage], INCAR) for stage in ENSEMBLE_KEYS if isinstance(settings.get(stage), Mapping)
