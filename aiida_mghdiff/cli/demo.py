@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aiida_mghdiff.cli.words import READING
+from aiida_mghdiff.cli.option_names import READING
 
 if TYPE_CHECKING:
     from aiida import orm

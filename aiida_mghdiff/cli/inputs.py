@@ -14,8 +14,8 @@ from click import ClickException
 from aiida_mghdiff.calculations.functions.dataset import dataset_from_extxyz
 from aiida_mghdiff.calculations.functions.supercell import build_hcp, build_host, build_supercell
 from aiida_mghdiff.calculations.hosts import Subject
+from aiida_mghdiff.cli.option_names import as_options, telling_warnings
 from aiida_mghdiff.cli.potentials import find_chgnet, import_potential
-from aiida_mghdiff.cli.words import as_options, telling_warnings
 from aiida_mghdiff.data.architectures import CHGNET, MACE
 from aiida_mghdiff.data.dataset import DatasetData
 from aiida_mghdiff.data.potential import PotentialData

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from aiida import orm
 
 from aiida_mghdiff.calculations.program import zipapp_bytes
-from aiida_mghdiff.cli.words import as_options
+from aiida_mghdiff.cli.option_names import as_options
 from aiida_mghdiff.data.architectures import MACE, architecture_of
 from aiida_mghdiff.data.potential import PotentialData
 from aiida_mghdiff.formats.job_files import ZIPAPP, read_failure

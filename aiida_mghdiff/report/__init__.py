@@ -8,9 +8,9 @@ from pathlib import Path
 
 from aiida import orm
 
+from aiida_mghdiff.report.atomic_write import replacing
 from aiida_mghdiff.report.figures import write_figures
 from aiida_mghdiff.report.page import render_page
-from aiida_mghdiff.report.replace import replacing
 from aiida_mghdiff.report.results import StudyResults, result_table, results_of, study_results
 from aiida_mghdiff.report.study import Study
 

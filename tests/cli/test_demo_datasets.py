@@ -19,7 +19,7 @@ from aiida_mghdiff.calculations.functions.dataset import EXTXYZ_SETTINGS
 from aiida_mghdiff.cli import demo as module
 from aiida_mghdiff.cli.demo import Choices, demo, find_or_submit
 from aiida_mghdiff.cli.inputs import InputsError
-from aiida_mghdiff.cli.words import READING
+from aiida_mghdiff.cli.option_names import READING
 from aiida_mghdiff.data.dataset import DatasetData
 
 COMMAND = Path(sys.executable).with_name('aiida-mghdiff')

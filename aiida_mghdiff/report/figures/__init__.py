@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from aiida_mghdiff.report.atomic_write import replacing
 from aiida_mghdiff.report.figures.arrhenius import draw_activation_energies, draw_arrhenius, draw_rates
 from aiida_mghdiff.report.figures.barriers import draw_barriers, draw_paths
 from aiida_mghdiff.report.figures.coefficients import draw_coefficients, draw_contents
@@ -27,7 +28,6 @@ from aiida_mghdiff.report.figures.structure import (
     draw_site_distributions,
 )
 from aiida_mghdiff.report.figures.workflow import draw_workflow
-from aiida_mghdiff.report.replace import replacing
 from aiida_mghdiff.report.study import Study
 from aiida_mghdiff.report.style import RC
 

@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from aiida_mghdiff.report.replace import replacing
+from aiida_mghdiff.report.atomic_write import replacing
 
 
 @pytest.fixture
