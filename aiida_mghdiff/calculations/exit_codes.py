@@ -179,7 +179,7 @@ TABLE = (
     Failure(652, 'NOTHING_LEARNED', 'No configuration has a usable label: {message}',
             'Lower ML_CTIFOR, or let the SCF converge.'),
     Failure(660, 'SPLIT_FAILED', 'The dataset cannot be split: {message}', 'Change the settings of the split.'),
-    Failure(661, 'TRAINING_REFUSED', 'No potential can be trained on the parts of the dataset: {message}',
+    Failure(661, 'TRAINING_REFUSED', 'No potential can be trained on the sets of the dataset: {message}',
             'Change the settings of the training, or give more configurations.'),
     Failure(670, 'SAMPLING_FAILED', 'Frames of {run} cannot be sampled: {message}', 'Change the settings of sampling.'),
     Failure(671, 'EVALUATIONS_FAILED', 'These potentials were not evaluated: {failed}',

@@ -12,8 +12,8 @@ Atoms closer than 0.3 Å, periodic images included, are one atom that occurs twi
 far larger than their forces imply, the message names these frames: they are in another unit. It also names frames whose
 energies are far from energies of similar frames (:mod:`aiida_mghdiff.science.energy_outliers`) by the factor of a unit,
 or against the forces of a frame of almost the same positions; without these signs it warns, because phases, broken
-molecules and other compounds may be as far apart. Energies whose
-changes are far from the work of the forces are in another unit (:mod:`aiida_mghdiff.science.energy_scale`).
+molecules and other compounds may be as far apart. If changes of energies are far from the work of the forces, the
+energies are in another unit (:mod:`aiida_mghdiff.science.energy_scale`).
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ Item = TypeVar('Item')
 
 
 class ImplausibleWarning(UserWarning):
-    """Labels are unusual, and only plausible under high pressure."""
+    """Labels are unusual, but may be right: under high pressure, or of another phase or compound."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Finding:
 
 
 def implausible(frames: Sequence[Atoms], numbers: Sequence[int] | None = None) -> Finding | None:
-    """Return the first implausible label of frames, or None; warn of unusual stresses.
+    """Return the first implausible label of frames, or None; warn of unusual stresses and energies.
 
     :param numbers: numbers of the frames for messages; by default counted from 0.
     """

@@ -256,7 +256,7 @@ def provenance_section(study: Study) -> Section:
 
 
 def data_table(study: Study) -> Table:
-    """Return the table of the dataset, its raw files and its parts."""
+    """Return the table of the dataset, its raw files, and the sets that it was split into."""
     columns = [Column('data', 'name'), Column('content', 'long'), NODE]
     cells = []
     if (dataset := study.inputs.get('dataset')) is not None:
@@ -267,7 +267,7 @@ def data_table(study: Study) -> Table:
         cells.append(('learned on the fly', dataset_text(learned), learned.uuid))
     for call in study.of_kind('split_dataset'):
         parts = call.node.base.links.get_outgoing().all()
-        cells += [(f'{part.link_label} part', dataset_text(part.node), part.node.uuid) for part in parts]
+        cells += [(f'{part.link_label} set', dataset_text(part.node), part.node.uuid) for part in parts]
     return Table(columns, cells, 'Data')
 
 

@@ -42,10 +42,10 @@ _NORMAL = 1.4826
 _LEAST_RATIO = 8.0
 _LEAST_GAP_OF_UNITS_EV_PER_ATOM = 0.5
 _LN_VOLUME_OF_UNITS = 0.7
-#: Shares of elements of like compositions differ by less, in sum. Energies that include core electrons are larger than
-#: this; there a few heavy atoms change the mean by a large factor.
+#: Compositions are similar if the shares of their elements differ by less, in sum. They are compared only below the
+#: largest energy: larger energies include core electrons, so a few heavy atoms change the mean by a large factor.
 _LIKE_SHARES, _LARGEST_ENERGY_EV_PER_ATOM = 0.25, 50.0
-#: Energies of one atom in the place of those of a cell are recognised by the number of atoms in at least such cells.
+#: Energies per atom are recognised only in cells of at least this many atoms.
 _LEAST_ATOMS_OF_CELL = 8
 #: An energy in another unit is within this factor of the expected one.
 _SAME_ENERGY = 1.1
@@ -64,9 +64,9 @@ OTHER_SIGN, ONE_ATOM = 'other sign', 'one atom'
 class Outliers:
     """Two groups of like cells whose energies disagree.
 
-    ``unit`` is why the energies of the first group are wrong: one of :data:`ENERGY_UNITS`, :data:`OTHER_SIGN`,
-    :data:`ONE_ATOM` (energies of one atom, not of the cell). If it is None, either group may be wrong, and the first
-    is the smaller one.
+    ``unit`` says why the energies of the first group are wrong: one of :data:`ENERGY_UNITS`, :data:`OTHER_SIGN`,
+    :data:`ONE_ATOM` (energies of one atom, not of the cell). If ``unit`` is None, either group may be wrong, and
+    the first group is the smaller one.
     """
 
     indices: np.ndarray  # [k], in order
@@ -82,13 +82,13 @@ class _Cells:
     natoms: np.ndarray
     energies: np.ndarray  # eV/atom
     volumes: np.ndarray  # Å³/atom
-    strains: np.ndarray  # eV/atom, by which forces say that an energy may lie above others
+    strains: np.ndarray  # eV/atom by which an energy may lie above others, estimated from the forces
 
     def take(self, rows: np.ndarray) -> _Cells:
         return _Cells(*(column[rows] for column in vars(self).values()))
 
 
-#: Rows of the smaller group, rows of the larger group, and the energies that these let expect for the smaller, eV/atom.
+#: Rows of the smaller group, rows of the larger group, and expected energies of the smaller group in eV/atom.
 _Gap = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -127,7 +127,7 @@ def _units_of_like_compositions(cells: _Cells) -> Iterator[_Gap]:
 
 
 def _units(cells: _Cells, distance: float) -> Iterator[_Gap]:
-    """Yield groups of cells in two units, whose compositions are within a distance of one that is there."""
+    """Yield groups of cells of similar composition whose energies are in two units."""
     for rows in _of_composition(cells, distance):
         for alike in _alike(cells.volumes[rows], _LN_VOLUME_OF_UNITS):
             some = cells.take(rows[alike])
@@ -169,7 +169,7 @@ def _gaps_of_all(cells: _Cells) -> Iterator[_Gap]:
 
 
 def _gaps(cells: _Cells, baseline: np.ndarray) -> Iterator[_Gap]:
-    """Yield the gaps in energies less a baseline [n], each among cells of like volume."""
+    """Yield the gaps in energies minus a baseline [n], each among cells of similar volume per atom."""
     values = cells.energies - baseline
     for rows in _alike(cells.volumes, _LN_VOLUME):
         if len(rows) > _LEAST_OTHERS:
@@ -194,9 +194,11 @@ def _of_composition(cells: _Cells, distance: float = 0.0) -> Iterator[np.ndarray
 
 
 def _alike(volumes: np.ndarray, width: float) -> Iterator[np.ndarray]:
-    """Yield the indices of cells of like volume an atom; two rows of bins, so that no two like cells are parted.
+    """Yield the indices of cells of similar volume per atom.
 
-    :param width: of the bins, of the logarithm of the volume.
+    Two rows of bins overlap, so that similar cells share a bin.
+
+    :param width: width of the bins in the logarithm of the volume.
     """
     for shift in (0.0, 0.5):
         bins = np.floor(np.log(volumes) / width + shift)
@@ -212,7 +214,9 @@ def _parted(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _smaller_part(values: np.ndarray, strains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of values [k] that the largest gap parts from more others, none for no such gap, and the others.
+    """Return the rows on the smaller side of the largest gap in values [k], and the rows on its larger side.
+
+    If the gap is too small, the first rows are empty.
 
     :param strains: allowance by which each value [k] may lie above others.
     """
@@ -232,9 +236,10 @@ def _scatter(values: np.ndarray) -> float:
 
 
 def _unit(given: np.ndarray, expected: np.ndarray, natoms: np.ndarray) -> tuple[str | None, bool]:
-    """Return which unit explains the energies of cells, and whether the others are in it, by which they are expected.
+    """Return the unit that explains the energies, and whether the other group has it.
 
-    :param given: energies [k] and what they are ``expected`` [k] to be, eV/atom, of cells of ``natoms`` [k].
+    :param given: energies [k] of one group in eV/atom, in cells of ``natoms`` [k] atoms.
+    :param expected: energies [k] in eV/atom that follow from the other group.
     """
     ratios = expected / np.where(given == 0, np.nan, given)
     if np.all(ratios < 0):

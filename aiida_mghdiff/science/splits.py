@@ -1,7 +1,7 @@
-"""Splits of a dataset into parts that never share a group of correlated configurations.
+"""Splits of a dataset into sets that never share a group of correlated configurations.
 
 Frames of one molecular dynamics run are correlated: a model must not be tested on frames close in time to its training
-frames. Whole groups are distributed, preferably large ones first. Each group goes to the part that lacks most of its
+frames. Whole groups are distributed, preferably large ones first. Each group goes to the set that lacks most of its
 fraction, of the dataset and of the group's composition alike. Before this, one group of each composition goes into the
 training set.
 """
@@ -27,20 +27,20 @@ class _Group:
 def split_by_group(
     groups: Sequence[int], compositions: Sequence[Hashable], fractions: Mapping[str, float], seed: int
 ) -> dict[str, np.ndarray]:
-    """Return the indices of the frames of each part, ascending; parts of fraction zero are left out.
+    """Return the indices of the frames of each set, ascending; sets of fraction zero are left out.
 
     :param groups: the group of each frame; an uncorrelated frame is its own group.
     :param compositions: the composition of each frame.
-    :param fractions: the fraction of each part; they sum to one. ``training`` is one of them.
-    :param seed: decides which group goes to which part.
-    :raises SplitError: if there are fewer groups than parts.
+    :param fractions: the fraction of each set; they sum to one. ``training`` is one of them.
+    :param seed: decides which group goes to which set.
+    :raises SplitError: if there are fewer groups than sets.
     """
-    shares = {part: share for part, share in fractions.items() if share > 0}
+    shares = {name: share for name, share in fractions.items() if share > 0}
     shuffled = _shuffle_groups(np.asarray(groups), compositions, seed)
     if len(shuffled) < len(shares):
-        raise SplitError(f'{len(shares)} parts need as many groups of frames, but the dataset has {len(shuffled)}.')
-    parts = _deal(shuffled, shares, _totals(shuffled))
-    return {part: np.sort(np.concatenate([group.frames for group in dealt])) for part, dealt in parts.items()}
+        raise SplitError(f'{len(shares)} sets need as many groups of frames, but the dataset has {len(shuffled)}.')
+    sets = _deal(shuffled, shares, _totals(shuffled))
+    return {name: np.sort(np.concatenate([group.frames for group in dealt])) for name, dealt in sets.items()}
 
 
 def hold_out(groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:
@@ -65,21 +65,21 @@ def hold_out(groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     return mask
 
 
-def check_indices(parts: Mapping[str, Sequence[int]], groups: Sequence[int]) -> None:
-    """Refuse parts that share a frame or a group, or that name frames that do not exist.
+def check_indices(sets: Mapping[str, Sequence[int]], groups: Sequence[int]) -> None:
+    """Refuse sets that share a frame or a group, or that name frames that do not exist.
 
-    :raises SplitError: names the frame or the parts.
+    :raises SplitError: names the frame or the sets.
     """
     owner: dict[int, str] = {}
     seen: set[int] = set()
-    for part, indices in parts.items():
+    for name, indices in sets.items():
         for index in indices:
             if not 0 <= index < len(groups):
-                raise SplitError(f'{part} asks for frame {index}, but the dataset has frames 0 to {len(groups) - 1}.')
+                raise SplitError(f'{name} asks for frame {index}, but the dataset has frames 0 to {len(groups) - 1}.')
             if index in seen:
                 raise SplitError(f'frame {index} is given twice.')
-            if owner.setdefault(groups[index], part) != part:
-                raise SplitError(f'frame {index} of {part} is correlated with frames of {owner[groups[index]]}.')
+            if owner.setdefault(groups[index], name) != name:
+                raise SplitError(f'frame {index} of {name} is correlated with frames of {owner[groups[index]]}.')
             seen.add(index)
 
 
@@ -104,18 +104,18 @@ def _totals(groups: Sequence[_Group]) -> dict[int, int]:
 
 
 def _deal(groups: list[_Group], shares: Mapping[str, float], totals: Mapping[int, int]) -> dict[str, list[_Group]]:
-    parts: dict[str, list[_Group]] = {part: [] for part in shares}
-    counts = {part: dict.fromkeys(totals, 0) for part in shares}
+    sets: dict[str, list[_Group]] = {name: [] for name in shares}
+    counts = {name: dict.fromkeys(totals, 0) for name in shares}
     sizes, whole = dict.fromkeys(shares, 0), sum(totals.values())
 
-    def give(group: _Group, part: str) -> None:
-        parts[part].append(group)
-        counts[part][group.composition] += len(group.frames)
-        sizes[part] += len(group.frames)
+    def give(group: _Group, name: str) -> None:
+        sets[name].append(group)
+        counts[name][group.composition] += len(group.frames)
+        sizes[name] += len(group.frames)
 
-    def lack(part: str, composition: int) -> float:
-        of_whole = shares[part] - sizes[part] / whole
-        return of_whole + shares[part] - counts[part][composition] / totals[composition]
+    def lack(name: str, composition: int) -> float:
+        of_whole = shares[name] - sizes[name] / whole
+        return of_whole + shares[name] - counts[name][composition] / totals[composition]
 
     first = _first_of_training(groups, shares, totals)
     for group in first:
@@ -123,10 +123,10 @@ def _deal(groups: list[_Group], shares: Mapping[str, float], totals: Mapping[int
     given = {id(group) for group in first}
     rest = [group for group in groups if id(group) not in given]
     for left, group in zip(range(len(rest), 0, -1), rest, strict=True):
-        empty = [part for part in shares if not parts[part]]
+        empty = [name for name in shares if not sets[name]]
         candidates = empty if len(empty) >= left else list(shares)
-        give(group, max(candidates, key=lambda part: lack(part, group.composition)))
-    return parts
+        give(group, max(candidates, key=lambda name: lack(name, group.composition)))
+    return sets
 
 
 def _first_of_training(groups: list[_Group], shares: Mapping[str, float], totals: Mapping[int, int]) -> list[_Group]:

@@ -31,7 +31,7 @@ def temperature_label(temperature_k: float) -> str:
 
 
 def validate_arrhenius(inputs: dict[str, Any], _: Any = None) -> str | None:
-    """Return a message about all faults of the inputs, or None: temperatures, or the run at one temperature."""
+    """Return all faults of the temperatures and of the runs, or None."""
     return joined([*temperature_messages(inputs), validate_diffusion(inputs)])
 
 
@@ -80,7 +80,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         spec.outline(
             cls.setup,
             while_(cls.has_tasks)(cls.advance),
-            cls.give_on,
+            cls.return_outputs,
             cls.fit,
             cls.extrapolate,
             cls.results,
@@ -101,7 +101,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         self.report(f'launched {key}: {node.process_label}<{node.pk}>')
         return node
 
-    def give_on(self) -> None:
+    def return_outputs(self) -> None:
         """Return the outputs of the finished temperatures."""
         self.ctx.found = {}
         for key in filter(self.is_done, self.ctx.tasks):
@@ -160,7 +160,7 @@ class ArrheniusWorkChain(ProtocolMixin, TaskWorkChain):
         :param potcars: POTCARs by element, for VASP.
         :param overrides: overrides of the protocol file: ``temperatures_k``, ``extrapolation``, ``max_in_flight``,
             ``diffusion`` (overrides of ``DiffusionWorkChain``).
-        :param options: ``metadata.options`` for all jobs (``default``), and for this kind (``md``).
+        :param options: ``metadata.options`` for all jobs (``default``), and for MD jobs (``md``).
         :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)

@@ -397,7 +397,7 @@ class DiffusionWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         :param potcars: POTCARs by element, for VASP.
         :param overrides: overrides of the protocol file: ``settings`` (for example ``supercell: {tracer_count: 6}``,
             ``seed``, ``nve: {duration_ps: 500}``), and ``md`` (overrides of ``MolecularDynamicsWorkChain``).
-        :param options: ``metadata.options`` for all jobs (``default``), and for this kind (``md``).
+        :param options: ``metadata.options`` for all jobs (``default``), and for MD jobs (``md``).
         :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
         builder = cls.get_builder()

@@ -319,7 +319,7 @@ class LabelWorkChain(ProtocolMixin, CleaningMixin, TaskWorkChain):
         :param potcars: POTCARs by element, for VASP.
         :param overrides: overrides of the protocol file: ``max_in_flight``, ``retries``, and by engine ``parameters``,
             ``retry_parameters``, ``kpoints``.
-        :param options: ``metadata.options`` for all jobs (``default``), and for this kind (``label``).
+        :param options: ``metadata.options`` for all jobs (``default``), and for labels (``label``).
         :raises ValueError: for an unknown engine, protocol or key of the overrides, for frames without a cell, or for
             cells that are too different for one mesh of k-points.
         """

@@ -163,7 +163,7 @@ class MolecularDynamicsWorkChain(ProtocolMixin, SurvivalMixin, WorkChain):
         :param start: a structure, whose velocities are drawn, or a state.
         :param overrides: overrides of the protocol file: ``parameters`` (for example ``duration_ps``), ``ensembles``,
             ``architectures``, ``segment_steps``, ``clean_workdir``.
-        :param options: ``metadata.options`` for all jobs (``default``), and for this kind (``md``).
+        :param options: ``metadata.options`` for all jobs (``default``), and for MD jobs (``md``).
         :raises ValueError: for an unknown protocol, for keys of the overrides that the protocol file does not have, and
             for overrides of another ensemble or architecture.
         """

@@ -419,8 +419,8 @@ class BarrierWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         :param vibrations: whether vibrations at the minima and the saddle point are requested.
         :param potcars: POTCARs by element, for VASP.
         :param overrides: overrides of the protocol file: ``parameters``, ``vasp``, ``vibrations``, ``clean_workdir``.
-        :param options: ``metadata.options`` for all jobs (``default``), and for these kinds (``barrier``,
-            ``vibrations``).
+        :param options: ``metadata.options`` for all jobs (``default``), for relaxations and
+            searches (``barrier``), and for vibrations (``vibrations``).
         :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have,
             or that the engine of the potential does not take.
         """

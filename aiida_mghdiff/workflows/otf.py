@@ -237,7 +237,7 @@ class OnTheFlyWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain):
         :param potcars: POTCARs by element.
         :param start: a structure with tracers, with atoms grouped by element, or a state to continue from.
         :param overrides: overrides of the protocol file: ``settings``, ``clean_workdir``.
-        :param options: ``metadata.options`` for all jobs (``default``), and for this kind (``learn``).
+        :param options: ``metadata.options`` for all jobs (``default``), and for learning (``learn``).
         :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)

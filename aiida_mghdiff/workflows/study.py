@@ -16,7 +16,7 @@ from aiida_mghdiff.calculations.exit_codes import SettingsError, define_exit_cod
 from aiida_mghdiff.calculations.functions.dataset import (
     FRACTIONS_SETTINGS,
     INDICES_SETTINGS,
-    parts_of_settings,
+    sets_of_settings,
     split,
     split_dataset,
 )
@@ -269,7 +269,7 @@ def elements_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
 def learned_messages(inputs: Mapping[str, Any], parts: Mapping[str, DatasetData]) -> Iterator[str]:
     """Yield messages about trainings that would be refused, and about elements that they would not learn.
 
-    :param parts: parts of the dataset; empty for a dataset that is not made yet.
+    :param parts: sets of the dataset; empty for a dataset that is not made yet.
     """
     if parts:
         yield from training_messages(inputs, parts)
@@ -283,7 +283,7 @@ def learned_messages(inputs: Mapping[str, Any], parts: Mapping[str, DatasetData]
         held_out = set(parts['test'].elements) if 'test' in parts and label in evaluated(inputs) else set()
         if unknown := sorted(held_out - known):
             yield (
-                f'training.{label} has no configurations with {", ".join(unknown)}, but the test part of the dataset '
+                f'training.{label} has no configurations with {", ".join(unknown)}, but the test set of the dataset '
                 'has: give more configurations with these elements, or name the parts by indices.'
             )
 
@@ -301,7 +301,7 @@ def needed_elements(inputs: Mapping[str, Any], label: str) -> set[str]:
 def elements_after(
     inputs: Mapping[str, Any], training: Mapping[str, Any], parts: Mapping[str, DatasetData]
 ) -> list[str]:
-    """Return the elements that a potential will know after its training on parts of the dataset."""
+    """Return the elements that a potential will know after its training on sets of the dataset."""
     if 'potential' in training and keeps_elements(training['parameters'].get_dict()):
         return training['potential'].elements
     used = [parts[name] for name in ('training', 'validation') if name in parts]
@@ -332,15 +332,15 @@ def barrier_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
 
 
 def try_split(inputs: Mapping[str, Any]) -> tuple[dict[str, DatasetData], str | None]:
-    """Return the parts of the dataset, and the reason if it cannot be split.
+    """Return the sets of the dataset, and the reason if it cannot be split.
 
-    If it cannot be split, the whole dataset replaces each part, so that other faults are found, too. A dataset that is
-    not made yet has no parts.
+    If it cannot be split, the whole dataset replaces each set, so that other faults are found, too. A dataset that is
+    not made yet has no sets.
     """
     settings = inputs['split'].get_dict()
     whole = dict.fromkeys(('training', 'validation'), inputs['dataset']) if 'dataset' in inputs else {}
     try:
-        parts_of_settings(settings, 'split')
+        sets_of_settings(settings, 'split')
         return split(inputs['dataset'], settings) if whole else {}, None
     except SettingsError as error:
         return whole, str(error)
@@ -349,19 +349,19 @@ def try_split(inputs: Mapping[str, Any]) -> tuple[dict[str, DatasetData], str | 
 
 
 def split_messages(inputs: Mapping[str, Any]) -> Iterator[str]:
-    """Yield messages about parts of the dataset that are needed but not requested."""
+    """Yield messages about sets of the dataset that are needed but not requested."""
     try:
-        asked = parts_of_settings(inputs['split'].get_dict())
+        asked = sets_of_settings(inputs['split'].get_dict())
     except SettingsError:
         return
     if inputs.get('training', {}) and 'validation' not in asked:
-        yield 'split: there is no validation part, which chooses the best epoch of a training: give it a fraction.'
+        yield 'split: there is no validation set, which chooses the best epoch of a training: give it a fraction.'
     if 'test' not in asked and evaluated(inputs):
-        yield 'split: there is no test part, on which the potentials are evaluated: give it a fraction.'
+        yield 'split: there is no test set, on which the potentials are evaluated: give it a fraction.'
 
 
 def training_messages(inputs: Mapping[str, Any], parts: Mapping[str, DatasetData]) -> list[str]:
-    """Return messages about trainings that would be refused with these parts of the dataset."""
+    """Return messages about trainings that would be refused with these sets of the dataset."""
     used = {name: parts.get(name, parts['training']) for name in ('training', 'validation')}
     messages = {
         label: validate_architecture(training['architecture']) or validate_training(dict(training) | used)

@@ -199,7 +199,7 @@ class TrainWorkChain(RestartWorkChain):
         :param potential: the potential to fine-tune; None to train from scratch.
         :param overrides: overrides of the protocol file: ``parameters`` (for example ``max_num_epochs``), or for one
             kind of training ``scratch``, ``naive``, ``multihead`` (MACE), ``fine-tune`` (CHGNet).
-        :param options: ``metadata.options`` for all jobs (``default``), and for this kind (``train``).
+        :param options: ``metadata.options`` for all jobs (``default``), and for trainings (``train``).
         :raises ValueError: for an unknown protocol, and for keys of the overrides that the protocol file does not have.
         """
         kind = trainer(architecture).training_kind(potential is not None, replay is not None)

@@ -123,7 +123,7 @@ def test_a_pure_host_and_one_configuration_are_refused(submit, make_file):
         submit(make_file('Ti', TITANIUM, [''] * 4))
     with pytest.raises(InputsError, match=r'training\.mace_tr has no configurations with H'):
         submit(make_file('Ti', TITANIUM, [''] * 4), tracer='H')
-    with pytest.raises(InputsError, match=r'split: 3 parts need as many groups of frames, but the dataset has 2'):
+    with pytest.raises(InputsError, match=r'split: 3 sets need as many groups of frames, but the dataset has 2'):
         submit(make_file('Ti', TITANIUM, ['H', '']))
     with pytest.raises(
         InputsError, match=r'training\.chgnet_ft: .* batch_size = 4 is larger than the training set \(3\)'

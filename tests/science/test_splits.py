@@ -60,7 +60,7 @@ def test_part_without_a_share_is_left_out():
 
 
 def test_too_few_groups():
-    with pytest.raises(SplitError, match='3 parts need as many groups of frames, but the dataset has 2'):
+    with pytest.raises(SplitError, match='3 sets need as many groups of frames, but the dataset has 2'):
         split_by_group([0, 0, 1], 'aaa', FRACTIONS, 1)
 
 

@@ -29,7 +29,7 @@ def build(generate_workchain, generate_job_node, codes, tiny_potential, host):
             outputs |= {'rdf': orm.ArrayData(), 'density': orm.ArrayData()}
             outputs |= {'sites': sites[label]} if label in sites else {}
             process.ctx.children[label] = generate_job_node('mghdiff.diffusion', 0, outputs)
-        process.give_on()
+        process.return_outputs()
         return process
 
     return make

@@ -344,10 +344,10 @@ def one_group(dataset):
         ),
         ({'indices': {'training': [0, 1], 'validation': [2], 'test': [12]}}, r'split: test asks for frame 12, but the'),
         ({'indices': {'training': [0, 1], 'validation': [1], 'test': [2]}}, r'split: frame 1 is given twice'),
-        ({'indices': {'training': [0, 1], 'test': [2]}}, r'split: there is no validation part, which chooses the best'),
+        ({'indices': {'training': [0, 1], 'test': [2]}}, r'split: there is no validation set, which chooses the best'),
         (
             {'fractions': {'training': 0.9, 'validation': 0.1, 'test': 0.0}, 'seed': 1},
-            r'split: there is no test part, on which the potentials are evaluated',
+            r'split: there is no test set, on which the potentials are evaluated',
         ),
         (
             {'indices': {'training': [0], 'validation': [1], 'test': list(range(2, 12))}},
@@ -367,7 +367,7 @@ def test_refuses_one_trajectory_with_all_other_reasons(generate_workchain, build
         dataset.store()
     tiny_potential.base.attributes.set('elements', ['Mg'])
     with pytest.raises(
-        ValueError, match=r'split: 3 parts need as many groups of frames, but the dataset has 1\.'
+        ValueError, match=r'split: 3 sets need as many groups of frames, but the dataset has 1\.'
     ) as refusal:
         make(generate_workchain, builder, dataset=dataset)
     assert 'potentials.mace_mp does not know H' in str(refusal.value)
@@ -379,14 +379,14 @@ def test_refuses_an_element_that_only_the_test_part_has(generate_workchain, buil
     builder = build_for(dataset, host_datasets.make_host(), tracer_element='H')
     indices = {'training': list(range(9)), 'validation': [9], 'test': [10, 11]}
     with pytest.raises(
-        ValueError, match=r'training\.mace_tr has no configurations with O, but the test part of the dataset has'
+        ValueError, match=r'training\.mace_tr has no configurations with O, but the test set of the dataset has'
     ):
         make(generate_workchain, builder, split=orm.Dict({'indices': indices}))
 
 
 def test_refuses_a_split_of_what_is_yet_to_be_learned(generate_workchain, from_nothing):
     split = orm.Dict({'fractions': {'training': 0.9, 'test': 0.1}, 'seed': 1})
-    with pytest.raises(ValueError, match='split: there is no validation part'):
+    with pytest.raises(ValueError, match='split: there is no validation set'):
         make(generate_workchain, from_nothing, split=split)
 
 
@@ -412,7 +412,7 @@ def test_learned_dataset_that_cannot_be_split_stops_the_study(generate_workchain
     study = make(generate_workchain, from_nothing)
     code = learned(study, one_group(make_dataset(3)))
     assert code.status == study.exit_codes.ERROR_SPLIT_FAILED.status == 660
-    assert '3 parts need as many groups of frames' in code.message
+    assert '3 sets need as many groups of frames' in code.message
 
 
 @pytest.mark.parametrize(

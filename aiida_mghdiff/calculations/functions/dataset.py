@@ -28,12 +28,10 @@ from aiida_mghdiff.formats.frames import index_groups
 from aiida_mghdiff.formats.mlab import labelled_by_of, read_mlab
 from aiida_mghdiff.science.splits import SplitError, check_indices, split_by_group
 
-PARTS = ('training', 'validation', 'test')
+SETS = ('training', 'validation', 'test')
 IS_KEY = Check('a key of the file', lambda value: isinstance(value, str) and value != '')
-IS_FRACTIONS = Check(
-    f'a fraction for each of {", ".join(PARTS)}, which sum to one', lambda value: _are_fractions(value)
-)
-ARE_INDICES = Check(f'a list of indices for {", ".join(PARTS)}', lambda value: _are_indices(value))
+IS_FRACTIONS = Check(f'a fraction for each of {", ".join(SETS)}, which sum to one', lambda value: _are_fractions(value))
+ARE_INDICES = Check(f'a list of indices for {", ".join(SETS)}', lambda value: _are_indices(value))
 #: The two ways to split a dataset.
 FRACTIONS_SETTINGS = {'fractions': IS_FRACTIONS, 'seed': IS_SEED}
 INDICES_SETTINGS = {'indices': ARE_INDICES}
@@ -99,46 +97,46 @@ def dataset_from_extxyz(file: orm.SinglefileData, settings: orm.Dict) -> Dataset
 @refusing(SettingsError, SplitError)
 @calcfunction
 def split_dataset(dataset: DatasetData, settings: orm.Dict) -> dict[str, DatasetData]:
-    """Return ``training``, ``validation`` and ``test``; a part that is not requested or has fraction 0 is left out.
+    """Return ``training``, ``validation`` and ``test``; a set that is not requested or has fraction 0 is left out.
 
     A group of correlated configurations is never cut. If there are enough groups, the training set contains each
     composition; for on-the-fly learning, each composition in every stage of the run. Configurations keep their order.
 
-    :param settings: ``fractions`` of the parts, which sum to one, and ``seed``; or ``indices`` of the parts.
+    :param settings: ``fractions`` of the sets, which sum to one, and ``seed``; or ``indices`` of the sets.
     """
     return split(dataset, settings.get_dict())
 
 
 def split(dataset: DatasetData, values: Mapping[str, Any]) -> dict[str, DatasetData]:
-    """Return the unstored parts of a dataset that ``split_dataset`` makes with these settings.
+    """Return the unstored datasets that ``split_dataset`` makes with these settings.
 
     :raises SettingsError: for settings that are incomplete or wrong.
     :raises SplitError: if the dataset cannot be split in this way, or the SCF of some labels may not have converged.
     """
-    parts_of_settings(values)
+    sets_of_settings(values)
     if message := converged_message(dataset):
         raise SplitError(message)
     arrays = dataset.get_arrays()
     groups = dataset.groups.tolist()
     if 'indices' in values:
-        chosen = _chosen_parts(values)
+        chosen = _chosen_sets(values)
         check_indices(chosen, groups)
-        parts: Mapping[str, Iterable[int]] = chosen
+        sets: Mapping[str, Iterable[int]] = chosen
     else:
-        parts = split_by_group(groups, _strata(arrays), **values)
-    return {part: dataset.select([int(index) for index in indices]) for part, indices in parts.items()}
+        sets = split_by_group(groups, _strata(arrays), **values)
+    return {name: dataset.select([int(index) for index in indices]) for name, indices in sets.items()}
 
 
-def parts_of_settings(values: Mapping[str, Any], place: str = 'settings') -> set[str]:
-    """Return the names of the parts that ``split_dataset`` makes with these settings.
+def sets_of_settings(values: Mapping[str, Any], place: str = 'settings') -> set[str]:
+    """Return the names of the sets that ``split_dataset`` makes with these settings.
 
     :param place: where the settings are, as the user writes it.
     :raises SettingsError: for settings that are incomplete or wrong.
     """
     if 'indices' in values:
-        return set(_chosen_parts(values, place))
-    _require(_unknown_part(values, 'fractions', place) or complete_message(values, FRACTIONS_SETTINGS, place))
-    return {part for part, share in values['fractions'].items() if share > 0}
+        return set(_chosen_sets(values, place))
+    _require(_unknown_set(values, 'fractions', place) or complete_message(values, FRACTIONS_SETTINGS, place))
+    return {name for name, share in values['fractions'].items() if share > 0}
 
 
 def _labelled_by(frames: list[Atoms], said: str | None) -> str:
@@ -180,32 +178,32 @@ def _require(problem: str | None) -> None:
 
 
 def _are_fractions(value: Any) -> bool:
-    """Return whether these are fractions of known parts that sum to one, with some training set."""
-    if not isinstance(value, dict) or not set(value) <= set(PARTS) or not value.get('training'):
+    """Return whether these are fractions of known sets that sum to one, with some training set."""
+    if not isinstance(value, dict) or not set(value) <= set(SETS) or not value.get('training'):
         return False
     numbers = [share for share in value.values() if isinstance(share, int | float) and 0 <= share <= 1]
     return len(numbers) == len(value) and abs(sum(numbers) - 1) < 1e-6
 
 
-def _unknown_part(values: Mapping[str, Any], key: str, place: str) -> str | None:
-    parts = values.get(key)
-    return unknown_message(parts, PARTS, f'{place}.{key}') if isinstance(parts, Mapping) else None
+def _unknown_set(values: Mapping[str, Any], key: str, place: str) -> str | None:
+    sets = values.get(key)
+    return unknown_message(sets, SETS, f'{place}.{key}') if isinstance(sets, Mapping) else None
 
 
-def _chosen_parts(values: Mapping[str, Any], place: str = 'settings') -> dict[str, list[int]]:
-    _require(_unknown_part(values, 'indices', place) or complete_message(values, INDICES_SETTINGS, place))
-    return {part: values['indices'][part] for part in PARTS if part in values['indices']}
+def _chosen_sets(values: Mapping[str, Any], place: str = 'settings') -> dict[str, list[int]]:
+    _require(_unknown_set(values, 'indices', place) or complete_message(values, INDICES_SETTINGS, place))
+    return {name: values['indices'][name] for name in SETS if name in values['indices']}
 
 
 def _are_indices(value: Any) -> bool:
-    """Return whether these are non-empty lists of whole numbers for known parts, including training."""
-    if not isinstance(value, dict) or not set(value) <= set(PARTS) or 'training' not in value:
+    """Return whether these are non-empty lists of whole numbers for known sets, including training."""
+    if not isinstance(value, dict) or not set(value) <= set(SETS) or 'training' not in value:
         return False
-    return all(isinstance(part, list) and part and all(type(index) is int for index in part) for part in value.values())
+    return all(isinstance(each, list) and each and all(type(index) is int for index in each) for each in value.values())
 
 
 def _strata(arrays: Mapping[str, np.ndarray]) -> list[tuple[int, ...]]:
-    """Return the stratum of each configuration, which all parts should contain: composition and, if known, stage."""
+    """Return the stratum of each configuration, which all sets should contain: composition and, if known, stage."""
     ends = np.cumsum(arrays['natoms'])
     stages = arrays.get('stages', np.zeros(len(ends), dtype=int)).tolist()
     compositions = np.split(arrays['numbers'], ends[:-1])

@@ -28,12 +28,17 @@ _DAMPED = (3, 7)
 
 
 class Band:
-    """One search."""
+    """A search for a path."""
 
     def __init__(
         self, inputs: Inputs, outputs: list[Outputs], potentials: list[Potential], images: list[Atoms]
     ) -> None:
-        """:param outputs, potentials: for the images between the end points, :param images: with the end points."""
+        """Prepare a search.
+
+        :param outputs: outputs of the images between the end points.
+        :param potentials: potentials of the images between the end points.
+        :param images: all images, with the end points.
+        """
         self.settings, self.outputs, self.images = inputs.settings, outputs, images
         for image in (images[0], images[-1]):
             labels = potentials[0].look_ahead(image)
@@ -44,8 +49,10 @@ class Band:
         self.neb = NEB(images, k=abs(self.settings.spring), climb=self.settings.climb, method='improvedtangent')
 
     def run(self) -> None:
-        """Move the images until the largest force of the band is below -EDIFFG."""
-        kind: Callable[..., Any] = FIRE if self.settings.optimizer in _DAMPED else BFGS  # takes a band as atoms
+        """Move the images until the largest force of the band is below -EDIFFG, or until NSW or STOPCAR."""
+        kind: Callable[..., Any] = (
+            FIRE if self.settings.optimizer in _DAMPED else BFGS
+        )  # ASE's optimizers accept a band
         optimizer, step = kind(self.neb, logfile=None, maxstep=0.1), 0
         while True:
             forces, step = self.neb.get_forces(), step + 1
@@ -77,9 +84,14 @@ def read_images(inputs: Inputs) -> list[Atoms]:
     for folder in folders:
         poscar = read_structure(folder / 'POSCAR')
         if (poscar.symbols, poscar.counts) != (inputs.poscar.symbols, inputs.poscar.counts):
-            raise ProgramError('INPUT_REFUSED', f'{folder}/POSCAR has other atoms than 00/POSCAR.')
+            raise ProgramError(
+                'INPUT_REFUSED',
+                f'{folder}/POSCAR has other atoms than 00/POSCAR: give all images the same atoms in the same order.',
+            )
         if not np.allclose(poscar.cell, inputs.poscar.cell, atol=1e-6):
-            raise ProgramError('INPUT_REFUSED', f'{folder}/POSCAR has another cell than 00/POSCAR.')
+            raise ProgramError(
+                'INPUT_REFUSED', f'{folder}/POSCAR has another cell than 00/POSCAR: give all images the same cell.'
+            )
         image = inputs.atoms(poscar)
         image.set_momenta(None)
         images.append(image)

@@ -1,6 +1,7 @@
 """Choice of local reference configurations by a pivoted Cholesky decomposition of the kernel matrix.
 
-The atom with the largest residual (spilling factor) becomes the next reference, until none exceeds the tolerance.
+The atom with the largest residual (spilling factor) becomes the next reference, until no residual exceeds
+the tolerance.
 """
 
 from __future__ import annotations

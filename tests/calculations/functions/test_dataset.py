@@ -236,7 +236,7 @@ def test_split_keeps_isolated_atoms_that_were_stored_as_configurations(frames):
         ({'fractions': FRACTIONS, 'seed': 1, 'indices': {'training': [0]}}, 220, 'settings.fractions: no such key'),
         ({'indices': {'training': [0.5]}}, 220, 'a list of indices'),
         ({'indices': {'training': [0, 7]}}, 231, 'training asks for frame 7, but the dataset has frames 0 to 1'),
-        ({'fractions': FRACTIONS, 'seed': 1}, 231, '3 parts need as many groups of frames, but the dataset has 2'),
+        ({'fractions': FRACTIONS, 'seed': 1}, 231, '3 sets need as many groups of frames, but the dataset has 2'),
     ],
 )
 def test_splits_that_are_refused(frames, settings, status, words):
