@@ -1,19 +1,19 @@
-"""Energies of some cells that are far from the energies of like cells.
+"""Find energies that are far from the energies of similar cells.
 
-Several comparisons follow each other. Each leaves out the cells that an earlier one found:
+Several comparisons follow each other. Each leaves out the cells that an earlier comparison found:
 
-- Cells of one composition, then of like ones, whose volumes an atom are within a factor of two: if a gap parts their
-  energies, and the medians of the two groups have the ratio of two units, one group is in the other unit. Two cells are
-  enough.
-- Cells of one composition whose volumes an atom are within 15 %, so that dimers in a box are not compared with a
-  crystal. Some cells are outliers if a gap of more than 1 eV/atom parts them from at least four others, and if the gap
-  is ten times the scatter of these. Hot and cold runs of one material, defects and phases of one density differ by
-  less; energies of another method, or of an SCF that went astray, by more.
-- Likewise cells of all compositions, whose energies a fit of energies per element takes out that outliers do not pull
-  (least absolute deviations).
+- Cells of one composition, then of similar compositions, whose volumes per atom are within a factor of two: if a gap
+  separates two groups of energies, and the ratio of their medians is the ratio of two units, one group is in the other
+  unit. Two cells are enough.
+- Cells of one composition whose volumes per atom are within 15 %, so that dimers in a box are not compared with a
+  crystal. Some cells are outliers if a gap of more than 1 eV/atom separates them from at least four others, and if the
+  gap is ten times the scatter of the others. Hot and cold runs of one material, defects and phases of one density
+  differ by less. Energies of another method, or of an SCF in a wrong state, differ by more.
+- Cells of all compositions, after energies per element are subtracted. The fit of these energies minimises absolute
+  deviations, so that outliers do not change it.
 
 Structures far from equilibrium, such as random ones, have large forces. A force F costs F²/(2 k) in a harmonic well, so
-the gap must be wider by that much for the cells above it; k = 2 eV/Å² is the constant of a soft bond.
+the gap must be wider by this energy for the cells above it; k = 2 eV/Å² is the constant of a soft bond.
 
 A composition that is unlike all others is not found if all its energies are in another unit: energies per element
 absorb the factor.

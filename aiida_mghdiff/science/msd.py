@@ -4,9 +4,8 @@ For one coordinate x of f frames and a lag m,
 
     msd(m) = 1/(f-m) sum_k [x(k+m) - x(k)]^2 = 1/(f-m) [S(m) - 2 C(m)],
 
-where S(m) is the sum of both squares, a recursion over cumulative sums, and C(m) the autocorrelation, computed by FFT
-in
-O(f log f) (Calandrini et al., École thématique de la Société Française de la Neutronique 12, 201 (2011),
+where S(m) is the sum of both squares, a recursion over cumulative sums, and C(m) is the autocorrelation, computed by
+FFT in O(f log f) (Calandrini et al., École thématique de la Société Française de la Neutronique 12, 201 (2011),
 doi:10.1051/sfn/201112010; Kneller et al., Comput. Phys. Commun. 91, 191 (1995), doi:10.1016/0010-4655(95)00048-K).
 Positions are shifted to their mean first: otherwise the difference of the two terms loses digits for a tracer far from
 the origin. Positions must be unwrapped. Both terms are linear in the tracers, so the average over tracers takes one

@@ -235,7 +235,8 @@ class ValidationWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain
         :param potcars: POTCARs by element, for VASP.
         :param overrides: overrides of the protocol file: ``sampling``, ``evaluation``, ``clean_workdir``, and
             ``label`` (``protocol``, ``overrides`` of ``LabelWorkChain``).
-        :param options: ``metadata.options`` for all jobs (``default``), for labels (``label``), and for evaluations (``evaluate``).
+        :param options: ``metadata.options`` for all jobs (``default``), for labels (``label``), and for evaluations
+            (``evaluate``).
         :raises ValueError: for a run without frames, an unknown protocol or key of the overrides, and what
             ``LabelWorkChain`` refuses.
         """

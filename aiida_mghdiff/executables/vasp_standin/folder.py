@@ -37,7 +37,7 @@ class Inputs:
 
     @property
     def learning(self) -> Learning:
-        """Return the tags of the force field; only for callers that need ML_LMLFF."""
+        """Return the tags of the force field, in runs with ML_LMLFF."""
         assert self.settings.learning is not None
         return self.settings.learning
 
@@ -97,7 +97,7 @@ def _read(reader: Any, path: Path, *arguments: Any) -> Any:
     try:
         return reader(path, *arguments)
     except FileNotFoundError:
-        raise ProgramError('INPUT_REFUSED', f'{path} is missing.') from None
+        raise ProgramError('INPUT_REFUSED', f'{path} is missing: write it into this folder.') from None
     except ValueError as error:
         sentence = str(error) if str(path) in str(error) else f'{path}: {error}'
         raise ProgramError('INPUT_REFUSED', f'{sentence}.') from error
@@ -109,7 +109,8 @@ def _read_potcar(path: Path, symbols: list[str]) -> list[str]:
     elements, titles = _ELEMENT.findall(text), _TITLE.findall(text)
     if elements != symbols:
         raise ValueError(
-            f'the potentials are of {" ".join(elements) or "no element"}, but POSCAR has {" ".join(symbols)}'
+            f'the potentials are of {" ".join(elements) or "no element"}, but POSCAR has {" ".join(symbols)}: '
+            'give one potential for each species, in the order of POSCAR'
         )
     return titles if len(titles) == len(symbols) else symbols
 

@@ -55,7 +55,12 @@ class ForceField:
         energies: dict[int, float],
         n_configurations: int,
     ) -> None:
-        """:param references: spectra [m,F], :param weights: [m], :param energies: eV per atom, all by element."""
+        """Make a force field; all arguments are by element.
+
+        :param references: spectra [m,F].
+        :param weights: [m].
+        :param energies: energy of an atom in eV.
+        """
         self.references, self.weights, self.energies = references, weights, energies
         self.n_configurations = n_configurations
         self.soap = Soap(list(references))

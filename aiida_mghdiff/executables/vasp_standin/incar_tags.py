@@ -17,7 +17,7 @@ NEDOS NELECT NELM NELMDL NELMIN NGX NGXF NGY NGYF NGZ NGZF NPAR NSIM NUPDOWN NWR
 VOSKOWN
 """
 WITHOUT_EFFECT = frozenset(_IDLE.split())
-#: Tags without effect, but for labels of GPAW, which has an equivalent.
+#: Tags that only labels of GPAW follow: GPAW has an equivalent.
 USED_BY_GPAW = frozenset({'ENCUT', 'GGA', 'ISMEAR', 'SIGMA', 'EDIFF', 'NELM', 'ISYM'})
 #: Tags of VTST's optimisers and of output layout, without effect here.
 _OTHER = frozenset({'ML_LFAST', 'ML_IALGO_LINREG', 'ML_SIGW0', 'ML_SIGV0', 'ML_EPS_LOW', 'ML_ISCALE_TOTEN', 'KBLOCK'})
@@ -238,9 +238,9 @@ def _refuse_unknown(settings: Settings, tags: _Tags, labels: str) -> Settings:
             f'INCAR: the stand-in does not know {", ".join(unknown)}, and refuses unknown tags: '
             'leave it out, or use VASP.',
         )
-    for value, tag in ((settings.nsw, 'NSW'), (settings.block - 1, 'NBLOCK'), (settings.images, 'IMAGES')):
-        if value < 0:
-            raise refusal(tag, tags.raw[tag], 'is too small')
+    for value, least, tag in ((settings.nsw, 0, 'NSW'), (settings.block, 1, 'NBLOCK'), (settings.images, 0, 'IMAGES')):
+        if value < least:
+            raise refusal(tag, tags.raw[tag], f'must be at least {least}')
     return replace(settings, without_effect=tuple(tag for tag in tags.raw if tag in idle))
 
 

@@ -218,7 +218,13 @@ class LangevinCell(Langevin):
         lattice_friction: float,
         pressure: float,
     ) -> None:
-        """:param basis: [k,3,3], :param mass: amu, :param lattice_friction: inverse time, :param pressure: eV/Å³."""
+        """Start from a motion.
+
+        :param basis: motions of the lattice [k,3,3].
+        :param mass: mass of the lattice in amu.
+        :param lattice_friction: in inverse ASE units of time.
+        :param pressure: eV/Å³.
+        """
         super().__init__(motion, time_step, friction, random)
         self.basis, self.mass, self.lattice_friction, self.pressure = basis, mass, lattice_friction, pressure
         self.rates = np.einsum('kij,ij->k', basis, motion.lattice_velocity)

@@ -50,7 +50,8 @@ class Labeller(Protocol):
 def make_labeller(choice: str, numbers: list[int], electronic: dict[str, Any]) -> Labeller:
     """Return the labeller that a user chose.
 
-    :param numbers: elements that the labeller must know, :param electronic: settings of INCAR and KPOINTS for GPAW.
+    :param numbers: elements that the labeller must know.
+    :param electronic: settings of INCAR and KPOINTS for GPAW.
     :raises ProgramError: for an unknown choice, a missing engine, or a model that cannot be read.
     """
     if choice == 'chgnet-r2scan':
@@ -110,7 +111,9 @@ def _chgnet() -> Calculator:
 
 def _mace(path: Path, numbers: list[int]) -> CalculatorLabeller:
     if not path.is_file():
-        raise ProgramError('POTENTIAL_UNREADABLE', f'--labels {_MODEL}{path}: there is no such file.')
+        raise ProgramError(
+            'POTENTIAL_UNREADABLE', f'--labels {_MODEL}{path}: there is no such file: give the path of a MACE model.'
+        )
     calculator = mace.load({}, str(path), 'float64')
     check_elements({'elements': mace.elements_of(calculator)}, numbers)
     name = labeller_name(f'{_MODEL}{path}')

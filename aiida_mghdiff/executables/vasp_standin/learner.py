@@ -43,7 +43,11 @@ class Learner:
     def __init__(
         self, numbers: list[int], max_references: int, weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
     ) -> None:
-        """:param numbers: elements in the order of POSCAR, :param weights: ML_WTOTEN, ML_WTIFOR and ML_WTSIF."""
+        """Start without configurations.
+
+        :param numbers: elements in the order of POSCAR.
+        :param weights: ML_WTOTEN, ML_WTIFOR and ML_WTSIF.
+        """
         self.numbers, self.max_references = numbers, max_references
         self.soap = Soap(numbers)
         self.configurations: list[Configuration] = []

@@ -231,7 +231,8 @@ def end(started: float, converged: bool) -> str:
 def band(images: list[Atoms], energies: list[float], forces: np.ndarray, converged: bool) -> str:
     """Return the lines that VTST adds to a step of an image.
 
-    :param images, energies: previous, present and next image, :param forces: [n,3] of the band, eV/Å.
+    :param images: the previous, the present and the next image; ``energies`` are their energies in eV.
+    :param forces: forces of the band [n,3] in eV/Å.
     """
     shifts = [find_mic(b.positions - a.positions, images[1].cell, pbc=True)[0] for a, b in pairwise(images)]
     before, after = (float(np.linalg.norm(shift)) for shift in shifts)

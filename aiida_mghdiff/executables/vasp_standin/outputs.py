@@ -24,7 +24,11 @@ class Outputs:
     """The files of one run, or of one image of a band."""
 
     def __init__(self, folder: Path, banner: str, labelled_by: str, inputs: Inputs, atoms: Atoms) -> None:
-        """:param banner: the version line, :param atoms: atoms at the start."""
+        """Open the files.
+
+        :param banner: the version line.
+        :param atoms: atoms at the start.
+        """
         self.folder, self.inputs, self.settings = folder, inputs, inputs.settings
         self.labelled_by, self.started, self.banner = labelled_by, time.monotonic(), banner
         learning = self.settings.learning
@@ -98,7 +102,8 @@ class Outputs:
     def write_contcar(self, atoms: Atoms, lattice_velocity: np.ndarray | None = None, block: str | None = None) -> None:
         """Write CONTCAR atomically.
 
-        :param lattice_velocity: [3,3] of a moving cell in ASE's units, :param block: predictor-corrector text.
+        :param lattice_velocity: [3,3] of a moving cell in ASE's units.
+        :param block: predictor-corrector text.
         """
         poscar = self.inputs.poscar
         lattice = None

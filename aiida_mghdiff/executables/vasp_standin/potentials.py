@@ -307,7 +307,7 @@ def _force_field_problem(header: MlFfHeader, symbols: list[str]) -> str | None:
     if header.version != ML_FF_VERSION:
         return f'its version is {header.version}, but the stand-in reads {ML_FF_VERSION}: refit ML_AB (ML_MODE = refit)'
     if missing := [symbol for symbol in symbols if symbol not in header.elements]:
-        return f'it knows only {", ".join(header.elements)}, not {", ".join(missing)}'
+        return f'it knows only {", ".join(header.elements)}, not {", ".join(missing)}: use another ML_FF'
     return None
 
 
@@ -317,9 +317,9 @@ def _limits(inputs: Inputs, stored: MlAb | None) -> tuple[int, int]:
     n_stored = 0 if stored is None else len(stored.frames)
     n_references = 0 if stored is None else max(map(len, stored.basis.values()), default=0)
     if learning.max_configurations is not None and learning.max_configurations < max(n_stored, 1):
-        raise refusal('ML_MCONF', str(learning.max_configurations), f'ML_AB already contains {n_stored} configurations')
+        raise refusal('ML_MCONF', str(learning.max_configurations), f'ML_AB has {n_stored} configurations: raise it')
     if learning.max_references is not None and learning.max_references < max(n_references, 1):
-        raise refusal('ML_MB', str(learning.max_references), f'ML_AB already contains {n_references} of an element')
+        raise refusal('ML_MB', str(learning.max_references), f'ML_AB has {n_references} of an element: raise it')
     room = min(_USUAL_CONFIGURATIONS, max(1, inputs.settings.nsw))
     configurations = learning.max_configurations or n_stored + room
     return configurations, learning.max_references or n_references + _USUAL_REFERENCES

@@ -29,7 +29,9 @@ def run(inputs: Inputs, outputs: Outputs, labelled_by: str) -> None:
     mode = inputs.learning.mode
     memory = Memory(inputs, outputs, labelled_by, loads=mode == 'refit')
     if memory.stored is None:
-        raise ProgramError('INPUT_REFUSED', f'ML_AB is missing: ML_MODE = {mode} works on its configurations.')
+        raise ProgramError(
+            'INPUT_REFUSED', f'ML_AB is missing: ML_MODE = {mode} works on its configurations, copy ML_ABN to it.'
+        )
     if mode == 'select':
         _select(memory, stored_configurations(memory.stored), outputs, Sampler(inputs.learning))
     else:

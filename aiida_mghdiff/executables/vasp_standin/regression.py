@@ -34,7 +34,8 @@ class Posterior:
 def fit(design: np.ndarray, labels: np.ndarray) -> Posterior:
     """Return the posterior of the weights.
 
-    :param design: [k,m], :param labels: [k], both divided by the scale of the noise of their row.
+    :param design: design matrix [k,m], whose rows are divided by the scale of their noise.
+    :param labels: labels [k], divided likewise.
     """
     n_rows, n_columns = design.shape
     triangle = qr(np.column_stack([design, labels]), mode='r', overwrite_a=True, check_finite=False)[0]
@@ -54,7 +55,8 @@ def fit(design: np.ndarray, labels: np.ndarray) -> Posterior:
 def _maximise_evidence(singular: np.ndarray, target: np.ndarray, unreached: float, n_rows: int) -> tuple[float, float]:
     """Return the variances of weights and noise by MacKay's fixed-point iteration, always from the same start.
 
-    :param target: labels in the basis of the left singular vectors; ``unreached``: the rest of their square.
+    :param target: labels in the basis of the left singular vectors.
+    :param unreached: sum of the squares of the labels that no weights can reach.
     """
     weight_variance, noise_variance = 1.0, 1e-3
     for _ in range(_ITERATIONS):

@@ -53,7 +53,8 @@ class GradientBlock:
 
 @dataclass(frozen=True)
 class Environments:
-    """Atoms of one element in one configuration: indices [n], normalised spectra [n,F], and norms [n] before."""
+    """Atoms of one element in one configuration: indices [n], normalised spectra [n,F], and their norms [n]
+    before normalisation."""
 
     atoms: np.ndarray
     spectra: np.ndarray

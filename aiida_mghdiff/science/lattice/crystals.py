@@ -24,8 +24,8 @@ LATTICES = ('hcp', 'fcc', 'bcc')
 #: Bonds of an atom by their common neighbours: their number, the bonds among them, the most bonds of one of them.
 _421, _422, _444, _666 = (4, 2, 1), (4, 2, 2), (4, 4, 2), (6, 6, 2)
 _CLOSE_PACKED, _BCC = 12, 14
-#: Ratio of two heights of the unit cell, from layers and from the volume: larger for a slab with vacuum, smaller if
-#: warm.
+#: Largest relative difference of two heights of the unit cell, from layers and from the volume. A slab with vacuum has
+#: a larger difference, a warm crystal a smaller one.
 _LARGEST_MISFIT = 0.1
 #: Border between the first and the second shell, divided by the mean distance of the first.
 _CUT = (1 + np.sqrt(2)) / 2
@@ -33,7 +33,7 @@ _CUT = (1 + np.sqrt(2)) / 2
 _LEAST_SHARE = 0.1
 #: Number of nearest neighbours that define the distance of an atom from an element: the corners of a tetrahedron.
 _NEAREST = 4
-#: Limit between the ratio of an interstitial atom (0.71 at most, and more in a soft host) and of a lattice site.
+#: Limit between the ratios of interstitial atoms (at most 0.71, higher in a soft host) and of atoms on lattice sites.
 _INTERSTITIAL = 0.85
 #: Largest number of examined configurations: more configurations of one dataset do not change the result.
 _ENOUGH = 200

@@ -36,7 +36,10 @@ def without_bars(text):
 
 @pytest.mark.parametrize('tag', ['INCAR', 'POSCAR', 'POTCAR'])
 def test_missing_file(tmp_path, capsys, tag):
-    assert refuse(tmp_path, capsys, SHORT, prepare=lambda folder: (folder / tag).unlink()) == f'{tag} is missing.'
+    assert (
+        refuse(tmp_path, capsys, SHORT, prepare=lambda folder: (folder / tag).unlink())
+        == f'{tag} is missing: write it into this folder.'
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,8 +140,8 @@ def test_learned_files(tmp_path, capsys, learned):
         return refuse(tmp_path, capsys, tags, atoms, **files)
 
     assert 'ML_AB has configurations of H, but POSCAR has only Mg' in said(train | one, mg, ML_AB=stored)
-    assert 'ML_MCONF = 3: ML_AB already contains' in said(train | {'ML_MCONF': 3}, ML_AB=stored)
-    assert 'ML_MB = 3: ML_AB already contains' in said(train | {'ML_MB': 3}, ML_AB=stored)
+    assert 'ML_MCONF = 3: ML_AB has' in said(train | {'ML_MCONF': 3}, ML_AB=stored)
+    assert 'ML_MB = 3: ML_AB has' in said(train | {'ML_MB': 3}, ML_AB=stored)
     assert 'ML_AB, line' in said(train, ML_AB=stored[:-400])
     assert 'its version is 0.9.0' in said(run, ML_FF=field.replace(b'ML_FF 0.2.1', b'ML_FF 0.9.0', 1))
     assert 'VASP itself wrote it' in said(run, ML_FF=field.replace(b' standin {', b' binary  {', 1))
@@ -161,8 +164,12 @@ def test_band_of_different_structures(tmp_path, capsys):
     def said(change):
         return refuse(tmp_path, capsys, band, prepare=lambda folder: prepare(folder, change))
 
-    assert 'another cell' in said(lambda folder: replaced(folder, '02/POSCAR', '10.3', '10.4'))
-    assert 'other atoms' in said(lambda folder: replaced(folder, '01/POSCAR', '   Mg    H', '   Mg   Li'))
+    assert 'another cell than 00/POSCAR: give all images the same cell' in said(
+        lambda folder: replaced(folder, '02/POSCAR', '10.3', '10.4')
+    )
+    assert 'other atoms than 00/POSCAR: give all images the same atoms' in said(
+        lambda folder: replaced(folder, '01/POSCAR', '   Mg    H', '   Mg   Li')
+    )
 
 
 @pytest.mark.parametrize('variable', RANKS)
@@ -175,7 +182,10 @@ def test_gpaw_needs_a_mesh(tmp_path, capsys):
     folder = write_folder(tmp_path, SHORT, hydride())
     (folder / 'KPOINTS').unlink()
     assert standin_here(folder, 'gpaw') == EXIT_STATUS['INPUT_REFUSED']
-    assert capsys.readouterr().out.splitlines()[-1] == 'ERROR: [INPUT_REFUSED] KPOINTS is missing.'
+    assert (
+        capsys.readouterr().out.splitlines()[-1]
+        == 'ERROR: [INPUT_REFUSED] KPOINTS is missing: write it into this folder.'
+    )
 
 
 def test_mdalgo_0_is_nose_hoover(tmp_path):

@@ -80,7 +80,7 @@ def test_spin_of_closed_shells_and_fermi_smearing_are_what_gpaw_does():
         ({'NSW': 'ten'}, 'INCAR, NSW = ten: must be a whole number'),
         ({'POTIM': '1 2'}, 'POTIM = 1 2: must be a number, not 2'),
         ({'LCLIMB': 'perhaps'}, 'LCLIMB = perhaps: must be .TRUE. or .FALSE.'),
-        ({'NSW': '-3'}, 'NSW = -3: is too small'),
+        ({'NSW': '-3'}, 'NSW = -3: must be at least 0'),
         ({'MDALGO': '5'}, 'MDALGO = 5: must be one of 0, 1, 2, 3'),
         ({'ISIF': '4'}, 'ISIF = 4: must be one of'),
         ({'ML_LMLFF': 'T', 'ML_ICRITERIA': '3'}, 'ML_ICRITERIA = 3'),
