@@ -22,6 +22,8 @@ from typing import Any
 
 import yaml
 
+from aiida_mghdiff.calculations.validation import nearest
+
 RELATIONS = ('=', '<')
 
 
@@ -110,7 +112,7 @@ def parse_reference(values: Mapping[str, Any], sources: Mapping[str, str], place
     if not isinstance(values, dict) or (missing := [key for key in NEEDED if key not in values]):
         raise ReferencesError(f'{place} lacks {", ".join(missing) if isinstance(values, dict) else "keys"}.')
     if unknown := sorted(set(values) - KEYS):
-        raise ReferencesError(f'{place} has unknown keys {", ".join(unknown)}: known are {", ".join(sorted(KEYS))}.')
+        raise ReferencesError(f'{place}: {unknown[0]}: no such key; {nearest(unknown[0], KEYS)}')
     if isinstance(values['value'], bool) or not isinstance(values['value'], int | float):
         raise ReferencesError(f'{place}: {values["value"]!r} is not a number; in YAML, write 6.6e-9 with a point.')
     if values['source'] not in (sources or {}):

@@ -78,7 +78,7 @@ def test_values_of_another_system_are_left_out(study, tmp_path, monkeypatch):
         ('source: me', 'source: you', "value 1: 'you' is not among the sources"),
         ('value: 1.5e-9, ', '', 'value 1 lacks value'),
         ('1.5e-9', '"1.5"', "value 1: '1.5' is not a number"),
-        ('label:', 'lable: x, label:', 'unknown keys lable'),
+        ('label:', 'lable: x, label:', 'lable: no such key; did you mean label?'),
         ('[480, 480]', '[480]', 'lowest and the highest'),
         ('source: me', 'source: me, relation: ">"', "relation '>' is not one of"),
         ('sources:', 'source:', 'must have `sources`'),
