@@ -25,6 +25,7 @@ from aiida_mghdiff.calculations.functions.paths import (
 from aiida_mghdiff.calculations.hosts import host_message
 from aiida_mghdiff.calculations.md import elements_message
 from aiida_mghdiff.calculations.validation import (
+    IS_NOT_NEGATIVE,
     complete_message,
     joined,
     keys_help,
@@ -54,8 +55,9 @@ from aiida_mghdiff.workflows.survival import SurvivalMixin, ending
 
 #: Structures of a path whose vibrations can be requested: outputs of the search. Some paths have no saddle point.
 STATIONARY = {'initial': 'initial_relaxed', 'saddle': 'saddle', 'final': 'final_relaxed'}
+_SHIFT = 'displacement_angstrom'
 #: Further inputs of a search in VASP.
-OF_VASP = ('relaxation', 'interpolation', 'displacement_angstrom', 'kpoints')
+OF_VASP = ('relaxation', 'interpolation', _SHIFT, 'kpoints')
 #: Parameters that only ASE takes.
 OF_ASE = (
     'neb_method',
@@ -158,6 +160,7 @@ def _vasp_message(symbols: list[str], inputs: Mapping[str, Any]) -> str | None:
     return (
         system_message(symbols, inputs)
         or complete_message(inputs['interpolation'].get_dict(), INTERPOLATION_SETTINGS, 'interpolation')
+        or complete_message({_SHIFT: inputs[_SHIFT].value}, {_SHIFT: IS_NOT_NEGATIVE}, 'inputs')
         or _band_message(inputs)
     )
 

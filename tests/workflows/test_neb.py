@@ -114,6 +114,12 @@ def test_the_band_is_checked_before_its_ends_are_relaxed(build, name, changes, m
         build(changes={name: orm.Dict(values)})
 
 
+@pytest.mark.parametrize('shift', [-0.1, float('nan')])
+def test_refuses_a_displacement_that_is_none(build, shift):
+    with pytest.raises(ValueError, match=r'inputs: displacement_angstrom = .* is not a number of at least 0'):
+        build(changes={'displacement_angstrom': orm.Float(shift)})
+
+
 @pytest.mark.parametrize(('protocol', 'images', 'n_nodes'), [('balanced', 5, 5), ('paper', 10, 5)])
 def test_refuses_ranks_that_images_cannot_share(build, protocol, images, n_nodes):
     def make(n_machines, kind='barrier', **more):
