@@ -24,13 +24,13 @@ from aiida_mghdiff.programs import job, training
 from aiida_mghdiff.programs.calculators import chgnet
 from aiida_mghdiff.programs.calculators.loading import check_elements
 from aiida_mghdiff.programs.training import Arrays
-from aiida_mghdiff.science.units import CHGNET_EV_PER_ANGSTROM3_IN_GPA, KBAR_PER_GPA
+from aiida_mghdiff.science.units import CHGNET_EV_PER_ANGSTROM3_IN_GPA, GPA_IN_KBAR
 
 if TYPE_CHECKING:
     from aiida_mghdiff.formats.results import TrainingResults
 
 #: eV/Å³ of ASE to kbar in VASP's sign, which CHGNet's dataset expects.
-KBAR_IN_VASP_SIGN = -KBAR_PER_GPA * CHGNET_EV_PER_ANGSTROM3_IN_GPA
+KBAR_IN_VASP_SIGN = -GPA_IN_KBAR * CHGNET_EV_PER_ANGSTROM3_IN_GPA
 #: CHGNet's own stress unit, GPa, in eV/Å³.
 GPA = 1 / CHGNET_EV_PER_ANGSTROM3_IN_GPA
 #: Largest number of scheduler steps in an epoch of CHGNet.
