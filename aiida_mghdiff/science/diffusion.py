@@ -43,7 +43,7 @@ from aiida_mghdiff.science.cages import CAGE, count_jumps
 from aiida_mghdiff.science.gls import generalised_least_squares, lag_difference
 from aiida_mghdiff.science.intervals import Mean, check_confidence, interval_warnings, mean_of_replicas
 from aiida_mghdiff.science.least_squares import least_squares
-from aiida_mghdiff.science.positions import PositionsError, TooShortError, check_positions
+from aiida_mghdiff.science.positions import PositionsError, TooShortError, check_positions, position_warnings
 from aiida_mghdiff.science.whittle import HOP_LENGTH, automatic_fit, staying_time
 
 METHODS = ('least-squares', 'gls', 'automatic')
@@ -73,6 +73,8 @@ class DiffusionEstimate:
     jumps: int
     tracer_time_ps: float
     confidence: float
+    names: tuple[str, ...]  # of the replicas
+    position_warnings: tuple[str, ...] = ()
     lag_warnings: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()  # reasons why another method replaced the requested one
 
@@ -140,7 +142,7 @@ class DiffusionEstimate:
         """Return the names of positive D that have no interval."""
         means: dict[str, Mean | None] = {'D': self.mean}
         means |= {f'D along {name}': self.mean_along(axis) for axis, name in enumerate('xyz')}
-        means |= {f'D of replica {index}': mean for index, mean in enumerate(self._replica_means)}
+        means |= {f'D of {name}': mean for name, mean in zip(self.names, self._replica_means, strict=True)}
         return [name for name, mean in means.items() if mean and mean.value > 0 and not mean.interval(self.confidence)]
 
     @property
@@ -176,7 +178,7 @@ class DiffusionEstimate:
     @property
     def warnings(self) -> list[str]:
         """Return warnings about D."""
-        warnings = [*self.doubts, *self.lag_warnings]
+        warnings = [*self.doubts, *self.lag_warnings, *self.position_warnings]
         if 0 < self.jumps < FEW_JUMPS:
             warnings.append(f'only {self.jumps} jumps were seen: D and its interval rest on few events.')
         if self.jumps and not self.diffusing:
@@ -197,6 +199,8 @@ def estimate_diffusion(
     lag_ps: float | None = None,
     jumps: int | None = None,
     confidence: float = 0.95,
+    cells: Sequence[np.ndarray] | None = None,
+    names: Sequence[str] | None = None,
 ) -> DiffusionEstimate:
     """Return D of all replicas together, or an upper bound without diffusion.
 
@@ -207,6 +211,9 @@ def estimate_diffusion(
     :param lag_ps: lag of ``gls``.
     :param jumps: number of jumps between cages; without it, they are counted as in hcp Mg.
     :param confidence: probability of the interval and of the upper bound.
+    :param cells: lattice vectors [3,3] in Å of each run, in rows. Without them only positions that fill a cell in all
+        are refused as wrapped, and a warning names steps that may be leaps across the cell.
+    :param names: of the replicas in messages; by default ``replica 0`` and so on.
     :raises PositionsError: for positions that are not finite or wrapped, no replica, or a single tracer in total.
     :raises TooShortError: if the runs are too short for the window, the lag or the method.
     :raises MethodError: for an unknown method, ``gls`` without a lag, or times that are impossible for a run.
@@ -214,13 +221,23 @@ def estimate_diffusion(
     """
     check_confidence(confidence)
     _check_times(frame_time_ps, window_ps, jumps)
-    checked = check_replicas(replicas)
+    names = [f'replica {index}' for index in range(len(replicas))] if names is None else names
+    checked = check_replicas(replicas, names, cells)
     taken, coefficients, warnings = _estimate(checked, frame_time_ps, method, window_ps, lag_ps)
     kind = 'lag_warnings' if taken == 'gls' else 'doubts'
     if jumps is None:
         jumps = count_all_jumps(checked, frame_time_ps)
     tracer_time = frame_time_ps * sum((len(positions) - 1) * positions.shape[1] for positions in checked)
-    return DiffusionEstimate(taken, tuple(coefficients), jumps, tracer_time, confidence, **{kind: tuple(warnings)})
+    return DiffusionEstimate(
+        method=taken,
+        coefficients=tuple(coefficients),
+        jumps=jumps,
+        tracer_time_ps=tracer_time,
+        confidence=confidence,
+        names=tuple(names),
+        position_warnings=tuple(position_warnings(checked, names, cells)),
+        **{kind: tuple(warnings)},
+    )
 
 
 def _check_times(frame_time_ps: float, window_ps: tuple[float, float], jumps: int | None) -> None:
@@ -235,12 +252,18 @@ def _check_times(frame_time_ps: float, window_ps: tuple[float, float], jumps: in
         raise MethodError(f'jumps = {jumps} is below 0: give the number of counted jumps.')
 
 
-def check_replicas(replicas: Sequence[np.ndarray]) -> list[np.ndarray]:
+def check_replicas(
+    replicas: Sequence[np.ndarray], names: Sequence[str], cells: Sequence[np.ndarray] | None
+) -> list[np.ndarray]:
     """Return the positions of all replicas in float64.
 
     :raises PositionsError: see :func:`estimate_diffusion`.
     """
-    checked = [check_positions(positions, f'replica {index}') for index, positions in enumerate(replicas)]
+    for kind, given in (('names', names), ('cells', cells)):
+        if given is not None and len(given) != len(replicas):
+            raise PositionsError(f'there are {len(given)} {kind} of {len(replicas)} replicas: give one for each.')
+    each = zip(replicas, names, cells or [None] * len(replicas), strict=True)
+    checked = [check_positions(positions, name, cell) for positions, name, cell in each]
     if (tracers := sum(positions.shape[1] for positions in checked)) < 2:
         raise PositionsError(
             f'{"no tracer" if not tracers else "a single tracer in a single replica"} has no error: give several '

@@ -110,7 +110,8 @@ def estimates(coefficient, size, method, ensembles, folder=FOLDER):
 
 
 def estimate_of(method, coefficients):
-    return DiffusionEstimate(method, tuple(coefficients), MANY_JUMPS, TRACER_TIME, CONFIDENCE)
+    names = tuple(f'replica {index}' for index in range(len(coefficients)))
+    return DiffusionEstimate(method, tuple(coefficients), MANY_JUMPS, TRACER_TIME, CONFIDENCE, names)
 
 
 def symmetric_interval(estimate):

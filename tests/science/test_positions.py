@@ -3,8 +3,9 @@
 import hops
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
-from aiida_mghdiff.science.positions import PositionsError, check_positions
+from aiida_mghdiff.science.positions import PositionsError, check_positions, position_warnings
 
 
 @pytest.fixture(scope='module')
@@ -42,6 +43,72 @@ def test_diffusion_is_no_leap(coefficient, interval):
     for _ in range(20):
         positions = network.walks(rng, 400, interval, 4) + hops.vibrations(rng, 400, 4, interval)
         assert check_positions(positions, 'run').shape == (400, 4, 3)
+
+
+def long_hops(length, tracers, seed=3):
+    """Positions of tracers that vibrate and rarely hop by one length, forth and back along each axis."""
+    rng = np.random.default_rng(seed)
+    hop = rng.choice([-length, 0, length], (800, tracers, 3), p=[0.01, 0.98, 0.01])
+    return np.cumsum(hop, axis=0) + length * rng.integers(0, 3, (tracers, 3)) + hops.vibrations(rng, 800, tracers, 0.5)
+
+
+@pytest.mark.parametrize('length', [4.8, 5.2, 5.7, 7.0])
+@pytest.mark.parametrize('tracers', [1, 2, 6])
+def test_long_hops_are_no_leap_and_the_cell_decides(length, tracers):
+    positions = long_hops(length, tracers)
+    check_positions(positions, 'run')
+    cell = np.diag([12.8, 11.1, 10.4])
+    check_positions(positions, 'run', cell)
+    assert not any('wrapped, D is wrong' in text for text in position_warnings([positions], ['run'], [cell]))
+    with pytest.raises(PositionsError, match='leaps across the cell'):
+        check_positions(hops.wrap(positions, cell), 'run', cell)
+
+
+def test_long_hops_without_a_cell_are_warned_of():
+    (warning,) = position_warnings([long_hops(5.2, 1)], ['run 7'], None)
+    assert warning.startswith('run 7: tracer 0 moves by ')
+    assert 'Give the cells' in warning
+
+
+def test_steps_longer_than_the_cell_are_no_leap():
+    """Frames so far apart that tracers pass through a small cell between them."""
+    network, rng = hops.Network(hops.regime(0.5), (2, 2, 2)), np.random.default_rng(4)
+    positions = network.walks(rng, 800, 5.0, 6) + hops.vibrations(rng, 800, 6, 5.0)
+    assert np.abs(np.diff(positions @ np.linalg.inv(network.cell), axis=0)).max() > 1
+    check_positions(positions, 'run', network.cell)
+    (warning,) = position_warnings([positions], ['run'], [network.cell])
+    assert 'unwrapping them is ambiguous' in warning
+
+
+def test_steps_along_a_channel_are_no_leap():
+    """Tracers that hop along one axis only, past several cells from frame to frame."""
+    rng, cell = np.random.default_rng(5), np.diag([9.6, 8.3, 10.4])
+    positions = hops.vibrations(rng, 800, 6, 5.0)
+    positions[..., 2] += np.cumsum(2.6 * rng.normal(scale=4, size=(800, 6)).round(), axis=0)
+    check_positions(positions, 'run', cell)
+
+
+def test_rotated_cells(path):
+    positions, cell = path
+    rotation = Rotation.from_euler('xyz', [20, 50, 70], degrees=True).as_matrix()
+    check_positions(positions @ rotation, 'run', cell @ rotation)
+    with pytest.raises(PositionsError, match='leaps across the cell'):
+        check_positions(hops.wrap(positions, cell) @ rotation, 'run', cell @ rotation)
+
+
+def test_segments_wrapped_where_they_join(path):
+    """Each part is unwrapped, and begins in the cell."""
+    positions, cell = path
+    joined = positions.copy()
+    joined[1000:] += hops.wrap(positions[1000], cell) - positions[1000]
+    with pytest.raises(PositionsError, match='after frame 999'):
+        check_positions(joined, 'run', cell)
+
+
+@pytest.mark.parametrize('cell', [np.ones(3), np.zeros((3, 3)), np.ones((3, 3))])
+def test_cells_without_a_volume(path, cell):
+    with pytest.raises(PositionsError, match='run has no cell with a volume'):
+        check_positions(path[0], 'run', cell)
 
 
 def test_numbers_that_are_not_finite(path):

@@ -27,7 +27,7 @@ from aiida_mghdiff.science.msd import (
     haven_ratio,
     mean_squared_displacement,
 )
-from aiida_mghdiff.science.positions import PositionsError, TooShortError, sparse_warnings
+from aiida_mghdiff.science.positions import PositionsError, TooShortError
 from aiida_mghdiff.science.precision import confidence_of_look
 from aiida_mghdiff.science.units import ANGSTROM2_PER_PS_IN_M2_PER_S
 
@@ -45,8 +45,6 @@ FIT_SETTINGS = {
     'looks': IS_COUNT,
 }
 STORED_LAGS = 2000
-#: A wrapped fractional coordinate changes by one, less the motion of the tracer between two frames.
-LEAP = 2 / 3
 WINDOWS = 20
 
 
@@ -54,12 +52,13 @@ WINDOWS = 20
 class FittedReplica:
     """The displacements of the n tracers of a replica, f frames, and the window of the fit."""
 
+    name: str
     positions: np.ndarray  # [f,n,3] Å, without drift of the host, z along the c axis if it is known
+    cell: np.ndarray  # [3,3] Å, in the frame of the positions
     frame_time_ps: float
     window: tuple[float, float]
     jumps: int
     temperature_k: float
-    steps: np.ndarray  # [f-1] largest step of a tracer from frame to frame, as a part of the cell
 
     @cached_property
     def msd(self) -> np.ndarray:
@@ -131,7 +130,6 @@ def diffusion_coefficient(settings: orm.Dict, **segments: TracerTrajectoryData) 
         'lag_ps': values['lag_ps'],
     }
     spacing, residence = values['start_spacing_ps'], results['residence_time_ps']
-    results['warnings'] += sparse_warnings([replica.steps for replica in replicas])
     results['warnings'] += interval_warnings(without_interval(results)) + axis_warnings
     results['warnings'] += shared_start_warnings(spacing, residence, len(replicas))
     return {'diffusion': orm.Dict(dict(results)), 'msd': orm.ArrayData(msd_arrays(replicas))}
@@ -165,7 +163,7 @@ def fit_replicas(segments: Mapping[str, TracerTrajectoryData], settings: dict[st
     :raises SegmentsError: for segments that do not form runs recorded in the same way.
     """
     runs = group_segments(segments)
-    replicas = [fit_replica(number, Replica(run), settings) for number, run in runs.items()]
+    replicas = [fit_replica(Replica(run, number=number), settings) for number, run in runs.items()]
     if len({replica.frame_time_ps for replica in replicas}) > 1:
         raise SegmentsError('the replicas differ in the time between frames: record all at the same interval.')
     return replicas
@@ -190,6 +188,8 @@ def estimate_all(replicas: list[FittedReplica], settings: dict[str, Any]) -> dic
                 lag_ps=settings['lag_ps'],
                 jumps=jumps,
                 confidence=confidence_of_look(settings['looks']),
+                cells=[replica.cell for replica in replicas],
+                names=[replica.name for replica in replicas],
             )
         except TooShortError as error:
             if method == 'least-squares' or method == settings['method'] == 'gls':
@@ -223,37 +223,20 @@ def shared_start_warnings(spacing_ps: float | None, residence: float | None, rep
     ]
 
 
-def fit_replica(number: int, run: Replica, settings: dict[str, Any]) -> FittedReplica:
-    """Return the displacements of one replica, with z along the c axis if there is one.
-
-    :raises SegmentsError: if the positions were wrapped.
-    """
-    positions, cell = run.drift_free_positions, run.segments[0].get_array('cell')
-    steps = largest_steps(number, positions, cell)
+def fit_replica(run: Replica, settings: dict[str, Any]) -> FittedReplica:
+    """Return the displacements of one replica, with z along the c axis if there is one."""
+    positions, axis = run.drift_free_positions, settings['c_axis']
     block = max(1, round(settings['jump_averaging_ps'] / run.frame_interval_ps))
+    rotation = np.eye(3) if axis is None else frame_along(run.cell, axis)
     return FittedReplica(
-        positions=positions if settings['c_axis'] is None else positions @ frame_along(cell, settings['c_axis']),
+        name=run.name,
+        positions=positions @ rotation,
+        cell=run.cell @ rotation,
         frame_time_ps=run.frame_interval_ps,
         window=(settings['fit_start_ps'], settings['fit_end_ps']),
         jumps=int(count_jumps(positions, settings['jump_threshold'], block).sum()),
         temperature_k=run.temperature_k,
-        steps=steps,
     )
-
-
-def largest_steps(replica: int, positions: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """Return the largest step [f-1] of a tracer from frame to frame, as a part of the cell; refuse wrapped positions.
-
-    :raises SegmentsError: names the replica, the tracer and the frame.
-    """
-    steps = np.abs(np.diff(positions, axis=0) @ np.linalg.inv(cell)).max(axis=-1)
-    if steps.size and steps.max() > LEAP:
-        frame, tracer = np.unravel_index(np.argmax(steps), steps.shape)
-        raise SegmentsError(
-            f'tracer {tracer} of replica {replica} leaps across the cell after frame {frame}: record unwrapped '
-            'positions, often enough to follow them.'
-        )
-    return steps.max(axis=1)
 
 
 def frame_along(cell: np.ndarray, name: str) -> np.ndarray:

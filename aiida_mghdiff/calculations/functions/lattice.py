@@ -45,7 +45,8 @@ class LatticeReplicas:
         self.sites = HcpSites.from_host(replicas[0].cell, ideal.get_scaled_positions(wrap=False) @ replicas[0].cell)
         self.positions = [self._tracers(run) for run in replicas]
         self.jumps: list[Jumps] = [
-            find_jumps(positions, self.sites.positions, self.sites.cell, core_radius) for positions in self.positions
+            find_jumps(positions, self.sites.positions, self.sites.cell, core_radius, run.name)
+            for run, positions in zip(replicas, self.positions, strict=True)
         ]
 
     def _tracers(self, run: Replica) -> np.ndarray:

@@ -23,10 +23,19 @@ _FULL_FRAMES = re.compile(r'r(\d+)_f(\d+)')
 
 @dataclass(frozen=True)
 class Replica:
-    """One run: in order the segments of its tracers, f frames of n tracers, and the segments of its k full frames."""
+    """One run: in order the segments of its tracers, f frames of n tracers, and the segments of its k full frames.
+
+    Its number is the one in the keys of its segments.
+    """
 
     segments: Sequence[TracerTrajectoryData]
     trajectories: Sequence[orm.TrajectoryData] = ()
+    number: int = 0
+
+    @property
+    def name(self) -> str:
+        """Return the name of the run in messages."""
+        return f'replica {self.number}'
 
     @cached_property
     def cell(self) -> np.ndarray:
@@ -109,22 +118,20 @@ def read_replicas(nodes: Mapping[str, orm.Data]) -> list[Replica]:
     grouped = group_segments(segments)
     if lacking := set(grouped) - set(trajectories):
         raise SegmentsError(f'replica {min(lacking)} has no full frames: record them (frame_interval_fs).')
-    replicas = {number: Replica(run, trajectories[number]) for number, run in grouped.items()}
+    replicas = [Replica(run, trajectories[number], number) for number, run in grouped.items()]
     _check_alike(replicas)
-    return list(replicas.values())
+    return replicas
 
 
-def _check_alike(replicas: Mapping[int, Replica]) -> None:
-    (number, first), *others = replicas.items()
-    for index, run in others:
+def _check_alike(replicas: Sequence[Replica]) -> None:
+    first, *others = replicas
+    for run in others:
         if not np.allclose(run.cell, first.cell, atol=1e-3):
-            raise MismatchError(
-                f'the cell of replica {index} differs from replica {number}: analyse one volume at a time.'
-            )
+            raise MismatchError(f'the cell of {run.name} differs from {first.name}: analyse one volume at a time.')
         if list(run.symbols) != list(first.symbols):
-            raise MismatchError(f'the atoms of replica {index} differ from replica {number}.')
+            raise MismatchError(f'the atoms of {run.name} differ from {first.name}.')
         if run.frame_interval_ps != first.frame_interval_ps:
-            raise MismatchError(f'replica {index} was recorded at another interval than replica {number}.')
+            raise MismatchError(f'{run.name} was recorded at another interval than {first.name}.')
 
 
 def group_segments(segments: Mapping[str, TracerTrajectoryData]) -> dict[int, list[TracerTrajectoryData]]:

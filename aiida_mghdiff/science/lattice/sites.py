@@ -17,8 +17,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from aiida_mghdiff.science.compiled import compiled
-from aiida_mghdiff.science.lattice.geometry import SitesError, cell_heights, periodic_images
-from aiida_mghdiff.science.positions import PositionsError
+from aiida_mghdiff.science.lattice.geometry import SitesError, periodic_images
+from aiida_mghdiff.science.positions import check_positions
 
 NO_SITE = -1
 
@@ -40,20 +40,23 @@ class Jumps:
         return len(self.frames)
 
 
-def find_jumps(tracer_positions: np.ndarray, sites: np.ndarray, cell: np.ndarray, core_radius: float = 0.5) -> Jumps:
+def find_jumps(
+    tracer_positions: np.ndarray, sites: np.ndarray, cell: np.ndarray, core_radius: float = 0.5, name: str = 'the run'
+) -> Jumps:
     """Return the jumps of tracers between sites.
 
     :param tracer_positions: unwrapped positions [f,n,3] in Å in the frame of the sites, without drift of the host.
     :param sites: all sites of the cell [s,3] in Å.
     :param cell: [3,3] in Å; rows are the lattice vectors.
     :param core_radius: Å.
+    :param name: of the run in messages.
     :raises SitesError: for sites that do not fit, or cores that overlap.
     :raises PositionsError: for positions of another shape, not finite, or wrapped.
     """
-    positions, sites, cell = (np.ascontiguousarray(array, float) for array in (tracer_positions, sites, cell))
+    sites, cell = (np.ascontiguousarray(array, float) for array in (sites, cell))
     if sites.ndim != 2 or sites.shape[1] != 3 or not len(sites):
         raise SitesError(f'sites have the shape {sites.shape}: give the positions of all sites as [sites, 3].')
-    _check_positions(positions, cell)
+    positions = check_positions(tracer_positions, name, cell)
     sites = (sites @ np.linalg.inv(cell) % 1.0) @ cell
     neighbours = _neighbours(sites, cell)
     _check_radius(core_radius, neighbours[2].min())
@@ -69,36 +72,6 @@ def offsets_from_sites(positions: np.ndarray, sites: np.ndarray, cell: np.ndarra
     """Return the vectors [...,3] in Å to positions [...,3] from the nearest image of each one's site."""
     vectors = positions - sites[occupied]
     return vectors - np.round(vectors @ np.linalg.inv(cell)) @ cell
-
-
-def _check_positions(positions: np.ndarray, cell: np.ndarray) -> None:
-    """Refuse other shapes, numbers that are not finite, and wrapped positions with steps of nearly a lattice vector."""
-    if positions.ndim != 3 or positions.shape[2] != 3 or not positions.size:
-        raise PositionsError(f'tracer positions have the shape {positions.shape}: give them as [frames, tracers, 3].')
-    if not np.isfinite(positions.sum()):
-        raise PositionsError('tracer positions are not all finite: look at the run that made them.')
-    for frame, tracer in _long_steps(positions, 7 / 8 * min(cell_heights(cell))):
-        step = positions[frame, tracer] - positions[frame - 1, tracer]
-        lattice_vector = np.round(step @ np.linalg.inv(cell)) @ cell
-        if np.linalg.norm(step - lattice_vector) < np.linalg.norm(step) / 8:
-            raise PositionsError(
-                f'tracer {tracer} leaps {np.linalg.norm(step):.1f} Å from frame {frame - 1} to the next, nearly a '
-                'lattice vector of the cell: its coordinates are wrapped, unwrap them.'
-            )
-
-
-@compiled
-def _long_steps(positions: np.ndarray, length: float) -> list[tuple[int, int]]:
-    """Return frames and tracers of steps longer than a length; the frame is the end of the step."""
-    found = []
-    for frame in range(1, len(positions)):
-        for tracer in range(positions.shape[1]):
-            square = 0.0
-            for axis in range(3):
-                square += (positions[frame, tracer, axis] - positions[frame - 1, tracer, axis]) ** 2
-            if square > length * length:
-                found.append((frame, tracer))
-    return found
 
 
 def _check_radius(core_radius: float, shortest: float) -> None:
