@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ase.data import chemical_symbols
@@ -38,6 +39,8 @@ from aiida_mghdiff.calculations.validation import (
     optional,
     without,
 )
+from aiida_mghdiff.calculations.vasp import ionic, mlff, relax, singlepoint
+from aiida_mghdiff.calculations.vasp import neb as vasp_neb
 from aiida_mghdiff.data.architectures import architectures
 from aiida_mghdiff.workflows.engines import (
     VASP_TAGS,
@@ -71,9 +74,23 @@ IS_TAG_VALUE = Check(
 )
 
 
-def tags(closed: Mapping[str, str] | None = None, instead: Check | None = None) -> Keys:
-    """Return the schema of INCAR tags."""
-    return Keys(own=IS_TAG, name='<tag>', content=IS_TAG_VALUE, closed=closed or {}, instead=instead)
+def tags(
+    closed: Mapping[str, str] | None = None, instead: Check | None = None, required: Mapping[str, Check] | None = None
+) -> Keys:
+    """Return the schema of INCAR tags.
+
+    :param required: checks of the tags that the job requires; null cannot leave them out.
+    """
+    closed = closed or {}
+    known = {tag: _required(check) for tag, check in (required or {}).items() if tag not in closed}
+    return Keys(known, IS_TAG, '<tag>', IS_TAG_VALUE, closed=closed, instead=instead)
+
+
+def _required(check: Check) -> Check:
+    def advice(value: Any) -> str:
+        return '; the job requires it, so null cannot leave it out' if value is None else check.advice(value)
+
+    return replace(check, advice=advice)
 
 
 def of_architectures(content: Any) -> Keys:
@@ -157,12 +174,16 @@ _RELAXATION = {
     'nsw': 'set parameters.endpoint_max_steps',
 }
 _IN_VASP = dict.fromkeys(('ibrion', 'potim'), 'set it in vasp.band or vasp.relaxation') | _BAND
-_METHOD = {'mesh': learning.IS_MESH, 'parameters': tags(_IN_VASP)}
+_METHOD = {'mesh': learning.IS_MESH, 'parameters': tags(_IN_VASP, required=ionic.TAGS)}
+_MOVES = {
+    'relaxation': tags(_RELAXATION, required=relax.RELAXATION_TAGS),
+    'band': tags(_BAND, required=vasp_neb.BAND_TAGS),
+}
 NEB = file_of(
     {
         **CLEANING,
         'parameters': neb.KEYS,
-        'vasp': {'dft': _METHOD, 'force_field': _METHOD, 'relaxation': tags(_RELAXATION), 'band': tags(_BAND)},
+        'vasp': {'dft': _METHOD, 'force_field': _METHOD, **_MOVES},
         'vibrations': VIBRATIONS_OF_PATH,
     }
 )
@@ -173,21 +194,22 @@ OTF = file_of(
         'settings': {
             **learning.SETTINGS,
             'stages': [learning.STAGE_KEYS],
-            'electrons': TAGS,
-            'learning': TAGS,
+            'electrons': tags(required=mlff.LEARNING_TAGS),
+            'learning': tags(required=mlff.LEARNING_TAGS),
             'refit': tags(instead=IS_NULL),
         },
     }
 )
 
 _MESH = {'mesh': optional(learning.IS_MESH), 'spacing_per_angstrom': IS_POSITIVE}
+_SINGLE_POINT = tags(required=singlepoint.KEYS)
 _GPAW = {'calculator': {'name': one_of('gpaw'), 'args': OF_GPAW}, 'kpoints_options': OF_GPAW}
 LABEL = file_of(
     {
         'max_in_flight': IS_COUNT,
         'retries': IS_STEP,
         **CLEANING,
-        'vasp': {'kpoints': _MESH, 'parameters': TAGS, 'retry_parameters': TAGS},
+        'vasp': {'kpoints': _MESH, 'parameters': _SINGLE_POINT, 'retry_parameters': _SINGLE_POINT},
         'gpaw': {'kpoints': _MESH, 'parameters': _GPAW, 'retry_parameters': _GPAW},
     }
 )

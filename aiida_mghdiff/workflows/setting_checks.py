@@ -134,9 +134,9 @@ def _key_messages(key: str, value: Any, keys: Keys, place: str, root: tuple[str,
         if value is not None or not keys.removable:
             yield from _messages(value, keys.known.get(key, keys.content), where, root)
     elif keys.own is not None:
-        near = [*keys.near(), *keys.known]
-        own = f'{key!r} is not {keys.own.words}{keys.own.advice(key)}.'
-        yield f'{where}: {f"no such key; {nearest(key, near)}" if near else own}'
+        near, advice = [*keys.near(), *keys.known], keys.own.advice(key)
+        own = f'{key!r} is not {keys.own.words}{advice}.'
+        yield f'{where}: {f"no such key; {nearest(key, near)}" if near and not advice else own}'
     else:
         fitting = (other for other, it in _places(key, root[1]) if not any(_messages(value, it, '', root)))
         other, words = next(fitting, None), nearest(key, keys.known, keys.closed)

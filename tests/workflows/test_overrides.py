@@ -600,13 +600,13 @@ def test_null_is_not_given(builders):
 
 
 def test_null_leaves_a_tag_out(builders):
-    null = {'nwrite': None, 'nelm': None}
+    null = {'nwrite': None, 'nelmin': None}
     otf = builders['otf'](overrides={'settings': {'electrons': null, 'learning': {'ml_mb': None}, 'refit': null}})
     assert not {*null, 'ml_mb'} & {tag for name in ('electrons', 'learning') for tag in otf.settings[name]}
     assert otf.settings['refit'] == {}
     study = builders['study from nothing'](overrides={'otf': {'settings': {'electrons': null}}})
     assert not set(null) & set(study.otf.settings['electrons'])
-    assert 'nelm' not in builders['md'](overrides={'parameters': {'incar': null}}).parameters['incar']
+    assert 'nelmin' not in builders['md'](overrides={'parameters': {'incar': null}}).parameters['incar']
     vasp = {'parameters': null, 'retry_parameters': {'algo': None}}
     label = builders['label'](engine='vasp', potcars={}, overrides={'vasp': vasp})
     assert not {'nwrite', 'algo'} & set(label.retry_parameters.get_dict())
@@ -616,17 +616,44 @@ def test_null_leaves_a_tag_out(builders):
 
 
 def test_null_leaves_out_a_tag_of_a_barrier_in_vasp(builders):
-    tags = {'relaxation': {'isym': None}, 'band': {'iopt': None}, 'dft': {'parameters': {'nelmin': None}}}
+    tags = {'relaxation': {'lasph': None}, 'band': {'gga': None}, 'dft': {'parameters': {'nelmin': None}}}
     codes, _, host = builders['neb'].args
     potcars = placeholder_potcars(['Mg', 'H'])
     build = partial(builders['neb'].func, codes, None, host, path='O-T', potcars=potcars)
     neb = build(overrides={'vasp': tags})
-    assert not {'iopt', 'nelmin'} & set(neb.parameters.get_dict())
-    assert not {'isym', 'nelmin'} & set(neb.relaxation.get_dict())
+    assert not {'gga', 'nelmin'} & set(neb.parameters.get_dict())
+    assert not {'lasph', 'nelmin'} & set(neb.relaxation.get_dict())
     with pytest.raises(ValueError, match=r'parameters\.dtype: only ASE takes it, and .* in VASP: leave it out'):
         build(overrides={'parameters': {'dtype': 'float64'}})
     with pytest.raises(ValueError, match=r'parameters\.optimizer: only ASE .*: set tags in vasp.band instead'):
         build(overrides={'parameters': {'optimizer': 'fire'}})
+
+
+@pytest.mark.parametrize(
+    ('name', 'where'),
+    [
+        ('neb', 'vasp.dft.parameters.encut'),
+        ('neb', 'vasp.force_field.parameters.isym'),
+        ('neb', 'vasp.relaxation.ibrion'),
+        ('neb', 'vasp.relaxation.ediff'),
+        ('neb', 'vasp.band.iopt'),
+        ('neb', 'vasp.band.encut'),
+        ('otf', 'settings.electrons.encut'),
+        ('otf', 'settings.learning.ml_mconf'),
+        ('study from nothing', 'otf.settings.learning.ml_mconf'),
+        ('label', 'vasp.parameters.nelm'),
+        ('label', 'vasp.retry_parameters.sigma'),
+        ('validate', 'label.overrides.vasp.parameters.encut'),
+    ],
+)
+def test_null_leaves_out_no_tag_that_the_job_requires(builders, name, where):
+    place, _, tag = where.rpartition('.')
+    for value, words in ((None, '; the job requires it, so null cannot leave it out.'), ('wrong', '')):
+        with pytest.raises(ValueError, match=' is not ') as refusal:
+            builders[name](overrides=nested(place, tag, value))
+        (line,) = str(refusal.value).splitlines()
+        assert line.startswith(f'{where} = {value!r} is not ')
+        assert line.endswith(words)
 
 
 def test_names_are_texts(builders, hydride):
