@@ -73,7 +73,13 @@ def _list_jobs(computer: Computer, transport: Transport) -> None:
 
 
 def _keep_file(computer: Computer, transport: Transport) -> None:
-    folder = PurePosixPath(computer.get_workdir().format(username=transport.whoami()))
+    workdir, user = computer.get_workdir(), transport.whoami()
+    if '{username}' in workdir and (user.split() != [user] or not user.isprintable()):
+        raise OSError(
+            f'AiiDA takes what its login shell prints for the name of the user ({user!r}): let the shell print nothing '
+            'if no terminal is there, or write the name into the work directory, in place of {username}.'
+        )
+    folder = PurePosixPath(workdir.format(username=user))
     transport.makedirs(str(folder), ignore_existing=True)
     with tempfile.TemporaryDirectory() as here:
         sent, received = Path(here) / 'sent', Path(here) / 'received'

@@ -224,8 +224,8 @@ def _diagnose_standin(code: InstalledCode, path: Path) -> Diagnosis:
     """Check the environment of the stand-in's script, and the version line that the stand-in writes into OUTCAR."""
     diagnosis = _diagnose_python(code, path.with_name('python'), STANDIN_ENGINES, INSTALL_ENGINES)
     output, error = _run(code, shlex.join([str(path), '--version']))
-    version = output.strip()
-    if not version.startswith('vasp.'):
+    version = next((line.strip() for line in output.splitlines() if line.strip().startswith('vasp.')), None)
+    if version is None:
         diagnosis.errors.append(f'it does not run as {STANDIN}: {_last_line(error, output)}')
         return diagnosis
     recorded = {name: without_sources(text) for name, text in recorded_versions(code).items() if name == 'vasp'}

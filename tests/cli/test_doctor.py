@@ -17,6 +17,7 @@ from aiida.transports.plugins.local import LocalTransport
 from click.testing import CliRunner
 
 from aiida_mghdiff.cli import doctor, environment
+from aiida_mghdiff.cli.computers import computer_message
 
 PYTHON = shlex.quote(sys.executable)
 
@@ -375,7 +376,8 @@ def test_computer_that_cannot_be_reached(computer, monkeypatch):
 def test_banner_of_a_login_shell(computer, light, tmp_path, monkeypatch):
     """A banner is neither a version nor a library."""
     monkeypatch.setenv('HOME', str(tmp_path))
-    (tmp_path / '.bash_profile').write_text("echo; echo 'libc.so => not found'; echo vasp.5.4.4; echo noise >&2\n")
+    lines = "echo; echo 'libc.so => not found'; echo vasp.5.4.4; echo noise >&2; trap 'echo Goodbye' EXIT\n"
+    (tmp_path / '.bash_profile').write_text(lines)
     computer.configure(use_login_shell=True)
     assert doctor.diagnose(python_code(computer)).errors == []
     standin = script(tmp_path / environment.STANDIN, 'echo vasp.6.9 standin')
@@ -383,6 +385,19 @@ def test_banner_of_a_login_shell(computer, light, tmp_path, monkeypatch):
     code = environment.add_codes(computer, str(tmp_path / 'python'), None, standin, suffix='-2')['vasp']
     monkeypatch.setattr(doctor, 'STANDIN_ENGINES', {'numpy': 'numpy'})
     assert doctor.diagnose(code).versions['vasp'] == 'vasp.6.9 standin'
+
+
+def test_banner_that_aiida_takes_for_the_user(computer, tmp_path, monkeypatch):
+    """AiiDA asks `whoami` through the login shell for the name in the work directory."""
+    monkeypatch.setenv('HOME', str(tmp_path))
+    computer.set_workdir(str(tmp_path / '{username}' / 'work'))
+    computer.configure(use_login_shell=True)
+    assert computer_message(computer) is None
+    (tmp_path / '.bash_profile').write_text("echo 'Welcome to the cluster'\n")
+    message = computer_message(computer)
+    assert message.startswith('computer `machine` cannot keep files in its work directory: AiiDA takes what its login')
+    assert "'Welcome to the cluster\\n" in message
+    assert not [path for path in tmp_path.iterdir() if 'Welcome' in path.name]
 
 
 def test_profile_without_daemon(computer, light):
