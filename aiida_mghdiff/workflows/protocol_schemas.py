@@ -42,6 +42,7 @@ from aiida_mghdiff.calculations.validation import (
 from aiida_mghdiff.calculations.vasp import ionic, mlff, relax, singlepoint
 from aiida_mghdiff.calculations.vasp import neb as vasp_neb
 from aiida_mghdiff.data.architectures import architectures
+from aiida_mghdiff.workflows import gpaw_schema
 from aiida_mghdiff.workflows.engines import (
     VASP_TAGS,
     barrier_architectures,
@@ -122,7 +123,6 @@ def _either(first: Any, second: Any) -> Any:
 
 
 TAGS = tags()
-OF_GPAW = Keys(own=Check('a parameter of GPAW', str.isidentifier), name='<parameter>')
 EVALUATION = Keys({VASP_TAGS: TAGS}, IS_EVALUATED, '<architecture>', evaluate.KEYS, evaluated_architectures)
 CLEANING = {'clean_workdir': IS_BOOL}
 
@@ -203,7 +203,8 @@ OTF = file_of(
 
 _MESH = {'mesh': optional(learning.IS_MESH), 'spacing_per_angstrom': IS_POSITIVE}
 _SINGLE_POINT = tags(required=singlepoint.KEYS)
-_GPAW = {'calculator': {'name': one_of('gpaw'), 'args': OF_GPAW}, 'kpoints_options': OF_GPAW}
+_CALCULATOR = {'name': one_of('gpaw'), 'args': gpaw_schema.ARGUMENTS}
+_GPAW = {'calculator': _CALCULATOR, 'kpoints_options': gpaw_schema.KPOINTS_OPTIONS}
 LABEL = file_of(
     {
         'max_in_flight': IS_COUNT,

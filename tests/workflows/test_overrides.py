@@ -54,8 +54,8 @@ OTHERS = {
     'neb': {'vibrations': ('vibrations', 'parameters')},
     'validate': {'label.overrides': ('label', '')},
 }
-#: Places whose keys the user chooses: INCAR tags, GPAW's parameters.
-OPEN = ('electrons', 'learning', 'refit', 'band', 'relaxation', 'args', 'kpoints_options', 'convergence')
+#: Places whose keys the user chooses: INCAR tags.
+OPEN = ('electrons', 'learning', 'refit', 'band', 'relaxation')
 OPEN += ('repeats', 'vasp.parameters', 'vasp.retry_parameters', 'dft.parameters', 'force_field.parameters')
 #: Entries of a study with the user's own labels; null removes an entry.
 ENTRIES = ('paths', 'training', 'diffusion')
@@ -282,12 +282,12 @@ def refusal_of(build, overrides):
 
 #: Endings of settings that may be null, any text, negative or empty, or have keys instead of a text.
 NULLABLE = ('lag_ps', 'c_axis', 'relative_interval', 'max_time_ps', 'mesh', 'validation_fraction', 'foundation')
-NULLABLE += ('.settings.tracer_element',)
+NULLABLE += ('.settings.tracer_element', 'args.maxiter')
 ANY_TEXT = ('stages.name', 'radial_MLP', 'MLP_irreps', 'interaction', 'interaction_first', 'protocol')
-ANY_TEXT += ('foundation', 'potential')
+ANY_TEXT += ('foundation', 'potential', 'args.xc', 'setups.Mg')
 NEGATIVE, MAY_BE_EMPTY, OPEN_VALUES = ('pressure_gpa',), ('frozen_layers', 'vibrations'), ('E0s',)
 #: Sections that may be null.
-SECTIONS = ('architecture', 'stage_two', 'multihead.multihead', 'refit')
+SECTIONS = ('architecture', 'stage_two', 'multihead.multihead', 'refit', 'mixer', 'symmetry', 'setups')
 
 
 def wrong_values(where, value):
@@ -297,7 +297,7 @@ def wrong_values(where, value):
     elif isinstance(value, int | float):
         wrong = ['long', str(value), True, nan, inf, [], [value], {'a': 1}, {}]
         wrong += [] if where.endswith(NEGATIVE) else [-1]
-        wrong += [1.5] if isinstance(value, int) else []
+        wrong += [1.5] if isinstance(value, int) and not where.endswith('mixer.weight') else []
     elif isinstance(value, str):
         wrong = [5, True, nan, [], [value], *([] if where.endswith(OPEN_VALUES) else [{'a': 1}])]
         wrong += [] if where.endswith(ANY_TEXT) else ['', 'nosuch', value.swapcase()]
@@ -627,6 +627,34 @@ def test_null_leaves_out_a_tag_of_a_barrier_in_vasp(builders):
         build(overrides={'parameters': {'dtype': 'float64'}})
     with pytest.raises(ValueError, match=r'parameters\.optimizer: only ASE .*: set tags in vasp.band instead'):
         build(overrides={'parameters': {'optimizer': 'fire'}})
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'maxitter': 5}, 'args.maxitter: no such key; did you mean maxiter?'),
+        ({'occupations': {'width': -0.1}}, 'args.occupations.width = -0.1 is not a number of at least 0.'),
+        ({'occupations': {'widht': 0.1}}, 'args.occupations.widht: no such key; did you mean width?'),
+        ({'occupations': {'name': 'fermi-dirc'}}, '(did you mean fermi-dirac?).'),
+        ({'mode': {'args': {'ecut': 'high'}}}, "args.mode.args.ecut = 'high' is not a positive number."),
+        ({'mode': {'@function': 'LCAO'}}, "args.mode.@function = 'LCAO' is not one of PW."),
+        ({'convergence': {'energi': 1e-3}}, 'args.convergence.energi: no such key; did you mean energy?'),
+        ({'mixer': {'backend': 'pulai'}}, '(did you mean pulay?).'),
+        ({'setups': {'Mgg': '2'}}, 'args.setups.Mgg: no such key; did you mean Mg?'),
+        ({'xc': 'PB"E'}, "args.xc = 'PB\"E' is not a text without quotes, not empty."),
+        ({'xc': None}, 'args.xc = None is not a text without quotes, not empty.'),
+        ({'kpts': [2, 2, 2]}, 'args.kpts: it cannot be set here; set kpoints of gpaw.'),
+        ({'maxiter': -1}, 'args.maxiter = -1 is not a positive whole number or null.'),
+    ],
+)
+def test_arguments_of_gpaw(builders, arguments, message):
+    for name, place in (('label', ''), ('validate', 'label.overrides.')):
+        overrides = nested(f'{place}gpaw.parameters.calculator', 'args', arguments)
+        with pytest.raises(ValueError, match='args') as refusal:
+            builders[name](overrides=overrides)
+        (line,) = str(refusal.value).splitlines()
+        assert line.startswith(f'{place}gpaw.parameters.calculator.args')
+        assert line.endswith(message)
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,15 @@ from aiida_mghdiff.calculations.gpaw.singlepoint import RESULTS_FILE
 from aiida_mghdiff.parsers.executable import last_line, missing_executable
 from aiida_mghdiff.parsers.singlepoint import SinglePointParser
 
+#: Errors that GPAW raises for wrong parameters, and Python for a wrong script.
+_OF_INPUT = ('TypeError', 'NameError', 'KeyError', 'AttributeError', 'InputError', 'NotImplementedError', 'SyntaxError')
 #: Words of a traceback, and the failure that they mean.
 _FAILURES = (
     ('KohnShamConvergenceError', 'SCF_NOT_CONVERGED'),
     ('Could not find required', 'CODE_LACKS_ELEMENT'),
     ("No module named 'gpaw", 'ENGINE_MISSING'),
     ('MemoryError', 'OUT_OF_MEMORY'),
-    ('TypeError', 'INPUT_REFUSED'),
+    *((f'{error}:', 'INPUT_REFUSED') for error in _OF_INPUT),
 )
 
 

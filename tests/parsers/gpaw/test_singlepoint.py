@@ -80,6 +80,8 @@ def test_label_of_an_isolated_atom_is_one_configuration(parse):
         (f"{TRACEBACK}ModuleNotFoundError: No module named 'gpaw'", 'ENGINE_MISSING', 'No module'),
         (f'{TRACEBACK}numpy.core._exceptions._ArrayMemoryError: Unable to allocate', 'OUT_OF_MEMORY', 'Unable'),
         (f'{TRACEBACK}TypeError: Unknown keyword argument: "xd"', 'INPUT_REFUSED', 'xd'),
+        (f'{TRACEBACK}NameError: Unknown functional: "PBEE".', 'INPUT_REFUSED', 'PBEE'),
+        (f"{TRACEBACK}KeyError: 'nosuch'", 'INPUT_REFUSED', 'nosuch'),
         (f'{TRACEBACK}AssertionError', 'PROGRAM_CRASHED', 'AssertionError'),
         ('', 'OUTPUT_MISSING', 'output of the scheduler'),
         ('slurmstepd: error: node failure\n', 'OUTPUT_MISSING', 'node failure'),
