@@ -3,7 +3,7 @@
 Forces above 100 eV/Å and stresses above 1 eV/Å³ (160 GPa) are refused. Stresses that are far larger than the forces on
 the atoms imply (:mod:`aiida_mghdiff.science.stress_scale`) are refused, too, however small they are: they are in
 another unit, which the message names. A warning names fewer than five such frames, and a median stress above
-0.1 eV/Å³.
+0.1 eV/Å³, or a median force above 5 eV/Å.
 
 Zeros are refused if they replace labels that were not computed: energies of exactly 0, stresses of exactly 0 on atoms
 with forces, forces of exactly 0 that no symmetry requires.
@@ -53,6 +53,8 @@ SMALLEST_DISTANCE_ANGSTROM = 0.3
 LARGEST_FORCE_EV_PER_ANGSTROM = 100.0
 LARGEST_STRESS_EV_PER_ANGSTROM3 = 1.0
 HIGH_MEDIAN_STRESS_EV_PER_ANGSTROM3 = 0.1
+#: Forces of crystals, melts and molecules are up to 3 eV/Å, and 23 (kcal/mol) or 96 (kJ/mol) times these numbers.
+HIGH_MEDIAN_FORCE_EV_PER_ANGSTROM = 5.0
 #: Ratio of stresses to estimates from forces that no dataset in one unit reaches, but every dataset in GPa does.
 LARGEST_RATIO = 30.0
 #: Ratios of stresses to forces that differ by more are treated as two groups; at most this many times.
@@ -132,7 +134,7 @@ def implausible(frames: Sequence[Atoms], numbers: Sequence[int] | None = None) -
     :param numbers: numbers of the frames for messages; by default counted from 0.
     """
     names = range(len(frames)) if numbers is None else numbers
-    return (
+    finding = (
         _coinciding_atoms(frames)
         or _large_force(frames)
         or _placeholders(frames)
@@ -141,6 +143,9 @@ def implausible(frames: Sequence[Atoms], numbers: Sequence[int] | None = None) -
         or _wrong_stresses(frames)
         or _unrelated_forces(frames)
     )
+    if finding is None and len(frames):
+        _warn_of_large_forces(frames)
+    return finding
 
 
 def within_bounds(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -166,6 +171,17 @@ def excess(atoms: Atoms) -> str | None:
     if largest > LARGEST_STRESS_EV_PER_ANGSTROM3:
         return f'{_stress_words(largest)} is above {LARGEST_STRESS_EV_PER_ANGSTROM3:g} eV/Å³'
     return None
+
+
+def _warn_of_large_forces(frames: Sequence[Atoms]) -> None:
+    """Warn of large forces: energies and forces that are both in another unit agree with each other."""
+    sizes = [np.sqrt(np.mean(np.square(atoms.calc.results['forces']).sum(axis=1))) for atoms in frames]
+    if (median := float(np.median(sizes))) > HIGH_MEDIAN_FORCE_EV_PER_ANGSTROM:
+        words = (
+            f'the median over frames of the root mean square force is {median:.3g} eV/Å: right only for very hot or '
+            'dense cells; otherwise check the units of forces and energies (kcal/mol, kJ/mol).'
+        )
+        warnings.warn(words, ImplausibleWarning, stacklevel=3)
 
 
 def _coinciding_atoms(frames: Sequence[Atoms]) -> Finding | None:
@@ -324,8 +340,8 @@ def _large_force(frames: Sequence[Atoms]) -> Finding | None:
     for index, atoms in enumerate(frames):
         if np.square(atoms.calc.results['forces']).sum(axis=1).max() > LARGEST_FORCE_EV_PER_ANGSTROM**2:
             reason = (
-                f'{excess(atoms)}: atoms collide, or forces are in another unit (meV/Å: divide by 1000). Leave the '
-                f'frame out or convert the forces; {_ALLOW}'
+                f'{excess(atoms)}: atoms collide, or forces are in another unit (meV/Å; or kcal/mol/Å or '
+                f'kJ/mol/Å, probably with the energies). Leave the frame out or convert the forces; {_ALLOW}'
             )
             return Finding(index, reason)
     return None

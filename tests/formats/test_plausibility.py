@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -95,6 +95,20 @@ def test_high_pressure_is_warned_of_and_not_refused():
     assert 0.1 < median < 1
     with pytest.warns(ImplausibleWarning, match='under high pressure'):
         assert implausible(frames) is None
+
+
+@pytest.mark.parametrize('unit', [units.kcal / units.mol, units.kJ / units.mol])
+def test_energies_and_forces_both_in_another_unit_are_warned_of(example, unit):
+    """They agree with each other; only forces above 100 eV/Å are refused."""
+
+    def converted(atoms):
+        labels = atoms.calc.results
+        return {name: labels[name] / unit for name in ('energy', 'free_energy', 'forces') if name in labels}
+
+    quiet = sorted(example, key=lambda atoms: np.abs(atoms.get_forces()).max())[:12]
+    with pytest.warns(ImplausibleWarning, match=r'root mean square force is \d+\.?\d* eV/Å.*kcal/mol, kJ/mol'):
+        assert implausible(relabelled(quiet, converted)) is None
+    assert 'kJ/mol/Å' in implausible(relabelled(example, lambda atoms: {'forces': 200 * atoms.get_forces()})).reason
 
 
 @pytest.mark.parametrize('count', [1, 2, 4])
