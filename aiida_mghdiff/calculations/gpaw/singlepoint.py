@@ -14,7 +14,7 @@ from aiida_ase.calculations.ase import AseCalculation
 
 from aiida_mghdiff.calculations.program import set_options
 from aiida_mghdiff.calculations.singlepoint import define_singlepoint
-from aiida_mghdiff.calculations.validation import unknown_message
+from aiida_mghdiff.calculations.validation import IS_POSITIVE, unknown_message
 
 #: Required part of the parameters of aiida-ase, which sets the outputs of the script: the free energy (aiida-ase's own
 #: ``total_energy`` is extrapolated to zero smearing), forces, stress and versions.
@@ -36,10 +36,14 @@ def validate_parameters(node: orm.Dict, _: Any = None) -> str | None:
         return f'parameters: {", ".join(wrong)} must be as in a protocol for single points (GETTERS).'
     if message := unknown_message(values, ('calculator', 'kpoints_options', *GETTERS), 'parameters'):
         return message
-    calculator = values.get('calculator', {})
+    calculator = values.get('calculator')
+    if not isinstance(calculator, Mapping):
+        return f'parameters: calculator = {calculator!r} is not a dictionary.'
     if calculator.get('name') != 'gpaw':
         return f'parameters: calculator.name = {calculator.get("name")!r} is not gpaw.'
     arguments = calculator.get('args') or {}
+    if not isinstance(arguments, Mapping):
+        return f'parameters: calculator.args = {arguments!r} is not a dictionary.'
     if missing := sorted({'mode', 'xc', 'convergence', 'occupations'} - set(arguments)):
         return (
             f'parameters: calculator.args lack {", ".join(missing)}: a protocol (get_builder_from_protocol) has them.'
@@ -58,7 +62,8 @@ def is_plane_waves(mode: Any) -> bool:
     """Return whether a mode is plane waves with a cut-off energy."""
     if not isinstance(mode, Mapping) or mode.get('@function') != 'PW':
         return False
-    return isinstance(mode.get('args', {}).get('ecut'), int | float)
+    arguments = mode.get('args')
+    return isinstance(arguments, Mapping) and IS_POSITIVE.holds(arguments.get('ecut'))
 
 
 def strip_structure(folder: Folder, name: str) -> None:

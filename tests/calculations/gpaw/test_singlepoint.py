@@ -74,7 +74,9 @@ def test_protocols_are_valid(protocol):
         ({'optimizer': {'name': 'BFGS'}}, 'parameters.optimizer: no such key; known are atoms_getters, calculator,'),
         ({'kpoints_option': {}}, 'parameters.kpoints_option: no such key; did you mean kpoints_options?'),
         ({'atoms_getters': ['forces']}, 'atoms_getters must be as in a protocol'),
+        ({'calculator': 'gpaw'}, "calculator = 'gpaw' is not a dictionary"),
         ({'calculator': {'name': 'emt'}}, "'emt' is not gpaw"),
+        ({'calculator': {'name': 'gpaw', 'args': ['mode']}}, "args = ['mode'] is not a dictionary"),
         ({'calculator': {'name': 'gpaw'}}, 'args lack convergence, mode, occupations, xc'),
     ],
 )
@@ -84,7 +86,12 @@ def test_refuses(change, message):
 
 @pytest.mark.parametrize(
     ('change', 'message'),
-    [({'mode': {'@function': 'LCAO'}}, 'only plane waves'), ({'kpts': [2, 2, 2]}, 'give the k-points as kpoints')],
+    [
+        ({'mode': {'@function': 'LCAO'}}, 'only plane waves'),
+        ({'mode': {'@function': 'PW', 'args': None}}, 'only plane waves'),
+        ({'mode': {'@function': 'PW', 'args': {'ecut': -5.0}}}, 'only plane waves'),
+        ({'kpts': [2, 2, 2]}, 'give the k-points as kpoints'),
+    ],
 )
 def test_refuses_arguments(change, message):
     parameters = gpaw_parameters('smoke')
