@@ -262,7 +262,8 @@ def check_replicas(
     for kind, given in (('names', names), ('cells', cells)):
         if given is not None and len(given) != len(replicas):
             raise PositionsError(f'there are {len(given)} {kind} of {len(replicas)} replicas: give one for each.')
-    each = zip(replicas, names, cells or [None] * len(replicas), strict=True)
+    known: Sequence[np.ndarray | None] = [None] * len(replicas) if cells is None else cells
+    each = zip(replicas, names, known, strict=True)
     checked = [check_positions(positions, name, cell) for positions, name, cell in each]
     if (tracers := sum(positions.shape[1] for positions in checked)) < 2:
         raise PositionsError(
