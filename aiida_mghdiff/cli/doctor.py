@@ -58,6 +58,16 @@ if not errors:
         errors.append(f'there are no PAW datasets in {" or ".join(gpaw.setup_paths)}')
 """
 
+#: LAMMPS may import without loading its libraries.
+_LAUNCHER_PROBE = """
+if not errors:
+    from aiida_mghdiff.executables.lmp.driver import open_lammps
+    try:
+        open_lammps(['-log', 'none', '-screen', 'none']).close()
+    except Exception as error:
+        errors.append(f'LAMMPS does not start ({error.__cause__ or error})')
+"""
+
 #: Runs in the code's interpreter: import each engine and print one JSON line with versions and errors.
 _PROBE = """
 import importlib, json, sys
@@ -181,7 +191,9 @@ def diagnose(code: AbstractCode) -> Diagnosis:
         return _diagnose_python(code, path, GPAW_ENGINES, INSTALL_GPAW, _GPAW_PROBE)
     if path.name == STANDIN:
         return _diagnose_standin(code, path)
-    if path.name in (LAUNCHER, environment.CONVERTER):
+    if path.name == LAUNCHER:
+        return _diagnose_python(code, path.with_name('python'), ENGINES, INSTALL_ENGINES, _LAUNCHER_PROBE)
+    if path.name == environment.CONVERTER:
         path = path.with_name('python')
     elif role == 'lammps':
         return _diagnose_lammps(code)

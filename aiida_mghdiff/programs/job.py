@@ -52,8 +52,8 @@ def run(program: str) -> None:
         import_module(f'aiida_mghdiff.programs.{program}').main()
     except ProgramError as error:
         _end(error)
-    except ModuleNotFoundError as error:
-        _end(missing_engine(str(error.name)))
+    except ImportError as error:
+        _end(failed_import(str(error.name), error))
     except MemoryError:
         _end(ProgramError('OUT_OF_MEMORY', 'The job ran out of memory: ask for more, or make the system smaller.'))
 
@@ -136,6 +136,17 @@ def missing_engine(name: str) -> ProgramError:
     return ProgramError(
         'ENGINE_MISSING',
         f'{sys.executable} has no package {name!r}: install aiida-mghdiff[engines] there or use another Code.',
+    )
+
+
+def failed_import(name: str, error: ImportError | OSError) -> ProgramError:
+    """Return the failure of an interpreter that lacks a package, or has one that does not load."""
+    if isinstance(error, ModuleNotFoundError):
+        return missing_engine(name)
+    return ProgramError(
+        'ENGINE_MISSING',
+        f'{name} of {sys.executable} does not load ({error}): install aiida-mghdiff[engines] there again, or load the '
+        'module of this library in the prepend text.',
     )
 
 

@@ -144,6 +144,15 @@ def test_launcher(computer, light, tmp_path):
     assert [text.split()[0] for text in diagnosis.warnings + diagnosis.errors] == ['numpy']
 
 
+def test_launcher_without_a_library(computer, light, tmp_path):
+    (tmp_path / 'libfabric.so.1').write_text('no library')
+    script(tmp_path / 'python', f'LD_LIBRARY_PATH={tmp_path} exec {PYTHON} "$@"')
+    code = environment.add_codes(computer, sys.executable, script(tmp_path / 'mghdiff-lmp', 'exit 1'))['lammps']
+    (error,) = doctor.diagnose(code).errors
+    assert error.startswith('LAMMPS does not start (')
+    assert 'libfabric.so.1: file too short' in error
+
+
 STANDIN = 'vasp.6.4.2-standin mghdiff-vasp-standin 0.1.0 sources 0123456789ab chgnet 0.4.2'
 
 

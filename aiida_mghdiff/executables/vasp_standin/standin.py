@@ -24,7 +24,7 @@ from aiida_mghdiff.executables.vasp_standin.potentials import (
 )
 from aiida_mghdiff.formats.job_files import STANDIN, with_sources
 from aiida_mghdiff.formats.sources import sources_digest
-from aiida_mghdiff.programs.job import ProgramError, count_ranks, missing_engine, refuse_ranks
+from aiida_mghdiff.programs.job import ProgramError, count_ranks, failed_import, refuse_ranks
 
 LABELS_VARIABLE = 'MGHDIFF_STANDIN_LABELS'
 DEFAULT_LABELS = 'chgnet-r2scan'
@@ -85,8 +85,8 @@ def run(labels: str) -> int:
         _run(labels)
     except ProgramError as error:
         return _fail(error, labels)
-    except ModuleNotFoundError as error:
-        return _fail(missing_engine(str(error.name)), labels)
+    except ImportError as error:
+        return _fail(failed_import(str(error.name), error), labels)
     except MemoryError:
         return _fail(ProgramError('OUT_OF_MEMORY', 'The process ran out of memory: ask for more.'), labels)
     return 0

@@ -18,7 +18,8 @@ _OF_INPUT = ('TypeError', 'NameError', 'KeyError', 'AttributeError', 'InputError
 _FAILURES = (
     ('KohnShamConvergenceError', 'SCF_NOT_CONVERGED'),
     ('Could not find required', 'CODE_LACKS_ELEMENT'),
-    ("No module named 'gpaw", 'ENGINE_MISSING'),
+    ('ModuleNotFoundError', 'ENGINE_MISSING'),
+    ('ImportError', 'ENGINE_MISSING'),
     ('MemoryError', 'OUT_OF_MEMORY'),
     *((f'{error}:', 'INPUT_REFUSED') for error in _OF_INPUT),
 )

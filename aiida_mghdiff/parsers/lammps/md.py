@@ -71,7 +71,7 @@ class LammpsMdParser(Parser):
             return self.exit_codes.ERROR_INPUT_REFUSED.format(message=f'{_NO_HEAD_MESSAGE} ({match[0]})')
         code = self.node.inputs.convert_code.full_label
         message = f'{code} did not convert the model: {last_line(stderr)}'
-        if 'ModuleNotFoundError' in message:
+        if 'ModuleNotFoundError' in message or 'ImportError' in message:
             return self.exit_codes.ERROR_ENGINE_MISSING.format(message=message)
         return self.exit_codes.ERROR_PROGRAM_CRASHED.format(message=message)
 

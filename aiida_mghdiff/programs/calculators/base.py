@@ -12,7 +12,7 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from aiida_mghdiff.programs.job import ProgramError, missing_engine
+from aiida_mghdiff.programs.job import ProgramError, failed_import
 
 
 class AllAtOnce(Calculator, ABC):
@@ -45,12 +45,12 @@ def set_threads() -> None:
 def import_engine(module: str, distribution: str) -> Any:
     """Return a module of an engine.
 
-    :raises ProgramError: ENGINE_MISSING with the name of the distribution.
+    :raises ProgramError: ENGINE_MISSING with the name of the distribution, if the module is missing or does not load.
     """
     try:
         return importlib.import_module(module)
-    except ModuleNotFoundError:
-        raise missing_engine(distribution) from None
+    except (ImportError, OSError) as error:
+        raise failed_import(distribution, error) from error
 
 
 @contextmanager

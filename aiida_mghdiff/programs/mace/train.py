@@ -33,7 +33,7 @@ from aiida_mghdiff.formats.mace_heads import REPLAY_HEAD, TRAINED_HEAD
 from aiida_mghdiff.formats.mace_loss import trained_labels
 from aiida_mghdiff.programs import job, training
 from aiida_mghdiff.programs.calculators import mace
-from aiida_mghdiff.programs.calculators.base import set_threads
+from aiida_mghdiff.programs.calculators.base import import_engine, set_threads
 from aiida_mghdiff.programs.calculators.loading import check_elements, chosen_head
 from aiida_mghdiff.programs.training import Arrays
 
@@ -203,8 +203,7 @@ def mace_arguments(
     e0s: np.ndarray,
 ) -> argparse.Namespace:
     """Write the frames and return the arguments of ``mace_run_train``."""
-    from mace.tools import build_default_arg_parser
-
+    tools = import_engine('mace.tools', 'mace-torch')
     options = {name: parameters[name] for name in PLAIN}
     options |= {'name': 'mace', 'work_dir': '.', 'error_table': 'PerAtomRMSE', 'plot': False, 'num_workers': 0}
     options |= {'energy_key': 'REF_energy', 'forces_key': 'REF_forces', 'stress_key': 'REF_stress'}
@@ -222,7 +221,7 @@ def mace_arguments(
         options |= _replay_options(parameters['multihead'], replay)
     if parameters['stage_two'] is not None:
         options |= {'stage_two': True, **parameters['stage_two']}
-    return build_default_arg_parser().parse_args(_command_line(options))
+    return tools.build_default_arg_parser().parse_args(_command_line(options))
 
 
 def _replay_options(multihead: dict[str, Any], replay: tuple[Arrays, Arrays]) -> dict[str, Any]:

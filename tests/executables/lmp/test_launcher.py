@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -79,8 +80,9 @@ def test_input_refused(bench):
 
 @pytest.mark.parametrize('variable', RANKS)
 def test_more_than_one_rank(bench, monkeypatch, variable):
+    """Ranks are counted before the script is read."""
     monkeypatch.setenv(variable, '2')
-    status, line = failure(bench)
+    status, line = failure(bench, 'units metal\n')
     assert status == EXIT_STATUS['SEVERAL_RANKS']
     assert 'is one process, but MPI started 2 of it' in line
 
@@ -179,3 +181,17 @@ def test_failing_callback_ends_the_process_with_its_reason(bench):
     assert job_run.returncode == 1
     assert job_run.stdout.splitlines()[-1] == 'ERROR: the evaluator failed at step 0: broken'
     assert 'ValueError: broken' in job_run.stderr
+
+
+def test_a_library_that_does_not_load(tmp_path, tiny_mace):
+    """An incomplete copy of an environment, or a module with other libraries of the same names, gives such a LAMMPS."""
+    (tmp_path / 'libfabric.so.1').write_text('no library')
+    (tmp_path / 'in.lmp').write_text(SCRIPT.replace('potential.model', str(tiny_mace)))
+    write_start(tmp_path, hydride())
+    environment = os.environ | {'LD_LIBRARY_PATH': str(tmp_path)}
+    command = [PROGRAM, '-in', 'in.lmp']
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == EXIT_STATUS['ENGINE_MISSING'], done.stdout + done.stderr
+    line = done.stdout.splitlines()[-1]
+    assert line.startswith('ERROR: [ENGINE_MISSING] lammps of ')
+    assert 'libfabric.so.1: file too short' in line

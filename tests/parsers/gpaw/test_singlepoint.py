@@ -78,6 +78,7 @@ def test_label_of_an_isolated_atom_is_one_configuration(parse):
             'U.PBE',
         ),
         (f"{TRACEBACK}ModuleNotFoundError: No module named 'gpaw'", 'ENGINE_MISSING', 'No module'),
+        (f'{TRACEBACK}ImportError: libxc.so.9: cannot open shared object file', 'ENGINE_MISSING', 'libxc.so.9'),
         (f'{TRACEBACK}numpy.core._exceptions._ArrayMemoryError: Unable to allocate', 'OUT_OF_MEMORY', 'Unable'),
         (f'{TRACEBACK}TypeError: Unknown keyword argument: "xd"', 'INPUT_REFUSED', 'xd'),
         (f'{TRACEBACK}NameError: Unknown functional: "PBEE".', 'INPUT_REFUSED', 'PBEE'),

@@ -133,7 +133,12 @@ def test_head_that_the_launcher_printed(finish, recorded):
 
 @pytest.mark.parametrize(
     ('reason', 'status'),
-    [("ModuleNotFoundError: No module named 'mace'", 210), ('RuntimeError: CUDA error', 303), ('MemoryError', 410)],
+    [
+        ("ModuleNotFoundError: No module named 'mace'", 210),
+        ('ImportError: libcudart.so.12: cannot open shared object file', 210),
+        ('RuntimeError: CUDA error', 303),
+        ('MemoryError', 410),
+    ],
 )
 def test_model_that_was_not_converted(finish, reason, status):
     """LAMMPS lacks the model, but the converter failed; another environment may mend the same job."""
