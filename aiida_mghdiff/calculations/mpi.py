@@ -24,8 +24,8 @@ class MpiJob(CalcJob):
 
     @classmethod
     def default_withmpi(cls, code: orm.AbstractCode, n_ranks: int) -> bool:
-        """Return whether the main code runs under MPI by default: programs of this package never do."""
-        return is_parallel(code)
+        """Return whether the main code runs under MPI by default: VASP does, its stand-in does with several ranks."""
+        return n_ranks > 1 or PurePath(code.get_executable()).name != STANDIN
 
 
 def runs_under_mpi(
@@ -41,11 +41,8 @@ def runs_under_mpi(
 
 
 def is_parallel(code: orm.AbstractCode) -> bool:
-    """Return whether an executable uses several ranks: VASP and LAMMPS do, this package's substitutes do not.
-
-    The substitutes are recognised by name.
-    """
-    return PurePath(code.get_executable()).name not in (LAUNCHER, STANDIN)
+    """Return whether a code in the role of LAMMPS uses several ranks: ``mghdiff-lmp``, recognised by name, does not."""
+    return PurePath(code.get_executable()).name != LAUNCHER
 
 
 def ranks_of(computer: orm.Computer, resources: Mapping[str, Any]) -> int:

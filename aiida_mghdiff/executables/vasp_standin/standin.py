@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-from aiida_mghdiff.executables.vasp_standin import neb, outcar, refit_and_select, relax, stopping
+from aiida_mghdiff.executables.vasp_standin import neb, outcar, ranks, refit_and_select, relax, stopping
 from aiida_mghdiff.executables.vasp_standin.dynamics import MolecularDynamics
 from aiida_mghdiff.executables.vasp_standin.folder import Inputs, read_inputs
 from aiida_mghdiff.executables.vasp_standin.labels import CHOICES, labeller_name, make_labeller
@@ -24,7 +24,7 @@ from aiida_mghdiff.executables.vasp_standin.potentials import (
 )
 from aiida_mghdiff.formats.job_files import STANDIN, with_sources
 from aiida_mghdiff.formats.sources import sources_digest
-from aiida_mghdiff.programs.job import ProgramError, count_ranks, failed_import, refuse_ranks
+from aiida_mghdiff.programs.job import ProgramError, failed_import
 
 LABELS_VARIABLE = 'MGHDIFF_STANDIN_LABELS'
 DEFAULT_LABELS = 'chgnet-r2scan'
@@ -42,14 +42,19 @@ Known failures end with a last line "ERROR: [NAME] message" and their own exit s
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run in the working directory and end the process with its status."""
+    """Run in the working directory and end the process with its status; with several ranks of MPI, rank 0 runs."""
     options = _parse(arguments)
+    if ranks.rank_number(os.environ) > 0:
+        ranks.wait_for_first_rank()
+        sys.exit(0)
     print(f' {version()}', flush=True)
     if options.version:
         sys.exit(0)
     # one thread by default: threads of several jobs on the same cores slow each other down tenfold
     os.environ.setdefault('OMP_NUM_THREADS', '1')
-    sys.exit(run(options.labels))
+    with ranks.first_rank():
+        status = run(options.labels)
+    sys.exit(status)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -106,7 +111,6 @@ def _fail(error: ProgramError, labels: str) -> int:
 
 def _run(labels: str) -> None:
     Path('OUTCAR').unlink(missing_ok=True)
-    refuse_ranks(count_ranks(os.environ))
     inputs = read_inputs(labels)
     learning = inputs.settings.learning
     if inputs.settings.images:

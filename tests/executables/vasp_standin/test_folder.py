@@ -9,20 +9,19 @@ from standin_runs import LANGEVIN, MD, NPT, NVE, RUN, TRAIN, hydride, standin_he
 from aiida_mghdiff.formats.iconst import iconst_text
 from aiida_mghdiff.formats.job_files import EXIT_STATUS
 from aiida_mghdiff.formats.outcar import OutcarReader
-from aiida_mghdiff.programs.job import RANKS
 
 SHORT = LANGEVIN | {'NSW': 2}
 
 
-def refuse(tmp_path, capsys, tags, atoms=None, prepare=lambda folder: None, name='INPUT_REFUSED', **files):
+def refuse(tmp_path, capsys, tags, atoms=None, prepare=lambda folder: None, **files):
     """Return the sentence that refuses a folder, from stdout and OUTCAR."""
     folder = write_folder(tmp_path / 'job', tags, atoms or hydride(), **files)
     prepare(folder)
     capsys.readouterr()
-    assert standin_here(folder) == EXIT_STATUS[name]
+    assert standin_here(folder) == EXIT_STATUS['INPUT_REFUSED']
     line = capsys.readouterr().out.splitlines()[-1]
-    assert line.startswith(f'ERROR: [{name}] ')
-    sentence = line.removeprefix(f'ERROR: [{name}] ')
+    assert line.startswith('ERROR: [INPUT_REFUSED] ')
+    sentence = line.removeprefix('ERROR: [INPUT_REFUSED] ')
     boxed = (folder / 'OUTCAR').read_text()
     assert without_bars(sentence) in without_bars(boxed)
     reader = OutcarReader(folder / 'OUTCAR')
@@ -170,12 +169,6 @@ def test_band_of_different_structures(tmp_path, capsys):
     assert 'other atoms than 00/POSCAR: give all images the same atoms' in said(
         lambda folder: replaced(folder, '01/POSCAR', '   Mg    H', '   Mg   Li')
     )
-
-
-@pytest.mark.parametrize('variable', RANKS)
-def test_more_than_one_rank(tmp_path, capsys, monkeypatch, variable):
-    monkeypatch.setenv(variable, '4')
-    assert 'is one process, but MPI started 4 of it' in refuse(tmp_path, capsys, SHORT, name='SEVERAL_RANKS')
 
 
 def test_gpaw_needs_a_mesh(tmp_path, capsys):
