@@ -1,6 +1,7 @@
 # make demo        environment, an AiiDA profile of its own in demo/, a whole study at demo size, a report
 # make test        environment, the tests without the slow ones        make test-all   every test
 # make test-faults kills parts of a running demo, or all of it, twelve times, and checks that it survives (an hour or more)
+# make test-cluster  as root, with Debian's packages: the recipes of the manual on a cluster of one node, which it starts
 # make coverage    the tests without the slow ones, and the share of lines that they run in each room, in per cent
 # make venv        the environment alone: .venv with an editable install, the engines and the test tools
 # make lint        style, import contracts, types    make docs   the manual      make bench   the benchmarks
@@ -37,7 +38,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 export PLACE := $(abspath $(VENV))
 export PATH := $(PLACE)/bin:$(PATH)
 
-.PHONY: venv place demo test test-all test-faults coverage lint docs bench intervals clean clean-demo distclean always
+.PHONY: venv place demo test test-all test-cluster test-faults coverage lint docs bench intervals clean clean-demo distclean always
 
 venv: $(VENV)/.installed
 
@@ -79,6 +80,10 @@ coverage: venv
 	@for room in aiida_mghdiff/*/; do case $$room in *__pycache__*) continue;; esac; \
 	    printf '%-32s %3s %%\n' "$$room" "$$($(BIN)/coverage report --format=total --include="$$room*")"; done
 	@printf '%-32s %3s %%\n' all "$$($(BIN)/coverage report --format=total)"
+
+# without xdist, since all tests share one cluster
+test-cluster: venv
+	$(BIN)/python -m pytest -m cluster tests/cluster $(PYTEST_FLAGS)
 
 test-faults: venv
 	rm -rf build/faults

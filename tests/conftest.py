@@ -148,6 +148,12 @@ def generate_workchain_node(aiida_profile):
     return generate
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Collect the tests that start services only if `-m cluster` asks for them."""
+    is_left_out = collection_path == REPOSITORY / 'tests' / 'cluster' and 'cluster' not in config.option.markexpr
+    return True if is_left_out else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the fast tests first; at the very end run the tests that load LAMMPS into this process.
 

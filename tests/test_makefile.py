@@ -18,6 +18,7 @@ OF_MAKE = ('MAKEFLAGS', 'MAKELEVEL', 'MFLAGS', 'TORCH_INDEX', 'VENV')
 TARGETS = (
     'test',
     'test-all',
+    'test-cluster',
     'test-faults',
     'coverage',
     'lint',
