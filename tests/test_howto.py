@@ -93,7 +93,7 @@ def files(example_data, tmp_path):
 
 
 def test_data(run, files):
-    assert set(run('data', **files)['parts']) == {'training', 'validation', 'test'}
+    assert set(run('data', **files)['sets']) == {'training', 'validation', 'test'}
 
 
 @pytest.mark.parametrize('place', ['/path/to/ML_ABN', '/path/to/labels.extxyz'])

@@ -24,8 +24,10 @@ class Check:
 Schema = Mapping[str, 'Check | Schema']
 
 
-#: Least similarity of a key that is proposed for an unknown key: ``max_walltime`` means ``max_wallclock_seconds``.
-_LEAST_SIMILAR = 0.5
+#: Least similarity of a key that is proposed for an unknown key, and of one that begins with the same letters:
+#: ``max_walltime`` means ``max_wallclock_seconds``.
+_LEAST_SIMILAR, _LEAST_IF_ALIKE = 0.6, 0.5
+_FIRST_LETTERS = 3
 #: Of numbers in settings: neither infinity nor NaN, nor a whole number that no floating-point number holds.
 _LARGEST = 1e300
 
@@ -177,8 +179,11 @@ def nearest(key: str, known: Iterable[str], refused: Iterable[str] = ()) -> str:
 
     :param refused: similar keys that get an answer of their own.
     """
-    known = list(known)
-    if close := get_close_matches(str(key), [*known, *refused], n=1, cutoff=_LEAST_SIMILAR):
+    known, key = list(known), str(key)
+    names = [*known, *refused]
+    alike = [name for name in names if name[:_FIRST_LETTERS] == key[:_FIRST_LETTERS]]
+    close = get_close_matches(key, names, 1, _LEAST_SIMILAR) or get_close_matches(key, alike, 1, _LEAST_IF_ALIKE)
+    if close:
         return f'did you mean {close[0]}?'
     return f'known are {", ".join(sorted(known))}.' if known else 'there are no keys here.'
 

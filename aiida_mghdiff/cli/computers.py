@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 #: Programs that `mghdiff.direct` needs, and the packages that contain them.
 _PROGRAMS = {'bash': 'bash', 'flock': 'util-linux', 'timeout': 'coreutils', 'ps': 'procps'}
-_TEST_FILE, _TEST_TEXT = '.mghdiff-test', 'written by aiida-mghdiff\n'
+_TEST_FILE, _TEST_TEXT, _TEST_WORD = '.mghdiff-test', 'written by aiida-mghdiff\n', 'mghdiff-shell'
 
 
 def computer_message(computer: Computer) -> str | None:
@@ -54,6 +54,12 @@ def _connection_message(computer: Computer) -> str | None:
 
 
 def _run_shell(computer: Computer, transport: Transport) -> None:
+    status, output, error = transport.exec_command_wait(f'echo; echo {_TEST_WORD}')
+    if status != 0 or _TEST_WORD not in output.splitlines():
+        raise OSError(
+            f'`echo` ended with status {status}, output {output.strip()!r}, errors {error.strip()!r}. If a profile '
+            'file of the login shell ends the shell, let AiiDA use no login shell.'
+        )
     programs = _PROGRAMS if computer.scheduler_type == 'mghdiff.direct' else {}
     missing = []
     for program, package in programs.items():
@@ -61,9 +67,6 @@ def _run_shell(computer: Computer, transport: Transport) -> None:
             missing.append(f'{program} (package {package})')
     if missing:
         raise OSError(f'it lacks {", ".join(missing)}; install them.')
-    status, _, stderr = transport.exec_command_wait('true')
-    if status != 0:
-        raise OSError(f'`true` ended with status {status}: {stderr}')
 
 
 def _list_jobs(computer: Computer, transport: Transport) -> None:

@@ -65,9 +65,9 @@ _PARTS = ('start-circus', 'worker', 'broker')
 _STATISTICS = 'from circus import stats; stats.main()'
 
 
-#: Characters that the path of a profile must not contain: its storage reads % as an escape code, AIIDA_PATH reads : as
-#: the end of a path, and the work directory of a computer reads braces as the user's name.
-_NOT_IN_PROFILES = '%:{}\n'
+#: Characters that the path of a profile must not contain: its storage reads % as an escape code and ? as the end of a
+#: path, AIIDA_PATH reads : as the end of a path, and the work directory of a computer reads braces as the user's name.
+_NOT_IN_PROFILES = '%?:{}\n'
 #: The sockets of the daemon's broker lie in the temporary folder, and Linux limits their paths to 107 bytes.
 _SOCKET, _SOCKET_BYTES = '/aiida_zeromq_12345678/router.sock', 107
 

@@ -53,7 +53,7 @@ def run(program: str) -> None:
     except ProgramError as error:
         _end(error)
     except ImportError as error:
-        _end(failed_import(str(error.name), error))
+        _end(failed_import(error.name or 'a package', error))
     except MemoryError:
         _end(ProgramError('OUT_OF_MEMORY', 'The job ran out of memory: ask for more, or make the system smaller.'))
 

@@ -41,6 +41,8 @@ _FOLDER = '.mghdiff-direct'
 _ESCAPES = re.compile(r'\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])')
 #: The line with the job id.
 _JOB_ID = re.compile(r'mghdiff-job ([1-9][0-9]*)')
+#: A line of `_get_joblist_command` about any process.
+_PROCESS = re.compile(r'[1-9][0-9]*\s+\S+\s+\S+\s+[0-9]+\s+.+')
 #: A line of `_get_joblist_command`: id, state, user, seconds and the name of a job of this scheduler.
 _JOB = re.compile(rf'([1-9][0-9]*)\s+\S+\s+\S+\s+[0-9]+\s+({_QUEUED}|{_RUNNING})(?:\s.*)?')
 
@@ -95,14 +97,16 @@ class SlotScheduler(DirectScheduler):
     def _parse_joblist_output(self, retval: int, stdout: str, stderr: str) -> list[JobInfo]:
         """Keep the lines of `ps` about jobs of this scheduler, without ids that another process reuses.
 
-        :raises SchedulerError: if `ps` did not work, so that no running job counts as ended.
+        :raises SchedulerError: if `ps` did not work or did not run, so that no running job counts as ended.
         """
-        if retval > 1:
+        lines = _lines(stdout)
+        if retval > 1 or not any(map(_PROCESS.fullmatch, lines)):
             raise SchedulerError(
-                f'The jobs of the machine cannot be listed: exit status {retval}, errors {_end_of(stderr)}. If `ps` is '
-                'missing there, install procps.'
+                f'The jobs of the machine cannot be listed: exit status {retval}, output {_end_of(stdout)}, errors '
+                f'{_end_of(stderr)}. If `ps` is missing there, install procps. If a profile file of the login shell '
+                'ends the shell, let AiiDA use no login shell.'
             )
-        matches = [match for line in _lines(stdout) if (match := _JOB.fullmatch(line))]
+        matches = [match for line in lines if (match := _JOB.fullmatch(line))]
         states = {match[1]: match[2] for match in matches}
         jobs = super()._parse_joblist_output(0, '\n'.join(match[0] for match in matches), '')
         for job in jobs:

@@ -2,7 +2,8 @@
 
 Wrapped coordinates leap by a lattice vector. If the cell is known, they are refused if unusually long steps are nearly
 lattice vectors more often than by chance: steps of diffusion point anywhere, and leaps of wrapped coordinates are a
-lattice vector and one step of the tracer.
+lattice vector and one step of the tracer. If frames are so far apart that all steps are long, wrapped coordinates have
+another mark: tracers leap across the cell, and yet all of them stay in one cell.
 
 If the cell is unknown, three marks together, along one axis, make a step suspicious. It is longer than any hop to a
 neighbouring site. It spans more than half of the range of the tracers, or several steps of its length are separated
@@ -37,6 +38,8 @@ LONG_STEP, REST, BY_CHANCE = 7 / 8, 1 / 8, 1 / 8
 #: Leaps are longer than this many robust standard deviations of all steps to nearest images. Without it, frames so far
 #: apart that tracers pass through the cell along a channel would look wrapped.
 UNUSUAL = 3.0
+#: Fractions of the cell: steps of tracers that leap across it, and the range of tracers that stay in it.
+LEAP, RANGE = 0.75, 1.02
 #: Fraction of the cell. After unwrapping, a step is correct only if it is below half the cell.
 LARGEST_CLEAR_STEP = 0.4
 #: Steps beyond this many robust standard deviations are unusual.
@@ -55,7 +58,7 @@ def check_positions(positions: np.ndarray, name: str, cell: np.ndarray | None = 
     """Return positions [f,n,3] in float64.
 
     :param name: name of the run in the error.
-    :param cell: lattice vectors [3,3] in Å in rows; with them, wrapped coordinates are found for certain.
+    :param cell: lattice vectors [3,3] in Å in rows; with them, wrapped coordinates are found more often.
     :raises PositionsError: for other shapes, numbers that are not finite, or coordinates that are certainly wrapped.
     """
     array = np.ascontiguousarray(positions, float)
@@ -92,7 +95,7 @@ def _leap_warnings(positions: np.ndarray, name: str) -> list[str]:
     length = np.ptp(positions[frame : frame + 2, tracer, axis])
     return [
         f'{name}: tracer {tracer} moves by {length:.1f} Å along {"xyz"[axis]} after frame {frame} ({len(leaps)} such '
-        'steps in all): if its coordinates are wrapped, D is wrong. Give the cells, and wrapped coordinates are found.'
+        'steps in all): if its coordinates are wrapped, D is wrong. Give the cells, which tell more.'
     ]
 
 
@@ -108,7 +111,17 @@ def _lattice_leaps(positions: np.ndarray, cell: np.ndarray) -> list[tuple[int, i
     leaps = (np.linalg.norm(rest, axis=2) < REST * sizes) & (np.abs(images).max(axis=2) == 1)
     leaps &= sizes > max(length, UNUSUAL * usual)
     by_chance = leaps.sum() <= BY_CHANCE * np.count_nonzero(sizes > length)
-    return [] if by_chance else [(frame, tracer) for frame, tracer in np.argwhere(leaps).tolist()]
+    if by_chance:
+        leaps = _leaps_within_a_cell(positions @ np.linalg.inv(cell))
+    return [(frame, tracer) for frame, tracer in np.argwhere(leaps).tolist()]
+
+
+def _leaps_within_a_cell(fractional: np.ndarray) -> np.ndarray:
+    """Return whether each step [f-1,n] of fractional coordinates crosses the cell that all tracers stay in."""
+    together = fractional if fractional.shape[1] > 1 else fractional.swapaxes(0, 1)  # one tracer: no drift
+    leaps = np.abs(np.diff(fractional, axis=0)).max(axis=2) > LEAP
+    is_wrapped = leaps.sum() >= FEWEST_APART and np.ptp(together, axis=1).max() < RANGE
+    return leaps & is_wrapped
 
 
 @compiled

@@ -37,6 +37,7 @@ _OPEN_OR_TEXT = Keys(own=_IS_TEXT, name='<key>', instead=optional(_IS_TEXT))
 _PLANE_WAVES = {
     'ecut': IS_POSITIVE,
     'pulay_stress': optional(IS_NUMBER),
+    'fftwflags': IS_STEP,
     **dict.fromkeys(('dedecut', 'cell'), ANYTHING),
     **dict.fromkeys(('gammacentered', 'force_complex_dtype'), IS_BOOL),
 }
@@ -46,8 +47,6 @@ _OCCUPATIONS = {
         'methfessel-paxton',
         'marzari-vanderbilt',
         'fixed-uniform',
-        'tetrahedron-method',
-        'improved-tetrahedron-method',
     ),
     'width': IS_NOT_NEGATIVE,
     'order': IS_STEP,
@@ -69,16 +68,21 @@ _SYMMETRY = {**dict.fromkeys(('point_group', 'time_reversal', 'symmorphic'), IS_
 ARGUMENTS = Keys(
     {
         'mode': {'@function': one_of('PW'), 'args': _PLANE_WAVES},
-        'xc': _IS_TEXT,
+        'xc': Keys({'name': _IS_TEXT}, _IS_TEXT, '<key>', instead=_IS_TEXT),
         'occupations': _OCCUPATIONS,
         'convergence': _CONVERGENCE,
         'mixer': Keys(_MIXER, instead=IS_NULL),
-        'symmetry': Keys(_SYMMETRY, instead=IS_NULL),
+        'symmetry': Keys(_SYMMETRY, instead=optional(one_of('off'))),
         'setups': Keys(
-            {'default': _IS_TEXT}, IS_SYMBOL, '<symbol>', _IS_TEXT, lambda: chemical_symbols[1:], instead=IS_NULL
+            {'default': _IS_TEXT},
+            IS_SYMBOL,
+            '<symbol>',
+            _IS_TEXT,
+            lambda: chemical_symbols[1:],
+            instead=optional(_IS_TEXT),
         ),
         **dict.fromkeys(('eigensolver', 'basis'), _OPEN_OR_TEXT),
-        **dict.fromkeys(('poissonsolver', 'parallel', 'experimental', 'background_charge'), _OPEN),
+        **dict.fromkeys(('poissonsolver', 'parallel', 'experimental', 'background_charge', 'external'), _OPEN),
         **dict.fromkeys(('spinpol', 'random', 'hund', 'soc'), optional(IS_BOOL)),
         'maxiter': optional(IS_COUNT),
         'nbands': _IS_BANDS,

@@ -182,7 +182,8 @@ def _band_message(inputs: Mapping[str, Any]) -> str | None:
 def _ranks_message(inputs: Mapping[str, Any]) -> str | None:
     """Return why the MPI ranks cannot be divided equally among the images of VASP's band, or None."""
     code = _vasp_code(VaspNebCalculation, inputs['codes'])
-    options = job_options(inputs, 'barrier', VaspNebCalculation, code)
+    default = VaspNebCalculation.spec().inputs['metadata']['options']['resources'].default
+    options = {'resources': default, **job_options(inputs, 'barrier', VaspNebCalculation, code)}
     message = ranks_message(code, options, inputs['parameters']['images'])
     return message and f'options.barrier.resources: {message}'
 

@@ -10,7 +10,7 @@ from aiida import orm
 from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, ProcessSpec, process_handler
 
 from aiida_mghdiff.calculations.exit_codes import JOB_REFUSALS, define_exit_codes, exit_codes
-from aiida_mghdiff.calculations.validation import IS_BOOL, IS_COUNT
+from aiida_mghdiff.calculations.validation import IS_BOOL, Check
 from aiida_mghdiff.workflows.setting_checks import settings_message
 from aiida_mghdiff.workflows.survival import SurvivalMixin
 
@@ -18,7 +18,10 @@ HANDLERS = 'handler_overrides'
 #: Inputs of a restart loop that outer WorkChains pass down.
 RESTART = ('max_iterations', HANDLERS, 'on_unhandled_failure')
 #: Settings of each handler.
-HANDLER_SETTINGS = {'enabled': IS_BOOL, 'priority': IS_COUNT}
+HANDLER_SETTINGS = {
+    'enabled': IS_BOOL,
+    'priority': Check('a whole number', lambda value: isinstance(value, int) and not isinstance(value, bool)),
+}
 
 
 class RestartWorkChain(SurvivalMixin, BaseRestartWorkChain):

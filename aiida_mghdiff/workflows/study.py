@@ -284,7 +284,7 @@ def learned_messages(inputs: Mapping[str, Any], parts: Mapping[str, DatasetData]
         if unknown := sorted(held_out - known):
             yield (
                 f'training.{label} has no configurations with {", ".join(unknown)}, but the test set of the dataset '
-                'has: give more configurations with these elements, or name the parts by indices.'
+                'has: give more configurations with these elements, or name the sets by indices.'
             )
 
 

@@ -241,7 +241,8 @@ class ValidationWorkChain(ProtocolMixin, CleaningMixin, SurvivalMixin, WorkChain
             ``LabelWorkChain`` refuses.
         """
         inputs = cls.get_protocol_inputs(protocol, overrides)
-        refuse_unchosen(overrides, engine, 'label.overrides', ENGINES)
+        if engine in ENGINES:
+            refuse_unchosen(overrides, engine, 'label.overrides', ENGINES)
         trajectories = {
             key: run_trajectories(run) if isinstance(run, orm.ProcessNode) else dict(run) for key, run in runs.items()
         }

@@ -115,7 +115,7 @@ class TestRefusals:
         assert not folder.exists()
         return result.output
 
-    @pytest.mark.parametrize('name', ['100%', 'a:b', '{mg}', 'open{', 'two\nlines'])
+    @pytest.mark.parametrize('name', ['100%', 'a?b', 'a:b', '{mg}', 'open{', 'two\nlines'])
     def test_profile(self, tmp_path, command, name):
         result = CliRunner().invoke(command[0], [*command[1:], str(tmp_path / name)])
         assert result.exit_code == 1

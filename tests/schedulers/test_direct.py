@@ -202,7 +202,7 @@ def test_kill_mpi(machine):
     """MPI launchers start ranks in sessions of their own, and the kill reaches them."""
     job_id = machine.submit('mpiexec -n 2 sleep 63')
     machine.wait(job_id, JobState.RUNNING)
-    until(lambda: sum(process.name() == 'sleep' for process in descendants(job_id)) == 2)
+    until(lambda: sum(alive(process) and process.name() == 'sleep' for process in descendants(job_id)) == 2)
     processes = descendants(job_id)
     assert machine.scheduler.kill_job(job_id)
     until(lambda: not any(alive(process) for process in processes), 5)
@@ -424,8 +424,12 @@ def test_machine_without_ps_ends_no_job(login_machine, login_shell):
     job_id = machine.submit('sleep 67')
     machine.wait(job_id, JobState.RUNNING)
     login_shell("ps() { echo 'ps: not here' >&2; return 1; }")
-    with pytest.raises(SchedulerError, match=r"cannot be listed: exit status 2, errors 'ps: not here'.*procps"):
+    with pytest.raises(SchedulerError, match=r"cannot be listed: exit status 2, .*errors 'ps: not here'.*procps"):
         machine.state(job_id)
+    for ending in ('echo Welcome; exit', 'exit 1'):
+        login_shell(ending)
+        with pytest.raises(SchedulerError, match=r'cannot be listed: .* let AiiDA use no login shell'):
+            machine.state(job_id)
     login_shell('echo Welcome')
     assert machine.state(job_id) is JobState.RUNNING
 

@@ -105,6 +105,16 @@ def test_segments_wrapped_where_they_join(path):
         check_positions(joined, 'run', cell)
 
 
+@pytest.mark.parametrize('step', [1.2, 1.6, 2.0, 2.5, 3.0])
+@pytest.mark.parametrize('tracers', [1, 8])
+@pytest.mark.parametrize('cell', [np.diag([12.8, 11.1, 10.4]), np.array([[9.6, 0, 0], [-4.8, 8.31, 0], [0, 0, 10.4]])])
+def test_wrapped_coordinates_whose_steps_are_all_long(step, tracers, cell):
+    positions = np.cumsum(np.random.default_rng(8).normal(scale=step, size=(2000, tracers, 3)), axis=0)
+    check_positions(positions, 'run', cell)
+    with pytest.raises(PositionsError, match='leaps across the cell'):
+        check_positions(hops.wrap(positions, cell), 'run', cell)
+
+
 @pytest.mark.parametrize('cell', [np.ones(3), np.zeros((3, 3)), np.ones((3, 3))])
 def test_cells_without_a_volume(path, cell):
     with pytest.raises(PositionsError, match='run has no cell with a volume'):

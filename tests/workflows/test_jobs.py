@@ -98,6 +98,7 @@ def study(generate_workchain, slurm, tiny_potential, host, hydride):
         ({'trian': {}}, r'options\.trian: no such key; did you mean train\?'),
         ({'resources': ONE_CORE}, r'options\.resources: no such key here; did you mean options\.default\.resources\?'),
         ({'md': {'max_walltime': 60}}, r'options\.md\.max_walltime: no such key; did you mean max_wallclock_seconds\?'),
+        ({'md': {'nodes': 4}}, r'options\.md\.nodes: no such key; known are account, '),
         ({'md': {'queue': 'a'}}, r'options\.md\.queue: no such key; did you mean queue_name\?'),
         ({'default': {'max_wallclock_second': 1}}, 'did you mean max_wallclock_seconds'),
         ({'default': None}, r'options\.default = None: give a dictionary here'),

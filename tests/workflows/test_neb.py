@@ -132,6 +132,8 @@ def test_refuses_ranks_that_images_cannot_share(build, protocol, images, n_nodes
             make(4, kind)
     assert make(n_nodes).job
     assert make(4, withmpi=False).job
+    with pytest.raises(ValueError, match=rf'options\.barrier\.resources: 1 MPI ranks cannot be .* by {images} images'):
+        build(protocol=protocol, options={})
 
 
 def test_refusals_of_potentials(build, codes, tiny_potential, tmp_path):

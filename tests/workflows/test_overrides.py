@@ -641,8 +641,8 @@ def test_null_leaves_out_a_tag_of_a_barrier_in_vasp(builders):
         ({'convergence': {'energi': 1e-3}}, 'args.convergence.energi: no such key; did you mean energy?'),
         ({'mixer': {'backend': 'pulai'}}, '(did you mean pulay?).'),
         ({'setups': {'Mgg': '2'}}, 'args.setups.Mgg: no such key; did you mean Mg?'),
-        ({'xc': 'PB"E'}, "args.xc = 'PB\"E' is not a text without quotes, not empty."),
-        ({'xc': None}, 'args.xc = None is not a text without quotes, not empty.'),
+        ({'xc': 'PB"E'}, "args.xc = 'PB\"E': give a text without quotes, not empty, or a dictionary here."),
+        ({'xc': None}, 'args.xc = None: give a text without quotes, not empty, or a dictionary here.'),
         ({'kpts': [2, 2, 2]}, 'args.kpts: it cannot be set here; set kpoints of gpaw.'),
         ({'maxiter': -1}, 'args.maxiter = -1 is not a positive whole number or null.'),
     ],
@@ -655,6 +655,25 @@ def test_arguments_of_gpaw(builders, arguments, message):
         (line,) = str(refusal.value).splitlines()
         assert line.startswith(f'{place}gpaw.parameters.calculator.args')
         assert line.endswith(message)
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        {'symmetry': 'off'},
+        {'xc': {'name': 'PBE', 'stencil': 2}},
+        {'setups': 'sg15'},
+        {'setups': {'default': 'paw', 'Mg': '2'}},
+        {'external': {'name': 'ConstantPotential', 'constant': 1.0}},
+        {'mode': {'args': {'fftwflags': 0}}},
+    ],
+)
+def test_arguments_that_gpaw_knows(builders, arguments):
+    builder = builders['label'](overrides={'gpaw': {'parameters': {'calculator': {'args': arguments}}}})
+    found = builder.parameters['calculator']['args']
+    assert {key: found[key] for key in arguments if key != 'mode'} == {
+        key: value for key, value in arguments.items() if key != 'mode'
+    }
 
 
 @pytest.mark.parametrize(

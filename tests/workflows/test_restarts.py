@@ -130,7 +130,7 @@ def test_an_unknown_handler_is_refused_at_the_top(generate_workchain, study_buil
     [
         ({'enable': False}, r'handle_refused\.enable: no such key; did you mean enabled\?'),
         ({'enabled': 'no'}, r"handle_refused\.enabled = 'no' is not true or false"),
-        ({'priority': True}, r'handle_refused\.priority = True is not a positive whole number'),
+        ({'priority': True}, r'handle_refused\.priority = True is not a whole number'),
     ],
 )
 def test_wrong_settings_of_a_handler_are_refused(values, message):

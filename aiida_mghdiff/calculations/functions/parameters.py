@@ -28,6 +28,7 @@ from aiida_mghdiff.calculations.validation import (
     without,
 )
 from aiida_mghdiff.data.md_state import MdStateData
+from aiida_mghdiff.science.lattice.geometry import LatticeError
 from aiida_mghdiff.science.lattice.hcp import unit_cell
 from aiida_mghdiff.science.lattice.hops import cage_lengths
 from aiida_mghdiff.science.precision import count_looks, growth
@@ -115,14 +116,14 @@ def vibration_parameters(vibrations: orm.Dict, path: orm.Dict) -> dict[str, orm.
     return {name: orm.Dict(values | {'expected_imaginary_modes': count}) for name, count in modes.items()}
 
 
-@refusing()
+@refusing(LatticeError)
 @calcfunction
 def plan_diffusion(settings: orm.Dict, temperature: orm.Float, host: orm.StructureData) -> dict[str, orm.Dict]:
     """Return the parameters of all runs behind one diffusion coefficient, each with its own seed.
 
     :param settings: ``seed``, ``n_replicas``, ``independent_replicas``, ``target_relative_interval`` and
         ``max_time_ps`` (both null for one look), ``supercell`` (of ``build_supercell``, without seed), and ``npt``,
-        ``nvt``, ``nve`` (MD parameters without temperature, seed and first step).
+        ``nvt``, ``nve`` (MD parameters without temperature, seed and first step),
         and ``volume``, ``starts``, ``fit``, ``structure`` (settings of the analyses).
     :param host: ideal hcp supercell; ``jump_threshold`` and ``jump_length`` of ``fit`` come from its lattice if they
         are null.
@@ -153,6 +154,8 @@ def plan_diffusion(settings: orm.Dict, temperature: orm.Float, host: orm.Structu
 
 def with_jump_lengths(fit: Mapping[str, Any], host: orm.StructureData) -> dict[str, Any]:
     """Return settings of the fit with the lengths of jumps in the lattice of the host in place of null."""
+    if None not in (fit['jump_threshold'], fit['jump_length']):
+        return dict(fit)
     atoms = host.get_ase()
     a, _, c = np.linalg.norm(unit_cell(atoms.cell.array, atoms.positions), axis=1)
     lengths = dict(zip(('jump_threshold', 'jump_length'), cage_lengths(a, c), strict=True))

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from aiida import orm
@@ -165,3 +166,26 @@ def check_run(replica: int, run: list[TracerTrajectoryData]) -> None:
     steps = np.concatenate([node.steps for node in run])
     if np.any(np.diff(steps) != run[0].base.attributes.get('stride')):
         raise SegmentsError(f'the segments of replica {replica} leave a gap or overlap: give all of them, in order.')
+    check_joins(replica, run)
+
+
+def check_joins(replica: int, run: list[TracerTrajectoryData]) -> None:
+    """Refuse tracers that leap only where a segment begins: they were put back into the cell there.
+
+    :raises SegmentsError: names the replica, the tracer and the frame.
+    """
+    inverse, frames = np.linalg.inv(run[0].get_array('cell')), 0
+    for before, after in pairwise(run):
+        parts = [node.get_array('tracer_positions') for node in (before, after)]
+        frames += len(parts[0])
+        leaps = _images(parts[1][0] - parts[0][-1], inverse)
+        if leaps.any() and not any(_images(np.diff(part, axis=0), inverse).any() for part in parts):
+            raise SegmentsError(
+                f'replica {replica}: tracer {np.flatnonzero(leaps)[0]} leaps across the cell after frame {frames - 1}, '
+                'where a segment begins: record unwrapped positions, which go on from segment to segment.'
+            )
+
+
+def _images(steps: np.ndarray, inverse_cell: np.ndarray) -> np.ndarray:
+    """Return whether the nearest image of each step [...,3] is in another cell."""
+    return np.round(steps @ inverse_cell).any(axis=-1)

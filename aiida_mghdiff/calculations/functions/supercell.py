@@ -81,9 +81,9 @@ def build_supercell(host: orm.StructureData, settings: orm.Dict) -> orm.Structur
     """
     values = read_settings(settings, TRACER_SETTINGS)
     atoms = host.get_ase()
-    names = ('tracer_count', 'seed', 'minimum_distance')
-    sites = place_tracers(atoms.cell.array, atoms.positions, *(values[name] for name in names))
     if message := self_diffusion_message(values['tracer_element'], atoms.get_chemical_symbols()):
         raise SettingsError(message)
+    names = ('tracer_count', 'seed', 'minimum_distance')
+    sites = place_tracers(atoms.cell.array, atoms.positions, *(values[name] for name in names))
     tracers = Atoms([values['tracer_element']] * len(sites), sites)
     return orm.StructureData(ase=atoms + tracers)

@@ -91,7 +91,7 @@ def run(labels: str) -> int:
     except ProgramError as error:
         return _fail(error, labels)
     except ImportError as error:
-        return _fail(failed_import(str(error.name), error), labels)
+        return _fail(failed_import(error.name or 'a package', error), labels)
     except MemoryError:
         return _fail(ProgramError('OUT_OF_MEMORY', 'The process ran out of memory: ask for more.'), labels)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from aiida import orm
@@ -13,8 +14,19 @@ from aiida_mghdiff.parsers.executable import last_line, missing_executable
 from aiida_mghdiff.parsers.singlepoint import SinglePointParser
 
 #: Errors that GPAW raises for wrong parameters, and Python for a wrong script.
-_OF_INPUT = ('TypeError', 'NameError', 'KeyError', 'AttributeError', 'InputError', 'NotImplementedError', 'SyntaxError')
-#: Words of a traceback, and the failure that they mean.
+_OF_INPUT = (
+    'TypeError',
+    'ValueError',
+    'NameError',
+    'KeyError',
+    'AttributeError',
+    'InputError',
+    'NotImplementedError',
+    'SyntaxError',
+)
+#: The line of an exception. One that follows another one is the failure.
+_EXCEPTION = re.compile(r'^.*\b\w*(?:Error|Exception)\b.*$', re.MULTILINE)
+#: Words behind a traceback, and the failure that they mean.
 _FAILURES = (
     ('KohnShamConvergenceError', 'SCF_NOT_CONVERGED'),
     ('Could not find required', 'CODE_LACKS_ELEMENT'),
@@ -50,9 +62,9 @@ class GpawSinglePointParser(SinglePointParser):
         if missing := missing_executable(self.node):
             return missing
         stderr = self.node.get_scheduler_stderr() or ''
+        message = (_EXCEPTION.findall(stderr) or [''])[-1].strip()
         for mark, name in _FAILURES:
-            lines = [line.strip() for line in stderr.splitlines() if mark in line]
-            if lines:
-                return self.exit_codes[f'ERROR_{name}'].format(message=lines[-1])
+            if mark in message:
+                return self.exit_codes[f'ERROR_{name}'].format(message=message)
         name = 'PROGRAM_CRASHED' if 'Traceback' in stderr else 'OUTPUT_MISSING'
         return self.exit_codes[f'ERROR_{name}'].format(message=last_line(stderr))

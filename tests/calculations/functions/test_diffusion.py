@@ -262,8 +262,9 @@ def refused(segments, status=226):
 
 def test_segments_that_were_wrapped(walks):
     parts = {'r0_s0': segment(walks[0][:2000]), 'r0_s1': segment(walks[0][2000:] + CELL[0], 50 * 2000)}
-    message = refused(parts, 233)
-    assert 'replica 0: tracer 0 leaps across the cell after frame 1999' in message
+    assert 'replica 0: tracer 0 leaps across the cell after frame 1999, where a segment begins' in refused(parts)
+    far = {'r0_s0': parts['r0_s0'], 'r0_s1': segment(walks[0][2000:] + 3 * CELL[0], 50 * 2000)}
+    assert 'leaps across the cell after frame 1999, where a segment begins' in refused(far)
 
 
 def test_frames_too_far_apart_to_unwrap(walks):

@@ -63,7 +63,7 @@ def test_what_cannot_be_placed(host, changes, status, words):
 def test_host_with_tracers_is_refused(host):
     filled = build_supercell(host, orm.Dict(TRACERS))
     _, node = build_supercell.run_get_node(filled, orm.Dict(TRACERS))
-    assert node.exit_status == 222
+    assert node.exit_status == 220
     assert 'without tracers' in node.exit_message
 
 

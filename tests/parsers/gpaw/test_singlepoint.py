@@ -83,6 +83,14 @@ def test_label_of_an_isolated_atom_is_one_configuration(parse):
         (f'{TRACEBACK}TypeError: Unknown keyword argument: "xd"', 'INPUT_REFUSED', 'xd'),
         (f'{TRACEBACK}NameError: Unknown functional: "PBEE".', 'INPUT_REFUSED', 'PBEE'),
         (f"{TRACEBACK}KeyError: 'nosuch'", 'INPUT_REFUSED', 'nosuch'),
+        (f'{TRACEBACK}ValueError: Too few bands!  Electrons: 20, bands: 1', 'INPUT_REFUSED', 'Too few bands'),
+        (
+            f"{TRACEBACK}KeyError: 'nosuch'\n\nDuring handling of the above exception, another exception occurred:\n\n"
+            f'{TRACEBACK}gpaw.calculator.InputError: The convergence keyword "nosuch" is not known.',
+            'INPUT_REFUSED',
+            'The convergence keyword',
+        ),
+        (f"{TRACEBACK}KeyError: 'x'\n\nDuring ...\n\n{TRACEBACK}AssertionError", 'PROGRAM_CRASHED', 'AssertionError'),
         (f'{TRACEBACK}AssertionError', 'PROGRAM_CRASHED', 'AssertionError'),
         ('', 'OUTPUT_MISSING', 'output of the scheduler'),
         ('slurmstepd: error: node failure\n', 'OUTPUT_MISSING', 'node failure'),
