@@ -285,9 +285,11 @@ NULLABLE = ('lag_ps', 'c_axis', 'relative_interval', 'max_time_ps', 'mesh', 'val
 NULLABLE += ('.settings.tracer_element', 'args.maxiter')
 ANY_TEXT = ('stages.name', 'radial_MLP', 'MLP_irreps', 'interaction', 'interaction_first', 'protocol')
 ANY_TEXT += ('foundation', 'potential', 'args.xc', 'setups.Mg')
-NEGATIVE, MAY_BE_EMPTY, OPEN_VALUES = ('pressure_gpa',), ('frozen_layers', 'vibrations'), ('E0s',)
+NEGATIVE, MAY_BE_EMPTY, OPEN_VALUES = ('pressure_gpa',), ('frozen_layers', 'vibrations'), ('E0s', 'args.xc')
 #: Sections that may be null.
 SECTIONS = ('architecture', 'stage_two', 'multihead.multihead', 'refit', 'mixer', 'symmetry', 'setups')
+#: Values in place of such sections, in words.
+INSTEAD = {'args.symmetry': 'one of off or null', 'args.setups': 'a text without quotes, not empty or null'}
 
 
 def wrong_values(where, value):
@@ -337,12 +339,11 @@ def test_every_builder_refuses_a_wrong_value_at_every_setting(builders, name):
 def test_every_builder_refuses_a_value_in_place_of_keys(builders, name):
     for place, key, where, value in settings_of(name):
         if isinstance(value, dict) and not (FILES[name] == 'study' and place in ENTRIES):
-            for wrong in [5, [], *([] if where.endswith(OPEN_VALUES) else ['text'])]:
-                words = 'give null, or a dictionary here.' if where.endswith(SECTIONS) else 'give a dictionary here.'
-                assert (
-                    refusal_of(builders[name], with_mine(place, nested(place, key, wrong)))
-                    == f'{where} = {wrong!r}: {words}'
-                )
+            instead = next((words for end, words in INSTEAD.items() if where.endswith(end)), 'null')
+            words = f'give {instead}, or a dictionary here.' if where.endswith(SECTIONS) else 'give a dictionary here.'
+            for wrong in [5, [], *([] if where.endswith(OPEN_VALUES) or 'a text' in instead else ['text'])]:
+                refusal = refusal_of(builders[name], with_mine(place, nested(place, key, wrong)))
+                assert refusal == f'{where} = {wrong!r}: {words}'
 
 
 @pytest.mark.parametrize('name', sorted(set(FILES.values()) | {'vibrations'}))

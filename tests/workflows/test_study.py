@@ -337,10 +337,10 @@ def one_group(dataset):
     ('split', 'message'),
     [
         ({'fractions': SHARES}, r'split lacks seed'),
-        ({'fractions': SHARES | {'test': 0.2}, 'seed': 1}, r'^split: fractions = .* which sum to one'),
+        ({'fractions': SHARES | {'test': 0.2}, 'seed': 1}, r'split: fractions = .* which sum to one'),
         (
             {'fractions': {'training': 0.7, 'tests': 0.3}, 'seed': 1},
-            r'^split\.fractions\.tests: .* did you mean test\?',
+            r'split\.fractions\.tests: .* did you mean test\?',
         ),
         ({'indices': {'training': [0, 1], 'validation': [2], 'test': [12]}}, r'split: test asks for frame 12, but the'),
         ({'indices': {'training': [0, 1], 'validation': [1], 'test': [2]}}, r'split: frame 1 is given twice'),
