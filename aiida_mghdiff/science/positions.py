@@ -104,23 +104,22 @@ def _lattice_leaps(positions: np.ndarray, cell: np.ndarray) -> list[tuple[int, i
     length = LONG_STEP * min(cell_heights(cell))
     if not _has_step(positions, length):
         return []
-    steps = np.diff(positions, axis=0)
-    images = np.round(steps @ np.linalg.inv(cell))
+    inverse, steps = np.linalg.inv(cell), np.diff(positions, axis=0)
+    images = np.round(steps @ inverse)
     rest, sizes = steps - images @ cell, np.linalg.norm(steps, axis=2)
     usual = np.linalg.norm([_robust_deviation(np.abs(rest[..., axis])) for axis in range(3)])
     leaps = (np.linalg.norm(rest, axis=2) < REST * sizes) & (np.abs(images).max(axis=2) == 1)
     leaps &= sizes > max(length, UNUSUAL * usual)
     by_chance = leaps.sum() <= BY_CHANCE * np.count_nonzero(sizes > length)
     if by_chance:
-        leaps = _leaps_within_a_cell(positions @ np.linalg.inv(cell))
+        leaps = _leaps_within_a_cell(positions @ inverse)
     return [(frame, tracer) for frame, tracer in np.argwhere(leaps).tolist()]
 
 
 def _leaps_within_a_cell(fractional: np.ndarray) -> np.ndarray:
     """Return whether each step [f-1,n] of fractional coordinates crosses the cell that all tracers stay in."""
-    together = fractional if fractional.shape[1] > 1 else fractional.swapaxes(0, 1)  # one tracer: no drift
     leaps = np.abs(np.diff(fractional, axis=0)).max(axis=2) > LEAP
-    is_wrapped = leaps.sum() >= FEWEST_APART and np.ptp(together, axis=1).max() < RANGE
+    is_wrapped = leaps.sum() >= FEWEST_APART and _range(fractional) < RANGE
     return leaps & is_wrapped
 
 
@@ -148,12 +147,17 @@ def _certain_leaps(positions: np.ndarray) -> list[tuple[int, int]]:
 def _fills_a_cell(coordinates: np.ndarray) -> bool:
     """Return whether coordinates [f,n] fill a cell that is as long as their longest step."""
     steps = np.abs(np.diff(coordinates, axis=0))
-    together = coordinates if coordinates.shape[1] > 1 else coordinates.T  # one tracer: no drift
-    outside = np.ptp(together, axis=1).max() - steps.max()
+    outside = _range(coordinates) - steps.max()
     if steps.max() < SHORTEST_CELL or outside > CELL_TOLERANCE * _robust_deviation(steps):
         return False
     middle = (coordinates.min() + coordinates.max()) / 2
     return bool(np.mean(np.abs(coordinates - middle) < np.ptp(coordinates) / 4) > FEWEST_IN_THE_MIDDLE)
+
+
+def _range(coordinates: np.ndarray) -> float:
+    """Return the largest range of the tracers in one frame, or of a single tracer in all frames [f,n,...]."""
+    together = coordinates if coordinates.shape[1] > 1 else coordinates.swapaxes(0, 1)
+    return float(np.ptp(together, axis=1).max())
 
 
 def _robust_deviation(steps: np.ndarray) -> float:

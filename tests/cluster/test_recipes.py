@@ -129,15 +129,19 @@ def test_train(cluster, potential, dataset):
     assert '#SBATCH --account=my_project' in submit_scripts(study, 'mghdiff.lammps.md')[0]
 
 
-def test_cluster(cluster):
-    """D at two temperatures, with the account for all jobs and the partition of MD."""
-    places = {
+def small_series(cluster):
+    """Replacements that make a page's series of temperatures small."""
+    return {
         'my.model': cluster.home / 'tiny.model',
         "'repeats': [4, 4, 4]": "'repeats': [2, 2, 2]",
         "protocol='balanced'": "protocol='smoke'",
         '86400': '900',
     }
-    (pk,) = cluster.submit_page('cluster', places, only=1)
+
+
+def test_cluster(cluster):
+    """D at two temperatures, with the account for all jobs and the partition of MD."""
+    (pk,) = cluster.submit_page('cluster', small_series(cluster), only=1)
     node = cluster.wait(pk, 10 * MINUTES)
     assert set(node.outputs.diffusion) == {'t600k', 't800k'}  # runs this short have no Arrhenius fit
     expected = {'#SBATCH --partition=long', '#SBATCH --account=my_project', '#SBATCH --time=00:15:00'}
@@ -147,13 +151,7 @@ def test_cluster(cluster):
 
 def test_readme_with_a_killed_job(cluster):
     """A job of MD is cancelled; the workflow runs this part once more."""
-    places = {
-        'my.model': cluster.home / 'tiny.model',
-        "'repeats': [4, 4, 4]": "'repeats': [2, 2, 2]",
-        "protocol='balanced'": "protocol='smoke'",
-        '86400': '900',
-    }
-    (pk,) = cluster.submit_page('../../README', places)
+    (pk,) = cluster.submit_page('../../README', small_series(cluster))
     cluster.kill_a_job()
     node = cluster.wait(pk, 10 * MINUTES)
     assert set(node.outputs.diffusion) == {'t600k', 't800k'}

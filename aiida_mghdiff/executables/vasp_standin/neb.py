@@ -50,9 +50,8 @@ class Band:
 
     def run(self) -> None:
         """Move the images until the largest force of the band is below -EDIFFG, or until NSW or STOPCAR."""
-        kind: Callable[..., Any] = (
-            FIRE if self.settings.optimizer in _DAMPED else BFGS
-        )  # ASE's optimizers accept a band
+        # ASE's optimizers accept a band
+        kind: Callable[..., Any] = FIRE if self.settings.optimizer in _DAMPED else BFGS
         optimizer, step = kind(self.neb, logfile=None, maxstep=0.1), 0
         while True:
             forces, step = self.neb.get_forces(), step + 1
